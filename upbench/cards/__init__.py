@@ -1,0 +1,33 @@
+"""The cards of all built-in upsamplers: one file per paper, found by looking into this folder."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import cache
+
+from upbench.cards.card import Card, Macs, Paper, Param, Setting
+from upbench.errors import UpbenchError
+
+__all__ = ["Card", "Macs", "Paper", "Param", "Setting", "builtin"]
+
+
+@cache
+def builtin() -> dict[str, Card]:
+    """Every built-in card by name, in the order in which the field met them (year, then name)."""
+    found: dict[str, Card] = {}
+    for info in pkgutil.iter_modules(__path__):
+        if info.name == "card":
+            continue
+        module = importlib.import_module(f"{__name__}.{info.name}")
+        for card in module.CARDS:
+            if card.name in found:
+                raise UpbenchError(
+                    f"two cards claim the name {card.name!r}: {found[card.name].module} and {card.module}"
+                )
+            found[card.name] = card
+    return dict(sorted(found.items(), key=lambda item: (_year(item[1]), item[0].rstrip("+"), item[0])))
+
+
+def _year(card: Card) -> int:
+    return card.paper.year if card.paper and card.paper.year else 0

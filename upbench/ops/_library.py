@@ -1,0 +1,61 @@
+"""Registers every op with torch under `upbench::`, together with its multiply-accumulates.
+
+A registered op appears as one node in a traced graph, so that a counter charges its declared MACs and no
+counter can miss it, whatever the op is made of. Its implementation is composite: autograd, torch.compile and
+torch.export see through it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+LIBRARY = torch.library.Library("upbench", "FRAGMENT")
+
+
+@dataclass(frozen=True)
+class Op:
+    """A registered op. kind: the class of its MACs, "gather" or "elementwise".
+
+    macs(shapes, args): MACs from the shapes of its tensor arguments and output (last), and its other arguments
+    (None where the value is not known).
+    """
+
+    name: str
+    kind: str
+    macs: Callable[[Sequence[Sequence[int]], Sequence[Any]], int]
+
+
+OPS: dict[str, Op] = {}
+
+
+def register(signature: str, kind: str, macs: Callable[[Sequence[Sequence[int]], Sequence[Any]], int]) -> Callable:
+    """Decorator: define `upbench::<signature>` with the decorated function as its plain implementation.
+
+    Returns torch's handle of the op, which is called like the function.
+    """
+    name = signature.split("(")[0]
+
+    def wrap(function: Callable) -> Callable:
+        LIBRARY.define(signature)
+        LIBRARY.impl(name, function, "CompositeImplicitAutograd")
+        OPS[f"upbench::{name}"] = Op(f"upbench::{name}", kind, macs)
+        return getattr(torch.ops.upbench, name).default
+
+    return wrap
+
+
+def numel(shape: Sequence[int]) -> int:
+    return math.prod(shape)
+
+
+def coordinate_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The dtype of sampling positions for features of `dtype`: float32, or float64 for float64.
+
+    Half precision cannot name the pixels of a wide map: bfloat16 has 8 bits, so beyond 256 it skips pixels.
+    """
+    return torch.promote_types(dtype, torch.float32)

@@ -1,0 +1,96 @@
+"""Points: fractional low-resolution positions, read bilinearly.
+
+Positions are (x, y) pairs in low-resolution pixel indices, whole numbers being pixel centres, in float32 (float64
+for float64 features) whatever the dtype of the features.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from upbench.ops._library import coordinate_dtype, numel, register
+
+
+def lattice(height: int, width: int, like: Tensor) -> Tensor:
+    """The index of every pixel of a height x width map: [2, height, width], x first, then y.
+
+    like: gives the device, and the dtype through `coordinate_dtype`.
+    """
+    dtype = coordinate_dtype(like.dtype)
+    y = torch.arange(height, device=like.device, dtype=dtype)
+    x = torch.arange(width, device=like.device, dtype=dtype)
+    return torch.stack((x.view(1, -1).expand(height, width), y.view(-1, 1).expand(height, width)))
+
+
+def parents(height: int, width: int, scale: int, like: Tensor) -> Tensor:
+    """The parent pixel of every output pixel, (i' // scale, j' // scale): [2, scale*height, scale*width], x first."""
+    low = lattice(height, width, like)
+    return low.repeat_interleave(scale, 1).repeat_interleave(scale, 2)
+
+
+@register(
+    "sample_points(Tensor x, Tensor points, str padding) -> Tensor",
+    kind="gather",
+    macs=lambda shapes, args: 4 * numel(shapes[-1]),
+)
+def _sample_points(x: Tensor, points: Tensor, padding: str) -> Tensor:
+    b, c, h, w = x.shape
+    groups, count, out_h, out_w = points.shape[1:5]
+    size = torch.tensor((w, h), device="cpu").to(points)
+    grid = (points * 2 + 1) / size - 1
+    read = F.grid_sample(
+        x.reshape(b * groups, c // groups, h, w).to(grid.dtype),
+        grid.reshape(b * groups, count * out_h, out_w, 2),
+        mode="bilinear",
+        padding_mode=padding,
+        align_corners=False,
+    )
+    return read.to(x.dtype).view(b, c, count, out_h, out_w)
+
+
+@register(
+    "point_similarity(Tensor query, Tensor keys, int heads) -> Tensor",
+    kind="gather",
+    macs=lambda shapes, args: numel(shapes[1]),
+)
+def _point_similarity(query: Tensor, keys: Tensor, heads: int) -> Tensor:
+    return (query.unsqueeze(2) * keys).unflatten(1, (heads, -1)).sum(2)
+
+
+@register(
+    "point_assemble(Tensor weight, Tensor values) -> Tensor",
+    kind="gather",
+    macs=lambda shapes, args: numel(shapes[1]),
+)
+def _point_assemble(weight: Tensor, values: Tensor) -> Tensor:
+    return (values.unflatten(1, (weight.shape[1], -1)) * weight.unsqueeze(2)).sum(3).flatten(1, 2)
+
+
+def sample_points(x: Tensor, points: Tensor, padding: str) -> Tensor:
+    """Read a map bilinearly at points, each channel group at its own.
+
+    x: [B, C, H, W]; points: [B, G, P, sH, sW, 2], G divides C -> [B, C, P, sH, sW].
+    padding: "zeros" (what lies outside the map is zero) or "border" (positions are clamped onto the map).
+    MACs: 4 per value read, class gather.
+    """
+    return _sample_points(x, points, padding)
+
+
+def point_similarity(query: Tensor, keys: Tensor, heads: int) -> Tensor:
+    """Dot product of each query with the keys read at its points.
+
+    query: [B, C, sH, sW]; keys: [B, C, P, sH, sW]; heads divides C -> [B, heads, P, sH, sW].
+    MACs: one per key value, class gather.
+    """
+    return _point_similarity(query, keys, heads)
+
+
+def point_assemble(weight: Tensor, values: Tensor) -> Tensor:
+    """Weighted sum over the points of the values read there.
+
+    weight: [B, heads, P, sH, sW], heads divides C; values: [B, C, P, sH, sW] -> [B, C, sH, sW].
+    MACs: one per value, class gather.
+    """
+    return _point_assemble(weight, values)

@@ -1,0 +1,57 @@
+"""Interpolation of features and of auxiliary maps."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from upbench.ops._library import numel, register
+
+TAPS = {"nearest": 0, "bilinear": 4, "bicubic": 16}
+
+
+def output_size(height: int, width: int, scale: float) -> tuple[int, int]:
+    """Size of the output for an input of height x width: floor(height * scale), floor(width * scale)."""
+    if isinstance(scale, int) or scale == int(scale):
+        # An integer product keeps symbolic sizes symbolic under torch.export.
+        return height * int(scale), width * int(scale)
+    return math.floor(height * scale), math.floor(width * scale)
+
+
+@register(
+    "interpolate(Tensor x, SymInt out_height, SymInt out_width, str mode) -> Tensor",
+    kind="gather",
+    macs=lambda shapes, args: TAPS[args[-1]] * numel(shapes[-1]),
+)
+def _interpolate(x: Tensor, out_height: int, out_width: int, mode: str) -> Tensor:
+    align = None if mode == "nearest" else False
+    return F.interpolate(x, size=(out_height, out_width), mode=mode, align_corners=align)
+
+
+@register(
+    "resize_map(Tensor x, SymInt out_height, SymInt out_width, bool align_corners) -> Tensor",
+    kind="elementwise",
+    macs=lambda shapes, args: 4 * numel(shapes[-1]),
+)
+def _resize_map(x: Tensor, out_height: int, out_width: int, align_corners: bool) -> Tensor:
+    return F.interpolate(x, size=(out_height, out_width), mode="bilinear", align_corners=align_corners)
+
+
+def interpolate(x: Tensor, out_height: int, out_width: int, mode: str) -> Tensor:
+    """Resize a feature map. x: [B, C, H, W] -> [B, C, out_height, out_width].
+
+    mode: nearest (floor of the source index), bilinear or bicubic (align_corners=False, edges replicated).
+    MACs: 0, 4 or 16 per output value, class gather.
+    """
+    return _interpolate(x, out_height, out_width, mode)
+
+
+def resize_map(x: Tensor, out_height: int, out_width: int, align_corners: bool = False) -> Tensor:
+    """Resize an auxiliary map, such as a query, bilinearly. x: [B, C, H, W] -> [B, C, out_height, out_width].
+
+    MACs: 4 per output value, class elementwise: it is not the feature that is being resampled.
+    """
+    return _resize_map(x, out_height, out_width, align_corners)

@@ -1,0 +1,50 @@
+"""CARAFE: content-aware reassembly of features (Wang et al., ICCV 2019)."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from upbench.ops import window_assemble
+from upbench.upsamplers._base import Upsampler, xavier
+
+
+class CARAFE(Upsampler):
+    """A k_up x k_up kernel per output pixel, predicted from the content (eq. 2-4).
+
+    x: [B, C, H, W] -> [B, C, sH, sW]; integer scale, groups divide C.
+    weights = softmax(pixel_shuffle(content_encoder(channel_compressor(x)))), out = window_assemble(x, weights).
+    State dict: channel_compressor.{weight,bias}, content_encoder.{weight,bias}, as mmcv's CARAFEPack.
+    Initialised Xavier-uniform, content_encoder N(0, 0.001), biases 0, as CARAFEPack.init_weights does.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        scale: int = 2,
+        *,
+        k_up: int = 5,
+        k_enc: int = 3,
+        groups: int = 1,
+        compressed: int = 64,
+        dilation: int = 1,
+    ) -> None:
+        super().__init__()
+        self.channels, self.scale, self.k_up, self.groups = channels, scale, k_up, groups
+        self.channel_compressor = nn.Conv2d(channels, compressed, 1)
+        self.content_encoder = nn.Conv2d(
+            compressed,
+            scale * scale * k_up * k_up * groups,
+            k_enc,
+            padding=(k_enc - 1) // 2 * dilation,
+            dilation=dilation,
+        )
+        xavier(self)
+        nn.init.normal_(self.content_encoder.weight, std=0.001)
+
+    def upsample(self, x: Tensor) -> Tensor:
+        logits = F.pixel_shuffle(self.content_encoder(self.channel_compressor(x)), self.scale)
+        logits = logits.unflatten(1, (self.groups, self.k_up**2))
+        # Autocast would return float32 here; the released module forces the mask back to the mask's dtype.
+        weights = F.softmax(logits, dim=2).to(logits.dtype)
+        return window_assemble(x.to(weights.dtype), weights, self.k_up, self.scale)

@@ -1,0 +1,41 @@
+"""Deconvolution and pixel shuffle."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from upbench.upsamplers._base import Upsampler
+
+
+class Deconv(Upsampler, nn.ConvTranspose2d):
+    """Transposed convolution. x: [B, C, H, W] -> [B, C, sH, sW]; integer scale, kernel >= scale.
+
+    State dict: weight [C, C, k, k], bias [C]. Padding ceil((k - s) / 2), output padding whatever makes sH exact:
+    for k=3, s=2 both are 1, as in detection-with-upsamplers.
+    """
+
+    def __init__(self, channels: int, scale: int = 2, *, kernel: int = 3) -> None:
+        padding = (kernel - scale + 1) // 2
+        super().__init__(
+            channels, channels, kernel, stride=scale, padding=padding, output_padding=scale - kernel + 2 * padding
+        )
+        self.channels, self.scale = channels, scale
+
+    def upsample(self, x: Tensor) -> Tensor:
+        return nn.ConvTranspose2d.forward(self, x)
+
+
+class PixelShuffle(Upsampler, nn.Sequential):
+    """Convolution to s^2 C channels, then depth to space. x: [B, C, H, W] -> [B, C, sH, sW]; integer scale.
+
+    State dict: 0.weight [s^2 C, C, k, k], 0.bias [s^2 C]. Source: Shi et al., CVPR 2016.
+    """
+
+    def __init__(self, channels: int, scale: int = 2, *, kernel: int = 3) -> None:
+        super().__init__(
+            nn.Conv2d(channels, scale * scale * channels, kernel, padding=kernel // 2), nn.PixelShuffle(scale)
+        )
+        self.channels, self.scale = channels, scale
+
+    def upsample(self, x: Tensor) -> Tensor:
+        return nn.Sequential.forward(self, x)

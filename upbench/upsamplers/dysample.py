@@ -1,0 +1,69 @@
+"""DySample: upsampling by learned point sampling (Liu et al., ICCV 2023)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from upbench.ops import coordinate_dtype, parents, sample_points
+from upbench.upsamplers._base import Upsampler
+
+
+class DySample(Upsampler):
+    """One bilinear sample per output pixel and channel group, at a predicted offset from the bilinear position.
+
+    x: [B, C, H, W] -> [B, C, sH, sW]; integer scale, groups divide C, style pl needs s^2 to divide C.
+    style lp: linear, then pixel shuffle; pl: pixel shuffle, then linear. dynamic: the offset's range is predicted too.
+    position = parent + sub-pixel centre + offset, offset = 0.25 * linear(x), or 0.5 * sigmoid(scope(x)) * linear(x).
+    Positions outside the map are clamped onto it. Zero offsets give bilinear interpolation.
+    State dict: init_pos (buffer), offset.{weight,bias}, scope.weight with dynamic; scope.bias only with scope_bias
+    (the layout of detection-with-upsamplers). Initialised offset N(0, 0.001), scope 0.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        scale: int = 2,
+        *,
+        groups: int = 4,
+        style: str = "lp",
+        dynamic: bool = False,
+        scope_bias: bool = False,
+    ) -> None:
+        super().__init__()
+        self.channels, self.scale, self.groups, self.style, self.dynamic = channels, scale, groups, style, dynamic
+        area = scale * scale
+        inputs, outputs = (channels, 2 * groups * area) if style == "lp" else (channels // area, 2 * groups)
+        self.offset = nn.Conv2d(inputs, outputs, 1)
+        nn.init.normal_(self.offset.weight, std=0.001)
+        nn.init.zeros_(self.offset.bias)
+        if dynamic:
+            self.scope = nn.Conv2d(inputs, outputs, 1, bias=scope_bias)
+            nn.init.zeros_(self.scope.weight)
+            if scope_bias:
+                nn.init.zeros_(self.scope.bias)
+        centres = self._centres(torch.empty(0))
+        self.register_buffer("init_pos", centres.repeat(1, groups, 1, 1).view(1, -1, 1, 1))
+
+    def _centres(self, like: Tensor) -> Tensor:
+        """Centre of each sub-pixel relative to its parent's, in low-resolution pixels: [2, 1, s, s], x first."""
+        step = torch.arange(self.scale, device=like.device, dtype=coordinate_dtype(like.dtype))
+        centre = (step + 0.5) / self.scale - 0.5
+        return torch.stack((centre.expand(self.scale, -1), centre.view(-1, 1).expand(-1, self.scale))).unsqueeze(1)
+
+    def offsets(self, x: Tensor) -> Tensor:
+        """Predicted offsets in low-resolution pixels: [B, 2 * groups, sH, sW], all x before all y."""
+        source = x if self.style == "lp" else F.pixel_shuffle(x, self.scale)
+        offset = self.offset(source)
+        offset = offset * self.scope(source).sigmoid() * 0.5 if self.dynamic else offset * 0.25
+        return F.pixel_shuffle(offset, self.scale) if self.style == "lp" else offset
+
+    def upsample(self, x: Tensor) -> Tensor:
+        b, _, h, w = x.shape
+        # The buffer init_pos is kept for released checkpoints; the grid is rebuilt so that a cast of the module
+        # to half precision does not round it.
+        base = parents(h, w, self.scale, x) + self._centres(x).squeeze(1).repeat(1, h, w)
+        offsets = self.offsets(x).to(base.dtype).view(b, 2, self.groups, h * self.scale, w * self.scale)
+        points = (offsets + base.unsqueeze(1)).permute(0, 2, 3, 4, 1).unsqueeze(2)
+        return sample_points(x, points, "border").squeeze(2)

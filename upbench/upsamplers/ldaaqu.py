@@ -1,0 +1,110 @@
+"""LDA-AQU: adaptive query-guided upsampling via local deformable attention (Du et al., ACM MM 2024)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from upbench.ops import (
+    lattice,
+    output_size,
+    point_assemble,
+    point_similarity,
+    resize_map,
+    sample_points,
+)
+from upbench.upsamplers._base import Upsampler, xavier
+
+
+class ChannelNorm(nn.Module):
+    """Layer norm over the channels of a map. x: [B, C, H, W]. State dict: norm.{weight,bias}."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2).contiguous()
+
+
+class LDAAQU(Upsampler):
+    """Attention of an interpolated query over k_u x k_u points around each output pixel, moved by predicted offsets.
+
+    x: [B, C, H, W] -> [B, C, floor(H*scale), floor(W*scale)]; any scale of at least 1.
+    position = (output pixel + tap + theta * tanh(predictor(query))) * (H - 1) / (H' - 1), zero outside the map;
+    out = sum over taps of softmax(query . (key + embedding) / sqrt(d)) * x, eq. 6-11.
+    coord: "output" measures taps and theta in output pixels as the release does, "input" in input pixels as the
+    paper writes: position = output pixel * (H - 1) / (H' - 1) + tap + theta * tanh(.).
+    State dict: the released keys; the embedding is relative_position_bias_table [1, heads, 1, k_u^2, hidden / heads].
+    Initialised as the release's init_weights: Xavier-uniform, biases 0, last offset layer 0, embedding N(0, 0.02).
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        scale: float = 2,
+        *,
+        theta: float = 11,
+        groups: int = 2,
+        reduction: int = 4,
+        k_u: int = 3,
+        k_e: int = 3,
+        heads: int = 1,
+        position_bias: bool = True,
+        coord: str = "output",
+    ) -> None:
+        super().__init__()
+        self.channels, self.scale, self.theta, self.groups = channels, scale, theta, groups
+        self.k_u, self.heads, self.coord = k_u, heads, coord
+        self.hidden = channels // reduction
+        taps, per_group = k_u * k_u, self.hidden // groups
+        self.layer_norm = ChannelNorm(channels)
+        self.proj_q = nn.Conv2d(channels, self.hidden, 1, bias=False)
+        self.proj_k = nn.Conv2d(channels, self.hidden, 1, bias=False)
+        self.conv_offset = nn.Sequential(
+            nn.Conv2d(per_group, per_group, 3, padding=1, groups=per_group, bias=False),
+            ChannelNorm(per_group),
+            nn.GELU(),
+            nn.Conv2d(per_group, 2 * taps, k_e, padding=k_e // 2),
+        )
+        if position_bias:
+            self.relative_position_bias_table = nn.Parameter(torch.empty(1, heads, 1, taps, self.hidden // heads))
+            nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
+        else:
+            self.relative_position_bias_table = None
+        xavier(self)
+        nn.init.zeros_(self.conv_offset[-1].weight)
+
+    def points(self, query: Tensor, height: int, width: int) -> Tensor:
+        """Low-resolution positions read by each output pixel: [B, groups, k_u^2, H', W', 2], x first.
+
+        query: [B, hidden, H', W']; height, width: size of the low-resolution map.
+        """
+        b, _, out_h, out_w = query.shape
+        raw = self.conv_offset(query.reshape(b * self.groups, -1, out_h, out_w))
+        pixels = lattice(out_h, out_w, query)
+        # [B, G, k_u^2, (y, x), H', W'] -> x first; tanh in the precision of the positions.
+        raw = raw.view(b, self.groups, self.k_u**2, 2, out_h, out_w).flip(3).to(pixels.dtype)
+        reach = (self.k_u - 1) // 2
+        taps = (lattice(self.k_u, self.k_u, query) - reach).flatten(1).t()
+        moves = self.theta * raw.tanh() + taps.view(1, 1, -1, 2, 1, 1)
+        ratio = torch.tensor(((width - 1) / max(out_w - 1, 1), (height - 1) / max(out_h - 1, 1)), device="cpu")
+        ratio = ratio.to(pixels).view(2, 1, 1)
+        points = (pixels + moves) * ratio if self.coord == "output" else pixels * ratio + moves
+        return points.permute(0, 1, 2, 4, 5, 3)
+
+    def upsample(self, x: Tensor) -> Tensor:
+        _, _, h, w = x.shape
+        out_h, out_w = output_size(h, w, self.scale)
+        normed = self.layer_norm(x)
+        query = resize_map(self.proj_q(normed), out_h, out_w, align_corners=True)
+        points = self.points(query, h, w)
+        keys = sample_points(self.proj_k(normed), points, "zeros")
+        if self.relative_position_bias_table is not None:
+            # [1, heads, 1, taps, d] -> [1, hidden, taps, 1, 1]
+            table = self.relative_position_bias_table.squeeze(2).transpose(2, 3).flatten(1, 2)
+            keys = keys + table[..., None, None]
+        logits = point_similarity(query, keys, self.heads) * (self.hidden // self.heads) ** -0.5
+        weights = F.softmax(logits, dim=2).to(x.dtype)
+        return point_assemble(weights, sample_points(x, points, "zeros"))
