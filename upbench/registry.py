@@ -58,7 +58,9 @@ def get(name: str) -> Card:
         try:
             return _card(name, point.load(), f"entry point {point.value}")
         except (ImportError, AttributeError) as error:
-            raise UpbenchError(f"upsampler {name!r}: its entry point {point.value} cannot be loaded ({error})") from None
+            raise UpbenchError(
+                f"upsampler {name!r}: its entry point {point.value} cannot be loaded ({error})"
+            ) from None
     if ":" in name:
         return _card(name, _load(name), f"class {name}")
     raise unknown("upsampler", name, names())
@@ -101,7 +103,12 @@ def _card(name: str, thing: Any, origin: str) -> Card:
             f"({', '.join(given)}); wrap it in a class that does"
         )
     params = tuple(
-        Param(p.name, None if p.default is p.empty else p.default, "", kind=object if p.default in (None, p.empty) else None)
+        Param(
+            p.name,
+            None if p.default is p.empty else p.default,
+            "",
+            kind=object if p.default in (None, p.empty) else None,
+        )
         for p in signature[len(leading) :]
         if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
     )

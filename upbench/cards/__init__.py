@@ -14,7 +14,7 @@ __all__ = ["Card", "Macs", "Paper", "Param", "Setting", "builtin"]
 
 @cache
 def builtin() -> dict[str, Card]:
-    """Every built-in card by name, in the order in which the field met them (year, then name)."""
+    """Every built-in card by name, oldest first."""
     found: dict[str, Card] = {}
     for info in pkgutil.iter_modules(__path__):
         if info.name == "card":
@@ -26,7 +26,7 @@ def builtin() -> dict[str, Card]:
                     f"two cards claim the name {card.name!r}: {found[card.name].module} and {card.module}"
                 )
             found[card.name] = card
-    return dict(sorted(found.items(), key=lambda item: (_year(item[1]), item[0].rstrip("+"), item[0])))
+    return dict(sorted(found.items(), key=lambda item: _year(item[1])))
 
 
 def _year(card: Card) -> int:

@@ -26,7 +26,9 @@ CARDS = (
         name="carafe",
         module="upbench.upsamplers.carafe:CARAFE",
         summary="predicts a k_up x k_up kernel for every output pixel from the content",
-        paper=Paper("CARAFE: Content-Aware ReAssembly of FEatures", "ICCV", 2019, "open-mmlab/mmcv a8073c7 (CARAFEPack)"),
+        paper=Paper(
+            "CARAFE: Content-Aware ReAssembly of FEatures", "ICCV", 2019, "open-mmlab/mmcv a8073c7 (CARAFEPack)"
+        ),
         params=(
             Param("k_up", 5, "side of the reassembly kernel", "up_kernel", minimum=1, odd=True),
             Param("k_enc", 3, "side of the content encoder's kernel", "encoder_kernel", minimum=1, odd=True),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from upbench.errors import suggestion
@@ -163,10 +163,9 @@ class Card:
             if key in known and (sentence := known[key].mistake(value)):
                 found.append(f"params.{sentence}")
         if sentence := self._scale_mistake(setting.scale):
-            found.append(sentence)
-        if not found:
-            found += self.rules(setting)
-        return found
+            return [*found, sentence]
+        sound = {k: v for k, v in setting.params.items() if k in known and known[k].mistake(v) is None}
+        return found + self.rules(replace(setting, params={**self.defaults(), **sound}))
 
     def _unknown(self, key: str) -> str:
         names = [p.name for p in self.params]
@@ -179,7 +178,7 @@ class Card:
         if self.scales == "2" and scale != 2:
             return f"scale is {scale:g}, but {self.name} is defined for scale 2 only"
         if self.scales == "integer" and scale != int(scale):
-            return f"scale is {scale:g}, but {self.name} can do whole numbers only; nearest, bilinear, bicubic and ldaaqu take any"
+            return f"scale is {scale:g}, but {self.name} can do whole numbers only; `upbench list` shows which upsamplers take any"
         return None
 
 

@@ -1,6 +1,6 @@
 """Nearest, bilinear and bicubic interpolation."""
 
-from upbench.cards.card import Card, Macs, Setting
+from upbench.cards.card import Card, Macs
 
 
 def _card(mode: str, taps: int, summary: str, *notes: str) -> Card:

@@ -3,7 +3,10 @@
 from upbench.cards.card import Card, Macs, Paper, Param, Setting, divides
 
 PAPER = Paper(
-    "LDA-AQU: Adaptive Query-guided Upsampling via Local Deformable Attention", "ACM MM", 2024, "duzw9311/LDA-AQU ebfb705"
+    "LDA-AQU: Adaptive Query-guided Upsampling via Local Deformable Attention",
+    "ACM MM",
+    2024,
+    "duzw9311/LDA-AQU ebfb705",
 )
 
 
@@ -39,14 +42,27 @@ CARDS = (
         summary="attention of a query over k_u x k_u deformed points around each output pixel",
         paper=PAPER,
         params=(
-            Param("theta", 11, "largest offset, in output pixels (coord: output) or input pixels", "range_factor", minimum=0, kind=float),
+            Param(
+                "theta",
+                11,
+                "largest offset, in output pixels (coord: output) or input pixels",
+                "range_factor",
+                minimum=0,
+                kind=float,
+            ),
             Param("groups", 2, "channel groups with offsets each", "n_groups", minimum=1),
             Param("reduction", 4, "channels / hidden channels of query and key", "reduction_factor", minimum=1),
             Param("k_u", 3, "side of the neighbourhood that is attended to", "k_u", minimum=1, odd=True),
             Param("k_e", 3, "side of the offset predictor's last kernel", "k_e", minimum=1, odd=True),
             Param("heads", 1, "attention heads", "nh", minimum=1),
             Param("position_bias", True, "learned embedding of each tap, added to the keys", "rpb"),
-            Param("coord", "output", "pixels in which neighbours and theta are measured", None, choices=("output", "input")),
+            Param(
+                "coord",
+                "output",
+                "pixels in which neighbours and theta are measured",
+                None,
+                choices=("output", "input"),
+            ),
         ),
         scales="any",
         rules=_rules,

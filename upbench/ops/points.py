@@ -38,14 +38,18 @@ def parents(height: int, width: int, scale: int, like: Tensor) -> Tensor:
 def _sample_points(x: Tensor, points: Tensor, padding: str) -> Tensor:
     b, c, h, w = x.shape
     groups, count, out_h, out_w = points.shape[1:5]
-    size = torch.tensor((w, h), device="cpu").to(points)
-    grid = (points * 2 + 1) / size - 1
+    # Normalised from corner to corner, whole positions at the ends of the map stay exact, and with them the side from
+    # which the gradient is taken. That form has no scale on a single row or column, so one is added.
+    if h == 1 or w == 1:
+        x = F.pad(x, (0, int(w == 1), 0, int(h == 1)), mode="replicate" if padding == "border" else "constant")
+        h, w = x.shape[2:]
+    grid = torch.stack((points[..., 0] * 2 / (w - 1) - 1, points[..., 1] * 2 / (h - 1) - 1), dim=-1)
     read = F.grid_sample(
         x.reshape(b * groups, c // groups, h, w).to(grid.dtype),
         grid.reshape(b * groups, count * out_h, out_w, 2),
         mode="bilinear",
         padding_mode=padding,
-        align_corners=False,
+        align_corners=True,
     )
     return read.to(x.dtype).view(b, c, count, out_h, out_w)
 

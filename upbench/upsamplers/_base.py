@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -25,7 +29,8 @@ class Upsampler(nn.Module):
     guided = False
     channels: int
     guide_channels: int
-    scale: float
+    scale: Any  # int where the method needs a whole number, else float
+    upsample: Callable[..., Tensor]
 
     def forward(self, x: Tensor, guide: Tensor | None = None, size: tuple[int, int] | None = None) -> Tensor:
         self._check_x(x)
@@ -40,8 +45,9 @@ class Upsampler(nn.Module):
             out = self.upsample(x, self._check_guide(x, guide, target, size))
         return out if size is None else out[:, :, : size[0], : size[1]]
 
-    def upsample(self, x: Tensor, guide: Tensor | None = None) -> Tensor:
-        raise NotImplementedError
+    def adapt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A state dict in another released layout, with the module's own keys; unknown keys are left as they are."""
+        return state
 
     def _check_x(self, x: Tensor) -> None:
         if x.dim() != 4 or x.shape[1] != self.channels:
@@ -93,5 +99,26 @@ def xavier(module: nn.Module) -> None:
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.xavier_uniform_(layer.weight)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+            zero_bias(layer)
+
+
+def zero_bias(layer: nn.Conv2d | nn.ConvTranspose2d) -> None:
+    """Set the bias of a convolution to zero, where it has one."""
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
+class Conv2d(nn.Conv2d):
+    """A convolution that computes in the dtype of its input, whatever the dtype of its weights."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        return self._conv_forward(x, self.weight.to(x.dtype), bias)
+
+
+def no_autocast(x: Tensor) -> AbstractContextManager[object]:
+    """A context in which torch.autocast does not lower the precision of what is computed from x."""
+    device = x.device.type
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        return torch.autocast(device, enabled=False)
+    return nullcontext()

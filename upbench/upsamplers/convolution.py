@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from upbench.upsamplers._base import Upsampler
 
 
-class Deconv(Upsampler, nn.ConvTranspose2d):
+class Deconv(Upsampler, nn.ConvTranspose2d):  # type: ignore[misc] # it is called as an Upsampler
     """Transposed convolution. x: [B, C, H, W] -> [B, C, sH, sW]; integer scale, kernel >= scale.
 
     State dict: weight [C, C, k, k], bias [C]. Padding ceil((k - s) / 2), output padding whatever makes sH exact:
@@ -39,3 +39,7 @@ class PixelShuffle(Upsampler, nn.Sequential):
 
     def upsample(self, x: Tensor) -> Tensor:
         return nn.Sequential.forward(self, x)
+
+    def adapt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """mmcv's PixelShufflePack calls the convolution upsample_conv."""
+        return {key.replace("upsample_conv.", "0."): value for key, value in state.items()}

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from upbench.ops import coordinate_dtype, parents, sample_points
-from upbench.upsamplers._base import Upsampler
+from upbench.upsamplers._base import Upsampler, zero_bias
 
 
 class DySample(Upsampler):
@@ -37,12 +37,11 @@ class DySample(Upsampler):
         inputs, outputs = (channels, 2 * groups * area) if style == "lp" else (channels // area, 2 * groups)
         self.offset = nn.Conv2d(inputs, outputs, 1)
         nn.init.normal_(self.offset.weight, std=0.001)
-        nn.init.zeros_(self.offset.bias)
+        zero_bias(self.offset)
         if dynamic:
             self.scope = nn.Conv2d(inputs, outputs, 1, bias=scope_bias)
             nn.init.zeros_(self.scope.weight)
-            if scope_bias:
-                nn.init.zeros_(self.scope.bias)
+            zero_bias(self.scope)
         centres = self._centres(torch.empty(0))
         self.register_buffer("init_pos", centres.repeat(1, groups, 1, 1).view(1, -1, 1, 1))
 
@@ -51,6 +50,14 @@ class DySample(Upsampler):
         step = torch.arange(self.scale, device=like.device, dtype=coordinate_dtype(like.dtype))
         centre = (step + 0.5) / self.scale - 0.5
         return torch.stack((centre.expand(self.scale, -1), centre.view(-1, 1).expand(-1, self.scale))).unsqueeze(1)
+
+    def adapt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Released with and without a bias on scope; the module gets one when the weights have one."""
+        if self.dynamic and "scope.bias" in state and self.scope.bias is None:
+            self.scope.bias = nn.Parameter(self.offset.weight.new_zeros(self.offset.out_channels))
+        if self.dynamic and "scope.bias" not in state and self.scope.bias is not None:
+            self.scope.bias = None
+        return state
 
     def offsets(self, x: Tensor) -> Tensor:
         """Predicted offsets in low-resolution pixels: [B, 2 * groups, sH, sW], all x before all y."""

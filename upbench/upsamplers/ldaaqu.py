@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from upbench.ops import (
+    coordinate_dtype,
     lattice,
     output_size,
     point_assemble,
@@ -14,18 +15,20 @@ from upbench.ops import (
     resize_map,
     sample_points,
 )
-from upbench.upsamplers._base import Upsampler, xavier
+from upbench.upsamplers._base import Conv2d, Upsampler, no_autocast, xavier
 
 
 class ChannelNorm(nn.Module):
-    """Layer norm over the channels of a map. x: [B, C, H, W]. State dict: norm.{weight,bias}."""
+    """Layer norm over the channels of a map, in its dtype. x: [B, C, H, W]. State dict: norm.{weight,bias}."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2).contiguous()
+        weight, bias = self.norm.weight.to(x.dtype), self.norm.bias.to(x.dtype)
+        normed = F.layer_norm(x.permute(0, 2, 3, 1), self.norm.normalized_shape, weight, bias, self.norm.eps)
+        return normed.permute(0, 3, 1, 2).contiguous()
 
 
 class LDAAQU(Upsampler):
@@ -60,21 +63,19 @@ class LDAAQU(Upsampler):
         self.hidden = channels // reduction
         taps, per_group = k_u * k_u, self.hidden // groups
         self.layer_norm = ChannelNorm(channels)
-        self.proj_q = nn.Conv2d(channels, self.hidden, 1, bias=False)
+        self.proj_q = Conv2d(channels, self.hidden, 1, bias=False)
         self.proj_k = nn.Conv2d(channels, self.hidden, 1, bias=False)
+        last = Conv2d(per_group, 2 * taps, k_e, padding=k_e // 2)
         self.conv_offset = nn.Sequential(
-            nn.Conv2d(per_group, per_group, 3, padding=1, groups=per_group, bias=False),
+            Conv2d(per_group, per_group, 3, padding=1, groups=per_group, bias=False),
             ChannelNorm(per_group),
             nn.GELU(),
-            nn.Conv2d(per_group, 2 * taps, k_e, padding=k_e // 2),
+            last,
         )
-        if position_bias:
-            self.relative_position_bias_table = nn.Parameter(torch.empty(1, heads, 1, taps, self.hidden // heads))
-            nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
-        else:
-            self.relative_position_bias_table = None
+        table = nn.init.trunc_normal_(torch.empty(1, heads, 1, taps, self.hidden // heads), std=0.02)
+        self.relative_position_bias_table = nn.Parameter(table) if position_bias else None
         xavier(self)
-        nn.init.zeros_(self.conv_offset[-1].weight)
+        nn.init.zeros_(last.weight)
 
     def points(self, query: Tensor, height: int, width: int) -> Tensor:
         """Low-resolution positions read by each output pixel: [B, groups, k_u^2, H', W', 2], x first.
@@ -84,27 +85,40 @@ class LDAAQU(Upsampler):
         b, _, out_h, out_w = query.shape
         raw = self.conv_offset(query.reshape(b * self.groups, -1, out_h, out_w))
         pixels = lattice(out_h, out_w, query)
-        # [B, G, k_u^2, (y, x), H', W'] -> x first; tanh in the precision of the positions.
+        # [B, G, k_u^2, (y, x), H', W'] -> x first
         raw = raw.view(b, self.groups, self.k_u**2, 2, out_h, out_w).flip(3).to(pixels.dtype)
         reach = (self.k_u - 1) // 2
         taps = (lattice(self.k_u, self.k_u, query) - reach).flatten(1).t()
         moves = self.theta * raw.tanh() + taps.view(1, 1, -1, 2, 1, 1)
-        ratio = torch.tensor(((width - 1) / max(out_w - 1, 1), (height - 1) / max(out_h - 1, 1)), device="cpu")
-        ratio = ratio.to(pixels).view(2, 1, 1)
-        points = (pixels + moves) * ratio if self.coord == "output" else pixels * ratio + moves
+        if self.coord == "output":
+            points = _to_low(pixels + moves, height, width, out_h, out_w)
+        else:
+            points = _to_low(pixels, height, width, out_h, out_w) + moves
         return points.permute(0, 1, 2, 4, 5, 3)
 
     def upsample(self, x: Tensor) -> Tensor:
         _, _, h, w = x.shape
         out_h, out_w = output_size(h, w, self.scale)
-        normed = self.layer_norm(x)
-        query = resize_map(self.proj_q(normed), out_h, out_w, align_corners=True)
-        points = self.points(query, h, w)
-        keys = sample_points(self.proj_k(normed), points, "zeros")
+        # The query decides where is read, and theta makes eleven pixels of its rounding: it is float32 in any dtype.
+        dtype = coordinate_dtype(x.dtype)
+        with no_autocast(x):
+            normed = self.layer_norm(x.to(dtype))
+            query = resize_map(self.proj_q(normed), out_h, out_w, align_corners=True)
+            points = self.points(query, h, w)
+        keys = sample_points(self.proj_k(normed.to(x.dtype)), points, "zeros")
         if self.relative_position_bias_table is not None:
             # [1, heads, 1, taps, d] -> [1, hidden, taps, 1, 1]
             table = self.relative_position_bias_table.squeeze(2).transpose(2, 3).flatten(1, 2)
             keys = keys + table[..., None, None]
-        logits = point_similarity(query, keys, self.heads) * (self.hidden // self.heads) ** -0.5
+        logits = point_similarity(query.to(keys.dtype), keys, self.heads) * (self.hidden // self.heads) ** -0.5
         weights = F.softmax(logits, dim=2).to(x.dtype)
         return point_assemble(weights, sample_points(x, points, "zeros"))
+
+
+def _to_low(points: Tensor, height: int, width: int, out_h: int, out_w: int) -> Tensor:
+    """Output pixels as low-resolution pixels, corner on corner. points: [..., 2, H', W'], x first.
+
+    Multiplied before it is divided, so that the last pixel falls on the last exactly.
+    """
+    x, y = points.unbind(-3)
+    return torch.stack((x * (width - 1) / max(out_w - 1, 1), y * (height - 1) / max(out_h - 1, 1)), dim=-3)

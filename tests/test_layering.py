@@ -1,0 +1,119 @@
+"""A module imports only from a lower rank or its own folder; the paper wing and the CLI's surface need no torch."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import upbench
+
+ROOT = Path(upbench.__file__).parent
+
+RANKS = {
+    "errors": 0,
+    "units": 0,
+    "stats": 0,
+    "files": 1,
+    "shapes": 1,
+    "cards": 1,
+    "ops": 1,
+    "upsamplers": 2,
+    "registry": 2,
+    "spec": 3,
+    "grid": 4,
+    "record": 4,
+    "store": 5,
+    "report": 5,
+    "weights": 5,
+    "inputs": 5,
+    "measure": 5,
+    "environment": 5,
+    "run": 6,
+    "sweep": 7,
+    "cli": 8,
+    "__main__": 9,
+}
+TORCH_FREE = {
+    "errors",
+    "units",
+    "stats",
+    "files",
+    "shapes",
+    "cards",
+    "registry",
+    "spec",
+    "grid",
+    "record",
+    "store",
+    "report",
+}
+
+
+def _room(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def _imports(path: Path) -> set[str]:
+    """Every module that a file imports at its top level, outside `if TYPE_CHECKING`."""
+    found: set[str] = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{a.name}" if node.module == "upbench" else node.module for a in node.names}
+    return found
+
+
+def _all_imports(path: Path) -> set[str]:
+    """Every module that a file imports anywhere, in functions too."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{a.name}" if node.module == "upbench" else node.module for a in node.names}
+    return found
+
+
+FILES = sorted(p for p in ROOT.rglob("*.py") if p != ROOT / "__init__.py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_downward(path: Path) -> None:
+    room = _room(path)
+    for name in _all_imports(path):
+        if not name.startswith("upbench."):
+            continue
+        other = name.split(".")[1]
+        if other in ("__version__", room):
+            continue
+        assert other in RANKS, f"{path} imports {name}, which has no rank"
+        assert RANKS[other] < RANKS[room], f"{path} ({RANKS[room]}) imports {name} ({RANKS[other]})"
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if _room(p) in TORCH_FREE], ids=lambda p: str(p.relative_to(ROOT)))
+def test_the_paper_wing_does_not_import_torch(path: Path) -> None:
+    assert not {name for name in _imports(path) if name.split(".")[0] in ("torch", "fvcore")}
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["list"], ["list", "--shapes"], ["show", "ldaaqu"], ["show", "fade", "--notes"]]
+)
+def test_the_surface_loads_neither_torch_nor_pandas_nor_fvcore(arguments: list[str]) -> None:
+    code = (
+        "import sys\n"
+        "from upbench.cli.app import app\n"
+        "try:\n    app(sys.argv[1:])\nexcept SystemExit as end:\n    assert not end.code\n"
+        "print([m for m in ('torch', 'pandas', 'fvcore') if m in sys.modules], file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+    assert done.stdout
+
+
+def test_no_file_outgrows_its_room() -> None:
+    assert {str(p): n for p in FILES if (n := len(p.read_text().splitlines())) > 330} == {}

@@ -1,0 +1,146 @@
+"""Options that several commands share, and the way from them to specs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from upbench.errors import SpecError, suggestion
+
+SOURCE = "command line"
+
+
+class Format(StrEnum):
+    table = "table"
+    markdown = "markdown"
+    csv = "csv"
+    json = "json"
+
+
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="A parameter of the upsampler, as theta=5. May be repeated."),
+]
+Shape = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CxHxW", help="Low-resolution feature, as 256x120x120, or a name from `upbench list --shapes`."
+    ),
+]
+Scale = Annotated[float | None, typer.Option(help="Ratio of output to input size. Default: 2.")]
+Batch = Annotated[int | None, typer.Option(help="Default: 1.")]
+Dtype = Annotated[str | None, typer.Option(help="float32, float16, bfloat16 or float64.")]
+Device = Annotated[
+    str | None, typer.Option(metavar="auto|cpu|cuda[:N]", help="Default: auto, a GPU where there is one.")
+]
+Mode = Annotated[str | None, typer.Option(help="inference (forward) or training (forward and backward).")]
+Threads = Annotated[int | None, typer.Option(help="Threads of torch on the CPU.")]
+Budget = Annotated[float | None, typer.Option(metavar="SECONDS", help="Sampling time for each upsampler. Default: 2.")]
+Seed = Annotated[int | None, typer.Option(help="Of weights and inputs. Default: 0.")]
+Formatted = Annotated[Format, typer.Option("--format", help="How the result is printed.")]
+Output = Annotated[
+    Path | None, typer.Option("--output", metavar="FILE", help="Write the result to a file instead of stdout.")
+]
+
+
+def overrides(
+    shape: str | None = None,
+    scale: float | None = None,
+    batch: int | None = None,
+    dtype: str | None = None,
+    device: str | None = None,
+    mode: str | None = None,
+    threads: int | None = None,
+    budget: float | None = None,
+    seed: int | None = None,
+) -> dict[str, Any]:
+    """The options that were given, by the name of their key."""
+    return {name: value for name, value in locals().items() if value is not None}
+
+
+def assignments(texts: Sequence[str] | None, option: str = "--set") -> dict[str, Any]:
+    """KEY=VALUE texts as a mapping; values are read as YAML. Raises SpecError for those that are not."""
+    found, mistakes = {}, []
+    for text in texts or ():
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip() or not value.strip():
+            mistakes.append(f"{option} {text}: is not KEY=VALUE; write {option} theta=5")
+            continue
+        try:
+            found[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            mistakes.append(f"{option} {text}: {value!r} is not a YAML value")
+    if mistakes:
+        raise SpecError(mistakes)
+    return found
+
+
+def is_file(item: str) -> bool:
+    """Whether an upsampler argument is the name of a spec file."""
+    return item.endswith((".yaml", ".yml")) or Path(item).is_file()
+
+
+def draft(item: str, given: Mapping[str, Any], params: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """The unjudged spec of NAME, NAME:KEY=VALUE,... or FILE with options applied, and its source for messages."""
+    from upbench.grid import set_value
+    from upbench.spec import read_yaml
+
+    if is_file(item):
+        data, source = read_yaml(Path(item)), item
+        if "grid" in data:
+            raise SpecError([f"{item}: is a sweep; run it with `upbench sweep {item}`"])
+    else:
+        name, own = _inline(item)
+        data, source = {"upsampler": name, "params": own}, SOURCE
+    for key in ("input", "measure", "params"):
+        if key in data and not isinstance(data[key], dict):
+            raise SpecError([f"{source}: {key} is {data[key]!r}, but must be a mapping of keys to values"])
+    for key, value in given.items():
+        set_value(data, key, value)
+    if params:
+        data["params"] = {**(data.get("params") or {}), **params}
+    return data, source
+
+
+def _inline(item: str) -> tuple[str, dict[str, Any]]:
+    """'ldaaqu:theta=5,groups=4' -> name and params."""
+    name, colon, tail = item.rpartition(":")
+    if not colon or "=" not in tail:
+        return item, {}
+    return name, assignments(tail.split(","), item)
+
+
+def shared_params(params: Mapping[str, Any], names: Sequence[str]) -> list[dict[str, Any]]:
+    """--set values for each of several upsamplers: `theta=5` for all that have theta, `ldaaqu.theta=5` for that one.
+
+    Raises SpecError for a parameter that none of them has.
+    """
+    from upbench import registry
+    from upbench.errors import UpbenchError
+
+    known: list[list[str]] = []
+    for name in names:
+        try:
+            known.append([p.name for p in registry.get(name).params])
+        except UpbenchError:  # said where the spec is judged
+            known.append([])
+    taken: list[dict[str, Any]] = [{} for _ in names]
+    mistakes = []
+    for key, value in params.items():
+        target, _, param = key.rpartition(".")
+        hits = [n for n, name in enumerate(names) if (name == target if target else param in known[n])]
+        if not hits:
+            everything = sorted({p for ps in known for p in ps})
+            mistakes.append(
+                f"--set {key}: none of {', '.join(names)} has it; known: {', '.join(everything)}{suggestion(param, everything)}"
+            )
+        for n in hits:
+            taken[n][param] = value
+    if mistakes:
+        raise SpecError(mistakes)
+    return taken

@@ -1,0 +1,48 @@
+"""`upbench profile NAME|FILE`: everything about one upsampler on one feature."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from upbench.cli import options, output
+
+
+def command(
+    item: Annotated[
+        str, typer.Argument(metavar="NAME|FILE", help="An upsampler, package.module:Class, or a spec file.")
+    ],
+    shape: options.Shape = None,
+    params: options.Set = None,
+    scale: options.Scale = None,
+    batch: options.Batch = None,
+    dtype: options.Dtype = None,
+    device: options.Device = None,
+    mode: options.Mode = None,
+    threads: options.Threads = None,
+    budget: options.Budget = None,
+    seed: options.Seed = None,
+    form: options.Formatted = options.Format.table,
+    output_file: options.Output = None,
+) -> None:
+    """Measure parameters, MACs, latency and memory of one upsampler."""
+    from upbench import spec
+
+    given = options.overrides(shape, scale, batch, dtype, device, mode, threads, budget, seed)
+    data, source = options.draft(item, given, options.assignments(params))
+    run_spec = spec.load(data, source)
+    output.check(output_file)
+
+    from upbench import run
+    from upbench.cli.progress import Progress
+    from upbench.report import table
+
+    run.validate([run_spec])
+    with Progress() as progress:
+        record = run.run(run_spec, progress)
+    if form is options.Format.json:
+        output.emit(json.dumps(record.to_dict(), indent=2), output_file)
+    else:
+        output.emit(output.render(table.single(record), form), output_file)

@@ -1,0 +1,57 @@
+"""A progress bar on stderr for whatever takes longer than two seconds."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+
+PATIENCE_S = 2.0
+
+
+class Progress:
+    """Called with what is done and the part of the whole; shows nothing in the first two seconds.
+
+    On a terminal a bar, elsewhere one plain line for each new step. It has no thread of its own: a thread that
+    draws would disturb what is being measured.
+    """
+
+    def __init__(self) -> None:
+        self.start = time.monotonic()
+        self.said: str | None = None
+        self.bar = None
+        self.drawn = 0.0
+
+    def __call__(self, what: str, part: float) -> None:
+        now = time.monotonic()
+        if now - self.start < PATIENCE_S:
+            return
+        if not sys.stderr.isatty():
+            if what != self.said:
+                print(f"upbench: {what} ({part:.0%})", file=sys.stderr, flush=True)
+            self.said = what
+        elif what != self.said or now - self.drawn > 0.2 or part >= 1:
+            self._draw(what, part)
+            self.said, self.drawn = what, now
+
+    def _draw(self, what: str, part: float) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as Bar
+
+        if self.bar is None:
+            columns = (BarColumn(20), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+            self.bar = Bar(*columns, console=Console(stderr=True), auto_refresh=False, transient=True)
+            self.bar.start()
+            self.bar.add_task("", total=1.0)
+        self.bar.update(self.bar.task_ids[0], completed=part, description=what)
+        self.bar.refresh()
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.bar is not None:
+            self.bar.stop()

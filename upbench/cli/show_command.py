@@ -1,0 +1,56 @@
+"""`upbench show NAME`: the complete default spec as YAML, ready to save and edit."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+import yaml
+
+from upbench import registry, spec
+from upbench.cards import Card
+from upbench.cli import options, output
+from upbench.errors import UpbenchError
+
+
+def command(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="An upsampler, or package.module:Class.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of YAML.")] = False,
+    notes: Annotated[bool, typer.Option("--notes", help="Print where paper and released code differ.")] = False,
+    output_file: options.Output = None,
+) -> None:
+    """Print the full default spec of an upsampler as YAML."""
+    output.check(output_file)
+    if options.is_file(name):
+        raise UpbenchError(
+            f"show takes the name of an upsampler, not a file; `upbench profile {name}` measures a spec file"
+        )
+    card = registry.get(name)
+    if notes:
+        output.emit(_notes(card), output_file)
+        return
+    data = {key: value for key, value in spec.default(name).to_dict().items() if value is not None}
+    output.emit(json.dumps(data, indent=2) if as_json else _yaml(card, data), output_file)
+
+
+def _yaml(card: Card, data: dict) -> str:
+    """The spec with a comment for every parameter: what it does and what is allowed."""
+    head = [f"# {card.name}: {card.summary}"]
+    if card.paper:
+        head.append(f"# {card.paper.title} ({card.paper.venue} {card.paper.year})")
+    lines = yaml.safe_dump({k: v for k, v in data.items() if k != "params"}, sort_keys=False).splitlines()
+    params = ["params:" if card.params else "params: {}"]
+    for param in card.params:
+        value = yaml.safe_dump(data["params"][param.name], default_flow_style=True).splitlines()[0]
+        doc = f"{param.doc}; {param.allowed()}" if param.doc else param.allowed()
+        params.append(f"  {param.name}: {value}".ljust(26) + f"  # {doc}")
+    at = next(n for n, line in enumerate(lines) if line.startswith("input:"))
+    return "\n".join([*head, *lines[:at], *params, *lines[at:]]) + "\n"
+
+
+def _notes(card: Card) -> str:
+    head = f"{card.name}: where the paper and the released code differ"
+    source = f"released code: {card.paper.code}" if card.paper and card.paper.code else None
+    body = [f"{n}. {note}" for n, note in enumerate(card.notes, 1)] or ["nothing known"]
+    return "\n".join([head, *([source] if source else []), *body]) + "\n"

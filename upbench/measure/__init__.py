@@ -1,0 +1,1 @@
+"""The measuring instruments: one quantity a file."""

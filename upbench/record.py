@@ -1,0 +1,127 @@
+"""A record: one spec, where it ran, and all that was measured. Raw numbers in SI base units; schema 1.
+
+Written as one JSON object a line. Fields that were not measured are null, never 0.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from upbench.errors import StoreError
+
+SCHEMA = 1
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Macs(_Part):
+    """Multiply-accumulates of one call, by class. total: their sum."""
+
+    conv: int
+    gather: int
+    norm: int
+    elementwise: int
+
+    total: int
+
+
+class Latency(_Part):
+    """Time of one call. samples_s: seconds per call, in the order taken, `samples_per_round` of them to a round."""
+
+    mode: str
+    clock: str
+    first_call_s: float
+    warmup_calls: int
+    calls_per_sample: int
+    samples_per_round: int
+    samples_s: list[float]
+
+
+class Memory(_Part):
+    """Bytes. The peaks count what one call allocates beyond its inputs, weights and the gradient of the output.
+
+    forward_peak_bytes: without autograd. training_peak_bytes: forward and backward, gradients included.
+    """
+
+    method: str
+    input_bytes: int
+    weight_bytes: int
+    output_bytes: int
+    forward_peak_bytes: int
+    training_peak_bytes: int | None
+
+
+class Record(_Part):
+    """One measured cell. status: "ok" or "error" (then `error` says why and the measurements are null).
+
+    params: all parameters; params_trainable: those that require a gradient; buffers: elements of persistent and
+    other buffers. macs_by_op: MACs of each operator the counter charged. uncounted: operators that it did not know,
+    with how often they occur. comparison: shared by the records measured in the same interleaved rounds.
+    """
+
+    schema_version: int = SCHEMA
+    label: str
+    spec: dict[str, Any]
+    axes: dict[str, Any] = {}
+    status: str = "ok"
+    error: str | None = None
+    started: str
+    comparison: str | None = None
+    environment: dict[str, Any]
+    params: int | None = None
+    params_trainable: int | None = None
+    buffers: int | None = None
+    macs: Macs | None = None
+    macs_by_op: dict[str, int] | None = None
+    uncounted: dict[str, int] | None = None
+    latency: Latency | None = None
+    memory: Memory | None = None
+    warnings: list[str] = []
+
+    @property
+    def key(self) -> str:
+        """What makes two records the same measurement: spec, device and versions."""
+        return key(self.spec, self.environment)
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        return json.dumps(self.to_dict(), separators=(", ", ": "))
+
+    def to_dict(self) -> dict[str, Any]:
+        data = self.model_dump(mode="json")
+        return {"schema": data.pop("schema_version"), **data}
+
+
+def from_json(line: str, source: str) -> Record:
+    """The record in a line of JSON. Raises StoreError naming `source` when it is torn or of another schema."""
+    try:
+        data = json.loads(line)
+    except json.JSONDecodeError:
+        raise StoreError(
+            f"{source} is torn (not a complete JSON record); delete that line to go on with the rest, "
+            f"or write to another file"
+        ) from None
+    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+        found = data.get("schema") if isinstance(data, dict) else None
+        raise StoreError(f"{source} has schema {found}, but this version of upbench reads schema {SCHEMA}")
+    data["schema_version"] = data.pop("schema")
+    try:
+        return Record.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise StoreError(f"{source} is not a record of upbench ({where}: {first['msg'].lower()})") from None
+
+
+def key(spec: Mapping[str, Any], environment: Mapping[str, Any]) -> str:
+    """Hash of a spec with the parts of the environment that change a measurement."""
+    same = {name: environment.get(name) for name in ("device", "threads", "torch", "upbench", "cuda")}
+    text = json.dumps([spec, same], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""Records in, text out: columns, tables, and one function for each format."""

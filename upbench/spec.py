@@ -1,0 +1,261 @@
+"""Specs: what is to be built and measured. Frozen, strict, and judged once, all mistakes together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_serializer
+
+from upbench import registry, shapes
+from upbench.cards import Card, Setting
+from upbench.errors import SpecError, UnknownName, UpbenchError, suggestion
+
+DTYPES = ("float32", "float16", "bfloat16", "float64")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+def _shape(value: object) -> object:
+    try:
+        return shapes.parse(value)
+    except UpbenchError as error:
+        raise ValueError(str(error)) from None
+
+
+def _whole(value: object) -> object:
+    """2.0 is the scale 2."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+class InputSpec(_Strict):
+    """The features that are fed in. The guide, where one is needed, has the output's height and width."""
+
+    shape: Annotated[tuple[int, int, int], BeforeValidator(_shape)] = Field(
+        shapes.NAMED["paper"].shape, description=shapes.FORM
+    )
+    batch: int = Field(1, ge=1, description="an integer of at least 1")
+    dtype: Literal["float32", "float16", "bfloat16", "float64"] = Field(
+        "float32", description="one of " + ", ".join(DTYPES)
+    )
+    memory_format: Literal["contiguous", "channels_last"] = Field(
+        "contiguous", description="contiguous or channels_last"
+    )
+    seed: int = Field(0, ge=0, lt=2**63, description="an integer of at least 0")
+
+    @field_serializer("shape")
+    def _text(self, shape: tuple[int, int, int]) -> str:
+        return shapes.text(shape)
+
+
+class MeasureSpec(_Strict):
+    """How it is measured. budget: seconds of sampling for each upsampler. threads: None leaves torch's default."""
+
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
+    backend: Literal["auto", "eager"] = Field("auto", description="auto or eager")
+    mode: Literal["inference", "training"] = Field("inference", description="inference or training")
+    threads: int | None = Field(None, ge=1, description="an integer of at least 1, or null")
+    budget: float = Field(2.0, gt=0, description="a number of seconds above 0")
+
+
+class RunSpec(_Strict):
+    """One upsampler on one input, measured one way; every value filled in. Made by `load`, never by hand.
+
+    guide_channels is None for an upsampler without a guide.
+    """
+
+    upsampler: str
+    channels: int
+    guide_channels: int | None
+    scale: int | float
+    params: Mapping[str, Any]
+    input: InputSpec
+    measure: MeasureSpec
+
+    @property
+    def card(self) -> Card:
+        return registry.get(self.upsampler)
+
+    @property
+    def setting(self) -> Setting:
+        """What the card's rules and counts are functions of."""
+        _, height, width = self.input.shape
+        guide = self.guide_channels or self.channels
+        return Setting(self.channels, guide, self.scale, self.params, self.input.batch, height, width)
+
+    @property
+    def label(self) -> str:
+        """The name, with the params that are not the defaults: 'ldaaqu (theta=5)'."""
+        defaults = self.card.defaults()
+        changed = [f"{k}={_yaml_value(v)}" for k, v in self.params.items() if defaults.get(k) != v]
+        return f"{self.upsampler} ({', '.join(changed)})" if changed else self.upsampler
+
+    def to_dict(self) -> dict[str, Any]:
+        """The spec as it is written in YAML; `load` takes it back."""
+        return self.model_dump(mode="json")
+
+
+class _Draft(_Strict):
+    """A spec as written, before the card's defaults are filled in."""
+
+    upsampler: str = Field(description="the name of an upsampler")
+    channels: int | None = Field(None, ge=1, description="an integer of at least 1")
+    guide_channels: int | None = Field(None, ge=1, description="an integer of at least 1")
+    scale: Annotated[int | float, BeforeValidator(_whole)] = Field(2, ge=1, description="a number of at least 1")
+    params: dict[str, Any] = Field({}, description="a mapping of parameter names to values")
+    input: InputSpec = Field(InputSpec(), description="a mapping")
+    measure: MeasureSpec = Field(MeasureSpec(), description="a mapping")
+
+
+def load(data: object, source: str = "spec") -> RunSpec:
+    """A complete spec from a mapping as YAML gives it.
+
+    source: where it comes from, named in every sentence. Raises SpecError with all mistakes together.
+    """
+    if not isinstance(data, Mapping):
+        raise SpecError([f"{source}: is {type(data).__name__}, but a spec is a mapping with the key 'upsampler'"])
+    draft, found = _draft(data)
+    card = None
+    if isinstance(name := data.get("upsampler"), str):
+        try:
+            card = registry.get(name)
+        except UnknownName as error:
+            found.append(f"upsampler: {error}")
+        except UpbenchError as error:
+            found.append(str(error))
+    setting = None
+    if card is not None and draft is not None:
+        setting, more = _judge(card, draft)
+        found += more
+    if found or setting is None or draft is None:
+        raise SpecError([f"{source}: {sentence}" for sentence in found])
+    return RunSpec(
+        upsampler=draft.upsampler,
+        channels=setting.channels,
+        guide_channels=setting.guide_channels if card is not None and card.guided else None,
+        scale=setting.scale,
+        params=dict(setting.params),
+        input=draft.input,
+        measure=draft.measure,
+    )
+
+
+def _draft(data: Mapping[Any, Any]) -> tuple[_Draft | None, list[str]]:
+    """The draft with invalid keys left out (None when nothing can be said without them), and the mistakes."""
+    clean: dict[str, Any] = {str(k): dict(v) if isinstance(v, Mapping) else v for k, v in data.items()}
+    try:
+        return _Draft.model_validate(clean), []
+    except ValidationError as error:
+        found = list(dict.fromkeys(sentence(_Draft, item) for item in error.errors()))
+        for item in error.errors():
+            _drop(clean, item["loc"])
+    try:
+        return _Draft.model_validate(clean), found
+    except ValidationError:
+        return None, found
+
+
+def _drop(data: dict[str, Any], location: tuple[int | str, ...]) -> None:
+    """Take the key at `location` out of a nested mapping."""
+    *path, last = [key for key in location[:2] if isinstance(key, str)]
+    for key in path:
+        if not isinstance(data.get(key), dict):
+            last = key
+            break
+        if last in data[key] or key not in ("input", "measure"):
+            data = data[key]
+    data.pop(str(last), None)
+
+
+def sentence(model: type[BaseModel], item: Any) -> str:
+    """One of pydantic's errors as a sentence: the key, what it is, what is allowed."""
+    keys = [str(key) for key in item["loc"] if isinstance(key, str)]
+    for depth, key in enumerate(keys):
+        fields = model.model_fields
+        if key not in fields:
+            known = list(fields)
+            return f"{'.'.join(keys[: depth + 1])}: unknown key; known: {', '.join(known)}{suggestion(key, known)}"
+        field = fields[key]
+        inner = field.annotation
+        if depth + 1 < len(keys) and isinstance(inner, type) and issubclass(inner, BaseModel):
+            model = inner
+            continue
+        where = ".".join(keys[: depth + 1])
+        if item["type"] == "missing":
+            return f"{where}: is missing; give {field.description}"
+        if item["type"] == "value_error":
+            return f"{where}: {item['ctx']['error']}"
+        return f"{where} is {_yaml_value(item['input'])}, but must be {field.description}"
+    return str(item["msg"])
+
+
+def _judge(card: Card, draft: _Draft) -> tuple[Setting, list[str]]:
+    """The setting of a draft, and the card's mistakes."""
+    found = []
+    channels = draft.input.shape[0]
+    if draft.channels is not None and "shape" in draft.input.model_fields_set and draft.channels != channels:
+        found.append(
+            f"channels is {draft.channels}, but input.shape {shapes.text(draft.input.shape)} has {channels}; "
+            f"make them equal or leave channels out"
+        )
+    elif draft.channels is not None and draft.channels != channels:
+        found.append(
+            f"channels is {draft.channels}, but no input.shape is given and the default has {channels}; give input.shape"
+        )
+    if draft.guide_channels is not None and not card.guided:
+        found.append(f"guide_channels is given, but {card.name} takes no guide; leave it out")
+    setting = registry.setting_of(card, channels, draft.guide_channels, draft.scale, draft.params)
+    return setting, found + card.mistakes(setting)
+
+
+def _yaml_value(value: object) -> str:
+    return yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("\n").removesuffix("\n...")
+
+
+class _UniqueLoader(yaml.SafeLoader):
+    """A YAML loader that refuses a key given twice, which YAML forbids and PyYAML lets pass."""
+
+
+def _mapping(loader: _UniqueLoader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    seen: set[object] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if isinstance(key, str | int | float | bool):
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
+            seen.add(key)
+    return dict(loader.construct_mapping(node, deep=True))
+
+
+_UniqueLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file. Raises SpecError when it is missing, unreadable, not YAML, empty or no mapping."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SpecError([f"{path}: there is no such file"]) from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise SpecError([f"{path}: cannot be read ({reason})"]) from None
+    try:
+        data = yaml.load(text, Loader=_UniqueLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}" if mark else ""
+        raise SpecError([f"{path}: is not valid YAML{where} ({getattr(error, 'problem', None) or error})"]) from None
+    if data is None:
+        raise SpecError([f"{path}: is empty; `upbench show NAME` prints a spec to start from"])
+    if not isinstance(data, dict):
+        raise SpecError([f"{path}: holds a {type(data).__name__}, but a spec is a mapping of keys to values"])
+    return data
+
+
+def default(name: str) -> RunSpec:
+    """The complete default spec of an upsampler."""
+    return load({"upsampler": name}, name)

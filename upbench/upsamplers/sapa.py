@@ -1,0 +1,152 @@
+"""SAPA: similarity-aware point affiliation (Liu et al.; -I and -B NeurIPS 2022, -D its journal extension)."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from upbench.ops import (
+    interpolate,
+    output_size,
+    parents,
+    point_assemble,
+    point_similarity,
+    sample_points,
+    window_assemble,
+)
+from upbench.ops.similarity import window_similarity
+from upbench.upsamplers._base import Upsampler
+
+NORM_GROUPS = 32
+
+
+def _attend_window(query: Tensor, keys: Tensor, values: Tensor, kernel: int, scale: int) -> Tensor:
+    """Attention of each query [B, d, sH, sW] over the window of its parent: keys [B, d, H, W], values [B, C, H, W]."""
+    logits = window_similarity(query, keys, kernel, scale)
+    weights = F.softmax(logits, dim=1).to(values.dtype)
+    return window_assemble(values, weights.unsqueeze(1), kernel, scale)
+
+
+def _normal(module: nn.Module) -> None:
+    """N(0, 0.02) weights and zero biases for every convolution, as the release starts."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.normal_(layer.weight, std=0.02)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+class SAPAInner(Upsampler):
+    """SAPA-I: softmax over the window of the dot products of guide and x, eq. 7. No parameters.
+
+    x: [B, C, H, W], guide: [B, C, sH, sW] -> [B, C, sH, sW]; integer scale.
+    Taps outside the map have logit 0 and value 0: they keep their share of the softmax.
+    """
+
+    guided = True
+    scale: int
+
+    def __init__(self, channels: int, guide_channels: int, scale: int = 2, *, k_up: int = 5) -> None:
+        super().__init__()
+        self.channels, self.guide_channels, self.scale, self.k_up = channels, guide_channels, scale, k_up
+
+    def upsample(self, x: Tensor, guide: Tensor) -> Tensor:
+        return _attend_window(guide, x, x, self.k_up, self.scale)
+
+
+class SAPABase(Upsampler):
+    """SAPA-B: softmax over the window of the dot products of embedded guide and embedded x, eq. 6.
+
+    x: [B, C, H, W], guide: [B, Cy, sH, sW] -> [B, C, sH, sW]; integer scale; norm needs 32 to divide C and Cy.
+    out = window_assemble(x, softmax(window_similarity(q(norm_y(guide)), k(norm_x(x))))), no 1 / sqrt(d).
+    The values are x itself, not normalised. Taps outside the map have logit 0 (no key bias either) and value 0.
+    State dict: norm_y.*, norm_x.* (with norm), q.*, k.*. Initialised N(0, 0.02), biases 0, norms 1 and 0.
+    """
+
+    guided = True
+    scale: int
+
+    def __init__(
+        self,
+        channels: int,
+        guide_channels: int,
+        scale: int = 2,
+        *,
+        k_up: int = 5,
+        embedding: int = 32,
+        norm: bool = True,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.channels, self.guide_channels, self.scale, self.k_up = channels, guide_channels, scale, k_up
+        self.norm_y = nn.GroupNorm(NORM_GROUPS, guide_channels) if norm else nn.Identity()
+        self.norm_x = nn.GroupNorm(NORM_GROUPS, channels) if norm else nn.Identity()
+        self.q = nn.Conv2d(guide_channels, embedding, 1, bias=bias)
+        self.k = nn.Conv2d(channels, embedding, 1, bias=bias)
+        _normal(self)
+
+    def upsample(self, x: Tensor, guide: Tensor) -> Tensor:
+        query, keys = self.q(self.norm_y(guide)), self.k(self.norm_x(x))
+        return _attend_window(query, keys, x, self.k_up, self.scale)
+
+
+class SAPADynamic(Upsampler):
+    """SAPA-D: as SAPA-B, but over points that move away from the parent by predicted offsets, eq. 8.
+
+    x: [B, C, H, W], guide: [B, Cy, sH, sW] -> [B, C, sH, sW]; integer scale, groups divide C; norm needs 32 to
+    divide C and Cy. Each group has its own points, embedding and softmax.
+    position = parent + offset(norm_x(x)), in low-resolution pixels and unbounded; what lies outside the map is zero.
+    dof: "s2" predicts an offset for each sub-pixel (pixel shuffle), 1 one for all s^2 (nearest). Zero offsets give
+    nearest interpolation. State dict: that of SAPA-B and offset.*; initialised likewise.
+    """
+
+    guided = True
+    scale: int
+
+    def __init__(
+        self,
+        channels: int,
+        guide_channels: int,
+        scale: int = 2,
+        *,
+        points: int = 9,
+        groups: int = 4,
+        embedding: int = 32,
+        norm: bool = False,
+        bias: bool = True,
+        dof: str | int = "s2",
+    ) -> None:
+        super().__init__()
+        self.channels, self.guide_channels, self.scale = channels, guide_channels, scale
+        self.points, self.groups, self.dof = points, groups, dof
+        self.norm_y = nn.GroupNorm(NORM_GROUPS, guide_channels) if norm else nn.Identity()
+        self.norm_x = nn.GroupNorm(NORM_GROUPS, channels) if norm else nn.Identity()
+        self.q = nn.Conv2d(guide_channels, groups * embedding, 1, bias=bias)
+        self.k = nn.Conv2d(channels, groups * embedding, 1, bias=bias)
+        offsets = 2 * points * groups * (scale * scale if dof == "s2" else 1)
+        self.offset = nn.Conv2d(channels, offsets, 1, bias=bias)
+        _normal(self)
+
+    def positions(self, normed: Tensor) -> Tensor:
+        """Points read by each output pixel, in low-resolution pixels: [B, groups, points, sH, sW, 2], x first.
+
+        normed: norm_x(x), [B, C, H, W].
+        """
+        b, _, h, w = normed.shape
+        height, width = output_size(h, w, self.scale)
+        offset = self.offset(normed)
+        if self.dof == "s2":
+            offset = F.pixel_shuffle(offset, self.scale)
+        else:
+            offset = interpolate(offset, height, width, "nearest")
+        base = parents(h, w, self.scale, normed)
+        offset = offset.view(b, self.groups, self.points, 2, height, width)
+        return (offset.to(base.dtype) + base).permute(0, 1, 2, 4, 5, 3)
+
+    def upsample(self, x: Tensor, guide: Tensor) -> Tensor:
+        normed = self.norm_x(x)
+        positions = self.positions(normed)
+        keys = sample_points(self.k(normed), positions, "zeros")
+        logits = point_similarity(self.q(self.norm_y(guide)), keys, self.groups)
+        weights = F.softmax(logits, dim=2).to(x.dtype)
+        return point_assemble(weights, sample_points(x, positions, "zeros"))
