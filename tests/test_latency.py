@@ -16,10 +16,13 @@ class FakeClock:
     name = "fake"
 
     def __init__(self) -> None:
-        self.now, self.order = 0.0, []
+        self.now, self.order, self.slow = 0.0, [], list[bool]()
 
     def now_s(self) -> float:
         return self.now
+
+    def throttled(self) -> bool:
+        return self.slow.pop(0) if self.slow else False
 
     def time_s(self, call: Callable[[], object], calls: int) -> float:
         start = self.now
@@ -39,16 +42,15 @@ class FakeClock:
         return work
 
 
-def test_first_call_is_reported_apart() -> None:
+def test_slow_first_calls_are_warm_up_not_samples() -> None:
     clock = FakeClock()
-    (timing,) = latency.measure([clock.call("a", 5.0, 0.01)], clock, 0.1)
-    assert timing.first_call_s == 5.0
+    (timing,) = latency.measure([clock.call("a", 5.0, 0.02, 0.01)], clock, 0.1)
     assert max(timing.samples_s) == pytest.approx(0.01)
 
 
 def test_rounds_are_abba() -> None:
     clock = FakeClock()
-    latency.measure([clock.call("a", 0.01), clock.call("b", 0.02), clock.call("c", 0.03)], clock, 0.2)
+    latency.measure([clock.call("a", 0.01), clock.call("b", 0.02), clock.call("c", 0.03)], clock, 0.2, precision=-1)
     timed = [name for name, _ in clock.order]
     warm = len(timed) % 6
     rounds = "".join(timed[-18:])
@@ -68,13 +70,14 @@ def test_stops_at_the_budget_but_not_before_three_rounds() -> None:
     (slow,) = latency.measure([clock.call("slow", 10.0)], clock, 0.1)
     assert len(slow.samples_s) == latency.MIN_ROUNDS * latency.PER_ROUND
     clock = FakeClock()
-    (quick,) = latency.measure([clock.call("quick", 0.01)], clock, 1.0)
+    (quick,) = latency.measure([clock.call("quick", 0.01)], clock, 1.0, precision=-1)
     assert 0.9 <= sum(quick.samples_s) <= 1.0 + 0.02
+    assert (slow.stopped, quick.stopped) == ("budget", "budget")
 
 
 def test_warm_up_goes_on_until_the_time_is_stable() -> None:
     clock = FakeClock()
-    timing = latency.warm_up(clock.call("a", 9.0, 0.08, 0.06, 0.05, 0.04, 0.03, 0.02, 0.02, 0.02, 0.02, 0.02), clock)
+    timing = latency.warm_up(clock.call("a", 0.09, 0.08, 0.06, 0.05, 0.04, 0.03, 0.02, 0.02, 0.02, 0.02, 0.02), clock)
     assert timing.warmup_calls == 11
     assert timing.calls_per_sample == 1
 
@@ -90,7 +93,8 @@ def test_an_interruption_keeps_the_complete_rounds() -> None:
         if calls == 12:
             raise KeyboardInterrupt
 
-    steady, cut = latency.measure([clock.call("a", 0.01), interrupted], clock, 100.0)
+    steady, cut = latency.measure([clock.call("a", 0.01), interrupted], clock, 100.0, precision=-1)
+    assert cut.stopped == "interrupted"
     assert len(steady.samples_s) == len(cut.samples_s) > 0
     assert len(cut.samples_s) % latency.PER_ROUND == 0
 
@@ -110,6 +114,62 @@ def test_the_garbage_collector_is_off_only_while_sampling() -> None:
 
 def test_progress_never_goes_back_and_ends_near_one() -> None:
     clock, parts = FakeClock(), []
-    latency.measure([clock.call("a", 0.01)], clock, 0.5, parts.append)
+    latency.measure([clock.call("a", 0.01)], clock, 0.5, parts.append, precision=-1)
     assert parts == sorted(parts)
     assert 0.9 < parts[-1] <= 1.0
+
+
+def test_stops_as_soon_as_the_interval_is_narrow() -> None:
+    clock = FakeClock()
+    (timing,) = latency.measure([clock.call("a", 0.01)], clock, 100.0)
+    assert timing.stopped == "precise"
+    assert len(timing.samples_s) == latency.CHECK_FROM * latency.PER_ROUND
+
+
+def test_of_several_calls_the_ratio_must_be_precise_not_the_times() -> None:
+    """The machine slows down and up again all the time; the ratio of a round does not notice."""
+    clock = FakeClock()
+    drift = {"factor": 1.0}
+
+    def first() -> None:
+        clock.now += 0.01 * drift["factor"]
+
+    def second() -> None:
+        clock.now += 0.02 * drift["factor"]
+
+    def slower() -> bool:
+        drift["factor"] = 4.0 if drift["factor"] == 1.0 else 1.0
+        return False
+
+    clock.throttled = slower
+    timings = latency.measure([first, second], clock, 100.0)
+    assert {t.stopped for t in timings} == {"precise"}
+    assert max(timings[0].samples_s) == pytest.approx(4 * min(timings[0].samples_s))
+
+
+def test_stops_when_more_samples_no_longer_help() -> None:
+    """Noise of which every sample is as new as the first: the interval stays as wide as it is."""
+    clock, taken = FakeClock(), []
+
+    def wild() -> None:
+        taken.append(1)
+        clock.now += 0.01 * (1 + len(taken) % 2 + len(taken) / 20)
+
+    (timing,) = latency.measure([wild], clock, 1e9)
+    assert timing.stopped == "plateau"
+
+
+def test_throttled_rounds_are_taken_again_and_counted() -> None:
+    clock = FakeClock()
+    clock.slow = [False, True, False, True]
+    (timing,) = latency.measure([clock.call("a", 0.01)], clock, 100.0)
+    assert timing.discarded == 2
+    assert len(timing.samples_s) == latency.CHECK_FROM * latency.PER_ROUND
+
+
+def test_a_device_that_always_throttles_ends_all_the_same() -> None:
+    clock = FakeClock()
+    clock.slow = [True] * 10_000
+    (timing,) = latency.measure([clock.call("a", 0.01)], clock, 0.2)
+    assert len(timing.samples_s) >= latency.MIN_ROUNDS * latency.PER_ROUND
+    assert timing.discarded > 0

@@ -11,8 +11,10 @@ from torch import nn
 
 import upbench
 from upbench import record, registry, run, spec, store
+from upbench.case import Case
 from upbench.errors import DeviceError, OutputError, SpecError, StoreError, UpbenchError
 from upbench.measure import macs, memory, params
+from upbench.measure.clock import CpuClock
 
 
 def tiny(name: str = "carafe", **changes: object) -> spec.RunSpec:
@@ -76,7 +78,7 @@ def test_every_dtype_runs(dtype: str) -> None:
 
 def test_channels_last_reaches_the_module() -> None:
     plan = tiny(input={"shape": "32x6x5", "memory_format": "channels_last"})
-    case = run.prepare(plan, torch.device("cpu"))
+    case = Case(plan, torch.device("cpu"), CpuClock())
     assert case.inputs[0].is_contiguous(memory_format=torch.channels_last)
 
 

@@ -38,3 +38,46 @@ def test_no_samples_is_an_error_not_a_zero() -> None:
         stats.bootstrap_median([])
     with pytest.raises(ValueError, match="no complete round"):
         stats.paired_ratio([1.0], [1.0])
+
+
+@pytest.mark.parametrize(
+    ("ratio", "resolution", "expected"),
+    [
+        ((1.00, 0.99, 1.01), 0.0, "SAME"),
+        ((1.10, 1.08, 1.12), 0.0, "SLOWER"),
+        ((0.90, 0.88, 0.92), 0.0, "FASTER"),
+        ((1.10, 1.01, 1.20), 0.0, "UNSURE"),
+        ((1.03, 1.025, 1.035), 0.0, "SAME"),
+        ((1.00, 0.80, 1.20), 0.0, "UNSURE"),
+        ((1.08, 1.06, 1.09), 0.10, "SAME"),
+        ((1.08, 1.06, 1.09), 0.07, "UNSURE"),
+        ((1.20, 1.15, 1.25), 0.10, "SLOWER"),
+    ],
+)
+def test_verdicts(ratio: tuple[float, float, float], resolution: float, expected: str) -> None:
+    assert stats.verdict(stats.Ratio(*ratio, rounds=9), resolution) == expected
+
+
+def test_verdicts_are_symmetric() -> None:
+    """Of two upsamplers one is FASTER exactly when the other is SLOWER."""
+    for value, low, high in [(1.2, 1.1, 1.3), (1.06, 1.03, 1.09), (1.06, 1.01, 1.1), (1.0, 0.97, 1.02)]:
+        forward = stats.verdict(stats.Ratio(value, low, high, 9))
+        back = stats.verdict(stats.Ratio(1 / value, 1 / high, 1 / low, 9))
+        assert {"SLOWER": "FASTER"}.get(forward, forward) == back
+
+
+def test_outliers_are_named_not_removed() -> None:
+    samples = [1.0, 1.1, 0.9, 1.05, 0.95, 9.0, 1.0]
+    assert stats.outliers(samples) == [5]
+    assert stats.outliers([1.0] * 5 + [2.0]) == []
+
+
+def test_plateau_needs_three_looks_without_gain() -> None:
+    assert not stats.plateau([0.5, 0.4, 0.3])
+    assert not stats.plateau([0.50, 0.40, 0.32, 0.26])
+    assert stats.plateau([0.50, 0.50, 0.49, 0.50])
+
+
+def test_resolution_is_what_chance_made_of_equals() -> None:
+    assert stats.resolution(stats.Ratio(1.01, 0.99, 1.04, 9)) == pytest.approx(0.04)
+    assert stats.resolution(stats.Ratio(0.98, 0.95, 1.01, 9)) == pytest.approx(0.05)

@@ -1,9 +1,9 @@
-"""The features that an upsampler is fed with."""
+"""The features that an upsampler is fed with, and the offsets that its weights make of them."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from upbench.spec import RunSpec
 
@@ -13,7 +13,13 @@ DTYPES = {
     "bfloat16": torch.bfloat16,
     "float64": torch.float64,
 }
+AUTOCAST = {"autocast-float16": torch.float16, "autocast-bfloat16": torch.bfloat16}
 FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+
+
+def dtype_of(spec: RunSpec) -> torch.dtype:
+    """The dtype of features and weights: under autocast both are float32."""
+    return DTYPES.get(spec.input.dtype, torch.float32)
 
 
 def make(spec: RunSpec, device: torch.device) -> tuple[Tensor, ...]:
@@ -28,7 +34,20 @@ def make(spec: RunSpec, device: torch.device) -> tuple[Tensor, ...]:
     generator = torch.Generator().manual_seed(spec.input.seed)
     return tuple(
         torch.randn(shape, generator=generator).to(
-            device, DTYPES[spec.input.dtype], memory_format=FORMATS[spec.input.memory_format]
+            device, dtype_of(spec), memory_format=FORMATS[spec.input.memory_format]
         )
         for shape in shapes
     )
+
+
+def set_offsets(module: nn.Module, spec: RunSpec) -> None:
+    """Give a sampling method the offsets that the spec asks for; without effect on others.
+
+    At initialisation offsets are zero or next to it, so that neighbouring outputs read neighbouring pixels and every
+    cache helps as it never does for a trained model. "trained": offsets that vary from pixel to pixel within the
+    range that the method is meant to use; "max": at the end of that range, or four times as far where it has none.
+    Each module's `set_offsets(reach, generator)` says what it draws.
+    """
+    setter = getattr(module, "set_offsets", None)
+    if spec.input.offsets != "init" and setter is not None:
+        setter(spec.input.offsets, torch.Generator().manual_seed(spec.input.seed))

@@ -33,14 +33,24 @@ class Macs(_Part):
 
 
 class Latency(_Part):
-    """Time of one call. samples_s: seconds per call, in the order taken, `samples_per_round` of them to a round."""
+    """Time of one call. samples_s: seconds per call, in the order taken, `samples_per_round` of them to a round.
+
+    first_call_s: the very first call, a forward, with compilation where there is one. stopped: why sampling ended,
+    "precise", "plateau", "budget" or "interrupted". discarded_rounds: taken again because the device had slowed down.
+    host_s: wall time of a call and its end, graph_s: of its replay as a CUDA graph; medians, null on a CPU.
+    """
 
     mode: str
     clock: str
     first_call_s: float
     warmup_calls: int
+    stable: bool
     calls_per_sample: int
     samples_per_round: int
+    stopped: str
+    discarded_rounds: int
+    host_s: float | None = None
+    graph_s: float | None = None
     samples_s: list[float]
 
 
@@ -48,6 +58,8 @@ class Memory(_Part):
     """Bytes. The peaks count what one call allocates beyond its inputs, weights and the gradient of the output.
 
     forward_peak_bytes: without autograd. training_peak_bytes: forward and backward, gradients included.
+    saved_bytes: what autograd keeps from forward for backward, inputs and weights not counted.
+    workspace_bytes: the forward peak without the output.
     """
 
     method: str
@@ -56,6 +68,8 @@ class Memory(_Part):
     output_bytes: int
     forward_peak_bytes: int
     training_peak_bytes: int | None
+    saved_bytes: int | None
+    workspace_bytes: int
 
 
 class Record(_Part):
@@ -64,6 +78,7 @@ class Record(_Part):
     params: all parameters; params_trainable: those that require a gradient; buffers: elements of persistent and
     other buffers. macs_by_op: MACs of each operator the counter charged. uncounted: operators that it did not know,
     with how often they occur. comparison: shared by the records measured in the same interleaved rounds.
+    resolution: the smallest difference of latencies, as a part of 1, that the machine could tell from none just then.
     """
 
     schema_version: int = SCHEMA
@@ -74,6 +89,7 @@ class Record(_Part):
     error: str | None = None
     started: str
     comparison: str | None = None
+    resolution: float | None = None
     environment: dict[str, Any]
     params: int | None = None
     params_trainable: int | None = None

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
-from upbench import environment, inputs, registry, stats
+from upbench import environment, registry, stats
+from upbench.case import Case, explained, first_line
 from upbench.errors import SpecError, UpbenchError
-from upbench.measure import clock, latency, macs, memory, params
+from upbench.measure import clock, graph, latency, macs, memory, params
 from upbench.record import Latency, Macs, Memory, Record
 from upbench.spec import RunSpec
 
@@ -25,38 +23,6 @@ Progress = Callable[[str, float], None]
 
 def _silent(what: str, part: float) -> None:
     return None
-
-
-class RunError(UpbenchError):
-    """An upsampler that was built but could not run on its input."""
-
-
-@dataclass
-class Case:
-    """A spec made real: the module, its inputs, and the calls that are measured."""
-
-    spec: RunSpec
-    device: torch.device
-    module: nn.Module
-    inputs: tuple[Tensor, ...]
-    output_gradient: Tensor | None = None
-    warnings: list[str] = field(default_factory=list)
-
-    def forward(self) -> Tensor:
-        """One call without autograd."""
-        with torch.inference_mode():
-            return self.module(*self.inputs)
-
-    def training(self) -> Tensor:
-        """Forward and backward with gradients of inputs and parameters, which are dropped; returns the output."""
-        out = self.module(*self.inputs)
-        out.backward(self.output_gradient)
-        for tensor in (*self.inputs, *self.module.parameters()):
-            tensor.grad = None
-        return out.detach()
-
-    def call(self) -> Callable[[], Tensor]:
-        return self.training if self.spec.measure.mode == "training" else self.forward
 
 
 def validate(specs: Sequence[RunSpec]) -> None:
@@ -71,7 +37,7 @@ def validate(specs: Sequence[RunSpec]) -> None:
         except UpbenchError as error:
             found[str(error)] = None
         except Exception as error:  # noqa: BLE001 - a user's class may raise anything; it becomes one sentence
-            found[f"{spec.label} cannot be built: {_first_line(error)}"] = None
+            found[f"{spec.label} cannot be built: {first_line(error)}"] = None
     if found:
         raise SpecError(list(found))
 
@@ -90,33 +56,34 @@ def compare(
     a sweep's cell, kept in the record. Raises UpbenchError when one cannot be built or run.
     """
     measure = specs[0].measure
-    device = environment.resolve_device(measure.device)
-    if any(
-        (s.measure.device, s.measure.threads, s.measure.mode) != (measure.device, measure.threads, measure.mode)
-        for s in specs
-    ):
+    conditions = {(s.measure.device, s.measure.threads, s.measure.mode) for s in specs}
+    if len(conditions) > 1:
         raise SpecError(["the upsamplers that are compared must have the same device, threads and mode"])
-    started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    device = environment.resolve_device(measure.device)
+    started = _now()
     steps = len(specs) * 2 + 2
+    share = (steps - 2) / steps
+    names = ", ".join(s.label for s in specs)
     with _threads(measure.threads):
         env = environment.capture(device)
+        watch = clock.clock_for(device)
         cases: list[Case] = []
         parts: list[dict[str, Any]] = []
         for n, spec in enumerate(specs):
             progress(f"{spec.label}: counting", 2 * n / steps)
-            cases.append(prepare(spec, device))
+            cases.append(Case(spec, device, watch))
             parts.append(_counts(cases[-1]))
             progress(f"{spec.label}: memory", (2 * n + 1) / steps)
             parts[-1]["memory"] = _memory(cases[-1])
-        names = ", ".join(s.label for s in specs)
-        share = (steps - 2) / steps
         progress(f"{names}: warm-up", share)
+        calls = [case.call() for case in cases]
         timings = latency.measure(
-            [case.call() for case in cases],
-            clock.clock_for(device),
+            calls,
+            watch,
             measure.budget,
             lambda part: progress(f"{names}: latency", share + (1 - share) * part),
         )
+        others = [graph.measure(call, device) for call in calls]
     comparison = uuid.uuid4().hex[:12] if len(specs) > 1 else None
     return [
         Record(
@@ -126,11 +93,11 @@ def compare(
             started=started,
             comparison=comparison,
             environment=env,
-            latency=_latency(case, device, timing),
-            warnings=case.warnings + _timing_warnings(timing),
+            latency=_latency(case, watch, timing, other),
+            warnings=case.warnings + _timing_warnings(timing) + other.warnings(timing.samples_s),
             **part,
         )
-        for case, part, timing in zip(cases, parts, timings, strict=True)
+        for case, part, timing, other in zip(cases, parts, timings, others, strict=True)
     ]
 
 
@@ -142,40 +109,18 @@ def failed(spec: RunSpec, error: UpbenchError, axes: Mapping[str, Any]) -> Recor
         axes=dict(axes),
         status="error",
         error=str(error),
-        started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        started=_now(),
         environment=environment.capture(environment.resolve_device(spec.measure.device)),
     )
 
 
-def prepare(spec: RunSpec, device: torch.device) -> Case:
-    """Build the module and its inputs, and call it once: output shape and finite values are checked."""
-    dtype = inputs.DTYPES[spec.input.dtype]
-    with _explained(spec):
-        module = registry.construct(spec.card, spec.setting, spec.input.seed)
-        module = module.to(device, dtype).train(spec.measure.mode == "training")
-        if spec.input.memory_format == "channels_last":
-            module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        case = Case(spec, device, module, inputs.make(spec, device))
-        out = case.forward()
-    s = spec.setting
-    expected = (s.batch, s.channels, s.out_height, s.out_width)
-    if not isinstance(out, Tensor) or tuple(out.shape) != expected:
-        found = list(out.shape) if isinstance(out, Tensor) else type(out).__name__
-        raise RunError(
-            f"{spec.label} returned {found}, but an upsampler of scale {s.scale:g} must return {list(expected)}"
-        )
-    if not bool(torch.isfinite(out).all()):
-        case.warnings.append("the output has values that are not finite; times and memory stand, the result does not")
-    if not spec.card.count_macs:
-        case.warnings.append("no closed form is declared for this upsampler; its MACs rest on the counter alone")
-    return case
-
-
 def _counts(case: Case) -> dict[str, Any]:
     """Parameters, buffers and MACs as fields of the record."""
-    size = params.count(case.module)
-    with _explained(case.spec):
-        counted = macs.count(case.module, case.inputs)
+    size = params.count(case.plain)
+    with explained(case.spec), case.autocast():
+        counted = macs.count(case.plain, case.inputs)
+    if not case.spec.card.count_macs:
+        case.warnings.append("no closed form is declared for this upsampler; its MACs rest on the counter alone")
     if counted.uncounted:
         listed = ", ".join(f"{name} ({n}x)" for name, n in counted.uncounted.items())
         case.warnings.append(f"not counted in the MACs: {listed}")
@@ -190,53 +135,73 @@ def _counts(case: Case) -> dict[str, Any]:
 
 
 def _memory(case: Case) -> Memory:
-    """Peaks of one forward and of one forward with backward."""
-    with _explained(case.spec):
+    """Peaks of one forward and of one forward with backward, and what is kept between the two."""
+    training = saved = None
+    known = [*case.inputs, *case.plain.parameters(), *case.plain.buffers()]
+    with explained(case.spec):
         forward = memory.peak_bytes(case.forward, case.device)
-        out = case.forward()
-        output_bytes = out.numel() * out.element_size()
-        for tensor in case.inputs:
-            tensor.requires_grad_()
-        generator = torch.Generator().manual_seed(case.spec.input.seed)
-        case.output_gradient = torch.randn(out.shape, generator=generator).to(out)
-        training: int | None = None
         try:
+            saved = memory.saved_bytes(case.training_forward, known)
             training = memory.peak_bytes(case.training, case.device)
         except RuntimeError as error:
-            if case.spec.measure.mode == "training" or isinstance(error, torch.OutOfMemoryError):
+            if case.spec.measure.mode != "inference" or isinstance(error, torch.OutOfMemoryError):
                 raise
-            case.warnings.append(f"backward could not run: {_first_line(error)}")
+            case.warnings.append(f"backward could not run: {first_line(error)}")
     return Memory(
         method=memory.METHODS[case.device.type],
         input_bytes=sum(t.numel() * t.element_size() for t in case.inputs),
-        weight_bytes=params.count(case.module).bytes,
-        output_bytes=output_bytes,
+        weight_bytes=params.count(case.plain).bytes,
+        output_bytes=case.output_bytes,
         forward_peak_bytes=forward,
         training_peak_bytes=training,
+        saved_bytes=saved,
+        workspace_bytes=max(forward - case.output_bytes, 0),
     )
 
 
-def _latency(case: Case, device: torch.device, timing: latency.Timing) -> Latency:
+def _latency(case: Case, watch: clock.Clock, timing: latency.Timing, other: graph.Other) -> Latency:
     return Latency(
         mode=case.spec.measure.mode,
-        clock=clock.clock_for(device).name,
-        first_call_s=timing.first_call_s,
+        clock=watch.name,
+        first_call_s=case.first_call_s,
         warmup_calls=timing.warmup_calls,
+        stable=timing.stable,
         calls_per_sample=timing.calls_per_sample,
         samples_per_round=latency.PER_ROUND,
+        stopped=timing.stopped,
+        discarded_rounds=timing.discarded,
+        host_s=other.host_s,
+        graph_s=other.graph_s,
         samples_s=timing.samples_s,
     )
 
 
 def _timing_warnings(timing: latency.Timing) -> list[str]:
+    """What a reader of the samples should know, each with what to do about it."""
     summary = stats.summarise(timing.samples_s)
     found = []
     if summary.n <= 2 * latency.MIN_ROUNDS:
         found.append(f"only {summary.n} samples fitted the budget; raise --budget for a narrower interval")
     if summary.iqr > 0.1 * summary.median:
-        spread = summary.iqr / summary.median
-        found.append(f"the machine is noisy (IQR {spread:.0%} of the median); close other programs or raise --budget")
+        found.append("the machine is noisy (IQR above 10 % of the median); close other programs or raise --budget")
+    strange = stats.outliers(timing.samples_s)
+    if strange[:1] == [0] and timing.samples_s[0] > summary.median:
+        found.append(
+            "the first sample is an outlier, as if warm-up had been too short; run again to see whether it stays"
+        )
+        strange = strange[1:]
+    if strange:
+        found.append(
+            f"{len(strange)} of {summary.n} samples are outliers (kept, the median does not follow them); "
+            "something else ran on this machine"
+        )
+    if timing.discarded:
+        found.append(f"{timing.discarded} rounds were taken again because the device throttled; let it cool")
     return found
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 @contextmanager
@@ -249,23 +214,3 @@ def _threads(threads: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@contextmanager
-def _explained(spec: RunSpec) -> Iterator[None]:
-    """Turn whatever a module raises into one sentence that names it, its dtype and its shape."""
-    try:
-        yield
-    except UpbenchError:
-        raise
-    except Exception as error:
-        shape = spec.to_dict()["input"]["shape"]
-        raise RunError(
-            f"{spec.label} failed on {shape} in {spec.input.dtype} on {spec.measure.device}: {_first_line(error)}"
-        ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    text = next(itertools.chain(lines, [""]))
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -13,7 +13,8 @@ from upbench import registry, shapes
 from upbench.cards import Card, Setting
 from upbench.errors import SpecError, UnknownName, UpbenchError, suggestion
 
-DTYPES = ("float32", "float16", "bfloat16", "float64")
+DTYPES = ("float32", "float16", "bfloat16", "float64", "autocast-float16", "autocast-bfloat16")
+MODES = ("inference", "training", "training-forward", "training-backward")
 
 
 class _Strict(BaseModel):
@@ -33,18 +34,22 @@ def _whole(value: object) -> object:
 
 
 class InputSpec(_Strict):
-    """The features that are fed in. The guide, where one is needed, has the output's height and width."""
+    """The features that are fed in. The guide, where one is needed, has the output's height and width.
+
+    offsets: how far sampling methods reach, see `inputs.set_offsets`.
+    """
 
     shape: Annotated[tuple[int, int, int], BeforeValidator(_shape)] = Field(
         shapes.NAMED["paper"].shape, description=shapes.FORM
     )
     batch: int = Field(1, ge=1, description="an integer of at least 1")
-    dtype: Literal["float32", "float16", "bfloat16", "float64"] = Field(
+    dtype: Literal["float32", "float16", "bfloat16", "float64", "autocast-float16", "autocast-bfloat16"] = Field(
         "float32", description="one of " + ", ".join(DTYPES)
     )
     memory_format: Literal["contiguous", "channels_last"] = Field(
         "contiguous", description="contiguous or channels_last"
     )
+    offsets: Literal["init", "trained", "max"] = Field("init", description="init, trained or max")
     seed: int = Field(0, ge=0, lt=2**63, description="an integer of at least 0")
 
     @field_serializer("shape")
@@ -53,11 +58,17 @@ class InputSpec(_Strict):
 
 
 class MeasureSpec(_Strict):
-    """How it is measured. budget: seconds of sampling for each upsampler. threads: None leaves torch's default."""
+    """How it is measured. mode: forward without autograd; forward and backward; either of them alone.
+
+    budget: seconds of sampling for each upsampler. threads: None leaves torch's default. compile: torch.compile's mode.
+    """
 
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
     backend: Literal["auto", "eager"] = Field("auto", description="auto or eager")
-    mode: Literal["inference", "training"] = Field("inference", description="inference or training")
+    mode: Literal["inference", "training", "training-forward", "training-backward"] = Field(
+        "inference", description="one of " + ", ".join(MODES)
+    )
+    compile: Literal["off", "default", "max-autotune"] = Field("off", description="off, default or max-autotune")
     threads: int | None = Field(None, ge=1, description="an integer of at least 1, or null")
     budget: float = Field(2.0, gt=0, description="a number of seconds above 0")
 

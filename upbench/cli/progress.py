@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
+from typing import Any
 
 PATIENCE_S = 2.0
 
@@ -19,7 +20,7 @@ class Progress:
     def __init__(self) -> None:
         self.start = time.monotonic()
         self.said: str | None = None
-        self.bar = None
+        self.bar: Any = None
         self.drawn = 0.0
 
     def __call__(self, what: str, part: float) -> None:

@@ -8,12 +8,14 @@ itself. On CUDA the allocator's own peak statistic.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 # Keeps the profiler library from writing its start and stop to stderr; read when torch is loaded.
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
 
 import torch
+from torch import Tensor
+from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from upbench.errors import UpbenchError
@@ -27,10 +29,26 @@ METHODS = {
 def peak_bytes(call: Callable[[], object], device: torch.device) -> int:
     """Bytes at the peak of one call above those allocated before it; what the call returns counts.
 
-    The call is made once beforehand, so that caches it fills on first use do not count.
+    Call it once beforehand, so that caches it fills on first use do not count.
     """
-    call()
     return _cuda(call, device) if device.type == "cuda" else _cpu(call)
+
+
+def saved_bytes(call: Callable[[], object], known: Iterable[Tensor]) -> int:
+    """Bytes that autograd keeps for backward, each storage once; `known` (inputs, weights) does not count."""
+    seen = {tensor.untyped_storage().data_ptr() for tensor in known}
+    kept: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in seen:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        out = call()
+    del out
+    return sum(kept.values())
 
 
 def _cpu(call: Callable[[], object]) -> int:
@@ -43,7 +61,7 @@ def _cpu(call: Callable[[], object]) -> int:
     events = sorted(
         (event.start_ns(), n, event.nbytes())
         for n, event in enumerate(results.events())
-        if event.name() == "[memory]" and event.device_type() == torch.autograd.DeviceType.CPU
+        if event.name() == "[memory]" and event.device_type() == DeviceType.CPU
     )
     held = peak = 0
     for _, _, size in events:

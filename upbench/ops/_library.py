@@ -19,7 +19,7 @@ LIBRARY = torch.library.Library("upbench", "FRAGMENT")
 
 @dataclass(frozen=True)
 class Op:
-    """A registered op. kind: the class of its MACs, "gather" or "elementwise".
+    """A registered op. kind: the class of its MACs, "conv", "gather" or "elementwise".
 
     macs(shapes, args): MACs from the shapes of its tensor arguments and output (last), and its other arguments
     (None where the value is not known).

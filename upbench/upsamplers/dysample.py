@@ -59,6 +59,13 @@ class DySample(Upsampler):
             self.scope.bias = None
         return state
 
+    def set_offsets(self, reach: str, generator: torch.Generator) -> None:
+        """Offsets of 0.25 ("trained", the range within which neighbours do not cross) or 1 ("max") low-resolution
+        pixels, root mean square on features of unit variance."""
+        factor = 1 if reach == "trained" else 4
+        with torch.no_grad():
+            self.offset.weight.normal_(0, factor * self.offset.in_channels**-0.5, generator=generator)
+
     def offsets(self, x: Tensor) -> Tensor:
         """Predicted offsets in low-resolution pixels: [B, 2 * groups, sH, sW], all x before all y."""
         source = x if self.style == "lp" else F.pixel_shuffle(x, self.scale)

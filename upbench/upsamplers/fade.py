@@ -7,8 +7,7 @@ from collections import OrderedDict
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from upbench.ops import interpolate, window_assemble
-from upbench.ops.gate import gate_fuse
+from upbench.ops import gate_fuse, interpolate, window_assemble
 from upbench.upsamplers._base import Upsampler, xavier
 
 # The released H2L module's own keys. The layouts are the same: its shared kernel is [k_up^2, embedding, 3, 3] too.

@@ -6,8 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from upbench.ops import output_size, point_assemble, point_similarity, resize_map
-from upbench.ops.similarity import read_windows
+from upbench.ops import output_size, point_assemble, point_similarity, read_windows, resize_map
 from upbench.upsamplers._base import Upsampler, xavier
 from upbench.upsamplers.ldaaqu import ChannelNorm
 

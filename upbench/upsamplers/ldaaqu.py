@@ -77,6 +77,16 @@ class LDAAQU(Upsampler):
         xavier(self)
         nn.init.zeros_(last.weight)
 
+    def set_offsets(self, reach: str, generator: torch.Generator) -> None:
+        """Offsets of theta * tanh(n) with n of standard deviation 0.5 ("trained": 0.42 theta, root mean square), or at
+        the bound, plus or minus theta ("max")."""
+        last: nn.Conv2d = self.conv_offset[-1]  # type: ignore[assignment]
+        # The layer norm and GELU before it leave a second moment of 0.425.
+        fan_in = last.in_channels * last.kernel_size[0] ** 2
+        factor = 0.5 if reach == "trained" else 100.0
+        with torch.no_grad():
+            last.weight.normal_(0, factor * (0.425 * fan_in) ** -0.5, generator=generator)
+
     def points(self, query: Tensor, height: int, width: int) -> Tensor:
         """Low-resolution positions read by each output pixel: [B, groups, k_u^2, H', W', 2], x first.
 

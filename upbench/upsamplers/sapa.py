@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -13,8 +14,8 @@ from upbench.ops import (
     point_similarity,
     sample_points,
     window_assemble,
+    window_similarity,
 )
-from upbench.ops.similarity import window_similarity
 from upbench.upsamplers._base import Upsampler
 
 NORM_GROUPS = 32
@@ -126,6 +127,13 @@ class SAPADynamic(Upsampler):
         offsets = 2 * points * groups * (scale * scale if dof == "s2" else 1)
         self.offset = nn.Conv2d(channels, offsets, 1, bias=bias)
         _normal(self)
+
+    def set_offsets(self, reach: str, generator: torch.Generator) -> None:
+        """Offsets of 1 ("trained", about the window of a 3x3 kernel) or 4 ("max") low-resolution pixels, root mean
+        square on features of unit variance."""
+        factor = 1 if reach == "trained" else 4
+        with torch.no_grad():
+            self.offset.weight.normal_(0, factor * self.offset.in_channels**-0.5, generator=generator)
 
     def positions(self, normed: Tensor) -> Tensor:
         """Points read by each output pixel, in low-resolution pixels: [B, groups, points, sH, sW, 2], x first.

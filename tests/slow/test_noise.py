@@ -1,0 +1,85 @@
+"""What a noisy machine may not do to a verdict. Minutes long: `pytest -m slow -s` runs it and prints what it found.
+
+Two processes spin beside the measurement, one for each core of a small machine.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+
+import upbench
+from upbench import stats
+from upbench.measure import latency
+from upbench.measure.clock import CpuClock
+
+pytestmark = pytest.mark.slow
+COMPARISONS = 40
+BUDGET_S = 0.5
+
+
+def _spin() -> None:
+    while True:
+        pass
+
+
+@pytest.fixture(scope="module", autouse=True)
+def neighbours() -> Iterator[None]:
+    """Two busy processes."""
+    spinning = [multiprocessing.get_context("spawn").Process(target=_spin, daemon=True) for _ in range(2)]
+    for process in spinning:
+        process.start()
+    yield
+    for process in spinning:
+        process.kill()
+
+
+def _dysample() -> Callable[[], object]:
+    module, x = upbench.build("dysample", 64, seed=0).eval(), torch.randn(1, 64, 32, 32)
+
+    def call() -> object:
+        with torch.inference_mode():
+            return module(x)
+
+    return call
+
+
+def _slower(call: Callable[[], object], every: int) -> Callable[[], object]:
+    """The call, made once more every so many times."""
+    made = 0
+
+    def slowed() -> object:
+        nonlocal made
+        made += 1
+        if made % every == 0:
+            call()
+        return call()
+
+    return slowed
+
+
+def _verdicts(second: Callable[[Callable[[], object]], Callable[[], object]]) -> tuple[Counter[str], list[float]]:
+    found: Counter[str] = Counter()
+    values = []
+    for _ in range(COMPARISONS):
+        first, other = latency.measure([_dysample(), second(_dysample())], CpuClock(), BUDGET_S, precision=0.0)
+        ratio = stats.paired_ratio(other.samples_s, first.samples_s)
+        values.append(ratio.value)
+        found[stats.verdict(ratio)] += 1
+    return found, values
+
+
+def test_an_upsampler_is_never_faster_or_slower_than_itself() -> None:
+    found, values = _verdicts(lambda call: call)
+    print(f"\nA/A: {dict(found)}, ratios {min(values):.3f} to {max(values):.3f}")
+    assert found["FASTER"] + found["SLOWER"] == 0
+
+
+def test_a_true_slowdown_of_eight_percent_is_seen() -> None:
+    found, values = _verdicts(lambda call: _slower(call, 12))
+    print(f"\n+8.3 %: {dict(found)}, ratios {min(values):.3f} to {max(values):.3f}")
+    assert found["SLOWER"] >= 36

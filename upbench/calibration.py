@@ -1,0 +1,140 @@
+"""What a machine can do and what it can tell apart: measured once, kept in the user's cache folder.
+
+A cache that is damaged, or that another version wrote, counts as empty and is replaced by the next calibration.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from upbench import files
+from upbench.errors import OutputError
+
+SCHEMA = 1
+VARIABLE = "UPBENCH_CACHE"
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The ceilings of one machine, and the smallest difference that it resolves.
+
+    key: of the machine, see `key`. device: its name. threads: of torch while it was measured. bandwidths: pairs
+    (working set in bytes, bytes read and written per second), small working sets first; the last is far larger than
+    the caches. macs_per_s: multiply-accumulates per second of a matrix product, by dtype; a dtype that the device
+    cannot multiply is missing. resolution: the difference of latency, as a part of 1, that an upsampler shows to
+    itself (see `measure.limits.resolution`). load: of the machine when it began. date: UTC. versions: of the software.
+    """
+
+    key: str
+    device: str
+    threads: int
+    bandwidths: Annotated[tuple[tuple[int, Positive], ...], Field(min_length=1)]
+    macs_per_s: dict[str, Positive]
+    resolution: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    load: float | None
+    date: str
+    versions: dict[str, str]
+
+    @property
+    def bandwidth_bytes_per_s(self) -> float:
+        """Of main memory (on a GPU, of its own)."""
+        return self.bandwidths[-1][1]
+
+    def bandwidth_at(self, working_set_bytes: int) -> float:
+        """The ceiling for a working set in bytes per second: never below that of a larger one.
+
+        What fits a cache is faster than main memory; to hold it to main memory would show efficiencies above 1.
+        """
+        below = [size for size, _ in self.bandwidths if size <= working_set_bytes]
+        start = max(below, default=0)
+        return max(rate for size, rate in self.bandwidths if size >= start)
+
+    def rate(self, dtype: str) -> float | None:
+        """The ceiling of multiply-accumulates per second in a dtype; None where the device cannot multiply in it.
+
+        Under autocast that of the faster of its two dtypes, since a call may use both.
+        """
+        names = ("float32", dtype.removeprefix("autocast-")) if dtype.startswith("autocast-") else (dtype,)
+        return max((self.macs_per_s[name] for name in names if name in self.macs_per_s), default=None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it is written in JSON."""
+        return asdict(self)
+
+
+def key(environment: Mapping[str, Any]) -> str:
+    """The machine that a calibration is valid for, from an environment as `environment.capture` gives it."""
+    e = environment
+    return f"{e['device']}, {e['cores']} cores, {e['threads']} threads, torch {e['torch']}"
+
+
+def from_dict(data: object) -> Calibration:
+    """The calibration that `to_dict` wrote. Raises ValueError for anything else."""
+    return _adapter().validate_python(data)
+
+
+def path() -> Path:
+    """The cache file: in the folder UPBENCH_CACHE, else in upbench/ of XDG_CACHE_HOME, else of ~/.cache."""
+    if folder := os.environ.get(VARIABLE):
+        return Path(folder) / "calibration.json"
+    folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    if folder.startswith("~"):  # a user without a home, as in some containers
+        folder = tempfile.gettempdir()
+    return Path(folder) / "upbench" / "calibration.json"
+
+
+def load(machine: str) -> Calibration | None:
+    """The calibration of the machine with this key, or None when there is no sound one."""
+    try:
+        found = from_dict(_read().get(machine))
+    except ValidationError:
+        return None
+    return found if found.key == machine else None
+
+
+def check() -> None:
+    """Raise OutputError now, rather than after the calibration, when its result could not be kept."""
+    try:
+        files.check_writable(path())
+    except OutputError:
+        raise _blocked() from None
+
+
+def save(calibration: Calibration) -> None:
+    """Keep a calibration in place of an older one of the same machine. Raises OutputError where that cannot be."""
+    check()
+    machines = {**_read(), calibration.key: calibration.to_dict()}
+    try:
+        files.write_text(path(), json.dumps({"schema": SCHEMA, "machines": machines}, indent=2) + "\n")
+    except OutputError:
+        raise _blocked() from None
+
+
+def _read() -> dict[str, Any]:
+    """The machines of the cache file, not yet judged; none when it is missing, damaged or of another version."""
+    try:
+        data = json.loads(path().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    machines = data.get("machines") if isinstance(data, dict) and data.get("schema") == SCHEMA else None
+    return machines if isinstance(machines, dict) else {}
+
+
+def _blocked() -> OutputError:
+    return OutputError(f"the calibration cannot be kept in {path()}; set {VARIABLE} to a folder that can be written")
+
+
+@cache
+def _adapter() -> TypeAdapter[Calibration]:
+    return TypeAdapter(Calibration)

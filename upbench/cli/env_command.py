@@ -1,0 +1,146 @@
+"""`upbench env`: where measurements are made, and with --calibrate what this machine can do and can tell apart."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+import typer
+
+from upbench import units
+from upbench.calibration import Calibration
+from upbench.cli import options, output
+from upbench.report.sheet import Table
+
+
+def command(
+    calibrate: Annotated[
+        bool,
+        typer.Option(
+            "--calibrate", help="Measure bandwidth, arithmetic and the smallest difference this machine resolves."
+        ),
+    ] = False,
+    device: options.Device = None,
+    threads: options.Threads = None,
+    form: options.Formatted = options.Format.table,
+    output_file: options.Output = None,
+) -> None:
+    """Print everything that a record holds of the machine, and its calibration."""
+    from upbench import calibration, environment
+
+    place = environment.resolve_device(device or "auto")
+    output.check(output_file)
+    with environment.with_threads(threads):
+        found = environment.capture(place)
+        if calibrate:
+            from upbench.cli.progress import Progress
+            from upbench.measure import limits
+
+            calibration.check()
+            with Progress() as progress:
+                known: Calibration | None = limits.calibrate(place, found, progress)
+            if known:
+                calibration.save(known)
+        else:
+            known = calibration.load(environment.machine_key(place))
+    if form is options.Format.json:
+        whole = {"schema": 1, "environment": found, "calibration": known.to_dict() if known else None}
+        output.emit(json.dumps(whole, indent=2), output_file)
+    else:
+        output.emit(output.render(table(found, known), form), output_file)
+
+
+def table(environment: Mapping[str, Any], known: Calibration | None) -> Table:
+    """Quantities as rows; raw: under the keys of a record, in SI base units."""
+    raw: list[list[Any]] = [[name, value] for name, value in environment.items()]
+    rows = [_shown(name, value) for name, value in environment.items()]
+    if known:
+        for size, rate in known.bandwidths:
+            raw.append([f"bandwidth_bytes_per_s_at_{size}", rate])
+            rows.append([f"Bandwidth, working set {units.mebibytes(size)}", f"{units.count(round(rate))}B/s"])
+        for dtype, rate in known.macs_per_s.items():
+            raw.append([f"macs_per_s_{dtype}", rate])
+            rows.append([f"Arithmetic, {dtype}", f"{units.count(round(rate))} MACs/s"])
+        raw += [["resolution", known.resolution], ["calibrated", known.date]]
+        rows += [["Resolution (A/A)", units.percent(known.resolution)], ["Calibrated", known.date]]
+    return Table(
+        title="Environment",
+        heads=["Quantity", "Value"],
+        rows=rows,
+        numeric=[False, False],
+        raw_heads=["quantity", "value"],
+        raw_rows=raw,
+        notes=_notes(environment, known),
+    )
+
+
+def _notes(environment: Mapping[str, Any], known: Calibration | None) -> list[str]:
+    if known is None:
+        return [
+            "Not calibrated: `upbench env --calibrate` measures the ceilings and the resolution of this machine "
+            "(about 20 s; leave it alone meanwhile)."
+        ]
+    notes = [
+        f"Resolution: differences of latency below {units.percent(known.resolution)} are not told from none; an "
+        f"upsampler compared with itself showed as much. Valid for {known.threads} threads and torch "
+        f"{known.versions['torch']}; when the machine changes, calibrate again."
+    ]
+    if known.load and environment["device_type"] == "cpu" and known.load > environment["cores"] / 2:
+        notes.append(
+            f"Warning: other programs ran during the calibration (load {known.load:g} on {environment['cores']} "
+            f"cores); calibrate again when they have ended."
+        )
+    return notes
+
+
+def _hertz(value: int | None) -> str:
+    return units.DASH if value is None else f"{units.count(value)}Hz"
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return units.DASH if value is None else str(value)
+
+
+_SHOWN: dict[str, tuple[str, Callable[[Any], str]]] = {
+    "device": ("Device", _text),
+    "device_type": ("Kind of device", _text),
+    "cpu": ("CPU", _text),
+    "cores": ("CPU cores", _text),
+    "cores_usable": ("  usable by this process", _text),
+    "cpu_clock_hz": ("CPU clock now", _hertz),
+    "cpu_clock_max_hz": ("CPU clock at most", _hertz),
+    "cpu_governor": ("CPU governor", _text),
+    "memory_bytes": ("Memory", units.mebibytes),
+    "cache_bytes": ("Last-level cache of the device", units.mebibytes),
+    "load": ("Load, last minute", _text),
+    "threads": ("Threads of torch", _text),
+    "interop_threads": ("  between operators", _text),
+    "omp_num_threads": ("OMP_NUM_THREADS", _text),
+    "mkl_num_threads": ("MKL_NUM_THREADS", _text),
+    "system": ("System", _text),
+    "machine": ("Architecture", _text),
+    "python": ("Python", _text),
+    "upbench": ("upbench", _text),
+    "torch": ("torch", _text),
+    "cuda": ("CUDA", _text),
+    "commit": ("Commit of upbench", _text),
+    "fvcore": ("fvcore", _text),
+    "numpy": ("numpy", _text),
+    "gpu_memory_bytes": ("GPU memory", units.mebibytes),
+    "driver": ("GPU driver", _text),
+    "sm_clock_hz": ("GPU SM clock now", _hertz),
+    "sm_clock_max_hz": ("GPU SM clock at most", _hertz),
+    "memory_clock_hz": ("GPU memory clock now", _hertz),
+    "cudnn": ("cuDNN", _text),
+    "tf32": ("TF32 in matrix products", _text),
+    "tf32_convolution": ("TF32 in convolutions", _text),
+}
+
+
+def _shown(name: str, value: Any) -> list[str]:
+    """A row as shown; a key without a title here stands under its own name."""
+    title, text = _SHOWN.get(name, (name, _text))
+    return [title, text(value)]

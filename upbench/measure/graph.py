@@ -1,0 +1,69 @@
+"""On CUDA, two more times of a call: wall time on the host, and replay as a CUDA graph, without launches."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from upbench.measure.clock import Call
+
+REPEATS = 30
+LAUNCH_BOUND = 1.2
+
+
+@dataclass(frozen=True)
+class Other:
+    """Medians in seconds; None on a CPU, and graph_s also where the call cannot be captured (why_not says why)."""
+
+    host_s: float | None = None
+    graph_s: float | None = None
+    why_not: str | None = None
+
+    def warnings(self, device_s: Sequence[float]) -> list[str]:
+        """Sentences on what these times say beside `device_s`, the samples on the device."""
+        found = []
+        if self.host_s is not None and self.host_s > LAUNCH_BOUND * statistics.median(device_s):
+            factor = self.host_s / statistics.median(device_s)
+            found.append(
+                f"launch-bound: a call takes {factor:.1f} times as long on the host as its work on the device; "
+                "a CUDA graph or a larger batch would hide it"
+            )
+        if self.why_not:
+            found.append(f"no CUDA graph could be captured ({self.why_not})")
+        return found
+
+
+def measure(call: Call, device: torch.device) -> Other:
+    """Time a call on the host, and replayed as a CUDA graph. Nothing is measured on a CPU."""
+    if device.type != "cuda":
+        return Other()
+    with torch.cuda.device(device):
+        host = _median(call, device)
+        try:
+            side = torch.cuda.Stream()
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):
+                call()
+            torch.cuda.current_stream().wait_stream(side)
+            captured = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(captured):
+                call()
+        except RuntimeError as error:
+            torch.cuda.synchronize(device)
+            return Other(host, None, str(error).splitlines()[0])
+        return Other(host, _median(captured.replay, device))
+
+
+def _median(call: Call, device: torch.device) -> float:
+    taken = []
+    for _ in range(REPEATS):
+        torch.cuda.synchronize(device)
+        start = time.perf_counter()
+        call()
+        torch.cuda.synchronize(device)
+        taken.append(time.perf_counter() - start)
+    return statistics.median(taken)

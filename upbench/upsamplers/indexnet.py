@@ -1,0 +1,77 @@
+"""IndexNet: learned indices, read from the encoder, that guide upsampling (Lu et al., ICCV 2019)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from upbench.ops import modulate
+from upbench.upsamplers._base import Upsampler
+
+BRANCHES = ("indexnet1", "indexnet2", "indexnet3", "indexnet4")
+
+
+class IndexNet(Upsampler):
+    """Nearest upsampling, scaled by indices in (0, 1) that the guide alone predicts.
+
+    x: [B, C, H, W], guide: [B, Cy, 2H, 2W] -> [B, C, 2H, 2W]; scale 2; o2o and m2o need Cy = C.
+    out = sigmoid(pixel_shuffle(block(guide))) * nearest(x). The block reads 4x4 pixels (2x2 without context).
+    kind: hin, one index for all channels; o2o, one per channel from that channel; m2o, one per channel from all.
+    State dict: hin indexnet.*, others indexnet{1..4}.*, sub-pixels row by row; nonlinear 0.weight, 1 (BatchNorm),
+    3.weight, linear 0.weight (hin: indexnet.weight). Initialised as PyTorch does.
+    """
+
+    guided = True
+    scale: int
+
+    def __init__(
+        self,
+        channels: int,
+        guide_channels: int,
+        scale: int = 2,
+        *,
+        kind: str = "hin",
+        nonlinear: bool = True,
+        context: bool = True,
+    ) -> None:
+        super().__init__()
+        self.channels, self.guide_channels, self.scale, self.kind = channels, guide_channels, scale, kind
+        groups = guide_channels if kind == "o2o" else 1
+        if kind == "hin":
+            block = _block(guide_channels, 2 * guide_channels, 4, groups, nonlinear, context)
+            self.indexnet = block if nonlinear else block[0]
+        else:
+            for branch in BRANCHES:
+                block = _block(guide_channels, guide_channels, guide_channels, groups, nonlinear, context)
+                self.add_module(branch, block)
+
+    def index(self, guide: Tensor) -> Tensor:
+        """The decoder's index map: [B, Cy, 2H, 2W] -> [B, 1, 2H, 2W] for hin, [B, Cy, 2H, 2W] for o2o and m2o."""
+        if self.kind == "hin":
+            logits = self.indexnet(guide)
+        else:
+            # Channel c of branch q is sub-pixel q of output channel c.
+            logits = torch.stack([self.get_submodule(branch)(guide) for branch in BRANCHES], 2).flatten(1, 2)
+        return F.pixel_shuffle(logits.sigmoid(), self.scale)
+
+    def upsample(self, x: Tensor, guide: Tensor) -> Tensor:
+        return modulate(x, self.index(guide).to(x.dtype), self.scale)
+
+
+def _block(inputs: int, hidden: int, outputs: int, groups: int, nonlinear: bool, context: bool) -> nn.Sequential:
+    """[B, inputs, 2H, 2W] -> [B, outputs, H, W], logits of the indices."""
+    first = nn.Conv2d(
+        inputs,
+        hidden if nonlinear else outputs,
+        kernel_size=4 if context else 2,
+        stride=2,
+        padding=int(context),
+        groups=groups,
+        bias=False,
+    )
+    if not nonlinear:
+        return nn.Sequential(first)
+    return nn.Sequential(
+        first, nn.BatchNorm2d(hidden), nn.ReLU6(), nn.Conv2d(hidden, outputs, 1, groups=groups, bias=False)
+    )

@@ -1,0 +1,143 @@
+"""ReSFU: a refreshed similarity-based upsampler (Zhou et al., arXiv 2024)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from upbench.ops import box_mean, coordinate_dtype, lattice, neighbour_assemble, resize_map
+from upbench.upsamplers._base import Upsampler
+
+HIDDEN = 128
+
+
+class GuidedFilter(nn.Module):
+    """Fast guided filter: source, made locally affine in guidance. Both [B, C, H', W'] -> [B, C, H', W'].
+
+    a = cov(guidance, source) / (var(guidance) + eps), b = mean(source) - a mean(guidance), at 1 / subsample of the
+    size; out = mean(a) guidance + mean(b). Buffer: kernel [C, 1, 1, 2 radius + 1], ones, for released checkpoints.
+    """
+
+    def __init__(self, channels: int, radius: int, eps: float, subsample: int) -> None:
+        super().__init__()
+        self.radius, self.eps, self.subsample = radius // subsample, eps, subsample
+        self.register_buffer("kernel", torch.ones(channels, 1, 1, 2 * self.radius + 1))
+
+    def _subsampled(self, x: Tensor) -> Tensor:
+        """The first of every `subsample` pixels, floor(size / subsample) of them, at least one."""
+        for dim in (2, 3):
+            count = max(x.shape[dim] // self.subsample, 1)
+            # A strided slice is the same, but torch.export cannot prove its bounds for sizes that are dynamic.
+            x = x.index_select(dim, torch.arange(count, device=x.device) * self.subsample)
+        return x
+
+    def forward(self, guidance: Tensor, source: Tensor) -> Tensor:
+        # The variance is a difference of near-equal means: half precision would leave nothing of it.
+        dtype = coordinate_dtype(guidance.dtype)
+        i, p = self._subsampled(guidance).to(dtype), self._subsampled(source).to(dtype)
+        mean_i, mean_p, mean_ii, mean_ip = box_mean(torch.cat((i, p, i * i, i * p)), self.radius).chunk(4)
+        a = (mean_ip - mean_i * mean_p) / (mean_ii - mean_i * mean_i + self.eps)
+        b = mean_p - a * mean_i
+        means = resize_map(box_mean(torch.cat((a, b)), self.radius), guidance.shape[2], guidance.shape[3])
+        a, b = means.chunk(2)
+        return (a * guidance + b).to(guidance.dtype)
+
+
+class PairedCentralDifference(nn.Module):
+    """Scores of the k x k neighbours of each pixel: [B, e, H', W'] twice -> [B, kernel^2, H', W'].
+
+    v[p] = sum over taps n of weight[n] . (key[p + dilation n] - query[p]) + bias, both normed alike, edges replicated;
+    scores = channel_compressor(v).
+    """
+
+    def __init__(self, channels: int, groups: int, kernel: int, dilation: int, norm_groups: int) -> None:
+        super().__init__()
+        self.groups, self.dilation, self.reach = groups, dilation, dilation * (kernel // 2)
+        self.weight = nn.Parameter(torch.empty(HIDDEN, channels // groups, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(1, HIDDEN, 1, 1))
+        self.norm = nn.GroupNorm(norm_groups, channels)
+        self.channel_compressor = nn.Sequential(
+            nn.ReLU(),
+            nn.Conv2d(HIDDEN, HIDDEN, 1, groups=groups),
+            nn.ReLU(),
+            nn.GroupNorm(norm_groups, HIDDEN),
+            nn.Conv2d(HIDDEN, kernel * kernel, 1),
+        )
+        nn.init.kaiming_normal_(self.weight, mode="fan_out")
+
+    def forward(self, key: Tensor, query: Tensor) -> Tensor:
+        key = F.pad(self.norm(key), (self.reach,) * 4, mode="replicate")
+        around = F.conv2d(key, self.weight, dilation=self.dilation, groups=self.groups)
+        centre = F.conv2d(self.norm(query), self.weight.sum((2, 3), keepdim=True), groups=self.groups)
+        return self.channel_compressor(around - centre + self.bias)
+
+
+class ReSFU(Upsampler):
+    """k_up x k_up bilinear samples, one low-resolution pixel apart, weighed by learned differences of query and key.
+
+    x: [B, C, H, W], guide: [B, Cy, H', W'] -> [B, C, H', W']; any scale.
+    q = linear(norm(guide)), k = bilinear(linear(norm(x))), q_gf = guided_filter(q, k), q_gs = gauss(q);
+    weights = softmax(semantic(k, q_gf) + detail(q_gs, q)), neighbours outside the output left out;
+    out = neighbour_assemble(x, weights).
+    Neighbours in the scores are `dilation` output pixels apart: the scale, rounded to a whole number (halves up).
+    State dict: norm_x, norm_y (with norm), q, k, GF.kernel (buffer), {semantic,detail}_scores.{weight,bias},
+    {semantic,detail}_scores.norm, {semantic,detail}_scores.channel_compressor.{1,3,4}.
+    Initialised N(0, 0.02), biases 0; scores' own weight Kaiming-normal by its outputs.
+    """
+
+    guided = True
+    gauss: Tensor
+
+    def __init__(
+        self,
+        channels: int,
+        guide_channels: int,
+        scale: float = 2,
+        *,
+        groups: int = 4,
+        k_up: int = 3,
+        embedding: int = 32,
+        radius: int = 8,
+        eps: float = 0.001,
+        gn_groups: int = 8,
+        gf_scale: int = 2,
+        norm: bool = True,
+    ) -> None:
+        super().__init__()
+        self.channels, self.guide_channels, self.scale, self.k_up = channels, guide_channels, scale, k_up
+        self.dilation = int(scale + 0.5)
+        self.norm_x = nn.GroupNorm(min(32, channels), channels) if norm else nn.Identity()
+        self.norm_y = nn.GroupNorm(min(32, guide_channels), guide_channels) if norm else nn.Identity()
+        self.q = nn.Conv2d(guide_channels, embedding, 1)
+        self.k = nn.Conv2d(channels, embedding, 1)
+        self.GF = GuidedFilter(embedding, radius, eps, gf_scale)
+        self.semantic_scores = PairedCentralDifference(embedding, groups, k_up, self.dilation, gn_groups)
+        self.detail_scores = PairedCentralDifference(embedding, groups, k_up, self.dilation, gn_groups)
+        bell = torch.exp(-0.5 * torch.arange(-1.0, 2.0) ** 2)
+        bell = torch.outer(bell, bell) / bell.sum() ** 2
+        self.register_buffer("gauss", bell.expand(embedding, 1, 3, 3).contiguous(), persistent=False)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.normal_(layer.weight, std=0.02)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
+
+    def outside(self, height: int, width: int, like: Tensor) -> Tensor:
+        """Which neighbours of each output pixel are outside the output: bool [k_up^2, H', W']."""
+        pixels = lattice(height, width, like)
+        taps = (lattice(self.k_up, self.k_up, like) - self.k_up // 2).flatten(1) * self.dilation
+        x, y = pixels.unsqueeze(1) + taps[..., None, None]
+        return (x < 0) | (x >= width) | (y < 0) | (y >= height)
+
+    def weights(self, x: Tensor, guide: Tensor) -> Tensor:
+        """Weights of the neighbours: [B, k_up^2, H', W'], summing to one."""
+        height, width = guide.shape[2:]
+        query = self.q(self.norm_y(guide))
+        key = resize_map(self.k(self.norm_x(x)), height, width)
+        smooth = F.conv2d(F.pad(query, (1, 1, 1, 1), mode="replicate"), self.gauss, groups=query.shape[1])
+        scores = self.semantic_scores(key, self.GF(query, key)) + self.detail_scores(smooth, query)
+        return F.softmax(scores.masked_fill(self.outside(height, width, x), -torch.inf), dim=1)
+
+    def upsample(self, x: Tensor, guide: Tensor) -> Tensor:
+        return neighbour_assemble(x, self.weights(x, guide), self.k_up)
