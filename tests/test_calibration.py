@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +32,7 @@ def example(**changes: Any) -> Calibration:
             bandwidths=((2**20, 100e9), (2**30, 20e9)),
             macs_per_s={"float32": 1e11, "bfloat16": 4e11},
             resolution=0.01,
-            load=0.5,
+            disturbed_cores=0.5,
             date="2026-01-01",
             versions={"torch": "2.6", "upbench": "0.1.0"},
         ),
@@ -180,6 +181,17 @@ def test_ceilings_of_this_cpu_are_positive_numbers(dtype: str) -> None:
         assert 0 < found < math.inf
 
 
+def test_what_others_use_of_the_processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """User, system, interrupts and what a neighbour stole; neither idling nor waiting, and not our own 3 s."""
+    stat, ticks = tmp_path / "stat", os.sysconf("SC_CLK_TCK")
+    monkeypatch.setattr(limits.time, "process_time", lambda: 3.0)
+    assert limits.others_s(stat) is None
+    stat.write_text(f"cpu  {4 * ticks} 0 {ticks} 777 888 0 {ticks} {5 * ticks} 0 0\ncpu0 1 2 3 4 5 6 7 8 9 0\n")
+    assert limits.others_s(stat) == 8.0
+    stat.write_text("torn")
+    assert limits.others_s(stat) is None
+
+
 def builder(clock: FakeClock, *costs: float) -> Callable[[], Callable[[], object]]:
     """Builds a call of the first cost, then one of the second, and so on; the last for ever."""
     left = list(costs)
@@ -195,6 +207,14 @@ def test_the_resolution_is_the_furthest_that_equals_came_apart() -> None:
     clock = FakeClock()
     found = limits.resolution(clock, builder(clock, 0.01, 0.01, 0.01, 0.012, 0.01), repeats=4)
     assert found == pytest.approx(0.2)
+
+
+def test_one_disturbed_run_of_many_does_not_set_the_resolution() -> None:
+    clock = FakeClock()
+    costs = [0.01, 0.01, 0.01, 0.012, 0.01, 0.05, 0.01]
+    assert limits.resolution(clock, builder(clock, *costs), budget_s=100.0, repeats=11) == pytest.approx(0.2)
+    clock = FakeClock()
+    assert limits.resolution(clock, builder(clock, *costs), budget_s=100.0, repeats=10) == pytest.approx(4.0)
 
 
 def test_what_is_slower_when_built_first_counts_as_well() -> None:

@@ -417,3 +417,8 @@ def test_entry_points_are_registered(plugin: Path, monkeypatch: pytest.MonkeyPat
     finally:
         monkeypatch.undo()
         registry.plugins.cache_clear()
+
+
+def test_the_page_of_differences_is_up_to_date() -> None:
+    page = Path(registry.__file__).parent / "papers" / "differences.md"
+    assert upbench("list", "--notes").stdout == page.read_text(), "write it anew: upbench list --notes > " + str(page)

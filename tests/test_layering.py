@@ -42,6 +42,9 @@ RANKS = {
     "__main__": 10,
 }
 TORCH_FREE = {
+    "conventions",
+    "calibration",
+    "floor",
     "errors",
     "units",
     "stats",

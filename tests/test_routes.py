@@ -14,12 +14,6 @@ from tests.test_contract import CARDS, SCALES, channels_for, params_for
 from upbench import cards, inputs, ops, registry, spec
 from upbench.cards import Card
 from upbench.measure import macs, routes
-from upbench.ops.affinity import affinity_logits
-from upbench.ops.box import box_mean
-from upbench.ops.gate import gate_fuse
-from upbench.ops.modulate import modulate
-from upbench.ops.neighbours import neighbour_assemble
-from upbench.ops.similarity import window_similarity
 
 CPU = torch.device("cpu")
 VARIANTS = {
@@ -77,6 +71,17 @@ def test_the_three_routes_agree_away_from_the_defaults(name: str, params: dict[s
     closed, counted, seen = routes_of(name, (64, 4, 3), 2, 2, **params)
     assert routes.disagreements(closed, counted, seen) == []
     assert counted.total > 0
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
+def test_the_three_routes_agree_under_autocast_and_in_training(card: Card) -> None:
+    run = spec.load({"upsampler": card.name, "input": {"shape": "64x4x3"}})
+    module, tensors = registry.construct(run.card, run.setting).train(), inputs.make(run, CPU)
+    tensors = tuple(t.requires_grad_() for t in tensors)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        counted, seen = macs.count(module, tensors), routes.torch_count(module, tensors)
+    assert card.count_macs is not None
+    assert routes.disagreements(card.count_macs(run.setting), counted, seen) == []
 
 
 def test_only_those_ops_are_hidden_from_torch_that_are_no_products() -> None:
@@ -167,7 +172,7 @@ SAME_MATHS: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor], tuple[
         lambda x: as_neighbours(x, torch.ones(1, 1, 8, 8), 1),
         (rand(1, 6, 4, 4),),
     ),
-    "neighbour_assemble": (neighbour_assemble, as_neighbours, (rand(1, 4, 4, 5), rand(1, 9, 8, 10), 3)),
+    "neighbour_assemble": (ops.neighbour_assemble, as_neighbours, (rand(1, 4, 4, 5), rand(1, 9, 8, 10), 3)),
     "point_similarity": (
         lambda q, k: ops.point_similarity(q, k, 2),
         lambda q, k: torch.einsum("bndhw,bndthw->bnthw", q.unflatten(1, (2, -1)), k.unflatten(1, (2, -1))),
@@ -179,7 +184,7 @@ SAME_MATHS: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor], tuple[
         (rand(2, 2, 3, 4, 5), rand(2, 6, 3, 4, 5)),
     ),
     "window_similarity": (
-        window_similarity,
+        ops.window_similarity,
         lambda q, k, n, s: torch.einsum(
             "bchw,bcthw->bthw",
             q,
@@ -187,10 +192,10 @@ SAME_MATHS: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor], tuple[
         ),
         (rand(2, 3, 8, 10), rand(2, 3, 4, 5), 3, 2),
     ),
-    "gate_fuse": (gate_fuse, as_gate, (rand(2, 3, 4, 5), 1 + rand(2, 3, 4, 5), rand(2, 1, 4, 5))),
-    "modulate": (modulate, as_modulation, (rand(2, 3, 4, 5), rand(2, 1, 8, 10), 2)),
-    "affinity_logits": (affinity_logits, as_affinity, (rand(2, 5, 3, 4), 1 + rand(2, 5, 3, 4), rand(2, 7, 1, 1))),
-    "box_mean": (box_mean, as_boxes, (rand(2, 3, 6, 5), 1)),
+    "gate_fuse": (ops.gate_fuse, as_gate, (rand(2, 3, 4, 5), 1 + rand(2, 3, 4, 5), rand(2, 1, 4, 5))),
+    "modulate": (ops.modulate, as_modulation, (rand(2, 3, 4, 5), rand(2, 1, 8, 10), 2)),
+    "affinity_logits": (ops.affinity_logits, as_affinity, (rand(2, 5, 3, 4), 1 + rand(2, 5, 3, 4), rand(2, 7, 1, 1))),
+    "box_mean": (ops.box_mean, as_boxes, (rand(2, 3, 6, 5), 1)),
 }
 
 

@@ -33,7 +33,8 @@ class Calibration:
     (working set in bytes, bytes read and written per second), small working sets first; the last is far larger than
     the caches. macs_per_s: multiply-accumulates per second of a matrix product, by dtype; a dtype that the device
     cannot multiply is missing. resolution: the difference of latency, as a part of 1, that an upsampler shows to
-    itself (see `measure.limits.resolution`). load: of the machine when it began. date: UTC. versions: of the software.
+    itself (see `measure.limits.resolution`). disturbed_cores: how many cores other programs kept busy
+    meanwhile. date: UTC. versions: of the software.
     """
 
     key: str
@@ -42,7 +43,7 @@ class Calibration:
     bandwidths: Annotated[tuple[tuple[int, Positive], ...], Field(min_length=1)]
     macs_per_s: dict[str, Positive]
     resolution: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    load: float | None
+    disturbed_cores: float | None
     date: str
     versions: dict[str, str]
 

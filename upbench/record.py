@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from upbench.conventions import Breakdown
 from upbench.errors import StoreError
 
 SCHEMA = 1
@@ -30,6 +31,17 @@ class Macs(_Part):
     elementwise: int
 
     total: int
+
+
+class Routes(_Part):
+    """MACs of one call by class (conv, gather) on the two routes besides the counter's, and what torch did not charge.
+
+    closed: the card's closed form, null where none is declared. torch_uncounted: operators that ran, how often.
+    """
+
+    closed: dict[str, int] | None
+    torch: dict[str, int]
+    torch_uncounted: dict[str, int]
 
 
 class Latency(_Part):
@@ -79,6 +91,7 @@ class Record(_Part):
     other buffers. macs_by_op: MACs of each operator the counter charged. uncounted: operators that it did not know,
     with how often they occur. comparison: shared by the records measured in the same interleaved rounds.
     resolution: the smallest difference of latencies, as a part of 1, that the machine could tell from none just then.
+    floor_s: the least time a forward can take on this machine, see `floor`; null where it is not calibrated.
     """
 
     schema_version: int = SCHEMA
@@ -90,6 +103,7 @@ class Record(_Part):
     started: str
     comparison: str | None = None
     resolution: float | None = None
+    floor_s: float | None = None
     environment: dict[str, Any]
     params: int | None = None
     params_trainable: int | None = None
@@ -97,6 +111,8 @@ class Record(_Part):
     macs: Macs | None = None
     macs_by_op: dict[str, int] | None = None
     uncounted: dict[str, int] | None = None
+    routes: Routes | None = None
+    breakdown: Breakdown | None = None
     latency: Latency | None = None
     memory: Memory | None = None
     warnings: list[str] = []

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
-from upbench import environment, registry, stats
+from upbench import calibration, environment, floor, registry, stats
+from upbench.calibration import Calibration
 from upbench.case import Case, explained, first_line
 from upbench.errors import SpecError, UpbenchError
-from upbench.measure import clock, graph, latency, macs, memory, params
-from upbench.record import Latency, Macs, Memory, Record
+from upbench.measure import breakdown, clock, graph, latency, limits, macs, memory, params, routes
+from upbench.record import Latency, Macs, Memory, Record, Routes
 from upbench.spec import RunSpec
+
+AA_S = 2.0
+"""Seconds of A/A runs before a comparison."""
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the part of the whole that is done, 0 to 1."""
@@ -64,9 +69,14 @@ def compare(
     steps = len(specs) * 2 + 2
     share = (steps - 2) / steps
     names = ", ".join(s.label for s in specs)
-    with _threads(measure.threads):
+    with environment.with_threads(measure.threads):
         env = environment.capture(device)
         watch = clock.clock_for(device)
+        known = calibration.load(environment.machine_key(device))
+        resolution = known.resolution if known else None
+        if len(specs) > 1:
+            progress("A/A run: what this machine can tell apart", 0)
+            resolution = limits.resolution(watch, lambda: limits.call(device), AA_S)
         cases: list[Case] = []
         parts: list[dict[str, Any]] = []
         for n, spec in enumerate(specs):
@@ -75,6 +85,7 @@ def compare(
             parts.append(_counts(cases[-1]))
             progress(f"{spec.label}: memory", (2 * n + 1) / steps)
             parts[-1]["memory"] = _memory(cases[-1])
+            parts[-1]["floor_s"] = _floor(cases[-1], parts[-1], known)
         progress(f"{names}: warm-up", share)
         calls = [case.call() for case in cases]
         timings = latency.measure(
@@ -92,6 +103,7 @@ def compare(
             axes=dict(axes or {}),
             started=started,
             comparison=comparison,
+            resolution=resolution,
             environment=env,
             latency=_latency(case, watch, timing, other),
             warnings=case.warnings + _timing_warnings(timing) + other.warnings(timing.samples_s),
@@ -119,7 +131,13 @@ def _counts(case: Case) -> dict[str, Any]:
     size = params.count(case.plain)
     with explained(case.spec), case.autocast():
         counted = macs.count(case.plain, case.inputs)
-    if not case.spec.card.count_macs:
+        light = _without_data(case)
+        seen = routes.torch_count(*light)
+        parts = breakdown.count(*light, counted)
+    declared = case.spec.card.count_macs
+    closed = declared(case.spec.setting) if declared else None
+    case.warnings += routes.disagreements(closed, counted, seen)
+    if closed is None:
         case.warnings.append("no closed form is declared for this upsampler; its MACs rest on the counter alone")
     if counted.uncounted:
         listed = ", ".join(f"{name} ({n}x)" for name, n in counted.uncounted.items())
@@ -131,7 +149,29 @@ def _counts(case: Case) -> dict[str, Any]:
         "macs": Macs(**counted.by_kind, total=counted.total),
         "macs_by_op": counted.by_op,
         "uncounted": counted.uncounted,
+        "routes": Routes(closed=vars(closed) if closed else None, torch=seen.by_kind, torch_uncounted=seen.uncounted),
+        "breakdown": parts,
     }
+
+
+def _without_data(case: Case) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    """The module and its inputs on the meta device, where a call costs nothing; as they are where it cannot run there."""
+    try:
+        module = copy.deepcopy(case.plain).to("meta")
+        tensors = tuple(t.detach().to("meta") for t in case.inputs)
+        module(*tensors)
+    except Exception:  # noqa: BLE001 - a user's module need not know the meta device
+        return case.plain, case.inputs
+    return module, tensors
+
+
+def _floor(case: Case, part: Mapping[str, Any], known: Calibration | None) -> float | None:
+    """Seconds that a forward must take on this machine; None without a calibration, and for other modes."""
+    if known is None or case.spec.measure.mode != "inference":
+        return None
+    held: Memory = part["memory"]
+    moved = floor.compulsory_bytes(held.input_bytes, held.weight_bytes, held.output_bytes)
+    return floor.floor_s(moved, part["macs"].total, known, case.spec.input.dtype)
 
 
 def _memory(case: Case) -> Memory:
@@ -202,15 +242,3 @@ def _timing_warnings(timing: latency.Timing) -> list[str]:
 
 def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-
-
-@contextmanager
-def _threads(threads: int | None) -> Iterator[None]:
-    """Run with a number of torch threads, and put the old number back."""
-    before = torch.get_num_threads()
-    if threads is not None:
-        torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

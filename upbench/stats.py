@@ -24,6 +24,11 @@ class Summary:
     def iqr(self) -> float:
         return self.q3 - self.q1
 
+    @property
+    def half_width(self) -> float:
+        """Half the interval of the median, as a part of the median."""
+        return (self.high - self.low) / 2 / self.median
+
 
 @dataclass(frozen=True)
 class Ratio:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from upbench import conventions
 from upbench.cli import options, output
 from upbench.errors import SpecError, unknown
 
@@ -29,6 +30,7 @@ def command(
     threads: options.Threads = None,
     budget: options.Budget = None,
     seed: options.Seed = None,
+    convention: options.Convention = conventions.DEFAULT,
     form: options.Formatted = options.Format.table,
     output_file: options.Output = None,
 ) -> None:
@@ -64,11 +66,12 @@ def command(
             "schema": 1,
             "reference": records[place].label,
             "latency_ratios": [vars(pair) for pair in pairs],
+            "verdicts": [columns.verdict(record, records[place]) for record in records],
             "records": [record.to_dict() for record in records],
         }
         output.emit(json.dumps(result, indent=2), output_file)
     else:
-        output.emit(output.render(table.comparison(records, records[place]), form), output_file)
+        output.emit(output.render(table.comparison(records, records[place], convention), form), output_file)
 
 
 def _place(reference: str | None, items: list[str], labels: list[str]) -> int:

@@ -1,14 +1,20 @@
-"""`upbench list`: every upsampler, or every named shape. Reads cards only, so that it needs no torch."""
+"""`upbench list`: every upsampler, every named shape, or every known difference between paper and code.
+
+Reads cards only, so that it needs no torch.
+"""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
 
 from upbench import cards, registry, shapes, units
 from upbench.cli import options, output
+from upbench.errors import UpbenchError
+from upbench.report import notes as notes_page
 from upbench.report.sheet import Table
 
 CHANNELS = 256
@@ -17,11 +23,19 @@ SCALES = {"any": "any", "integer": "whole", "2": "2"}
 
 def command(
     named: Annotated[bool, typer.Option("--shapes", help="List the named shapes instead.")] = False,
+    notes: Annotated[
+        bool, typer.Option("--notes", help="List where papers and released code differ, as Markdown.")
+    ] = False,
     form: options.Formatted = options.Format.table,
     output_file: options.Output = None,
 ) -> None:
-    """List the upsamplers: paper, guided or not, scales, parameters."""
+    """List the upsamplers: paper, guided or not, scales, parameters, MACs."""
     output.check(output_file)
+    if named and notes:
+        raise UpbenchError("--shapes and --notes are two lists; ask for one of them")
+    if notes:
+        output.emit(notes_page.page(list(cards.builtin().values())), output_file)
+        return
     table = _shapes() if named else _upsamplers()
     if form is options.Format.json:
         rows = [dict(zip(table.raw_heads, row, strict=True)) for row in table.raw_rows]
@@ -31,45 +45,53 @@ def command(
 
 
 def _upsamplers() -> Table:
-    raw: list[list[Any]] = []
+    raw, rows = [], []
     for name, card in cards.builtin().items():
         setting = registry.setting_of(card, CHANNELS, None, 2, {})
         count = card.count_params(setting) if card.count_params else None
-        paper = card.paper
-        raw.append(
-            [
-                name,
-                paper and paper.title,
-                paper and paper.venue,
-                paper and paper.year,
-                card.guided,
-                card.scales,
-                count,
-                card.summary,
-            ]
-        )
+        conv, gather = _macs_per_pixel(card, setting)
+        paper, summary = card.paper, card.summary
+        title, venue, year = (paper.title, paper.venue, paper.year) if paper else (None, None, None)
+        raw.append([name, title, venue, year, card.guided, card.scales, count, conv, gather, summary])
+        guided = "yes" if card.guided else "no"
+        source = f"{venue} {year}" if venue else units.DASH
+        rows.append([name, source, guided, SCALES[card.scales], *map(units.exact, (count, conv, gather)), summary])
     for name, point in registry.plugins().items():
-        raw.append([name, point.value, None, None, None, None, None, None])
-    rows = [
-        [
-            name,
-            _source(venue, year) if title is None or venue else f"from {title}",
-            units.DASH if guided is None else "yes" if guided else "no",
-            SCALES.get(scales, units.DASH),
-            units.exact(count),
-            summary or units.DASH,
-        ]
-        for name, title, venue, year, guided, scales, count, summary in raw
-    ]
+        unknown: list[Any] = [None] * 9
+        raw.append([name, *unknown])
+        rows.append([name, f"from {point.value}", *[units.DASH] * 6])
     return Table(
         title="Upsamplers",
-        heads=["Name", "Paper", "Guided", "Scales", f"Params C={CHANNELS}", "What it does"],
+        heads=["Name", "Paper", "Guided", "Scales", "Params", "Conv", "Gather", "What it does"],
         rows=rows,
-        numeric=[False, False, False, False, True, False],
-        raw_heads=["name", "paper", "venue", "year", "guided", "scales", "params", "summary"],
+        numeric=[False, False, False, False, True, True, True, False],
+        raw_heads=[
+            "name",
+            "paper",
+            "venue",
+            "year",
+            "guided",
+            "scales",
+            "params",
+            "macs_conv_per_pixel",
+            "macs_gather_per_pixel",
+            "summary",
+        ],
         raw_rows=raw,
-        notes=["`upbench show NAME` prints the full spec. Your own upsampler: package.module:Class."],
+        notes=[
+            f"Params and multiply-accumulates per low-resolution pixel (conv: convolutions and linear layers; gather: "
+            f"sampling, similarity, assembly) at {CHANNELS} channels, scale 2; what a method does once a sample is left out.",
+            "`upbench show NAME` prints the full spec. Your own upsampler: package.module:Class.",
+        ],
     )
+
+
+def _macs_per_pixel(card: cards.Card, setting: cards.Setting) -> tuple[int | None, int | None]:
+    """Conv and gather MACs that one more low-resolution pixel costs."""
+    if card.count_macs is None:
+        return None, None
+    one, two = (card.count_macs(replace(setting, width=width)) for width in (1, 2))
+    return two.conv - one.conv, two.gather - one.gather
 
 
 def _shapes() -> Table:
@@ -82,7 +104,3 @@ def _shapes() -> Table:
         raw_heads=["name", "shape", "where"],
         raw_rows=raw,
     )
-
-
-def _source(venue: str | None, year: int | None) -> str:
-    return f"{venue} {year}" if venue and year else units.DASH

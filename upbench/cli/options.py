@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
+from upbench import conventions
 from upbench.errors import SpecError, suggestion
 
 SOURCE = "command line"
@@ -20,6 +21,12 @@ class Format(StrEnum):
     markdown = "markdown"
     csv = "csv"
     json = "json"
+
+
+def _convention(value: str) -> str:
+    """Judged before anything is measured."""
+    conventions.parse(value)
+    return value
 
 
 Set = Annotated[
@@ -42,6 +49,14 @@ Mode = Annotated[str | None, typer.Option(help="inference (forward) or training 
 Threads = Annotated[int | None, typer.Option(help="Threads of torch on the CPU.")]
 Budget = Annotated[float | None, typer.Option(metavar="SECONDS", help="Sampling time for each upsampler. Default: 2.")]
 Seed = Annotated[int | None, typer.Option(help="Of weights and inputs. Default: 0.")]
+Convention = Annotated[
+    str,
+    typer.Option(
+        callback=_convention,
+        metavar="F0..F4|P0..P2|all",
+        help="What the FLOPs and Params columns add up, as F0 or F3,P0. Default: everything.",
+    ),
+]
 Formatted = Annotated[Format, typer.Option("--format", help="How the result is printed.")]
 Output = Annotated[
     Path | None, typer.Option("--output", metavar="FILE", help="Write the result to a file instead of stdout.")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from upbench import conventions
 from upbench.cli import options, output
 
 
@@ -24,6 +25,8 @@ def command(
     threads: options.Threads = None,
     budget: options.Budget = None,
     seed: options.Seed = None,
+    convention: options.Convention = conventions.DEFAULT,
+    by_op: Annotated[bool, typer.Option("--by-op", help="Print which operators the MACs are of.")] = False,
     form: options.Formatted = options.Format.table,
     output_file: options.Output = None,
 ) -> None:
@@ -45,4 +48,6 @@ def command(
     if form is options.Format.json:
         output.emit(json.dumps(record.to_dict(), indent=2), output_file)
     else:
-        output.emit(output.render(table.single(record), form), output_file)
+        output.emit(
+            output.render(table.by_op(record) if by_op else table.single(record, convention), form), output_file
+        )

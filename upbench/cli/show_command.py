@@ -12,6 +12,7 @@ from upbench import registry, spec
 from upbench.cards import Card
 from upbench.cli import options, output
 from upbench.errors import UpbenchError
+from upbench.report import notes as notes_page
 
 
 def command(
@@ -52,5 +53,4 @@ def _yaml(card: Card, data: dict) -> str:
 def _notes(card: Card) -> str:
     head = f"{card.name}: where the paper and the released code differ"
     source = f"released code: {card.paper.code}" if card.paper and card.paper.code else None
-    body = [f"{n}. {note}" for n, note in enumerate(card.notes, 1)] or ["nothing known"]
-    return "\n".join([head, *([source] if source else []), *body]) + "\n"
+    return "\n".join([head, *([source] if source else []), *notes_page.lines(card)]) + "\n"

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from upbench import conventions
 from upbench.cli import options, output
 
 
@@ -23,6 +24,7 @@ def command(
     threads: options.Threads = None,
     budget: options.Budget = None,
     seed: options.Seed = None,
+    convention: options.Convention = conventions.DEFAULT,
     form: options.Formatted = options.Format.table,
     output_file: Annotated[
         Path | None,
@@ -55,7 +57,7 @@ def command(
         records = sweep.run_cells(cells, path, known, progress)
     if not records:
         raise typer.Exit(130)
-    result = table.sweep(records, list(plan.grid), plan.title or plan.name)
+    result = table.sweep(records, list(plan.grid), plan.title or plan.name, convention)
     files.write_text(path.with_suffix(".md"), formats.markdown(result))
     files.write_text(path.with_suffix(".csv"), formats.csv(result))
     if form is options.Format.json:

@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from upbench import stats
 from upbench.measure.clock import Call, Clock
 
-SAMPLE_S = 0.005
-"""A sample is at least this long, so that the clock's resolution and overhead stay below 0.1 %."""
+SAMPLE_S = 0.001
+"""A sample is at least this long, so that the overhead of the clock stays below 0.1 %; and no longer, so that few
+samples are cut by whatever else the machine does."""
 MIN_ROUNDS = 3
 CHECK_FROM = 5
 """Rounds before the first look at the interval; each further look comes after half as many more."""

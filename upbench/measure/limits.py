@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from upbench import calibration, registry, stats
@@ -27,7 +30,8 @@ CACHES = 4
 """The largest working set holds the last-level cache this many times, as STREAM asks (McCalpin 1995)."""
 
 REPEATS = 19
-"""A/A runs: when all are equal, the chance that a twentieth goes beyond the furthest of them is one in twenty."""
+"""A/A runs: enough that a single disturbed one does not set the result."""
+QUANTILE = 0.9
 MIN_REPEATS = 3
 RESOLUTION_S = 10.0
 SIDE_S = 0.5
@@ -35,11 +39,12 @@ SIDE_S = 0.5
 
 
 def calibrate(device: torch.device, environment: Mapping[str, Any], progress: Progress) -> Calibration:
-    """Measure the ceilings and the resolution of a device, with torch's threads as they are set; about 15 s.
+    """Measure the ceilings and the resolution of a device, with torch's threads as they are set; about 20 s.
 
     environment: as `environment.capture` gives it for this device.
     """
     clock = clocks.clock_for(device)
+    start, others = time.perf_counter(), others_s()
     sizes = working_sets(environment.get("cache_bytes"), environment.get("memory_bytes"))
     bandwidths, rates = [], {}
     for n, size in enumerate(sizes):
@@ -52,6 +57,8 @@ def calibrate(device: torch.device, environment: Mapping[str, Any], progress: Pr
     found = resolution(
         clock, lambda: call(device), RESOLUTION_S, REPEATS, lambda part: progress("A/A runs", 0.3 + 0.7 * part)
     )
+    after = others_s()
+    busy = None if others is None or after is None else max(after - others, 0.0) / (time.perf_counter() - start)
     return Calibration(
         key=calibration.key(environment),
         device=environment["device"],
@@ -59,7 +66,7 @@ def calibrate(device: torch.device, environment: Mapping[str, Any], progress: Pr
         bandwidths=tuple(bandwidths),
         macs_per_s=rates,
         resolution=found,
-        load=environment.get("load"),
+        disturbed_cores=busy,
         date=time.strftime("%Y-%m-%d", time.gmtime()),
         versions={name: environment[name] for name in ("torch", "upbench")},
     )
@@ -133,12 +140,14 @@ def resolution(
 
     build: makes the call that is compared with itself. Each run builds it twice anew, since where tensors lie in
     memory is part of what makes equals differ, and compares the two by the very protocol and stopping rules that
-    compare different upsamplers. The result is the largest over the runs of the further end of the 95 % interval of
-    the ratio (`stats.resolution`): neither a run's point estimate nor its interval reached further, though nothing
-    was different. The largest and not a middle value, because a neighbour that disturbs one run here will disturb a
-    comparison too. Fewer than `repeats` runs are made, but never fewer than 3, once `budget_s` is spent.
+    compare different upsamplers. Each run counts with the further end of the 95 % interval of its ratio
+    (`stats.resolution`). The result is the end that nine of ten runs stay within: equals differ by more at most once
+    in ten times, and then mostly with an interval that shows it. The median would promise what every second comparison
+    breaks; the largest would be set by one run that a neighbour disturbed. Of fewer than 11 runs it is the largest.
+    Fewer than `repeats` runs are made, but never fewer than 3, once `budget_s` is spent.
     """
-    start, found = clock.now_s(), 0.0
+    start = clock.now_s()
+    found: list[float] = []
     for n in range(repeats):
         spent = clock.now_s() - start
         if n >= MIN_REPEATS and spent * (n + 1) / n > budget_s:
@@ -148,8 +157,8 @@ def resolution(
         if first.stopped == "interrupted":
             raise KeyboardInterrupt
         same = stats.paired_ratio(second.samples_s, first.samples_s, latency.PER_ROUND)
-        found = max(found, stats.resolution(same))
-    return found
+        found.append(stats.resolution(same))
+    return float(np.quantile(found, QUANTILE, method="higher"))
 
 
 def call(device: torch.device) -> Call:
@@ -163,6 +172,17 @@ def call(device: torch.device) -> Call:
             return module(x)
 
     return forward
+
+
+def others_s(stat: Path = Path("/proc/stat")) -> float | None:
+    """Processor seconds used since the machine started by all but this process, and by its neighbours where the
+    machine is a virtual one; None where the system does not tell."""
+    try:
+        user, nice, system, _, _, irq, soft_irq, stolen = stat.read_text().split()[1:9]
+        ticks = sum(map(int, (user, nice, system, irq, soft_irq, stolen)))
+    except (OSError, ValueError):
+        return None
+    return ticks / os.sysconf("SC_CLK_TCK") - time.process_time()
 
 
 def _best_s(clock: Clock, work: Call, budget_s: float) -> float:

@@ -275,7 +275,7 @@ def _handles() -> dict[str, tuple[str, Handle]]:
     table |= {"aten::addmm": ("conv", addmm_flop_jit), "aten::linear": ("conv", linear_flop_jit)}
     table |= {f"aten::{n}": ("gather", matmul_flop_jit) for n in ("matmul", "mm")}
     table |= {"aten::bmm": ("gather", bmm_flop_jit), "aten::einsum": ("gather", einsum_flop_jit)}
-    table |= {"aten::baddbmm": ("gather", lambda i, o: bmm_flop_jit(i[1:], o))}
+    table |= {"aten::baddbmm": ("gather", lambda i, o: bmm_flop_jit(i[1:3], o))}
     table |= {"aten::scaled_dot_product_attention": ("gather", _attention)}
     table |= {"aten::grid_sampler": ("gather", _grid_sample), "aten::grid_sampler_2d": ("gather", _grid_sample)}
     table |= {"aten::upsample_bilinear2d": ("gather", _interpolation(4))}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from upbench import stats, units
+from upbench import conventions, floor, stats, units
 from upbench.record import Record
 
 
@@ -40,6 +40,24 @@ def _macs(name: str) -> Callable[[Record], int | None]:
     return lambda record: getattr(record.macs, name) if record.macs else None
 
 
+def flops(convention: str = conventions.DEFAULT) -> Column:
+    """What a convention adds up; its name is in the head unless it is the default."""
+    name = conventions.parse(convention)[0]
+    head = "FLOPs" if name == conventions.DEFAULT else f"FLOPs ({name})"
+    return Column("flops", head, _counted(conventions.flops, convention), units.count)
+
+
+def params(convention: str = conventions.DEFAULT) -> Column:
+    """Parameters as a convention counts them."""
+    name = conventions.parse(convention)[1]
+    head = "Params" if name == conventions.DEFAULT else f"Params ({name})"
+    return Column("params", head, _counted(conventions.params, convention), units.exact)
+
+
+def _counted(rule: Callable[[conventions.Breakdown, str], int], convention: str) -> Callable[[Record], int | None]:
+    return lambda record: rule(record.breakdown, convention) if record.breakdown else None
+
+
 def _memory(name: str) -> Callable[[Record], int | None]:
     return lambda record: getattr(record.memory, name) if record.memory else None
 
@@ -51,15 +69,32 @@ def text(value: object) -> str:
 LABEL = Column("label", "Upsampler", lambda r: r.label, text, numeric=False)
 SHAPE = Column("shape", "Shape", lambda r: r.spec["input"]["shape"], text, numeric=False)
 SCALE = Column("scale", "Scale", lambda r: r.spec["scale"], lambda v: f"{v:g}")
-PARAMS = Column("params", "Params", lambda r: r.params, units.exact)
-MACS_CONV = Column("macs_conv", "MACs conv", _macs("conv"), units.count)
-MACS_GATHER = Column("macs_gather", "MACs gather", _macs("gather"), units.count)
-MACS_TOTAL = Column("macs_total", "MACs total", _macs("total"), units.count)
+MACS_CONV = Column("macs_conv", "conv", _macs("conv"), units.count)
+MACS_GATHER = Column("macs_gather", "gather", _macs("gather"), units.count)
+MACS_NORM = Column("macs_norm", "norm", _macs("norm"), units.count)
+MACS_ELEMENTWISE = Column("macs_elementwise", "elementw.", _macs("elementwise"), units.count)
 MEDIAN = Column("latency_median_s", "Latency", _of_summary("median"), units.seconds)
+HALF_WIDTH = Column("latency_half_width", "+-", _of_summary("half_width"), units.percent)
 IQR = Column("latency_iqr_s", "IQR", _of_summary("iqr"), units.seconds)
+SAMPLES = Column("latency_samples", "n", _of_summary("n"), text)
 FORWARD = Column("forward_peak_bytes", "Peak fwd", _memory("forward_peak_bytes"), units.mebibytes)
 TRAINING = Column("training_peak_bytes", "Peak fwd+bwd", _memory("training_peak_bytes"), units.mebibytes)
-COSTS = (PARAMS, MACS_CONV, MACS_GATHER, MACS_TOTAL, MEDIAN, IQR, FORWARD, TRAINING)
+
+
+def _efficiency(record: Record) -> float | None:
+    found = summary(record)
+    return floor.efficiency(record.floor_s, found.median if found else None)
+
+
+EFFICIENCY = Column("efficiency", "Effic.", _efficiency, units.percent)
+
+
+def costs(convention: str = conventions.DEFAULT) -> tuple[Column, ...]:
+    """What an upsampler costs: the columns of every table."""
+    macs = (MACS_CONV, MACS_GATHER, MACS_NORM, MACS_ELEMENTWISE, flops(convention))
+    time = (MEDIAN, HALF_WIDTH, IQR, SAMPLES, EFFICIENCY)
+    return (params(convention), *macs, *time, FORWARD, TRAINING)
+
 
 RAW_ONLY = (
     Column("upsampler", "", lambda r: r.spec["upsampler"], text, numeric=False),
@@ -69,13 +104,17 @@ RAW_ONLY = (
     Column("mode", "", lambda r: r.spec["measure"]["mode"], text, numeric=False),
     Column("params_trainable", "", lambda r: r.params_trainable, text),
     Column("buffers", "", lambda r: r.buffers, text),
-    Column("macs_norm", "", _macs("norm"), text),
-    Column("macs_elementwise", "", _macs("elementwise"), text),
+    Column("params_all", "", lambda r: r.params, text),
+    Column("macs_total", "", _macs("total"), text),
     Column("latency_q1_s", "", _of_summary("q1"), text),
     Column("latency_q3_s", "", _of_summary("q3"), text),
     Column("latency_low_s", "", _of_summary("low"), text),
     Column("latency_high_s", "", _of_summary("high"), text),
-    Column("latency_samples", "", _of_summary("n"), text),
+    Column("latency_stopped", "", lambda r: r.latency.stopped if r.latency else None, text, numeric=False),
+    Column("floor_s", "", lambda r: r.floor_s, text),
+    Column("resolution", "", lambda r: r.resolution, text),
+    Column("saved_bytes", "", _memory("saved_bytes"), text),
+    Column("workspace_bytes", "", _memory("workspace_bytes"), text),
     Column("first_call_s", "", lambda r: r.latency.first_call_s if r.latency else None, text),
     Column("input_bytes", "", _memory("input_bytes"), text),
     Column("weight_bytes", "", _memory("weight_bytes"), text),
@@ -89,8 +128,8 @@ def axis(name: str) -> Column:
     return Column(name, name, lambda r: r.axes.get(name), text, numeric=False)
 
 
-def ratio_to(reference: Record) -> tuple[Column, Column, Column]:
-    """Latency over that of `reference`, round by round: the ratio, and the ends of its interval."""
+def ratio_to(reference: Record) -> tuple[Column, Column, Column, Column]:
+    """Latency over that of `reference`, round by round: the ratio, the ends of its interval, and the verdict."""
 
     def part(name: str) -> Callable[[Record], float | None]:
         def value(record: Record) -> float | None:
@@ -105,7 +144,15 @@ def ratio_to(reference: Record) -> tuple[Column, Column, Column]:
         Column("latency_ratio", title, part("value"), units.ratio),
         Column("latency_ratio_low", "", part("low"), text),
         Column("latency_ratio_high", "", part("high"), text),
+        Column("verdict", "Verdict", lambda r: verdict(r, reference), text, numeric=False),
     )
+
+
+def verdict(record: Record, reference: Record) -> str | None:
+    """FASTER, SLOWER, SAME or UNSURE; None for the reference itself."""
+    if record is reference or not record.latency or not reference.latency:
+        return None
+    return str(stats.verdict(paired(record, reference), record.resolution or 0.0))
 
 
 def paired(record: Record, reference: Record) -> stats.Ratio:

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from upbench import units
+from upbench import conventions, units
 from upbench.record import Record
 from upbench.report import columns
 from upbench.report.columns import Column
 from upbench.report.sheet import Table
 
-CONVENTION = (
-    "One multiply-accumulate counts as one FLOP. Total = conv + gather + norm + element-wise; gather = sampling "
-    "(4 per value), similarity and assembly."
-)
+WHAT = {
+    "inference": "forward",
+    "training": "forward + backward",
+    "training-forward": "forward, recording for backward",
+    "training-backward": "backward",
+}
+STOPPED = {
+    "precise": "the interval is narrow enough",
+    "plateau": "more samples no longer narrow the interval",
+    "budget": "the budget was spent",
+    "interrupted": "it was interrupted",
+}
 
 
-def comparison(records: Sequence[Record], reference: Record) -> Table:
-    """Upsamplers as rows, with the latency of each over that of the reference."""
-    ratio, low, high = columns.ratio_to(reference)
+def comparison(records: Sequence[Record], reference: Record, convention: str = conventions.DEFAULT) -> Table:
+    """Upsamplers as rows, with the latency of each over that of the reference, and what that says."""
+    ratio, low, high, verdict = columns.ratio_to(reference)
 
     def shown(record: Record) -> str:
         if record is reference:
@@ -27,39 +35,46 @@ def comparison(records: Sequence[Record], reference: Record) -> Table:
         return f"{units.ratio(pair.value)} ({units.interval(pair.low, pair.high)})"
 
     shapes = columns.varying(records, (columns.SHAPE, columns.SCALE))
-    table = _build(_condition(records), records, (columns.LABEL, *shapes, *columns.COSTS, ratio), (low, high))
+    shown_columns = (columns.LABEL, *shapes, *columns.costs(convention), ratio, verdict)
+    table = _build(_condition(records), records, shown_columns, (low, high), convention)
     place = table.heads.index(ratio.title)
     for row, record in zip(table.rows, records, strict=True):
         row[place] = shown(record)
-    ratio_note = f"{ratio.title}: median of ratios taken round by round, with its 95 % bootstrap interval."
+    ratio_note = (
+        f"{ratio.title}: median of ratios taken round by round, with its 95 % bootstrap interval. FASTER, SLOWER: by "
+        "more than 5 % and, with the whole interval, by more than 2 %; SAME: the interval lies within 5 %; neither "
+        "bound is ever below the resolution."
+    )
     return Table(**{**vars(table), "notes": [ratio_note, *table.notes]})
 
 
-def sweep(records: Sequence[Record], axes: Sequence[str], title: str) -> Table:
+def sweep(records: Sequence[Record], axes: Sequence[str], title: str, convention: str = conventions.DEFAULT) -> Table:
     """Grid values as rows, as in the papers' ablation tables."""
     heads = tuple(columns.axis(name) for name in axes)
-    table = _build(title, records, (*heads, *columns.COSTS), ())
+    table = _build(title, records, (*heads, *columns.costs(convention)), (), convention)
     notes = [_condition(records), *table.notes]
     notes += [f"{_cell(r)}: {r.error}" for r in records if r.status != "ok"]
     return Table(**{**vars(table), "notes": notes})
 
 
-def single(record: Record) -> Table:
+def single(record: Record, convention: str = conventions.DEFAULT) -> Table:
     """One record in full: quantities as rows. Its CSV form is one row."""
-    flat = _build(_condition([record]), [record], (columns.LABEL, *columns.COSTS), ())
+    flat = _build(_condition([record]), [record], (columns.LABEL, *columns.costs(convention)), (), convention)
     pixels = _low_pixels(record)
     rows: list[list[str]] = [["Parameters", units.exact(record.params)]]
     if record.params != record.params_trainable:
         rows.append(["  trainable", units.exact(record.params_trainable)])
     if record.buffers:
         rows.append(["Buffers", units.exact(record.buffers)])
+    if convention != conventions.DEFAULT:
+        rows += [[c.title, c.text(c.raw(record))] for c in (columns.params(convention), columns.flops(convention))]
     if macs := record.macs:
         rows.append(["MACs", units.count(macs.total)])
         for kind in ("conv", "gather", "norm", "elementwise"):
             value = getattr(macs, kind)
             rows.append([f"  {kind}", f"{units.count(value)} ({value / pixels:,.0f} per low-resolution pixel)"])
     if (latency := record.latency) and (summary := columns.summary(record)):
-        what = "forward + backward" if latency.mode == "training" else "forward"
+        what = WHAT[latency.mode]
         rows += [
             [f"Latency, {what}", units.seconds(summary.median)],
             ["  95 % interval of the median", f"{units.seconds(summary.low)} to {units.seconds(summary.high)}"],
@@ -67,13 +82,22 @@ def single(record: Record) -> Table:
                 "  quartiles",
                 f"{units.seconds(summary.q1)} to {units.seconds(summary.q3)} (IQR {units.seconds(summary.iqr)})",
             ],
-            ["  samples", f"{summary.n} of {latency.calls_per_sample} calls"],
+            ["  samples", f"{summary.n}, {latency.calls_per_sample} calls each; ended: {STOPPED[latency.stopped]}"],
             ["  first call", units.seconds(latency.first_call_s)],
         ]
+        if latency.host_s is not None:
+            rows.append(["  on the host", units.seconds(latency.host_s)])
+        if latency.graph_s is not None:
+            rows.append(["  as a CUDA graph", units.seconds(latency.graph_s)])
+        if record.floor_s is not None:
+            share = columns.EFFICIENCY.text(columns.EFFICIENCY.raw(record))
+            rows.append(["  floor", f"{units.seconds(record.floor_s)} (efficiency {share})"])
     if memory := record.memory:
         rows += [
             ["Peak memory, forward", units.mebibytes(memory.forward_peak_bytes)],
             ["Peak memory, forward + backward", units.mebibytes(memory.training_peak_bytes)],
+            ["Saved for backward", units.mebibytes(memory.saved_bytes)],
+            ["Workspace, forward", units.mebibytes(memory.workspace_bytes)],
             ["  input", units.mebibytes(memory.input_bytes)],
             ["  weights", units.mebibytes(memory.weight_bytes)],
             ["  output", units.mebibytes(memory.output_bytes)],
@@ -89,7 +113,27 @@ def single(record: Record) -> Table:
     )
 
 
-def _build(title: str, records: Sequence[Record], shown: Sequence[Column], more: Sequence[Column]) -> Table:
+def by_op(record: Record) -> Table:
+    """Where the MACs of one record go: operators as rows, the largest first."""
+    found = record.macs_by_op or {}
+    total = sum(found.values())
+    rows = [[name, units.count(n), units.percent(n / total)] for name, n in found.items()]
+    unseen = record.routes.torch_uncounted if record.routes else {}
+    note = "Not charged by torch's counter: " + ", ".join(f"{name} ({n}x)" for name, n in unseen.items()) + "."
+    return Table(
+        f"{record.label}: {_condition([record])}",
+        ["Operator", "MACs", "Share"],
+        rows,
+        [False, True, True],
+        ["operator", "macs"],
+        [[name, n] for name, n in found.items()],
+        [conventions.describe(), *([note] if unseen else []), *_warnings([record])],
+    )
+
+
+def _build(
+    title: str, records: Sequence[Record], shown: Sequence[Column], more: Sequence[Column], convention: str
+) -> Table:
     raw = [*shown, *more, *(c for c in (columns.SHAPE, columns.SCALE, *columns.RAW_ONLY) if c not in shown)]
     return Table(
         title=title,
@@ -98,7 +142,13 @@ def _build(title: str, records: Sequence[Record], shown: Sequence[Column], more:
         numeric=[c.numeric for c in shown],
         raw_heads=[c.key for c in raw],
         raw_rows=[[c.raw(r) for c in raw] for r in records],
-        notes=[CONVENTION, *_memory_note(records), *_machine(records), *_warnings(records)],
+        notes=[
+            conventions.describe(convention),
+            *_memory_note(records),
+            *_machine(records),
+            *_resolution(records),
+            *_warnings(records),
+        ],
     )
 
 
@@ -129,6 +179,17 @@ def _machine(records: Sequence[Record]) -> list[str]:
         threads = f", {env['threads']} threads" if env["device_type"] == "cpu" else ""
         found[f"Measured on {env['device']}{threads}; torch {env['torch']}, upbench {env['upbench']}."] = None
     return list(found)
+
+
+def _resolution(records: Sequence[Record]) -> list[str]:
+    """What the machine could tell apart, and against what its efficiency is measured."""
+    found = [r.resolution for r in records if r.resolution is not None]
+    if not found:
+        return ["Resolution and efficiency: unknown; `upbench env --calibrate` measures what this machine can do."]
+    notes = [f"Resolution: {units.percent(max(found))}; an upsampler compared with itself showed as much (A/A)."]
+    if any(r.floor_s is not None for r in records):
+        notes.append("Effic.: least time at this machine's measured bandwidth and arithmetic / measured time.")
+    return notes
 
 
 def _warnings(records: Sequence[Record]) -> list[str]:
