@@ -263,7 +263,7 @@ def test_an_interrupted_sweep_keeps_what_was_measured(tmp_path: Path, monkeypatc
         (["profile", "carafe", "--device", "cuda:97"], "cuda:97 was asked for, but this machine has"),
         (["profile", "carafe", "--device", "tpu"], "must be auto, cpu, cuda or cuda:N"),
         (["profile", "carafe", "--dtype", "int8"], "must be one of float32"),
-        (["profile", "carafe", "--mode", "eval"], "must be inference or training"),
+        (["profile", "carafe", "--mode", "eval"], "must be one of inference, training"),
         (["profile", "carafe", "--budget", "0"], "above 0"),
         (["profile", "carafe", "--threads", "0"], "at least 1"),
         (["profile", "none.yaml"], "none.yaml: there is no such file"),

@@ -67,7 +67,7 @@ def test_all_mistakes_are_said_together() -> None:
         "params.k_u is 4, but must be an odd integer of at least 1",
         "input.dtype is float23, but must be one of float32, float16, bfloat16, float64",
         "input.batch is 0, but must be an integer of at least 1",
-        "measure.mode is train, but must be inference or training",
+        "measure.mode is train, but must be one of inference, training, training-forward, training-backward",
     ):
         assert part in text
 

@@ -20,6 +20,7 @@ from upbench import files
 from upbench.errors import OutputError
 
 SCHEMA = 1
+DISTURBED = 0.2
 VARIABLE = "UPBENCH_CACHE"
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -51,6 +52,11 @@ class Calibration:
     def bandwidth_bytes_per_s(self) -> float:
         """Of main memory (on a GPU, of its own)."""
         return self.bandwidths[-1][1]
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether other programs kept more than DISTURBED cores busy meanwhile: then its ceilings are too low."""
+        return (self.disturbed_cores or 0.0) > DISTURBED
 
     def bandwidth_at(self, working_set_bytes: int) -> float:
         """The ceiling for a working set in bytes per second: never below that of a larger one.

@@ -169,6 +169,11 @@ def _floor(case: Case, part: Mapping[str, Any], known: Calibration | None) -> fl
     """Seconds that a forward must take on this machine; None without a calibration, and for other modes."""
     if known is None or case.spec.measure.mode != "inference":
         return None
+    if known.disturbed:
+        case.warnings.append(
+            "the calibration was disturbed by other programs, so that efficiency looks better than it is; "
+            "run `upbench env --calibrate` when they have ended"
+        )
     held: Memory = part["memory"]
     moved = floor.compulsory_bytes(held.input_bytes, held.weight_bytes, held.output_bytes)
     return floor.floor_s(moved, part["macs"].total, known, case.spec.input.dtype)

@@ -131,4 +131,4 @@ def resolution(same: Ratio) -> float:
 
     same: the ratio of an upsampler to itself. The further end of its interval: what chance alone made of equals.
     """
-    return max(abs(same.high - 1), abs(1 - same.low))
+    return max(same.high, 1 / same.low) - 1

@@ -51,7 +51,7 @@ def _part_of(progress: Progress, cell: Cell, n: int, total: int) -> Progress:
 
 def _key(cell: Cell) -> str:
     """The key that a record of this cell would have, measured here and now."""
-    env = environment.capture(environment.resolve_device(cell.spec.measure.device))
+    env = environment.identity(environment.resolve_device(cell.spec.measure.device))
     if cell.spec.measure.threads is not None:
         env["threads"] = cell.spec.measure.threads
     return record.key(cell.spec.to_dict(), env)

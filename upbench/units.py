@@ -50,8 +50,10 @@ def interval(low: float | None, high: float | None) -> str:
 
 
 def percent(value: float | None) -> str:
-    """A fraction as a percentage: 0.031 -> '3.1 %'."""
-    return DASH if value is None else f"{100 * value:.1f} %"
+    """A fraction as a percentage: 0.031 -> '3.1 %', 0.00042 -> '0.042 %'."""
+    if value is None:
+        return DASH
+    return f"{100 * value:.1f} %" if abs(value) >= 0.001 or value == 0 else f"{100 * value:.2g} %"
 
 
 def _three(value: float) -> str:

@@ -1,4 +1,4 @@
-"""Our medians against those of torch.utils.benchmark, taken in turns. `pytest -m slow -s` runs it."""
+"""Our medians against those of torch.utils.benchmark, taken in turns. `pytest -n 0 -m slow -s` runs it."""
 
 from __future__ import annotations
 

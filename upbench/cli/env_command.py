@@ -13,9 +13,6 @@ from upbench.calibration import Calibration
 from upbench.cli import options, output
 from upbench.report.sheet import Table
 
-DISTURBED = 0.1
-"""The part of the cores that other programs may keep busy during a calibration without a warning."""
-
 
 def command(
     calibrate: Annotated[
@@ -89,7 +86,7 @@ def _notes(environment: Mapping[str, Any], known: Calibration | None) -> list[st
         f"upsampler compared with itself showed as much. Valid for {known.threads} threads and torch "
         f"{known.versions['torch']}; when the machine changes, calibrate again."
     ]
-    if known.disturbed_cores and known.disturbed_cores > DISTURBED * environment["cores"]:
+    if known.disturbed:
         notes.append(
             f"Warning: other programs kept {known.disturbed_cores:.1f} of {environment['cores']} cores busy during the "
             f"calibration, so that its ceilings are too low; calibrate again when they have ended."

@@ -21,7 +21,7 @@ SAMPLE_S = 0.001
 """A sample is at least this long, so that the overhead of the clock stays below 0.1 %; and no longer, so that few
 samples are cut by whatever else the machine does."""
 MIN_ROUNDS = 3
-CHECK_FROM = 5
+CHECK_FROM = 20
 """Rounds before the first look at the interval; each further look comes after half as many more."""
 MAX_ROUNDS = 5000
 WARMUP_S = 2.0
@@ -108,8 +108,9 @@ def warm_up(call: Call, clock: Clock) -> Timing:
         timing.stable = len(recent) == 5 and max(recent) <= 1.02 * min(recent)
         if timing.warmup_calls >= 2 and (timing.stable or clock.now_s() - start > WARMUP_S):
             break
-    typical = sorted(recent)[len(recent) // 2]
-    timing.calls_per_sample = max(1, round(SAMPLE_S / typical + 0.5)) if typical < SAMPLE_S else 1
+    # The shortest: one call that something else cut into would make every sample too short.
+    least = min(recent)
+    timing.calls_per_sample = max(1, round(SAMPLE_S / least + 0.5)) if least < SAMPLE_S else 1
     return timing
 
 

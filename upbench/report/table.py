@@ -184,11 +184,15 @@ def _machine(records: Sequence[Record]) -> list[str]:
 def _resolution(records: Sequence[Record]) -> list[str]:
     """What the machine could tell apart, and against what its efficiency is measured."""
     found = [r.resolution for r in records if r.resolution is not None]
-    if not found:
-        return ["Resolution and efficiency: unknown; `upbench env --calibrate` measures what this machine can do."]
-    notes = [f"Resolution: {units.percent(max(found))}; an upsampler compared with itself showed as much (A/A)."]
+    calibrate = "`upbench env --calibrate` measures it"
+    if found:
+        notes = [f"Resolution: {units.percent(max(found))}; an upsampler compared with itself showed as much (A/A)."]
+    else:
+        notes = [f"Resolution of this machine: unknown; {calibrate}."]
     if any(r.floor_s is not None for r in records):
         notes.append("Effic.: least time at this machine's measured bandwidth and arithmetic / measured time.")
+    elif all(r.latency is None or r.latency.mode == "inference" for r in records):
+        notes.append(f"Efficiency: unknown without this machine's ceilings; {calibrate}.")
     return notes
 
 

@@ -1,0 +1,18 @@
+"""One thread for every test: on small maps more threads cost time, and many of them starve each other."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the user's calibration."""
+    monkeypatch.setenv("UPBENCH_CACHE", str(tmp_path / "cache"))
+    return
