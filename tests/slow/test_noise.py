@@ -50,20 +50,24 @@ def _dysample() -> Callable[[], object]:
 
 def _slower(call: Callable[[], object], by: float) -> Callable[[], object]:
     """The call with `by` times as much work on top, the same in every call."""
-    clock, scratch = CpuClock(), torch.ones(4096)
+    scratch = torch.ones(4096)
 
-    def unit() -> object:
-        return scratch.add_(1e-9)
+    def with_units(count: int) -> Callable[[], object]:
+        def slowed() -> object:
+            for _ in range(count):
+                scratch.add_(1e-9)
+            return call()
 
-    quickest = [min(clock.time_s(work, 20) / 20 for _ in range(50)) for work in (call, unit)]
-    units = round(by * quickest[0] / quickest[1])
+        return slowed
 
-    def slowed() -> object:
-        for _ in range(units):
-            unit()
-        return call()
+    # What a unit costs is found in place: by itself, in warm caches, it would be cheaper.
+    plain_s, loaded_s = _quickest_s(call), _quickest_s(with_units(50))
+    return with_units(round(by * plain_s / (loaded_s - plain_s) * 50))
 
-    return slowed
+
+def _quickest_s(call: Callable[[], object]) -> float:
+    clock = CpuClock()
+    return min(clock.time_s(call, 1) for _ in range(400))
 
 
 def _verdicts(second: Callable[[Callable[[], object]], Callable[[], object]]) -> tuple[Counter[str], list[float]]:
