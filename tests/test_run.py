@@ -265,3 +265,16 @@ def test_json_has_the_documented_keys() -> None:
     assert data["params"] == upbench.registry.get("dysample").count_params(tiny("dysample").setting)
     assert set(data["macs"]) == {"conv", "gather", "norm", "elementwise", "total"}
     assert registry.get("dysample").name == data["spec"]["upsampler"]
+
+
+def test_bytes_saved_for_backward_of_known_calls() -> None:
+    weight = torch.ones(100, requires_grad=True)
+    with memory.saved_bytes([weight]) as kept:
+        out = (weight * 2).sigmoid()
+    assert sum(kept.values()) == 400, "sigmoid keeps its output"
+    with memory.saved_bytes([weight]) as kept:
+        more = weight.exp().exp()
+    assert sum(kept.values()) == 800
+    assert out.shape == more.shape
+    found = run.run(tiny("deconv")).memory
+    assert (found.saved_bytes, found.workspace_bytes) == (0, found.forward_peak_bytes - found.output_bytes)

@@ -186,8 +186,9 @@ def _memory(case: Case) -> Memory:
     with explained(case.spec):
         forward = memory.peak_bytes(case.forward, case.device)
         try:
-            saved = memory.saved_bytes(case.training_forward, known)
-            training = memory.peak_bytes(case.training, case.device)
+            with memory.saved_bytes(known) as kept:
+                training = memory.peak_bytes(case.training, case.device)
+            saved = sum(kept.values())
         except RuntimeError as error:
             if case.spec.measure.mode != "inference" or isinstance(error, torch.OutOfMemoryError):
                 raise

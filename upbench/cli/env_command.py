@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from upbench import units
-from upbench.calibration import Calibration
 from upbench.cli import options, output
 from upbench.report.sheet import Table
+
+if TYPE_CHECKING:
+    from upbench.calibration import Calibration
 
 
 def command(

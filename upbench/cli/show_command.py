@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 import yaml
 
-from upbench import registry, spec
+from upbench import registry
 from upbench.cards import Card
 from upbench.cli import options, output
 from upbench.errors import UpbenchError
@@ -31,6 +31,8 @@ def command(
     if notes:
         output.emit(_notes(card), output_file)
         return
+    from upbench import spec
+
     data = {key: value for key, value in spec.default(name).to_dict().items() if value is not None}
     output.emit(json.dumps(data, indent=2) if as_json else _yaml(card, data), output_file)
 

@@ -8,7 +8,8 @@ itself. On CUDA the allocator's own peak statistic.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 # Keeps the profiler library from writing its start and stop to stderr; read when torch is loaded.
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
@@ -34,8 +35,12 @@ def peak_bytes(call: Callable[[], object], device: torch.device) -> int:
     return _cuda(call, device) if device.type == "cuda" else _cpu(call)
 
 
-def saved_bytes(call: Callable[[], object], known: Iterable[Tensor]) -> int:
-    """Bytes that autograd keeps for backward, each storage once; `known` (inputs, weights) does not count."""
+@contextmanager
+def saved_bytes(known: Iterable[Tensor]) -> Iterator[dict[int, int]]:
+    """Collects the bytes that autograd keeps for backward in what is called within: storage -> bytes, each once.
+
+    `known` (inputs, weights) does not count.
+    """
     seen = {tensor.untyped_storage().data_ptr() for tensor in known}
     kept: dict[int, int] = {}
 
@@ -46,9 +51,7 @@ def saved_bytes(call: Callable[[], object], known: Iterable[Tensor]) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        out = call()
-    del out
-    return sum(kept.values())
+        yield kept
 
 
 def _cpu(call: Callable[[], object]) -> int:
