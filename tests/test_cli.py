@@ -247,6 +247,27 @@ def test_an_interrupted_sweep_keeps_what_was_measured(tmp_path: Path, monkeypatc
     assert len(out.with_suffix(".csv").read_text().splitlines()) == 2
 
 
+def test_an_interruption_while_sampling_ends_the_sweep_after_that_cell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from upbench import run
+
+    real = run.compare
+
+    def interrupted(*arguments: object) -> object:
+        (record,) = real(*arguments)
+        return [record.model_copy(update={"latency": record.latency.model_copy(update={"stopped": "interrupted"})})]
+
+    monkeypatch.setattr(run, "compare", interrupted)
+    out = tmp_path / "r.jsonl"
+    assert upbench("sweep", sweep_file(tmp_path), "--output", out).exit_code == 130
+    assert len(store.read(out)) == 1
+
+
+def test_the_results_file_is_not_one_of_the_tables(tmp_path: Path) -> None:
+    assert "let it end in .jsonl" in refused("sweep", sweep_file(tmp_path), "--output", tmp_path / "r.md")
+
+
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from upbench import grid, spec
+from upbench.cards import builtin
 from upbench.errors import SpecError
 
 SWEEPS = sorted((Path(__file__).parents[1] / "sweeps").glob("*.yaml"))
@@ -103,3 +104,8 @@ def test_the_spec_of_one_run_is_no_sweep(tmp_path: Path) -> None:
 
 def test_cells_are_complete_specs() -> None:
     assert all(spec.load(cell.spec.to_dict()) == cell.spec for cell in expand())
+
+
+def test_the_papers_shape_is_swept_over_every_upsampler() -> None:
+    path = Path(__file__).parents[1] / "sweeps" / "papers-latency.yaml"
+    assert {cell.spec.upsampler for cell in grid.expand(grid.read(path), str(path))} == set(builtin())

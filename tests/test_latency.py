@@ -65,10 +65,12 @@ def test_samples_are_long_enough_for_the_clock() -> None:
     assert timing.samples_s[0] == pytest.approx(1e-4)
 
 
-def test_stops_at_the_budget_but_not_before_three_rounds() -> None:
+def test_stops_at_the_budget_but_not_before_the_least_rounds() -> None:
     clock = FakeClock()
     (slow,) = latency.measure([clock.call("slow", 10.0)], clock, 0.1)
-    assert len(slow.samples_s) == latency.MIN_ROUNDS * latency.PER_ROUND
+    assert len(slow.samples_s) == latency.MIN_ROUNDS_ALONE * latency.PER_ROUND
+    both = latency.measure([clock.call("slow", 10.0), clock.call("too", 10.0)], clock, 0.1)
+    assert [len(t.samples_s) for t in both] == [latency.MIN_ROUNDS * latency.PER_ROUND] * 2
     clock = FakeClock()
     (quick,) = latency.measure([clock.call("quick", 0.01)], clock, 1.0, precision=-1)
     assert 0.9 <= sum(quick.samples_s) <= 1.0 + 0.02
@@ -171,5 +173,5 @@ def test_a_device_that_always_throttles_ends_all_the_same() -> None:
     clock = FakeClock()
     clock.slow = [True] * 10_000
     (timing,) = latency.measure([clock.call("a", 0.01)], clock, 0.2)
-    assert len(timing.samples_s) >= latency.MIN_ROUNDS * latency.PER_ROUND
+    assert len(timing.samples_s) >= latency.MIN_ROUNDS_ALONE * latency.PER_ROUND
     assert timing.discarded > 0

@@ -32,7 +32,7 @@ def test_a_record_holds_spec_environment_and_measurements() -> None:
     assert found.macs is not None
     assert found.macs.total == found.macs.conv + found.macs.gather + found.macs.norm + found.macs.elementwise
     assert found.latency is not None
-    assert len(found.latency.samples_s) >= 6
+    assert len(found.latency.samples_s) >= 4
     assert min(found.latency.samples_s) > 0
     assert found.memory is not None
     assert found.memory.output_bytes == 4 * 32 * 12 * 10
@@ -68,6 +68,63 @@ def test_interpolation_needs_its_output_and_for_backward_the_gradient_of_x() -> 
 def test_training_mode_measures_forward_and_backward() -> None:
     found = run.run(tiny(measure={"mode": "training", "budget": 0.02, "device": "cpu"}))
     assert found.latency.mode == "training"
+
+
+@pytest.mark.parametrize("mode", ["training-forward", "training-backward"])
+def test_the_halves_of_training_are_measured_alone(mode: str) -> None:
+    plan = tiny("carafe", measure={"mode": mode, "budget": 0.02, "device": "cpu"})
+    assert run.run(plan).latency.mode == mode
+    case = Case(plan, torch.device("cpu"), CpuClock())
+    result = case.call()()
+    if mode == "training-forward":
+        assert result.requires_grad
+    else:
+        assert [g.shape for g in result] == [t.shape for t in (*case.inputs, *case.plain.parameters())]
+
+
+@pytest.mark.parametrize("dtype", ["autocast-bfloat16", "autocast-float16"])
+def test_autocast_lowers_the_calls_not_the_weights(dtype: str) -> None:
+    plan = tiny("carafe", input={"shape": "32x6x5", "dtype": dtype})
+    case = Case(plan, torch.device("cpu"), CpuClock())
+    assert next(case.plain.parameters()).dtype == torch.float32
+    assert case.forward().dtype == getattr(torch, dtype.removeprefix("autocast-"))
+    assert run.run(plan).macs == run.run(tiny("carafe")).macs
+
+
+def test_compiled_modules_are_measured_and_counted_as_they_were() -> None:
+    plain = run.run(tiny("bilinear"))
+    found = run.run(tiny("bilinear", measure={"compile": "default", "budget": 0.02, "device": "cpu"}))
+    assert found.macs == plain.macs
+    assert found.latency.first_call_s > found.latency.samples_s[-1]
+
+
+@pytest.mark.parametrize(
+    ("name", "reach", "expected"),
+    [
+        ("dysample", "trained", 0.25),
+        ("dysample", "max", 1.0),
+        ("dysample-s+", "trained", 0.25),
+        ("sapa-d", "trained", 1.0),
+        ("sapa-d", "max", 4.0),
+        ("ldaaqu", "trained", 0.42 * 11 * 15 / 31),
+        ("ldaaqu", "max", 11 * 15 / 31),
+    ],
+)
+def test_offsets_reach_as_far_as_they_say(name: str, reach: str, expected: float) -> None:
+    """Root mean square distance, in low-resolution pixels, from where an untrained module reads."""
+    read: list[torch.Tensor] = []
+    for offsets in ("init", reach):
+        plan = tiny(name, input={"shape": "64x16x16", "offsets": offsets})
+        case = Case(plan, torch.device("cpu"), CpuClock())
+        module, x = case.plain, case.inputs[0].detach()
+        with torch.no_grad():
+            if name == "ldaaqu":
+                query = torch.nn.functional.interpolate(module.proj_q(module.layer_norm(x)), scale_factor=2)
+                read.append(module.points(query, 16, 16))
+            else:
+                read.append(module.positions(x) if name == "sapa-d" else module.offsets(x))
+    moved = (read[1] - read[0]).square().mean().sqrt().item()
+    assert moved == pytest.approx(expected, rel=0.25)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])

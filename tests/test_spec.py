@@ -45,6 +45,13 @@ def test_a_whole_scale_is_an_integer() -> None:
     assert isinstance(spec.load({"upsampler": "carafe", "scale": 2.0}).scale, int)
 
 
+def test_a_bare_off_is_off() -> None:
+    assert spec.load(yaml.safe_load("{upsampler: carafe, measure: {compile: off}}")).measure.compile == "off"
+    assert (
+        "measure.compile is true, but must be off" in mistakes({"upsampler": "carafe", "measure": {"compile": True}})[0]
+    )
+
+
 def test_all_mistakes_are_said_together() -> None:
     found = mistakes(
         {

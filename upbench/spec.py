@@ -33,6 +33,11 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def _off(value: object) -> object:
+    """YAML reads a bare off as false."""
+    return "off" if value is False else value
+
+
 class InputSpec(_Strict):
     """The features that are fed in. The guide, where one is needed, has the output's height and width.
 
@@ -68,7 +73,9 @@ class MeasureSpec(_Strict):
     mode: Literal["inference", "training", "training-forward", "training-backward"] = Field(
         "inference", description="one of " + ", ".join(MODES)
     )
-    compile: Literal["off", "default", "max-autotune"] = Field("off", description="off, default or max-autotune")
+    compile: Annotated[Literal["off", "default", "max-autotune"], BeforeValidator(_off)] = Field(
+        "off", description="off, default or max-autotune"
+    )
     threads: int | None = Field(None, ge=1, description="an integer of at least 1, or null")
     budget: float = Field(2.0, gt=0, description="a number of seconds above 0")
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from upbench import environment, record, run, store
-from upbench.errors import OutputError, UpbenchError
+from upbench.errors import UpbenchError
 from upbench.grid import Cell
 from upbench.record import Record
 
@@ -30,6 +30,8 @@ def run_cells(cells: Sequence[Cell], path: Path, known: Sequence[Record], progre
                 continue
             found.append(_measure(cell, _part_of(progress, cell, n, len(cells))))
             store.append(path, found[-1])
+            if (timed := found[-1].latency) and timed.stopped == "interrupted":
+                break
     except KeyboardInterrupt:
         pass
     return found
@@ -38,8 +40,6 @@ def run_cells(cells: Sequence[Cell], path: Path, known: Sequence[Record], progre
 def _measure(cell: Cell, progress: Progress) -> Record:
     try:
         return run.compare([cell.spec], progress, cell.axes)[0]
-    except OutputError:
-        raise
     except UpbenchError as error:
         return run.failed(cell.spec, error, cell.axes)
 

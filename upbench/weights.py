@@ -27,11 +27,13 @@ def load_weights(module: nn.Module, source: str | PathLike[str] | Mapping[str, T
         if not inside:
             raise WeightsError(f"no key starts with {prefix!r}; the first keys are {', '.join(list(state)[:5])}")
         state = inside
-    adapt = getattr(module, "adapt", None)
-    if adapt is not None:
-        state = adapt(state)
+    adapt = getattr(module, "adapt", dict)
+    before = {key: value.clone() for key, value in module.state_dict().items()}
+    state = adapt(state)
     if mistakes := _mistakes(module, state):
         name = type(module).__name__
+        adapt(before)
+        module.load_state_dict(before)
         raise WeightsError(f"the weights do not fit {name}: " + "; ".join(mistakes) + _hint(module, state))
     module.load_state_dict(state)
     return module

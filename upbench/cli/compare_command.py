@@ -30,6 +30,9 @@ def command(
     threads: options.Threads = None,
     budget: options.Budget = None,
     seed: options.Seed = None,
+    offsets: options.Offsets = None,
+    compile_mode: options.Compile = None,
+    memory_format: options.MemoryFormat = None,
     convention: options.Convention = conventions.DEFAULT,
     form: options.Formatted = options.Format.table,
     output_file: options.Output = None,
@@ -37,7 +40,9 @@ def command(
     """Measure several upsamplers in interleaved rounds and print the ratios of their latency."""
     from upbench import spec
 
-    given = options.overrides(shape, scale, batch, dtype, device, mode, threads, budget, seed)
+    given = options.overrides(
+        shape, scale, batch, dtype, device, mode, threads, budget, seed, offsets, compile_mode, memory_format
+    )
     drafts = [options.draft(item, given, {}) for item in items]
     each = options.shared_params(options.assignments(params), [str(data.get("upsampler")) for data, _ in drafts])
     specs: list[spec.RunSpec] = []

@@ -41,13 +41,24 @@ Shape = Annotated[
 ]
 Scale = Annotated[float | None, typer.Option(help="Ratio of output to input size. Default: 2.")]
 Batch = Annotated[int | None, typer.Option(help="Default: 1.")]
-Dtype = Annotated[str | None, typer.Option(help="float32, float16, bfloat16 or float64.")]
+Dtype = Annotated[
+    str | None, typer.Option(help="float32, float16, bfloat16, float64, autocast-float16 or autocast-bfloat16.")
+]
 Device = Annotated[
     str | None, typer.Option(metavar="auto|cpu|cuda[:N]", help="Default: auto, a GPU where there is one.")
 ]
-Mode = Annotated[str | None, typer.Option(help="inference (forward) or training (forward and backward).")]
+Mode = Annotated[
+    str | None,
+    typer.Option(help="inference (forward), training (forward and backward), training-forward or training-backward."),
+]
 Threads = Annotated[int | None, typer.Option(help="Threads of torch on the CPU.")]
 Budget = Annotated[float | None, typer.Option(metavar="SECONDS", help="Sampling time for each upsampler. Default: 2.")]
+Offsets = Annotated[
+    str | None,
+    typer.Option(help="init, trained or max: how far sampling methods reach. Default: init, where they do not."),
+]
+Compile = Annotated[str | None, typer.Option("--compile", help="off, default or max-autotune of torch.compile.")]
+MemoryFormat = Annotated[str | None, typer.Option(help="contiguous or channels_last.")]
 Seed = Annotated[int | None, typer.Option(help="Of weights and inputs. Default: 0.")]
 Convention = Annotated[
     str,
@@ -73,6 +84,9 @@ def overrides(
     threads: int | None = None,
     budget: float | None = None,
     seed: int | None = None,
+    offsets: str | None = None,
+    compile: str | None = None,
+    memory_format: str | None = None,
 ) -> dict[str, Any]:
     """The options that were given, by the name of their key."""
     return {name: value for name, value in locals().items() if value is not None}

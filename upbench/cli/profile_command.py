@@ -25,6 +25,9 @@ def command(
     threads: options.Threads = None,
     budget: options.Budget = None,
     seed: options.Seed = None,
+    offsets: options.Offsets = None,
+    compile_mode: options.Compile = None,
+    memory_format: options.MemoryFormat = None,
     convention: options.Convention = conventions.DEFAULT,
     by_op: Annotated[bool, typer.Option("--by-op", help="Print which operators the MACs are of.")] = False,
     form: options.Formatted = options.Format.table,
@@ -33,7 +36,9 @@ def command(
     """Measure parameters, MACs, latency and memory of one upsampler."""
     from upbench import spec
 
-    given = options.overrides(shape, scale, batch, dtype, device, mode, threads, budget, seed)
+    given = options.overrides(
+        shape, scale, batch, dtype, device, mode, threads, budget, seed, offsets, compile_mode, memory_format
+    )
     data, source = options.draft(item, given, options.assignments(params))
     run_spec = spec.load(data, source)
     output.check(output_file)

@@ -10,6 +10,9 @@ import typer
 
 from upbench import conventions
 from upbench.cli import options, output
+from upbench.errors import OutputError
+
+TABLES = (".md", ".csv")
 
 
 def command(
@@ -24,6 +27,9 @@ def command(
     threads: options.Threads = None,
     budget: options.Budget = None,
     seed: options.Seed = None,
+    offsets: options.Offsets = None,
+    compile_mode: options.Compile = None,
+    memory_format: options.MemoryFormat = None,
     convention: options.Convention = conventions.DEFAULT,
     form: options.Formatted = options.Format.table,
     output_file: Annotated[
@@ -38,13 +44,19 @@ def command(
     """
     from upbench import files, grid, store, sweep
 
-    given = options.overrides(shape, scale, batch, dtype, device, mode, threads, budget, seed)
+    given = options.overrides(
+        shape, scale, batch, dtype, device, mode, threads, budget, seed, offsets, compile_mode, memory_format
+    )
     plan = grid.read(file)
     chosen = {**given, **options.assignments(params)}
     cells = grid.expand(plan, str(file), chosen)
     path = output_file or Path("results") / f"{plan.name}.jsonl"
+    if path.suffix in TABLES:
+        raise OutputError(
+            f"--output {path} is the results file, beside which the tables are written; let it end in .jsonl"
+        )
     output.check(path)
-    for suffix in (".md", ".csv"):
+    for suffix in TABLES:
         output.check(path.with_suffix(suffix))
     if fresh:
         files.set_aside(path)

@@ -20,7 +20,8 @@ from upbench.measure.clock import Call, Clock
 SAMPLE_S = 0.001
 """A sample is at least this long, so that the overhead of the clock stays below 0.1 %; and no longer, so that few
 samples are cut by whatever else the machine does."""
-MIN_ROUNDS = 3
+MIN_ROUNDS, MIN_ROUNDS_ALONE = 3, 2
+"""Rounds that are taken however slow a call is: of several calls, and of one alone."""
 CHECK_FROM = 20
 """Rounds before the first look at the interval; each further look comes after half as many more."""
 MAX_ROUNDS = 5000
@@ -54,7 +55,7 @@ def measure(
     progress: Progress = lambda part: None,
     precision: float = 0.01,
 ) -> list[Timing]:
-    """Time the calls in interleaved rounds for at most `budget_s` seconds each, but for MIN_ROUNDS rounds at least.
+    """Time the calls in interleaved rounds for at most `budget_s` seconds each, but for the least number of rounds.
 
     precision: the half width, as a part of the value, at which the 95 % interval is narrow enough: that of the median
     of a single call, those of the ratios to the first where there are several. Ctrl-C ends the sampling.
@@ -63,11 +64,12 @@ def measure(
         timings = [warm_up(call, clock) for call in calls]
         start, total = clock.now_s(), budget_s * len(calls)
         order = [*range(len(calls)), *reversed(range(len(calls)))]
+        least = MIN_ROUNDS if len(calls) > 1 else MIN_ROUNDS_ALONE
         widths: list[float] = []
         done, discarded, next_check, stopped = 0, 0, CHECK_FROM, "budget"
         while done < MAX_ROUNDS:
             spent = clock.now_s() - start
-            if done >= MIN_ROUNDS and spent * (done + 1) / done > total:
+            if done >= least and spent * (done + 1) / done > total:
                 break
             if done >= next_check:
                 next_check = done + max(1, done // 2)
@@ -80,7 +82,7 @@ def measure(
                 for step, index in enumerate(order):
                     count = timings[index].calls_per_sample
                     samples[index].append(clock.time_s(calls[index], count) / count)
-                    by_rounds = (done + (step + 1) / len(order)) / MIN_ROUNDS
+                    by_rounds = (done + (step + 1) / len(order)) / least
                     progress(min((clock.now_s() - start) / total, by_rounds, 1.0))
             except KeyboardInterrupt:
                 if done == 0:

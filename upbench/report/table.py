@@ -161,7 +161,9 @@ def _condition(records: Sequence[Record]) -> str:
         ("batch {}", lambda s: s["input"]["batch"]),
         ("{}", lambda s: s["input"]["dtype"]),
         ("{}", lambda s: s["input"]["memory_format"]),
+        ("offsets {}", lambda s: s["input"]["offsets"]),
         ("{}", lambda s: s["measure"]["mode"]),
+        ("compile {}", lambda s: s["measure"]["compile"]),
     ]
     texts = [form.format(get(first)) for form, get in parts if all(get(r.spec) == get(first) for r in records)]
     return ", ".join(texts)
