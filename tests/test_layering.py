@@ -64,21 +64,11 @@ def _room(path: Path) -> str:
     return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
-def _imports(path: Path) -> set[str]:
-    """Every module that a file imports at its top level, outside `if TYPE_CHECKING`."""
+def _imports(path: Path, everywhere: bool = False) -> set[str]:
+    """Every module that a file imports at its top level, outside `if TYPE_CHECKING`; or everywhere in it."""
+    tree = ast.parse(path.read_text())
     found: set[str] = set()
-    for node in ast.parse(path.read_text()).body:
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {f"{node.module}.{a.name}" if node.module == "upbench" else node.module for a in node.names}
-    return found
-
-
-def _all_imports(path: Path) -> set[str]:
-    """Every module that a file imports anywhere, in functions too."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree) if everywhere else tree.body:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -92,7 +82,7 @@ FILES = sorted(p for p in ROOT.rglob("*.py") if p != ROOT / "__init__.py")
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_imports_point_downward(path: Path) -> None:
     room = _room(path)
-    for name in _all_imports(path):
+    for name in _imports(path, everywhere=True):
         if not name.startswith("upbench."):
             continue
         other = name.split(".")[1]

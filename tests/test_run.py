@@ -243,6 +243,18 @@ def test_counting_classes_of_foreign_modules() -> None:
     assert counted.uncounted == {}
 
 
+@pytest.mark.parametrize(
+    ("left", "right", "expected"),
+    [((3, 4), (4, 5), 60), ((2, 3, 4), (4,), 24), ((4,), (4, 5), 20), ((4,), (4,), 4), ((2, 3, 4), (2, 4, 5), 120)],
+)
+def test_products_of_any_rank_are_counted(left: tuple[int, ...], right: tuple[int, ...], expected: int) -> None:
+    class Product(nn.Module):
+        def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+            return a @ b
+
+    assert macs.count(Product(), (torch.randn(left), torch.randn(right))).by_kind["gather"] == expected
+
+
 def test_params_count_shared_weights_once_and_frozen_ones_apart() -> None:
     layer = nn.Linear(3, 2)
     module = nn.Sequential(layer, nn.BatchNorm1d(2), layer)

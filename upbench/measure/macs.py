@@ -33,186 +33,15 @@ from fvcore.nn.jit_handles import (
     einsum_flop_jit,
     get_shape,
     linear_flop_jit,
-    matmul_flop_jit,
     norm_flop_counter,
 )
 from torch import Tensor, nn
 
+from upbench.measure.operators import ELEMENTWISE, MOVEMENT, REDUCTIONS
 from upbench.ops import OPS
 
 KINDS = ("conv", "gather", "norm", "elementwise")
 Handle = Callable[[Any, Any], Any]
-
-_ELEMENTWISE = [
-    "add",
-    "add_",
-    "sub",
-    "sub_",
-    "rsub",
-    "mul",
-    "mul_",
-    "div",
-    "div_",
-    "pow",
-    "sqrt",
-    "rsqrt",
-    "exp",
-    "log",
-    "neg",
-    "reciprocal",
-    "addcmul",
-    "addcmul_",
-    "addcdiv",
-    "lerp",
-    "abs",
-    "sigmoid",
-    "sigmoid_",
-    "tanh",
-    "tanh_",
-    "relu",
-    "relu_",
-    "relu6",
-    "hardtanh",
-    "hardtanh_",
-    "leaky_relu",
-    "leaky_relu_",
-    "gelu",
-    "silu",
-    "silu_",
-    "softplus",
-    "elu",
-    "prelu",
-    "sin",
-    "cos",
-    "floor",
-    "remainder",
-    "floor_divide",
-    "clamp",
-    "clamp_",
-    "clamp_min",
-    "clamp_max",
-    "maximum",
-    "minimum",
-    "where",
-    "masked_fill",
-    "masked_fill_",
-    "hardsigmoid",
-    "hardswish",
-    "square",
-]
-_REDUCTIONS = [
-    "sum",
-    "mean",
-    "amax",
-    "amin",
-    "max",
-    "min",
-    "prod",
-    "norm",
-    "linalg_vector_norm",
-    "cumsum",
-    "avg_pool2d",
-    "max_pool2d",
-    "adaptive_avg_pool2d",
-    "adaptive_max_pool2d",
-]
-_MOVEMENT = [
-    "view",
-    "reshape",
-    "permute",
-    "transpose",
-    "t",
-    "flatten",
-    "unflatten",
-    "squeeze",
-    "unsqueeze",
-    "expand",
-    "expand_as",
-    "repeat",
-    "repeat_interleave",
-    "contiguous",
-    "clone",
-    "detach",
-    "to",
-    "type_as",
-    "_to_copy",
-    "pixel_shuffle",
-    "pixel_unshuffle",
-    "im2col",
-    "unfold",
-    "col2im",
-    "cat",
-    "stack",
-    "chunk",
-    "split",
-    "split_with_sizes",
-    "unbind",
-    "slice",
-    "select",
-    "narrow",
-    "index",
-    "index_select",
-    "gather",
-    "take_along_dim",
-    "flip",
-    "roll",
-    "copy_",
-    "pad",
-    "reflection_pad2d",
-    "replication_pad2d",
-    "constant_pad_nd",
-    "dropout",
-    "feature_dropout",
-    "arange",
-    "zeros",
-    "ones",
-    "full",
-    "empty",
-    "zeros_like",
-    "ones_like",
-    "full_like",
-    "empty_like",
-    "new_zeros",
-    "new_ones",
-    "new_full",
-    "new_empty",
-    "scalar_tensor",
-    "tensor",
-    "lift_fresh",
-    "alias",
-    "size",
-    "numel",
-    "item",
-    "Int",
-    "Float",
-    "Bool",
-    "ScalarImplicit",
-    "eq",
-    "ne",
-    "lt",
-    "gt",
-    "le",
-    "ge",
-    "logical_and",
-    "logical_or",
-    "logical_not",
-    "bitwise_not",
-    "__and__",
-    "__or__",
-    "__xor__",
-    "__not__",
-    "meshgrid",
-    "channel_shuffle",
-    "native_channel_shuffle",
-    "linspace",
-    "swapaxes",
-    "movedim",
-    "as_strided",
-    "view_as",
-    "upsample_nearest2d",
-    "upsample_nearest1d",
-    "_upsample_nearest_exact2d",
-]
 
 
 @dataclass(frozen=True)
@@ -249,6 +78,11 @@ def _grid_sample(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
     return {0: 4, 1: 0, 2: 16}[inputs[2].toIValue()] * _output(inputs, outputs)
 
 
+def _product(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
+    """A product of matrices or vectors: each output value is a sum over the last dimension of the first factor."""
+    return math.prod(get_shape(outputs[0]) or []) * (get_shape(inputs[0]) or [0])[-1]
+
+
 def _attention(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
     """scaled_dot_product_attention: the product of queries and keys, and that of weights and values."""
     query, key, value = (get_shape(v) for v in inputs[:3])
@@ -273,7 +107,7 @@ def _handles() -> dict[str, tuple[str, Handle]]:
     table: dict[str, tuple[str, Handle]] = {}
     table |= {f"aten::{n}": ("conv", conv_flop_jit) for n in ("_convolution", "convolution")}
     table |= {"aten::addmm": ("conv", addmm_flop_jit), "aten::linear": ("conv", linear_flop_jit)}
-    table |= {f"aten::{n}": ("gather", matmul_flop_jit) for n in ("matmul", "mm")}
+    table |= {f"aten::{n}": ("gather", _product) for n in ("matmul", "mm")}
     table |= {"aten::bmm": ("gather", bmm_flop_jit), "aten::einsum": ("gather", einsum_flop_jit)}
     table |= {"aten::baddbmm": ("gather", lambda i, o: bmm_flop_jit(i[1:3], o))}
     table |= {"aten::scaled_dot_product_attention": ("gather", _attention)}
@@ -283,8 +117,8 @@ def _handles() -> dict[str, tuple[str, Handle]]:
     table |= {"aten::batch_norm": ("norm", batchnorm_flop_jit)}
     table |= {f"aten::{n}": ("norm", norm_flop_counter(2)) for n in ("layer_norm", "group_norm")}
     table |= {"aten::instance_norm": ("norm", norm_flop_counter(1))}
-    table |= {f"aten::{n}": ("elementwise", _output) for n in _ELEMENTWISE}
-    table |= {f"aten::{n}": ("elementwise", _reduction) for n in _REDUCTIONS}
+    table |= {f"aten::{n}": ("elementwise", _output) for n in ELEMENTWISE}
+    table |= {f"aten::{n}": ("elementwise", _reduction) for n in REDUCTIONS}
     table |= {f"aten::{n}": ("elementwise", _softmax) for n in ("softmax", "_softmax", "log_softmax")}
     table |= {name: (op.kind, _declared(name)) for name, op in OPS.items()}
     return table
@@ -310,7 +144,7 @@ def count(module: nn.Module, inputs: tuple[Tensor, ...]) -> Macs:
     by_kind = Counter(dict.fromkeys(KINDS, 0))
     for name, macs in by_op.items():
         by_kind[table[name][0]] += macs
-    moved = {f"aten::{name}" for name in _MOVEMENT} | {"prim::Constant", "prim::NumToTensor"}
+    moved = {f"aten::{name}" for name in MOVEMENT} | {"prim::Constant", "prim::NumToTensor"}
     return Macs(
         by_kind={kind: by_kind[kind] for kind in KINDS},
         by_op={name: macs for name, macs in sorted(by_op.items(), key=lambda item: -item[1]) if macs},

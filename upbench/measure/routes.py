@@ -24,6 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from upbench import cards
 from upbench.measure import macs
+from upbench.measure.operators import MOVEMENT
 from upbench.ops import OPS
 
 ATTENTION = "aten::scaled_dot_product_attention"
@@ -39,7 +40,7 @@ _FOREIGN = {
 }
 # Data movement under names that only the dispatcher uses.
 _MOVED = {
-    f"aten::{name}" for name in (*macs._MOVEMENT, "_unsafe_view", "_reshape_alias", "fill_", "zero_", "lift_fresh_copy")
+    f"aten::{name}" for name in (*MOVEMENT, "_unsafe_view", "_reshape_alias", "fill_", "zero_", "lift_fresh_copy")
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -164,6 +164,6 @@ def paired(record: Record, reference: Record) -> stats.Ratio:
     )
 
 
-def varying(records: Sequence[Record], columns: Mapping[Column, Any] | Sequence[Column]) -> list[Column]:
+def varying(records: Sequence[Record], columns: Sequence[Column]) -> list[Column]:
     """Those columns whose value is not the same in all records."""
     return [c for c in columns if len({c.text(c.raw(r)) for r in records}) > 1]
