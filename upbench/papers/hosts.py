@@ -1,0 +1,121 @@
+"""Host models: where in a detector, segmenter or matting network upsampling happens, and at which sizes.
+
+A host is a list of stages. The size of a stage is that of the input, padded to a multiple of `divisor`, over the
+stride of the stage, rounded up: what convolutions, poolings and patch embeddings of stride 2 leave in every backbone
+of `hosts.yaml`. The result of a stage is cropped to the level below, ceil(input * scale / stride), as a feature
+pyramid does. A stage without stride (a region of interest) has the same size at every input.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from upbench.errors import SpecError, UpbenchError, suggestion, unknown
+from upbench.papers._host import Base, BaseFigure, Host, HostInput, Stage, Variant, low_pixels, resized
+from upbench.papers._host_file import HostDraft, HostFile, made
+from upbench.papers._strict import load
+from upbench.spec import read_yaml
+
+__all__ = [
+    "Base",
+    "BaseFigure",
+    "Host",
+    "HostInput",
+    "Stage",
+    "Variant",
+    "aliases",
+    "at",
+    "host",
+    "hosts",
+    "read_host",
+    "varied",
+]
+
+
+@cache
+def _all() -> tuple[dict[str, Host], dict[str, Host]]:
+    """The hosts, and those that are one of them with another backbone."""
+    with as_file(files("upbench.papers").joinpath("hosts.yaml")) as path:
+        data = load(HostFile, read_yaml(path), "papers/hosts.yaml")
+    found, others = {}, {}
+    for name, draft in data.hosts.items():
+        found[name] = made(draft, name, f"papers/hosts.yaml: {name}")
+        for alias, other in draft.aliases.items():
+            variants = {n: v.model_copy(update={"base": Base()}) for n, v in found[name].variants.items()}
+            change = {"name": alias, "backbone": other.backbone, "base": other.base, "variants": variants}
+            others[alias] = found[name].model_copy(update=change)
+    return found, others
+
+
+def hosts() -> dict[str, Host]:
+    """Every host by name, without those that differ from one of them in the backbone alone."""
+    return dict(_all()[0])
+
+
+def aliases() -> dict[str, Host]:
+    """Hosts that differ from one of `hosts` in the backbone alone, by name."""
+    return dict(_all()[1])
+
+
+def host(name: str | Path) -> Host:
+    """The host with a name (or 'name/variant'), or the host in a YAML file. A variant stands in for its host.
+
+    Raises UnknownName with the nearest name, or SpecError with every mistake of the file.
+    """
+    text = str(name)
+    if text.endswith((".yaml", ".yml")) or Path(text).is_file():
+        return read_host(Path(text))
+    found, others = _all()
+    known = {**found, **others}
+    if text in known:
+        return known[text]
+    head, slash, variant = text.partition("/")
+    if slash and head in known:
+        if variant in known[head].variants:
+            return varied(known[head], variant)
+        raise unknown(f"variant of {head}", variant, known[head].variants)
+    close = suggestion(text, known)
+    raise unknown("host", text, known) if close else _no_host(text, known)
+
+
+def _no_host(name: str, known: dict[str, Host]) -> UpbenchError:
+    error = unknown("host", name, known)
+    return type(error)(f"{error}; a host of your own is a file, as my.yaml")
+
+
+def varied(host: Host, variant: str) -> Host:
+    """The host with the input and stages of one of its variants, named 'host/variant'."""
+    other = host.variants[variant]
+    notes = tuple(text for text in (other.why, other.note, other.replaces and f"replaces {other.replaces}") if text)
+    change = {"name": f"{host.name}/{variant}", "base": other.base, "notes": notes, "variants": {}}
+    same = ("input", "stages", "lr_pixels", "fits")
+    return host.model_copy(update={**change, **{key: getattr(other, key) for key in same}})
+
+
+def read_host(path: Path) -> Host:
+    """The host in a YAML file of stages. Raises SpecError with every mistake together."""
+    draft = load(HostDraft, read_yaml(path), str(path))
+    return made(draft, draft.name or path.stem, str(path))
+
+
+def at(host: Host, height: int, width: int) -> Host:
+    """The host at another input size: its stages recomputed from their strides, its base FLOPs unknown.
+
+    Raises SpecError where no stage has a stride.
+    """
+    if all(stage.stride is None for stage in host.stages):
+        raise SpecError(
+            [
+                f"host {host.name}: none of its stages has a stride, so that they cannot be recomputed for another "
+                f"input; give each stage its stride, or leave --input out"
+            ]
+        )
+    divisor = host.input.divisor if host.input else 1
+    other = HostInput(height=height, width=width, divisor=divisor)
+    stages = tuple(resized(stage, other) for stage in host.stages)
+    same = host.input is not None and host.input.padded == other.padded
+    base = host.base if same else host.base.model_copy(update={"flops": BaseFigure()})
+    change = {"input": other, "stages": stages, "lr_pixels": low_pixels(stages), "base": base, "variants": {}}
+    return host.model_copy(update=change if same else {**change, "fits": None})
