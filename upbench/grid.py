@@ -1,49 +1,78 @@
-"""A sweep and its cells: pure expansion of a grid in a fixed order."""
+"""A sweep and its cells: pure expansion in a fixed order.
+
+A sweep has up to four forms, which are crossed in this order, the last one fastest: `cells` (a list of mappings),
+`zip` (axes that move together), `grid` (every combination) and `ofat` (one factor at a time around the base).
+"""
 
 from __future__ import annotations
 
-import copy
+import hashlib
 import itertools
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from upbench import registry, spec
-from upbench.errors import SpecError, UpbenchError, suggestion
+from upbench import axes, papers, spec
+from upbench.axes import set_value as set_value
+from upbench.cards import Card
+from upbench.errors import SpecError, UnknownName
 
-TOP = ("upsampler", "guide_channels", "scale")
-INPUT = tuple(spec.InputSpec.model_fields)
-MEASURE = tuple(spec.MeasureSpec.model_fields)
+FORMS = ("cells", "zip", "grid", "ofat")
+MAX_CELLS = 100_000
+COMMAND_LINE = "command line"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One point of the grid: the values of its axes, and the complete spec."""
+    """One point of a sweep.
+
+    axes: the value of every axis of the sweep, in their order; None where the upsampler has no such key. spec: the
+    complete spec, None where the cell is impossible; then `mistakes` are the rules that it breaks. draft: the spec as
+    written; that of an impossible cell has its defaults filled in, so that a record of it has every key.
+    """
 
     axes: Mapping[str, Any]
-    spec: spec.RunSpec
+    spec: spec.RunSpec | None
+    mistakes: tuple[str, ...] = ()
+    draft: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
-        return ", ".join(f"{key}={value}" for key, value in self.axes.items())
+        """'theta=5, threads=null'; without the parameters that the upsampler does not have."""
+        shown = {key: v for key, v in self.axes.items() if v is not None or axes.place(key)[0] != "params"}
+        return ", ".join(f"{key}={'null' if value is None else value}" for key, value in shown.items())
 
 
 class SweepSpec(BaseModel):
-    """A sweep as written in YAML. grid: axis -> values; an axis is a key of the spec, of input, measure or params."""
+    """A sweep as written in YAML. An axis is a key of the spec, of input, of measure or of params.
+
+    grid: axis -> values, every combination. ofat: axis -> values, each around the base. zip: axis -> values, all of
+    one length, taken side by side. cells: mappings of axes to a value each.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", description="letters, digits and . _ + - only")
     title: str = Field("", description="text")
-    base: dict[str, Any] = Field(description="a mapping with the key upsampler")
+    base: dict[str, Any] = Field({}, description="a mapping with the key upsampler")
     input: dict[str, Any] = Field({}, description="a mapping")
     measure: dict[str, Any] = Field({}, description="a mapping")
-    grid: dict[str, list[Any]] = Field(min_length=1, description="a mapping of axis names to lists of values")
+    cells: list[dict[str, Any]] = Field([], description="a list of mappings of axis names to a value")
+    zip: dict[str, list[Any]] = Field({}, description="a mapping of axis names to lists of values of one length")
+    grid: dict[str, list[Any]] = Field({}, description="a mapping of axis names to lists of values")
+    ofat: dict[str, list[Any]] = Field({}, description="a mapping of axis names to lists of values")
     published: str | None = Field(None, description="paper/table of a published table")
+
+    @property
+    def axes(self) -> list[str]:
+        """The names of all axes, in the order of the columns of a table."""
+        listed = dict.fromkeys(axis for one in self.cells for axis in one)
+        return [*listed, *self.zip, *self.grid, *self.ofat]
 
 
 def load(data: Mapping[str, Any], source: str) -> SweepSpec:
@@ -53,11 +82,7 @@ def load(data: Mapping[str, Any], source: str) -> SweepSpec:
     except ValidationError as error:
         found = [spec.sentence(SweepSpec, item) for item in error.errors()]
         raise SpecError([f"{source}: {one}" for one in dict.fromkeys(found)]) from None
-    mistakes = [f"{source}: grid.{axis} has no values; list at least one" for axis, v in sweep.grid.items() if not v]
-    mistakes += [
-        f"{source}: base.{key} belongs beside base, not in it" for key in ("input", "measure") if key in sweep.base
-    ]
-    if mistakes:
+    if mistakes := [f"{source}: {sentence}" for sentence in _outer_mistakes(sweep)]:
         raise SpecError(mistakes)
     return sweep
 
@@ -65,7 +90,7 @@ def load(data: Mapping[str, Any], source: str) -> SweepSpec:
 def read(path: Path) -> SweepSpec:
     """The sweep in a YAML file."""
     data = spec.read_yaml(path)
-    if "grid" not in data and "upsampler" in data:
+    if "upsampler" in data and not any(form in data for form in FORMS):
         raise SpecError(
             [f"{path}: is the spec of one run; give it to `upbench profile`, or add base and grid to sweep"]
         )
@@ -73,71 +98,190 @@ def read(path: Path) -> SweepSpec:
 
 
 def expand(sweep: SweepSpec, source: str, overrides: Mapping[str, Any] | None = None) -> list[Cell]:
-    """Every cell of the grid, the last axis fastest, each judged. Raises SpecError with all mistakes together.
+    """Every cell, also those that break a rule of their upsampler; cells with the same axes once.
 
-    overrides: values for `set_value` that apply to every cell.
+    overrides: values for every cell whose upsampler has that key. Raises SpecError with all mistakes of form
+    together, or when no cell is possible.
     """
-    names = _base_names(sweep)
-    known = _axes(names)
-    mistakes = [
-        f"{source}: grid.{axis}: unknown axis; known: {', '.join(known)}{suggestion(axis, known)}"
-        for axis in sweep.grid
-        if _strip(axis) not in known and names
-    ]
+    given = dict(overrides or {})
+    cards, mistakes = axes.cards(_upsamplers(sweep), source)
+    mistakes += _form_mistakes(sweep, source, given, cards)
     if mistakes:
-        raise SpecError(mistakes)
+        raise SpecError(list(dict.fromkeys(mistakes)))
+    names = sweep.axes
+    own_shape = _has_shape((*names, *given))
+    seen: set[str] = set()
     cells: list[Cell] = []
-    found: dict[str, None] = {}
-    for values in itertools.product(*sweep.grid.values()):
-        axes = dict(zip(sweep.grid, values, strict=True))
-        try:
-            cells.append(Cell(axes, spec.load(_cell(sweep, axes, overrides or {}), source)))
-        except SpecError as error:
-            found.update(dict.fromkeys(error.mistakes))
-    if found:
-        raise SpecError(list(found))
+    for point in _points(sweep):
+        cell = _cell(_draft(sweep, point, given, cards, own_shape), point, names, cards)
+        if (place := repr(cell.axes)) not in seen:
+            seen.add(place)
+            cells.append(cell)
+    if not any(cell.spec for cell in cells):
+        reasons = dict.fromkeys(sentence for cell in cells for sentence in cell.mistakes)
+        raise SpecError(
+            [f"{source}: none of its cells ({len(cells)}) is possible", *(f"{source}: {r}" for r in reasons)]
+        )
     return cells
 
 
-def set_value(data: dict[str, Any], axis: str, value: object) -> None:
-    """Put a value where its axis belongs: `theta` in params, `batch` in input, `mode` in measure, `scale` on top."""
-    name = _strip(axis)
-    forced = axis.split(".")[0] if "." in axis else None
-    if forced == "input" or (forced is None and name in INPUT):
-        data.setdefault("input", {})[name] = value
-    elif forced == "measure" or (forced is None and name in MEASURE):
-        data.setdefault("measure", {})[name] = value
-    elif forced is None and name in TOP:
-        data[name] = value
-    else:
-        data.setdefault("params", {})[name] = value
+def equivalents(cells: Sequence[Cell]) -> dict[int, int]:
+    """For each cell whose complete spec an earlier cell has, the place of the first that has it.
+
+    Specs are equal when their dictionaries are, which is what makes the keys of their records equal: 'paper' and
+    '256x120x120' are the same shape. A parameter that does nothing at some setting still tells two cells apart.
+    """
+    first: dict[bytes, int] = {}
+    found: dict[int, int] = {}
+    for n, cell in enumerate(cells):
+        if cell.spec is None:
+            continue
+        text = json.dumps(cell.spec.to_dict(), sort_keys=True)
+        if (before := first.setdefault(hashlib.sha256(text.encode()).digest(), n)) != n:
+            found[n] = before
+    return found
 
 
-def _cell(sweep: SweepSpec, axes: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    data = copy.deepcopy({**sweep.base, "input": sweep.input, "measure": sweep.measure})
-    for axis, value in {**axes, **overrides}.items():
-        set_value(data, axis, value)
-    if "shape" in {*map(_strip, axes), *overrides}:
+def _outer_mistakes(sweep: SweepSpec) -> Iterator[str]:
+    """What is wrong with a sweep whatever its axes mean."""
+    if sweep.published is not None:
+        try:
+            papers.table(sweep.published)
+        except UnknownName as error:
+            yield f"published: {error}"
+    if not any(getattr(sweep, form) for form in FORMS):
+        yield "has no cells; give grid, ofat, zip or cells, each a mapping (cells: a list) of axis names to values"
+    for key in ("input", "measure"):
+        if key in sweep.base:
+            yield f"base.{key} belongs beside base, not in it"
+    for form in ("zip", "grid", "ofat"):
+        for axis, values in getattr(sweep, form).items():
+            if not values:
+                yield f"{form}.{axis} has no values; list at least one"
+            if form != "zip" and (twice := _first_repeated(values)):
+                yield f"{form}.{axis} lists {twice} twice"
+    lengths = {axis: len(values) for axis, values in sweep.zip.items()}
+    if len(set(lengths.values())) > 1:
+        yield "zip takes values side by side, but its lists differ in length: " + ", ".join(
+            f"{axis} has {n}" for axis, n in lengths.items()
+        )
+    if {} in sweep.cells:
+        yield f"cells[{sweep.cells.index({})}] is empty; give it at least one axis"
+    places: dict[tuple[str, str], str] = {}
+    for form in FORMS:
+        block = getattr(sweep, form)
+        for axis in dict.fromkeys(itertools.chain.from_iterable(block)) if form == "cells" else block:
+            where = f"{form}.{axis}"
+            other = places.setdefault(axes.place(axis), where)
+            if other != where:
+                yield f"{where} is the same axis as {other}; give an axis in one place only"
+    count = max(1, len(sweep.cells)) * min(lengths.values(), default=1) * math.prod(map(len, sweep.grid.values()))
+    count *= 1 + sum(map(len, sweep.ofat.values()))
+    if count > MAX_CELLS:
+        yield f"has {count:,} cells, and a sweep holds at most {MAX_CELLS:,}; split it, or list fewer values"
+
+
+def _first_repeated(values: Iterable[object]) -> str | None:
+    seen: set[str] = set()
+    for value in values:
+        if (text := repr(value)) in seen:
+            return text
+        seen.add(text)
+    return None
+
+
+def _upsamplers(sweep: SweepSpec) -> list[object]:
+    """Every upsampler of a sweep; None where the base has to name one and does not."""
+    found = [one["upsampler"] for one in sweep.cells if "upsampler" in one]
+    for form in (sweep.zip, sweep.grid, sweep.ofat):
+        found += form.get("upsampler", [])
+    in_every_cell = "upsampler" in sweep.zip or "upsampler" in sweep.grid or len(found) == len(sweep.cells) > 0
+    return found if in_every_cell else [*found, sweep.base.get("upsampler")]
+
+
+def _form_mistakes(sweep: SweepSpec, source: str, given: Mapping[str, Any], cards: Mapping[str, Card]) -> Iterator[str]:
+    """What no cell could have, each with where it stands. cards: those of the known upsamplers."""
+    base = {key: value for key, value in sweep.base.items() if key not in ("upsampler", "guide_channels", "params")}
+    in_sections = [m for key in axes.SECTIONS for m in axes.malformed_section(key, getattr(sweep, key))]
+    shape = {"input": {"shape": sweep.input["shape"]}} if "shape" in sweep.input and not in_sections else {}
+    if _has_shape((*sweep.axes, *given)):
+        base.pop("channels", None)
+    yield from (f"{source}: {sentence}" for sentence in (*in_sections, *axes.malformed_top({**base, **shape})))
+    params = sweep.base.get("params", {})
+    if not isinstance(params, dict):
+        yield f"{source}: base.params is {params!r}, but must be a mapping of parameter names to values"
+        params = {}
+    written = [(f"base.params.{name}", f"params.{name}", value) for name, value in params.items()]
+    if "guide_channels" in sweep.base:
+        written.append(("base.guide_channels", "guide_channels", sweep.base["guide_channels"]))
+    for n, one in enumerate(sweep.cells):
+        written += [(f"cells[{n}].{axis}", axis, value) for axis, value in one.items()]
+    for form in ("zip", "grid", "ofat"):
+        written += [
+            (f"{form}.{axis}", axis, value) for axis, values in getattr(sweep, form).items() for value in values
+        ]
+    places = {axes.place(axis): axis for axis in sweep.axes}
+    for axis in given:
+        if axes.place(axis) in places:
+            yield f"{COMMAND_LINE}: {axis} is an axis of {source}; edit its values there"
+    yield from _judged(source, written, cards)
+    yield from _judged(COMMAND_LINE, [(axis, axis, value) for axis, value in given.items()], cards)
+
+
+def _has_shape(names: Iterable[str]) -> bool:
+    return any(axes.place(name) == ("input", "shape") for name in names)
+
+
+def _judged(source: str, written: Iterable[tuple[str, str, Any]], cards: Mapping[str, Card]) -> Iterator[str]:
+    """The mistakes of (where it stands, axis, value)."""
+    for where, axis, value in written:
+        if sentence := axes.unknown(axis, cards):
+            kind = "parameter" if where.startswith("base.") else "key" if source == COMMAND_LINE else "axis"
+            yield f"{source}: {where}: unknown {kind}; {sentence}"
+        elif sentence := axes.malformed(axis, value, cards):
+            yield f"{source}: {sentence}"
+
+
+def _points(sweep: SweepSpec) -> Iterator[dict[str, Any]]:
+    """The axes that are set at each point; those that the base decides are left out."""
+    zipped = [dict(zip(sweep.zip, values, strict=True)) for values in zip(*sweep.zip.values(), strict=True)]
+    one_by_one = [{}, *({axis: value} for axis, values in sweep.ofat.items() for value in values)]
+    for listed, together in itertools.product(sweep.cells or [{}], zipped or [{}]):
+        for values in itertools.product(*sweep.grid.values()):
+            for one in one_by_one:
+                yield {**listed, **together, **dict(zip(sweep.grid, values, strict=True)), **one}
+
+
+def _draft(
+    sweep: SweepSpec,
+    point: Mapping[str, Any],
+    given: Mapping[str, Any],
+    cards: Mapping[str, Card],
+    own_shape: bool,
+) -> dict[str, Any]:
+    """The spec of a point as written."""
+    sections = {"params": sweep.base.get("params", {}), "input": sweep.input, "measure": sweep.measure}
+    data = {**sweep.base, **{section: dict(values) for section, values in sections.items()}}
+    for axis, value in point.items():
+        axes.set_value(data, axis, value)
+    for axis, value in given.items():
+        if axes.applies(axis, cards[data["upsampler"]]):
+            axes.set_value(data, axis, value)
+    if own_shape:
         # The shape of the cell says how many channels there are; base.channels is that of the base's own shape.
         data.pop("channels", None)
     return data
 
 
-def _strip(axis: str) -> str:
-    return re.sub(r"^(params|input|measure)\.", "", axis)
-
-
-def _base_names(sweep: SweepSpec) -> list[str]:
-    """The upsamplers that the sweep builds, as far as they are known."""
-    asked = sweep.grid.get("upsampler", [sweep.base.get("upsampler")])
-    return [name for name in asked if isinstance(name, str)]
-
-
-def _axes(names: list[str]) -> list[str]:
-    params: dict[str, None] = {}
-    for name in names:
-        try:
-            params.update(dict.fromkeys(p.name for p in registry.get(name).params))
-        except UpbenchError:
-            continue
-    return [*params, *TOP, *INPUT, *MEASURE]
+def _cell(draft: dict[str, Any], point: Mapping[str, Any], names: Sequence[str], cards: Mapping[str, Card]) -> Cell:
+    """A draft of the right form judged by its upsampler's rules."""
+    run: spec.RunSpec | None = None
+    mistakes: tuple[str, ...] = ()
+    try:
+        run = spec.load(draft, "")
+    except SpecError as error:
+        mistakes = tuple(sentence.removeprefix(": ") for sentence in error.mistakes)
+    full = run.to_dict() if run else axes.completed(draft, cards[draft["upsampler"]])
+    # Texts as written, so that 'mask-head' stays readable; all else as completed: YAML's bare off is 'off' there.
+    values = {name: v if isinstance(v := point.get(name), str) else axes.value(full, name) for name in names}
+    return Cell(values, run, mistakes, draft if run else full)
