@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from upbench import registry, spec, store
+from upbench import files, registry, spec, store
 from upbench.cli.app import app
 
 FAST = ["--shape", "32x6x5", "--budget", "0.02", "--device", "cpu"]
@@ -189,7 +190,7 @@ def test_sweep_writes_records_and_tables(tmp_path: Path, monkeypatch: pytest.Mon
     file = sweep_file(tmp_path)
     result = upbench("sweep", file)
     assert result.exit_code == 0, result.output
-    records = store.read(tmp_path / "results" / "tiny.jsonl")
+    records = store.load(tmp_path / "results" / "tiny.jsonl").records
     assert [r.axes for r in records] == [{"theta": 5}, {"theta": 11}]
     markdown = (tmp_path / "results" / "tiny.md").read_text()
     assert "A tiny sweep" in markdown
@@ -200,6 +201,13 @@ def test_sweep_writes_records_and_tables(tmp_path: Path, monkeypatch: pytest.Mon
     assert frame["latency_median_s"].min() > 0
 
 
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers that measure nothing, where only the way of the records matters."""
+    monkeypatch.setattr("upbench.worker.MODULE", "tests.fake_worker")
+
+
+@pytest.mark.usefixtures("fake")
 def test_sweep_does_not_measure_again_unless_fresh(tmp_path: Path) -> None:
     file, out = sweep_file(tmp_path), tmp_path / "r.jsonl"
     upbench("sweep", file, "--output", out)
@@ -209,59 +217,65 @@ def test_sweep_does_not_measure_again_unless_fresh(tmp_path: Path) -> None:
     wider = sweep_file(tmp_path, grid={"theta": [5, 7, 11]})
     assert upbench("sweep", wider, "--output", out).exit_code == 0
     assert out.read_text().startswith(first)
-    assert len(store.read(out)) == 3
+    assert len(store.load(out).records) == 3
     assert [row.split(",")[0] for row in (tmp_path / "r.csv").read_text().splitlines()] == ["theta", "5", "7", "11"]
     assert upbench("sweep", file, "--output", out, "--fresh").exit_code == 0
     assert (tmp_path / "r.1.jsonl").read_text().startswith(first)
     assert not out.read_text().startswith(first)
-    assert len(store.read(out)) == 3
+    assert len(store.load(out).records) == 3
 
 
-def test_a_cell_that_fails_is_a_record_and_the_sweep_goes_on(tmp_path: Path) -> None:
-    grid = {"upsampler": ["bilinear", "tests.test_run:Broken"]}
+@pytest.mark.usefixtures("fake")
+def test_two_sweeps_do_not_write_one_file(tmp_path: Path) -> None:
     out = tmp_path / "r.jsonl"
-    assert upbench("sweep", sweep_file(tmp_path, base={}, grid=grid), "--output", out).exit_code == 0
-    records = store.read(out)
-    assert [r.status for r in records] == ["ok", "error"]
-    assert "ValueError: on purpose" in records[1].error
-    assert "on purpose" in out.with_suffix(".md").read_text()
+    with files.locked(out):
+        assert f"is being written by process {os.getpid()}" in refused("sweep", sweep_file(tmp_path), "--output", out)
+    assert not out.exists()
+    assert upbench("sweep", sweep_file(tmp_path), "--output", out).exit_code == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"tiny.yaml", "r.jsonl", "r.md", "r.csv"}
 
 
-def test_an_interrupted_sweep_keeps_what_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from upbench import run
+@pytest.mark.usefixtures("fake")
+def test_a_dry_run_shows_every_cell_and_writes_nothing(tmp_path: Path) -> None:
+    file = sweep_file(tmp_path, grid={"theta": [5, 11], "groups": [2, 5]})
+    out = tmp_path / "results" / "r.jsonl"
+    shown = upbench("sweep", file, "--output", out, "--dry-run")
+    assert shown.exit_code == 0
+    assert "2 of 4 cells to measure in about" in shown.stdout
+    assert shown.stdout.count("impossible: ") == 2
+    assert not out.parent.exists()
+    upbench("sweep", sweep_file(tmp_path, grid={"theta": [5], "groups": [2, 5]}), "--output", out)
+    before = out.read_bytes()
+    wider = sweep_file(tmp_path, grid={"theta": [5, 11], "groups": [2, 5]})
+    states = json.loads(upbench("sweep", wider, "--output", out, "--dry-run", "--format", "json").stdout)
+    assert {(cell["theta"], cell["groups"]): cell["state"].split(":")[0] for cell in states} == {
+        (5, 2): "measured already",
+        (5, 5): "impossible",
+        (11, 2): "to measure",
+        (11, 5): "impossible",
+    }
+    assert [cell["cell"] for cell in states] == [0, 1, 2, 3]
+    assert out.read_bytes() == before
 
-    measured, real = [], run.compare
 
-    def interrupted(*arguments: object) -> object:
-        if measured:
-            raise KeyboardInterrupt
-        measured.append(1)
-        return real(*arguments)
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["--timeout", "0"], "--timeout is 0, but must be a number of seconds above 0"),
+        (["--memory", "nan"], "--memory is nan, but must be a number of GiB above 0"),
+        (["--retry", "oom,timout"], "--retry timout: unknown status; known: error, oom, timeout, crashed, all"),
+        (["--retry", ","], "names no status"),
+    ],
+)
+def test_bad_options_of_a_sweep_are_refused(tmp_path: Path, arguments: list[str], part: str) -> None:
+    assert part in refused("sweep", sweep_file(tmp_path), *arguments)
 
-    monkeypatch.setattr(run, "compare", interrupted)
+
+def test_a_sweep_on_a_device_that_is_not_there_is_refused(tmp_path: Path) -> None:
     out = tmp_path / "r.jsonl"
-    result = upbench("sweep", sweep_file(tmp_path), "--output", out)
-    assert result.exit_code == 130
-    assert len(store.read(out)) == 1
-    assert "1 of 2 cells" in result.stderr
-    assert len(out.with_suffix(".csv").read_text().splitlines()) == 2
-
-
-def test_an_interruption_while_sampling_ends_the_sweep_after_that_cell(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from upbench import run
-
-    real = run.compare
-
-    def interrupted(*arguments: object) -> object:
-        (record,) = real(*arguments)
-        return [record.model_copy(update={"latency": record.latency.model_copy(update={"stopped": "interrupted"})})]
-
-    monkeypatch.setattr(run, "compare", interrupted)
-    out = tmp_path / "r.jsonl"
-    assert upbench("sweep", sweep_file(tmp_path), "--output", out).exit_code == 130
-    assert len(store.read(out)) == 1
+    file = sweep_file(tmp_path, measure={"device": "cuda:97"})
+    assert "cuda:97 was asked for, but this machine has" in refused("sweep", file, "--output", out)
+    assert not out.exists()
 
 
 def test_the_results_file_is_not_one_of_the_tables(tmp_path: Path) -> None:
@@ -335,13 +349,22 @@ def test_an_output_that_cannot_be_written_is_found_before_measuring(tmp_path: Pa
     assert blocked.read_text() == "kept"
 
 
-def test_a_torn_results_file_is_refused_and_stays(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("fake")
+def test_lines_that_are_no_records_are_named_skipped_and_kept(tmp_path: Path) -> None:
     file, out = sweep_file(tmp_path), tmp_path / "r.jsonl"
     upbench("sweep", file, "--output", out)
-    torn = out.read_text()[:-50]
-    out.write_text(torn)
-    assert "line 2, is torn" in refused("sweep", file, "--output", out)
-    assert out.read_text() == torn
+    first, second = out.read_text().splitlines()
+    damaged = f"{first}\nhello\n{second[:-50]}"
+    out.write_text(damaged)
+    result = upbench("sweep", file, "--output", out)
+    assert result.exit_code == 0
+    assert "line 2, is torn (not a complete JSON record); the line is skipped, and stays in the file" in result.stderr
+    assert "line 3, is torn" in result.stderr
+    kept = out.read_text()
+    assert kept.startswith(damaged + "\n")
+    assert [r.axes for r in store.load(out).records] == [{"theta": 5}, {"theta": 11}]
+    assert upbench("sweep", file, "--output", out).exit_code == 0
+    assert out.read_text() == kept
 
 
 def test_all_mistakes_of_several_upsamplers_are_said_together() -> None:

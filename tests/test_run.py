@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 
 import pytest
@@ -294,33 +295,79 @@ def test_store_appends_and_reads_back(tmp_path: Path) -> None:
     first, second = run.run(tiny("nearest")), run.run(tiny("bilinear"))
     store.append(path, first)
     store.append(path, second)
-    assert store.read(path) == [first, second]
+    assert store.load(path).records == [first, second]
     assert set(store.latest([first, first, second])) == {first.key, second.key}
 
 
 def test_a_torn_line_is_named_and_the_rest_stays(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
-    store.append(path, run.run(tiny("nearest")))
+    first, second = run.run(tiny("nearest")), run.run(tiny("bilinear"))
+    store.append(path, first)
     whole = path.read_text()
     path.write_text(whole + whole[:100])
-    with pytest.raises(StoreError, match=r"line 2, is torn .* delete that line"):
-        store.read(path)
-    assert path.read_text().startswith(whole)
+    store.append(path, second)
+    found = store.load(path)
+    assert found.records == [first, second]
+    assert len(found.skipped) == 1
+    assert "line 2, is torn (not a complete JSON record)" in found.skipped[0]
+    assert path.read_text().startswith(whole + whole[:100] + "\n")
 
 
 @pytest.mark.parametrize(
     ("line", "part"),
     [
-        ('{"schema": 99}', "schema 99"),
-        ("[1]", "schema None"),
-        ('{"schema": 1, "label": 3}', "is not a record of upbench"),
+        (b'{"schema": 99}', "line 1, has schema 99"),
+        (b"[1]", "line 1, has schema None"),
+        (b'{"schema": 1, "label": 3}', "line 1, is not a record of upbench"),
+        (b"\xff\xfe\x00", "line 1, is torn"),
+        (b"[" * 100_000, "line 1, is torn"),
+        (b"9" * 10_000, "line 1, is torn"),
     ],
 )
-def test_foreign_lines_are_named(tmp_path: Path, line: str, part: str) -> None:
+def test_foreign_lines_are_named(tmp_path: Path, line: bytes, part: str) -> None:
     path = tmp_path / "r.jsonl"
-    path.write_text(line + "\n")
-    with pytest.raises(StoreError, match=part):
-        store.read(path)
+    path.write_bytes(line + b"\n\n")
+    found = store.load(path)
+    assert found.records == []
+    assert len(found.skipped) == 1
+    assert part in found.skipped[0]
+
+
+def test_a_results_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    assert store.load(tmp_path / "none.jsonl") == store.Contents()
+    with pytest.raises(StoreError, match="cannot be read"):
+        store.load(tmp_path)
+
+
+def test_an_index_says_where_records_stand_and_what_came_of_them(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    record = run.run(tiny("nearest"))
+    failed = record.model_copy(update={"status": "oom", "error": "too big", "axes": {"batch": 1}})
+    elsewhere = record.model_copy(update={"axes": {"batch": 1, "seed": 0}})
+    path.write_text("torn\n")
+    for one in (failed, elsewhere, failed):
+        store.append(path, one)
+    found = store.index(path)
+    assert len(found.skipped) == 1
+    assert [place.status for place in found.by_cell.values()] == ["oom", "ok"]
+    assert store.read_at(path, found.by_key[record.key].offset) == elsewhere, "what was measured, not what failed later"
+    wanted = {store.identity(record.key, {"seed": 0, "batch": 1}): 7}
+    assert store.pick(path, wanted) == {7: elsewhere}
+
+
+def test_a_disk_that_becomes_full_leaves_no_torn_line(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    record = run.run(tiny("nearest"))
+    store.append(path, record)
+    before = path.read_bytes()
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 100, old[1]))
+    try:
+        with pytest.raises(OutputError, match="cannot be written"):
+            store.append(path, record)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+    assert path.read_bytes() == before
 
 
 def test_a_folder_cannot_be_appended_to(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from upbench.errors import OutputError
@@ -51,3 +53,46 @@ def set_aside(path: Path) -> Path | None:
             f"results file {path} cannot be renamed ({error.strerror}); choose another with --output"
         ) from None
     return kept
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a file for this process alone, so that two never write it at the same time. Missing folders are made.
+
+    The lock is a small file beside it, `.name.lock`, that holds the number of the process. The system gives it up
+    when the process ends, however it ends. Raises OutputError when another process has it, or when it cannot be had.
+    """
+    import fcntl
+
+    target = path.resolve()
+    beside = target.with_name(f".{target.name}.lock")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            descriptor = os.open(beside, os.O_RDWR | os.O_CREAT, 0o666)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(descriptor, beside):
+                break
+            os.close(descriptor)  # whoever had it removed it between our two calls
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, str(os.getpid()).encode())
+    except BlockingIOError:
+        owner = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
+        os.close(descriptor)
+        who = f"process {owner}" if owner else "another process"
+        raise OutputError(f"{path} is being written by {who}; wait for it, or choose another with --output") from None
+    except OSError as error:
+        raise OutputError(f"output {path} cannot be written ({error.strerror}); choose another with --output") from None
+    try:
+        yield
+    finally:
+        beside.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether an open file is the one that has this name now."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False

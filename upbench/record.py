@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -16,6 +16,12 @@ from upbench.conventions import Breakdown
 from upbench.errors import StoreError
 
 SCHEMA = 1
+
+Status = Literal["ok", "error", "oom", "timeout", "crashed", "impossible"]
+STATUSES: tuple[str, ...] = get_args(Status)
+"""error: it raised; oom: out of memory; crashed: its process died; impossible: it breaks a rule of the upsampler."""
+FAILED: tuple[Status, ...] = ("error", "oom", "timeout", "crashed")
+"""Those of cells that were tried."""
 
 
 class _Part(BaseModel):
@@ -84,12 +90,37 @@ class Memory(_Part):
     workspace_bytes: int
 
 
+class Output(_Part):
+    """What one forward returned. digest: SHA-256 of its bytes, null where a second call returned other bytes.
+
+    mean, std, lowest, highest: null where a value is not finite.
+    """
+
+    digest: str | None
+    mean: float | None
+    std: float | None
+    lowest: float | None
+    highest: float | None
+
+
+class SweepInfo(_Part):
+    """The sweep that a record belongs to. cell: place in the order of its cells. published: id of a published table."""
+
+    name: str
+    title: str = ""
+    published: str | None = None
+    cell: int
+
+
 class Record(_Part):
-    """One measured cell. status: "ok" or "error" (then `error` says why and the measurements are null).
+    """One measured cell. status: one of STATUSES; unless it is "ok", `error` says why and the measurements are null.
+
+    backends: op -> the backend that ran it, for every op that has a choice.
 
     params: all parameters; params_trainable: those that require a gradient; buffers: elements of persistent and
     other buffers. macs_by_op: MACs of each operator the counter charged. uncounted: operators that it did not know,
-    with how often they occur. comparison: shared by the records measured in the same interleaved rounds.
+    with how often they occur. op_count: operators that torch dispatches in a forward, views included.
+    comparison: shared by the records measured in the same interleaved rounds.
     resolution: the smallest difference of latencies, as a part of 1, that the machine could tell from none just then.
     floor_s: the least time a forward can take on this machine, see `floor`; null where it is not calibrated.
     """
@@ -98,13 +129,15 @@ class Record(_Part):
     label: str
     spec: dict[str, Any]
     axes: dict[str, Any] = {}
-    status: str = "ok"
+    sweep: SweepInfo | None = None
+    status: Status = "ok"
     error: str | None = None
     started: str
     comparison: str | None = None
     resolution: float | None = None
     floor_s: float | None = None
     environment: dict[str, Any]
+    backends: dict[str, str] | None = None
     params: int | None = None
     params_trainable: int | None = None
     buffers: int | None = None
@@ -113,6 +146,8 @@ class Record(_Part):
     uncounted: dict[str, int] | None = None
     routes: Routes | None = None
     breakdown: Breakdown | None = None
+    op_count: int | None = None
+    output: Output | None = None
     latency: Latency | None = None
     memory: Memory | None = None
     warnings: list[str] = []
@@ -135,17 +170,18 @@ def from_json(line: str, source: str) -> Record:
     """The record in a line of JSON. Raises StoreError naming `source` when it is torn or of another schema."""
     try:
         data = json.loads(line)
-    except json.JSONDecodeError:
-        raise StoreError(
-            f"{source} is torn (not a complete JSON record); delete that line to go on with the rest, "
-            f"or write to another file"
-        ) from None
+    except (ValueError, RecursionError):
+        raise StoreError(f"{source} is torn (not a complete JSON record)") from None
+    return from_dict(data, source)
+
+
+def from_dict(data: object, source: str) -> Record:
+    """The record in a mapping as `Record.to_dict` gives it. Raises StoreError naming `source` when it is none."""
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
         found = data.get("schema") if isinstance(data, dict) else None
         raise StoreError(f"{source} has schema {found}, but this version of upbench reads schema {SCHEMA}")
-    data["schema_version"] = data.pop("schema")
     try:
-        return Record.model_validate(data)
+        return Record.model_validate({"schema_version": SCHEMA, **{k: v for k, v in data.items() if k != "schema"}})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

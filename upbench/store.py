@@ -1,35 +1,159 @@
-"""Results files: one JSON record a line, appended and flushed one by one, so that a crash costs one cell."""
+"""Results files: one JSON record a line, appended and flushed one by one, so that a crash costs one cell.
+
+A file is read line by line, and a line that is no record is named and skipped; nothing is ever taken out of a file.
+"""
 
 from __future__ import annotations
 
+import errno
+import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from upbench.errors import OutputError, StoreError
 from upbench.record import Record, from_json
 
 
-def read(path: Path) -> list[Record]:
-    """All records of a file, none when there is no file. Raises StoreError naming the line that cannot be read."""
-    if not path.exists():
-        return []
+@dataclass
+class Contents:
+    """What a results file holds. skipped: a sentence, with its line number, for each line that is no record."""
+
+    records: list[Record] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+
+class Line(NamedTuple):
+    """A line of a results file: where it begins in bytes, and its record, or else why it has none."""
+
+    offset: int
+    record: Record | None
+    skipped: str | None = None
+
+
+Identity = tuple[str, str]
+"""What tells the cells of a file apart: the key of the record, and its axes as text."""
+
+
+class Place(NamedTuple):
+    """Where a record stands in its file, and what came of it."""
+
+    offset: int
+    status: str
+    error: str | None
+
+
+@dataclass
+class Index:
+    """What a results file has, without holding its records: the last of every cell, and the best of every key.
+
+    by_key: the last record with status "ok" of a key, or else its last of any status.
+    """
+
+    by_cell: dict[Identity, Place] = field(default_factory=dict)
+    by_key: dict[str, Place] = field(default_factory=dict)
+    skipped: list[str] = field(default_factory=list)
+
+
+def scan(path: Path) -> Iterator[Line]:
+    """The lines of a file one after another, empty ones left out; none when there is no file.
+
+    Raises StoreError when the file itself cannot be read.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise StoreError(f"results file {path} cannot be read ({reason})") from None
-    lines = text.split("\n")
-    if lines[-1] == "":
-        lines.pop()
-    return [from_json(line, f"results file {path}, line {n},") for n, line in enumerate(lines, 1) if line.strip()]
+        with path.open("rb") as file:
+            offset = 0
+            for number, raw in enumerate(file, 1):
+                text = raw.decode("utf-8", errors="replace")
+                if text.strip():
+                    yield _line(offset, text, f"results file {path}, line {number},")
+                offset += len(raw)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StoreError(f"results file {path} cannot be read ({error.strerror})") from None
+
+
+def _line(offset: int, text: str, source: str) -> Line:
+    try:
+        return Line(offset, from_json(text, source))
+    except StoreError as error:
+        return Line(offset, None, f"{error}; the line is skipped, and stays in the file")
+
+
+def load(path: Path) -> Contents:
+    """All records of a file, none when there is no file; lines that are torn or foreign are skipped and named.
+
+    Raises StoreError when the file itself cannot be read.
+    """
+    found = Contents()
+    for line in scan(path):
+        if line.record is not None:
+            found.records.append(line.record)
+        if line.skipped is not None:
+            found.skipped.append(line.skipped)
+    return found
+
+
+def index(path: Path) -> Index:
+    """Where the records of a file stand; only one of them is in memory at a time. Raises StoreError as `load` does."""
+    found = Index()
+    for line in scan(path):
+        if line.skipped is not None:
+            found.skipped.append(line.skipped)
+        if (record := line.record) is None:
+            continue
+        place = Place(line.offset, record.status, record.error)
+        found.by_cell[identity(record.key, record.axes)] = place
+        before = found.by_key.get(record.key)
+        if before is None or record.status == "ok" or before.status != "ok":
+            found.by_key[record.key] = place
+    return found
+
+
+def identity(key: str, axes: Mapping[str, Any]) -> Identity:
+    """The identity of a cell: what is measured, and the place in the grid that it stands for."""
+    return key, json.dumps(axes, sort_keys=True)
+
+
+def read_at(path: Path, offset: int) -> Record:
+    """The record that begins at a byte of a file. Raises StoreError when there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            text = file.readline().decode("utf-8", errors="replace")
+    except OSError as error:
+        raise StoreError(f"results file {path} cannot be read ({error.strerror})") from None
+    return from_json(text, f"results file {path}, at byte {offset},")
+
+
+def pick(path: Path, wanted: Mapping[Identity, int]) -> dict[int, Record]:
+    """The last record of each wanted cell that the file has, under the number that `wanted` gives it, in that order."""
+    found: dict[int, Record] = {}
+    for line in scan(path):
+        if line.record is not None:
+            number = wanted.get(identity(line.record.key, line.record.axes))
+            if number is not None:
+                found[number] = line.record
+    return dict(sorted(found.items()))
 
 
 def append(path: Path, record: Record) -> None:
-    """Add one record and force it to disk. The line is written in one call, whole or not at all."""
+    """Add one record and force it to disk. The line is written in one call, whole or not at all.
+
+    After a torn last line a new one is begun, so that the torn one stays as it is and costs nothing but itself.
+    """
     try:
-        with path.open("ab", buffering=0) as file:
-            file.write((record.to_json() + "\n").encode())
+        with path.open("ab+", buffering=0) as file:
+            end = file.seek(0, os.SEEK_END)
+            line = (record.to_json() + "\n").encode()
+            whole = b"\n" + line if _torn(file, end) else line
+            if file.write(whole) != len(whole):  # a disk that became full takes a part
+                file.truncate(end)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(file.fileno())
     except OSError as error:
         raise OutputError(
@@ -37,6 +161,25 @@ def append(path: Path, record: Record) -> None:
         ) from None
 
 
+def _torn(file: FileIO, end: int) -> bool:
+    """Whether a file, open for appending and reading, ends in the middle of a line."""
+    if end == 0:
+        return False
+    file.seek(end - 1)
+    return file.read(1) != b"\n"
+
+
 def latest(records: Iterable[Record]) -> dict[str, Record]:
     """The last record of every key."""
     return {record.key: record for record in records}
+
+
+def current(records: Iterable[Record]) -> list[Record]:
+    """What a table shows: the last record of every cell of a sweep, in the order of the cells.
+
+    Records of no sweep are told apart by their key and follow in the order of the file.
+    """
+    found: dict[object, Record] = {}
+    for record in records:
+        found[identity(record.key, record.axes) if record.sweep else record.key] = record
+    return sorted(found.values(), key=lambda r: (0, r.sweep.cell) if r.sweep else (1, 0))

@@ -23,16 +23,18 @@ class Progress:
         self.bar: Any = None
         self.drawn = 0.0
 
-    def __call__(self, what: str, part: float) -> None:
+    def __call__(self, what: str, part: float, left_s: float | None = None) -> None:
+        """left_s: seconds until the end, where they can be known."""
         now = time.monotonic()
         if now - self.start < PATIENCE_S:
             return
         if not sys.stderr.isatty():
             if what != self.said:
-                print(f"upbench: {what} ({part:.0%})", file=sys.stderr, flush=True)
+                left = f", {time_left(left_s)}" if left_s is not None else ""
+                print(f"upbench: {what} ({part:.0%}{left})", file=sys.stderr, flush=True)
             self.said = what
         elif what != self.said or now - self.drawn > 0.2 or part >= 1:
-            self._draw(what, part)
+            self._draw(what if left_s is None else f"{what}, {time_left(left_s)}", part)
             self.said, self.drawn = what, now
 
     def _draw(self, what: str, part: float) -> None:
@@ -56,3 +58,15 @@ class Progress:
     ) -> None:
         if self.bar is not None:
             self.bar.stop()
+
+
+def time_left(seconds: float) -> str:
+    return f"{span(seconds)} left"
+
+
+def span(seconds: float) -> str:
+    """A time in words, no finer than it can be known: '40 s', '5 min', '2 h 10 min'."""
+    if seconds < 90:
+        return f"{max(seconds, 0):.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

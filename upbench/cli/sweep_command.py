@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from upbench import conventions
 from upbench.cli import options, output
-from upbench.errors import OutputError
+from upbench.errors import OutputError, SpecError, suggestion
+
+if TYPE_CHECKING:
+    from upbench.grid import Cell, SweepSpec
+    from upbench.sweep import Options, Outcome
 
 TABLES = (".md", ".csv")
+SKIPPED_SHOWN = 20
+GIB = 2**30
 
 
 def command(
@@ -30,6 +38,7 @@ def command(
     offsets: options.Offsets = None,
     compile_mode: options.Compile = None,
     memory_format: options.MemoryFormat = None,
+    backend: options.Backend = None,
     convention: options.Convention = conventions.DEFAULT,
     form: options.Formatted = options.Format.table,
     output_file: Annotated[
@@ -37,45 +46,146 @@ def command(
         typer.Option("--output", metavar="FILE.jsonl", help="The results file. Default: results/<name>.jsonl."),
     ] = None,
     fresh: Annotated[bool, typer.Option(help="Measure every cell again; the old results file is kept beside.")] = False,
+    retry: Annotated[
+        str | None,
+        typer.Option(metavar="oom,error,timeout,crashed", help="Measure cells again that failed so; or all."),
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Give a cell up after so long. Default: never.")
+    ] = None,
+    memory: Annotated[
+        float | None,
+        typer.Option(metavar="GIB", help="What a cell may take of the host's memory. Default: 90 % of what is free."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the cells and the time they take; run none.")
+    ] = False,
 ) -> None:
     """Measure every cell of a grid; writes results/<name>.jsonl as it goes, then .md and .csv.
 
-    Cells that the results file has already, with the same spec, device and versions, are not measured again.
+    Cells that the results file has already, with the same spec, device and versions, are not measured again. A cell
+    that fails is a record with its status, and the sweep goes on; exit code 1 says that there is one.
     """
-    from upbench import files, grid, store, sweep
+    from upbench import grid, sweep
 
+    chosen = sweep.Options(
+        timeout_s=_positive("--timeout", timeout, "seconds"),
+        retry=_statuses(retry),
+        memory_bytes=None if (gib := _positive("--memory", memory, "GiB")) is None else int(gib * GIB),
+    )
     given = options.overrides(
-        shape, scale, batch, dtype, device, mode, threads, budget, seed, offsets, compile_mode, memory_format
+        shape, scale, batch, dtype, device, mode, threads, budget, seed, offsets, compile_mode, memory_format, backend
     )
     plan = grid.read(file)
-    chosen = {**given, **options.assignments(params)}
-    cells = grid.expand(plan, str(file), chosen)
+    cells = grid.expand(plan, str(file), {**given, **options.assignments(params)})
     path = output_file or Path("results") / f"{plan.name}.jsonl"
     if path.suffix in TABLES:
         raise OutputError(
             f"--output {path} is the results file, beside which the tables are written; let it end in .jsonl"
         )
-    output.check(path)
-    for suffix in TABLES:
-        output.check(path.with_suffix(suffix))
-    if fresh:
-        files.set_aside(path)
-    known = store.read(path)
+    try:
+        if dry_run:
+            _preview(plan, cells, path, fresh, chosen, form)
+            return
+        outcome = _measure(plan, cells, path, fresh, chosen, convention, form)
+    except KeyboardInterrupt:  # while nothing was being measured
+        raise typer.Exit(130) from None
+    if outcome.interrupted:
+        raise typer.Exit(130)
+    if any(status not in ("ok", "impossible") for status in outcome.status.values()):
+        raise typer.Exit(1)
 
+
+def _preview(
+    plan: SweepSpec, cells: Sequence[Cell], path: Path, fresh: bool, chosen: Options, form: options.Format
+) -> None:
+    """Print what a run would do. Nothing is written, no folder made, nothing locked."""
+    from upbench import store
+    from upbench.cli.dry_run import preview
+
+    known = store.Index() if fresh else store.index(path)
+    _say_all(known.skipped)
+    shown = preview(cells, plan.axes, plan.title or plan.name, path, known, chosen)
+    if form is options.Format.json:
+        rows = [dict(zip(shown.raw_heads, row, strict=True)) for row in shown.raw_rows]
+        output.emit(json.dumps(rows, indent=2), None)
+    else:
+        output.emit(output.render(shown, form), None)
+
+
+def _measure(
+    plan: SweepSpec,
+    cells: Sequence[Cell],
+    path: Path,
+    fresh: bool,
+    chosen: Options,
+    convention: str,
+    form: options.Format,
+) -> Outcome:
+    """Run the sweep, then write and print its table, which is made from the results file."""
+    from upbench import files, store, sweep
     from upbench.cli.progress import Progress
     from upbench.report import formats, table
 
-    with Progress() as progress:
-        records = sweep.run_cells(cells, path, known, progress)
-    if not records:
-        raise typer.Exit(130)
-    result = table.sweep(records, list(plan.grid), plan.title or plan.name, convention)
-    files.write_text(path.with_suffix(".md"), formats.markdown(result))
-    files.write_text(path.with_suffix(".csv"), formats.csv(result))
+    with files.locked(path):
+        for each in (path, *map(path.with_suffix, TABLES)):
+            output.check(each)
+        with Progress() as progress, sweep.crew(cells, chosen) as crew:
+            if fresh:
+                files.set_aside(path)
+            known = store.index(path)
+            _say_all(known.skipped)
+            outcome = sweep.run_cells(cells, plan, path, known, crew, chosen, progress, _say)
+        records = list(store.pick(path, outcome.plan.identities).values())
+        if records:
+            result = table.sweep(records, plan.axes, plan.title or plan.name, convention)
+            files.write_text(path.with_suffix(".md"), formats.markdown(result))
+            files.write_text(path.with_suffix(".csv"), formats.csv(result))
     if form is options.Format.json:
         output.emit(json.dumps([record.to_dict() for record in records], indent=2), None)
-    else:
+    elif records:
         output.emit(output.render(result, form), None)
-    typer.echo(f"upbench: {path} and its .md and .csv hold {len(records)} of {len(cells)} cells", err=True)
-    if len(records) < len(cells):
-        raise typer.Exit(130)
+    _say(f"{path} and its .md and .csv hold {len(records)} of {len(cells)} cells{_by_status(outcome)}")
+    return outcome
+
+
+def _by_status(outcome: Outcome) -> str:
+    """': 195 ok, 2 oom, 3 impossible', and what can be done about those that failed before."""
+    counts = Counter(outcome.status.values())
+    said = ", ".join(f"{n} {status}" for status, n in counts.most_common())
+    before = sorted({s for s in outcome.plan.status.values() if s not in ("ok", "impossible")})
+    again = f"; --retry {','.join(before)} measures those again that had failed before" if before else ""
+    return f": {said}{again}" if said else ""
+
+
+def _statuses(text: str | None) -> frozenset[str]:
+    from upbench.record import FAILED
+
+    asked = [part.strip() for part in (text or "").split(",") if part.strip()]
+    if text is not None and not asked:
+        raise SpecError([f"--retry {text!r} names no status; known: {', '.join(FAILED)}, all"])
+    wrong = [part for part in asked if part not in (*FAILED, "all")]
+    if wrong:
+        known = (*FAILED, "all")
+        raise SpecError(
+            [f"--retry {part}: unknown status; known: {', '.join(known)}{suggestion(part, known)}" for part in wrong]
+        )
+    return frozenset(FAILED if "all" in asked else asked)
+
+
+def _positive(option: str, value: float | None, unit: str) -> float | None:
+    if value is not None and not 0 < value < float("inf"):
+        raise SpecError([f"{option} is {value:g}, but must be a number of {unit} above 0"])
+    return value
+
+
+def _say_all(sentences: Iterable[str]) -> None:
+    listed = list(sentences)
+    for sentence in listed[:SKIPPED_SHOWN]:
+        _say(sentence)
+    if more := listed[SKIPPED_SHOWN:]:
+        _say(f"and {len(more)} lines more, the last: {more[-1]}")
+
+
+def _say(sentence: str) -> None:
+    typer.echo(f"upbench: {sentence}", err=True)

@@ -1,0 +1,69 @@
+"""What `upbench sweep --dry-run` shows: every cell, what would become of it, and how long all of it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from upbench import plan, resume, store, sweep
+from upbench.cli.progress import span
+from upbench.grid import Cell
+from upbench.record import Record
+from upbench.report.sheet import Table
+from upbench.resume import Environment, Plan
+
+
+def preview(
+    cells: Sequence[Cell], axes: Sequence[str], title: str, path: Path, known: store.Index, options: sweep.Options
+) -> Table:
+    """The cells of a sweep as rows. Nothing is measured and nothing written.
+
+    The estimate rests on the records of all results files beside `path` that were made on this device.
+    """
+    with sweep.crew(cells, options) as crew:
+        places = crew.places
+    work = resume.plan(cells, known, places, options.retry)
+    leader = {n: first for first, others in work.followers.items() for n in others}
+    states = [_state(n, cell, work, leader) for n, cell in enumerate(cells)]
+    workers = max((len(every) for every in places.values()), default=1)
+    estimate = plan.estimate([cells[n] for n in work.measure], _made_here(path, places))
+    many = f", on {workers} devices at a time" if workers > 1 else ""
+    return Table(
+        title=f"{title}: dry run",
+        heads=["#", *axes, "State"],
+        rows=[[str(n + 1), *(_text(cell.axes.get(axis)) for axis in axes), states[n]] for n, cell in enumerate(cells)],
+        numeric=[True, *(False for _ in axes), False],
+        raw_heads=["cell", *axes, "state"],
+        raw_rows=[[n, *(cell.axes.get(axis) for axis in axes), states[n]] for n, cell in enumerate(cells)],
+        notes=[
+            f"{len(work.measure)} of {len(cells)} cells to measure in about "
+            f"{span(estimate.total_s / workers)}{many}. {estimate.describe()}",
+            f"The records go to {path}.",
+        ],
+    )
+
+
+def _state(n: int, cell: Cell, work: Plan, leader: Mapping[int, int]) -> str:
+    if cell.spec is None:
+        return f"impossible: {resume.broken_rules(cell)}"
+    if n in leader:
+        return f"measured with cell {leader[n] + 1}, which is the same"
+    if (status := work.status.get(n)) is not None:
+        return "measured already" if status == "ok" else f"failed already ({status}); --retry {status} measures it"
+    return "to measure"
+
+
+def _text(value: object) -> str:
+    return "-" if value is None else str(value)
+
+
+def _made_here(path: Path, places: Mapping[str, Sequence[Environment]]) -> Iterator[Record]:
+    """The records beside a results file, and in it, that were made on one of these devices with as many threads."""
+
+    def where(env: Mapping[str, Any]) -> tuple[Any, Any]:
+        return env.get("device"), env.get("threads")
+
+    here = {where(env) for every in places.values() for env in every}
+    for file in sorted(path.parent.glob("*.jsonl")):
+        yield from (line.record for line in store.scan(file) if line.record and where(line.record.environment) in here)

@@ -1,0 +1,70 @@
+"""How much memory a worker may take, so that a cell that asks for too much gets an error, and the machine stays up."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+SHARE = 0.9
+"""Of the memory that is free when a cell starts, the part that the cell may take."""
+CGROUP = Path("/sys/fs/cgroup")
+
+
+def available_bytes() -> int | None:
+    """Memory that can be taken without swapping: of the machine, or of a container that has less."""
+    found = re.search(r"^MemAvailable:\s*(\d+) kB", _read(Path("/proc/meminfo")), re.MULTILINE)
+    free = [int(found[1]) * 1024] if found else []
+    for limit, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        most, now = _read(CGROUP / limit).strip(), _read(CGROUP / used).strip()
+        if most.isdigit() and now.isdigit():
+            free.append(max(int(most) - int(now), 0))
+    return min(free, default=None)
+
+
+@contextmanager
+def limited(limit_bytes: int | None, applies: bool = True) -> Iterator[None]:
+    """Let this process take only so much more memory; None: SHARE of what is free. Asking for more is then an error.
+
+    It bounds what the process writes to or may write to (RLIMIT_DATA), not files it has mapped. Without `applies`, and
+    where the system does not say what is free, nothing is bounded.
+    """
+    free = available_bytes() if limit_bytes is None else None
+    more = limit_bytes if free is None else int(SHARE * free)
+    taken = re.search(r"^VmData:\s*(\d+) kB", _read(Path("/proc/self/status")), re.MULTILINE)
+    if not applies or more is None or taken is None:
+        yield
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    asked = int(taken[1]) * 1024 + more
+    known = [bound for bound in (asked, soft, hard) if bound != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_DATA, (min(known), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def be_the_first_to_go() -> None:
+    """Where memory runs out all the same, the kernel is to end this process, and not its parent or another."""
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def kills() -> int | None:
+    """How many processes the kernel has killed for want of memory since it started; None where it does not say."""
+    found = re.search(r"^oom_kill (\d+)", _read(Path("/proc/vmstat")), re.MULTILINE)
+    return int(found[1]) if found else None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
