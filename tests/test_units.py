@@ -29,3 +29,25 @@ def test_unknown_is_a_dash_never_a_zero() -> None:
         f(None) for f in (units.count, units.exact, units.seconds, units.mebibytes, units.ratio, units.percent)
     } == {"-"}
     assert units.interval(None, 1.0) == "-"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "-"),
+        (0, "+0"),
+        (41_000, "+41.0K"),
+        (1.7e9, "+1.7G"),
+        (-346, "-346"),
+        (999_960, "+1.0M"),
+        (9e15, "+9000.0T"),
+    ],
+)
+def test_differences_of_counts_are_as_papers_print_them(value: float | None, text: str) -> None:
+    assert units.delta(value) == text
+
+
+def test_differences_have_a_sign_and_a_unit() -> None:
+    assert [units.delta_seconds(v) for v in (None, 0, 0.0031, -5e-5)] == ["-", "+0", "+3.10 ms", "-50.0 us"]
+    assert [units.delta_mebibytes(v) for v in (None, 0, 2**20, -41472.4)] == ["-", "+0", "+1.00 MiB", "-41472 B"]
+    assert [units.delta_number(v, 1) for v in (None, -0.5, 0.02, 1.7)] == ["-", "-0.5", "+0.0", "+1.7"]

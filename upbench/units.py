@@ -56,6 +56,44 @@ def percent(value: float | None) -> str:
     return f"{100 * value:.1f} %" if abs(value) >= 0.001 or value == 0 else f"{100 * value:.2g} %"
 
 
+def number(value: float | None, decimals: int | None = None) -> str:
+    """A number as a paper prints it: 39.2 with one decimal; as short as it can be without."""
+    return DASH if value is None else f"{value:g}" if decimals is None else f"{value:.{decimals}f}"
+
+
+def delta(value: float | None) -> str:
+    """A difference of counts as papers print it: 41000 -> '+41.0K', 1.7e9 -> '+1.7G'. Below 1000, in full."""
+    if value is None:
+        return DASH
+    if abs(value) < 999.5:
+        return f"{value:+.0f}" if round(value) else "+0"
+    steps = ((1e3, "K"), (1e6, "M"), (1e9, "G"), (1e12, "T"))
+    factor, prefix = next((step for step in steps if abs(value) < 999.95 * step[0]), steps[-1])
+    return f"{value / factor:+.1f}{prefix}"
+
+
+def delta_seconds(value: float | None) -> str:
+    """A difference of durations: 0.0031 -> '+3.10 ms'."""
+    return DASH if value is None else _signed(value, seconds(abs(value))) if value else "+0"
+
+
+def delta_mebibytes(value: float | None) -> str:
+    """A difference in bytes: 1048576 -> '+1.00 MiB'."""
+    return DASH if value is None else _signed(value, mebibytes(round(abs(value)))) if value else "+0"
+
+
+def delta_number(value: float | None, decimals: int | None = None) -> str:
+    """A difference of printed numbers: 1.7 -> '+1.7'."""
+    if value is None:
+        return DASH
+    text = number(abs(value), decimals)
+    return _signed(value if float(text) else 0, text)
+
+
+def _signed(value: float, text: str) -> str:
+    return f"{'-' if value < 0 else '+'}{text}"
+
+
 def _three(value: float) -> str:
     """Three significant digits, without an exponent."""
     size = abs(value)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from typing import Any, Literal
 
 from upbench import conventions, floor, stats, units
 from upbench.record import Record
@@ -13,13 +13,20 @@ from upbench.record import Record
 
 @dataclass(frozen=True)
 class Column:
-    """key: its name in CSV, unit included. title: its head in a table. raw and text: the value, and as shown."""
+    """key: its name in CSV, unit included. title: its head in a table. raw and text: the value, and as shown.
+
+    better: "lower" or "higher", where one value can be better than another. delta: how a difference is shown, None
+    where there is none to show. measured: whether a cell that failed has no value for it.
+    """
 
     key: str
     title: str
     raw: Callable[[Record], Any]
     text: Callable[[Any], str]
     numeric: bool = True
+    better: Literal["lower", "higher"] | None = None
+    delta: Callable[[Any], str] | None = None
+    measured: bool = False
 
 
 @lru_cache(maxsize=4096)
@@ -40,18 +47,22 @@ def _macs(name: str) -> Callable[[Record], int | None]:
     return lambda record: getattr(record.macs, name) if record.macs else None
 
 
+_cost = partial(Column, better="lower", measured=True)
+_part = partial(Column, measured=True)
+
+
 def flops(convention: str = conventions.DEFAULT) -> Column:
     """What a convention adds up; its name is in the head unless it is the default."""
     name = conventions.parse(convention)[0]
     head = "FLOPs" if name == conventions.DEFAULT else f"FLOPs ({name})"
-    return Column("flops", head, _counted(conventions.flops, convention), units.count)
+    return _cost("flops", head, _counted(conventions.flops, convention), units.count, delta=units.delta)
 
 
 def params(convention: str = conventions.DEFAULT) -> Column:
     """Parameters as a convention counts them."""
     name = conventions.parse(convention)[1]
     head = "Params" if name == conventions.DEFAULT else f"Params ({name})"
-    return Column("params", head, _counted(conventions.params, convention), units.exact)
+    return _cost("params", head, _counted(conventions.params, convention), units.exact, delta=units.delta)
 
 
 def _counted(rule: Callable[[conventions.Breakdown, str], int], convention: str) -> Callable[[Record], int | None]:
@@ -69,16 +80,19 @@ def text(value: object) -> str:
 LABEL = Column("label", "Upsampler", lambda r: r.label, text, numeric=False)
 SHAPE = Column("shape", "Shape", lambda r: r.spec["input"]["shape"], text, numeric=False)
 SCALE = Column("scale", "Scale", lambda r: r.spec["scale"], lambda v: f"{v:g}")
-MACS_CONV = Column("macs_conv", "conv", _macs("conv"), units.count)
-MACS_GATHER = Column("macs_gather", "gather", _macs("gather"), units.count)
-MACS_NORM = Column("macs_norm", "norm", _macs("norm"), units.count)
-MACS_ELEMENTWISE = Column("macs_elementwise", "elementw.", _macs("elementwise"), units.count)
-MEDIAN = Column("latency_median_s", "Latency", _of_summary("median"), units.seconds)
-HALF_WIDTH = Column("latency_half_width", "+-", _of_summary("half_width"), units.percent)
-IQR = Column("latency_iqr_s", "IQR", _of_summary("iqr"), units.seconds)
-SAMPLES = Column("latency_samples", "n", _of_summary("n"), text)
-FORWARD = Column("forward_peak_bytes", "Peak fwd", _memory("forward_peak_bytes"), units.mebibytes)
-TRAINING = Column("training_peak_bytes", "Peak fwd+bwd", _memory("training_peak_bytes"), units.mebibytes)
+MACS_CONV = _part("macs_conv", "conv", _macs("conv"), units.count, delta=units.delta)
+MACS_GATHER = _part("macs_gather", "gather", _macs("gather"), units.count, delta=units.delta)
+MACS_NORM = _part("macs_norm", "norm", _macs("norm"), units.count, delta=units.delta)
+MACS_ELEMENTWISE = _part("macs_elementwise", "elementw.", _macs("elementwise"), units.count, delta=units.delta)
+MEDIAN = _cost("latency_median_s", "Latency", _of_summary("median"), units.seconds, delta=units.delta_seconds)
+HALF_WIDTH = _part("latency_half_width", "+-", _of_summary("half_width"), units.percent)
+IQR = _part("latency_iqr_s", "IQR", _of_summary("iqr"), units.seconds)
+SAMPLES = _part("latency_samples", "n", _of_summary("n"), text)
+_bytes = partial(_cost, text=units.mebibytes, delta=units.delta_mebibytes)
+FORWARD = _bytes("forward_peak_bytes", "Peak fwd", _memory("forward_peak_bytes"))
+TRAINING = _bytes("training_peak_bytes", "Peak fwd+bwd", _memory("training_peak_bytes"))
+SAVED = _bytes("saved_bytes", "Saved", _memory("saved_bytes"))
+WORKSPACE = _bytes("workspace_bytes", "Workspace", _memory("workspace_bytes"))
 
 
 def _efficiency(record: Record) -> float | None:
@@ -86,7 +100,7 @@ def _efficiency(record: Record) -> float | None:
     return floor.efficiency(record.floor_s, found.median if found else None)
 
 
-EFFICIENCY = Column("efficiency", "Effic.", _efficiency, units.percent)
+EFFICIENCY = Column("efficiency", "Effic.", _efficiency, units.percent, better="higher", measured=True)
 
 
 def costs(convention: str = conventions.DEFAULT) -> tuple[Column, ...]:
@@ -94,6 +108,20 @@ def costs(convention: str = conventions.DEFAULT) -> tuple[Column, ...]:
     macs = (MACS_CONV, MACS_GATHER, MACS_NORM, MACS_ELEMENTWISE, flops(convention))
     time = (MEDIAN, HALF_WIDTH, IQR, SAMPLES, EFFICIENCY)
     return (params(convention), *macs, *time, FORWARD, TRAINING)
+
+
+def _where(key: str, name: str) -> Column:
+    """A part of the environment."""
+    return Column(key, "", lambda r: r.environment.get(name), text, numeric=False)
+
+
+WHERE = (
+    _where("measured_on", "device"),
+    _where("measured_threads", "threads"),
+    _where("torch", "torch"),
+    _where("upbench", "upbench"),
+    _where("cuda", "cuda"),
+)
 
 
 RAW_ONLY = (
@@ -113,14 +141,21 @@ RAW_ONLY = (
     Column("latency_stopped", "", lambda r: r.latency.stopped if r.latency else None, text, numeric=False),
     Column("floor_s", "", lambda r: r.floor_s, text),
     Column("resolution", "", lambda r: r.resolution, text),
-    Column("saved_bytes", "", _memory("saved_bytes"), text),
-    Column("workspace_bytes", "", _memory("workspace_bytes"), text),
+    SAVED,
+    WORKSPACE,
     Column("first_call_s", "", lambda r: r.latency.first_call_s if r.latency else None, text),
     Column("input_bytes", "", _memory("input_bytes"), text),
     Column("weight_bytes", "", _memory("weight_bytes"), text),
     Column("output_bytes", "", _memory("output_bytes"), text),
+    *WHERE,
+    Column("error", "", lambda r: r.error, text, numeric=False),
 )
 """What CSV has besides the columns of the table."""
+
+
+def titled(column: Column, title: str) -> Column:
+    """A column that so far was only in CSV, with a head."""
+    return replace(column, title=title)
 
 
 def axis(name: str) -> Column:

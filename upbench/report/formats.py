@@ -1,48 +1,51 @@
-"""A table as text: for the terminal, Markdown, CSV."""
+"""A table as text: for the terminal, Markdown, CSV, LaTeX, HTML, JSON."""
 
 from __future__ import annotations
 
-from upbench.report.sheet import Table
+import json as _json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from upbench.errors import unknown
+from upbench.report import html, latex
+from upbench.report import terminal as _terminal
+from upbench.report.sheet import Rank, Table, letter
+
+EMPHASIS = {Rank.none: "{}", Rank.best: "**{}**", Rank.second: "<u>{}</u>"}
 
 
-def terminal(table: Table, width: int | None = None) -> str:
-    """A table drawn for a terminal: long text wraps, nothing is cut off.
-
-    width: columns of the terminal; None asks it, and takes what the table needs where there is none.
-    """
-    import io
-    import sys
-
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table as RichTable
-
-    drawn = RichTable(title=table.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    widest = max(range(len(table.heads)), key=lambda n: max([len(row[n]) for row in table.rows] or [0]))
-    for n, (head, numeric) in enumerate(zip(table.heads, table.numeric, strict=True)):
-        drawn.add_column(head, justify="right" if numeric else "left", no_wrap=n != widest, overflow="fold")
-    for row in table.rows:
-        drawn.add_row(*row)
-    needed = Console(width=10_000).measure(drawn).maximum
-    if width is None:
-        width = Console().width if sys.stdout.isatty() else max(100, needed)
-    shortest = needed - max([len(row[widest]) for row in table.rows] or [0]) + 20
-    console = Console(file=io.StringIO(), width=max(width, min(needed, shortest)), highlight=False, markup=False)
-    console.print(drawn)
-    for note in table.notes:
-        console.print(note)
-    text = console.file.getvalue()  # type: ignore[attr-defined]
-    return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
+def terminal(table: Table, width: int | None = None, plain: bool = False) -> str:
+    """A table drawn for a terminal, see `report.terminal`."""
+    return _terminal.draw(table, width, plain)
 
 
 def markdown(table: Table) -> str:
-    """GitHub-flavoured Markdown: title, table, notes."""
+    """GitHub-flavoured Markdown: title, table, footnotes, notes. The best is bold, the second best underlined."""
     from tabulate import tabulate
 
     align = ["right" if numeric else "left" for numeric in table.numeric]
-    body = tabulate(table.rows, table.heads, tablefmt="github", colalign=align, disable_numparse=True)
-    notes = "\n".join(f"- {note}" for note in table.notes)
+    suffix = {n: span.suffix for span in table.spans for n in range(span.first, span.last + 1)}
+    heads = [f"{_escape(head)}{suffix.get(n, '')}{_mark(table, -1, n)}" for n, head in enumerate(table.heads)]
+    rows: list[list[str]] = []
+    for m, row in enumerate(table.rows):
+        if m in table.groups:
+            rows.append([f"*{_escape(table.groups[m])}*", *[""] * (len(table.heads) - 1)])
+        rows.append(
+            [f"{EMPHASIS[table.rank(m, n)].format(_escape(text))}{_mark(table, m, n)}" for n, text in enumerate(row)]
+        )
+    body = tabulate(rows, heads, tablefmt="github", colalign=align if rows else None, disable_numparse=True)
+    under = [f"<sup>{letter(n)}</sup> {text}." for n, text in enumerate(table.footnotes)]
+    notes = "\n".join(f"- {note}" for note in [*under, *table.notes])
     return f"**{table.title}**\n\n{body}\n\n{notes}\n"
+
+
+def _escape(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _mark(table: Table, row: int, column: int) -> str:
+    letters = table.letters(row, column)
+    return f"<sup>{letters}</sup>" if letters else ""
 
 
 def csv(table: Table) -> str:
@@ -51,3 +54,54 @@ def csv(table: Table) -> str:
 
     frame = pandas.DataFrame(table.raw_rows, columns=table.raw_heads, dtype=object)
     return frame.to_csv(index=False, lineterminator="\n")
+
+
+def data(table: Table) -> dict[str, Any]:
+    """A table as JSON has it: raw rows in SI base units, and what stands around them.
+
+    emphasis: for each row, shown head -> "best" or "second".
+    """
+    return {
+        "title": table.title,
+        "rows": [dict(zip(table.raw_heads, row, strict=True)) for row in table.raw_rows],
+        "emphasis": [
+            {table.heads[n]: rank.name for n in range(len(table.heads)) if (rank := table.rank(m, n))}
+            for m in range(len(table.rows))
+        ],
+        "footnotes": [
+            {"row": m if m >= 0 else None, "column": table.heads[n], "text": table.footnotes[number]}
+            for (m, n), numbers in table.refs.items()
+            for number in numbers
+        ],
+        "notes": table.notes,
+    }
+
+
+def json(tables: Sequence[Table]) -> str:
+    """Tables as one JSON object."""
+    return _json.dumps({"schema": 1, "tables": [data(table) for table in tables]}, indent=2) + "\n"
+
+
+NAMES = ("table", "markdown", "csv", "latex", "html", "json")
+
+
+def render(tables: Sequence[Table], form: str, plain: bool = False) -> str:
+    """Tables one below another in a format of NAMES. plain: without the styles of a terminal, as for a file.
+
+    Raises UnknownName for another format, ValueError for several tables as CSV, which holds one.
+    """
+    if form == "json":
+        return json(tables)
+    if form == "html":
+        return html.page(tables)
+    if form == "csv" and len(tables) != 1:
+        raise ValueError(f"CSV holds one table, not {len(tables)}")
+    makers: dict[str, Callable[[Table], str]] = {
+        "table": lambda table: terminal(table, None, plain),
+        "markdown": markdown,
+        "csv": csv,
+        "latex": latex.table,
+    }
+    if form not in makers:
+        raise unknown("format", form, NAMES)
+    return "\n".join(makers[form](table) for table in tables)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from upbench import conventions, units
 from upbench.record import Record
-from upbench.report import columns
+from upbench.report import columns, foot, layout
+from upbench.report.beside import Beside
 from upbench.report.columns import Column
 from upbench.report.sheet import Table
 
@@ -31,12 +32,14 @@ def comparison(records: Sequence[Record], reference: Record, convention: str = c
     def shown(record: Record) -> str:
         if record is reference:
             return "1 (reference)"
+        if record.latency is None or reference.latency is None:
+            return units.DASH
         pair = columns.paired(record, reference)
         return f"{units.ratio(pair.value)} ({units.interval(pair.low, pair.high)})"
 
     shapes = columns.varying(records, (columns.SHAPE, columns.SCALE))
     shown_columns = (columns.LABEL, *shapes, *columns.costs(convention), ratio, verdict)
-    table = _build(_condition(records), records, shown_columns, (low, high), convention)
+    table = _build(foot.condition(records), records, shown_columns, (low, high), convention)
     place = table.heads.index(ratio.title)
     for row, record in zip(table.rows, records, strict=True):
         row[place] = shown(record)
@@ -49,17 +52,17 @@ def comparison(records: Sequence[Record], reference: Record, convention: str = c
 
 
 def sweep(records: Sequence[Record], axes: Sequence[str], title: str, convention: str = conventions.DEFAULT) -> Table:
-    """Grid values as rows, as in the papers' ablation tables."""
-    heads = tuple(columns.axis(name) for name in axes)
-    table = _build(title, records, (*heads, *columns.costs(convention)), (), convention)
-    notes = [_condition(records), *table.notes]
-    notes += [f"{_cell(r)}: {r.error}" for r in records if r.status != "ok"]
-    return Table(**{**vars(table), "notes": notes})
+    """Grid values as rows, as in the papers' ablation tables; published values where the sweep names a table."""
+
+    def shown(published: list[Beside]) -> list[Column]:
+        return [*(c for b in published for c in b.columns), *columns.costs(convention)]
+
+    return layout.lay(records, axes, title, shown, convention)
 
 
 def single(record: Record, convention: str = conventions.DEFAULT) -> Table:
     """One record in full: quantities as rows. Its CSV form is one row."""
-    flat = _build(_condition([record]), [record], (columns.LABEL, *columns.costs(convention)), (), convention)
+    flat = _build(foot.condition([record]), [record], (columns.LABEL, *columns.costs(convention)), (), convention)
     pixels = _low_pixels(record)
     rows: list[list[str]] = [["Parameters", units.exact(record.params)]]
     if record.params != record.params_trainable:
@@ -121,13 +124,13 @@ def by_op(record: Record) -> Table:
     unseen = record.routes.torch_uncounted if record.routes else {}
     note = "Not charged by torch's counter: " + ", ".join(f"{name} ({n}x)" for name, n in unseen.items()) + "."
     return Table(
-        f"{record.label}: {_condition([record])}",
+        f"{record.label}: {foot.condition([record])}",
         ["Operator", "MACs", "Share"],
         rows,
         [False, True, True],
         ["operator", "macs"],
         [[name, n] for name, n in found.items()],
-        [conventions.describe(), *([note] if unseen else []), *_warnings([record])],
+        [conventions.describe(), *([note] if unseen else []), *foot.warnings([record])],
     )
 
 
@@ -144,70 +147,12 @@ def _build(
         raw_rows=[[c.raw(r) for c in raw] for r in records],
         notes=[
             conventions.describe(convention),
-            *_memory_note(records),
-            *_machine(records),
-            *_resolution(records),
-            *_warnings(records),
+            *foot.memory_note(records),
+            *foot.machine(records),
+            *foot.resolution(records),
+            *foot.warnings(records),
         ],
     )
-
-
-def _condition(records: Sequence[Record]) -> str:
-    """What was measured, as far as all records agree."""
-    first = records[0].spec
-    parts = [
-        ("shape {}", lambda s: s["input"]["shape"]),
-        ("x{:g}", lambda s: s["scale"]),
-        ("batch {}", lambda s: s["input"]["batch"]),
-        ("{}", lambda s: s["input"]["dtype"]),
-        ("{}", lambda s: s["input"]["memory_format"]),
-        ("offsets {}", lambda s: s["input"]["offsets"]),
-        ("{}", lambda s: s["measure"]["mode"]),
-        ("compile {}", lambda s: s["measure"]["compile"]),
-    ]
-    texts = [form.format(get(first)) for form, get in parts if all(get(r.spec) == get(first) for r in records)]
-    return ", ".join(texts)
-
-
-def _memory_note(records: Sequence[Record]) -> list[str]:
-    methods = {r.memory.method for r in records if r.memory}
-    return [f"Peak memory: beyond inputs and weights, output included; {method}." for method in sorted(methods)]
-
-
-def _machine(records: Sequence[Record]) -> list[str]:
-    found: dict[str, None] = {}
-    for record in records:
-        env = record.environment
-        threads = f", {env['threads']} threads" if env["device_type"] == "cpu" else ""
-        found[f"Measured on {env['device']}{threads}; torch {env['torch']}, upbench {env['upbench']}."] = None
-    return list(found)
-
-
-def _resolution(records: Sequence[Record]) -> list[str]:
-    """What the machine could tell apart, and against what its efficiency is measured."""
-    found = [r.resolution for r in records if r.resolution is not None]
-    calibrate = "`upbench env --calibrate` measures it"
-    if found:
-        notes = [f"Resolution: {units.percent(max(found))}; an upsampler compared with itself showed as much (A/A)."]
-    else:
-        notes = [f"Resolution of this machine: unknown; {calibrate}."]
-    if any(r.floor_s is not None for r in records):
-        notes.append("Effic.: least time at this machine's measured bandwidth and arithmetic / measured time.")
-    elif all(r.latency is None or r.latency.mode == "inference" for r in records):
-        notes.append(f"Efficiency: unknown without this machine's ceilings; {calibrate}.")
-    return notes
-
-
-def _warnings(records: Sequence[Record]) -> list[str]:
-    by_text: dict[str, list[str]] = {}
-    for record in records:
-        for warning in record.warnings:
-            by_text.setdefault(warning, []).append(_cell(record))
-    return [f"Warning ({', '.join(cells)}): {text}." for text, cells in by_text.items()]
-
-
-def _cell(record: Record) -> str:
-    return ", ".join(f"{k}={v}" for k, v in record.axes.items()) or record.label
 
 
 def _low_pixels(record: Record) -> int:

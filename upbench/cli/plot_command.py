@@ -1,0 +1,113 @@
+"""`upbench plot FILE...`: a picture of results that were measured before."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from upbench import conventions
+from upbench.cli import options, output
+from upbench.errors import OutputError, SpecError
+
+FORMS = {".png": "png", ".svg": "svg", ".pdf": "pdf"}
+
+
+def command(
+    results: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Results files, as results/theta.jsonl.")],
+    output_file: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The picture: .png, .svg or .pdf.")
+    ],
+    kind: Annotated[
+        str | None,
+        typer.Option(metavar="axis|bubble|pareto|resolution", help="Default: what fits the file."),
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="What is drawn: latency (default), params, flops, peak, training-peak, ...")
+    ] = None,
+    axis: Annotated[str | None, typer.Option(help="The axis it is drawn along; the others become lines.")] = None,
+    x: Annotated[str | None, typer.Option("--x", help="Of bubble and pareto. Default: latency.")] = None,
+    y: Annotated[
+        str | None, typer.Option("--y", help="Of bubble and pareto. Default: the first published metric, or peak.")
+    ] = None,
+    published: Annotated[
+        str | None,
+        typer.Option(metavar="PAPER/TABLE", help="Published accuracy, as lda-aqu/table1. Default: the sweep's own."),
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Which part of the published table: its host model. Default: the first.")
+    ] = None,
+    convention: options.Convention = conventions.DEFAULT,
+    title: Annotated[str | None, typer.Option(help="Default: the title of the sweep.")] = None,
+    width: Annotated[float, typer.Option(metavar="INCHES", help="3.5 is a column, 7 a page.")] = 3.5,
+    zoom: Annotated[bool, typer.Option("--zoom", help="Let axes begin where the values do, and not at 0.")] = False,
+) -> None:
+    """Draw results: a metric along an axis, accuracy against cost, the Pareto front, latency against resolution."""
+    from upbench.report.plots import request
+
+    mistakes: list[str] = []
+    form = FORMS.get(output_file.suffix.lower())
+    if form is None:
+        mistakes.append(f"--output {output_file}: a picture ends in {', '.join(FORMS)}")
+    else:
+        try:
+            output.check(output_file)
+        except OutputError as error:
+            mistakes.append(str(error))
+    if kind is not None and kind not in list(request.Kind):
+        mistakes.append(f"--kind {kind}: is not one of {', '.join(request.Kind)}")
+    mistakes += [f"results file {path} does not exist" for path in results if not path.is_file()]
+    if (lacking := _lacking()) is not None:
+        mistakes.append(lacking)
+    if mistakes or form is None:
+        raise SpecError(mistakes)
+
+    from upbench import store
+
+    records, skipped = [], []
+    for path in results:
+        found = store.load(path)
+        records += found.records
+        skipped += found.skipped
+    for sentence in skipped:
+        typer.echo(f"upbench: {sentence}", err=True)
+    asked = request.Asked(
+        request.Kind(kind) if kind else None, metric, axis, x, y, published, host, convention, title, width, zoom
+    )
+    plan = request.plan(store.current(records), asked)
+
+    from upbench.report import formats
+    from upbench.report.plots import page, picture
+
+    with page.settings():
+        drawn = picture.draw(plan)
+        data = drawn.page.render(form)
+    _write(output_file, data)
+    for sentence in drawn.said:
+        typer.echo(f"upbench: {sentence}", err=True)
+    for table in drawn.tables:
+        typer.echo(formats.terminal(table), nl=False)
+
+
+def _lacking() -> str | None:
+    """A sentence when there is no matplotlib."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        return (
+            "plot needs matplotlib, which is not installed; install upbench with its extra: pip install 'upbench[plot]'"
+        )
+    return None
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Replace a file in one step."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_bytes(data)
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise OutputError(f"output {path} cannot be written ({error.strerror}); choose another with --output") from None

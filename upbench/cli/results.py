@@ -1,0 +1,75 @@
+"""Reading results files for the commands that measure nothing, and options that they share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from upbench.cli import output
+from upbench.errors import StoreError
+
+if TYPE_CHECKING:
+    from upbench.record import Record
+    from upbench.report.sheet import Table
+
+
+class Format(StrEnum):
+    table = "table"
+    markdown = "markdown"
+    csv = "csv"
+    latex = "latex"
+    html = "html"
+    json = "json"
+
+
+Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Results files, as results/theta.jsonl.")]
+Formatted = Annotated[Format, typer.Option("--format", help="How the result is printed.")]
+
+
+def read(paths: Sequence[Path]) -> list[Record]:
+    """The last record of every cell of each file, in the order of the files; lines that are no record are warned of.
+
+    Raises StoreError for a file that is not there, and when there is no record in any.
+    """
+    from upbench import store
+
+    records: list[Record] = []
+    skipped = 0
+    for path in dict.fromkeys(paths):
+        if path.is_dir():
+            raise StoreError(f"results file {path} is a folder; name the .jsonl files in it")
+        if not path.exists():
+            raise StoreError(f"results file {path}: there is no such file; `upbench sweep` writes one")
+        contents = store.load(path)
+        for sentence in contents.skipped:
+            typer.echo(f"upbench: warning: {sentence}", err=True)
+        skipped += len(contents.skipped)
+        records += store.current(contents.records)
+    if not records:
+        listed = ", ".join(str(path) for path in paths)
+        why = f"{skipped} lines were skipped" if skipped else "empty"
+        raise StoreError(f"no records in {listed} ({why}); `upbench sweep` writes them")
+    # A cell that stands in two files is shown once, as the later file has it.
+    found = {(record.key, repr(record.axes)): record for record in records}
+    return list(found.values())
+
+
+def emit(tables: Sequence[Table], form: Format, path: Path | None) -> None:
+    """Tables to stdout, or to a file, without the styles of a terminal there."""
+    from upbench.report import formats, terminal
+
+    text = formats.render(tables, form.value, plain=path is not None)
+    if path is not None:
+        output.emit(text, path)
+    else:
+        typer.echo(text, nl=False, color=True if terminal.forced() else None)
+
+
+def title(records: Sequence[Record]) -> str:
+    """The titles of the sweeps that the records are of."""
+    names = dict.fromkeys(r.sweep.title or r.sweep.name for r in records if r.sweep)
+    return "; ".join(names) or "Records"

@@ -1,0 +1,66 @@
+"""`upbench table FILE...`: the table of a sweep, made again from its records; measures nothing."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from upbench import conventions
+from upbench.cli import options, output, results
+
+COLUMNS = "published,params,flops,latency,interval,peak,training-peak"
+
+
+def command(
+    files: results.Files,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,NAME...",
+            help="What is shown beside the axes: published, params, flops, conv, gather, norm, elementwise, latency, "
+            "interval, iqr, samples, efficiency, first-call, host, graph, peak, training-peak, saved, workspace, "
+            "trainable, buffers, label, shape, scale, batch, dtype, mode, status, or one published metric as AP. "
+            f"Default: {COLUMNS}; with --pivot, latency.",
+        ),
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            metavar="AXIS=VALUE,...|LABEL",
+            help="Show differences to this row, as +41.0K. Axes that are not named: as in each row.",
+        ),
+    ] = None,
+    pivot: Annotated[
+        bool,
+        typer.Option(
+            "--pivot",
+            help="One metric, the values of one axis as columns: of the axis with the fewest values, the last of "
+            "several; the other axes are rows.",
+        ),
+    ] = False,
+    across: Annotated[
+        str | None, typer.Option(metavar="AXIS", help="The axis whose values are columns; implies --pivot.")
+    ] = None,
+    convention: options.Convention = conventions.DEFAULT,
+    form: results.Formatted = results.Format.table,
+    output_file: options.Output = None,
+) -> None:
+    """Make the table of results files, without measuring.
+
+    Rows are cells. Best of a column in bold, second best underlined, among cells of the same work on the same machine.
+    """
+    from upbench.report import chosen, layout, place
+    from upbench.report import pivot as pivots
+
+    records = results.read(files)
+    axes = place.axes_of(records)
+    turned = pivot or across is not None
+    names = chosen.parse(columns or ("latency" if turned else chosen.DEFAULT), records)
+    heading = results.title(records)
+    if turned:
+        sheet = pivots.lay(records, axes, heading, names, across, convention, base)
+    else:
+        sheet = layout.lay(records, axes, heading, lambda b: chosen.pick(names, b, convention), convention, base)
+    output.check(output_file)
+    results.emit([sheet], form, output_file)

@@ -1,0 +1,155 @@
+"""What stands under a table: what was measured, where, how finely, and what to know about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from upbench import conventions, effects, stats, units
+from upbench.record import Record
+from upbench.report import columns, place
+from upbench.report.beside import Beside
+from upbench.report.columns import Column
+
+
+def notes(
+    rows: Sequence[Record],
+    axes: Sequence[str],
+    shown: Sequence[Column],
+    convention: str,
+    published: Sequence[Beside],
+    emphasised: bool,
+    base: str | None = None,
+) -> list[str]:
+    """What stands under the table of a sweep, as far as it is about the columns that are shown."""
+    keys = {c.key for c in shown}
+    found = [condition(rows)]
+    if emphasised:
+        several = len({place.work(r) for r in rows}) > 1
+        among = " among rows of equal work (shape, scale, batch, mode, offsets)" if several else ""
+        found.append(f"Best of a column in bold, second best underlined{among}.")
+    if base is not None:
+        found.append(f"With a sign: the difference to the row with {base}.")
+    if any(key in ("params", "flops") or key.startswith("macs_") for key in keys):
+        found.append(conventions.describe(convention))
+    if any(key.endswith("peak_bytes") or key == "workspace_bytes" for key in keys):
+        found += memory_note(rows)
+    found += machine([r for r in rows if r.status != "impossible"] or rows)
+    if len(place.grouped(rows, axes)) > 1:
+        found.append(
+            "Rows stand in groups because the machine or the versions differ; values of two groups do not compare."
+        )
+    if any(key.startswith("latency") or key in ("efficiency", "host_s_shown", "graph_s_shown") for key in keys):
+        found += [*samples(rows), *close_calls(rows, axes), *resolution(rows, "efficiency" in keys)]
+    else:
+        found += resolution(rows, efficiency=False)
+    return [*found, *(n for b in published for n in b.notes), *warnings(rows)]
+
+
+def close_calls(rows: Sequence[Record], axes: Sequence[str]) -> list[str]:
+    """Which cells cannot be told apart from the fastest: the order among them may be chance."""
+    found = []
+    timed = [r for r in rows if r.latency and r.status == "ok"]
+    peers = {id(r): (place.machine(r, axes), place.work(r)) for r in timed}
+    for peer in dict.fromkeys(peers.values()):
+        mine = [r for r in timed if peers[id(r)] == peer]
+        best = min(mine, key=lambda r: s.median if (s := columns.summary(r)) else 0.0)
+        close = [cell(r) for r in mine if r is not best and not told_apart(r, best)]
+        if close:
+            found.append(
+                f"Latency: {cell(best)} is not told apart from {some(close, len(mine) - 1)} (verdict SAME or UNSURE)."
+            )
+    return found
+
+
+def told_apart(record: Record, other: Record) -> bool:
+    """Whether two separate runs differ by the rule of comparisons: FASTER or SLOWER."""
+    if record.latency is None or other.latency is None:
+        return False
+    resolution = max((r for r in (record.resolution, other.resolution) if r is not None), default=0.0)
+    slow, fast = columns.summary(record), columns.summary(other)
+    if slow and fast and slow.low > fast.high * (1 + max(0.05, resolution)):
+        return True  # far apart: the bootstrap below, 20 ms a cell, would say the same
+    ratio = effects.unpaired_ratio(record.latency.samples_s, other.latency.samples_s)
+    return stats.verdict(ratio, resolution) in (stats.Verdict.FASTER, stats.Verdict.SLOWER)
+
+
+def condition(records: Sequence[Record]) -> str:
+    """What was measured, as far as all records agree."""
+    first = records[0].spec
+    parts = [
+        ("shape {}", lambda s: s["input"]["shape"]),
+        ("x{:g}", lambda s: s["scale"]),
+        ("batch {}", lambda s: s["input"]["batch"]),
+        ("{}", lambda s: s["input"]["dtype"]),
+        ("{}", lambda s: s["input"]["memory_format"]),
+        ("offsets {}", lambda s: s["input"]["offsets"]),
+        ("{}", lambda s: s["measure"]["mode"]),
+        ("compile {}", lambda s: s["measure"]["compile"]),
+        ("backend {}", lambda s: s["measure"]["backend"]),
+    ]
+    texts = [form.format(get(first)) for form, get in parts if all(get(r.spec) == get(first) for r in records)]
+    return ", ".join(texts)
+
+
+def memory_note(records: Sequence[Record]) -> list[str]:
+    methods = {r.memory.method for r in records if r.memory}
+    return [f"Peak memory: beyond inputs and weights, output included; {method}." for method in sorted(methods)]
+
+
+def machine(records: Sequence[Record]) -> list[str]:
+    found: dict[str, None] = {}
+    for record in records:
+        env = record.environment
+        if env.get("device") is None:  # a cell that is impossible on any machine
+            continue
+        threads = f", {env['threads']} threads" if env.get("device_type") == "cpu" else ""
+        found[f"Measured on {env['device']}{threads}; torch {env['torch']}, upbench {env['upbench']}."] = None
+    return list(found)
+
+
+def samples(records: Sequence[Record]) -> list[str]:
+    """How many samples stand behind each latency."""
+    found = [len(r.latency.samples_s) for r in records if r.latency]
+    if not found:
+        return []
+    many = f"{min(found)} to {max(found)}" if min(found) < max(found) else f"{min(found)}"
+    return [f"Latency: the median of {many} samples a cell; +-: half its 95 % bootstrap interval."]
+
+
+def resolution(records: Sequence[Record], efficiency: bool = True) -> list[str]:
+    """What the machine could tell apart, and against what its efficiency is measured."""
+    found = [r.resolution for r in records if r.resolution is not None]
+    calibrate = "`upbench env --calibrate` measures it"
+    if found:
+        notes = [f"Resolution: {units.percent(max(found))}; an upsampler compared with itself showed as much (A/A)."]
+    else:
+        notes = [f"Resolution of this machine: unknown; {calibrate}."]
+    if not efficiency:
+        return notes
+    if any(r.floor_s is not None for r in records):
+        notes.append("Effic.: least time at this machine's measured bandwidth and arithmetic / measured time.")
+    elif all(r.latency is None or r.latency.mode == "inference" for r in records):
+        notes.append(f"Efficiency: unknown without this machine's ceilings; {calibrate}.")
+    return notes
+
+
+def warnings(records: Sequence[Record]) -> list[str]:
+    by_text: dict[str, list[str]] = {}
+    for record in records:
+        for warning in record.warnings:
+            by_text.setdefault(warning, []).append(cell(record))
+    measured = sum(r.status == "ok" for r in records)
+    return [f"Warning ({some(cells, measured)}): {text}." for text, cells in by_text.items()]
+
+
+def some(cells: Sequence[str], of: int, most: int = 6) -> str:
+    """The names of cells; where they are many, the first of them and how many more."""
+    if len(cells) == of and of > most:
+        return f"all {of} cells"
+    if len(cells) <= most:
+        return "; ".join(cells)
+    return f"{'; '.join(cells[: most - 1])} and {len(cells) - most + 1} others"
+
+
+def cell(record: Record) -> str:
+    return ", ".join(f"{k}={v}" for k, v in record.axes.items()) or record.label

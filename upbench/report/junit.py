@@ -1,0 +1,30 @@
+"""Findings as JUnit XML, which most CI systems show as tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from xml.etree import ElementTree as ET
+
+from upbench.gate import Finding, Result, result_of
+
+
+def document(findings: Sequence[Finding], strict: bool) -> str:
+    """One test case for each gate on each upsampler; unsure and not judged ones are skipped, with the reason."""
+    results = [result_of(finding, strict) for finding in findings]
+    numbers = {
+        "tests": str(len(results)),
+        "failures": str(results.count(Result.failed)),
+        "skipped": str(results.count(Result.unsure) + results.count(Result.note)),
+    }
+    root = ET.Element("testsuites", numbers)
+    suite = ET.SubElement(root, "testsuite", {"name": "upbench", **numbers})
+    for finding, result in zip(findings, results, strict=True):
+        case = ET.SubElement(suite, "testcase", {"classname": finding.upsampler, "name": finding.gate})
+        if result is Result.failed:
+            ET.SubElement(case, "failure", {"message": finding.sentence})
+        elif result in (Result.unsure, Result.note):
+            ET.SubElement(case, "skipped", {"message": f"{result}: {finding.sentence}"})
+        else:
+            ET.SubElement(case, "system-out").text = finding.sentence
+    ET.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"

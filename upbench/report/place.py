@@ -1,0 +1,89 @@
+"""Which records may be set against each other: the machine and versions, the work, and what tells rows apart."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+from upbench.record import Record
+from upbench.report import columns
+from upbench.report.columns import Column
+
+CONTEXT = (
+    columns.LABEL,
+    columns.SHAPE,
+    columns.SCALE,
+    *(
+        Column(name, name.replace("_", " "), lambda r, s=section, n=name: r.spec[s].get(n), columns.text, numeric=False)  # type: ignore[misc]
+        for section, name in (
+            ("input", "batch"),
+            ("input", "dtype"),
+            ("input", "memory_format"),
+            ("input", "offsets"),
+            ("measure", "mode"),
+            ("measure", "compile"),
+            ("measure", "backend"),
+        )
+    ),
+)
+"""Besides the axes: what a row must say where records differ in it."""
+
+_WORK = (("input", "shape"), ("input", "batch"), ("input", "offsets"), ("measure", "mode"))
+
+
+def bare(axis: str) -> str:
+    """`input.batch` is the axis batch."""
+    return axis.rpartition(".")[2]
+
+
+def axes_of(records: Sequence[Record]) -> list[str]:
+    """All axes of all records, in the order in which they come."""
+    return list(dict.fromkeys(name for record in records for name in record.axes))
+
+
+def context(records: Sequence[Record], axes: Sequence[str]) -> list[Column]:
+    """The columns that tell rows apart where the axes do not: what differs among records with equal axes.
+
+    Without axes the label is one of them.
+    """
+    taken = {bare(axis) for axis in axes}
+    free = [c for c in CONTEXT if c.key not in taken and not (c.key == "label" and axes)]
+    by_axes: dict[str, list[Record]] = {}
+    for record in records:
+        by_axes.setdefault(repr([record.axes.get(name) for name in axes]), []).append(record)
+    differing = {c.key for same in by_axes.values() for c in columns.varying(same, free)}
+    return [c for c in free if c.key in differing or (c.key == "label" and not axes)]
+
+
+def machine(record: Record, axes: Sequence[str]) -> tuple[Hashable, ...]:
+    """Device, threads and versions, without those that are axes: records that differ in it stand in different groups."""
+    env, taken = record.environment, {bare(axis) for axis in axes}
+    where = None if "device" in taken else (env.get("device"), env.get("cuda"))
+    threads = None if taken & {"threads", "device"} or env.get("device_type") != "cpu" else env.get("threads")
+    return where, threads, env.get("torch"), env.get("upbench")
+
+
+def machine_text(record: Record, axes: Sequence[str]) -> str:
+    """The same in words."""
+    where, threads, torch, own = machine(record, axes)
+    parts = [f"{where[0]}" if isinstance(where, tuple) else "", f"{threads} threads" if threads is not None else ""]
+    return ", ".join(p for p in parts if p) + f"{'; ' if any(parts) else ''}torch {torch}, upbench {own}"
+
+
+def work(record: Record) -> tuple[Hashable, ...]:
+    """What a call is asked to do; only cells of equal work are better or worse than each other."""
+    spec = record.spec
+    return (spec["scale"], *(str(spec[section].get(name)) for section, name in _WORK))
+
+
+def grouped(records: Sequence[Record], axes: Sequence[str]) -> dict[tuple[Hashable, ...], list[Record]]:
+    """Records by machine, each in their order; cells that are impossible everywhere join the first."""
+    found: dict[tuple[Hashable, ...], list[Record]] = {}
+    for record in records:
+        if record.status != "impossible":
+            found.setdefault(machine(record, axes), []).append(record)
+    if not found:
+        return {machine(records[0], axes): list(records)}
+    first = next(iter(found))
+    members = {id(r) for r in found[first]}
+    found[first] = [r for r in records if id(r) in members or r.status == "impossible"]
+    return found

@@ -1,0 +1,120 @@
+"""A metric against an axis of a sweep: a line for each value of the other axes, intervals at every point."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from matplotlib.artist import Artist
+from matplotlib.lines import Line2D
+from matplotlib.transforms import ScaledTranslation
+
+from upbench.report.plots import series, style
+from upbench.report.plots.page import Page
+from upbench.report.plots.quantities import Quantity
+from upbench.report.plots.series import Line
+
+_ROW_IN = 0.19
+_ASIDE_PT = 2.5  # between the points of two lines, so that their intervals do not cover each other
+
+
+def draw(
+    lines: Sequence[Line], axis: str, quantity: Quantity, title: str, small: Sequence[str], width_in: float, zoom: bool
+) -> Page:
+    """Numbers along the x axis and the metric upward; an axis of names runs downward, the metric to the right."""
+    values = [s.at for line in lines for s in line.samples]
+    if series.is_numeric(values):
+        page = Page(width_in, min(2.3, width_in * 0.62))
+        _numbers(page, lines, axis, quantity, zoom)
+    else:
+        names = list(dict.fromkeys(series.shown(v) for v in values))
+        page = Page(width_in, _ROW_IN * max(1.0, 0.55 * len(lines)) * len(names) + 0.15)
+        _names(page, lines, names, axis, quantity, zoom)
+    beside = _ends_are_apart(page, lines) if series.is_numeric(values) else False
+    handles = _handles(lines) if len(lines) > 1 and not beside else []
+    page.finish(title, small, handles)
+    return page
+
+
+def _numbers(page: Page, lines: Sequence[Line], axis: str, quantity: Quantity, zoom: bool) -> None:
+    axes = page.axes
+    for n, line in enumerate(lines):
+        look = style.look(n)
+        x = [float(s.at) for s in line.samples]
+        y = [s.point.value for s in line.samples]
+        aside = ScaledTranslation((n - (len(lines) - 1) / 2) * _ASIDE_PT / 72, 0, page.figure.dpi_scale_trans)
+        beside = axes.transData + aside
+        axes.plot(x, y, **look.marks(), linestyle=look.dashes, label=line.name, transform=beside)
+        _bars(page, line, x, look.colour, upward=True, transform=beside)
+        axes.update_datalim(
+            [(at, v) for at, s in zip(x, line.samples, strict=True) for v in (s.point.low, s.point.high)]
+        )
+    axes.autoscale_view()
+    where = sorted({float(s.at) for line in lines for s in line.samples})
+    if where[0] > 0 and where[-1] >= 16 * where[0]:
+        axes.set_xscale("log")
+    if len(where) <= 8:
+        axes.set_xticks(where, [f"{v:g}" for v in where])
+        axes.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
+    axes.set_xlabel(axis)
+    style.dress(axes.yaxis, quantity, _values(lines), zoom)
+
+
+def _names(page: Page, lines: Sequence[Line], names: Sequence[str], axis: str, quantity: Quantity, zoom: bool) -> None:
+    axes = page.axes
+    for n, line in enumerate(lines):
+        look = style.look(n)
+        shift = (n - (len(lines) - 1) / 2) * 0.7 / len(lines)
+        y = [names.index(series.shown(s.at)) + shift for s in line.samples]
+        axes.plot(
+            [s.point.value for s in line.samples], y, **look.marks(), linestyle="none", label=line.name, clip_on=False
+        )
+        _bars(page, line, y, look.colour, upward=False)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_ylabel(axis if axis != series.LABEL else "")
+    style.dress(axes.xaxis, quantity, _values(lines), zoom)
+
+
+def _bars(page: Page, line: Line, where: Sequence[float], colour: str, upward: bool, **more: Any) -> None:
+    """The 95 % intervals."""
+    points = [s.point for s in line.samples]
+    if all(p.low == p.high for p in points):
+        return
+    draw_bars = page.axes.vlines if upward else page.axes.hlines
+    draw_bars(
+        where, [p.low for p in points], [p.high for p in points], colors=colour, linewidth=1.0, gid="interval", **more
+    )
+
+
+def _values(lines: Sequence[Line]) -> list[float]:
+    return [v for line in lines for s in line.samples for v in (s.point.value, s.point.low, s.point.high)]
+
+
+def _handles(lines: Sequence[Line]) -> list[Artist]:
+    handles: list[Artist] = []
+    for n, line in enumerate(lines):
+        look = style.look(n)
+        handles.append(Line2D([], [], linestyle=look.dashes, label=line.name, **look.marks()))
+    return handles
+
+
+def _ends_are_apart(page: Page, lines: Sequence[Line]) -> bool:
+    """Write the name of each line after its last point if all of these are far enough apart; whether they were."""
+    if not 1 < len(lines) <= 6 or any(len(line.samples) < 2 for line in lines):
+        return False
+    axes = page.axes
+    ends = [(float(line.samples[-1].at), line.samples[-1].point.value) for line in lines]
+    if len({x for x, _ in ends}) > 1:
+        return False
+    heights = sorted(float(axes.transData.transform(end)[1]) for end in ends)
+    needed = 1.3 * style.LETTERS_PT * page.figure.dpi / 72 * (page.figure.get_figheight() * 0.7 / page.axes_in)
+    if any(above - below < needed for below, above in pairwise(heights)):
+        return False
+    for n, (line, end) in enumerate(zip(lines, ends, strict=True)):
+        axes.annotate(
+            line.name, end, xytext=(6, 0), textcoords="offset points", va="center", gid="label",
+            color=style.look(n).colour, annotation_clip=False,
+        )  # fmt: skip
+    return True

@@ -1,0 +1,106 @@
+"""Accuracy against cost, as LDA-AQU's Fig. 1: the area of a circle is the number of FLOPs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib.artist import Artist
+from matplotlib.offsetbox import DrawingArea, HPacker, TextArea
+from matplotlib.patches import Circle
+
+from upbench.report.plots import style
+from upbench.report.plots.page import Page
+from upbench.report.plots.quantities import Point, Quantity
+
+_LARGEST_PT2 = 900.0
+_DOT_PT = 3.0
+
+
+@dataclass(frozen=True)
+class Bubble:
+    """One upsampler: cost, accuracy, and FLOPs for the area."""
+
+    name: str
+    x: Point
+    y: Point
+    flops: float
+
+
+def draw(
+    bubbles: Sequence[Bubble], x: Quantity, y: Quantity, size: Quantity, title: str, small: Sequence[str], width_in: float,
+    zoom: bool,
+) -> tuple[Page, list[str]]:  # fmt: skip
+    """The page, and the names for which there was no room. size: what the areas say."""
+    page = Page(width_in, width_in * 0.72)
+    axes = page.axes
+    largest = max(b.flops for b in bubbles) or 1.0
+    areas = [_LARGEST_PT2 * b.flops / largest for b in bubbles]
+    order = sorted(range(len(bubbles)), key=lambda n: -areas[n])
+    for n in order:  # small ones on top of large ones
+        b, colour = bubbles[n], style.COLOURS[n % len(style.COLOURS)]
+        axes.scatter(
+            [b.x.value], [b.y.value], s=[areas[n]], color=colour, alpha=0.3, linewidth=0, gid="bubble", zorder=2
+        )
+        axes.scatter(
+            [b.x.value], [b.y.value], s=[areas[n]], facecolors="none", edgecolors=colour, linewidth=1, zorder=3
+        )
+        axes.plot([b.x.value], [b.y.value], "o", markersize=_DOT_PT, color=colour, zorder=4, gid="dot")
+        for point, bars in ((b.x, axes.hlines), (b.y, axes.vlines)):
+            if point.low != point.high:
+                bars([b.y.value if point is b.x else b.x.value], [point.low], [point.high], colors=colour, linewidth=1)
+    style.dress(axes.xaxis, x, [v for b in bubbles for v in (b.x.value, b.x.low, b.x.high)], zoom)
+    axes.margins(y=0.14)
+    style.dress(axes.yaxis, y, [v for b in bubbles for v in (b.y.value, b.y.low, b.y.high)], zoom)
+    _room(page, bubbles, areas)
+    page.finish(title, small, box=_sizes(largest, size) if any(areas) else _words(f"{size.title}: all 0"))
+    radii = [math.sqrt(area) / 2 for area in areas]
+    strokes = [((b.x.low, b.y.value), (b.x.high, b.y.value)) for b in bubbles if b.x.low != b.x.high]
+    strokes += [((b.x.value, b.y.low), (b.x.value, b.y.high)) for b in bubbles if b.y.low != b.y.high]
+    missed = page.label(
+        [b.name for b in bubbles],
+        [(b.x.value, b.y.value) for b in bubbles],
+        [_DOT_PT / 2 + 0.5] * len(bubbles),
+        radii,
+        strokes,
+    )
+    return page, missed
+
+
+def _room(page: Page, bubbles: Sequence[Bubble], areas: Sequence[float]) -> None:
+    """Widen the x axis so that the circles at its ends are whole."""
+    axes = page.axes
+    share = math.sqrt(max(areas)) / 2 / 72 / page.width_in * 1.5
+    low, high = axes.get_xlim()
+    if axes.get_xscale() == "log":
+        more = (high / low) ** share
+        axes.set_xlim(low / more, high * more)
+    else:
+        more = (high - low) * share
+        free = low == 0 and min(b.x.value for b in bubbles) > more
+        axes.set_xlim(low if free else low - more, high + more)
+
+
+def _sizes(largest: float, quantity: Quantity) -> HPacker:
+    """Three circles to compare with: round numbers, the largest about that of the largest bubble."""
+    top = _round(largest)
+    children: list[Artist] = [_words(f"Area, {quantity.title}:")]
+    for value in (top, top / 4, top / 16):
+        across = math.sqrt(_LARGEST_PT2 * value / largest)
+        box = DrawingArea(across + 1, across + 1)
+        middle = (across + 1) / 2
+        circle = Circle((middle, middle), across / 2, fill=False, edgecolor=style.GREY, linewidth=1, gid="size")
+        box.add_artist(circle)
+        children += [box, _words(quantity.text(value))]
+    return HPacker(children=children, align="center", pad=0, sep=5)
+
+
+def _words(text: str) -> TextArea:
+    return TextArea(text, textprops={"size": style.LETTERS_PT})
+
+
+def _round(value: float) -> float:
+    """The largest of 1, 2, 4, 8 times a power of ten that is not above a value."""
+    power = 10.0 ** math.floor(math.log10(value))
+    return max(step * power for step in (1, 2, 4, 8) if step * power <= value * (1 + 1e-9))

@@ -1,0 +1,53 @@
+"""The small print of a picture: what failed, where and how it was measured, what was counted, what is published."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from upbench import conventions
+from upbench.record import Record
+from upbench.report import foot
+from upbench.report.plots import series
+from upbench.report.plots.accuracy import Accuracy
+from upbench.report.plots.quantities import Quantity
+
+_TIMES = ("latency", "first-call")
+_COUNTED = ("params", "flops")
+
+
+def lines(
+    records: Sequence[Record],
+    drawn: Sequence[Quantity],
+    convention: str,
+    left_out: Sequence[str] = (),
+    accuracy: Accuracy | None = None,
+) -> list[str]:
+    """Small print for a picture of `drawn` quantities. left_out: sentences on what could not be drawn.
+
+    records: all cells, those that failed among them.
+    """
+    names = {quantity.name for quantity in drawn}
+    lost = series.failed(records)
+    good = [r for r in records if r.status == "ok"]
+    notes = [f"Failed, not drawn: {', '.join(lost)}."] if lost else []
+    notes += left_out
+    if accuracy is not None:
+        notes += _published(accuracy, good)
+    if "latency" in names:
+        notes.append("Latency: median, with its 95 % bootstrap interval.")
+    shared = foot.condition(good)
+    notes += [*([f"All cells: {shared}."] if shared else []), *foot.machine(good)]
+    if names & {*_COUNTED}:
+        notes.append(conventions.describe(convention))
+    return notes
+
+
+def _published(accuracy: Accuracy, records: Sequence[Record]) -> list[str]:
+    source = accuracy.table.source
+    where = f"{source.paper}, {source.venue}, {source.table}; {accuracy.host}"
+    notes = [f"Accuracy is published, not measured here: {where}. Cost is that of one upsampler, measured here."]
+    by_remark: dict[str, list[str]] = {}
+    for place, found in accuracy.matches.items():
+        if found.remark:
+            by_remark.setdefault(found.remark, []).append(records[place].label)
+    return notes + [f"? {', '.join(names)}: {remark.rstrip('.')}." for remark, names in by_remark.items()]

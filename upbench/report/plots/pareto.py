@@ -1,0 +1,93 @@
+"""Two quantities against each other, and the cells that no other cell beats in both: the Pareto front."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from matplotlib.lines import Line2D
+
+from upbench.report.plots import style
+from upbench.report.plots.page import Page
+from upbench.report.plots.quantities import Point, Quantity
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell by its name and its two quantities."""
+
+    name: str
+    x: Point
+    y: Point
+
+
+def front(cells: Sequence[Cell], x: Quantity, y: Quantity) -> list[int]:
+    """The places of the cells on the front, from the best x to the worst.
+
+    A cell is dominated by another that is at least as good in both by their values and better in one.
+    """
+
+    def good(cell: Cell) -> tuple[float, float]:
+        return cell.x.value if x.higher else -cell.x.value, cell.y.value if y.higher else -cell.y.value
+
+    places = [
+        n
+        for n, cell in enumerate(cells)
+        if not any(good(o)[0] >= good(cell)[0] and good(o)[1] >= good(cell)[1] and good(o) != good(cell) for o in cells)
+    ]
+    return sorted(places, key=lambda n: (-good(cells[n])[0], -good(cells[n])[1], n))
+
+
+def draw(
+    cells: Sequence[Cell], x: Quantity, y: Quantity, title: str, small: Sequence[str], width_in: float, zoom: bool
+) -> tuple[Page, list[str]]:
+    """The page, and the names for which there was no room. Cells off the front are hollow and grey."""
+    page = Page(width_in, width_in * 0.72)
+    axes = page.axes
+    best = front(cells, x, y)
+    for n, cell in enumerate(cells):
+        on = n in best
+        colour = style.COLOURS[0] if on else style.GREY
+        axes.hlines([cell.y.value], [cell.x.low], [cell.x.high], colors=colour, linewidth=1)
+        axes.vlines([cell.x.value], [cell.y.low], [cell.y.high], colors=colour, linewidth=1)
+        face = colour if on else "white"
+        axes.plot(
+            [cell.x.value], [cell.y.value], "o" if on else "s", markersize=5 if on else 4, markerfacecolor=face,
+            markeredgecolor=colour, clip_on=False, zorder=5 if on else 4, gid="front" if on else "dominated", label="_",
+        )  # fmt: skip
+    style.dress(axes.xaxis, x, [v for c in cells for v in (c.x.value, c.x.low, c.x.high)], zoom)
+    style.dress(axes.yaxis, y, [v for c in cells for v in (c.y.value, c.y.low, c.y.high)], zoom)
+    if not y.zero:
+        axes.margins(y=0.12)
+    (line,) = axes.step(
+        [cells[n].x.value for n in best], [cells[n].y.value for n in best], where="post", color=style.COLOURS[0],
+        linewidth=1, zorder=1, gid="front-line", label="Pareto front",
+    )  # fmt: skip
+    page.finish(title, small, [line, *_keys()])
+    at = [(c.x.value, c.y.value) for c in cells]
+    bars = [((c.x.low, c.y.value), (c.x.high, c.y.value)) for c in cells if c.x.low != c.x.high]
+    bars += [((c.x.value, c.y.low), (c.x.value, c.y.high)) for c in cells if c.y.low != c.y.high]
+    stairs = list(pairwise(_corners(cells, best)))
+    missed = page.label([c.name for c in cells], at, [3.0] * len(cells), [3.0] * len(cells), stairs + bars)
+    return page, missed
+
+
+def _corners(cells: Sequence[Cell], best: Sequence[int]) -> list[tuple[float, float]]:
+    """The stairs of the front: along x first, then along y."""
+    corners: list[tuple[float, float]] = []
+    for n in best:
+        if corners:
+            corners.append((cells[n].x.value, corners[-1][1]))
+        corners.append((cells[n].x.value, cells[n].y.value))
+    return corners
+
+
+def _keys() -> list[Line2D]:
+    return [
+        Line2D([], [], marker="o", linestyle="none", color=style.COLOURS[0], label="on the front"),
+        Line2D(
+            [], [], marker="s", linestyle="none", markerfacecolor="white", markeredgecolor=style.GREY, markersize=4,
+            label="another is as good or better in both",
+        ),
+    ]  # fmt: skip

@@ -1,0 +1,106 @@
+"""A plan drawn: the one place that knows every kind of picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from upbench.report.plots import axis, bubble, footer, growth, pareto, quantities, resolution, series
+from upbench.report.plots.page import Page
+from upbench.report.plots.quantities import Quantity
+from upbench.report.plots.request import Kind, Plan
+from upbench.report.sheet import Table
+
+
+@dataclass(frozen=True)
+class Picture:
+    """page: what was drawn. said: sentences on what is not on it. tables: what belongs beside it."""
+
+    page: Page
+    said: list[str]
+    tables: list[Table]
+
+
+def draw(plan: Plan) -> Picture:
+    """The picture of a plan. Raises UpbenchError when no cell has what it is to show."""
+    makers: dict[Kind, Callable[[Plan], Picture]] = {
+        Kind.axis: _axis, Kind.bubble: _bubble, Kind.pareto: _pareto, Kind.resolution: _resolution,
+    }  # fmt: skip
+    picture = makers[plan.kind](plan)
+    lost = series.failed(plan.everything)
+    said = [f"failed, not drawn: {', '.join(lost)}"] if lost else []
+    return Picture(picture.page, [*plan.said, *said, *picture.said], picture.tables)
+
+
+def _axis(plan: Plan) -> Picture:
+    lines, without = series.lines(plan.records, plan.axis, plan.metric)
+    left_out = _left_out(without, [plan.metric])
+    small = footer.lines(plan.everything, [plan.metric], plan.asked.convention, left_out)
+    page = axis.draw(lines, plan.axis, plan.metric, plan.title, small, plan.asked.width_in, plan.asked.zoom)
+    return Picture(page, left_out, [])
+
+
+def _bubble(plan: Plan) -> Picture:
+    assert plan.accuracy is not None
+    flops = quantities.measured(plan.asked.convention)["flops"]
+    bubbles, without, names = [], [], series.names(plan.records)
+    for n, record in enumerate(plan.records):
+        found = plan.accuracy.matches.get(n)
+        x, y, size = plan.x.read(record), plan.y.read(record), flops.read(record)
+        if x is None or y is None or size is None:
+            if found is not None:
+                without.append(names[n])
+            continue
+        name = names[n] + (" ?" if found is not None and found.remark else "")
+        bubbles.append(bubble.Bubble(name, x, y, size.value))
+    left_out = _unmatched(plan) + _left_out(without, [plan.x, plan.y, flops])
+    small = footer.lines(plan.everything, [plan.x, plan.y, flops], plan.asked.convention, left_out, plan.accuracy)
+    width, zoom = plan.asked.width_in, plan.asked.zoom
+    page, missed = bubble.draw(bubbles, plan.x, plan.y, flops, plan.title, small, width, zoom)
+    return Picture(page, [*left_out, *_nameless(missed)], [])
+
+
+def _pareto(plan: Plan) -> Picture:
+    cells, without, published = [], [], {plan.x.name, plan.y.name} - set(quantities.measured())
+    used = plan.accuracy if published else None
+    names = series.names(plan.records)
+    for n, record in enumerate(plan.records):
+        x, y = plan.x.read(record), plan.y.read(record)
+        if x is None or y is None:
+            if used is None or n in used.matches:
+                without.append(names[n])
+            continue
+        found = used.matches.get(n) if used else None
+        cells.append(pareto.Cell(names[n] + (" ?" if found and found.remark else ""), x, y))
+    left_out = (_unmatched(plan) if used else []) + _left_out(without, [plan.x, plan.y])
+    small = footer.lines(plan.everything, [plan.x, plan.y], plan.asked.convention, left_out, used)
+    page, missed = pareto.draw(cells, plan.x, plan.y, plan.title, small, plan.asked.width_in, plan.asked.zoom)
+    best = [cells[n].name for n in pareto.front(cells, plan.x, plan.y)]
+    return Picture(page, [*left_out, f"on the front: {', '.join(best)}", *_nameless(missed)], [])
+
+
+def _resolution(plan: Plan) -> Picture:
+    lines, without = series.by_size(plan.records, plan.metric)
+    left_out = _left_out(without, [plan.metric])
+    found = growth.fit(lines)
+    crossed = growth.crossovers(found)
+    small = footer.lines(plan.everything, [plan.metric], plan.asked.convention, left_out)
+    page = resolution.draw(found, crossed, plan.metric, plan.title, small, plan.asked.width_in)
+    return Picture(page, left_out, [growth.laws_table(found, plan.title), growth.crossings_table(crossed)])
+
+
+def _left_out(names: list[str], wanted: list[Quantity]) -> list[str]:
+    what = ", ".join(quantity.title for quantity in wanted)
+    return [f"Not drawn, without a value of {what}: {', '.join(names)}."] if names else []
+
+
+def _unmatched(plan: Plan) -> list[str]:
+    """Records to which no published row belongs."""
+    if plan.accuracy is None or not plan.accuracy.missing:
+        return []
+    listed = "; ".join(f"{reason}: {', '.join(names)}" for reason, names in plan.accuracy.missing.items())
+    return [f"Not drawn, without published accuracy. {listed}."]
+
+
+def _nameless(names: list[str]) -> list[str]:
+    return [f"there was no room for the names of {', '.join(names)}; a larger --width has it"] if names else []

@@ -1,0 +1,73 @@
+"""Latency against the number of output pixels, both logarithmic, with fitted laws and the sizes where they cross."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.artist import Artist
+from matplotlib.lines import Line2D
+
+from upbench import units
+from upbench.report.plots import style
+from upbench.report.plots.growth import Crossover, Growth
+from upbench.report.plots.page import Page
+from upbench.report.plots.quantities import Quantity
+
+
+def draw(
+    found: Sequence[Growth], crossed: Sequence[Crossover], quantity: Quantity, title: str, small: Sequence[str],
+    width_in: float,
+) -> Page:  # fmt: skip
+    """Points are measured, lines are fitted; diamonds stand where two laws meet, hollow ones are extrapolated."""
+    page = Page(width_in, max(2.4, width_in * 0.62))
+    axes = page.axes
+    sizes = [float(s.at) for g in found for s in g.line.samples]
+    values = [v for g in found for s in g.line.samples for v in (s.point.value, s.point.low, s.point.high)]
+    handles: list[Artist] = []
+    for n, growth in enumerate(found):
+        look = style.look(n)
+        x = [float(s.at) for s in growth.line.samples]
+        axes.plot(x, [s.point.value for s in growth.line.samples], linestyle="none", **look.marks(), gid="measured")
+        axes.vlines(
+            x, [s.point.low for s in growth.line.samples], [s.point.high for s in growth.line.samples],
+            colors=look.colour, linewidth=1,
+        )  # fmt: skip
+        if growth.law is not None:
+            mine = [c.at.x for c in crossed if growth.line.name in (c.below, c.above)]
+            ends = [min([growth.law.first, *mine]), max([growth.law.last, *mine])]
+            axes.plot(ends, [growth.law.at(x) for x in ends], look.dashes, color=look.colour, gid="fit", linewidth=0.9)
+        handles.append(Line2D([], [], linestyle=look.dashes, label=growth.legend, **look.marks()))
+    for c in crossed:
+        axes.plot([c.at.x], [c.at.y], zorder=5, gid="crossover", **_crossover(c.at.inside))
+    for inside, name in ((True, "two fits cross"), (False, "the same, extrapolated")):
+        if any(c.at.inside is inside for c in crossed):
+            handles.append(Line2D([], [], label=name, **_crossover(inside)))
+    style.ticks(axes.xaxis, sizes + [c.at.x for c in crossed])
+    axes.set_xlabel("Output pixels (log scale)")
+    _pixels(page, sizes)
+    factor, unit = quantity.scale_for(values)
+    style.ticks(axes.yaxis, values + [c.at.y for c in crossed], factor)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value / factor:g}")
+    axes.set_ylabel(f"{quantity.title} ({unit}, log scale)")
+    page.finish(title, small, handles)
+    return page
+
+
+def _pixels(page: Page, sizes: Sequence[float]) -> None:
+    """Ticks at the measured sizes as long as they are few, elsewhere at round numbers."""
+    places = sorted(set(sizes))
+    if len(places) <= 8:
+        from matplotlib.ticker import FixedLocator
+
+        page.axes.xaxis.set_major_locator(FixedLocator(places))
+    page.axes.xaxis.set_major_formatter(lambda value, _: units.count(round(value)))
+
+
+def _crossover(inside: bool) -> dict[str, Any]:
+    """Filled within the measured sizes, hollow beyond them."""
+    face = "black" if inside else "white"
+    return {
+        "marker": "d", "linestyle": "none", "markersize": 4.5, "markerfacecolor": face, "markeredgecolor": "black",
+        "markeredgewidth": 0.7,
+    }  # fmt: skip

@@ -1,0 +1,117 @@
+"""How pictures look: colours that colour-blind readers tell apart, a marker for each line, letters of 8 points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from upbench.report.plots.quantities import Quantity
+
+COLOURS = ("#0072B2", "#D55E00", "#000000", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+"""Okabe and Ito (2008), without the yellow, which white paper swallows."""
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*", "d", "8")
+Dashes = Literal["-", "--", "-.", ":"]
+LINES: tuple[Dashes, ...] = ("-", "--", "-.", ":")
+GREY = "#666666"
+LETTERS_PT = 8.0
+SMALL_PT = 6.5
+
+SETTINGS: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": LETTERS_PT,
+    "axes.titlesize": LETTERS_PT,
+    "axes.labelsize": LETTERS_PT,
+    "xtick.labelsize": LETTERS_PT,
+    "ytick.labelsize": LETTERS_PT,
+    "legend.fontsize": LETTERS_PT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "axes.axisbelow": True,
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.5,
+    "lines.linewidth": 1.1,
+    "lines.markersize": 4.5,
+    "legend.frameon": False,
+    "text.parse_math": False,
+    "pdf.fonttype": 42,  # TrueType, so that letters stay letters
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "upbench",  # the same ids every time
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """What tells a line from the others even without colour: its marker, whether that is filled, its dashes."""
+
+    colour: str
+    marker: str
+    filled: bool
+    dashes: Dashes
+
+    def marks(self) -> dict[str, Any]:
+        """Keywords of Line2D for the markers."""
+        face = self.colour if self.filled else "white"
+        return {"marker": self.marker, "color": self.colour, "markerfacecolor": face, "markeredgecolor": self.colour}
+
+
+def look(n: int) -> Look:
+    """The look of the n-th line; the first 28 differ in marker or filling."""
+    filled = (n // len(MARKERS)) % 2 == 0
+    return Look(COLOURS[n % len(COLOURS)], MARKERS[n % len(MARKERS)], filled, LINES[n % len(LINES)])
+
+
+def dress(axis: Any, quantity: Quantity, values: Sequence[float], zoom: bool = False) -> None:
+    """Scale, ticks and label of an axis for the values drawn on it.
+
+    Logarithmic from a factor of 15 on; otherwise from 0 where that has a meaning, unless `zoom` is asked for.
+    """
+    from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
+
+    factor, unit = quantity.scale_for(values)
+    above = [v for v in values if v > 0]
+    logarithmic = quantity.zero and len(above) == len(values) and max(above) >= 15 * min(above)
+    notes = [unit] if unit else []
+    if logarithmic:
+        ticks(axis, above, factor)
+        notes.append("log scale")
+    elif quantity.zero and not zoom:
+        top = max(values, default=0) or 1.0
+        _limits(axis)(0, 1.08 * top)
+    elif quantity.zero:
+        notes.append("not from 0")
+    axis.set_minor_formatter(NullFormatter())
+    if not logarithmic and factor != 1:
+        low, high = _limits(axis)()
+        if zoom or not quantity.zero:
+            _limits(axis)(low, high)
+        places = MaxNLocator(nbins=7, steps=[1, 2, 2.5, 5, 10]).tick_values(low / factor, high / factor)
+        axis.set_major_locator(FixedLocator([p * factor for p in places if low <= p * factor <= high]))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / factor:.6g}"))
+    axis.set_label_text(f"{quantity.title} ({', '.join(notes)})" if notes else quantity.title)
+
+
+def ticks(axis: Any, values: Sequence[float], factor: float = 1.0) -> None:
+    """A logarithmic axis whose ticks are 1, 2, 5 as long as they are few, and powers of ten from three decades on.
+
+    factor: the unit in which they are round.
+    """
+    from matplotlib.ticker import FixedLocator, NullLocator
+
+    low, high = min(values), max(values)
+    margin = (high / low) ** 0.06 if high > low else 2.0
+    _scale(axis)("log")
+    _limits(axis)(low / margin, high * margin)
+    steps = (1, 2, 5) if high / low < 200 else (1, 3) if high / low < 2000 else (1,)
+    places = [factor * s * 10.0**e for e in range(-12, 18) for s in steps]
+    axis.set_major_locator(FixedLocator([p for p in places if low / margin <= p <= high * margin]))
+    axis.set_minor_locator(NullLocator())
+
+
+def _scale(axis: Any) -> Any:
+    return axis.axes.set_xscale if axis.axis_name == "x" else axis.axes.set_yscale
+
+
+def _limits(axis: Any) -> Any:
+    return axis.axes.set_xlim if axis.axis_name == "x" else axis.axes.set_ylim
