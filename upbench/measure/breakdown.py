@@ -56,7 +56,7 @@ def count(module: nn.Module, inputs: tuple[Tensor, ...], counted: macs.Macs) -> 
         elementwise=kinds["elementwise"],
         **gathers(counted),
         **_hooked(module, inputs),
-        **_parameters(module),
+        **parameters(module),
     )
 
 
@@ -104,7 +104,7 @@ def _wraps_a_norm(layer: nn.Module, written: Counter[nn.Module]) -> bool:
     return len(children) == 1 and isinstance(children[0], _NORMS) and children[0] not in written
 
 
-def _parameters(module: nn.Module) -> dict[str, int]:
+def parameters(module: nn.Module) -> dict[str, int]:
     """Parameters by what they are: by the type of their module, and in modules of no known type by their name."""
     parts = Counter(dict.fromkeys(("weights", "position_bias", "biases", "norm_affine"), 0))
     counted: set[nn.Parameter] = set()

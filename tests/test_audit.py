@@ -1,0 +1,232 @@
+"""The audit of published figures: its rules on counts made by hand, and its results on the built modules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import pytest
+
+from upbench import cards, registry
+from upbench.cards import Setting
+from upbench.conventions import Breakdown
+from upbench.errors import SpecError, UpbenchError
+from upbench.measure import place
+from upbench.papers import published
+from upbench.papers.arithmetic import evaluate
+from upbench.papers.audit import NOT_VERDICT, ODD_VERDICT, OTHER_VERDICT, STATED_VERDICT, Audit, Finding, audit
+from upbench.papers.formulas import check
+from upbench.papers.hosts import Stage
+from upbench.papers.hypotheses import hypotheses
+from upbench.papers.rounding import NEAREST, RAISED, TRUNCATED, TWICE, agrees, odd
+from upbench.papers.tries import STATED, Counting, Model
+from upbench.papers.verdicts import by_verdict, chance, coincidences, distinct, mixed
+
+
+def counts(upsampler: str, params: Mapping[str, Any], stage: Stage, quantity: str) -> Breakdown:
+    shape = (stage.channels, stage.guide_channels, stage.scale)
+    if quantity == "params":
+        return place.parameters(upsampler, tuple(sorted(params.items())), *shape)
+    return place.count(upsampler, params, *shape, stage.height, stage.width, stage.batch)
+
+
+@cache
+def everything() -> Audit:
+    return audit([published.table(name) for name in published.names()], counts, hypotheses())
+
+
+def finding(table: str, label: str, quantity: str, backbone: str | None = None) -> Finding:
+    (found, *_) = [
+        f
+        for f in everything().findings
+        if (f.claim.table, f.claim.label, f.claim.quantity) == (table, label, quantity)
+        and backbone in (None, f.claim.row.backbone)
+    ]
+    return found
+
+
+def test_rounding_knows_half_a_unit_and_no_more() -> None:
+    assert agrees(1_550_000, 1_600_000, 100_000, NEAREST)
+    assert agrees(1_550_000, 1_500_000, 100_000, NEAREST)
+    assert not agrees(1_549_999, 1_600_000, 100_000, NEAREST)
+    assert odd(398, 300, 100) == TRUNCATED
+    assert odd(747, 800, 100) == TWICE
+    assert odd(744, 800, 100) is None
+    assert odd(39, 100, 100) == RAISED
+    assert odd(139, 200, 100) is None
+    assert odd(0, 100, 100) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("5*C*d + 4*K**2*C", 5 * 256 * 32 + 4 * 25 * 256), ("-(C - 6)/2", -125), ("2**3", 8)]
+)
+def test_formulas_are_arithmetic(text: str, value: int) -> None:
+    assert evaluate(text, {"C": 256, "d": 32, "K": 5}) == value
+
+
+@pytest.mark.parametrize(
+    "text", ["__import__('os')", "C.real", "C if C else 1", "C/3", "C**99", "C +", "Q", "1/0", "1.5"]
+)
+def test_formulas_are_nothing_else(text: str) -> None:
+    with pytest.raises(UpbenchError):
+        evaluate(text, {"C": 256})
+
+
+@pytest.mark.parametrize("name", [c.name for c in cards.builtin().values() if c.count_macs])
+def test_counts_at_a_place_are_those_of_the_closed_form_at_its_size(name: str) -> None:
+    card = registry.get(name)
+    found = place.count(name, {}, 64, 64, 2, 160, 100, 3)
+    assert card.count_macs is not None
+    assert card.count_params is not None
+    setting = Setting(64, 64, 2, card.defaults(), batch=3, height=160, width=100)
+    macs = card.count_macs(setting)
+    gathers = found.similarity + found.sampling + found.assembly + found.fusion
+    assert (found.conv, gathers) == (macs.conv, macs.gather)
+    alone = place.parameters(name, (), 64, 64, 2)
+    for part in place.PARAMETERS:
+        assert getattr(alone, part) == getattr(found, part)
+    assert sum(getattr(alone, part) for part in place.PARAMETERS) == card.count_params(setting)
+
+
+def test_a_place_whose_counts_are_no_straight_line_is_counted_at_its_size() -> None:
+    assert place.per_pixel("resfu", {}, 64, 64, 2) is None
+    two = place.count("resfu", {}, 64, 64, 2, 6, 6), place.count("resfu", {}, 64, 64, 2, 6, 6, 2)
+    assert two[1].conv == 2 * two[0].conv
+
+
+def test_what_cannot_be_built_at_a_stage_is_no_explanation() -> None:
+    with pytest.raises(SpecError):
+        place.parameters("dysample", (("groups", 3),), 64, 64, 2)
+    search = everything().search
+    claim = finding("dysample/table6", "DySample", "params").claim
+    assert search.sums.value(claim, Model(settings=(("groups", 3),)), Counting("P0")) is None
+
+
+def test_lda_aqu_with_reduction_16_is_four_whole_modules() -> None:
+    found = finding("lda-aqu/table1", "LDA-AQU*", "params")
+    assert found.best is not None
+    assert found.best.tried.value == 4 * 10_250 == 41_000
+    assert found.best.tried.counting == Counting("P2")
+    terms = everything().search.sums.terms("ldaaqu", found.claim.stated, found.claim.host.stages, None, Counting("P2"))
+    assert terms is not None
+    assert [n for _, n in terms] == [10_250] * 4
+
+
+def test_carafe_is_counted_without_the_reassembly_on_faster_rcnn_and_with_it_on_segformer() -> None:
+    for table, with_it, without, true in (
+        ("lda-aqu/table1", "F3", "F0", "F0"),
+        ("fade/readme", "F3", "F0", "F3"),
+    ):
+        (claim,) = [
+            f.claim
+            for f in everything().findings
+            if (f.claim.table, f.claim.row.upsampler, f.claim.quantity) == (table, "carafe", "flops")
+            and f.claim.host.name in ("faster-rcnn-r50", "segformer-b1")
+        ]
+        fits = {
+            rule: agrees(
+                everything().search.sums.value(claim, STATED, Counting(rule)) or 0, claim.delta, claim.step, NEAREST
+            )
+            for rule in (with_it, without)
+        }
+        assert fits == {with_it: true == with_it, without: true == without}
+    assert finding("lda-aqu/table1", "CARAFE", "flops").verdict == STATED_VERDICT
+
+
+def test_known_departures_are_found_and_named() -> None:
+    for (table, label, quantity), model, rule in (
+        (("sapa/table3", "SAPA-B", "flops"), Model(settings=(("embedding", 64),)), Counting("F4", "samples-at-8")),
+        (("sapa/readme", "SAPA-D", "flops"), Model(settings=(("dof", "s2"),)), Counting("F4", "samples-at-8")),
+        (("dysample/table4", "FADE", "flops"), Model(settings=(("gate", True),)), Counting("F4")),
+        (("dysample/table4", "Deconv", "flops"), STATED, Counting("F4", "per-output-pixel")),
+        (("lda-aqu/table1", "IndexNet", "flops"), Model(variant="guided-1280x832"), Counting("F1")),
+        (("dysample/readme", "DySample+", "params"), STATED, Counting("P0")),
+    ):
+        best = finding(table, label, quantity).best
+        assert best is not None
+        assert (best.tried.model, best.tried.counting) == (model, rule), (table, label)
+    assert finding("sapa/table3", "SAPA-D", "flops").verdict == ODD_VERDICT
+    assert finding("sapa/readme", "PixelShuffle", "params").verdict == NOT_VERDICT
+    assert any(
+        "Deconv" in text for text in coincidences(finding("sapa/readme", "PixelShuffle", "params"), everything())
+    )
+
+
+def test_the_stages_that_a_table_states_by_its_base_are_taken() -> None:
+    found = finding("sapa-neurips/readme", "IndexNet", "params", "ResNet-50")
+    names = {f.claim.host.name for f in everything().findings if f.claim.table == "sapa-neurips/readme"}
+    assert "faster-rcnn-r50/three-stage" in names
+    assert "faster-rcnn-r50" not in names
+    assert found.value is not None
+
+
+def test_verdicts_add_up_and_hold_what_they_say() -> None:
+    figures = distinct(everything().findings)
+    assert sum(sum(by_verdict(figures, q).values()) for q in ("params", "flops")) == len(figures)
+    assert by_verdict(figures, "params")[STATED_VERDICT] > 80
+    assert by_verdict(figures, "flops")[STATED_VERDICT] > 25
+    for f in everything().findings:
+        if f.verdict == NOT_VERDICT:
+            continue
+        assert f.best is not None
+        assert f.best.cost <= hypotheses().departures
+        if f.verdict == STATED_VERDICT:
+            assert f.best.tried.value == f.value
+            assert f.best.tried.counting == f.usual
+        if f.verdict in (STATED_VERDICT, OTHER_VERDICT):
+            assert 2 * abs(f.best.tried.value - f.claim.delta) <= f.claim.step
+
+
+def test_no_explanation_with_fewer_departures_was_passed_over() -> None:
+    search = everything().search
+    for f in everything().findings:
+        every = search.explanations(f.claim, f.claim.delta)
+        assert (f.best is None) == (not every)
+        assert all(f.best.cost <= e.cost for e in every if f.best is not None)
+
+
+def test_made_up_figures_are_seldom_reproduced() -> None:
+    figures = distinct(everything().findings)
+    for quantity, most in (("params", 0.08), ("flops", 0.15)):
+        found = chance(everything(), figures, quantity)  # type: ignore[arg-type]
+        assert found.tested > 200
+        assert (found.by_verdict[STATED_VERDICT] + found.by_verdict[OTHER_VERDICT]) / found.tested < most
+
+
+def test_columns_that_count_in_several_ways_are_named() -> None:
+    found = {(c.table, c.quantity): {f.claim.label for f in c.others} for c in mixed(everything().findings)}
+    assert found["lda-aqu/table1", "flops"] == {"SAPA-B"}
+    assert found["lda-aqu/table1", "params"] == {"LDA-AQU*"}
+    assert ("dysample/table6", "params") not in found
+
+
+def test_printed_formulas_are_those_of_our_modules() -> None:
+    found = check([published.table("sapa/table1")], place.per_pixel, hypotheses())
+    judged = [c for c in found if c.ours is not None]
+    differing = [c for c in judged if c.ours != c.value]
+    assert len(judged) > 40
+    # The printed total of SAPA-D has 38Sdg where its steps add up to 36Sdg.
+    assert [(c.label, c.step, c.value - (c.ours or 0)) for c in differing] == [("SAPA-D", "Total", 2 * 9 * 32 * 4)]
+
+
+def test_hypotheses_are_judged() -> None:
+    from upbench.papers._strict import load
+    from upbench.papers.hypotheses import Hypotheses
+
+    data = hypotheses().model_dump()
+    data["settings"] = [{"upsampler": "sapa-b", "param": "theta", "values": [1], "why": "-"}]
+    with pytest.raises(SpecError, match="sapa-b has no parameter theta"):
+        load(Hypotheses, data, "here")
+    data["settings"] = [{"upsampler": "sapa-x", "param": "theta", "values": [1], "why": "-"}]
+    with pytest.raises(SpecError, match="unknown upsamplers: sapa-x"):
+        load(Hypotheses, data, "here")
+
+
+def test_remarks_are_about_figures_that_are_not_reproduced() -> None:
+    missed = {
+        (f.claim.table, f.claim.label, f.claim.quantity) for f in everything().findings if f.verdict == NOT_VERDICT
+    }
+    for remark in hypotheses().remarks:
+        for table in remark.tables:
+            assert (table, remark.row, remark.quantity) in missed

@@ -1,0 +1,103 @@
+"""`upbench reproduce TABLE --row`: the sums of one row, under what is asked for and otherwise what is stated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from upbench import cards, conventions
+from upbench.errors import SpecError, UpbenchError, unknown
+from upbench.papers.audit import Search
+from upbench.papers.claims import Claim, collect
+from upbench.papers.hosts import Stage, host
+from upbench.papers.hypotheses import Hypotheses, hypotheses
+from upbench.papers.published import Published
+from upbench.papers.tries import Counting, Counts, Sums
+from upbench.report.reproduced import terms
+from upbench.report.sheet import Table
+
+
+def sums(
+    table: Published,
+    row: str,
+    convention: str | None,
+    settings: Mapping[str, Any],
+    place: str | None,
+    way: str | None,
+    version: str | None,
+    counts: Counts,
+) -> list[Table]:
+    """A table for each figure of the row that the convention counts; both, under their columns' own, without one.
+
+    Raises UnknownName or SpecError for what is not there or cannot be built.
+    """
+    known = hypotheses()
+    claims, _ = collect(table, known)
+    wanted = _row(claims, row)
+    upsampler = wanted[0].row.upsampler
+    _judge(upsampler, settings, way, version, known)
+    search = Search(claims, Sums(counts, known), known)
+    found = []
+    for claim in wanted:
+        rule = search.usual[claim.column] if convention is None else Counting(_name(convention))
+        rule = Counting(rule.convention, way if way is not None or convention is not None else rule.way)
+        if rule.quantity != claim.quantity:
+            continue
+        stages = claim.host.stages if place is None else host(place).stages
+        params = {**claim.stated, **settings}
+        parts = search.sums.terms(upsampler, params, stages, version, rule)
+        if parts is None:
+            raise SpecError(_mistakes(upsampler, params, stages))
+        stated = ", ".join(f"{k}={v}" for k, v in {**claim.stated, **settings}.items())
+        said = f"{upsampler}{f' ({stated})' if stated else ''} in {place or claim.host.name}"
+        found.append(terms(claim, rule, parts, f"{said}{f', version {version}' if version else ''}"))
+    if not found:
+        raise UpbenchError(
+            f"{table.id}: the row {row!r} prints no figure that {convention} counts; it has "
+            f"{', '.join(c.quantity for c in wanted)}"
+        )
+    return found
+
+
+def _row(claims: list[Claim], row: str) -> list[Claim]:
+    if row.isdigit():
+        found = [c for c in claims if c.number == int(row)]
+    else:
+        found = [c for c in claims if c.label.lower() == row.lower()]
+    if not found:
+        raise unknown("row with a figure", row, dict.fromkeys(c.label for c in claims))
+    if len({c.number for c in found}) > 1:
+        numbers = ", ".join(str(n) for n in dict.fromkeys(c.number for c in found))
+        raise UpbenchError(f"several rows are labelled {row!r}; give the number of one: {numbers}")
+    return found
+
+
+def _name(convention: str) -> str:
+    known = [n for n in (*conventions.FLOPS, *conventions.PARAMS) if n != conventions.DEFAULT] + [conventions.DEFAULT]
+    name = next((n for n in known if n.lower() == convention.lower()), None)
+    if name is None:
+        raise unknown("convention", convention, known)
+    return name
+
+
+def _judge(
+    upsampler: str, settings: Mapping[str, Any], way: str | None, version: str | None, known: Hypotheses
+) -> None:
+    names = list(cards.builtin()[upsampler].defaults())
+    if strange := [key for key in settings if key not in names]:
+        raise unknown(f"parameter of {upsampler}", strange[0], names)
+    for kind, name, changes in (("way of counting", way, known.ways), ("version", version, known.versions)):
+        fitting = [c.name for c in changes if c.applies(upsampler)]
+        if name is not None and name not in fitting:
+            raise unknown(f"{kind} of {upsampler}", name, fitting)
+
+
+def _mistakes(upsampler: str, params: Mapping[str, Any], stages: tuple[Stage, ...]) -> list[str]:
+    """Why an upsampler cannot be built at some of the stages."""
+    card = cards.builtin()[upsampler]
+    full = {**card.defaults(), **params}
+    found: dict[str, None] = {}
+    for stage in stages:
+        setting = cards.Setting(stage.channels, stage.guide_channels, stage.scale, full)
+        found.update({f"{stage.name}: {sentence}": None for sentence in card.mistakes(setting)})
+    return list(found)
