@@ -1,9 +1,14 @@
 """One thread for every test: on small maps more threads cost time, and many of them starve each other."""
 
+import os
 from pathlib import Path
 
 import pytest
 import torch
+
+# Without a GPU Triton's kernels run in its interpreter, which it must be told before anything imports it.
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -37,6 +37,10 @@ class DeviceError(UpbenchError):
     """A device that is not there or cannot do what was asked."""
 
 
+class BackendError(UpbenchError):
+    """A backend that cannot run what was asked."""
+
+
 class OutputError(UpbenchError):
     """A file that cannot be written."""
 

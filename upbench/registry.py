@@ -121,6 +121,7 @@ def _card(name: str, thing: Any, origin: str) -> Card:
         params=params,
         guided=guided,
         scales=getattr(thing, "scales", "any"),
+        fused=bool(getattr(thing, "fused_ops", ())),
         origin=origin,
     )
 
@@ -131,18 +132,24 @@ def build(
     scale: float = 2,
     guide_channels: int | None = None,
     seed: int | None = None,
+    backend: str = "auto",
     **params: Any,
 ) -> nn.Module:
     """Build an upsampler: `build("ldaaqu", channels=256, scale=2, theta=11)`.
 
     name: a registered name or "package.module:Class". guide_channels: default, channels. seed: of the
-    initialisation; None leaves torch's generator as it is. Raises SpecError with every mistake, or UnknownName.
+    initialisation; None leaves torch's generator as it is. backend: auto, eager or fused. Raises SpecError with every mistake, or UnknownName.
     """
     card = get(name)
     setting = setting_of(card, channels, guide_channels, scale, params)
-    if mistakes := card.mistakes(setting):
+    mistakes = card.mistakes(setting)
+    if backend not in ("auto", "eager", "fused"):
+        mistakes.append(f"backend is {backend!r}, but must be auto, eager or fused")
+    elif backend == "fused" and not card.fused:
+        mistakes.append(f"backend is fused, but {name} has no fused backend; use auto or eager")
+    if mistakes:
         raise SpecError(mistakes)
-    return construct(card, setting, seed)
+    return construct(card, setting, seed, backend)
 
 
 def setting_of(
@@ -153,8 +160,8 @@ def setting_of(
     return Setting(channels, guide_channels or channels, whole, {**card.defaults(), **params})
 
 
-def construct(card: Card, setting: Setting, seed: int | None = None) -> nn.Module:
-    """The module of a setting that was judged already. seed: as in `build`."""
+def construct(card: Card, setting: Setting, seed: int | None = None, backend: str = "auto") -> nn.Module:
+    """The module of a setting that was judged already. seed, backend: as in `build`."""
     import torch
 
     module_name, _, attribute = card.module.partition(":")
@@ -163,8 +170,10 @@ def construct(card: Card, setting: Setting, seed: int | None = None) -> nn.Modul
         target = getattr(target, part)
     leading = (setting.channels, setting.guide_channels) if card.guided else (setting.channels,)
     arguments = {**card.fixed, **setting.params}
-    if seed is None:
-        return target(*leading, setting.scale, **arguments)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return target(*leading, setting.scale, **arguments)
+    with torch.random.fork_rng(devices=[], enabled=seed is not None):
+        if seed is not None:
+            torch.manual_seed(seed)
+        module = target(*leading, setting.scale, **arguments)
+    if card.fused:
+        module.backend = backend
+    return module

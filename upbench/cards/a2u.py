@@ -37,6 +37,7 @@ CARDS = (
     Card(
         name="a2u",
         module="upbench.upsamplers.a2u:A2U",
+        fused=True,
         summary="reassembly by kernels from second-order features of the guide",
         paper=Paper(
             "Learning Affinity-Aware Upsampling for Deep Image Matting",

@@ -136,6 +136,7 @@ class Card:
     count_params and count_macs: closed forms; None where there is none (a user's own upsampler).
     rules: combinations of values that the method cannot do, a sentence for each that is broken.
     fixed: constructor arguments that this name stands for and a user does not set.
+    fused: whether it has ops with a fused backend beside the plain one.
     """
 
     name: str
@@ -151,6 +152,7 @@ class Card:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     origin: str = "built in"
+    fused: bool = False
 
     def defaults(self) -> dict[str, Any]:
         return {p.name: p.default for p in self.params}

@@ -98,6 +98,7 @@ CARDS = (
     Card(
         name="sapa-i",
         module="upbench.upsamplers.sapa:SAPAInner",
+        fused=True,
         summary="attention of the guide over a k_up x k_up window of the map itself; no parameters",
         paper=CONFERENCE,
         params=(K_UP,),
@@ -114,6 +115,7 @@ CARDS = (
     Card(
         name="sapa-b",
         module="upbench.upsamplers.sapa:SAPABase",
+        fused=True,
         summary="attention of the embedded guide over a k_up x k_up window of the embedded map",
         paper=CONFERENCE,
         params=(
@@ -137,6 +139,7 @@ CARDS = (
     Card(
         name="sapa-d",
         module="upbench.upsamplers.sapa:SAPADynamic",
+        fused=True,
         summary="attention of the embedded guide over points that x predicts",
         paper=JOURNAL,
         params=(

@@ -93,11 +93,11 @@ def _attention(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
 def _declared(name: str) -> Handle:
     op = OPS[name]
 
-    def handle(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
+    def handle(inputs: Sequence[Any], outputs: Sequence[Any]) -> Counter[str]:
         tensors = [v for v in inputs if v.isCompleteTensor() and v.type().kind() == "TensorType"]
         others = [v.toIValue() for v in inputs if not any(v is t for t in tensors)]
         shapes = [get_shape(v) for v in (*tensors, outputs[0])]
-        return op.macs(shapes, others)
+        return Counter(op.charge(shapes, others))
 
     return handle
 
@@ -157,6 +157,8 @@ def _named(name: str, handle: Handle) -> Handle:
 
     def named(inputs: Any, outputs: Any) -> Counter[str]:
         result = handle(inputs, outputs)
+        if name in OPS:
+            return result
         return Counter({name: sum(result.values()) if isinstance(result, Counter) else result})
 
     return named

@@ -8,35 +8,57 @@
 - resize:   `interpolate` for features, `resize_map` for auxiliary maps (queries, keys)
 """
 
+from upbench.ops import _cpu_points as _cpu_points  # registers its kernels
+from upbench.ops import _cpu_windows as _cpu_windows  # registers its kernels
+from upbench.ops._backend import BACKENDS, choose, recorded
 from upbench.ops._library import OPS, Op, coordinate_dtype
+from upbench.ops._why_not import resolve, why_not
 from upbench.ops.affinity import affinity_logits
 from upbench.ops.box import box_mean
-from upbench.ops.gate import gate_fuse
+from upbench.ops.deform import add_position, attends, deform_assemble, deform_attend, deform_similarity
+from upbench.ops.gate import gate_fuse, gate_fuse_
 from upbench.ops.modulate import modulate
+from upbench.ops.nearby import nearby_assemble, nearby_similarity
 from upbench.ops.neighbours import neighbour_assemble
 from upbench.ops.points import lattice, parents, point_assemble, point_similarity, sample_points
 from upbench.ops.resize import interpolate, output_size, resize_map
 from upbench.ops.similarity import read_windows, window_similarity
+from upbench.ops.taps import rows_last, softmax_taps
 from upbench.ops.window import window_assemble
 
 __all__ = [
+    "BACKENDS",
     "OPS",
     "Op",
+    "add_position",
     "affinity_logits",
     "box_mean",
+    "choose",
     "coordinate_dtype",
+    "attends",
+    "deform_assemble",
+    "deform_attend",
+    "deform_similarity",
     "gate_fuse",
+    "gate_fuse_",
     "interpolate",
     "lattice",
     "modulate",
+    "nearby_assemble",
+    "nearby_similarity",
     "neighbour_assemble",
     "output_size",
     "parents",
     "point_assemble",
     "point_similarity",
     "read_windows",
+    "recorded",
     "resize_map",
+    "resolve",
+    "rows_last",
     "sample_points",
+    "softmax_taps",
+    "why_not",
     "window_assemble",
     "window_similarity",
 ]

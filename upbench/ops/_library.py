@@ -8,7 +8,7 @@ torch.export see through it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,18 +22,38 @@ class Op:
     """A registered op. kind: the class of its MACs, "conv", "gather" or "elementwise".
 
     macs(shapes, args): MACs from the shapes of its tensor arguments and output (last), and its other arguments
-    (None where the value is not known).
+    (None where the value is not known). shares: of a fused op, the plain ops that it stands for and how its MACs are
+    shared among them, or a function like `macs` that gives the MACs of each by its full name; so that counts are the
+    same whatever backend runs.
     """
 
     name: str
     kind: str
     macs: Callable[[Sequence[Sequence[int]], Sequence[Any]], int]
+    shares: Mapping[str, int] | Callable[[Sequence[Sequence[int]], Sequence[Any]], dict[str, int]] | None = None
+
+    def charge(self, shapes: Sequence[Sequence[int]], args: Sequence[Any]) -> dict[str, int]:
+        """The MACs, under the op's own name or under those of the plain ops that it stands for."""
+        if callable(self.shares):
+            return self.shares(shapes, args)
+        total = self.macs(shapes, args)
+        if self.shares is None:
+            return {self.name: total}
+        # A sum over points without weights only samples.
+        shares = {name: n for name, n in self.shares.items() if name != WEIGHING or len(shapes) == 4}
+        return {f"upbench::{name}": total * n // sum(shares.values()) for name, n in shares.items()}
 
 
+WEIGHING = "point_assemble"
 OPS: dict[str, Op] = {}
 
 
-def register(signature: str, kind: str, macs: Callable[[Sequence[Sequence[int]], Sequence[Any]], int]) -> Callable:
+def register(
+    signature: str,
+    kind: str,
+    macs: Callable[[Sequence[Sequence[int]], Sequence[Any]], int],
+    shares: Mapping[str, int] | None = None,
+) -> Callable:
     """Decorator: define `upbench::<signature>` with the decorated function as its plain implementation.
 
     Returns torch's handle of the op, which is called like the function.
@@ -43,7 +63,7 @@ def register(signature: str, kind: str, macs: Callable[[Sequence[Sequence[int]],
     def wrap(function: Callable) -> Callable:
         LIBRARY.define(signature)
         LIBRARY.impl(name, function, "CompositeImplicitAutograd")
-        OPS[f"upbench::{name}"] = Op(f"upbench::{name}", kind, macs)
+        OPS[f"upbench::{name}"] = Op(f"upbench::{name}", kind, macs, shares)
         return getattr(torch.ops.upbench, name).default
 
     return wrap

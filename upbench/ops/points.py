@@ -10,7 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from upbench.ops._backend import choose
+from upbench.ops._fused import deform_assemble_fused
 from upbench.ops._library import coordinate_dtype, numel, register
+from upbench.ops._why_not import why_not
 
 
 def lattice(height: int, width: int, like: Tensor) -> Tensor:
@@ -72,13 +75,17 @@ def _point_assemble(weight: Tensor, values: Tensor) -> Tensor:
     return (values.unflatten(1, (weight.shape[1], -1)) * weight.unsqueeze(2)).sum(3).flatten(1, 2)
 
 
-def sample_points(x: Tensor, points: Tensor, padding: str) -> Tensor:
+def sample_points(x: Tensor, points: Tensor, padding: str, *, backend: str = "eager") -> Tensor:
     """Read a map bilinearly at points, each channel group at its own.
 
     x: [B, C, H, W]; points: [B, G, P, sH, sW, 2], G divides C -> [B, C, P, sH, sW].
     padding: "zeros" (what lies outside the map is zero) or "border" (positions are clamped onto the map).
-    MACs: 4 per value read, class gather.
+    backend: eager (grid_sample), fused (one point per output pixel; on a CPU the result is channels-last) or auto.
+    MACs: 4 per value read, class gather. Raises BackendError.
     """
+    several = "it reads one point per output pixel and these are more" if points.shape[2] != 1 else None
+    if choose("sample_points", backend, several or why_not("sample_points", x)) == "fused":
+        return deform_assemble_fused(x, None, points, padding).unsqueeze(2)
     return _sample_points(x, points, padding)
 
 

@@ -6,7 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from upbench.ops._fused import window_similarity_fused
 from upbench.ops._library import numel, register
+from upbench.ops._why_not import autocasted, resolve
 
 
 @register(
@@ -36,13 +38,16 @@ def _read_windows(x: Tensor, kernel: int, out_height: int, out_width: int) -> Te
     return read.view(b, c, kernel * kernel, out_height, out_width)
 
 
-def window_similarity(query: Tensor, keys: Tensor, kernel: int, scale: int) -> Tensor:
+def window_similarity(query: Tensor, keys: Tensor, kernel: int, scale: int, *, backend: str = "eager") -> Tensor:
     """Dot product of each query with the keys in the window around its parent.
 
     query: [B, d, sH, sW]; keys: [B, d, H, W] -> [B, kernel^2, sH, sW]; kernel odd, scale integer.
     logit[t, p] = sum over c of query[c, p] * keys[c, parent(p) + offset(t)], zero where the tap is outside the map.
-    MACs: kernel^2 per query value, class gather. Source: SAPA, eq. 6 and 7.
+    backend: eager (unfold, then a product), fused (on a CPU the taps of the result lie last in memory) or auto.
+    MACs: kernel^2 per query value, class gather. Source: SAPA, eq. 6 and 7. Raises BackendError.
     """
+    if resolve("window_similarity", backend, *autocasted(query, keys)) == "fused":
+        return window_similarity_fused(*autocasted(query, keys), kernel, 1).squeeze(1)
     return _window_similarity(query, keys, kernel, scale)
 
 

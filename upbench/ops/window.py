@@ -10,7 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from upbench.ops._fused import window_assemble_fused
 from upbench.ops._library import numel, register
+from upbench.ops._why_not import autocasted, resolve
 
 
 @register(
@@ -27,12 +29,15 @@ def _window_assemble(x: Tensor, weight: Tensor, kernel: int, scale: int) -> Tens
     return out.reshape(b, c, h * scale, w * scale)
 
 
-def window_assemble(x: Tensor, weight: Tensor, kernel: int, scale: int) -> Tensor:
+def window_assemble(x: Tensor, weight: Tensor, kernel: int, scale: int, *, backend: str = "eager") -> Tensor:
     """Weighted sum of the window around each output pixel's parent.
 
     x: [B, C, H, W]; weight: [B, G, kernel^2, sH, sW], one set of weights for each of G channel groups
     -> [B, C, sH, sW]. kernel odd, scale integer, G divides C.
     out[c, p] = sum over taps t of weight[c // (C/G), t, p] * x[c, parent(p) + offset(t)], taps outside the map zero.
-    MACs: kernel^2 per output value, class gather. Source: CARAFE, eq. 2.
+    backend: eager (unfold, then a product), fused (the result is channels-last on a CPU) or auto.
+    MACs: kernel^2 per output value, class gather. Source: CARAFE, eq. 2. Raises BackendError.
     """
+    if resolve("window_assemble", backend, *autocasted(x, weight)) == "fused":
+        return window_assemble_fused(*autocasted(x, weight), kernel)
     return _window_assemble(x, weight, kernel, scale)

@@ -27,6 +27,8 @@ class Upsampler(nn.Module):
     """
 
     guided = False
+    backend = "auto"  # of the ops: auto, eager or fused, see `upbench.ops`
+    fused_ops: tuple[str, ...] = ()  # those of its ops that have a fused form; none: backend fused is refused
     channels: int
     guide_channels: int
     scale: Any  # int where the method needs a whole number, else float
@@ -116,9 +118,21 @@ class Conv2d(nn.Conv2d):
         return self._conv_forward(x, self.weight.to(x.dtype), bias)
 
 
+def pointwise_rows(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    """A 1x1 convolution as one product of matrices. x: [B, I, H, W] -> [B, O, H, W], channels-last, whatever x is.
+
+    A contiguous map enters the product transposed: it is never copied into the other memory order.
+    """
+    out = F.linear(x.flatten(2).transpose(1, 2), layer.weight.flatten(1), layer.bias)
+    return out.unflatten(1, (x.shape[2], x.shape[3])).permute(0, 3, 1, 2)
+
+
+def autocasts(x: Tensor) -> bool:
+    """Whether torch.autocast is on for the device of x."""
+    device = x.device.type
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+
+
 def no_autocast(x: Tensor) -> AbstractContextManager[object]:
     """A context in which torch.autocast does not lower the precision of what is computed from x."""
-    device = x.device.type
-    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
-        return torch.autocast(device, enabled=False)
-    return nullcontext()
+    return torch.autocast(x.device.type, enabled=False) if autocasts(x) else nullcontext()

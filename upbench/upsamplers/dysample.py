@@ -21,6 +21,8 @@ class DySample(Upsampler):
     (the layout of detection-with-upsamplers). Initialised offset N(0, 0.001), scope 0.
     """
 
+    fused_ops = ("sample_points",)
+
     def __init__(
         self,
         channels: int,
@@ -80,4 +82,4 @@ class DySample(Upsampler):
         base = parents(h, w, self.scale, x) + self._centres(x).squeeze(1).repeat(1, h, w)
         offsets = self.offsets(x).to(base.dtype).view(b, 2, self.groups, h * self.scale, w * self.scale)
         points = (offsets + base.unsqueeze(1)).permute(0, 2, 3, 4, 1).unsqueeze(2)
-        return sample_points(x, points, "border").squeeze(2)
+        return sample_points(x, points, "border", backend=self.backend).squeeze(2)

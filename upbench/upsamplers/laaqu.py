@@ -6,8 +6,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from upbench.ops import output_size, point_assemble, point_similarity, read_windows, resize_map
-from upbench.upsamplers._base import Upsampler, xavier
+from upbench.ops import (
+    add_position,
+    nearby_assemble,
+    nearby_similarity,
+    output_size,
+    point_similarity,
+    read_windows,
+    resize_map,
+    resolve,
+    softmax_taps,
+)
+from upbench.upsamplers._base import Upsampler, pointwise_rows, xavier
 from upbench.upsamplers.ldaaqu import ChannelNorm
 
 
@@ -26,6 +36,8 @@ class LAAQU(Upsampler):
     that are zero but keep their share of the softmax.
     State dict and initialisation: those of LDAAQU without its offset predictor.
     """
+
+    fused_ops = ("nearby_similarity", "nearby_assemble")
 
     def __init__(
         self,
@@ -49,13 +61,22 @@ class LAAQU(Upsampler):
 
     def upsample(self, x: Tensor) -> Tensor:
         height, width = output_size(x.shape[2], x.shape[3], self.scale)
+        backend = resolve("nearby_assemble", self.backend, x)
+        fused = backend == "fused"
+        table = self.relative_position_bias_table
         normed = self.layer_norm(x)
-        query = resize_map(self.proj_q(normed), height, width, align_corners=True)
-        keys = read_windows(self.proj_k(normed), self.k_u, height, width)
-        if self.relative_position_bias_table is not None:
-            # [1, heads, 1, taps, d] -> [1, hidden, taps, 1, 1]
-            table = self.relative_position_bias_table.squeeze(2).transpose(2, 3).flatten(1, 2)
-            keys = keys + table[..., None, None]
-        logits = point_similarity(query, keys, self.heads) * (self.hidden // self.heads) ** -0.5
-        weights = F.softmax(logits, dim=2).to(x.dtype)
-        return point_assemble(weights, read_windows(x, self.k_u, height, width))
+        project = pointwise_rows if fused else nn.Module.__call__
+        query = resize_map(project(self.proj_q, normed), height, width, align_corners=True)
+        keys = project(self.proj_k, normed)
+        if fused:
+            logits = nearby_similarity(query, keys, self.k_u, self.heads, backend=backend)
+            logits = logits if table is None else add_position(logits, query, table[0, :, 0])
+        else:
+            windows = read_windows(keys, self.k_u, height, width)
+            if table is not None:
+                # [1, heads, 1, taps, d] -> [1, hidden, taps, 1, 1]
+                windows = windows + table.squeeze(2).transpose(2, 3).flatten(1, 2)[..., None, None]
+            logits = point_similarity(query, windows, self.heads)
+        logits = logits * (self.hidden // self.heads) ** -0.5
+        weights = (softmax_taps if fused else F.softmax)(logits, dim=2).to(x.dtype)
+        return nearby_assemble(x, weights, self.k_u, backend=backend)

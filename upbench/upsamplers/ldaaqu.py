@@ -7,15 +7,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from upbench.ops import (
+    add_position,
+    attends,
     coordinate_dtype,
+    deform_assemble,
+    deform_attend,
+    deform_similarity,
     lattice,
     output_size,
     point_assemble,
     point_similarity,
     resize_map,
+    resolve,
+    rows_last,
     sample_points,
+    softmax_taps,
 )
-from upbench.upsamplers._base import Conv2d, Upsampler, no_autocast, xavier
+from upbench.upsamplers._base import Conv2d, Upsampler, autocasts, no_autocast, xavier
 
 
 class ChannelNorm(nn.Module):
@@ -26,9 +34,12 @@ class ChannelNorm(nn.Module):
         self.norm = nn.LayerNorm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        weight, bias = self.norm.weight.to(x.dtype), self.norm.bias.to(x.dtype)
-        normed = F.layer_norm(x.permute(0, 2, 3, 1), self.norm.normalized_shape, weight, bias, self.norm.eps)
-        return normed.permute(0, 3, 1, 2).contiguous()
+        return self.rows(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2).contiguous()
+
+    def rows(self, rows: Tensor) -> Tensor:
+        """The same over the last dimension. rows: [..., C]."""
+        weight, bias = self.norm.weight.to(rows.dtype), self.norm.bias.to(rows.dtype)
+        return F.layer_norm(rows, self.norm.normalized_shape, weight, bias, self.norm.eps)
 
 
 class LDAAQU(Upsampler):
@@ -42,6 +53,8 @@ class LDAAQU(Upsampler):
     State dict: the released keys; the embedding is relative_position_bias_table [1, heads, 1, k_u^2, hidden / heads].
     Initialised as the release's init_weights: Xavier-uniform, biases 0, last offset layer 0, embedding N(0, 0.02).
     """
+
+    fused_ops = ("deform_similarity", "deform_assemble")
 
     def __init__(
         self,
@@ -107,6 +120,8 @@ class LDAAQU(Upsampler):
         return points.permute(0, 1, 2, 4, 5, 3)
 
     def upsample(self, x: Tensor) -> Tensor:
+        if resolve("deform_assemble", self.backend, x) == "fused":
+            return self._fused(x)
         _, _, h, w = x.shape
         out_h, out_w = output_size(h, w, self.scale)
         # The query decides where is read, and theta makes eleven pixels of its rounding: it is float32 in any dtype.
@@ -123,6 +138,68 @@ class LDAAQU(Upsampler):
         logits = point_similarity(query.to(keys.dtype), keys, self.heads) * (self.hidden // self.heads) ** -0.5
         weights = F.softmax(logits, dim=2).to(x.dtype)
         return point_assemble(weights, sample_points(x, points, "zeros"))
+
+    def _fused(self, x: Tensor) -> Tensor:
+        """The same with rows of channels and rows of taps: fused ops read them without copies."""
+        _, _, h, w = x.shape
+        out_h, out_w = output_size(h, w, self.scale)
+        x = rows_last(x)
+        dtype = coordinate_dtype(x.dtype)
+        with no_autocast(x):
+            normed = self.layer_norm.rows(x.permute(0, 2, 3, 1).to(dtype))
+            joint = x.dtype == dtype and not autocasts(x)
+            weight = torch.cat((self.proj_q.weight, self.proj_k.weight)) if joint else self.proj_q.weight
+            query, *keys = F.linear(normed, weight.flatten(1).to(dtype)).split(self.hidden, -1)
+            query = resize_map(query.permute(0, 3, 1, 2), out_h, out_w, align_corners=True)
+            points = self._fused_points(query, h, w)
+        if not joint:
+            keys = [F.linear(normed.to(x.dtype), self.proj_k.weight.flatten(1))]
+        key = keys[0].permute(0, 3, 1, 2)
+        query = query.to(key.dtype)
+        table, factor = self.relative_position_bias_table, (self.hidden // self.heads) ** -0.5
+        if attends(x, key, query, points):
+            embedding = None if table is None else table[0, :, 0]
+            return deform_attend(x, key, query, embedding, points, "zeros", self.heads, factor)
+        logits = deform_similarity(query, key, points, "zeros", self.heads, backend="fused")
+        if table is not None:
+            logits = add_position(logits, query, table[0, :, 0])
+        weights = softmax_taps(logits * factor, dim=2).to(x.dtype)
+        return deform_assemble(x, weights, points, "zeros", backend="fused")
+
+    def _fused_points(self, query: Tensor, height: int, width: int) -> Tensor:
+        """As `points`, from a channels-last query; the x of all points lie in memory before the y of all."""
+        b, _, out_h, out_w = query.shape
+        groups, taps = self.groups, self.k_u**2
+        first: nn.Conv2d
+        norm: ChannelNorm
+        last: nn.Conv2d
+        first, norm, activation, last = self.conv_offset  # type: ignore[assignment]
+        # The groups share their weights, and stay beside each other in memory.
+        local = F.conv2d(query, first.weight.to(query.dtype).repeat(groups, 1, 1, 1), padding=1, groups=self.hidden)
+        local = activation(norm.rows(local.permute(0, 2, 3, 1).unflatten(-1, (groups, -1))))
+        local = local.permute(0, 3, 4, 1, 2).flatten(0, 1)
+        # Released channels are (tap, (y, x)): taken as (x, y) of all taps here.
+        weight = last.weight.to(query.dtype).unflatten(0, (taps, 2)).flip(1).transpose(0, 1).flatten(0, 1)
+        bias = last.bias  # never absent, though a convolution's may be
+        bias = None if bias is None else bias.to(query.dtype).unflatten(0, (taps, 2)).flip(1).t().flatten()
+        raw = F.conv2d(local, weight, bias, padding=last.padding)
+        # [B G, (2, taps), H', W'] -> [2, B, H', W', G, taps]
+        raw = raw.view(b, groups, 2, taps, out_h, out_w).permute(2, 0, 4, 5, 1, 3).contiguous()
+        pixels = lattice(out_h, out_w, query)[:, None, :, :, None, None]
+        reach = (self.k_u - 1) // 2
+        steps = (lattice(self.k_u, self.k_u, query) - reach).view(2, 1, 1, 1, 1, taps)
+        moves = self.theta * raw.tanh()
+        moves += steps
+        low = torch.stack((pixels.new_full((), width - 1), pixels.new_full((), height - 1))).view(2, 1, 1, 1, 1, 1)
+        out = torch.stack((pixels.new_full((), max(out_w - 1, 1)), pixels.new_full((), max(out_h - 1, 1)))).view(
+            2, 1, 1, 1, 1, 1
+        )
+        if self.coord == "output":
+            moves += pixels
+            moves = moves * low / out
+        else:
+            moves += pixels * low / out
+        return moves.permute(1, 4, 5, 2, 3, 0)
 
 
 def _to_low(points: Tensor, height: int, width: int, out_h: int, out_w: int) -> Tensor:

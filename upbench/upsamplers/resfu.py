@@ -87,6 +87,7 @@ class ReSFU(Upsampler):
     """
 
     guided = True
+    fused_ops = ("neighbour_assemble",)
     gauss: Tensor
 
     def __init__(
@@ -140,4 +141,4 @@ class ReSFU(Upsampler):
         return F.softmax(scores.masked_fill(self.outside(height, width, x), -torch.inf), dim=1)
 
     def upsample(self, x: Tensor, guide: Tensor) -> Tensor:
-        return neighbour_assemble(x, self.weights(x, guide), self.k_up)
+        return neighbour_assemble(x, self.weights(x, guide), self.k_up, backend=self.backend)

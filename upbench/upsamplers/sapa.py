@@ -7,25 +7,29 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from upbench.ops import (
+    attends,
+    deform_assemble,
+    deform_attend,
+    deform_similarity,
     interpolate,
     output_size,
     parents,
-    point_assemble,
-    point_similarity,
-    sample_points,
+    resolve,
+    softmax_taps,
     window_assemble,
     window_similarity,
 )
-from upbench.upsamplers._base import Upsampler
+from upbench.upsamplers._base import Upsampler, pointwise_rows
 
 NORM_GROUPS = 32
 
 
-def _attend_window(query: Tensor, keys: Tensor, values: Tensor, kernel: int, scale: int) -> Tensor:
+def _attend_window(query: Tensor, keys: Tensor, values: Tensor, kernel: int, scale: int, backend: str) -> Tensor:
     """Attention of each query [B, d, sH, sW] over the window of its parent: keys [B, d, H, W], values [B, C, H, W]."""
-    logits = window_similarity(query, keys, kernel, scale)
-    weights = F.softmax(logits, dim=1).to(values.dtype)
-    return window_assemble(values, weights.unsqueeze(1), kernel, scale)
+    backend = resolve("window_assemble", backend, values)
+    logits = window_similarity(query, keys, kernel, scale, backend=backend)
+    weights = (softmax_taps if backend == "fused" else F.softmax)(logits, dim=1).to(values.dtype)
+    return window_assemble(values, weights.unsqueeze(1), kernel, scale, backend=backend)
 
 
 def _normal(module: nn.Module) -> None:
@@ -45,6 +49,7 @@ class SAPAInner(Upsampler):
     """
 
     guided = True
+    fused_ops = ("window_similarity", "window_assemble")
     scale: int
 
     def __init__(self, channels: int, guide_channels: int, scale: int = 2, *, k_up: int = 5) -> None:
@@ -52,7 +57,7 @@ class SAPAInner(Upsampler):
         self.channels, self.guide_channels, self.scale, self.k_up = channels, guide_channels, scale, k_up
 
     def upsample(self, x: Tensor, guide: Tensor) -> Tensor:
-        return _attend_window(guide, x, x, self.k_up, self.scale)
+        return _attend_window(guide, x, x, self.k_up, self.scale, self.backend)
 
 
 class SAPABase(Upsampler):
@@ -65,6 +70,7 @@ class SAPABase(Upsampler):
     """
 
     guided = True
+    fused_ops = ("window_similarity", "window_assemble")
     scale: int
 
     def __init__(
@@ -87,8 +93,10 @@ class SAPABase(Upsampler):
         _normal(self)
 
     def upsample(self, x: Tensor, guide: Tensor) -> Tensor:
-        query, keys = self.q(self.norm_y(guide)), self.k(self.norm_x(x))
-        return _attend_window(query, keys, x, self.k_up, self.scale)
+        backend = resolve("window_assemble", self.backend, x)
+        project = pointwise_rows if backend == "fused" else nn.Module.__call__
+        query, keys = project(self.q, self.norm_y(guide)), project(self.k, self.norm_x(x))
+        return _attend_window(query, keys, x, self.k_up, self.scale, backend)
 
 
 class SAPADynamic(Upsampler):
@@ -102,6 +110,7 @@ class SAPADynamic(Upsampler):
     """
 
     guided = True
+    fused_ops = ("deform_similarity", "deform_assemble")
     scale: int
 
     def __init__(
@@ -154,7 +163,12 @@ class SAPADynamic(Upsampler):
     def upsample(self, x: Tensor, guide: Tensor) -> Tensor:
         normed = self.norm_x(x)
         positions = self.positions(normed)
-        keys = sample_points(self.k(normed), positions, "zeros")
-        logits = point_similarity(self.q(self.norm_y(guide)), keys, self.groups)
-        weights = F.softmax(logits, dim=2).to(x.dtype)
-        return point_assemble(weights, sample_points(x, positions, "zeros"))
+        backend = resolve("deform_assemble", self.backend, x)
+        fused = backend == "fused"
+        project = pointwise_rows if fused else nn.Module.__call__
+        keys, query = project(self.k, normed), project(self.q, self.norm_y(guide))
+        if fused and attends(x, keys, query, positions):
+            return deform_attend(x, keys, query, None, positions, "zeros", self.groups, None)
+        logits = deform_similarity(query, keys, positions, "zeros", self.groups, backend=backend)
+        weights = (softmax_taps if fused else F.softmax)(logits, dim=2).to(x.dtype)
+        return deform_assemble(x, weights, positions, "zeros", backend=backend)

@@ -1,0 +1,270 @@
+"""The fused ops against the plain ones, forward and backward, and the way a backend is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+import upbench
+from upbench import ops, registry
+from upbench.check import TOLERANCES
+from upbench.errors import BackendError
+from upbench.measure import macs
+from upbench.ops import _cpu_points, _fused
+
+FUSED = [name for name in registry.names() if upbench.build(name, 32).fused_ops]
+few = settings(max_examples=25, deadline=None)
+sizes = st.integers(1, 6)
+seeds = st.integers(0, 2**16)
+DOUBLE = torch.float64
+
+
+def agree(
+    plain: Callable[..., Tensor], fused: Callable[..., Tensor], inputs: Sequence[Tensor], tolerance: float = 1e-9
+) -> None:
+    """Values and the gradients of every input, as a part of the largest value."""
+    inputs = [t.detach().requires_grad_() for t in inputs]
+    expected, found = plain(*inputs), fused(*inputs)
+    assert found.shape == expected.shape
+    assert found.dtype == expected.dtype
+    grad = torch.randn_like(expected)
+    pairs = zip(
+        (expected, *torch.autograd.grad(expected, inputs, grad)),
+        (found, *torch.autograd.grad(found, inputs, grad)),
+        strict=True,
+    )
+    for a, b in ((a.detach(), b.detach()) for a, b in pairs):
+        assert (a - b).abs().max() <= tolerance * max(1.0, float(a.abs().max()))
+
+
+@few
+@given(sizes, sizes, st.integers(1, 4), st.sampled_from([1, 3, 5]), st.integers(1, 3), st.integers(1, 2), seeds)
+def test_windows(h: int, w: int, scale: int, kernel: int, groups: int, batch: int, seed: int) -> None:
+    torch.manual_seed(seed)
+    x = torch.randn(batch, 2 * groups, h, w, dtype=DOUBLE)
+    query = torch.randn(batch, 2 * groups, scale * h, scale * w, dtype=DOUBLE)
+    weight = torch.randn(batch, groups, kernel**2, scale * h, scale * w, dtype=DOUBLE)
+    agree(
+        lambda x, weight: ops.window_assemble(x, weight, kernel, scale),
+        lambda x, weight: ops.window_assemble(x, weight, kernel, scale, backend="fused"),
+        (x, weight),
+    )
+    agree(
+        lambda q, k: ops.window_similarity(q, k, kernel, scale),
+        lambda q, k: ops.window_similarity(q, k, kernel, scale, backend="fused"),
+        (query, x),
+    )
+
+
+@few
+@given(sizes, sizes, st.integers(0, 9), st.integers(0, 9), st.sampled_from([1, 3]), st.integers(1, 3), seeds)
+def test_windows_at_any_ratio(h: int, w: int, more_h: int, more_w: int, kernel: int, heads: int, seed: int) -> None:
+    torch.manual_seed(seed)
+    x, query = (torch.randn(2, 2 * heads, a, b, dtype=DOUBLE) for a, b in ((h, w), (h + more_h, w + more_w)))
+    weight = torch.randn(2, heads, kernel**2, h + more_h, w + more_w, dtype=DOUBLE)
+    agree(
+        lambda x, weight: ops.nearby_assemble(x, weight, kernel),
+        lambda x, weight: ops.nearby_assemble(x, weight, kernel, backend="fused"),
+        (x, weight),
+    )
+    agree(
+        lambda q, k: ops.nearby_similarity(q, k, kernel, heads),
+        lambda q, k: ops.nearby_similarity(q, k, kernel, heads, backend="fused"),
+        (query, x),
+    )
+
+
+@few
+@given(
+    sizes,
+    sizes,
+    st.sampled_from([(1, 1), (2, 1), (1, 2), (2, 3), (4, 2)]),
+    st.integers(1, 4),
+    st.sampled_from(["zeros", "border"]),
+    st.booleans(),
+    st.sampled_from([0.0, 1.0, 30.0]),
+    seeds,
+)
+def test_points(
+    h: int, w: int, parts: tuple[int, int], taps: int, padding: str, whole: bool, reach: float, seed: int
+) -> None:
+    """Among them positions exactly on pixels, where the gradient has two sides, on the edge, and far outside."""
+    torch.manual_seed(seed)
+    groups, heads = parts
+    x, query = torch.randn(2, 12, h, w, dtype=DOUBLE), torch.randn(2, 12, 3, 5, dtype=DOUBLE)
+    weight = torch.randn(2, heads, taps, 3, 5, dtype=DOUBLE)
+    points = torch.rand(2, groups, taps, 3, 5, 2, dtype=DOUBLE) * 6 - 1 + reach * torch.randn(1, dtype=DOUBLE)
+    points = points.round() if whole else points
+    agree(
+        lambda *t: ops.deform_assemble(*t, padding),
+        lambda *t: ops.deform_assemble(*t, padding, backend="fused"),
+        (x, weight, points),
+    )
+    agree(
+        lambda *t: ops.deform_similarity(*t, padding, heads),
+        lambda *t: ops.deform_similarity(*t, padding, heads, backend="fused"),
+        (query, x, points),
+    )
+    agree(
+        lambda *t: ops.sample_points(*t, padding),
+        lambda *t: ops.sample_points(*t, padding, backend="fused"),
+        (x, points[:, :, :1]),
+    )
+
+
+def test_the_side_of_the_gradient_in_float32() -> None:
+    """At 120 pixels the normalised position is rounded: whole ones fall to either side, and both take the same."""
+    x = torch.randn(1, 2, 120, 120)
+    points = torch.arange(120.0).view(1, 1, 1, 1, 120, 1).expand(1, 1, 1, 120, 120, 2).clone()
+    agree(
+        lambda *t: ops.sample_points(*t, "border"),
+        lambda *t: ops.sample_points(*t, "border", backend="fused"),
+        (x, points),
+        1e-4,
+    )
+
+
+def test_chunks_and_whole_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    query, keys, points = torch.randn(2, 8, 20, 20), torch.randn(2, 8, 10, 10), torch.rand(2, 2, 3, 20, 20, 2) * 12 - 1
+    whole = _fused.deform_similarity_fused(query, keys, points, "zeros", 1)
+    monkeypatch.setattr(_cpu_points, "CHUNK_ENTRIES", 1)
+    torch.testing.assert_close(_fused.deform_similarity_fused(query, keys, points, "zeros", 1), whole)
+
+
+def test_gradients_against_differences() -> None:
+    x = torch.randn(1, 2, 3, 4, dtype=DOUBLE, requires_grad=True)
+    query = torch.randn(1, 2, 3, 4, dtype=DOUBLE, requires_grad=True)
+    weight = torch.randn(1, 1, 9, 3, 4, dtype=DOUBLE, requires_grad=True)
+    points = (torch.rand(1, 1, 9, 3, 4, 2, dtype=DOUBLE) * 0.8 + 0.1 + torch.randint(-1, 3, (2,))).requires_grad_()
+    assert torch.autograd.gradcheck(lambda *t: _fused.window_assemble_fused(*t, 3), (x, weight))
+    assert torch.autograd.gradgradcheck(lambda *t: _fused.window_assemble_fused(*t, 3), (x, weight))
+    assert torch.autograd.gradcheck(lambda *t: _fused.window_similarity_fused(*t, 3, 2), (query, x))
+    assert torch.autograd.gradcheck(lambda *t: _fused.deform_assemble_fused(*t, "zeros"), (x, weight, points))
+    assert torch.autograd.gradcheck(lambda *t: _fused.deform_similarity_fused(*t, "border", 2), (query, x, points))
+
+
+@pytest.mark.parametrize("name", [n.split("(")[0] for n in _fused._SIGNATURES if "slope" not in n])
+def test_torch_accepts_the_registration(name: str) -> None:
+    """Fake outputs have the strides of real ones, autograd is registered, nothing aliases."""
+    x, query = torch.randn(2, 4, 3, 5), torch.randn(2, 4, 6, 10)
+    weight, points = torch.randn(2, 2, 9, 6, 10), torch.rand(2, 2, 9, 6, 10, 2) * 4
+    arguments = {
+        "window_assemble_fused": (x, weight, 3),
+        "window_similarity_fused": (query, x, 3, 2),
+        "window_scatter_fused": (query, weight, 3, 3, 5),
+        "deform_assemble_fused": (x, weight, points, "zeros"),
+        "deform_similarity_fused": (query, x, points, "zeros", 2),
+        "deform_scatter_fused": (query, weight, points, "zeros", 3, 5),
+    }[name]
+    arguments = tuple(a.requires_grad_() if isinstance(a, Tensor) else a for a in arguments)
+    results = torch.library.opcheck(getattr(torch.ops.upbench, name).default, arguments)
+    assert set(results.values()) == {"SUCCESS"}
+
+
+def pair(name: str, height: int = 5, width: int = 7) -> tuple[torch.nn.Module, torch.nn.Module, tuple[Tensor, ...]]:
+    """The same module with both backends, with offsets as of a trained one, and its inputs."""
+    modules = []
+    for backend in ("eager", "fused"):
+        module = upbench.build(name, 32, seed=1)
+        module.backend = backend
+        if hasattr(module, "set_offsets"):
+            module.set_offsets("trained", torch.Generator().manual_seed(2))
+        modules.append(module)
+    torch.manual_seed(3)
+    x, guide = torch.randn(2, 32, height, width), torch.randn(2, 32, 2 * height, 2 * width)
+    return modules[0], modules[1], (x, guide) if modules[0].guided else (x,)
+
+
+@pytest.mark.parametrize("name", FUSED)
+def test_upsamplers_agree(name: str) -> None:
+    plain, fused, inputs = pair(name)
+    forward, backward = TOLERANCES["float32"]
+    found = []
+    for module in (plain, fused):
+        leaves = [t.detach().requires_grad_() for t in inputs]
+        out = module(*leaves)
+        weight = torch.linspace(-1, 1, out.numel()).view_as(out)
+        named = [p for p in module.parameters() if p.requires_grad]
+        grads = torch.autograd.grad((out * weight).sum(), (*leaves, *named), allow_unused=True)
+        found.append([out, *(g for g in grads if g is not None)])
+    assert len(found[0]) == len(found[1])
+    largest = max(float(g.abs().max()) for g in found[0][1:])
+    for n, (a, b) in enumerate(zip(*found, strict=True)):
+        scale = float(a.abs().max()) if n == 0 else largest
+        assert (a - b).abs().max() <= (forward if n == 0 else backward) * scale
+    with torch.inference_mode():
+        torch.testing.assert_close(fused(*inputs), found[0][0].detach(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", FUSED)
+def test_macs_do_not_depend_on_the_backend(name: str) -> None:
+    """Neither their classes nor the names of the ops that they are charged to."""
+    *modules, inputs = pair(name)
+    counts = []
+    for module, backend in zip(modules, ("eager", "fused"), strict=True):
+        with ops.recorded() as ran:
+            counts.append(macs.count(module.eval(), inputs))
+        assert set(ran.values()) == {backend}
+    assert counts[0].by_kind == counts[1].by_kind
+    ours = [{op: n for op, n in counted.by_op.items() if op.startswith("upbench::")} for counted in counts]
+    assert ours[0] == ours[1] != {}
+    assert not any("fused" in op for op in ours[0])
+    assert counts[0].uncounted == counts[1].uncounted == {}
+
+
+@pytest.mark.parametrize("name", FUSED)
+def test_what_ran_is_recorded(name: str) -> None:
+    plain, fused, inputs = pair(name)
+    for module, backend in ((plain, "eager"), (fused, "fused")):
+        with ops.recorded() as found, torch.no_grad():
+            module(*inputs)
+        assert set(found.values()) == {backend}
+        assert backend == "eager" or set(found) == set(module.fused_ops)
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_cards_say_who_has_a_fused_form(name: str) -> None:
+    assert registry.get(name).fused == bool(upbench.build(name, 32).fused_ops)
+
+
+def test_deterministic_algorithms_are_honoured() -> None:
+    torch.use_deterministic_algorithms(True)
+    try:
+        for name in ("ldaaqu", "carafe"):
+            _, fused, inputs = pair(name)
+            results = []
+            for _ in range(2):
+                leaf = inputs[0].detach().requires_grad_()
+                results.append(torch.autograd.grad(fused(leaf).square().sum(), leaf)[0])
+            assert torch.equal(*results)
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_summed_in_float32(dtype: torch.dtype) -> None:
+    x = torch.ones(1, 1, 7, 7, dtype=dtype)
+    weight = torch.full((1, 1, 49, 7, 7), 1 / 64, dtype=dtype)
+    out = ops.window_assemble(x, weight, 7, 1, backend="fused")
+    assert out.dtype == dtype
+    assert out[0, 0, 3, 3] == torch.tensor(49 / 64, dtype=dtype)
+
+
+def test_reasons() -> None:
+    x, weight = torch.randn(1, 2, 3, 3), torch.randn(1, 1, 9, 6, 6)
+    with pytest.raises(BackendError, match="window_assemble cannot run fused: its inputs must have one dtype"):
+        ops.window_assemble(x, weight.half(), 3, 2, backend="fused")
+    with pytest.raises(BackendError, match="no fused kernels for meta"):
+        ops.window_assemble(x.to("meta"), weight.to("meta"), 3, 2, backend="fused")
+    with pytest.raises(BackendError, match="one point per output pixel"):
+        ops.sample_points(x, torch.zeros(1, 1, 2, 6, 6, 2), "zeros", backend="fused")
+    with pytest.raises(BackendError, match="must be one of auto, eager, fused"):
+        ops.window_assemble(x, weight, 3, 2, backend="fast")
+    with ops.recorded() as found:
+        assert ops.window_assemble(x.to("meta"), weight.to("meta"), 3, 2, backend="auto").shape == (1, 2, 6, 6)
+    assert found == {"window_assemble": "eager"}

@@ -1,0 +1,194 @@
+"""The Triton kernels against the plain ops: on a GPU, or run by Triton's interpreter on the CPU; and compiled for a GPU."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from torch import Tensor
+
+from upbench import ops
+from upbench.ops import _fused
+
+pytest.importorskip("triton", reason="Triton is not installed; it exists for Linux only")
+
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@pytest.fixture(scope="module")
+def kernels() -> ModuleType:
+    """The kernels. Without a GPU `conftest` has asked for the interpreter before anything imported Triton."""
+    from upbench.ops import triton_kernels
+
+    return triton_kernels
+
+
+def close(found: Tensor, expected: Tensor, tolerance: float = 1e-5) -> None:
+    assert found.shape == expected.shape
+    difference = (found.double() - expected.double()).abs().max()
+    assert difference <= tolerance * expected.abs().max().clamp_min(1e-6)
+
+
+def draw(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)), dtype=torch.float64).to(
+        DEVICE, dtype
+    )
+
+
+def windows(b: int, c: int, h: int, w: int, groups: int, kernel: int, scale: int) -> tuple[Tensor, ...]:
+    """x, weight, and a map of the output's size; all require gradients."""
+    shapes = ((b, c, h, w), (b, groups, kernel**2, scale * h, scale * w), (b, c, scale * h, scale * w))
+    return tuple(draw(*shape).requires_grad_() for shape in shapes)
+
+
+WINDOWS = [(2, 6, 4, 3, 2, 3, 2), (1, 40, 4, 3, 1, 5, 2), (1, 3, 3, 3, 3, 1, 1), (1, 4, 1, 3, 1, 3, 4)]
+
+
+@pytest.mark.parametrize("case", WINDOWS, ids=str)
+def test_windows(kernels: ModuleType, case: Sequence[int]) -> None:
+    run = kernels.KERNELS
+    x, weight, other = windows(*case)
+    groups, kernel, scale = case[4:]
+    out = ops.window_assemble(x, weight, kernel, scale, backend="eager")
+    by_x, by_weight = torch.autograd.grad(out, (x, weight), other.detach())
+    x, weight, other = (t.detach() for t in (x, weight, other))
+    close(run["window_assemble_fused"](x, weight, kernel), out.detach())
+    close(run["window_scatter_fused"](other, weight, kernel, *x.shape[2:]), by_x)
+    close(run["window_similarity_fused"](other, x, kernel, groups), by_weight)
+
+
+def test_windows_at_any_ratio(kernels: ModuleType) -> None:
+    """Parents at 5 -> 7 rows are floor(i * 5 / 7), as `read_windows` reads them."""
+    x, weight = draw(2, 4, 5, 6).requires_grad_(), draw(2, 2, 9, 7, 15).requires_grad_()
+    out = ops.point_assemble(weight, ops.read_windows(x, 3, 7, 15))
+    grad = draw(*out.shape)
+    by_x, by_weight = torch.autograd.grad(out, (x, weight), grad)
+    run = kernels.KERNELS
+    close(run["window_assemble_fused"](x.detach(), weight.detach(), 3), out.detach())
+    close(run["window_scatter_fused"](grad, weight.detach(), 3, 5, 6), by_x)
+    close(run["window_similarity_fused"](grad, x.detach(), 3, 2), by_weight)
+
+
+POINTS = [
+    (2, 6, 3, 4, 2, 3, 2, "zeros"),
+    (1, 8, 4, 3, 1, 1, 1, "border"),
+    (1, 8, 1, 6, 4, 2, 3, "zeros"),
+    (1, 34, 4, 1, 1, 1, 2, "border"),
+]
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["anywhere", "whole"])
+@pytest.mark.parametrize("case", POINTS, ids=str)
+def test_points(kernels: ModuleType, case: tuple, whole: bool) -> None:
+    """whole: positions on pixel centres, where the gradient is that of one side; the same side as the plain op's."""
+    b, c, h, w, groups, heads, count, padding = case
+    run = kernels.KERNELS
+    x, query = draw(b, c, h, w).requires_grad_(), draw(b, c, 2 * h, 2 * w)
+    weight = draw(b, heads, count, 2 * h, 2 * w).requires_grad_()
+    points = torch.rand(b, groups, count, 2 * h, 2 * w, 2) * torch.tensor([w + 2.0, h + 2.0]) - 1.5
+    points = points.to(DEVICE)
+    points = (points.round() if whole else points).requires_grad_()
+    out = ops.point_assemble(weight, ops.sample_points(x, points, padding))
+    by_x, by_points, by_weight = torch.autograd.grad(out, (x, points, weight), query)
+    x, points, weight = (t.detach() for t in (x, points, weight))
+    close(run["deform_assemble_fused"](x, weight, points, padding), out.detach())
+    close(run["deform_similarity_fused"](query, x, points, padding, heads), by_weight)
+    close(run["deform_scatter_fused"](query, weight, points, padding, h, w), by_x)
+    dots, slopes = run["deform_slope_fused"](query, x, weight, points, padding)
+    close(dots, by_weight)
+    close(slopes, by_points)
+
+
+def test_points_without_weights(kernels: ModuleType) -> None:
+    x, points = draw(1, 8, 4, 5).requires_grad_(), (torch.rand(1, 2, 1, 8, 10, 2) * 4).to(DEVICE).requires_grad_()
+    out = ops.sample_points(x, points, "border").squeeze(2)
+    grad = draw(*out.shape)
+    by_x, by_points = torch.autograd.grad(out, (x, points), grad)
+    run = kernels.KERNELS
+    close(run["deform_assemble_fused"](x.detach(), None, points.detach(), "border"), out.detach())
+    close(run["deform_scatter_fused"](grad, None, points.detach(), "border", 4, 5), by_x)
+    close(run["deform_slope_fused"](grad, x.detach(), None, points.detach(), "border")[1], by_points)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float16, 2e-3), (torch.bfloat16, 1e-2), (torch.float64, 1e-12)]
+)
+def test_other_dtypes_sum_in_float32_or_better(kernels: ModuleType, dtype: torch.dtype, tolerance: float) -> None:
+    """Against float64 on the same rounded values: only the rounding of the result is left."""
+    x, weight = draw(1, 6, 4, 4, dtype=dtype), draw(1, 1, 9, 8, 8, dtype=dtype)
+    exact = ops.window_assemble(x.double(), weight.double(), 3, 2, backend="eager")
+    found = kernels.KERNELS["window_assemble_fused"](x, weight, 3)
+    assert found.dtype == dtype
+    close(found, exact, tolerance)
+    points = (torch.rand(1, 1, 9, 8, 8, 2, dtype=torch.promote_types(dtype, torch.float32)) * 3).to(DEVICE)
+    exact = ops.point_assemble(weight.double(), ops.sample_points(x.double(), points.double(), "zeros"))
+    found = kernels.KERNELS["deform_assemble_fused"](x, weight, points, "zeros")
+    assert found.dtype == dtype
+    close(found, exact, max(tolerance, 1e-12))
+
+
+def test_maps_in_channels_last(kernels: ModuleType) -> None:
+    x, weight, _ = (t.detach() for t in windows(2, 6, 5, 7, 2, 3, 2))
+    expected = ops.window_assemble(x, weight, 3, 2, backend="eager")
+    close(kernels.KERNELS["window_assemble_fused"](x.to(memory_format=torch.channels_last), weight, 3), expected)
+
+
+def test_every_fused_op_has_a_kernel_for_cuda(kernels: ModuleType) -> None:
+    defined = {name for name in vars(_fused) if name.endswith("_fused") and not name.startswith("_")}
+    assert set(kernels.KERNELS) == defined
+    for name in defined:
+        assert torch._C._dispatch_has_kernel_for_dispatch_key(f"upbench::{name}", "CUDA")
+
+
+COMPILE = """
+import sys
+import triton.language as tl
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from upbench.ops import triton_points, triton_window
+
+FLAGS = {"KERNEL": 5, "ROWS": 2, "COLUMNS": 2, "BORDER": True, "DIVIDE": False, "WEIGHTED": True,
+         "SUM": tl.float32, "BLOCK_C": 32, "BLOCK_P": 64}
+for room in (triton_window, triton_points):
+    for name in ("_assemble", "_dot", "_scatter", "_move"):
+        kernel = getattr(room, name, None)
+        if kernel is None:
+            continue
+        for dtype in sys.argv[1:]:
+            kinds, constants = {}, {}
+            for place, argument in enumerate(kernel.arg_names):
+                if argument in FLAGS:
+                    kinds[argument], constants[place,] = "constexpr", FLAGS[argument]
+                elif argument == "points" or (name, argument) == ("_move", "out"):
+                    kinds[argument] = "*fp32"
+                elif argument in ("a", "x", "weight", "out"):
+                    kinds[argument] = "*fp32" if (room, name, argument) == (triton_points, "_scatter", "out") else f"*{dtype}"
+                else:
+                    kinds[argument] = "i32"
+            source = ASTSource(kernel, signature=kinds, constexprs=constants)
+            built = triton.compile(source, target=GPUTarget("cuda", 90, 32))
+            print(room.__name__, name, dtype, len(built.asm["cubin"]))
+"""
+
+
+def test_the_kernels_compile_for_a_gpu(tmp_path: Path) -> None:
+    """To machine code of compute capability 9.0, which needs no GPU."""
+    environment = {**os.environ, "TRITON_CACHE_DIR": str(tmp_path)}
+    environment.pop("TRITON_INTERPRET", None)
+    file = tmp_path / "compile.py"  # Triton reads kernels from source files
+    file.write_text(COMPILE)
+    done = subprocess.run(
+        [sys.executable, str(file), "fp32", "bf16"], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert len(lines) == 14
+    assert all(int(size) > 0 for *_, size in lines)

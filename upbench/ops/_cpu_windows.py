@@ -1,0 +1,95 @@
+"""Fused windows on the CPU: every output pixel is a bag of rows of the channels-last map.
+
+`embedding_bag` sums weighted rows, and a sampled product of matrices takes dot products with rows, both without copying
+the windows. Half precision is computed in float32.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from upbench.ops._library import LIBRARY, coordinate_dtype
+from upbench.ops._rows import index_dtype, padded_rows, pixel_rows, row_dots, row_sums, tap_rows
+
+
+def _parents(size: int, out: int) -> Tensor:
+    """The parent of every output index along one axis: floor(i' * size / out)."""
+    return torch.arange(out) * size // out
+
+
+def _windows(b: int, h: int, w: int, out_h: int, out_w: int, kernel: int, groups: int) -> Tensor:
+    """The rows of a padded map that each output pixel reads: [B * H' * W' * groups, kernel^2]."""
+    height, width = h + kernel - 1, w + kernel - 1
+    dtype = index_dtype(b * height * width * groups, b * out_h * out_w * groups * kernel * kernel)
+    images = torch.arange(b).view(-1, 1, 1) * (height * width)
+    first = images + _parents(h, out_h).view(1, -1, 1) * width + _parents(w, out_w)
+    first = (first * groups).unsqueeze(-1) + torch.arange(groups)
+    taps = (torch.arange(kernel).view(-1, 1) * width + torch.arange(kernel)) * groups
+    return first.to(dtype).view(-1, 1) + taps.to(dtype).view(1, -1)
+
+
+def window_assemble(x: Tensor, weight: Tensor, kernel: int) -> Tensor:
+    b, c, h, w = x.shape
+    groups, out_h, out_w = weight.shape[1], *weight.shape[3:]
+    index = _windows(b, h, w, out_h, out_w, kernel, groups)
+    rows = padded_rows(x, kernel // 2).view(-1, c // groups)
+    out = row_sums(rows, index, tap_rows(weight, rows.dtype))
+    return out.view(b, out_h, out_w, c).to(x.dtype).permute(0, 3, 1, 2)
+
+
+def window_similarity(query: Tensor, keys: Tensor, kernel: int, heads: int) -> Tensor:
+    b, c, h, w = keys.shape
+    out_h, out_w = query.shape[2:]
+    index = _windows(b, h, w, out_h, out_w, kernel, heads)
+    rows = padded_rows(keys, kernel // 2).view(-1, c // heads)
+    dots = row_dots(pixel_rows(query, rows.dtype).view(-1, c // heads), rows, index)
+    return dots.view(b, out_h, out_w, heads, kernel * kernel).to(query.dtype).permute(0, 3, 4, 1, 2)
+
+
+def _readers(size: int, out: int, kernel: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Along one axis, the output indices whose window covers each low-resolution index, and with which tap.
+
+    Returns index, tap and valid, each [size, kernel * most children of a pixel].
+    """
+    parents = _parents(size, out)
+    low = torch.arange(size)
+    start, end = torch.searchsorted(parents, low), torch.searchsorted(parents, low, right=True)
+    child = torch.arange(-(-out // size))
+    tap = torch.arange(kernel).view(1, -1, 1)
+    parent = low.view(-1, 1, 1) - (tap - kernel // 2)
+    inside = (parent >= 0) & (parent < size)
+    parent = parent.clamp(0, size - 1)
+    index = start[parent] + child
+    valid = inside & (index < end[parent])
+    return (
+        index.clamp(max=out - 1).flatten(1),
+        tap.expand_as(index).flatten(1),
+        valid.flatten(1),
+    )
+
+
+def window_scatter(source: Tensor, weight: Tensor, kernel: int, height: int, width: int) -> Tensor:
+    b, c, out_h, out_w = source.shape
+    groups, taps = weight.shape[1], kernel * kernel
+    i, tap_y, valid_y = (t.view(height, 1, -1, 1) for t in _readers(height, out_h, kernel))
+    j, tap_x, valid_x = (t.view(1, width, 1, -1) for t in _readers(width, out_w, kernel))
+    dtype = coordinate_dtype(source.dtype)
+    # Which output pixel, and there which tap: [H, W, readers along y, readers along x], then the groups before those.
+    group = torch.arange(groups).view(1, 1, -1, 1, 1)
+    pixel = (i * out_w + j).unsqueeze(2) * groups + group
+    entry = (pixel * taps + (tap_y * kernel + tap_x).unsqueeze(2)).flatten()
+    valid = (valid_y & valid_x).unsqueeze(2)
+    bags = pixel.to(index_dtype(out_h * out_w * groups, pixel.numel())).reshape(height * width * groups, -1)
+    rows, weights = pixel_rows(source, dtype), tap_rows(weight, dtype).view(b, -1)
+    out = source.new_empty((b, height, width, c))
+    for image in range(b):
+        read = weights[image].index_select(0, entry).view(pixel.shape).mul_(valid)
+        summed = row_sums(rows[image].view(-1, c // groups), bags, read.view(bags.shape))
+        out[image] = summed.view(height, width, c)
+    return out.permute(0, 3, 1, 2)
+
+
+LIBRARY.impl("window_assemble_fused", window_assemble, "CPU")
+LIBRARY.impl("window_similarity_fused", window_similarity, "CPU")
+LIBRARY.impl("window_scatter_fused", window_scatter, "CPU")

@@ -1,0 +1,214 @@
+"""The fused ops: their signatures, what they return, and their gradients, whatever the device.
+
+Each is one node for torch.compile, torch.export and fvcore, and declares the MACs of the plain ops that it stands for.
+The families are closed under differentiation: the gradient of an assembly in its weights is a similarity, the gradient
+in its map a scatter, and so on, so that nothing but the inputs is kept for backward. Kernels: `_cpu_windows`,
+`_cpu_points`, and for CUDA `triton_kernels`, each registered under its dispatch key.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from upbench.ops._library import LIBRARY, OPS, Op, numel
+
+# What lies last in memory: the channels of a map and the taps of weights, so that a kernel reads whole rows.
+_SIGNATURES = (
+    "window_assemble_fused(Tensor x, Tensor weight, int kernel) -> Tensor",
+    "window_similarity_fused(Tensor query, Tensor keys, int kernel, int heads) -> Tensor",
+    "window_scatter_fused(Tensor source, Tensor weight, int kernel, SymInt height, SymInt width) -> Tensor",
+    "deform_assemble_fused(Tensor x, Tensor? weight, Tensor points, str padding) -> Tensor",
+    "deform_similarity_fused(Tensor query, Tensor keys, Tensor points, str padding, int heads) -> Tensor",
+    "deform_scatter_fused(Tensor source, Tensor? weight, Tensor points, str padding, SymInt height, SymInt width)"
+    " -> Tensor",
+    "deform_slope_fused(Tensor source, Tensor x, Tensor? weight, Tensor points, str padding) -> (Tensor, Tensor)",
+)
+for _signature in _SIGNATURES:
+    LIBRARY.define(_signature, tags=(torch.Tag.pt2_compliant_tag,))
+
+window_assemble_fused: Any = torch.ops.upbench.window_assemble_fused.default
+window_similarity_fused: Any = torch.ops.upbench.window_similarity_fused.default
+window_scatter_fused: Any = torch.ops.upbench.window_scatter_fused.default
+deform_assemble_fused: Any = torch.ops.upbench.deform_assemble_fused.default
+deform_similarity_fused: Any = torch.ops.upbench.deform_similarity_fused.default
+deform_scatter_fused: Any = torch.ops.upbench.deform_scatter_fused.default
+deform_slope_fused: Any = torch.ops.upbench.deform_slope_fused.default
+
+
+def _declare(name: str, macs: Any, **shares: int) -> None:
+    OPS[f"upbench::{name}"] = Op(f"upbench::{name}", "gather", macs, shares)
+
+
+# Shapes: tensor arguments in order, then the output. Sampling is 4 per value read, weighing or comparing 1.
+_declare("window_assemble_fused", lambda shapes, args: args[0] ** 2 * numel(shapes[-1]), window_assemble=1)
+_declare("window_similarity_fused", lambda shapes, args: args[0] ** 2 * numel(shapes[0]), window_similarity=1)
+_declare(
+    "deform_assemble_fused",
+    lambda shapes, args: (5 * shapes[1][2] if len(shapes) == 4 else 4) * numel(shapes[-1]),
+    sample_points=4,
+    point_assemble=1,
+)
+_declare(
+    "deform_similarity_fused",
+    lambda shapes, args: 5 * shapes[2][2] * numel(shapes[0]),
+    sample_points=4,
+    point_similarity=1,
+)
+
+
+def channels_last(device: torch.device) -> bool:
+    """Whether the fused ops of a device return maps with the channels, and weights with the taps, last in memory."""
+    return device.type != "cuda"
+
+
+def empty_map(like: Tensor, b: int, c: int, h: int, w: int) -> Tensor:
+    """A map [b, c, h, w] in the memory order of the fused ops, in the dtype and on the device of `like`."""
+    if channels_last(like.device):
+        return like.new_empty((b, h, w, c)).permute(0, 3, 1, 2)
+    return like.new_empty((b, c, h, w))
+
+
+def empty_taps(like: Tensor, b: int, g: int, t: int, h: int, w: int) -> Tensor:
+    """Weights or logits [b, g, t, h, w] in the memory order of the fused ops."""
+    if channels_last(like.device):
+        return like.new_empty((b, h, w, g, t)).permute(0, 3, 4, 1, 2)
+    return like.new_empty((b, g, t, h, w))
+
+
+def empty_points(points: Tensor) -> Tensor:
+    """Points of the shape of `points`, [B, G, P, H', W', 2], in the memory order of the fused ops."""
+    b, g, p, h, w, _ = points.shape
+    if channels_last(points.device):
+        return points.new_empty((2, b, h, w, g, p)).permute(1, 4, 5, 2, 3, 0)
+    return points.new_empty((b, g, p, h, w, 2))
+
+
+def _fake(name: str) -> Any:
+    return torch.library.register_fake(f"upbench::{name}", lib=LIBRARY)
+
+
+def _gradient(name: str, backward: Any, keep: Any) -> None:
+    torch.library.register_autograd(f"upbench::{name}", backward, setup_context=keep, lib=LIBRARY)
+
+
+@_fake("window_assemble_fused")
+def _(x: Tensor, weight: Tensor, kernel: int) -> Tensor:
+    return empty_map(x, x.shape[0], x.shape[1], weight.shape[3], weight.shape[4])
+
+
+@_fake("window_similarity_fused")
+def _(query: Tensor, keys: Tensor, kernel: int, heads: int) -> Tensor:
+    return empty_taps(query, query.shape[0], heads, kernel * kernel, query.shape[2], query.shape[3])
+
+
+@_fake("window_scatter_fused")
+def _(source: Tensor, weight: Tensor, kernel: int, height: int, width: int) -> Tensor:
+    return empty_map(source, source.shape[0], source.shape[1], height, width)
+
+
+@_fake("deform_assemble_fused")
+def _(x: Tensor, weight: Tensor | None, points: Tensor, padding: str) -> Tensor:
+    return empty_map(x, x.shape[0], x.shape[1], points.shape[3], points.shape[4])
+
+
+@_fake("deform_similarity_fused")
+def _(query: Tensor, keys: Tensor, points: Tensor, padding: str, heads: int) -> Tensor:
+    return empty_taps(query, query.shape[0], heads, points.shape[2], points.shape[3], points.shape[4])
+
+
+@_fake("deform_scatter_fused")
+def _(source: Tensor, weight: Tensor | None, points: Tensor, padding: str, height: int, width: int) -> Tensor:
+    return empty_map(source, source.shape[0], source.shape[1], height, width)
+
+
+@_fake("deform_slope_fused")
+def _(source: Tensor, x: Tensor, weight: Tensor | None, points: Tensor, padding: str) -> tuple[Tensor, Tensor]:
+    heads = 1 if weight is None else weight.shape[1]
+    dots = empty_taps(source, source.shape[0], heads, points.shape[2], points.shape[3], points.shape[4])
+    return dots, empty_points(points)
+
+
+def _keep(names: tuple[str, ...], numbers: tuple[str, ...]) -> Any:
+    """Keeps the first arguments, which are tensors, for backward, and the others as attributes of the context."""
+
+    def keep(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.save_for_backward(*inputs[: len(names)])
+        for name, value in zip(numbers, inputs[len(names) :], strict=True):
+            setattr(ctx, name, value)
+
+    return keep
+
+
+def _assemble_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    x, weight = ctx.saved_tensors
+    need_x, need_weight, _ = ctx.needs_input_grad
+    dx = window_scatter_fused(grad, weight, ctx.kernel, x.shape[2], x.shape[3]) if need_x else None
+    dweight = window_similarity_fused(grad, x, ctx.kernel, weight.shape[1]) if need_weight else None
+    return dx, dweight, None
+
+
+def _similarity_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    query, keys = ctx.saved_tensors
+    need_query, need_keys = ctx.needs_input_grad[:2]
+    dquery = window_assemble_fused(keys, grad, ctx.kernel) if need_query else None
+    dkeys = window_scatter_fused(query, grad, ctx.kernel, keys.shape[2], keys.shape[3]) if need_keys else None
+    return dquery, dkeys, None, None
+
+
+def _scatter_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    source, weight = ctx.saved_tensors
+    need_source, need_weight = ctx.needs_input_grad[:2]
+    dsource = window_assemble_fused(grad, weight, ctx.kernel) if need_source else None
+    dweight = window_similarity_fused(source, grad, ctx.kernel, weight.shape[1]) if need_weight else None
+    return dsource, dweight, None, None, None
+
+
+def _deform_assemble_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    x, weight, points = ctx.saved_tensors
+    need_x, need_weight, need_points, _ = ctx.needs_input_grad
+    dx = dweight = dpoints = None
+    if need_x:
+        dx = deform_scatter_fused(grad, weight, points, ctx.padding, x.shape[2], x.shape[3])
+    if need_points:
+        dweight, dpoints = deform_slope_fused(grad, x, weight, points, ctx.padding)
+    elif need_weight:
+        dweight = deform_similarity_fused(grad, x, points, ctx.padding, weight.shape[1])
+    return dx, dweight if need_weight else None, dpoints, None
+
+
+def _deform_similarity_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    query, keys, points = ctx.saved_tensors
+    need_query, need_keys, need_points = ctx.needs_input_grad[:3]
+    dquery = deform_assemble_fused(keys, grad, points, ctx.padding) if need_query else None
+    dkeys = None
+    if need_keys:
+        dkeys = deform_scatter_fused(query, grad, points, ctx.padding, keys.shape[2], keys.shape[3])
+    dpoints = deform_slope_fused(query, keys, grad, points, ctx.padding)[1] if need_points else None
+    return dquery, dkeys, dpoints, None, None
+
+
+def _deform_scatter_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    source, weight, points = ctx.saved_tensors
+    need_source, need_weight, need_points = ctx.needs_input_grad[:3]
+    dsource = deform_assemble_fused(grad, weight, points, ctx.padding) if need_source else None
+    dweight = dpoints = None
+    if need_weight or need_points:
+        dweight, dpoints = deform_slope_fused(source, grad, weight, points, ctx.padding)
+    return dsource, dweight if need_weight else None, dpoints if need_points else None, None, None, None
+
+
+_gradient("window_assemble_fused", _assemble_backward, _keep(("x", "weight"), ("kernel",)))
+_gradient("window_similarity_fused", _similarity_backward, _keep(("query", "keys"), ("kernel", "heads")))
+_gradient("window_scatter_fused", _scatter_backward, _keep(("source", "weight"), ("kernel", "height", "width")))
+_gradient("deform_assemble_fused", _deform_assemble_backward, _keep(("x", "weight", "points"), ("padding",)))
+_gradient(
+    "deform_similarity_fused", _deform_similarity_backward, _keep(("query", "keys", "points"), ("padding", "heads"))
+)
+_gradient(
+    "deform_scatter_fused",
+    _deform_scatter_backward,
+    _keep(("source", "weight", "points"), ("padding", "height", "width")),
+)

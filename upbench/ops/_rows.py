@@ -1,0 +1,74 @@
+"""Maps as matrices of rows, and the two products that the fused ops on the CPU are made of."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from upbench.ops._library import coordinate_dtype
+
+
+def index_dtype(rows: int, entries: int) -> torch.dtype:
+    """The dtype of `entries` indices into `rows` rows: half the bytes to read as long as int32 can count both."""
+    return torch.int32 if max(rows, entries) < 2**31 else torch.int64
+
+
+def pixel_rows(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """[B, C, H, W] -> [B, H * W, C] contiguous; a view where x is channels-last and of that dtype."""
+    b, c, h, w = x.shape
+    return x.to(dtype).permute(0, 2, 3, 1).contiguous().view(b, h * w, c)
+
+
+def padded_rows(x: Tensor, margin: int) -> Tensor:
+    """[B, C, H, W] -> [B, H + 2 margin, W + 2 margin, C] contiguous, zero outside the map, at least float32."""
+    b, c, h, w = x.shape
+    out = x.new_empty((b, h + 2 * margin, w + 2 * margin, c), dtype=coordinate_dtype(x.dtype))
+    if margin:
+        # Only the margin is cleared: the rest is written once.
+        for dim in (1, 2):
+            out.narrow(dim, 0, margin).zero_()
+            out.narrow(dim, out.shape[dim] - margin, margin).zero_()
+    out[:, margin : margin + h, margin : margin + w] = x.permute(0, 2, 3, 1)
+    return out
+
+
+def tap_rows(weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """[B, G, T, H, W] -> [B * H * W * G, T] contiguous; a view where the taps are last in memory already."""
+    return weight.to(dtype).permute(0, 3, 4, 1, 2).contiguous().view(-1, weight.shape[2])
+
+
+def row_sums(rows: Tensor, index: Tensor, weight: Tensor) -> Tensor:
+    """out[n] = sum over t of weight[n, t] * rows[index[n, t]]. rows: [R, d]; index, weight: [N, T] -> [N, d]."""
+    with torch.no_grad():
+        return F.embedding_bag(index, rows, per_sample_weights=weight, mode="sum")
+
+
+def sums_of_bags(rows: Tensor, index: Tensor, starts: Tensor, weight: Tensor) -> Tensor:
+    """out[n] = sum of weight[e] * rows[index[e]] over starts[n] <= e < starts[n + 1], the last bag ending with the
+    list. rows: [R, d]; index, weight: [E]; starts: [N] -> [N, d]."""
+    with torch.no_grad():
+        return F.embedding_bag(index, rows, starts.to(index.dtype), per_sample_weights=weight, mode="sum")
+
+
+def row_dots(left: Tensor, rows: Tensor, index: Tensor) -> Tensor:
+    """out[n, t] = left[n] . rows[index[n, t]]. left: [N, d]; rows: [R, d]; index: [N, T] -> [N, T].
+
+    The product of two matrices, sampled at the places of a sparse one: row n has its places at index[n].
+    """
+    count, taps = index.shape
+    if taps > rows.shape[0]:  # a sparse row with more places than there are columns is refused; the map is tiny then
+        return (left.unsqueeze(1) * rows[index.long()]).sum(-1)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR")
+        starts = torch.arange(0, count * taps + 1, taps, dtype=index.dtype)
+        places = torch.sparse_csr_tensor(
+            starts,
+            index.view(-1),
+            left.new_zeros(count * taps),
+            size=(count, rows.shape[0]),
+            check_invariants=False,
+        )
+        return torch.sparse.sampled_addmm(places, left, rows.t(), beta=0.0).values().view(count, taps)

@@ -1,0 +1,56 @@
+"""What stands in the way of a fused op: one sentence, or nothing."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from upbench.ops._backend import choose
+
+DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def why_not(op: str, *tensors: Tensor) -> str | None:
+    """Why the fused form of `op` cannot run on these maps and weights, or None where it can.
+
+    op: the plain op's name; tensors: whatever it takes but positions, which are always float32 or float64.
+    """
+    first = tensors[0]
+    if first.dtype not in DTYPES:
+        allowed = ", ".join(_name(dtype) for dtype in DTYPES)
+        return f"it computes in {allowed}, not in {_name(first.dtype)}"
+    for other in tensors[1:]:
+        if other.dtype != first.dtype:
+            return f"its inputs must have one dtype, but are {_name(first.dtype)} and {_name(other.dtype)}"
+        if other.device != first.device:
+            return f"its inputs must be on one device, but are on {first.device} and {other.device}"
+    if first.device.type == "cpu":
+        return None
+    if first.device.type != "cuda":
+        return f"there are no fused kernels for {first.device.type}, only for cpu and cuda"
+    try:
+        from upbench.ops import triton_kernels  # only where a GPU asks: Triton takes seconds to import
+    except ImportError as error:
+        return f"its kernels for cuda need Triton, which cannot be imported ({error})"
+    return triton_kernels.why_not(op, first)
+
+
+def resolve(op: str, backend: str, *tensors: Tensor) -> str:
+    """Either "eager" or "fused": `choose` with the reason that these tensors give."""
+    return choose(op, backend, why_not(op, *tensors) if backend != "eager" else None)
+
+
+def autocasted(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """The tensors in the dtype that torch.autocast gives to matrix products here; as they are where it is off.
+
+    The plain ops are made of such products; a fused op is not known to autocast.
+    """
+    device = tensors[0].device.type
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        lowered = torch.get_autocast_dtype(device)
+        return tuple(t if t.dtype == torch.float64 else t.to(lowered) for t in tensors)
+    return tensors

@@ -1,0 +1,45 @@
+"""The fused ops on CUDA: registers the Triton kernels with torch, and says where they cannot run.
+
+Imported only where a CUDA tensor asks for a fused op, and by the tests, which run the kernels in Triton's interpreter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from upbench.ops import triton_points, triton_window
+from upbench.ops._library import LIBRARY
+
+KERNELS: dict[str, Callable] = {
+    "window_assemble_fused": triton_window.assemble,
+    "window_similarity_fused": triton_window.similarity,
+    "window_scatter_fused": triton_window.scatter,
+    "deform_assemble_fused": triton_points.assemble,
+    "deform_similarity_fused": triton_points.similarity,
+    "deform_scatter_fused": triton_points.scatter,
+    "deform_slope_fused": triton_points.slope,
+}
+"""Op -> its kernel."""
+
+DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+
+
+def why_not(op: str, x: Tensor) -> str | None:
+    """Why no kernel can run `op` on x, or None."""
+    if x.dtype not in DTYPES:
+        return (
+            f"its Triton kernel takes float32, float16, bfloat16 and float64, not {str(x.dtype).removeprefix('torch.')}"
+        )
+    if op.startswith("deform") and torch.is_grad_enabled() and torch.are_deterministic_algorithms_enabled():
+        return "the gradient of its Triton kernel adds atomically, which torch.use_deterministic_algorithms forbids"
+    capability = torch.cuda.get_device_capability(x.device)
+    if x.dtype == torch.bfloat16 and capability < (8, 0):
+        return f"bfloat16 needs a GPU of compute capability 8.0, and this one has {capability[0]}.{capability[1]}"
+    return None
+
+
+for _name, _kernel in KERNELS.items():
+    LIBRARY.impl(_name, _kernel, "CUDA")
