@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from upbench import inputs, registry
+from upbench import inputs, ops, registry
 from upbench.errors import UpbenchError
+from upbench.measure import output
 from upbench.measure.clock import Clock
 from upbench.spec import RunSpec
 
@@ -20,11 +21,16 @@ class RunError(UpbenchError):
     """An upsampler that was built but could not run on its input."""
 
 
+class ShapeError(RunError):
+    """An upsampler whose output has the wrong shape."""
+
+
 class Case:
     """Builds the module of a spec and its inputs, and calls it once: output shape and finite values are checked.
 
     plain: the module as built; module: the same, compiled where the spec asks for it. first_call_s: seconds of the
-    very first call (a forward), compilation included. Raises RunError when it cannot be built or called.
+    very first call (a forward), compilation included. backends: op -> the backend that ran, where there is a choice.
+    Raises RunError when it cannot be built or called.
     """
 
     def __init__(self, spec: RunSpec, device: torch.device, clock: Clock) -> None:
@@ -32,11 +38,13 @@ class Case:
         self.warnings: list[str] = []
         training = spec.measure.mode != "inference"
         with explained(spec):
-            module = registry.construct(spec.card, spec.setting, spec.input.seed)
+            module = registry.construct(spec.card, spec.setting, spec.input.seed, spec.measure.backend)
             inputs.set_offsets(module, spec)
             module = module.to(device, inputs.dtype_of(spec)).train(training)
             if spec.input.memory_format == "channels_last":
-                module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+                for weight in module.parameters():
+                    if weight.dim() == 4:
+                        weight.data = weight.data.contiguous(memory_format=torch.channels_last)
             self.plain: nn.Module = module
             self.module: Any = module
             if spec.measure.compile != "off":
@@ -44,9 +52,14 @@ class Case:
                 self.module = torch.compile(module, mode=spec.measure.compile)
             self.inputs = inputs.make(spec, device)
             kept: list[Tensor] = []
-            self.first_call_s = clock.time_s(lambda: kept.append(self.forward()), 1)
+            with ops.recorded() as self.backends:
+                if self.module is not self.plain:
+                    with torch.inference_mode(), self.autocast():  # a compiled module chooses once, while traced
+                        self.plain(*self.inputs)
+                self.first_call_s = clock.time_s(lambda: kept.append(self.forward()), 1)
         (out,) = kept
         self._check(out)
+        self.output = output.describe(out)
         self.output_bytes = out.numel() * out.element_size()
         generator = torch.Generator().manual_seed(spec.input.seed)
         self.output_gradient = torch.randn(out.shape, generator=generator).to(device, out.dtype)
@@ -93,7 +106,7 @@ class Case:
         expected = [s.batch, s.channels, s.out_height, s.out_width]
         found = list(out.shape) if isinstance(out, Tensor) else type(out).__name__
         if found != expected:
-            raise RunError(
+            raise ShapeError(
                 f"{self.spec.label} returned {found}, but an upsampler of scale {s.scale:g} must return {expected}"
             )
         if isinstance(out, Tensor) and not bool(torch.isfinite(out).all()):

@@ -15,7 +15,7 @@ from upbench import calibration, environment, floor, registry, stats
 from upbench.calibration import Calibration
 from upbench.case import Case, explained, first_line
 from upbench.errors import SpecError, UpbenchError
-from upbench.measure import breakdown, clock, graph, latency, limits, macs, memory, params, routes
+from upbench.measure import breakdown, clock, graph, latency, limits, macs, memory, output, params, routes
 from upbench.record import Latency, Macs, Memory, Record, Routes
 from upbench.spec import RunSpec
 
@@ -53,19 +53,21 @@ def run(spec: RunSpec, progress: Progress = _silent) -> Record:
 
 
 def compare(
-    specs: Sequence[RunSpec], progress: Progress = _silent, axes: Mapping[str, Any] | None = None
+    specs: Sequence[RunSpec],
+    progress: Progress = _silent,
+    timed: bool = True,
 ) -> list[Record]:
     """Measure specs side by side: counts and memory one after another, latency in interleaved rounds.
 
-    All specs must agree in device, threads and mode, or their times could not be compared. axes: the grid values of
-    a sweep's cell, kept in the record. Raises UpbenchError when one cannot be built or run.
+    All specs must agree in device, threads and mode, or their times could not be compared. timed: False measures
+    only what is exact, and leaves latency None. Raises UpbenchError when one cannot be built or run.
     """
     measure = specs[0].measure
     conditions = {(s.measure.device, s.measure.threads, s.measure.mode) for s in specs}
     if len(conditions) > 1:
         raise SpecError(["the upsamplers that are compared must have the same device, threads and mode"])
     device = environment.resolve_device(measure.device)
-    started = _now()
+    started = now()
     steps = len(specs) * 2 + 2
     share = (steps - 2) / steps
     names = ", ".join(s.label for s in specs)
@@ -74,7 +76,7 @@ def compare(
         watch = clock.clock_for(device)
         known = calibration.load(environment.machine_key(device))
         resolution = known.resolution if known else None
-        if len(specs) > 1:
+        if len(specs) > 1 and timed:
             progress("A/A run: what this machine can tell apart", 0)
             resolution = limits.resolution(watch, lambda: limits.call(device), AA_S)
         cases: list[Case] = []
@@ -82,56 +84,42 @@ def compare(
         for n, spec in enumerate(specs):
             progress(f"{spec.label}: counting", 2 * n / steps)
             cases.append(Case(spec, device, watch))
-            parts.append(_counts(cases[-1]))
+            parts.append(counts_of(cases[-1]))
             progress(f"{spec.label}: memory", (2 * n + 1) / steps)
-            parts[-1]["memory"] = _memory(cases[-1])
-            parts[-1]["floor_s"] = _floor(cases[-1], parts[-1], known)
-        progress(f"{names}: warm-up", share)
-        calls = [case.call() for case in cases]
-        timings = latency.measure(
-            calls,
-            watch,
-            measure.budget,
-            lambda part: progress(f"{names}: latency", share + (1 - share) * part),
-        )
-        others = [graph.measure(call, device) for call in calls]
+            parts[-1]["memory"] = memory_of(cases[-1])
+            parts[-1]["floor_s"] = floor_of(cases[-1], parts[-1], known)
+        times: list[tuple[Latency | None, list[str]]] = [(None, [])] * len(cases)
+        if timed:
+            progress(f"{names}: warm-up", share)
+            times = _times(cases, watch, lambda part: progress(f"{names}: latency", share + (1 - share) * part))
     comparison = uuid.uuid4().hex[:12] if len(specs) > 1 else None
     return [
         Record(
             label=case.spec.label,
             spec=case.spec.to_dict(),
-            axes=dict(axes or {}),
             started=started,
             comparison=comparison,
             resolution=resolution,
             environment=env,
-            latency=_latency(case, watch, timing, other),
-            warnings=case.warnings + _timing_warnings(timing) + other.warnings(timing.samples_s),
+            backends=case.backends or None,
+            latency=time_of,
+            warnings=case.warnings + warnings,
             **part,
         )
-        for case, part, timing, other in zip(cases, parts, timings, others, strict=True)
+        for case, part, (time_of, warnings) in zip(cases, parts, times, strict=True)
     ]
 
 
-def failed(spec: RunSpec, error: UpbenchError, axes: Mapping[str, Any]) -> Record:
-    """The record of a cell that could not be measured."""
-    return Record(
-        label=spec.label,
-        spec=spec.to_dict(),
-        axes=dict(axes),
-        status="error",
-        error=str(error),
-        started=_now(),
-        environment=environment.capture(environment.resolve_device(spec.measure.device)),
-    )
+def counts_of(case: Case) -> dict[str, Any]:
+    """What is counted and not timed: the fields of a `Record` from `params` to `output`, by name.
 
-
-def _counts(case: Case) -> dict[str, Any]:
-    """Parameters, buffers and MACs as fields of the record."""
+    MACs are of one call; where routes to them disagree, the case is warned. Raises RunError when a call fails.
+    """
     size = params.count(case.plain)
     with explained(case.spec), case.autocast():
+        operators = output.op_count(case.plain, case.inputs)
+        light = _plain_without_data(case)
         counted = macs.count(case.plain, case.inputs)
-        light = _without_data(case)
         seen = routes.torch_count(*light)
         parts = breakdown.count(*light, counted)
     declared = case.spec.card.count_macs
@@ -151,13 +139,21 @@ def _counts(case: Case) -> dict[str, Any]:
         "uncounted": counted.uncounted,
         "routes": Routes(closed=vars(closed) if closed else None, torch=seen.by_kind, torch_uncounted=seen.uncounted),
         "breakdown": parts,
+        "op_count": operators,
+        "output": case.output,
     }
 
 
-def _without_data(case: Case) -> tuple[nn.Module, tuple[Tensor, ...]]:
-    """The module and its inputs on the meta device, where a call costs nothing; as they are where it cannot run there."""
+def _plain_without_data(case: Case) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    """The module, on its plain ops, and its inputs, on the meta device, where a call costs nothing.
+
+    What is counted is the method, the same whatever backend runs. A user's module that cannot run on the meta device
+    is taken as it is.
+    """
     try:
         module = copy.deepcopy(case.plain).to("meta")
+        if case.spec.card.fused:
+            module.backend = "eager"  # type: ignore[assignment]
         tensors = tuple(t.detach().to("meta") for t in case.inputs)
         module(*tensors)
     except Exception:  # noqa: BLE001 - a user's module need not know the meta device
@@ -165,8 +161,11 @@ def _without_data(case: Case) -> tuple[nn.Module, tuple[Tensor, ...]]:
     return module, tensors
 
 
-def _floor(case: Case, part: Mapping[str, Any], known: Calibration | None) -> float | None:
-    """Seconds that a forward must take on this machine; None without a calibration, and for other modes."""
+def floor_of(case: Case, part: Mapping[str, Any], known: Calibration | None) -> float | None:
+    """Seconds that a forward must take on this machine; None without a calibration (`known`), and for other modes.
+
+    part: the fields `memory` and `macs` of the case's record.
+    """
     if known is None or case.spec.measure.mode != "inference":
         return None
     if known.disturbed:
@@ -179,8 +178,11 @@ def _floor(case: Case, part: Mapping[str, Any], known: Calibration | None) -> fl
     return floor.floor_s(moved, part["macs"].total, known, case.spec.input.dtype)
 
 
-def _memory(case: Case) -> Memory:
-    """Peaks of one forward and of one forward with backward, and what is kept between the two."""
+def memory_of(case: Case) -> Memory:
+    """Bytes: the peaks of one forward and of one forward with backward, and what is kept between the two.
+
+    A backward that fails leaves its two fields None, with a warning, unless the mode is to measure it: then RunError.
+    """
     training = saved = None
     known = [*case.inputs, *case.plain.parameters(), *case.plain.buffers()]
     with explained(case.spec):
@@ -205,7 +207,21 @@ def _memory(case: Case) -> Memory:
     )
 
 
-def _latency(case: Case, watch: clock.Clock, timing: latency.Timing, other: graph.Other) -> Latency:
+def _times(
+    cases: Sequence[Case], watch: clock.Clock, progress: latency.Progress
+) -> list[tuple[Latency | None, list[str]]]:
+    """Latency of each case, in rounds with the others, and its warnings."""
+    calls = [case.call() for case in cases]
+    timings = latency.measure(calls, watch, cases[0].spec.measure.budget, progress)
+    others = [graph.measure(call, case.device) for call, case in zip(calls, cases, strict=True)]
+    return [
+        (latency_of(case, watch, timing, other), timing_warnings(timing) + other.warnings(timing.samples_s))
+        for case, timing, other in zip(cases, timings, others, strict=True)
+    ]
+
+
+def latency_of(case: Case, watch: clock.Clock, timing: latency.Timing, other: graph.Other) -> Latency:
+    """The record's latency, in seconds: the samples, and under which conditions they were taken."""
     return Latency(
         mode=case.spec.measure.mode,
         clock=watch.name,
@@ -222,7 +238,7 @@ def _latency(case: Case, watch: clock.Clock, timing: latency.Timing, other: grap
     )
 
 
-def _timing_warnings(timing: latency.Timing) -> list[str]:
+def timing_warnings(timing: latency.Timing) -> list[str]:
     """What a reader of the samples should know, each with what to do about it."""
     summary = stats.summarise(timing.samples_s)
     found = []
@@ -246,5 +262,6 @@ def _timing_warnings(timing: latency.Timing) -> list[str]:
     return found
 
 
-def _now() -> str:
+def now() -> str:
+    """The time in UTC, to the second, as records hold it."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -65,11 +65,12 @@ class InputSpec(_Strict):
 class MeasureSpec(_Strict):
     """How it is measured. mode: forward without autograd; forward and backward; either of them alone.
 
+    backend: eager computes as released, fused is one kernel where there is one; auto takes fused where it can run.
     budget: seconds of sampling for each upsampler. threads: None leaves torch's default. compile: torch.compile's mode.
     """
 
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
-    backend: Literal["auto", "eager"] = Field("auto", description="auto or eager")
+    backend: Literal["auto", "eager", "fused"] = Field("auto", description="auto, eager or fused")
     mode: Literal["inference", "training", "training-forward", "training-backward"] = Field(
         "inference", description="one of " + ", ".join(MODES)
     )
@@ -107,10 +108,11 @@ class RunSpec(_Strict):
 
     @property
     def label(self) -> str:
-        """The name, with the params that are not the defaults: 'ldaaqu (theta=5)'."""
+        """The name, with the params that are not the defaults, and a chosen backend: 'ldaaqu (theta=5) [fused]'."""
         defaults = self.card.defaults()
         changed = [f"{k}={_yaml_value(v)}" for k, v in self.params.items() if defaults.get(k) != v]
-        return f"{self.upsampler} ({', '.join(changed)})" if changed else self.upsampler
+        name = f"{self.upsampler} ({', '.join(changed)})" if changed else self.upsampler
+        return name if self.measure.backend == "auto" else f"{name} [{self.measure.backend}]"
 
     def to_dict(self) -> dict[str, Any]:
         """The spec as it is written in YAML; `load` takes it back."""
@@ -226,6 +228,8 @@ def _judge(card: Card, draft: _Draft) -> tuple[Setting, list[str]]:
         )
     if draft.guide_channels is not None and not card.guided:
         found.append(f"guide_channels is given, but {card.name} takes no guide; leave it out")
+    if draft.measure.backend == "fused" and not card.fused:
+        found.append(f"measure.backend is fused, but {card.name} has no fused backend; use auto or eager")
     setting = registry.setting_of(card, channels, draft.guide_channels, draft.scale, draft.params)
     return setting, found + card.mistakes(setting)
 

@@ -40,6 +40,6 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
         raise typer.Exit
 
 
-for _name in ("list", "show", "profile", "compare", "sweep", "env"):
+for _name in ("list", "show", "profile", "compare", "diff", "sweep", "table", "effects", "plot", "reproduce", "env"):
     _module = importlib.import_module(f"upbench.cli.{_name}_command")
     app.command(_name)(_module.command)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from upbench import conventions
-from upbench.cli import options, output
+from upbench.cli import backends, gate_options, gates, options, output
 from upbench.errors import SpecError, unknown
+
+
+def _schema(asked: bool) -> None:
+    """Print the JSON Schema of --format json, and end."""
+    if asked:
+        from upbench.report import document
+
+        typer.echo(document.schema())
+        raise typer.Exit
 
 
 def command(
@@ -33,9 +41,38 @@ def command(
     offsets: options.Offsets = None,
     compile_mode: options.Compile = None,
     memory_format: options.MemoryFormat = None,
+    backend: Annotated[
+        str | None, typer.Option(metavar="auto|eager|fused,...", help="One, or several to compare, as eager,fused.")
+    ] = None,
+    host: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE", help="A host model (`upbench list --hosts`, or YAML): the sum of its stages."
+        ),
+    ] = None,
+    host_input: Annotated[
+        str | None, typer.Option("--input", metavar="HEIGHTxWIDTH", help="With --host: another size of the image.")
+    ] = None,
+    by_stage: Annotated[bool, typer.Option("--stages", help="With --host: every stage as well.")] = False,
+    maximum: gate_options.Max = None,
+    minimum: gate_options.Min = None,
+    budgets: gate_options.Budgets = None,
+    tolerance: gate_options.Tolerance = None,
+    save: gate_options.Save = None,
+    baseline: gate_options.Baseline = None,
+    against: gate_options.Against = None,
+    against_python: gate_options.AgainstPython = None,
+    like: gate_options.Like = None,
+    threshold: gate_options.Threshold = "5%",
+    exact: gate_options.Exact = False,
+    strict: gate_options.Strict = False,
+    junit: gate_options.JUnit = None,
     convention: options.Convention = conventions.DEFAULT,
     form: options.Formatted = options.Format.table,
     output_file: options.Output = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", callback=_schema, is_eager=True, help="Print the JSON Schema of --format json.")
+    ] = False,
 ) -> None:
     """Measure several upsamplers in interleaved rounds and print the ratios of their latency."""
     from upbench import spec
@@ -43,40 +80,74 @@ def command(
     given = options.overrides(
         shape, scale, batch, dtype, device, mode, threads, budget, seed, offsets, compile_mode, memory_format
     )
+    asked_gates = gates.Asked(
+        maximum or [],
+        minimum or [],
+        budgets,
+        tolerance or [],
+        save,
+        baseline,
+        against,
+        against_python,
+        like,
+        threshold,
+        exact,
+        strict,
+        junit,
+    )
+    if host is not None or host_input is not None or by_stage:
+        if asked_gates.any or save or exact:
+            raise SpecError(["gates are on upsamplers, not on hosts; leave out --host, or the gate options"])
+        from upbench.cli import host_compare
+
+        assigned = options.assignments(params)
+        asked = host_compare.Asked(host, host_input, items, given, assigned, backend, reference, by_stage)
+        host_compare.command(asked, convention, form, output_file)
+        return
     drafts = [options.draft(item, given, {}) for item in items]
     each = options.shared_params(options.assignments(params), [str(data.get("upsampler")) for data, _ in drafts])
+    wanted = backends.parse(backend)
     specs: list[spec.RunSpec] = []
+    typed: list[str] = []
     mistakes: list[str] = []
-    for (data, source), own in zip(drafts, each, strict=True):
+    for item, (data, source), own in zip(items, drafts, each, strict=True):
         data["params"] = {**(data.get("params") or {}), **own}
-        try:
-            specs.append(spec.load(data, source))
-        except SpecError as error:
-            mistakes += error.mistakes
+        for one in backends.spread(data, wanted):
+            try:
+                specs.append(spec.load(one, source))
+                typed.append(item)
+            except SpecError as error:
+                mistakes += error.mistakes
     if mistakes:
         raise SpecError(list(dict.fromkeys(mistakes)))
-    place = _place(reference, items, [s.label for s in specs])
+    judged = gates.read(asked_gates, typed, specs)
+    place = _place(reference, typed, [s.label for s in specs])
     output.check(output_file)
+    if asked_gates.between:
+        from upbench.cli import against_compare
 
-    from upbench import run
+        against_compare.command(judged, specs, form, output_file)
+        return
+
+    from upbench import check, run
     from upbench.cli.progress import Progress
-    from upbench.report import columns, table
+    from upbench.report import document, table
 
     run.validate(specs)
     with Progress() as progress:
-        records = run.compare(specs, progress)
+        checked = check.check(specs, judged.like, progress)
+        records = run.compare(specs, progress, timed=not exact) if checked.passed else []
+    records = [checked.without_digest(record) for record in records]
+    found = gates.of_checks(checked.checks, all_of_them=asked_gates.any)
+    if records:
+        found += gates.judge(judged, records, records[place], convention)
+    tables = [table.comparison(records, records[place], convention)] if records else []
     if form is options.Format.json:
-        pairs = [columns.paired(record, records[place]) for record in records]
-        result: dict[str, Any] = {
-            "schema": 1,
-            "reference": records[place].label,
-            "latency_ratios": [vars(pair) for pair in pairs],
-            "verdicts": [columns.verdict(record, records[place]) for record in records],
-            "records": [record.to_dict() for record in records],
-        }
-        output.emit(json.dumps(result, indent=2), output_file)
-    else:
-        output.emit(output.render(table.comparison(records, records[place], convention), form), output_file)
+        chosen = records[place] if records else None
+        output.emit(document.comparison(records, chosen, checked.checks, found, strict), output_file)
+    elif records:
+        output.emit(output.render(tables[0], form), output_file)
+    gates.tell(found, asked_gates, tables)
 
 
 def _place(reference: str | None, items: list[str], labels: list[str]) -> int:

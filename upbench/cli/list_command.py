@@ -26,17 +26,21 @@ def command(
     notes: Annotated[
         bool, typer.Option("--notes", help="List where papers and released code differ, as Markdown.")
     ] = False,
+    hosts: Annotated[
+        bool, typer.Option("--hosts", help="List the host models and their upsampling stages instead.")
+    ] = False,
     form: options.Formatted = options.Format.table,
     output_file: options.Output = None,
 ) -> None:
     """List the upsamplers: paper, guided or not, scales, parameters, MACs."""
     output.check(output_file)
-    if named and notes:
-        raise UpbenchError("--shapes and --notes are two lists; ask for one of them")
+    asked = [option for option, given in (("--shapes", named), ("--notes", notes), ("--hosts", hosts)) if given]
+    if len(asked) > 1:
+        raise UpbenchError(f"{' and '.join(asked)} are {len(asked)} lists; ask for one of them")
     if notes:
         output.emit(notes_page.page(list(cards.builtin().values())), output_file)
         return
-    table = _shapes() if named else _upsamplers()
+    table = _shapes() if named else _hosts() if hosts else _upsamplers()
     if form is options.Format.json:
         rows = [dict(zip(table.raw_heads, row, strict=True)) for row in table.raw_rows]
         output.emit(json.dumps(rows, indent=2), output_file)
@@ -92,6 +96,13 @@ def _macs_per_pixel(card: cards.Card, setting: cards.Setting) -> tuple[int | Non
         return None, None
     one, two = (card.count_macs(replace(setting, width=width)) for width in (1, 2))
     return two.conv - one.conv, two.gather - one.gather
+
+
+def _hosts() -> Table:
+    from upbench import papers
+    from upbench.report import hosts
+
+    return hosts.listing(list(papers.hosts().values()), list(papers.aliases().values()))
 
 
 def _shapes() -> Table:

@@ -51,6 +51,12 @@ Mode = Annotated[
     str | None,
     typer.Option(help="inference (forward), training (forward and backward), training-forward or training-backward."),
 ]
+Backend = Annotated[
+    str | None,
+    typer.Option(
+        metavar="auto|eager|fused", help="eager: as released; fused: one kernel; auto: fused where it can run."
+    ),
+]
 Threads = Annotated[int | None, typer.Option(help="Threads of torch on the CPU.")]
 Budget = Annotated[float | None, typer.Option(metavar="SECONDS", help="Sampling time for each upsampler. Default: 2.")]
 Offsets = Annotated[
@@ -87,6 +93,7 @@ def overrides(
     offsets: str | None = None,
     compile: str | None = None,
     memory_format: str | None = None,
+    backend: str | None = None,
 ) -> dict[str, Any]:
     """The options that were given, by the name of their key."""
     return {name: value for name, value in locals().items() if value is not None}
@@ -116,12 +123,12 @@ def is_file(item: str) -> bool:
 
 def draft(item: str, given: Mapping[str, Any], params: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     """The unjudged spec of NAME, NAME:KEY=VALUE,... or FILE with options applied, and its source for messages."""
-    from upbench.grid import set_value
+    from upbench.grid import FORMS, set_value
     from upbench.spec import read_yaml
 
     if is_file(item):
         data, source = read_yaml(Path(item)), item
-        if "grid" in data:
+        if any(form in data for form in FORMS):
             raise SpecError([f"{item}: is a sweep; run it with `upbench sweep {item}`"])
     else:
         name, own = _inline(item)

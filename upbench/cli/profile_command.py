@@ -28,6 +28,7 @@ def command(
     offsets: options.Offsets = None,
     compile_mode: options.Compile = None,
     memory_format: options.MemoryFormat = None,
+    backend: options.Backend = None,
     convention: options.Convention = conventions.DEFAULT,
     by_op: Annotated[bool, typer.Option("--by-op", help="Print which operators the MACs are of.")] = False,
     form: options.Formatted = options.Format.table,
@@ -37,7 +38,7 @@ def command(
     from upbench import spec
 
     given = options.overrides(
-        shape, scale, batch, dtype, device, mode, threads, budget, seed, offsets, compile_mode, memory_format
+        shape, scale, batch, dtype, device, mode, threads, budget, seed, offsets, compile_mode, memory_format, backend
     )
     data, source = options.draft(item, given, options.assignments(params))
     run_spec = spec.load(data, source)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from upbench import conventions, units
 from upbench.record import Record
-from upbench.report import columns, foot, layout
+from upbench.report import backends, columns, foot, layout
 from upbench.report.beside import Beside
 from upbench.report.columns import Column
 from upbench.report.sheet import Table
@@ -38,7 +38,8 @@ def comparison(records: Sequence[Record], reference: Record, convention: str = c
         return f"{units.ratio(pair.value)} ({units.interval(pair.low, pair.high)})"
 
     shapes = columns.varying(records, (columns.SHAPE, columns.SCALE))
-    shown_columns = (columns.LABEL, *shapes, *columns.costs(convention), ratio, verdict)
+    against_eager, notes = backends.beside(records)
+    shown_columns = (columns.LABEL, *shapes, *columns.costs(convention), ratio, verdict, *against_eager)
     table = _build(foot.condition(records), records, shown_columns, (low, high), convention)
     place = table.heads.index(ratio.title)
     for row, record in zip(table.rows, records, strict=True):
@@ -48,7 +49,7 @@ def comparison(records: Sequence[Record], reference: Record, convention: str = c
         "more than 5 % and, with the whole interval, by more than 2 %; SAME: the interval lies within 5 %; neither "
         "bound is ever below the resolution."
     )
-    return Table(**{**vars(table), "notes": [ratio_note, *table.notes]})
+    return Table(**{**vars(table), "notes": [ratio_note, *notes, *table.notes]})
 
 
 def sweep(records: Sequence[Record], axes: Sequence[str], title: str, convention: str = conventions.DEFAULT) -> Table:
@@ -76,6 +77,8 @@ def single(record: Record, convention: str = conventions.DEFAULT) -> Table:
         for kind in ("conv", "gather", "norm", "elementwise"):
             value = getattr(macs, kind)
             rows.append([f"  {kind}", f"{units.count(value)} ({value / pixels:,.0f} per low-resolution pixel)"])
+    if ran := backends.ran(record):
+        rows.append(["Backend", ran])
     if (latency := record.latency) and (summary := columns.summary(record)):
         what = WHAT[latency.mode]
         rows += [

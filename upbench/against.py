@@ -1,0 +1,242 @@
+"""Two versions of an upsampler, each in a process of its own, timed in turn within the same rounds.
+
+Whatever else the machine does meets both alike, so that their ratio can be trusted where stored times cannot. A third
+process runs the old version once more: what it shows against its twin is what two processes of the same code differ
+by here and now (A/A), and no verdict goes below that.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from upbench import stats
+from upbench.check import TOLERANCES, Check, compare_tensors
+from upbench.record import Record, from_json
+from upbench.spec import RunSpec
+from upbench.versions import Version, VersionError
+
+WORKER = Path(__file__).with_name("against_worker.py")
+SAMPLE_S = 0.001
+"""A sample is at least this long, and no longer than it must be: short ones are seldom cut by other processes."""
+TURN_S, MOST_SAMPLES = 0.02, 10
+"""A version keeps its turn until it has a sample that no other process cut into, but not for longer than this or more
+samples; the quickest of the turn counts. Longer calls are one sample each: there the median over rounds does it all."""
+MIN_ROUNDS, CHECK_FROM, MAX_ROUNDS = 10, 30, 2000
+
+Progress = Callable[[str, float], None]
+
+
+class Worker:
+    """A process that holds one version of an upsampler. Used as a context; ended with it, whatever happens."""
+
+    def __init__(self, version: Version) -> None:
+        self.version = version
+        self.process = subprocess.Popen(
+            [version.python, "-P", "-u", str(WORKER)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=version.folder,
+            env=version.environment(),
+            start_new_session=True,  # Ctrl-C is for the parent, which ends this process
+        )
+
+    def ask(self, **message: Any) -> dict[str, Any]:
+        """Send a message and wait for its answer. Raises VersionError with what went wrong there."""
+        self.send(**message)
+        return self.receive()
+
+    def send(self, **message: Any) -> None:
+        """Send a message. A worker that has died is noticed when its answer is read."""
+        if self.process.stdin is None:
+            raise RuntimeError("a worker has pipes")
+        with suppress(OSError):
+            self.process.stdin.write(json.dumps(message) + "\n")
+            self.process.stdin.flush()
+
+    def receive(self) -> dict[str, Any]:
+        """The answer to a message. Raises VersionError with what went wrong there."""
+        if self.process.stdout is None:
+            raise RuntimeError("a worker has pipes")
+        line = self.process.stdout.readline()
+        if not line:
+            raise VersionError(f"the process of {self.version.name} ended by itself (exit code {self.process.wait()})")
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise VersionError(f"in {self.version.name}: {answer['error']}")
+        return answer
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a worker knows after loading. record: without latency; None where its upbench cannot count alone."""
+
+    record: Record | None
+    environment: Mapping[str, Any]
+    quickest_s: float
+    output: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Timed:
+    """The ratio of new to old times, and what the old version shows against itself. stopped: why sampling ended.
+
+    turns_s: of the new version, the old one and its twin; seconds per call of every sample of every turn, two turns a
+    round.
+    """
+
+    change: stats.Ratio
+    resolution: float
+    stopped: str
+    calls_per_sample: int
+    turns_s: tuple[list[list[float]], ...]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Both versions of one upsampler. timed: None when a check failed, or only what is exact was asked for."""
+
+    label: str
+    old: Loaded
+    new: Loaded
+    checks: list[Check]
+    timed: Timed | None
+
+
+def compare(
+    spec: RunSpec, old: Version, new: Version, timed: bool = True, progress: Progress = lambda what, part: None
+) -> Pair:
+    """Load both versions, compare their outputs, then time them. Raises VersionError when one cannot be had."""
+    label = spec.label
+    progress(f"{label}: loading {old.name}", 0.0)
+    with Worker(new) as second, Worker(old) as first, Worker(old) as twin:
+        workers = (second, first, twin) if timed else (second, first)
+        after, before, *_ = load(workers, spec)
+        checks = _checks(spec, old, before, after)
+        times = None
+        if timed and all(check.passed for check in checks):
+            turn = turn_of([before.quickest_s, after.quickest_s])
+            times = rounds(workers, turn, spec.measure.budget, lambda part: progress(f"{label}: latency", part))
+    return Pair(label, before, after, checks, times)
+
+
+def load(workers: Sequence[Worker], spec: RunSpec) -> list[Loaded]:
+    """Have each worker build its version, all at once, and the first two count. Raises VersionError for what fails."""
+    with tempfile.TemporaryDirectory(prefix="upbench-") as folder:
+        outputs = [Path(folder) / f"{n}.pt" for n in range(len(workers))]
+        for n, (worker, output) in enumerate(zip(workers, outputs, strict=True)):
+            worker.send(do="load", spec=spec.to_dict(), source=spec.upsampler, output=str(output), counted=n < 2)
+        return [_loaded(worker, spec, output) for worker, output in zip(workers, outputs, strict=True)]
+
+
+def _loaded(worker: Worker, spec: RunSpec, output: Path) -> Loaded:
+    """The answer to `load`; refused when the module was not taken from where it was to be found."""
+    answer = worker.receive()
+    inside = worker.version.inside
+    if inside is not None and not Path(answer["file"]).resolve().is_relative_to(inside):
+        raise VersionError(
+            f"{spec.upsampler} was loaded from {answer['file']} instead of {worker.version.name}; "
+            f"is its package missing at that commit?"
+        )
+    data = answer["record"]
+    record = from_json(json.dumps(data), worker.version.name) if data else None
+    tensor: torch.Tensor = torch.load(output, weights_only=True)
+    return Loaded(record, answer["environment"], answer["quickest_s"], tensor)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """At most so many samples, of so many calls each. The same for all versions, so that the clock and cold caches weigh the same in each."""
+
+    calls: int
+    samples: int
+
+
+def turn_of(quickest_s: Sequence[float]) -> Turn:
+    """The turn for versions whose quickest calls took so long."""
+    call_s = max(min(quickest_s), 1e-9)
+    calls = max(1, math.ceil(SAMPLE_S / call_s))
+    return Turn(calls, min(max(1, round(TURN_S / (calls * call_s))), MOST_SAMPLES))
+
+
+def rounds(
+    workers: Sequence[Worker], turn: Turn, budget_s: float, progress: Callable[[float], None] = lambda part: None
+) -> Timed:
+    """Time new, old and the twin of old in turn: forth and back in each round, one process at a time.
+
+    Ends when the interval of the ratio is within 1 %, when more rounds stop narrowing it, or after `budget_s` seconds
+    for each of them. A version of one thread stays on one core for a round, the same for all, and on another in the
+    next: cores differ in speed by what else they do.
+    """
+
+    def take(worker: Worker, core: int) -> list[float]:
+        answer = worker.ask(do="time", calls=turn.calls, samples=turn.samples, core=core)
+        return [s / turn.calls for s in answer["s"]]
+
+    turns: list[list[list[float]]] = [[] for _ in workers]
+    order = [*range(len(workers)), *reversed(range(len(workers)))]
+    for worker in workers:
+        take(worker, 0)
+    start, total = time.perf_counter(), budget_s * len(workers)
+    widths: list[float] = []
+    done, next_check, stopped = 0, CHECK_FROM, "budget"
+    while done < MAX_ROUNDS:
+        spent = time.perf_counter() - start
+        if done >= MIN_ROUNDS and spent * (done + 1) / done > total:
+            break
+        if done >= next_check:
+            next_check = done + done // 2
+            ratio = change(turns)
+            widths.append((ratio.high - ratio.low) / 2 / ratio.value)
+            if widths[-1] <= 0.01 or stats.plateau(widths):
+                stopped = "precise" if widths[-1] <= 0.01 else "plateau"
+                break
+        for index in order:
+            turns[index].append(take(workers[index], done))
+        done += 1
+        progress(min(spent / total, 1.0))
+    return Timed(change(turns), stats.resolution(same(turns)), stopped, turn.calls, tuple(turns))
+
+
+def change(turns: Sequence[Sequence[Sequence[float]]]) -> stats.Ratio:
+    """New over the mean of old and its twin: two processes of the old code are less of an accident than one."""
+    new, old, twin = ([min(turn) for turn in side] for side in turns)
+    return stats.paired_ratio(new, [(a + b) / 2 for a, b in zip(old, twin, strict=True)])
+
+
+def same(turns: Sequence[Sequence[Sequence[float]]]) -> stats.Ratio:
+    """The twin over the old version: equals, in two processes."""
+    _, old, twin = ([min(turn) for turn in side] for side in turns)
+    return stats.paired_ratio(twin, old)
+
+
+def _checks(spec: RunSpec, old: Version, before: Loaded, after: Loaded) -> list[Check]:
+    """The new output: finite, and equal to the old one within the tolerance of its dtype."""
+    broken = int((~torch.isfinite(after.output)).sum())
+    if broken:
+        told = f"{broken} of {after.output.numel()} values of the output are not finite"
+        return [Check(spec.label, "finite", False, told)]
+    limit, _ = TOLERANCES[spec.input.dtype]
+    passed, told = compare_tensors(after.output, before.output, limit, f"the output of {old.name}")
+    return [Check(spec.label, "finite", True, "every value is finite"), Check(spec.label, "output", passed, told)]

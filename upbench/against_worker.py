@@ -1,0 +1,98 @@
+"""The worker of `upbench compare --against`: one version of an upsampler, kept alive, timed on demand.
+
+Run by its path with the Python and the PYTHONPATH of that version, so that it takes whichever upbench and whichever
+module are found there. It reads one JSON message a line from stdin and answers each with one line:
+
+- load {spec, source, output, counted}: builds, and counts where asked; the output of one forward goes to a file
+- time {calls, samples, core}: seconds of samples of so many calls each: up to and with the first that the kernel did not cut
+  into by giving the core to another process, but at most so many; with one thread, on the core of that number among those it may use
+"""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+
+def main() -> None:
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever the module prints goes to stderr, not between the answers
+    session: dict[str, Any] = {}
+    actions: dict[str, Callable[..., dict[str, Any]]] = {"load": _load, "time": _time}
+    for line in sys.stdin:
+        message = json.loads(line)
+        try:
+            answer = actions[message.pop("do")](session, **message)
+        except Exception as error:  # noqa: BLE001 - the parent makes one sentence of whatever was raised
+            told = str(error) if _is_ours(error) else f"{type(error).__name__}: {error}"
+            answer = {"error": told or type(error).__name__}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+def _is_ours(error: Exception) -> bool:
+    errors = sys.modules.get("upbench.errors")
+    return errors is not None and isinstance(error, errors.UpbenchError)
+
+
+def _load(session: dict[str, Any], spec: dict[str, Any], source: str, output: str, counted: bool) -> dict[str, Any]:
+    """Counts as a record without latency, None where this upbench cannot count alone; what was loaded, and from where."""
+    import torch
+
+    from upbench import environment, run
+    from upbench import spec as specs
+    from upbench.case import Case
+    from upbench.measure import clock
+
+    loaded = specs.load(spec, source)
+    if loaded.measure.threads is not None:
+        torch.set_num_threads(loaded.measure.threads)
+    device = environment.resolve_device(loaded.measure.device)
+    record = None
+    if counted and "timed" in inspect.signature(run.compare).parameters:
+        record = run.compare([loaded], timed=False)[0].to_dict()
+    watch = clock.clock_for(device)
+    case = Case(loaded, device, watch)
+    torch.save(case.forward().detach().cpu().clone(), output)
+    single = torch.get_num_threads() == 1 and device.type == "cpu" and hasattr(os, "sched_setaffinity")
+    cores = sorted(os.sched_getaffinity(0)) if single else []
+    session.update(call=case.call(), watch=watch, cores=cores)
+    quickest_s = min(watch.time_s(session["call"], 1) for _ in range(5))
+    gc.collect()
+    gc.disable()
+    return {
+        "record": record,
+        "environment": environment.capture(device),
+        "file": inspect.getfile(type(case.plain)),
+        "quickest_s": quickest_s,
+    }
+
+
+def _time(session: dict[str, Any], calls: int, samples: int, core: int) -> dict[str, Any]:
+    if cores := session["cores"]:  # what else runs on a core, and on its twin, is part of its speed
+        os.sched_setaffinity(0, {cores[core % len(cores)]})
+    taken: list[float] = []
+    while len(taken) < samples:
+        before = _cuts()
+        taken.append(session["watch"].time_s(session["call"], calls))
+        if before is not None and _cuts() == before:
+            break
+    return {"s": taken}
+
+
+def _cuts() -> int | None:
+    """How often the kernel took a core away from this process; None where it does not say."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+
+
+if __name__ == "__main__":
+    main()

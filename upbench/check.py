@@ -1,0 +1,188 @@
+"""Correctness before timing: no speed is reported for an upsampler whose output is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from upbench import environment
+from upbench.case import Case, ShapeError, explained
+from upbench.measure import clock
+from upbench.record import Record
+from upbench.spec import RunSpec
+
+TOLERANCES = {
+    "float64": (1e-10, 1e-9),
+    "float32": (1e-4, 1e-3),
+    "float16": (1e-2, 3e-2),
+    "bfloat16": (5e-2, 1e-1),
+    "autocast-float16": (1e-2, 3e-2),
+    "autocast-bfloat16": (5e-2, 1e-1),
+}
+"""By dtype: how far two ways to compute the same may lie apart, forward and backward, as a part of the largest value."""
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Check:
+    """name: "shape", "finite", "repeat", "backend forward", "backend backward" or "like NAME". detail: a sentence."""
+
+    upsampler: str
+    name: str
+    passed: bool
+    detail: str
+
+
+@dataclass
+class Checked:
+    """checks: of all upsamplers. unrepeatable: labels whose output is right, but not the same bit for bit each time."""
+
+    checks: list[Check] = field(default_factory=list)
+    unrepeatable: set[str] = field(default_factory=set)
+
+    @property
+    def passed(self) -> bool:
+        return all(check.passed for check in self.checks)
+
+    def without_digest(self, record: Record) -> Record:
+        """The record, its digest taken out where the output does not repeat to the bit."""
+        if record.label not in self.unrepeatable or record.output is None:
+            return record
+        return record.model_copy(update={"output": record.output.model_copy(update={"digest": None})})
+
+
+def check(specs: Sequence[RunSpec], like: RunSpec | None, progress: Progress = lambda what, part: None) -> Checked:
+    """Shape, finite values and repetition of every output; the fused backend against the plain one; a user's module
+    against the upsampler that it must equal.
+
+    like: the spec of the upsampler that every `package.module:Class` must equal, with its weights. Modules are
+    compared in evaluation mode. Raises UpbenchError for those that cannot be built or raise.
+    """
+    found = Checked()
+    for n, spec in enumerate(specs):
+        progress(f"{spec.label}: checking", n / len(specs))
+        with environment.with_threads(spec.measure.threads):
+            _one(spec, like, found)
+    return found
+
+
+def _one(spec: RunSpec, like: RunSpec | None, found: Checked) -> None:
+    def say(name: str, passed: bool, detail: str) -> bool:
+        found.checks.append(Check(spec.label, name, passed, detail))
+        return passed
+
+    try:
+        case = _case(spec)
+        out = _forward(case)
+    except ShapeError as error:
+        say("shape", False, str(error))
+        return
+    say("shape", True, f"{list(out.shape)}")
+    broken = int((~torch.isfinite(out)).sum())
+    if not say(
+        "finite",
+        broken == 0,
+        f"{broken} of {out.numel()} values of the output are not finite" if broken else "every value is finite",
+    ):
+        return
+    forward_limit, backward_limit = TOLERANCES[spec.input.dtype]
+    again = _forward(case)
+    if torch.equal(out, again):
+        say("repeat", True, "a second call returns the same bits")
+    else:
+        found.unrepeatable.add(spec.label)
+        say("repeat", *_within(_distance(again, out), forward_limit, "a second call on the same input"))
+    if "fused" in case.backends.values():
+        plain = _case(_with(spec, backend="eager"))
+        ran = ", ".join(f"{op} {backend}" for op, backend in case.backends.items())
+        passed, detail = compare_tensors(out, _forward(plain), forward_limit, "the output of the plain form")
+        say("backend forward", passed, f"{detail} ({ran})")
+        say("backend backward", *_gradients(spec, backward_limit))
+    if like is not None and ":" in spec.upsampler:
+        say(f"like {like.label}", *_like(case, like, forward_limit))
+
+
+def _gradients(spec: RunSpec, limit: float) -> tuple[bool, str]:
+    """Gradients of inputs and parameters by the fused and by the plain form.
+
+    With offsets at initialisation samples may fall right on pixels, where the gradient of bilinear reading jumps and
+    rounding decides which side is taken; there the comparison draws trained offsets.
+    """
+    if spec.input.offsets == "init":
+        spec = _with(spec, offsets="trained")
+    sides = [_backward(_case(_with(spec, backend=backend))) for backend in ("auto", "eager")]
+    worst, where = 0.0, "x"
+    for (name, fused), (_, plain) in zip(*sides, strict=True):
+        if (fused is None) != (plain is None):
+            return False, f"only one of the two forms gives {name} a gradient"
+        if fused is not None and plain is not None and (apart := _distance(fused, plain)) > worst:
+            worst, where = apart, name
+    return _within(worst, limit, f"the gradients of the plain form (worst: {where})")
+
+
+def _like(case: Case, like: RunSpec, limit: float) -> tuple[bool, str]:
+    """A user's module with the weights of the reference must return what the reference returns."""
+    reference = _case(like)
+    try:
+        case.plain.load_state_dict(reference.plain.state_dict())
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines()[1:]]
+        return False, f"its state dict is not that of {like.label}: {' '.join(lines)}"
+    return compare_tensors(_forward(case), _forward(reference), limit, f"the output of {like.label}")
+
+
+def _case(spec: RunSpec) -> Case:
+    """The spec as it is checked: in evaluation mode, not compiled."""
+    device = environment.resolve_device(spec.measure.device)
+    return Case(_with(spec, mode="inference", compile="off"), device, clock.clock_for(device))
+
+
+def _with(spec: RunSpec, offsets: str | None = None, **measure: str) -> RunSpec:
+    """The spec with other keys of `measure`, and other offsets."""
+    changes = {"measure": spec.measure.model_copy(update=measure)}
+    if offsets is not None:
+        return spec.model_copy(update={**changes, "input": spec.input.model_copy(update={"offsets": offsets})})
+    return spec.model_copy(update=changes)
+
+
+def _forward(case: Case) -> Tensor:
+    with explained(case.spec):
+        return case.forward()
+
+
+def _backward(case: Case) -> list[tuple[str, Tensor | None]]:
+    """Name and gradient of every input and parameter, in one order."""
+    named = [*zip(("x", "guide"), case.inputs, strict=False), *case.plain.named_parameters()]
+    leaves = [(name, tensor) for name, tensor in named if tensor.requires_grad]
+    with explained(case.spec):
+        out = case.training_forward()
+        found = torch.autograd.grad(out, [t for _, t in leaves], case.output_gradient, allow_unused=True)
+    return [(name, gradient) for (name, _), gradient in zip(leaves, found, strict=True)]
+
+
+def _distance(found: Tensor, expected: Tensor) -> float:
+    """The largest difference as a part of the largest expected value; inf where shapes differ or a value is NaN."""
+    if found.shape != expected.shape:
+        return float("inf")
+    with torch.no_grad():
+        apart = (found.double() - expected.double()).abs().max().item()
+        largest = expected.double().abs().max().item()
+    if apart != apart:
+        return float("inf")
+    return 0.0 if apart == 0 else apart / largest if largest else float("inf")
+
+
+def compare_tensors(found: Tensor, expected: Tensor, limit: float, what: str) -> tuple[bool, str]:
+    """Whether two outputs agree within a part of the largest value, and the sentence that says so."""
+    if torch.equal(found, expected):
+        return True, f"{what}, bit for bit"
+    return _within(_distance(found, expected), limit, what)
+
+
+def _within(apart: float, limit: float, what: str) -> tuple[bool, str]:
+    """Whether a distance keeps a tolerance, and the sentence that says so."""
+    return apart <= limit, f"{apart:.2g} of the largest value from {what}; tolerance {limit:g}"

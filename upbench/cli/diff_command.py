@@ -1,0 +1,97 @@
+"""`upbench diff OLD NEW`: what changed between two result files, whichever command wrote them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from upbench.cli import gates, options, output
+from upbench.errors import SpecError, StoreError
+
+if TYPE_CHECKING:
+    from upbench.gate.measured import Measured
+
+
+def command(
+    old: Annotated[Path, typer.Argument(metavar="OLD", help="Results of a sweep, compare --format json, or baseline.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="The same, measured later.")],
+    tolerance: Annotated[
+        list[str] | None, typer.Option(metavar="METRIC=PERCENT|off", help="As peak_memory=1%; exact metrics have none.")
+    ] = None,
+    threshold: Annotated[str, typer.Option(metavar="PERCENT", help="Slowdown that counts.")] = "5%",
+    strict: Annotated[bool, typer.Option("--strict", help="What is unsure, or only in NEW, fails.")] = False,
+    junit: Annotated[
+        Path | None, typer.Option("--junit", metavar="FILE", help="Write the findings as JUnit XML.")
+    ] = None,
+    form: options.Formatted = options.Format.table,
+    output_file: options.Output = None,
+) -> None:
+    """Compare two result files: exact metrics exactly, latency only beside a common reference on one machine.
+
+    Exit code 1 when something became larger, slower or another output.
+    """
+    asked = gates.Asked([], [], None, tolerance or [], None, None, None, None, None, threshold, False, strict, junit)
+    judged = gates.read(asked, [], [])
+    output.check(output_file)
+    mistakes, sides = [], []
+    for path in (old, new):
+        try:
+            sides.append(_load(path))
+        except StoreError as error:
+            mistakes.append(str(error))
+    if mistakes:
+        raise SpecError(mistakes)
+
+    from upbench.gate import diff, exit_code
+    from upbench.report import document
+    from upbench.report import gates as gates_page
+
+    before, after = (str(old), str(new)) if old.name == new.name else (old.name, new.name)
+    found = diff.compare(sides[0], sides[1], judged.rules("diff", before, after))
+    table = gates_page.table(found, strict, f"{after} compared with {before}")
+    if form is options.Format.json:
+        whole: dict[str, Any] = {
+            "schema": document.SCHEMA,
+            "old": str(old),
+            "new": str(new),
+            "outcome": "failed" if exit_code(found, strict) else "passed",
+            "strict": strict,
+            "findings": [vars(f) for f in found],
+        }
+        output.emit(json.dumps(whole, indent=2), output_file)
+    else:
+        output.emit(output.render(table, form), output_file)
+    gates.tell(found, asked, [])
+
+
+def _load(path: Path) -> list[Measured]:
+    """What a file holds, told by its content. Raises StoreError when that is nothing of upbench."""
+    from upbench import store
+    from upbench.gate import baseline, measured
+    from upbench.record import from_json
+
+    if not path.is_file():
+        raise StoreError(f"results file {path}: there is no such file")
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise StoreError(f"results file {path} cannot be read ({error.strerror})") from None
+    except ValueError:
+        data = None  # more than one line: a results file of a sweep
+    if baseline.is_baseline(data):
+        return baseline.from_data(data, str(path))
+    if isinstance(data, dict) and "records" in data:
+        records = [from_json(json.dumps(one), f"{path}, record {n},") for n, one in enumerate(data["records"], 1)]
+        reference = next((r for r in records if r.label == data.get("reference")), None)
+        return measured.from_records(records, reference)
+    contents = store.load(path)
+    for sentence in contents.skipped:
+        typer.echo(f"upbench: {sentence}", err=True)
+    if not contents.records:
+        raise StoreError(
+            f"results file {path} holds no record; give results of a sweep, of compare --format json, or a baseline"
+        )
+    return measured.from_records(contents.records)

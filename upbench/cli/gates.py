@@ -1,0 +1,208 @@
+"""From gate options to budgets and baselines, and from findings to stderr, GitHub, JUnit and the exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from upbench import files
+from upbench.errors import SpecError, StoreError, UpbenchError
+
+if TYPE_CHECKING:
+    from upbench.check import Check
+    from upbench.gate import Finding
+    from upbench.gate.budgets import Budgets
+    from upbench.gate.diff import Rules
+    from upbench.gate.measured import Measured
+    from upbench.record import Record
+    from upbench.report.sheet import Table
+    from upbench.spec import RunSpec
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The gate options as they were given."""
+
+    maximum: list[str]
+    minimum: list[str]
+    budgets: Path | None
+    tolerance: list[str]
+    save: Path | None
+    baseline: Path | None
+    against: str | None
+    against_python: str | None
+    like: str | None
+    threshold: str
+    exact: bool
+    strict: bool
+    junit: Path | None
+
+    @property
+    def any(self) -> bool:
+        """Whether a gate was asked for; a comparison without one says nothing of gates but a red check."""
+        bounds = self.maximum or self.minimum or self.budgets
+        return bool(bounds or self.baseline or self.like or self.between)
+
+    @property
+    def between(self) -> bool:
+        """Whether two versions are compared."""
+        return self.against is not None or self.against_python is not None
+
+
+@dataclass(frozen=True)
+class Gates:
+    """The options, judged. baseline: None when none was given."""
+
+    asked: Asked
+    budgets: Budgets
+    baseline: list[Measured] | None
+    like: RunSpec | None
+    threshold: float
+
+    def rules(self, gate: str, old: str, new: str) -> Rules:
+        from upbench.gate.diff import Rules
+
+        floor = min(0.02, self.threshold)
+        return Rules(gate, old, new, self.budgets.tolerance, self.threshold, floor)
+
+
+def read(asked: Asked, typed: Sequence[str], specs: Sequence[RunSpec]) -> Gates:
+    """Every option and file, judged before anything is measured. Raises SpecError with all mistakes together."""
+    from upbench import spec
+    from upbench.cli import options
+    from upbench.gate import budgets, metrics
+
+    mistakes: list[str] = _conflicts(asked)
+    data: dict[str, Any] = {}
+    bounds, threshold, stored, like = budgets.Budgets(), 0.05, None, None
+    try:
+        if asked.budgets:
+            data = spec.read_yaml(asked.budgets)
+        bounds, wrong = budgets.parse(asked.maximum, asked.minimum, asked.tolerance, data, str(asked.budgets))
+        bounds, more = budgets.resolve(bounds, typed, [s.upsampler for s in specs], [s.label for s in specs])
+        mistakes += wrong + more
+        if asked.exact and any(bound.metric is metrics.LATENCY for bound in bounds.bounds):
+            mistakes.append("a bound of latency cannot be judged with --exact, which measures no time; leave one out")
+    except SpecError as error:
+        mistakes += error.mistakes
+    try:
+        part = metrics.tolerance(asked.threshold)
+        if part is None:
+            mistakes.append("--threshold off: must be a percentage; --exact leaves latency out")
+        threshold = float(part or 0)
+    except SpecError as error:
+        mistakes += [f"--threshold: {sentence}" for sentence in error.mistakes]
+    try:
+        stored = load_baseline(asked.baseline) if asked.baseline else None
+    except UpbenchError as error:
+        mistakes.append(str(error))
+    if asked.like is not None:
+        mine = [s for s in specs if ":" in s.upsampler]
+        if not mine:
+            mistakes.append(f"--like {asked.like}: none of the compared upsamplers is a package.module:Class")
+        elif len({s.input.shape for s in mine} | {s.scale for s in mine}) > 2:
+            mistakes.append("--like: your modules must have one shape and scale")
+        else:
+            try:
+                draft, _ = options.draft(asked.like, {}, {})
+                whole = mine[0].to_dict()
+                draft |= {"input": whole["input"], "measure": {**whole["measure"], "backend": "eager"}}
+                like = spec.load({**draft, "scale": whole["scale"]}, f"--like {asked.like}")
+            except SpecError as error:
+                mistakes += error.mistakes
+    if mistakes:
+        raise SpecError(list(dict.fromkeys(mistakes)))
+    for path in (asked.save, asked.junit):
+        if path is not None:
+            files.check_writable(path)
+    return Gates(asked, bounds, stored, like, threshold)
+
+
+def _conflicts(asked: Asked) -> list[str]:
+    if not asked.between:
+        return []
+    found = []
+    if asked.against is not None and asked.against_python is not None:
+        found.append("--against and --against-python are two comparisons; ask for one of them")
+    flag = "--against" if asked.against is not None else "--against-python"
+    others = {
+        "--max": asked.maximum,
+        "--min": asked.minimum,
+        "--budgets": asked.budgets,
+        "--baseline": asked.baseline,
+        "--save": asked.save,
+        "--like": asked.like,
+    }
+    given = [name for name, value in others.items() if value]
+    if given:
+        found.append(f"{flag} compares two versions and nothing else; give {', '.join(given)} to a run of its own")
+    return found
+
+
+def load_baseline(path: Path) -> list[Measured]:
+    """Raises StoreError when the file is missing or no baseline."""
+    from upbench.gate import baseline
+
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StoreError(f"baseline {path}: there is no such file; write one with --save {path}") from None
+    except OSError as error:
+        raise StoreError(f"baseline {path} cannot be read ({error.strerror})") from None
+    except ValueError:
+        raise StoreError(f"baseline {path} is not JSON; write a new one with --save") from None
+    return baseline.from_data(data, str(path))
+
+
+def of_checks(checks: Sequence[Check], all_of_them: bool) -> list[Finding]:
+    """Checks as findings: the red ones, or all."""
+    from upbench.gate import Finding, Result
+
+    return [
+        Finding(f"check {c.name}", c.upsampler, Result.passed if c.passed else Result.failed, c.detail)
+        for c in checks
+        if all_of_them or not c.passed
+    ]
+
+
+def judge(gates: Gates, records: Sequence[Record], reference: Record, convention: str) -> list[Finding]:
+    """Budgets and baseline on the records of one comparison; writes the new baseline where one was asked for."""
+    from upbench.gate import baseline, budgets, diff, measured
+
+    found = budgets.judge(gates.budgets, records, convention)
+    mine = measured.from_records(records, reference)
+    if gates.baseline is not None:
+        rules = gates.rules("baseline", f"baseline {gates.asked.baseline}", "this run")
+        found += diff.compare(gates.baseline, mine, rules)
+    if gates.asked.save:
+        files.write_text(gates.asked.save, baseline.to_text(mine))
+    return found
+
+
+def tell(found: Sequence[Finding], asked: Asked, tables: Sequence[Table] = ()) -> None:
+    """Stderr, GitHub's annotations and summary, JUnit; then exit code 1 when a gate failed."""
+    from upbench.gate import exit_code, lines
+    from upbench.report import formats, gates, github, junit
+
+    for line in lines(found, asked.strict):
+        typer.echo(f"upbench: {line}", err=True)
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        for line in github.commands(found, asked.strict):
+            typer.echo(line, err=True)
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        shown = [*tables, *([gates.table(found, asked.strict)] if found else [])]
+        try:
+            with Path(summary).open("a", encoding="utf-8") as file:
+                file.write("\n".join(formats.markdown(table) for table in shown) + "\n")
+        except OSError as error:
+            typer.echo(f"upbench: GITHUB_STEP_SUMMARY {summary} cannot be written ({error.strerror})", err=True)
+    if asked.junit:
+        files.write_text(asked.junit, junit.document(found, asked.strict))
+    if exit_code(found, asked.strict):
+        raise typer.Exit(1)

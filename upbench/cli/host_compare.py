@@ -1,0 +1,165 @@
+"""`upbench compare ... --host`: what upsamplers cost in a host model, over all its stages."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from upbench.cli import backends, options, output
+from upbench.errors import SpecError, UpbenchError, unknown
+
+if TYPE_CHECKING:
+    from upbench.papers import Host
+    from upbench.spec import RunSpec
+
+_SIZES = ("channels", "guide_channels", "scale")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was typed. given: options that are keys of a spec, by their key."""
+
+    host: str | None
+    input: str | None
+    items: Sequence[str]
+    given: Mapping[str, Any]
+    params: Mapping[str, Any]
+    backend: str | None
+    reference: str | None
+    by_stage: bool
+
+
+def command(asked: Asked, convention: str, form: options.Format, output_file: Path | None) -> None:
+    """Measure the upsamplers in the host and print what they add to it."""
+    from upbench import papers
+
+    if asked.host is None:
+        lone = [option for option, given in (("--input", asked.input), ("--stages", asked.by_stage)) if given]
+        raise SpecError([f"{option}: needs --host; `upbench list --hosts` shows the hosts" for option in lone])
+    refused = [key for key in ("shape", "scale") if key in asked.given]
+    if refused:
+        raise SpecError(
+            [f"--{key}: cannot be given with --host, whose stages have their own; leave it out" for key in refused]
+        )
+    host = papers.host(asked.host)
+    if asked.input is not None:
+        host = papers.at(host, *_size(asked.input))
+    necks, typed = _necks(asked, host)
+    place = _place(asked.reference, typed, [specs[0].label for specs in necks])
+    output.check(output_file)
+
+    from upbench import neck, run
+    from upbench.cli.progress import Progress
+    from upbench.report import columns, hosts
+
+    run.validate([spec for specs in necks for spec in specs])
+    with Progress() as progress:
+        found = neck.compare(necks, host, asked.by_stage, progress)
+    totals = [measured.total for measured in found]
+    if form is options.Format.json:
+        result: dict[str, Any] = {
+            "schema": 1,
+            "host": host.model_dump(mode="json", exclude={"variants"}),
+            "reference": totals[place].label,
+            "latency_ratios": [vars(columns.paired(total, totals[place])) for total in totals],
+            "verdicts": [columns.verdict(total, totals[place]) for total in totals],
+            "records": [total.to_dict() for total in totals],
+            "stages": [[record.to_dict() for record in measured.stages] for measured in found],
+        }
+        output.emit(json.dumps(result, indent=2), output_file)
+        return
+    stages = [measured.stages if asked.by_stage else () for measured in found]
+    output.emit(output.render(hosts.comparison(totals, stages, host, place, convention), form), output_file)
+
+
+def _size(text: str) -> tuple[int, int]:
+    """Height and width in '1280x800'."""
+    match = re.fullmatch(r"\s*(\d+)\s*[xX]\s*(\d+)\s*", text)
+    if match is None or not (int(match[1]) and int(match[2])):
+        raise UpbenchError(f"--input {text}: is not HEIGHTxWIDTH of the image in pixels, as 1280x800")
+    return int(match[1]), int(match[2])
+
+
+def _necks(asked: Asked, host: Host) -> tuple[list[list[RunSpec]], list[str]]:
+    """A spec for every stage of every upsampler, and what was typed for each. Raises SpecError with all mistakes."""
+    drafts = [options.draft(item, asked.given, {}) for item in asked.items]
+    each = options.shared_params(asked.params, [str(data.get("upsampler")) for data, _ in drafts])
+    wanted = backends.parse(asked.backend)
+    necks, typed, mistakes = [], [], list[str]()
+    for item, (data, source), own in zip(asked.items, drafts, each, strict=True):
+        data["params"] = {**(data.get("params") or {}), **own}
+        dropped = [key for key in _SIZES if data.pop(key, None) is not None]
+        dropped += ["input.shape"] if (data.get("input") or {}).pop("shape", None) is not None else []
+        if dropped:
+            typer.echo(f"upbench: {source}: {', '.join(dropped)} give way to the stages of {host.name}", err=True)
+        for one in backends.spread(data, wanted):
+            specs, found = _stages(one, source, host)
+            necks.append(specs)
+            typed.append(item)
+            mistakes += found
+    if mistakes:
+        raise SpecError(list(dict.fromkeys(mistakes)))
+    return necks, typed
+
+
+def _stages(data: Mapping[str, Any], source: str, host: Host) -> tuple[list[RunSpec], list[str]]:
+    """The specs of one upsampler in all stages, and its mistakes, each with the stages where it is one."""
+    from upbench import registry, spec
+
+    try:
+        guided = registry.get(str(data.get("upsampler"))).guided
+    except UpbenchError:  # said where the spec is judged
+        guided = False
+    specs: list[RunSpec] = []
+    where: dict[str, list[str]] = {}
+    for stage in host.stages:
+        one = copy.deepcopy(dict(data))
+        images = (one.get("input") or {}).get("batch", 1)
+        shape = f"{stage.channels}x{stage.height}x{stage.width}"
+        one["input"] = {**(one.get("input") or {}), "shape": shape, "batch": images}
+        if isinstance(images, int) and not isinstance(images, bool):
+            one["input"]["batch"] = images * stage.batch
+        one |= {"scale": stage.scale, **({"guide_channels": stage.guide_channels} if guided else {})}
+        try:
+            specs.append(spec.load(one, source))
+        except SpecError as error:
+            for sentence in error.mistakes:
+                where.setdefault(sentence, []).append(stage.name)
+    general = _mistakes(data, source)
+    return specs, [
+        sentence if sentence in general and len(names) == len(host.stages) else _placed(data, sentence, names, host)
+        for sentence, names in where.items()
+    ]
+
+
+def _mistakes(data: Mapping[str, Any], source: str) -> Sequence[str]:
+    """What is wrong with a draft in any host."""
+    from upbench import spec
+
+    try:
+        spec.load(data, source)
+    except SpecError as error:
+        return error.mistakes
+    return ()
+
+
+def _placed(data: Mapping[str, Any], sentence: str, names: Sequence[str], host: Host) -> str:
+    stages = f"stage {names[0]}" if len(names) == 1 else f"stages {', '.join(names)}"
+    return f"{sentence} ({data.get('upsampler')} in {stages} of {host.name})"
+
+
+def _place(reference: str | None, items: Sequence[str], labels: Sequence[str]) -> int:
+    """Position of the reference among the upsamplers, by what was typed or by its label."""
+    if reference is None:
+        return 0
+    for names in (list(items), list(labels)):
+        if reference in names:
+            return names.index(reference)
+    raise unknown("reference", reference, items)

@@ -1,0 +1,109 @@
+"""Baselines: what a comparison measured, small enough to commit; schema 1."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from upbench import stats
+from upbench.errors import StoreError
+from upbench.gate.measured import Measured
+from upbench.record import Output
+
+SCHEMA = 1
+KIND = "upbench baseline"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LatencyRatio(_Part):
+    """Latency over that of the reference in the same rounds, with its 95 % interval."""
+
+    value: float = Field(gt=0)
+    low: float = Field(gt=0)
+    high: float = Field(gt=0)
+    rounds: int
+
+
+class Entry(_Part):
+    """One upsampler. exact: by metric, in counts and bytes, null when unknown. latency_ratio: null for the reference."""
+
+    label: str
+    spec: dict[str, Any]
+    exact: dict[str, int | None]
+    output: Output | None
+    latency_ratio: LatencyRatio | None
+    resolution: float | None
+
+
+class Baseline(_Part):
+    """reference: identity (a spec as JSON) of the upsampler that the latency ratios are to; null without timing."""
+
+    kind: str
+    reference: str | None
+    environment: dict[str, Any]
+    upsamplers: list[Entry]
+
+
+def to_text(measured: Sequence[Measured]) -> str:
+    """The baseline of one run as JSON. All of `measured` share environment and reference."""
+    reference = next((m.reference for m in measured if m.reference), None)
+    whole = Baseline(
+        kind=KIND,
+        reference=reference,
+        environment=dict(measured[0].environment),
+        upsamplers=[
+            Entry(
+                label=m.label,
+                spec=dict(m.spec),
+                exact=dict(m.exact),
+                output=Output.model_validate(m.output) if m.output else None,
+                latency_ratio=LatencyRatio(**vars(m.ratio)) if m.ratio else None,
+                resolution=m.resolution,
+            )
+            for m in measured
+        ],
+    )
+    return json.dumps({"schema": SCHEMA, **whole.model_dump(mode="json")}, indent=2) + "\n"
+
+
+def is_baseline(data: object) -> bool:
+    return isinstance(data, Mapping) and data.get("kind") == KIND
+
+
+def from_data(data: object, source: str) -> list[Measured]:
+    """What a baseline holds. Raises StoreError naming `source` when it is none, or of another schema."""
+    if not isinstance(data, Mapping) or not is_baseline(data):
+        raise StoreError(f"baseline {source} was not written by `upbench compare --save`; write one with --save")
+    if data.get("schema") != SCHEMA:
+        raise StoreError(
+            f"baseline {source} has schema {data.get('schema')}, but this version of upbench reads schema {SCHEMA}; "
+            f"write a new one with --save"
+        )
+    try:
+        whole = Baseline.model_validate({key: value for key, value in data.items() if key != "schema"})
+        return [
+            Measured(
+                label=entry.label,
+                spec=entry.spec,
+                environment=whole.environment,
+                exact=entry.exact,
+                output=entry.output.model_dump() if entry.output else None,
+                reference=whole.reference if entry.latency_ratio else None,
+                ratio=stats.Ratio(**entry.latency_ratio.model_dump()) if entry.latency_ratio else None,
+                resolution=entry.resolution,
+            )
+            for entry in whole.upsamplers
+            if entry.spec["measure"] is not None
+        ]
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise StoreError(f"baseline {source} is damaged ({where}: {first['msg'].lower()}); write a new one") from None
+    except (KeyError, TypeError):
+        raise StoreError(f"baseline {source} is damaged (a spec without `measure`); write a new one") from None

@@ -1,0 +1,235 @@
+"""Budgets: bounds on metrics, from flags or a YAML file, and whether records keep them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+from upbench import conventions, stats, units
+from upbench.errors import SpecError, suggestion
+from upbench.gate import metrics
+from upbench.gate.metrics import Amount, Metric
+from upbench.gate.outcome import Finding, Result
+from upbench.record import Record
+
+SIDES = ("max", "min")
+
+
+@dataclass(frozen=True)
+class Bound:
+    """side: max or min. upsampler: whom it binds; None, everyone. source: where it was written."""
+
+    side: str
+    metric: Metric
+    amount: Amount
+    upsampler: str | None
+    source: str
+
+    @property
+    def gate(self) -> str:
+        return f"{self.side} {self.metric.key}"
+
+
+@dataclass(frozen=True)
+class Budgets:
+    """bounds, and tolerance: by metric, a part of the value; None where the metric is not to be compared."""
+
+    bounds: tuple[Bound, ...] = ()
+    tolerance: Mapping[str, Fraction | None] = field(default_factory=dict)
+
+
+def parse(
+    maximum: Sequence[str], minimum: Sequence[str], tolerances: Sequence[str], data: Mapping[Any, Any], source: str
+) -> tuple[Budgets, list[str]]:
+    """From the values of --max, --min and --tolerance and the mapping of a budgets file, which flags add to.
+
+    What can be understood, and a sentence for every mistake.
+    """
+    mistakes: list[str] = []
+    bounds: list[Bound] = []
+    allowed: dict[str, Fraction | None] = {}
+
+    def attempt(where: str, act: Callable[..., None], *arguments: object) -> None:
+        try:
+            act(*arguments)
+        except SpecError as error:
+            mistakes.extend(f"{where}: {sentence}" for sentence in error.mistakes)
+
+    def bound(side: str, name: str, value: object, upsampler: str | None, where: str) -> None:
+        found = metrics.metric(name, metrics.BUDGETED)
+        bounds.append(Bound(side, found, metrics.amount(found, _text(value)), upsampler, where))
+
+    def tolerate(name: str, value: object) -> None:
+        found = metrics.metric(name, {**metrics.EXACT, "output_digest": metrics.DIGEST})
+        part = metrics.tolerance("off" if value is False else _text(value))
+        if found.kind == "digest" and part is not None:
+            raise SpecError([f"{name} is the same or it is not; its only tolerance is off"])
+        allowed[name] = part
+
+    def section(content: Mapping[Any, Any], upsampler: str | None, prefix: str) -> None:
+        for key, values in content.items():
+            where = f"{source}: {prefix}{key}"
+            known = (*SIDES, *(("tolerance", "upsamplers") if upsampler is None else ()))
+            if key not in known:
+                mistakes.append(f"{where}: unknown key; known: {', '.join(known)}{suggestion(str(key), known)}")
+            elif not isinstance(values, Mapping):
+                mistakes.append(f"{where} is {values!r}, but must be a mapping")
+            elif key == "upsamplers":
+                for name, own in values.items():
+                    if isinstance(own, Mapping):
+                        section(own, str(name), f"upsamplers.{name}.")
+                    else:
+                        mistakes.append(f"{where}.{name} is {own!r}, but must be a mapping with max or min")
+            else:
+                for name, value in values.items():
+                    if key == "tolerance":
+                        attempt(f"{where}.{name}", tolerate, str(name), value)
+                    else:
+                        attempt(f"{where}.{name}", bound, str(key), str(name), value, upsampler, source)
+
+    section(data, None, "")
+    for side, texts in zip(SIDES, (maximum, minimum), strict=True):
+        for text in texts:
+            where = f"--{side} {text}"
+            left, equals, value = text.partition("=")
+            if not equals or not value.strip() or not left.strip():
+                mistakes.append(
+                    f"{where}: is not METRIC=VALUE; write --{side} params=40k or --{side} carafe.params=40k"
+                )
+                continue
+            upsampler, _, name = left.strip().rpartition(".")
+            attempt(where, bound, side, name, value, upsampler or None, where)
+    for text in tolerances:
+        name, equals, value = text.partition("=")
+        if not equals:
+            mistakes.append(f"--tolerance {text}: is not METRIC=VALUE; write --tolerance peak_memory=1%")
+            continue
+        attempt(f"--tolerance {text}", tolerate, name.strip(), value)
+    return Budgets(tuple(bounds), allowed), mistakes
+
+
+def resolve(
+    budgets: Budgets, typed: Sequence[str], names: Sequence[str], labels: Sequence[str]
+) -> tuple[Budgets, list[str]]:
+    """The budgets with every name of an upsampler replaced by the label of the one that it means.
+
+    typed, names, labels: of the upsamplers of the run, in one order; a name that several share binds each of them, but
+    cannot be a reference. With a sentence for every name that is not in the run.
+    """
+    mistakes: list[str] = []
+    found: list[Bound] = []
+    known = sorted({*names, *labels})
+
+    def hits(name: str) -> list[str]:
+        return [lab for t, n, lab in zip(typed, names, labels, strict=True) if name in (t, n, lab)]
+
+    for bound in budgets.bounds:
+        whom: list[str | None] = [None] if bound.upsampler is None else [*dict.fromkeys(hits(bound.upsampler))]
+        if not whom:
+            mistakes.append(
+                f"{bound.source}: {bound.upsampler!r} is not among the compared upsamplers ({', '.join(known)})"
+                f"{suggestion(str(bound.upsampler), known)}"
+            )
+        amount = bound.amount
+        if amount.reference is not None:
+            references = [*dict.fromkeys(hits(amount.reference))]
+            if len(references) != 1:
+                why = (
+                    f"means {len(references)} of the compared upsamplers; write its label"
+                    if references
+                    else "is not among the compared upsamplers; add it, since a ratio is taken within one run"
+                )
+                mistakes.append(f"{bound.source}: the reference {amount.reference!r} {why} ({', '.join(known)})")
+                continue
+            amount = Amount(amount.text, amount.value, references[0])
+        found += [Bound(bound.side, bound.metric, amount, label, bound.source) for label in whom]
+    return Budgets(tuple(found), budgets.tolerance), mistakes
+
+
+def judge(budgets: Budgets, records: Sequence[Record], convention: str = conventions.DEFAULT) -> list[Finding]:
+    """Every bound on every record that it binds. The reference of a ratio is not bound by it."""
+    by_label = {record.label: record for record in records}
+    found = []
+    for bound in budgets.bounds:
+        reference = by_label[bound.amount.reference] if bound.amount.reference else None
+        for record in records:
+            if record is reference or bound.upsampler not in (None, record.label):
+                continue
+            if bound.metric is metrics.LATENCY:
+                found.append(_latency(bound, record, reference))
+            else:
+                part = budgets.tolerance.get(bound.metric.key, Fraction(0))
+                found.append(_exact(bound, record, reference, convention, part))
+    return found
+
+
+def _exact(
+    bound: Bound, record: Record, reference: Record | None, convention: str, tolerance: Fraction | None
+) -> Finding:
+    metric, amount = bound.metric, bound.amount
+    value = metric.read(record, convention)
+    base = metric.read(reference, convention) if reference else 1
+    if value is None or base is None:
+        whose = record.label if value is None else str(amount.reference)
+        return Finding(bound.gate, record.label, Result.unsure, f"{metric.key} of {whose} is not known here")
+    if tolerance is None:
+        return Finding(bound.gate, record.label, Result.note, "not judged; its tolerance is off", value)
+    limit = amount.value * base
+    edge = limit * (1 + tolerance) if bound.side == "max" else limit * (1 - tolerance)
+    broken = value > edge if bound.side == "max" else value < edge
+    shown, limited = metric.text(value), f"{bound.side} {_limit(bound, limit)}"
+    slack = f" and its tolerance of {float(100 * tolerance):g} %" if tolerance else ""
+    if not broken:
+        sentence = f"{shown} keeps {limited}{slack}; exact"
+        return Finding(bound.gate, record.label, Result.passed, sentence, value, float(limit))
+    over = abs(value - limit)
+    part = f" ({units.percent(float(over / limit))})" if limit else ""
+    way = "above" if bound.side == "max" else "below"
+    sentence = f"{shown} is {metric.text(over)}{part} {way} {limited}{slack}; exact"
+    return Finding(bound.gate, record.label, Result.failed, sentence, value, float(limit))
+
+
+def _latency(bound: Bound, record: Record, reference: Record | None) -> Finding:
+    """On the interval alone: failed when all of it is beyond the limit, passed when all of it is within."""
+    if record.latency is None or (reference is not None and reference.latency is None):
+        return Finding(bound.gate, record.label, Result.unsure, "latency was not measured")
+    limit = float(bound.amount.value)
+    resolution = record.resolution or 0.0
+    if reference is not None and reference.latency is not None:
+        per_round = reference.latency.samples_per_round
+        pair = stats.paired_ratio(record.latency.samples_s, reference.latency.samples_s, per_round)
+        value, low, high = pair.value, pair.low, pair.high
+        shown = f"{units.ratio(value)} (95 % interval {units.interval(low, high)}) of {reference.label}"
+        limited = f"{bound.side} {float(bound.amount.value):g}x"
+    else:
+        summary = stats.summarise(record.latency.samples_s)
+        value, low, high = summary.median, summary.low, summary.high
+        shown = f"{units.seconds(value)} (95 % interval {units.seconds(low)} to {units.seconds(high)})"
+        limited = f"{bound.side} {units.seconds(limit)}"
+    if bound.side == "max":
+        broken, kept = low > limit * (1 + resolution), high <= limit
+    else:
+        broken, kept = high < limit / (1 + resolution), low >= limit
+    result = Result.failed if broken else Result.passed if kept else Result.unsure
+    if broken:
+        way = "above" if bound.side == "max" else "below"
+        verb = f"is {units.percent(abs(value / limit - 1))} {way} {limited}; the whole interval is beyond it"
+    elif kept:
+        verb = f"keeps {limited}, with its whole interval"
+    else:
+        verb = f"is too near {limited} to tell (resolution {units.percent(resolution)}); raise --budget"
+    return Finding(bound.gate, record.label, result, f"{shown} {verb}", value, limit, low, high)
+
+
+def _limit(bound: Bound, limit: Fraction) -> str:
+    shown = bound.metric.text(limit)
+    return f"{float(bound.amount.value):g}x of {bound.amount.reference} = {shown}" if bound.amount.reference else shown
+
+
+def _text(value: object) -> str:
+    """A value of YAML as it would be typed."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise SpecError([f"is {value!r}, but must be a value such as 40k"])
+    return f"{value:.15g}" if isinstance(value, float) else str(value)

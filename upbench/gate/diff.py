@@ -1,0 +1,191 @@
+"""Two sides of a change: exact metrics compared exactly, latency only where two runs can be compared at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any
+
+from upbench import stats, units
+from upbench.gate.measured import Measured
+from upbench.gate.metrics import DIGEST, EXACT, LATENCY, Metric
+from upbench.gate.outcome import Finding, Result
+
+MIN_ROUNDS = 10
+"""Of each of two runs whose latencies are compared, before a slowdown fails."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """gate: the word that names these gates. old, new: what the two sides are called in sentences.
+
+    tolerance: by metric, a part of the old value; None where it is not compared. threshold, floor: of latency.
+    """
+
+    gate: str
+    old: str
+    new: str
+    tolerance: Mapping[str, Fraction | None] = field(default_factory=dict)
+    threshold: float = 0.05
+    floor: float = 0.02
+
+
+def compare(old: Sequence[Measured], new: Sequence[Measured], rules: Rules) -> list[Finding]:
+    """Findings for everything that is new, matched by spec; and a word on what only one side has."""
+    before = {m.identity: m for m in old}
+    found: list[Finding] = []
+    for after in new:
+        match = before.pop(after.identity, None)
+        if match is None:
+            sentence = f"is not in {rules.old}; nothing to compare it with"
+            found.append(Finding(rules.gate, after.label, Result.unsure, sentence))
+            continue
+        found += pair(match, after, rules)
+    found += [
+        Finding(rules.gate, left.label, Result.note, f"is in {rules.old}, but not in {rules.new}")
+        for left in before.values()
+    ]
+    return found
+
+
+def pair(old: Measured, new: Measured, rules: Rules) -> list[Finding]:
+    """Findings for one upsampler on both sides."""
+    found = [exact(metric, old, new, rules) for metric in EXACT.values()]
+    found += [_digest(old, new, rules)]
+    if old.ratio or new.ratio or old.latency_s or new.latency_s:
+        found += [_latency(old, new, rules)]
+    return [f for f in found if f is not None]
+
+
+def exact(metric: Metric, old: Measured, new: Measured, rules: Rules) -> Finding | None:
+    """More than before fails, however little; None where neither side knows the metric."""
+    gate = f"{rules.gate} {metric.key}"
+    before, after = old.exact.get(metric.key), new.exact.get(metric.key)
+    tolerance = rules.tolerance.get(metric.key, Fraction(0))
+    if before is None and after is None:
+        return None
+    if tolerance is None:
+        return Finding(gate, new.label, Result.note, "not compared; its tolerance is off", after, before)
+    if before is None or after is None:
+        side = rules.old if before is None else rules.new
+        return Finding(gate, new.label, Result.unsure, f"is not known in {side}", after, before)
+    if why := _apart(metric, old, new, rules):
+        return Finding(gate, new.label, Result.note, f"not compared: {why}", after, before)
+    shown, was = metric.text(after), metric.text(before)
+    slack = f" (tolerance {float(100 * tolerance):g} %)" if tolerance else ""
+    if after == before:
+        return Finding(gate, new.label, Result.passed, f"{shown}, as in {rules.old}; exact", after, before)
+    change = f"{metric.text(abs(after - before))}{_part(after, before)}"
+    if after > before * (1 + tolerance):
+        sentence = f"{shown} is {change} above {was} of {rules.old}{slack}; exact"
+        return Finding(gate, new.label, Result.failed, sentence, after, before)
+    way = "below" if after < before else "above"
+    sentence = f"{shown} is {change} {way} {was} of {rules.old}{slack}; exact"
+    return Finding(gate, new.label, Result.passed, sentence, after, before)
+
+
+def _digest(old: Measured, new: Measured, rules: Rules) -> Finding | None:
+    gate = f"{rules.gate} {DIGEST.key}"
+    if old.output is None or new.output is None:
+        return None
+    before, after = old.output["digest"], new.output["digest"]
+    if rules.tolerance.get(DIGEST.key, Fraction(0)) is None:
+        return Finding(gate, new.label, Result.note, "not compared; its tolerance is off", after, before)
+    if before == after:
+        return Finding(gate, new.label, Result.passed, f"bit for bit as in {rules.old}", after, before)
+    if before is None or after is None:
+        side = rules.old if before is None else rules.new
+        return Finding(
+            gate, new.label, Result.note, f"not compared: the output does not repeat in {side}", after, before
+        )
+    told = _statistics(old.output, new.output, rules)
+    if why := _apart(DIGEST, old, new, rules):
+        return Finding(gate, new.label, Result.note, f"not compared: {why}; {told}", after, before)
+    sentence = f"the output is not that of {rules.old}, bit for bit; {told}"
+    return Finding(gate, new.label, Result.failed, sentence, after, before)
+
+
+def _statistics(old: Mapping[str, Any], new: Mapping[str, Any], rules: Rules) -> str:
+    """Whether rounding explains another digest: mean and extremes beside the spread of the output."""
+    spread = max(float(old["std"]), 1e-30)
+    apart = max(abs(float(new[k]) - float(old[k])) for k in ("mean", "std", "lowest", "highest")) / spread
+    if apart < 1e-4:
+        return (
+            f"its mean, spread and extremes agree to {apart:.1g} of the spread, as rounding would leave them "
+            f"(--tolerance output_digest=off accepts that)"
+        )
+    return f"its mean, spread and extremes differ by up to {apart:.2g} of the spread, which is no rounding"
+
+
+def _latency(old: Measured, new: Measured, rules: Rules) -> Finding | None:
+    gate = f"{rules.gate} latency"
+    if (old.ratio is None and old.latency_s is None) or (new.ratio is None and new.latency_s is None):
+        return None
+    if why := _apart(LATENCY, old, new, rules):
+        return Finding(gate, new.label, Result.note, f"not compared: {why}; --against GIT_REF compares on one machine")
+    if old.ratio is None or new.ratio is None or old.reference != new.reference:
+        if old.reference != new.reference:
+            return Finding(
+                gate, new.label, Result.note, "not compared: the two were not measured beside the same reference"
+            )
+        if old.latency_s and new.latency_s:
+            times = f"{units.seconds(old.latency_s)} in {rules.old}, {units.seconds(new.latency_s)} in {rules.new}"
+            change = units.ratio(new.latency_s / old.latency_s)
+            sentence = f"not judged: {times} ({change}), but from two runs without a common reference"
+            return Finding(gate, new.label, Result.note, sentence, new.latency_s, old.latency_s)
+        return None
+    change_ratio = stats.Ratio(
+        new.ratio.value / old.ratio.value,
+        new.ratio.low / old.ratio.high,
+        new.ratio.high / old.ratio.low,
+        min(new.ratio.rounds, old.ratio.rounds),
+    )
+    then = f"{units.ratio(new.ratio.value)} of the reference, {units.ratio(old.ratio.value)} in {rules.old}"
+    resolution = max(old.resolution or 0.0, new.resolution or 0.0)
+    found = latency(gate, new.label, change_ratio, resolution, rules, then)
+    if found.result is Result.failed and (resolution > rules.threshold or change_ratio.rounds < MIN_ROUNDS):
+        # What disturbed one of two runs is no change of the code; only --against meets both sides alike.
+        why = (
+            f"{change_ratio.rounds} rounds at a resolution of {units.percent(resolution)} are no evidence between runs"
+        )
+        return replace(found, result=Result.unsure, sentence=f"{found.sentence}; {why}, --against GIT_REF decides")
+    return found
+
+
+def latency(
+    gate: str, label: str, change: stats.Ratio, resolution: float, rules: Rules, then: str | None = None
+) -> Finding:
+    """The verdict on a ratio of new to old times: failed only when point estimate and interval both say slower."""
+    verdict = stats.verdict(change, resolution, rules.threshold, rules.floor)
+    threshold, floor = max(rules.threshold, resolution), max(rules.floor, resolution)
+    shown = (
+        f"{units.ratio(change.value)} (95 % interval {units.interval(change.low, change.high)}, {change.rounds} rounds)"
+    )
+    shown += f" of the time of {rules.old}" + (f" ({then})" if then else "")
+    bounds = (
+        f"threshold {units.percent(threshold)}, floor {units.percent(floor)}, resolution {units.percent(resolution)}"
+    )
+    if verdict is stats.Verdict.SAME and change.high >= 1 + rules.threshold:
+        # Equal as far as this machine can tell, which is not as far as was asked.
+        verdict, bounds = stats.Verdict.UNSURE, f"{bounds}: too coarse for {units.percent(rules.threshold)}"
+    result = {
+        stats.Verdict.SLOWER: Result.failed,
+        stats.Verdict.UNSURE: Result.unsure,
+    }.get(verdict, Result.passed)
+    sentence = f"{verdict}: {shown}; {bounds}"
+    return Finding(gate, label, result, sentence, change.value, 1 + threshold, change.low, change.high)
+
+
+def _apart(metric: Metric, old: Measured, new: Measured, rules: Rules) -> str | None:
+    """Why values of the two sides cannot be compared, or None: what differs of their machines and versions."""
+    differing = [
+        f"{key.replace('_', ' ')} {old.environment.get(key)} in {rules.old}, {new.environment.get(key)} in {rules.new}"
+        for key in metric.needs
+        if old.environment.get(key) != new.environment.get(key)
+    ]
+    return "; ".join(differing) or None
+
+
+def _part(after: int, before: int) -> str:
+    return f" ({units.percent(abs(after - before) / before)})" if before else ""

@@ -1,0 +1,71 @@
+"""What one side of a comparison knows of an upsampler: exact metrics, its output, its latency as a ratio."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from upbench import stats
+from upbench.gate.metrics import EXACT, PLACE
+from upbench.record import Record
+
+_WHERE = (*PLACE, "device_type")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """exact: by metric, None when unknown. output: digest and statistics of the output, None when not taken.
+
+    reference: identity of the upsampler that `ratio` of latencies was taken to in the same rounds; both None where
+    there is none. latency_s: the median, known only from full records. environment: the keys that comparisons need.
+    """
+
+    label: str
+    spec: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    exact: Mapping[str, int | None]
+    output: Mapping[str, Any] | None = None
+    reference: str | None = None
+    ratio: stats.Ratio | None = None
+    resolution: float | None = None
+    latency_s: float | None = None
+
+    @property
+    def identity(self) -> str:
+        return identity(self.spec)
+
+
+def identity(spec: Mapping[str, Any]) -> str:
+    """What makes two records the same cell whatever machine and versions they are of: all that changes a result.
+
+    Left out: device and threads, which the environment tells as they really were, and the budget of sampling.
+    """
+    measure = {k: v for k, v in spec["measure"].items() if k not in ("device", "threads", "budget")}
+    return json.dumps({**spec, "measure": measure}, sort_keys=True)
+
+
+def from_records(records: Sequence[Record], reference: Record | None = None) -> list[Measured]:
+    """Of the records of one comparison, or of a results file (no reference). Records that are not "ok" are left out."""
+    found: dict[str, Measured] = {}
+    for record in records:
+        if record.status != "ok":
+            continue
+        ratio = None
+        if reference is not None and record is not reference and record.latency and reference.latency:
+            per_round = reference.latency.samples_per_round
+            ratio = stats.paired_ratio(record.latency.samples_s, reference.latency.samples_s, per_round)
+        one = Measured(
+            label=record.label,
+            spec=record.spec,
+            environment={key: record.environment.get(key) for key in _WHERE},
+            exact={name: metric.read(record, "all") for name, metric in EXACT.items()},
+            output=record.output.model_dump() if record.output else None,
+            reference=identity(reference.spec) if reference is not None and ratio else None,
+            ratio=ratio,
+            resolution=record.resolution,
+            latency_s=stats.summarise(record.latency.samples_s).median if record.latency else None,
+        )
+        found[one.identity] = one
+    return list(found.values())

@@ -1,0 +1,145 @@
+"""Where two versions of a module are found: a commit checked out beside the repository, or another Python."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from upbench.errors import UpbenchError
+
+
+class VersionError(UpbenchError):
+    """A version of a module that cannot be had."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """name: what sentences call it. python, folder, path: with what, where and with which PYTHONPATH it runs.
+
+    inside: the folder that the module must have been loaded from, None where any will do.
+    """
+
+    name: str
+    python: str
+    folder: Path
+    path: tuple[str, ...]
+    inside: Path | None = None
+
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "PYTHONPATH": os.pathsep.join(self.path)}
+
+
+def current(module: str) -> Version:
+    """The module as it is imported here, uncommitted changes included."""
+    return Version("the current files", sys.executable, Path.cwd(), (str(_root(module)), *_inherited()))
+
+
+@contextmanager
+def at_commit(ref: str, module: str) -> Iterator[Version]:
+    """The module as it was at a commit, in a git worktree that is removed afterwards.
+
+    Raises VersionError when the module is in no git repository, or the commit is not known.
+    """
+    root = _root(module)
+    top = _git(root, "rev-parse", "--show-toplevel")
+    if top is None:
+        raise VersionError(
+            f"--against {ref}: {module} is imported from {root}, which is not in a git repository; run from the "
+            f"repository of the module, or compare two environments with --against-python"
+        )
+    repository = Path(top).resolve()
+    commit = _git(root, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
+    if not commit:
+        raise VersionError(
+            f"--against {ref}: there is no such commit in {repository}; give a branch, a tag or a hash "
+            f"(in a shallow clone fetch it first: actions/checkout with fetch-depth: 0)"
+        )
+    inside = root.relative_to(repository)
+    with tempfile.TemporaryDirectory(prefix="upbench-") as scratch:
+        tree = Path(scratch).resolve() / "tree"
+        quiet = ("-c", "core.hooksPath=/dev/null")  # nobody's hooks run for a comparison
+        made = _git(repository, *quiet, "worktree", "add", "--detach", "--quiet", str(tree), commit)
+        if made is None:
+            raise VersionError(f"--against {ref}: git could not check {commit[:12]} out beside {repository}")
+        try:
+            yield Version(
+                f"{ref} ({commit[:8]})" if not commit.startswith(ref) else commit[:8],
+                sys.executable,
+                _same_place(repository, tree),
+                (str(tree / inside), *_inherited()),
+                inside=tree,
+            )
+        finally:
+            _git(repository, "worktree", "remove", "--force", str(tree))
+
+
+@contextmanager
+def of_python(python: str) -> Iterator[Version]:
+    """The module as it is installed for another Python, which must have upbench; the current folder is not searched."""
+    code = "import sys, upbench; print(upbench.__version__)"
+    with tempfile.TemporaryDirectory(prefix="upbench-") as empty:
+        try:
+            done = subprocess.run(
+                [python, "-P", "-c", code], capture_output=True, text=True, timeout=60, cwd=empty, env=_absolute()
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it does not answer"
+            raise VersionError(
+                f"--against-python {python}: cannot be run ({reason}); give the path of a Python, as venv/bin/python"
+            ) from None
+        if done.returncode != 0:
+            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            raise VersionError(
+                f"--against-python {python}: upbench cannot be imported there ({last}); install upbench in that environment"
+            )
+        yield Version(python, python, Path(empty), _inherited())
+
+
+def _root(module: str) -> Path:
+    """The folder on the path from which the first package of `module` is imported. Nothing is run."""
+    top = module.partition(".")[0]
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    spec = importlib.util.find_spec(top)
+    places = list(spec.submodule_search_locations or []) if spec else []
+    if spec and spec.origin and spec.origin not in ("built-in", "frozen"):
+        origin = Path(spec.origin).resolve()
+        return origin.parent.parent if places else origin.parent
+    if places:
+        return Path(places[0]).resolve().parent
+    raise VersionError(f"module {top!r} cannot be found from {here}")
+
+
+def _same_place(repository: Path, tree: Path) -> Path:
+    """The current folder in the checked out tree, or its top where there is none."""
+    here = Path.cwd().resolve()
+    place = tree / here.relative_to(repository) if here.is_relative_to(repository) else tree
+    return place if place.is_dir() else tree
+
+
+def _inherited() -> tuple[str, ...]:
+    """PYTHONPATH with absolute entries, since the workers run in other folders."""
+    return tuple(str(Path(p).resolve()) for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p)
+
+
+def _absolute() -> Mapping[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(_inherited())}
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """The output of a git command, or None when it fails or git is not there."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=120, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
