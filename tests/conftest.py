@@ -17,6 +17,19 @@ def _one_thread() -> None:
 
 
 @pytest.fixture(autouse=True)
+def _no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables are as wide as they need, whatever terminal the tests were started in; xdist passes its width on."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+
+
+@pytest.fixture
+def short_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Warm-up of two calls or so: where only the way of the numbers matters, not their calm."""
+    monkeypatch.setattr("upbench.measure.latency.WARMUP_S", 0.01)
+
+
+@pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or writes the user's calibration."""
     monkeypatch.setenv("UPBENCH_CACHE", str(tmp_path / "cache"))

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 import upbench
 from upbench.errors import SpecError, WeightsError
-from upbench.ops.affinity import affinity_logits
+from upbench.ops.affinity import affinity_logits, pool_both
 
 # The softmax over nine sigmoids: one of them 1 and the others 0, or the other way round.
 LOWEST, HIGHEST = 1 / (1 + 8 * math.e), math.e / (math.e + 8)
@@ -101,3 +101,47 @@ def test_a_guide_that_32_groups_do_not_divide_is_refused() -> None:
     upbench.build("a2u", 20, guide_channels=64)
     with pytest.raises(SpecError, match=r"guide_channels is 48.*to 64 channels by a 1x1 convolution"):
         upbench.build("a2u", 32, guide_channels=48)
+
+
+@pytest.mark.parametrize("size", [(6, 8), (3, 6), (5, 7), (1, 2)])
+@pytest.mark.parametrize(("k_up", "k_enc"), [(3, 6), (5, 5), (1, 2)])
+def test_the_fused_generator_agrees(size: tuple[int, int], k_up: int, k_enc: int) -> None:
+    """Every block of pixels, filters of odd side, pooling that does and does not divide; a guide far from zero mean."""
+    module = upbench.build("a2u", 64, k_up=k_up, k_enc=k_enc).double()
+    for parameter in module.parameters():
+        parameter.data += 0.3 * torch.randn_like(parameter)
+    guide = torch.randn(2, 64, 2 * size[0], 2 * size[1], dtype=torch.float64) + 3 * torch.rand(64, 1, 1)
+    with torch.no_grad():
+        for order in (torch.contiguous_format, torch.channels_last):
+            given = guide.contiguous(memory_format=order)
+            torch.testing.assert_close(module.kernel_gen.logits_fused(given), module.kernel_gen.logits(given))
+
+
+def test_pool_both_is_two_poolings() -> None:
+    guide = torch.randn(2, 3, 12, 18)
+    grid, point = pool_both(guide, 6)
+    torch.testing.assert_close(grid, F.adaptive_avg_pool2d(guide, 6))
+    torch.testing.assert_close(point, F.adaptive_avg_pool2d(guide, 1))
+
+
+def test_the_generator_is_fused_only_where_no_gradient_is_asked_for() -> None:
+    module = upbench.build("a2u", 32)
+    guide = torch.randn(1, 32, 8, 8)
+    assert not module.kernel_gen.fuses(guide)
+    with torch.no_grad():
+        assert module.kernel_gen.fuses(guide)
+        assert not module.kernel_gen.fuses(guide[:, :, :2, :2])
+        with torch.autocast("cpu", torch.bfloat16):
+            assert not module.kernel_gen.fuses(guide)
+
+
+def test_torch_accepts_the_registration_of_the_fused_generator() -> None:
+    guide, shift = torch.randn(2, 32, 8, 12), torch.randn(32, 2)
+    filters, pattern = torch.randn(2, 2, 6, 6), torch.randn(2, 36, 1, 1)
+    found = {}
+    for op, arguments in (
+        (torch.ops.upbench.pool_both_fused.default, (guide, 3)),
+        (torch.ops.upbench.affinity_fused.default, (guide, filters, shift, shift, pattern, 32, 1e-5, 0.01)),
+    ):
+        found |= {(op, k): v for k, v in torch.library.opcheck(op, arguments).items()}
+    assert set(found.values()) == {"SUCCESS"}

@@ -20,7 +20,9 @@ CASES: list[dict[str, Any]] = [
 ]
 
 
-def pair(case: dict[str, Any], reach: str, batch: int, dtype: str = "float32") -> tuple[torch.Tensor, torch.Tensor, dict]:
+def pair(
+    case: dict[str, Any], reach: str, batch: int, dtype: str = "float32"
+) -> tuple[torch.Tensor, torch.Tensor, dict]:
     """Outputs of the plain and the fused form, and the backends that ran."""
     run = spec.load({**case, "input": {"shape": "32x5x7", "batch": batch, "offsets": reach, "dtype": dtype}})
     tensors = inputs.make(run, torch.device("cpu"))

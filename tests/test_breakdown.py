@@ -89,7 +89,7 @@ PARAMETERS: dict[str, tuple[int, int, int, int]] = {
 
 def measured(name: str) -> tuple[Breakdown, macs.Macs, nn.Module]:
     run = spec.load({"upsampler": name, "input": {"shape": [C, 3, 4], "batch": BATCH}})
-    module = registry.construct(run.card, run.setting).eval()
+    module = registry.construct(run.card, run.setting, backend="eager").eval()
     tensors = inputs.make(run, torch.device("cpu"))
     counted = macs.count(module, tensors)
     return breakdown.count(module, tensors, counted), counted, module
@@ -111,13 +111,13 @@ def test_every_part_of_every_upsampler(name: str) -> None:
 
 
 def test_every_declared_gather_has_a_part() -> None:
-    """A new op that nobody put into the table would silently count as assembly."""
+    """A new plain op that nobody put into the table would silently count as assembly. Parts are counted on plain ops."""
     from upbench.ops import OPS
 
     for card in CARDS:
         measured(card.name)  # an op is registered when its upsampler is first imported
     copies = {"upbench::read_windows"}  # no MACs
-    assert {name for name, op in OPS.items() if op.kind == "gather"} - copies == {
+    assert {name for name, op in OPS.items() if op.kind == "gather" and "_fused" not in name} - copies == {
         name for name in breakdown.GATHERS if name.startswith("upbench::")
     }
 

@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 from upbench import files, registry, spec, store
 from upbench.cli.app import app
 
+pytestmark = pytest.mark.usefixtures("short_warm_up")
 FAST = ["--shape", "32x6x5", "--budget", "0.02", "--device", "cpu"]
 
 

@@ -21,6 +21,7 @@ from upbench.measure import latency
 from upbench.record import from_json
 from upbench.report import document
 
+pytestmark = pytest.mark.usefixtures("short_warm_up")
 FAST = ["--shape", "32x6x5", "--budget", "0.02", "--device", "cpu", "--threads", "1"]
 MODULE = """
 import torch

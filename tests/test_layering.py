@@ -17,6 +17,8 @@ RANKS = {
     "errors": 0,
     "units": 0,
     "stats": 0,
+    "effects": 1,
+    "scaling": 0,
     "files": 1,
     "shapes": 1,
     "cards": 1,
@@ -27,19 +29,31 @@ RANKS = {
     "calibration": 2,
     "floor": 3,
     "spec": 3,
-    "grid": 4,
+    "axes": 4,
+    "grid": 5,
+    "plan": 6,
     "record": 4,
+    "papers": 4,
     "store": 5,
-    "report": 5,
+    "gate": 5,
+    "report": 6,
     "weights": 5,
     "inputs": 5,
     "measure": 5,
     "environment": 5,
     "case": 6,
     "run": 7,
-    "sweep": 8,
-    "cli": 9,
-    "__main__": 10,
+    "check": 7,
+    "versions": 1,
+    "against": 8,
+    "against_worker": 8,
+    "neck": 8,
+    "memory_limit": 1,
+    "resume": 6,
+    "worker": 8,
+    "sweep": 9,
+    "cli": 10,
+    "__main__": 11,
 }
 TORCH_FREE = {
     "conventions",
@@ -48,15 +62,26 @@ TORCH_FREE = {
     "errors",
     "units",
     "stats",
+    "effects",
+    "scaling",
     "files",
     "shapes",
     "cards",
     "registry",
     "spec",
+    "axes",
     "grid",
+    "plan",
     "record",
+    "papers",
     "store",
+    "gate",
+    "versions",
     "report",
+    "memory_limit",
+    "resume",
+    "worker",
+    "sweep",
 }
 
 
@@ -98,7 +123,8 @@ def test_the_paper_wing_does_not_import_torch(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["list"], ["list", "--shapes"], ["show", "ldaaqu"], ["show", "fade", "--notes"]]
+    "arguments",
+    [["--help"], ["list"], ["list", "--shapes"], ["list", "--hosts"], ["show", "ldaaqu"], ["show", "fade", "--notes"]],
 )
 def test_the_surface_loads_neither_torch_nor_pandas_nor_fvcore(arguments: list[str]) -> None:
     code = (

@@ -43,7 +43,7 @@ def routes_of(
     data = {"upsampler": name, "scale": scale, "params": params, "input": {"shape": list(shape), "batch": batch}}
     run = spec.load(data)
     assert run.card.count_macs is not None
-    module, tensors = registry.construct(run.card, run.setting).eval(), inputs.make(run, CPU)
+    module, tensors = registry.construct(run.card, run.setting, backend="eager").eval(), inputs.make(run, CPU)
     return run.card.count_macs(run.setting), macs.count(module, tensors), routes.torch_count(module, tensors)
 
 
@@ -76,7 +76,7 @@ def test_the_three_routes_agree_away_from_the_defaults(name: str, params: dict[s
 @pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
 def test_the_three_routes_agree_under_autocast_and_in_training(card: Card) -> None:
     run = spec.load({"upsampler": card.name, "input": {"shape": "64x4x3"}})
-    module, tensors = registry.construct(run.card, run.setting).train(), inputs.make(run, CPU)
+    module, tensors = registry.construct(run.card, run.setting, backend="eager").train(), inputs.make(run, CPU)
     tensors = tuple(t.requires_grad_() for t in tensors)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         counted, seen = macs.count(module, tensors), routes.torch_count(module, tensors)
@@ -93,6 +93,7 @@ def test_only_those_ops_are_hidden_from_torch_that_are_no_products() -> None:
     assert {name for name, visible in found.items() if visible} == {
         "upbench::window_similarity",
         "upbench::window_assemble",
+        "upbench::add_position",
     }
     assert {name for name, visible in found.items() if not visible} == {
         "upbench::interpolate",
@@ -101,6 +102,8 @@ def test_only_those_ops_are_hidden_from_torch_that_are_no_products() -> None:
         "upbench::neighbour_assemble",
         "upbench::point_similarity",
         "upbench::point_assemble",
+        "upbench::nearby_similarity",
+        "upbench::nearby_assemble",
         "upbench::modulate",
         "upbench::gate_fuse",
         "upbench::affinity_logits",
@@ -256,7 +259,7 @@ PER_SAMPLE = {"a2u": 108 * 256}
 @pytest.mark.parametrize(("name", "options", "params", "conv", "gather"), TABLE)
 def test_reference_table(name: str, options: dict[str, object], params: int, conv: int, gather: int) -> None:
     run = spec.load({"upsampler": name, "params": options, "input": {"shape": "256x2x4", "batch": 2}})
-    module = registry.construct(run.card, run.setting).eval()
+    module = registry.construct(run.card, run.setting, backend="eager").eval()
     counted = macs.count(module, inputs.make(run, CPU))
     assert run.card.count_params is not None
     assert run.card.count_params(run.setting) == sum(p.numel() for p in module.parameters()) == params
@@ -368,7 +371,7 @@ def test_what_ran_uncharged_is_listed_without_data_movement() -> None:
 
 def test_counting_leaves_the_module_as_it_was() -> None:
     run = spec.load({"upsampler": "indexnet", "input": {"shape": "32x3x4"}})
-    module, tensors = registry.construct(run.card, run.setting, 0).train(), inputs.make(run, CPU)
+    module, tensors = registry.construct(run.card, run.setting, 0, "eager").train(), inputs.make(run, CPU)
     module.eval()
     before = {key: value.clone() for key, value in module.state_dict().items()}
     first = routes.torch_count(module, tensors)

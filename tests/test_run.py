@@ -17,6 +17,8 @@ from upbench.errors import DeviceError, OutputError, SpecError, StoreError, Upbe
 from upbench.measure import macs, memory, params
 from upbench.measure.clock import CpuClock
 
+pytestmark = pytest.mark.usefixtures("short_warm_up")
+
 
 def tiny(name: str = "carafe", **changes: object) -> spec.RunSpec:
     data = {"upsampler": name, "input": {"shape": "32x6x5"}, "measure": {"budget": 0.02, "device": "cpu"}, **changes}
@@ -92,9 +94,20 @@ def test_autocast_lowers_the_calls_not_the_weights(dtype: str) -> None:
     assert run.run(plan).macs == run.run(tiny("carafe")).macs
 
 
-def test_compiled_modules_are_measured_and_counted_as_they_were() -> None:
+def test_compiled_modules_are_measured_and_counted_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a backend of torch.compile that needs no C++ compiler; tests/slow has the one that users get."""
+    asked: list[str] = []
+    whole = torch.compile
+
+    def light(module: nn.Module, mode: str) -> nn.Module:
+        asked.append(mode)
+        return whole(module, backend="aot_eager")
+
+    monkeypatch.setattr(torch, "compile", light)
     plain = run.run(tiny("bilinear"))
+    assert asked == []
     found = run.run(tiny("bilinear", measure={"compile": "default", "budget": 0.02, "device": "cpu"}))
+    assert asked == ["default"]
     assert found.macs == plain.macs
     assert found.latency.first_call_s > found.latency.samples_s[-1]
 

@@ -145,3 +145,15 @@ def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
         spec.read_yaml(tmp_path / "none.yaml")
     with pytest.raises(SpecError, match="cannot be read"):
         spec.read_yaml(tmp_path)
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_a_card_says_whether_its_module_has_fused_ops(name: str) -> None:
+    card = registry.get(name)
+    setting = registry.setting_of(card, 64, None, 2, {})
+    assert card.fused == bool(registry.construct(card, setting).fused_ops)
+    asked = {"upsampler": name, "input": {"shape": "64x8x8"}, "measure": {"backend": "fused"}}
+    if card.fused:
+        assert spec.load(asked).label.endswith("[fused]")
+    else:
+        assert f"measure.backend is fused, but {name} has no fused backend" in mistakes(asked)[0]

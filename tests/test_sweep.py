@@ -15,8 +15,10 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from upbench import grid, resume, store, sweep
+from upbench.cli.app import app
 from upbench.errors import OutputError
 from upbench.grid import Cell, SweepSpec
 
@@ -224,6 +226,23 @@ def test_an_impossible_cell_is_written_before_the_first_is_measured_and_only_onc
         assert first.error == "params.k_up is 4, but must be an odd integer of at least 1"
         assert first.spec["params"]["k_up"] == 4
         assert second.axes == {"k_up": 3}
+
+
+def test_upsamplers_without_a_fused_form_are_impossible_cells_of_a_fused_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked for on the command line, as `--backend fused`; the others are measured all the same."""
+    write_sweep(tmp_path, grid={"upsampler": ["carafe", "nearest"]})
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["sweep", "tiny.yaml", "--backend", "fused"])
+    assert done.exit_code == 0, done.output
+    assert "hold 2 of 2 cells: 1 impossible, 1 ok" in done.stderr
+    found = {r.axes["upsampler"]: r for r in store.load(tmp_path / "results" / "tiny.jsonl").records}
+    assert found["carafe"].backends == {"window_assemble": "fused"}
+    assert found["nearest"].status == "impossible"
+    assert found["nearest"].error == "measure.backend is fused, but nearest has no fused backend; use auto or eager"
+    assert found["nearest"].spec["measure"]["backend"] == "fused"
+    assert "nearest has no fused backend" in done.stdout
 
 
 def fail(path: Path, status: str) -> None:

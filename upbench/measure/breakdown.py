@@ -25,6 +25,7 @@ from upbench.measure import macs
 GATHERS: dict[str, dict[str, int]] = {
     "upbench::window_similarity": {"similarity": 1},
     "upbench::point_similarity": {"similarity": 1},
+    "upbench::nearby_similarity": {"similarity": 1},
     "upbench::sample_points": {"sampling": 1},
     "upbench::interpolate": {"sampling": 1},
     "aten::grid_sampler": {"sampling": 1},
@@ -34,6 +35,7 @@ GATHERS: dict[str, dict[str, int]] = {
     "upbench::neighbour_assemble": {"sampling": 4, "assembly": 1},
     "upbench::window_assemble": {"assembly": 1},
     "upbench::point_assemble": {"assembly": 1},
+    "upbench::nearby_assemble": {"assembly": 1},
     "upbench::modulate": {"assembly": 1},
     "upbench::gate_fuse": {"fusion": 1},
 }

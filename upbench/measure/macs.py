@@ -134,6 +134,7 @@ def count(module: nn.Module, inputs: tuple[Tensor, ...]) -> Macs:
     log = logging.getLogger("fvcore.nn.jit_analysis")
     level = log.level
     log.setLevel(logging.ERROR)
+    torch.clear_autocast_cache()  # a weight that an earlier call has lowered would be unknown to the trace
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -39,7 +39,7 @@ def _charge(shapes: Sequence[Sequence[int]], args: Sequence[Any]) -> dict[str, i
         "upbench::sample_points": 4 * taps * (query + out),
         "upbench::point_similarity": taps * query,
         "upbench::point_assemble": taps * out,
-        "upbench::add_position": taps * query if len(shapes) == 6 else 0,
+        "aten::add": taps * query if len(shapes) == 6 else 0,
         "aten::mul": logits if args[-1] is not None else 0,
         "aten::softmax": 3 * logits,
     }

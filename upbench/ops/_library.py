@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 LIBRARY = torch.library.Library("upbench", "FRAGMENT")
+Shares = Mapping[str, int] | Callable[[Sequence[Sequence[int]], Sequence[Any]], dict[str, int]]
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Op:
     name: str
     kind: str
     macs: Callable[[Sequence[Sequence[int]], Sequence[Any]], int]
-    shares: Mapping[str, int] | Callable[[Sequence[Sequence[int]], Sequence[Any]], dict[str, int]] | None = None
+    shares: Shares | None = None
 
     def charge(self, shapes: Sequence[Sequence[int]], args: Sequence[Any]) -> dict[str, int]:
         """The MACs, under the op's own name or under those of the plain ops that it stands for."""
@@ -52,7 +53,7 @@ def register(
     signature: str,
     kind: str,
     macs: Callable[[Sequence[Sequence[int]], Sequence[Any]], int],
-    shares: Mapping[str, int] | None = None,
+    shares: Shares | None = None,
 ) -> Callable:
     """Decorator: define `upbench::<signature>` with the decorated function as its plain implementation.
 

@@ -1,7 +1,7 @@
 """Windows at any scale: the k x k pixels around each output pixel's parent, which need not have equally many children.
 
-The eager forms are compositions of `read_windows` with `point_similarity` and `point_assemble`; the fused ones never
-hold the windows.
+One op each, whichever form runs inside: the eager one reads the windows and takes them as points, the fused one never
+holds them.
 """
 
 from __future__ import annotations
@@ -9,9 +9,32 @@ from __future__ import annotations
 from torch import Tensor
 
 from upbench.ops._fused import window_assemble_fused, window_similarity_fused
+from upbench.ops._library import numel, register
 from upbench.ops._why_not import resolve
 from upbench.ops.points import point_assemble, point_similarity
 from upbench.ops.similarity import read_windows
+
+
+@register(
+    "nearby_similarity(Tensor query, Tensor keys, int kernel, int heads, bool fused) -> Tensor",
+    kind="gather",
+    macs=lambda shapes, args: args[0] ** 2 * numel(shapes[0]),
+)
+def _nearby_similarity(query: Tensor, keys: Tensor, kernel: int, heads: int, fused: bool) -> Tensor:
+    if fused:
+        return window_similarity_fused(query, keys, kernel, heads)
+    return point_similarity(query, read_windows(keys, kernel, query.shape[2], query.shape[3]), heads)
+
+
+@register(
+    "nearby_assemble(Tensor x, Tensor weight, int kernel, bool fused) -> Tensor",
+    kind="gather",
+    macs=lambda shapes, args: args[0] ** 2 * numel(shapes[-1]),
+)
+def _nearby_assemble(x: Tensor, weight: Tensor, kernel: int, fused: bool) -> Tensor:
+    if fused:
+        return window_assemble_fused(x, weight, kernel)
+    return point_assemble(weight, read_windows(x, kernel, weight.shape[3], weight.shape[4]))
 
 
 def nearby_similarity(query: Tensor, keys: Tensor, kernel: int, heads: int, *, backend: str = "eager") -> Tensor:
@@ -22,9 +45,8 @@ def nearby_similarity(query: Tensor, keys: Tensor, kernel: int, heads: int, *, b
     backend: eager, fused (on a CPU the taps of the result lie last in memory) or auto.
     MACs: kernel^2 per query value, class gather. Raises BackendError.
     """
-    if resolve("nearby_similarity", backend, query, keys) == "fused":
-        return window_similarity_fused(query, keys, kernel, heads)
-    return point_similarity(query, read_windows(keys, kernel, query.shape[2], query.shape[3]), heads)
+    fused = resolve("nearby_similarity", backend, query, keys) == "fused"
+    return _nearby_similarity(query, keys, kernel, heads, fused)
 
 
 def nearby_assemble(x: Tensor, weight: Tensor, kernel: int, *, backend: str = "eager") -> Tensor:
@@ -34,6 +56,5 @@ def nearby_assemble(x: Tensor, weight: Tensor, kernel: int, *, backend: str = "e
     backend: eager, fused (on a CPU the result is channels-last) or auto.
     MACs: kernel^2 per output value, class gather. Raises BackendError.
     """
-    if resolve("nearby_assemble", backend, x, weight) == "fused":
-        return window_assemble_fused(x, weight, kernel)
-    return point_assemble(weight, read_windows(x, kernel, weight.shape[3], weight.shape[4]))
+    fused = resolve("nearby_assemble", backend, x, weight) == "fused"
+    return _nearby_assemble(x, weight, kernel, fused)

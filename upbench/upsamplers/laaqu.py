@@ -11,8 +11,6 @@ from upbench.ops import (
     nearby_assemble,
     nearby_similarity,
     output_size,
-    point_similarity,
-    read_windows,
     resize_map,
     resolve,
     softmax_taps,
@@ -68,15 +66,9 @@ class LAAQU(Upsampler):
         project = pointwise_rows if fused else nn.Module.__call__
         query = resize_map(project(self.proj_q, normed), height, width, align_corners=True)
         keys = project(self.proj_k, normed)
-        if fused:
-            logits = nearby_similarity(query, keys, self.k_u, self.heads, backend=backend)
-            logits = logits if table is None else add_position(logits, query, table[0, :, 0])
-        else:
-            windows = read_windows(keys, self.k_u, height, width)
-            if table is not None:
-                # [1, heads, 1, taps, d] -> [1, hidden, taps, 1, 1]
-                windows = windows + table.squeeze(2).transpose(2, 3).flatten(1, 2)[..., None, None]
-            logits = point_similarity(query, windows, self.heads)
+        logits = nearby_similarity(query, keys, self.k_u, self.heads, backend=backend)
+        if table is not None:
+            logits = add_position(logits, query, table[0, :, 0])
         logits = logits * (self.hidden // self.heads) ** -0.5
         weights = (softmax_taps if fused else F.softmax)(logits, dim=2).to(x.dtype)
         return nearby_assemble(x, weights, self.k_u, backend=backend)

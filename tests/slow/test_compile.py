@@ -1,0 +1,19 @@
+"""torch.compile as users get it: C++ or Triton is compiled, which takes a minute where nothing is cached."""
+
+from __future__ import annotations
+
+import pytest
+
+from upbench import run, spec
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("short_warm_up")]
+
+
+def test_a_compiled_module_is_measured_and_counted_as_it_was() -> None:
+    plan = {"upsampler": "bilinear", "input": {"shape": "32x6x5"}}
+    measure = {"budget": 0.02, "device": "cpu"}
+    plain = run.run(spec.load({**plan, "measure": measure}))
+    found = run.run(spec.load({**plan, "measure": {**measure, "compile": "default"}}))
+    assert found.macs == plain.macs
+    assert found.latency is not None
+    assert found.latency.first_call_s > found.latency.samples_s[-1]
