@@ -18,6 +18,7 @@ import torch
 import upbench
 from upbench import calibration
 from upbench.errors import DeviceError
+from upbench.ops import kernels
 
 CPU0 = Path("/sys/devices/system/cpu/cpu0")
 
@@ -65,6 +66,7 @@ def identity(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "upbench": upbench.__version__,
         "torch": torch.__version__,
+        **({"kernels": kernels()} if device.type == "cpu" else {}),
         **({"cuda": torch.version.cuda} if device.type == "cuda" else {}),
     }
 
@@ -78,7 +80,8 @@ def capture(device: torch.device) -> dict[str, Any]:
     """Everything about the machine and the software that can change a number; what a record holds.
 
     Sizes in bytes, clocks in Hz. cache_bytes: the last-level cache of the device. memory_bytes: of the machine, or
-    of the container where it has a limit. load: processes that ran or waited, mean of the last minute.
+    of the container where it has a limit. load: processes that ran or waited, mean of the last minute. kernels: what
+    the fused ops over points are made of on a CPU, "c" or "torch".
     """
     same = identity(device)
     return {

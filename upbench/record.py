@@ -190,6 +190,6 @@ def from_dict(data: object, source: str) -> Record:
 
 def key(spec: Mapping[str, Any], environment: Mapping[str, Any]) -> str:
     """Hash of a spec with the parts of the environment that change a measurement."""
-    same = {name: environment.get(name) for name in ("device", "threads", "torch", "upbench", "cuda")}
+    same = {name: environment.get(name) for name in ("device", "threads", "torch", "upbench", "kernels", "cuda")}
     text = json.dumps([spec, same], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

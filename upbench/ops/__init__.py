@@ -12,6 +12,7 @@ from upbench.ops import _cpu_points as _cpu_points  # registers its kernels
 from upbench.ops import _cpu_windows as _cpu_windows  # registers its kernels
 from upbench.ops._backend import BACKENDS, choose, recorded
 from upbench.ops._library import OPS, Op, coordinate_dtype
+from upbench.ops._native import kernels
 from upbench.ops._why_not import resolve, why_not
 from upbench.ops.affinity import affinity_logits
 from upbench.ops.box import box_mean
@@ -28,6 +29,7 @@ from upbench.ops.window import window_assemble
 
 __all__ = [
     "BACKENDS",
+    "kernels",
     "OPS",
     "Op",
     "add_position",

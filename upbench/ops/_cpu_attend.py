@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from upbench.ops._cpu_points import _Cells, _map_rows, _rows_of
+from upbench.ops import _native
+from upbench.ops._cpu_points import _Cells, _map_rows
 from upbench.ops._fused import empty_map
 from upbench.ops._library import LIBRARY, OPS, Op, coordinate_dtype, numel
-from upbench.ops._rows import pixel_rows, row_dots, row_sums
+from upbench.ops._rows import pixel_rows, point_rows, row_dots, row_sums
 
 ENTRIES = 2**23
 """Rows read for one piece of the output: the papers' shape is one piece, larger ones take no more memory."""
@@ -60,10 +61,12 @@ def attend(
     heads: int,
     factor: float | None,
 ) -> Tensor:
+    if _native.runs(x, keys, query):
+        return _native.attend(x, keys, query, embedding, points, padding, heads, factor)
     b, c, h, w = x.shape
     groups, taps, out_h, out_w = points.shape[1:5]
     blocks, count = math.lcm(groups, heads), out_h * out_w
-    where, queries = _rows_of(points), pixel_rows(query, coordinate_dtype(query.dtype))
+    where, queries = point_rows(points), pixel_rows(query, coordinate_dtype(query.dtype))
     out = None
     for image in range(b):
         key_rows, rows = _map_rows(keys, image, blocks), _map_rows(x, image, blocks)

@@ -12,9 +12,19 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from upbench.ops import _native
 from upbench.ops._fused import empty_map, empty_points, empty_taps
 from upbench.ops._library import LIBRARY, coordinate_dtype
-from upbench.ops._rows import index_dtype, padded_rows, pixel_rows, row_dots, row_sums, sums_of_bags, tap_rows
+from upbench.ops._rows import (
+    index_dtype,
+    padded_rows,
+    pixel_rows,
+    point_rows,
+    row_dots,
+    row_sums,
+    sums_of_bags,
+    tap_rows,
+)
 
 # Zeros around the map, wide enough that all four corners of any position outside read them.
 MARGIN = 2
@@ -70,12 +80,6 @@ def _blocks(x: Tensor, blocks: int) -> Tensor:
     return x if x.shape[1] == blocks else x.repeat_interleave(blocks // x.shape[1], 1)
 
 
-def _rows_of(points: Tensor) -> Tensor:
-    """[B, G, P, H', W', 2] -> [2, B, H' * W', G, P] contiguous: all x before all y."""
-    b, g, p, h, w, _ = points.shape
-    return points.permute(5, 0, 3, 4, 1, 2).contiguous().view(2, b, h * w, g, p)
-
-
 def _chunks(count: int, entries: int) -> Iterator[slice]:
     """Slices of `count` pixels with about CHUNK_ENTRIES rows to read in each."""
     step = max(CHUNK_ENTRIES // max(entries, 1), 64)
@@ -88,11 +92,13 @@ def _map_rows(x: Tensor, image: int, blocks: int) -> Tensor:
 
 
 def deform_assemble(x: Tensor, weight: Tensor | None, points: Tensor, padding: str) -> Tensor:
+    if _native.runs(x, *([] if weight is None else [weight])):
+        return _native.assemble(x, weight, points, padding)
     b, c, h, w = x.shape
     groups, taps, out_h, out_w = points.shape[1:5]
     heads = 1 if weight is None else weight.shape[1]
     blocks = math.lcm(groups, heads)
-    where = _rows_of(points)
+    where = point_rows(points)
     weights = None if weight is None else tap_rows(weight, where.dtype).view(b, -1, heads, taps)
     out = empty_map(x, b, c, out_h, out_w)
     target = out.permute(0, 2, 3, 1).view(b, out_h * out_w, c)
@@ -108,10 +114,12 @@ def deform_assemble(x: Tensor, weight: Tensor | None, points: Tensor, padding: s
 
 
 def deform_similarity(query: Tensor, keys: Tensor, points: Tensor, padding: str, heads: int) -> Tensor:
+    if _native.runs(query, keys):
+        return _native.similarity(query, keys, points, padding, heads)
     b, c, h, w = keys.shape
     groups, taps, out_h, out_w = points.shape[1:5]
     blocks = math.lcm(groups, heads)
-    where = _rows_of(points)
+    where = point_rows(points)
     queries = pixel_rows(query, coordinate_dtype(query.dtype))
     out = empty_taps(query, b, heads, taps, out_h, out_w)
     target = out.permute(0, 3, 4, 1, 2).view(b, out_h * out_w, heads, taps)
@@ -133,7 +141,7 @@ def deform_scatter(
     groups, taps = points.shape[1:3]
     heads = 1 if weight is None else weight.shape[1]
     blocks = math.lcm(groups, heads)
-    where, sources = _rows_of(points), pixel_rows(source, coordinate_dtype(source.dtype))
+    where, sources = point_rows(points), pixel_rows(source, coordinate_dtype(source.dtype))
     weights = None if weight is None else tap_rows(weight, where.dtype).view(b, -1, heads, taps)
     tall, wide = height + 2 * MARGIN, width + 2 * MARGIN
     out = source.new_empty((b, height, width, c))
@@ -164,7 +172,7 @@ def deform_slope(
     groups, taps, out_h, out_w = points.shape[1:5]
     heads = 1 if weight is None else weight.shape[1]
     blocks = math.lcm(groups, heads)
-    where, sources = _rows_of(points), pixel_rows(source, coordinate_dtype(source.dtype))
+    where, sources = point_rows(points), pixel_rows(source, coordinate_dtype(source.dtype))
     weights = None if weight is None else tap_rows(weight, where.dtype).view(b, -1, heads, taps)
     dots, slopes = empty_taps(source, b, heads, taps, out_h, out_w), empty_points(points)
     dots_rows = dots.permute(0, 3, 4, 1, 2).view(b, out_h * out_w, heads, taps)

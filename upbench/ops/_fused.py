@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from upbench.ops._huge_pages import on_huge_pages
 from upbench.ops._library import LIBRARY, OPS, Op, numel
 
 # What lies last in memory: the channels of a map and the taps of weights, so that a kernel reads whole rows.
@@ -67,7 +68,7 @@ def channels_last(device: torch.device) -> bool:
 def empty_map(like: Tensor, b: int, c: int, h: int, w: int) -> Tensor:
     """A map [b, c, h, w] in the memory order of the fused ops, in the dtype and on the device of `like`."""
     if channels_last(like.device):
-        return like.new_empty((b, h, w, c)).permute(0, 3, 1, 2)
+        return on_huge_pages(like.new_empty((b, h, w, c))).permute(0, 3, 1, 2)
     return like.new_empty((b, c, h, w))
 
 

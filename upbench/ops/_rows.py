@@ -40,6 +40,12 @@ def tap_rows(weight: Tensor, dtype: torch.dtype) -> Tensor:
     return weight.to(dtype).permute(0, 3, 4, 1, 2).contiguous().view(-1, weight.shape[2])
 
 
+def point_rows(points: Tensor) -> Tensor:
+    """[B, G, P, H', W', 2] -> [2, B, H' * W', G, P] contiguous: all x before all y."""
+    b, g, p, h, w, _ = points.shape
+    return points.permute(5, 0, 3, 4, 1, 2).contiguous().view(2, b, h * w, g, p)
+
+
 def row_sums(rows: Tensor, index: Tensor, weight: Tensor) -> Tensor:
     """out[n] = sum over t of weight[n, t] * rows[index[n, t]]. rows: [R, d]; index, weight: [N, T] -> [N, d]."""
     with torch.no_grad():
@@ -64,11 +70,10 @@ def row_dots(left: Tensor, rows: Tensor, index: Tensor) -> Tensor:
     with torch.no_grad(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR")
         starts = torch.arange(0, count * taps + 1, taps, dtype=index.dtype)
+        dots = left.new_zeros(count * taps)
         places = torch.sparse_csr_tensor(
-            starts,
-            index.view(-1),
-            left.new_zeros(count * taps),
-            size=(count, rows.shape[0]),
-            check_invariants=False,
+            starts, index.view(-1), dots, size=(count, rows.shape[0]), check_invariants=False
         )
-        return torch.sparse.sampled_addmm(places, left, rows.t(), beta=0.0).values().view(count, taps)
+        # Into the places themselves: without `out` torch copies all three of their parts first.
+        torch.sparse.sampled_addmm(places, left, rows.t(), beta=0.0, out=places)
+        return dots.view(count, taps)

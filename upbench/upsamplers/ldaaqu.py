@@ -176,30 +176,33 @@ class LDAAQU(Upsampler):
         first, norm, activation, last = self.conv_offset  # type: ignore[assignment]
         # The groups share their weights, and stay beside each other in memory.
         local = F.conv2d(query, first.weight.to(query.dtype).repeat(groups, 1, 1, 1), padding=1, groups=self.hidden)
-        local = activation(norm.rows(local.permute(0, 2, 3, 1).unflatten(-1, (groups, -1))))
-        local = local.permute(0, 3, 4, 1, 2).flatten(0, 1)
+        local = activation(norm.rows(local.permute(0, 2, 3, 1).unflatten(-1, (groups, -1)))).flatten(3)
         # Released channels are (tap, (y, x)): taken as (x, y) of all taps here.
         weight = last.weight.to(query.dtype).unflatten(0, (taps, 2)).flip(1).transpose(0, 1).flatten(0, 1)
         bias = last.bias  # never absent, though a convolution's may be
-        bias = None if bias is None else bias.to(query.dtype).unflatten(0, (taps, 2)).flip(1).t().flatten()
-        raw = F.conv2d(local, weight, bias, padding=last.padding)
-        # [B G, (2, taps), H', W'] -> [2, B, H', W', G, taps]
-        raw = raw.view(b, groups, 2, taps, out_h, out_w).permute(2, 0, 4, 5, 1, 3).contiguous()
+        bias = (
+            None if bias is None else bias.to(query.dtype).unflatten(0, (taps, 2)).flip(1).t().flatten().repeat(groups)
+        )
+        raw = F.conv2d(
+            local.permute(0, 3, 1, 2), weight.repeat(groups, 1, 1, 1), bias, padding=last.padding, groups=groups
+        )
+        # [B, G (2, taps), H', W'] -> [2, B, H', W', G, taps]
+        raw = raw.view(b, groups, 2, taps, out_h, out_w).permute(2, 0, 4, 5, 1, 3).contiguous().tanh()
         pixels = lattice(out_h, out_w, query)[:, None, :, :, None, None]
         reach = (self.k_u - 1) // 2
         steps = (lattice(self.k_u, self.k_u, query) - reach).view(2, 1, 1, 1, 1, taps)
-        moves = self.theta * raw.tanh()
-        moves += steps
-        low = torch.stack((pixels.new_full((), width - 1), pixels.new_full((), height - 1))).view(2, 1, 1, 1, 1, 1)
-        out = torch.stack((pixels.new_full((), max(out_w - 1, 1)), pixels.new_full((), max(out_h - 1, 1)))).view(
-            2, 1, 1, 1, 1, 1
-        )
+        points = self.theta * raw
+        points += steps
+        low, out = (width - 1, height - 1), (max(out_w - 1, 1), max(out_h - 1, 1))
         if self.coord == "output":
-            moves += pixels
-            moves = moves * low / out
-        else:
-            moves += pixels * low / out
-        return moves.permute(1, 4, 5, 2, 3, 0)
+            points += pixels
+        for axis in range(2):
+            # Multiplied before it is divided, as in `_to_low`.
+            if self.coord == "output":
+                points[axis].mul_(low[axis]).div_(out[axis])
+            else:
+                points[axis].add_(pixels[axis] * low[axis] / out[axis])
+        return points.permute(1, 4, 5, 2, 3, 0)
 
 
 def _to_low(points: Tensor, height: int, width: int, out_h: int, out_w: int) -> Tensor:

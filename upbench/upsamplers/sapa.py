@@ -160,11 +160,30 @@ class SAPADynamic(Upsampler):
         offset = offset.view(b, self.groups, self.points, 2, height, width)
         return (offset.to(base.dtype) + base).permute(0, 1, 2, 4, 5, 3)
 
+    def fused_positions(self, normed: Tensor) -> Tensor:
+        """As `positions`, the offsets taken as rows of channels: in memory all x lie before all y, as fused ops read."""
+        b, _, h, w = normed.shape
+        s, each = self.scale, 2 * self.groups * self.points
+        of = s * s if self.dof == "s2" else 1
+        # Released channels are (group, point, (x, y), sub-pixel): taken as (sub-pixel, (x, y), group, point) here.
+        order = torch.arange(each * of, device=normed.device).view(-1, 2, of).permute(2, 1, 0).flatten()
+        rows = F.linear(
+            normed.flatten(2).transpose(1, 2),
+            self.offset.weight.flatten(1)[order],
+            None if self.offset.bias is None else self.offset.bias[order],
+        )
+        rows = rows.view(b, h, w, *((s, s) if of > 1 else (1, 1)), 2, each // 2).expand(-1, -1, -1, s, s, -1, -1)
+        base = parents(h, w, s, normed)
+        # [B, H, W, s, s, 2, G P] -> [2, B, H, s, W, s, G P]
+        moved = rows.permute(5, 0, 1, 3, 2, 4, 6).contiguous().to(base.dtype).view(2, b, s * h, s * w, -1)
+        moved += base[:, None, ..., None]
+        return moved.unflatten(4, (self.groups, self.points)).permute(1, 4, 5, 2, 3, 0)
+
     def upsample(self, x: Tensor, guide: Tensor) -> Tensor:
         normed = self.norm_x(x)
-        positions = self.positions(normed)
         backend = resolve("deform_assemble", self.backend, x)
         fused = backend == "fused"
+        positions = (self.fused_positions if fused and x.device.type == "cpu" else self.positions)(normed)
         project = pointwise_rows if fused else nn.Module.__call__
         keys, query = project(self.k, normed), project(self.q, self.norm_y(guide))
         if fused and attends(x, keys, query, positions):

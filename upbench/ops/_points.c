@@ -1,0 +1,100 @@
+/* Deformed points on the CPU in one pass: where each falls, how alike it is to the query, softmax, weighted sum.
+ *
+ * Optional: built when upbench is installed where a C compiler is, never needed. `_native.py` is the other side of it.
+ * Nothing is kept but what belongs to one output pixel. Maps are rows of channels ([H * W, C]), points all x before all
+ * y, and like queries, weights and logits they lie pixel by pixel ([H' * W', groups or heads, taps]).
+ */
+
+#define Py_LIMITED_API 0x030B0000
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__GNUC__)
+#define RESTRICT __restrict__
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+#else
+#define RESTRICT __restrict
+#define ALWAYS_INLINE inline
+#endif
+
+/* One form for each generation of vector units; which one runs is decided when the module is loaded. */
+#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12 && defined(__x86_64__) && defined(__linux__)
+#define CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define CLONES
+#endif
+
+enum { MANY = 64, SOME = 16 }; /* channels that are summed at once */
+#define TILE 8                 /* output pixels along a side of a tile; _native.py knows it too */
+#define PIXELS (TILE * TILE)
+
+/* keys: NULL to weigh only, by `weights` or, where those are NULL too, by 1. x: NULL to return the logits.
+ * blocks: the channels that share a group and a head are one block; columns, rows: the x and y of the points. */
+typedef struct {
+    const void *x, *keys, *query, *embedding, *weights, *columns, *rows;
+    void *out;
+    long out_height, out_width, channels, depth, groups, taps, heads, blocks;
+    double factor;
+    int height, width, border;
+} Job;
+
+/* e^v for v <= 0, to 2e-7 of it. Unlike the library's it can be taken in vectors. */
+static ALWAYS_INLINE float exp_of(float v) {
+    const float t = v * 1.44269504f < -126 ? -126 : v * 1.44269504f;
+    const int whole = (int)(t - 0.5f);
+    const float f = (t - (float)whole) * 0.693147181f;
+    union {
+        int bits;
+        float value;
+    } power = {(whole + 127) << 23};
+    const float tail = f * f * (1.f / 2 + f * (1.f / 6 + f * (1.f / 24 + f * (1.f / 120 + f * (1.f / 720)))));
+    return power.value * (1 + f + tail);
+}
+
+#define REAL float
+#define NAME(name) name##_float
+#define FLOOR floorf
+#define EXP exp_of
+#define MOST FLT_MAX
+#include "_points_body.h"
+
+#define REAL double
+#define NAME(name) name##_double
+#define FLOOR floor
+#define EXP exp
+#define MOST DBL_MAX
+#include "_points_body.h"
+
+static PyObject *run(PyObject *Py_UNUSED(self), PyObject *args) {
+    Job job;
+    unsigned long long at[8];
+    Py_ssize_t n[10], start, stop;
+    int wide, ready;
+    if (!PyArg_ParseTuple(args, "(KKKKKKKK)(nnnnnnnnnn)dppnn", &at[0], &at[1], &at[2], &at[3], &at[4], &at[5], &at[6],
+                          &at[7], &n[0], &n[1], &n[2], &n[3], &n[4], &n[5], &n[6], &n[7], &n[8], &n[9], &job.factor,
+                          &job.border, &wide, &start, &stop))
+        return NULL;
+    const void **tensors[] = {&job.x,       &job.keys,    &job.query, &job.embedding,
+                              &job.weights, &job.columns, &job.rows};
+    for (int i = 0; i < 7; i++) *tensors[i] = (const void *)(uintptr_t)at[i];
+    job.out = (void *)(uintptr_t)at[7];
+    job.height = (int)n[0], job.width = (int)n[1], job.out_height = n[2], job.out_width = n[3];
+    job.channels = n[4], job.depth = n[5], job.groups = n[6], job.taps = n[7], job.heads = n[8], job.blocks = n[9];
+    Py_BEGIN_ALLOW_THREADS;
+    ready = wide ? run_double(&job, start, stop) : run_float(&job, start, stop);
+    Py_END_ALLOW_THREADS;
+    if (!ready) return PyErr_NoMemory();
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef methods[] = {
+    {"run", run, METH_VARARGS, "Tiles start to stop of a job: addresses, sizes, factor, border, double, start, stop."},
+    {NULL, NULL, 0, NULL},
+};
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_points", NULL, 0, methods, NULL, NULL, NULL, NULL};
+
+PyMODINIT_FUNC PyInit__points(void) { return PyModule_Create(&module); }
