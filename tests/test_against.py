@@ -5,12 +5,15 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from typer.testing import CliRunner, Result
 
 from upbench import against, stats
@@ -23,7 +26,7 @@ import torch.nn.functional as F
 from torch import nn
 
 class Up(nn.Module):
-    def __init__(self, channels, scale):
+    def __init__(self, channels, scale{more}):
         super().__init__()
         self.scale = scale
         self.proj = nn.Conv2d(channels, channels, 1)
@@ -58,8 +61,10 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
     monkeypatch.syspath_prepend(str(tmp_path / "src"))
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
 
-    def writer(init: str = "pass", factor: str = "1.0") -> str:
-        (home / "up.py").write_text(MODULE.format(init=init, factor=factor))
+    def writer(init: str = "pass", factor: str = "1.0", more: str = "") -> str:
+        (home / "up.py").write_text(MODULE.format(init=init, factor=factor, more=more))
+        for module in [m for m in sys.modules if m.startswith(package)]:
+            del sys.modules[module]
         return f"{package}.up:Up"
 
     writer()
@@ -94,6 +99,46 @@ def test_another_output_fails_before_any_timing(write: Write) -> None:
     assert "latency" not in result.stdout
 
 
+def test_another_output_that_is_meant_is_allowed(write: Write) -> None:
+    name = write(factor="1.01")
+    result = compare(name, "--against", "HEAD", "--exact", "--tolerance", "output_digest=off")
+    assert result.exit_code == 0, result.output
+    assert "check output: not compared; its tolerance is off" in result.stderr
+
+
+def test_the_current_files_are_checked_before_anything_else(write: Write) -> None:
+    result = compare(write(factor="self.scale * float('nan')"), "--against", "HEAD", "--format", "json")
+    assert result.exit_code == 1, result.output
+    assert "check finite: 1024 of 1024 values" in result.stderr
+    assert json.loads(result.stdout)["versions"] == []
+    shape = compare(write(factor="torch.ones(3, 1, 1, 1)"), "--against", "HEAD")
+    assert shape.exit_code == 1, shape.output
+    assert "check shape" in shape.stderr
+
+
+def test_each_version_has_its_own_defaults(write: Write, tmp_path: Path) -> None:
+    name = write(more=", hidden=1", init="self.more = nn.Parameter(torch.ones(hidden))")
+    git(tmp_path, "commit", "-qam", "hidden")
+    write(more=", hidden=3, extra=0", init="self.more = nn.Parameter(torch.ones(hidden))")
+    result = compare(name, "--against", "HEAD", "--exact")
+    assert result.exit_code == 1, result.output
+    assert "against params: 275 is 2 (0.7 %) above 273 of HEAD" in result.stderr
+    assert compare(f"{name}:hidden=3", "--against", "HEAD", "--exact").exit_code == 0
+
+
+def test_the_commit_that_a_hook_belongs_to_stays_as_it_was(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = write(init="self.more = None")
+    index = tmp_path / ".git" / "next-index"  # as `git commit FILE` sets it for its hooks
+    git(tmp_path, "add", "-u")
+    index.write_bytes((tmp_path / ".git" / "index").read_bytes())
+    before = index.read_bytes()
+    monkeypatch.setenv("GIT_INDEX_FILE", str(index))
+    assert compare(name, "--against", "HEAD", "--exact").exit_code == 0
+    assert index.read_bytes() == before
+
+
 def test_equal_code_is_timed_in_rounds(write: Write) -> None:
     result = compare(write(), "--against", "HEAD", "--budget", "0.05", "--threshold", "300%", "--format", "json")
     data = json.loads(result.stdout)
@@ -101,6 +146,10 @@ def test_equal_code_is_timed_in_rounds(write: Write) -> None:
     assert {len(turns) for turns in timed["turns_s"].values()} == {2 * timed["ratio"]["rounds"]}
     assert timed["ratio"]["rounds"] >= against.MIN_ROUNDS
     assert any(f["gate"] == "against latency" for f in data["findings"])
+    described = json.loads(upbench("compare", "--schema").stdout)["$defs"]
+    assert set(data) == set(described["Against"]["properties"])
+    assert set(data["versions"][0]) == set(described["BothVersions"]["properties"])
+    assert set(timed) == set(described["Times"]["properties"])
 
 
 def test_what_cannot_be_compared_is_said_in_one_sentence(write: Write, tmp_path: Path) -> None:
@@ -120,12 +169,12 @@ def test_what_cannot_be_compared_is_said_in_one_sentence(write: Write, tmp_path:
 
 def test_outside_of_git_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = f"alone_{next(_numbers)}"
-    (tmp_path / f"{name}.py").write_text(MODULE.format(init="pass", factor="1.0"))
+    (tmp_path / f"{name}.py").write_text(MODULE.format(init="pass", factor="1.0", more=""))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     result = compare(f"{name}:Up", "--against", "HEAD", "--exact")
     assert result.exit_code == 2
-    assert "which is not in a git repository" in result.stderr
+    assert "where git finds no repository (fatal: not a git repository" in result.stderr
 
 
 def test_a_python_without_upbench_is_named(write: Write, tmp_path: Path) -> None:
@@ -137,11 +186,48 @@ def test_a_python_without_upbench_is_named(write: Write, tmp_path: Path) -> None
     assert "upbench cannot be imported there (ModuleNotFoundError" in result.stderr
 
 
+def test_a_python_that_ends_by_itself_is_named(write: Write, tmp_path: Path) -> None:
+    fragile = tmp_path / "fragile"
+    fragile.write_text('#!/bin/sh\ncase "$2" in -c) echo 1.0;; esac\nexit 0\n')
+    fragile.chmod(0o755)
+    line = [sys.executable, "-m", "upbench", "compare", write(), "--against-python", str(fragile)]
+    line += ["--shape", "16x4x4", "--device", "cpu", "--threads", "1", "--exact"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "src")}
+    done = subprocess.run(line, capture_output=True, text=True, timeout=300, env=environment)
+    assert done.returncode == 2, done.stderr
+    assert "ended by itself (exit code 0)" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_the_turn_of_a_version() -> None:
     assert against.turn_of([0.5, 0.6]) == against.Turn(calls=1, samples=1)
     assert against.turn_of([0.002, 0.003]) == against.Turn(calls=1, samples=10)
     calls = against.turn_of([1e-5]).calls
     assert calls == math.ceil(against.SAMPLE_S / 1e-5)
+
+
+def test_every_version_has_every_place_in_the_rounds_as_often() -> None:
+    orders = [against._order(3, number) for number in range(3)]
+    assert all(order == order[::-1] for order in orders)
+    assert [sorted(order[place] for order in orders) for place in range(6)] == [[0, 1, 2]] * 6
+
+
+@pytest.mark.parametrize(("factors", "value"), [([1.0], 1.0), ([1.1, 1.0], 1.05), ([1.2, 1.2], 1.2)])
+def test_a_slowdown_that_fails_is_measured_by_new_processes_too(
+    factors: list[float], value: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def once(*_: Any) -> against.Pair:
+        turns = ([[left.pop(0)]] * 40, [[1.0]] * 40, [[1.0]] * 40)
+        timed = against.Timed(against.change(turns), 0.0, "budget", 1, turns)
+        return against.Pair("a", loaded, loaded, [], timed)
+
+    left, loaded = list(factors), against.Loaded(None, {}, 1.0, torch.ones(1))
+    monkeypatch.setattr(against, "_once", once)
+    nothing: Any = None
+    pair = against.compare(nothing, nothing, nothing, fails=lambda timed: timed.change.value > 1.05)
+    assert pair.timed is not None
+    assert pair.timed.change.value == pytest.approx(value)
+    assert (pair.timed.change.rounds, pair.repeated, left) == (20 * len(factors), len(factors) > 1, [])
 
 
 def test_the_quickest_sample_of_a_turn_counts_and_the_twin_shows_the_resolution() -> None:

@@ -204,6 +204,23 @@ def test_names_that_are_not_in_the_run_are_refused() -> None:
     assert "'deconv' is not among the compared upsamplers; add it" in mistakes[1]
 
 
+def test_names_with_params_are_bound_by_flags_and_a_label_is_one_upsampler() -> None:
+    typed, names, labels = ["ldaaqu:theta=5", "ldaaqu"], ["ldaaqu"] * 2, ["ldaaqu (theta=5)", "ldaaqu"]
+    texts = ["ldaaqu:theta=5.params=40k", "ldaaqu (theta=5).macs=1G", "params=2x:ldaaqu", "macs=2x:ldaaqu:theta=5"]
+    found, mistakes = budgets.parse(texts, [], [], {}, "")
+    assert not mistakes
+    found, mistakes = budgets.resolve(found, typed, names, labels)
+    assert not mistakes
+    assert [(b.metric.key, b.upsampler, b.amount.reference) for b in found.bounds] == [
+        ("params", "ldaaqu (theta=5)", None),
+        ("macs", "ldaaqu (theta=5)", None),
+        ("params", None, "ldaaqu"),
+        ("macs", None, "ldaaqu (theta=5)"),
+    ]
+    _, (mistake,) = budgets.parse([], [], ["latency=3%"], {}, "")
+    assert "--threshold PERCENT" in mistake
+
+
 @pytest.mark.parametrize(
     ("bound", "result"),
     [("3x", Result.failed), ("3.999x", Result.unsure), ("4.5x", Result.passed)],
@@ -287,6 +304,28 @@ def test_another_machine_leaves_parameters_and_macs_to_compare() -> None:
     assert found["output_digest"].result is Result.note
 
 
+def test_memory_on_another_gpu_is_not_compared() -> None:
+    more, gpu = {"forward_peak_bytes": 2**21}, {"device_type": "cuda", "device": "one GPU"}
+    other = compared(record(environment=gpu), record(environment={**gpu, "device": "another GPU"}, **more))
+    assert other["peak_memory"].result is Result.note
+    assert compared(record(environment=gpu), record(environment=gpu, **more))["peak_memory"].result is Result.failed
+
+
+def test_other_defaults_of_the_code_are_compared_and_other_settings_are_named() -> None:
+    def one(params: int, defaults: dict[str, int], label: str = "my:Up", **settings: Any) -> measured.Measured:
+        (found,) = measured.from_records([record("my:Up", params=params)])
+        return replace(found, label=label, spec={**found.spec, "params": defaults, **settings})
+
+    rules = diff.Rules("diff", "old", "new")
+    found = diff.compare([one(100, {"hidden": 8})], [one(200, {"hidden": 16, "extra": 1})], rules)
+    assert found[0].sentence == "its defaults are others: hidden 8 in old, 16 in new; extra absent in old, 1 in new"
+    assert [f.gate for f in found if f.result is Result.failed] == ["diff params"]
+    chosen = one(200, {"hidden": 16}, label="my:Up (hidden=16)")
+    assert [f.result for f in diff.compare([one(100, {"hidden": 8})], [chosen], rules)] == [Result.unsure, Result.note]
+    unsure, _ = diff.compare([one(100, {}, scale=2)], [one(100, {}, scale=4)], rules)
+    assert "with the same settings (scale 2 in old, 4 in new)" in unsure.sentence
+
+
 def test_a_resolution_coarser_than_the_threshold_makes_no_equals() -> None:
     rules = diff.Rules("against", "old", "new")
     wide = stats.Ratio(1.08, 1.0, 1.16, 20)
@@ -339,7 +378,7 @@ FOUND = [
 def test_stderr_says_a_line_for_all_but_what_passed() -> None:
     assert lines(FOUND, strict=False) == [
         "NOTE carafe, baseline latency: not compared",
-        "UNSURE my:Up, max latency: too near\nto tell",
+        "UNSURE my:Up, max latency: too near to tell",
         "FAILED carafe, max params: 5 is 1 (25 %) above max 4; exact",
         "gates: 1 passed, 1 failed, 1 unsure; 1 not judged",
     ]
@@ -364,3 +403,14 @@ def test_junit_has_a_case_for_each() -> None:
     failure = root.find(".//testcase[@name='max params']/failure")
     assert failure is not None
     assert failure.get("message") == FOUND[0].sentence
+
+
+def test_junit_is_xml_whatever_a_sentence_holds() -> None:
+    from xml.etree import ElementTree as ET
+
+    text = junit.document(
+        [Finding("check like", "my:Up", Result.failed, 'a\x1b[1m\x00 <b> & "c" \ud800')], strict=False
+    )
+    message = ET.fromstring(text.encode()).find(".//failure")
+    assert message is not None
+    assert message.get("message") == 'a\ufffd[1m\ufffd <b> & "c" \ufffd'

@@ -140,6 +140,79 @@ def test_a_wrong_output_fails_before_any_timing(
     assert [c["passed"] for c in told["checks"]].count(False) == 1
 
 
+FUSED = """
+from upbench.upsamplers.carafe import CARAFE
+class Up(CARAFE):
+    def __init__(self, channels, scale): super().__init__(channels, scale)
+    def forward(self, x, size=None):
+        out = super().forward(x, size)
+        return out if self.backend == "eager" else {fused}
+"""
+
+
+OTHER_GRADIENT = "out * 1.01 - out.detach() * 0.01"
+
+
+@pytest.mark.parametrize(
+    ("fused", "failed"),
+    [
+        ("out", []),
+        ("out * 1.01", ["forward", "backward"]),
+        (OTHER_GRADIENT, ["backward"]),
+        # In float32 alone, as where rounding moves a sample across a pixel; but by more than that can do, in the last.
+        (f"({OTHER_GRADIENT}) if x.element_size() == 4 else out", []),
+        ("out * 2 - out.detach() if x.element_size() == 4 else out", ["backward"]),
+    ],
+)
+def test_a_fused_form_that_is_not_the_plain_one_is_not_timed(
+    fused: str, failed: list[str], write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = write()
+    Path(name.removesuffix(":Up") + ".py").write_text(FUSED.format(fused=fused))
+    timed: list[object] = []
+    measure = latency.measure
+    monkeypatch.setattr(latency, "measure", lambda *a, **k: timed.append(1) or measure(*a, **k))
+    result = upbench("compare", name, *FAST, "--format", "json")
+    assert result.exit_code == bool(failed), result.output
+    checks = {c["name"]: c["passed"] for c in json.loads(result.stdout)["checks"]}
+    assert [n for n in ("forward", "backward") if not checks[f"backend {n}"]] == failed
+    assert bool(timed) is not bool(failed)
+
+
+def test_another_output_than_the_saved_one_prints_no_speed(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ["compare", write(gain="1.0"), "bilinear", *FAST]
+    assert upbench(*arguments, "--save", "base.json").exit_code == 0
+    write(gain="1.5")
+
+    def timed(*_: object, **__: object) -> None:
+        raise AssertionError("timed in spite of another output")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(latency, "measure", timed)
+        result = upbench(*arguments, "--baseline", "base.json", "--format", "json")
+    assert exact(result) == (1, ["baseline output_digest"])
+    assert {r["latency"] for r in json.loads(result.stdout)["records"]} == {None}
+    allowed = upbench(*arguments, "--baseline", "base.json", "--tolerance", "output_digest=off", "--format", "json")
+    assert all(r["latency"] for r in json.loads(allowed.stdout)["records"])
+
+
+def test_defaults_that_change_in_the_code_do_not_escape_a_baseline(write: Write) -> None:
+    name = write()
+    file = Path(name.removesuffix(":Up") + ".py")
+
+    def larger(hidden: int) -> None:
+        write(init="self.more = nn.Parameter(torch.ones(hidden))")
+        file.write_text(file.read_text().replace("channels, scale):", f"channels, scale, hidden={hidden}):"))
+
+    larger(8)
+    assert upbench("compare", name, *FAST, "--exact", "--save", "base.json").exit_code == 0
+    larger(16)
+    result = upbench("compare", name, *FAST, "--exact", "--baseline", "base.json")
+    assert result.exit_code == 1
+    assert "its defaults are others: hidden 8 in baseline base.json, 16 in this run" in result.stderr
+    assert "baseline params" in exact(result)[1]
+
+
 def test_a_baseline_of_another_machine_is_explained_and_not_compared(
     write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,6 +249,12 @@ def test_what_the_baseline_lacks_is_said_and_fails_only_under_strict(write: Writ
     strict = upbench(*arguments, "--strict")
     assert strict.exit_code == 1
     assert "FAILED (unsure, --strict)" in strict.stderr
+
+
+def test_junit_has_the_checks_where_nothing_else_was_asked_for(write: Write) -> None:
+    result = upbench("compare", write(), *FAST, "--exact", "--junit", "checks.xml")
+    assert result.exit_code == 0
+    assert 'name="check finite"' in Path("checks.xml").read_text()
 
 
 def test_budgets_from_a_file(write: Write) -> None:
@@ -234,6 +313,10 @@ def test_mistakes_in_gates_are_said_together_before_anything_runs(write: Write) 
         "compares two versions and nothing else; give --max, --min, --baseline, --like to a run of its own",
     ):
         assert part in result.stderr, part
+    idle = upbench("compare", "carafe", *FAST, "--threshold", "3%", "--tolerance", "macs=1%")
+    assert idle.exit_code == 2
+    assert "--threshold is of a latency that is compared" in idle.stderr
+    assert "--tolerance is of a comparison or a bound" in idle.stderr
     timed = upbench("compare", "carafe", "bilinear", *FAST, "--exact", "--max", "latency=3x:bilinear")
     assert timed.exit_code == 2
     assert "cannot be judged with --exact" in timed.stderr
@@ -247,7 +330,7 @@ def test_json_is_what_its_schema_says() -> None:
     renamed = {("schema_version" if key == "schema" else key): value for key, value in data.items()}
     document.Comparison.model_validate({**renamed, "records": records})
     described = json.loads(upbench("compare", "--schema").stdout)
-    assert set(described["properties"]) == set(data)
+    assert set(described["$defs"]["Comparison"]["properties"]) == set(data)
     assert set(described["$defs"]["Record"]["properties"]) == set(data["records"][0])
     assert [f["gate"] for f in data["findings"] if f["result"] == "passed"].count("max params") == 2
 
@@ -270,7 +353,9 @@ def test_diff_of_results_however_they_were_written(write: Write) -> None:
     assert "line 3, is torn" in result.stderr
     back = upbench("diff", "new.json", "old.json", "--format", "json")
     assert back.exit_code == 0
-    assert json.loads(back.stdout)["outcome"] == "passed"
+    told = json.loads(back.stdout)
+    assert told["outcome"] == "passed"
+    assert set(told) == set(json.loads(upbench("diff", "--schema").stdout)["properties"])
     assert upbench("diff", "old.json", "new.json", "--tolerance", "params=1%").exit_code == 0
     missing = upbench("diff", "old.json", "none.jsonl")
     assert missing.exit_code == 2
@@ -280,8 +365,11 @@ def test_diff_of_results_however_they_were_written(write: Write) -> None:
     assert "holds no record" in foreign.stderr
 
 
-def test_gates_are_not_for_hosts() -> None:
-    result = upbench("compare", "carafe", "--host", "faster-rcnn-r50", "--max", "params=1")
+@pytest.mark.parametrize(
+    "option", ["--max=params=1", "--junit=a.xml", "--strict", "--threshold=3%", "--tolerance=a=1%"]
+)
+def test_gates_are_not_for_hosts(option: str) -> None:
+    result = upbench("compare", "carafe", "--host", "faster-rcnn-r50", option)
     assert result.exit_code == 2
     assert "leave out --host, or the gate options" in result.stderr
 

@@ -76,6 +76,8 @@ def _load(session: dict[str, Any], spec: dict[str, Any], source: str, output: st
 def _time(session: dict[str, Any], calls: int, samples: int, core: int) -> dict[str, Any]:
     if cores := session["cores"]:  # what else runs on a core, and on its twin, is part of its speed
         os.sched_setaffinity(0, {cores[core % len(cores)]})
+    if samples > 1:  # a short call: what ran in between left its caches cold, and not alike for all turns of a round
+        session["call"]()
     taken: list[float] = []
     while len(taken) < samples:
         before = _cuts()

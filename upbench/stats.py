@@ -112,16 +112,16 @@ class Verdict(StrEnum):
 def verdict(ratio: Ratio, resolution: float = 0.0, threshold: float = 0.05, floor: float = 0.02) -> Verdict:
     """FASTER or SLOWER: the ratio differs from 1 by more than `threshold`, and its whole interval by more than `floor`.
 
-    SAME: the whole interval lies within the threshold. UNSURE: anything else. Both bounds are at least `resolution`,
-    the smallest difference that the machine can tell from none; the defaults are those under which 40 of 40
-    comparisons of an upsampler with itself pass on a noisy machine while a true 8 % is seen.
+    Both bounds are at least `resolution`, the smallest difference that the machine can tell from none. SAME: the whole
+    interval lies within the threshold, and the machine can tell as much. UNSURE: anything else. The defaults are those
+    under which 40 of 40 comparisons of an upsampler with itself pass on a noisy machine while a true 8 % is seen.
     """
-    threshold, floor = max(threshold, resolution), max(floor, resolution)
-    if ratio.value > 1 + threshold and ratio.low > 1 + floor:
+    bound, floor = max(threshold, resolution), max(floor, resolution)
+    if ratio.value > 1 + bound and ratio.low > 1 + floor:
         return Verdict.SLOWER
-    if ratio.value < 1 / (1 + threshold) and ratio.high < 1 / (1 + floor):
+    if ratio.value < 1 / (1 + bound) and ratio.high < 1 / (1 + floor):
         return Verdict.FASTER
-    if ratio.low > 1 / (1 + threshold) and ratio.high < 1 + threshold:
+    if resolution <= threshold and ratio.low > 1 / (1 + threshold) and ratio.high < 1 + threshold:
         return Verdict.SAME
     return Verdict.UNSURE
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,13 @@ from upbench.errors import UpbenchError
 
 class VersionError(UpbenchError):
     """A version of a module that cannot be had."""
+
+
+class GitError(Exception):
+    """What git says of a command that failed."""
+
+
+_OF_HOOKS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY")
 
 
 @dataclass(frozen=True)
@@ -48,26 +55,28 @@ def at_commit(ref: str, module: str) -> Iterator[Version]:
     Raises VersionError when the module is in no git repository, or the commit is not known.
     """
     root = _root(module)
-    top = _git(root, "rev-parse", "--show-toplevel")
-    if top is None:
+    try:
+        repository = Path(_git(root, "rev-parse", "--show-toplevel")).resolve()
+    except GitError as error:
         raise VersionError(
-            f"--against {ref}: {module} is imported from {root}, which is not in a git repository; run from the "
+            f"--against {ref}: {module} is imported from {root}, where git finds no repository ({error}); run from the "
             f"repository of the module, or compare two environments with --against-python"
-        )
-    repository = Path(top).resolve()
-    commit = _git(root, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
-    if not commit:
+        ) from None
+    try:
+        commit = _git(root, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
+    except GitError:
         raise VersionError(
             f"--against {ref}: there is no such commit in {repository}; give a branch, a tag or a hash "
             f"(in a shallow clone fetch it first: actions/checkout with fetch-depth: 0)"
-        )
+        ) from None
     inside = root.relative_to(repository)
     with tempfile.TemporaryDirectory(prefix="upbench-") as scratch:
         tree = Path(scratch).resolve() / "tree"
         quiet = ("-c", "core.hooksPath=/dev/null")  # nobody's hooks run for a comparison
-        made = _git(repository, *quiet, "worktree", "add", "--detach", "--quiet", str(tree), commit)
-        if made is None:
-            raise VersionError(f"--against {ref}: git could not check {commit[:12]} out beside {repository}")
+        try:
+            _git(repository, *quiet, "worktree", "add", "--detach", "--quiet", str(tree), commit)
+        except GitError as error:
+            raise VersionError(f"--against {ref}: git cannot check {commit[:12]} out ({error})") from None
         try:
             yield Version(
                 f"{ref} ({commit[:8]})" if not commit.startswith(ref) else commit[:8],
@@ -77,7 +86,8 @@ def at_commit(ref: str, module: str) -> Iterator[Version]:
                 inside=tree,
             )
         finally:
-            _git(repository, "worktree", "remove", "--force", str(tree))
+            with suppress(GitError):  # the folder goes anyway, and git forgets it by itself
+                _git(repository, "worktree", "remove", "--force", str(tree))
 
 
 @contextmanager
@@ -94,7 +104,7 @@ def of_python(python: str) -> Iterator[Version]:
             raise VersionError(
                 f"--against-python {python}: cannot be run ({reason}); give the path of a Python, as venv/bin/python"
             ) from None
-        if done.returncode != 0:
+        if done.returncode != 0 or not done.stdout.strip():
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
             raise VersionError(
                 f"--against-python {python}: upbench cannot be imported there ({last}); install upbench in that environment"
@@ -134,12 +144,18 @@ def _absolute() -> Mapping[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(_inherited())}
 
 
-def _git(folder: Path, *arguments: str) -> str | None:
-    """The output of a git command, or None when it fails or git is not there."""
+def _git(folder: Path, *arguments: str) -> str:
+    """The output of a git command. Raises GitError with what git says when it fails.
+
+    Within a hook git names its index in the environment, which a checkout beside the repository must never write to.
+    """
+    outside = {k: v for k, v in os.environ.items() if k not in _OF_HOOKS}
     try:
         done = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=120, check=True
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=120, env=outside
         )
-    except (OSError, subprocess.SubprocessError):
-        return None
+    except (OSError, subprocess.SubprocessError) as error:
+        raise GitError("git is not installed" if isinstance(error, FileNotFoundError) else str(error)) from None
+    if done.returncode != 0:
+        raise GitError(" ".join(done.stderr.split()) or f"git {arguments[0]} failed")
     return done.stdout.strip()

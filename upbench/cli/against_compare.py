@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from upbench.cli import gates, output
@@ -14,43 +14,52 @@ from upbench.cli.options import Format
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from upbench.against import Pair
+    from upbench.against import Pair, Timed
     from upbench.gate import Finding
     from upbench.spec import RunSpec
     from upbench.versions import Version
 
 
-def command(asked: Gates, specs: Sequence[RunSpec], form: Format, output_file: Path | None) -> None:
-    """Compare, print, and exit with 1 when a gate failed."""
-    from upbench import against, versions
+def command(
+    asked: Gates, specs: Sequence[RunSpec], params: Sequence[Mapping[str, Any]], form: Format, output_file: Path | None
+) -> None:
+    """Check the current files, compare, print, and exit with 1 when a check or gate failed.
+
+    params: of each spec those that were asked for.
+    """
+    from upbench import against, check, run, versions
     from upbench.cli.progress import Progress
-    from upbench.gate import exit_code
-    from upbench.report import document
+    from upbench.report import gate_documents
     from upbench.report import gates as gates_page
 
-    found: list[Finding] = []
     pairs: list[Pair] = []
-    old_name = ""
+    old_name = str(asked.asked.against or asked.asked.against_python)
+    run.validate(specs)
     with Progress() as progress:
-        for spec in specs:
+        checked = check.check(specs, None, progress)
+        found = gates.of_checks(checked.checks, all_of_them=True)
+        for spec, chosen in zip(specs, params, strict=True) if checked.passed else ():
             module = spec.card.module.partition(":")[0]
             with _other(asked, module) as old:
                 old_name = old.name
-                pair = against.compare(spec, old, versions.current(module), not asked.asked.exact, progress)
+                current, alike = versions.current(module), asked.judges_output
+                pair = against.compare(
+                    spec,
+                    old,
+                    current,
+                    chosen,
+                    not asked.asked.exact,
+                    alike,
+                    partial(_fails, asked, old),
+                    progress,
+                )
             pairs.append(pair)
             found += _findings(asked, spec, pair, old)
     strict = asked.asked.strict
     table = gates_page.table(found, strict, f"The current files against {old_name}")
     if form is Format.json:
-        whole: dict[str, Any] = {
-            "schema": document.SCHEMA,
-            "against": old_name,
-            "outcome": "failed" if exit_code(found, strict) else "passed",
-            "strict": strict,
-            "findings": [vars(f) for f in found],
-            "versions": [_raw(pair) for pair in pairs],
-        }
-        output.emit(json.dumps(whole, indent=2), output_file)
+        text = gate_documents.against(old_name, found, strict, [_raw(pair) for pair in pairs])
+        output.emit(text, output_file)
     else:
         output.emit(output.render(table, form), output_file)
     gates.tell(found, asked.asked)
@@ -70,6 +79,8 @@ def _findings(asked: Gates, spec: RunSpec, pair: Pair, old: Version) -> list[Fin
 
     rules = asked.rules("against", old.name, "the current files")
     found = gates.of_checks(pair.checks, all_of_them=True)
+    if not asked.judges_output:
+        found.append(Finding("check output", pair.label, Result.note, "not compared; its tolerance is off"))
     before, after = _measured(spec, pair.old), _measured(spec, pair.new)
     if before and after:
         found += [f for metric in metrics.EXACT.values() if (f := diff.exact(metric, before, after, rules))]
@@ -77,8 +88,18 @@ def _findings(asked: Gates, spec: RunSpec, pair: Pair, old: Version) -> list[Fin
         sentence = f"exact metrics are not known: the upbench of {old.name} is older than --against"
         found.append(Finding("against exact", pair.label, Result.unsure, sentence))
     if pair.timed:
-        found.append(diff.latency("against latency", pair.label, pair.timed.change, pair.timed.resolution, rules))
+        twice = "by two sets of processes" if pair.repeated else None
+        timed = pair.timed
+        found.append(diff.latency("against latency", pair.label, timed.change, timed.resolution, rules, twice))
     return found
+
+
+def _fails(asked: Gates, old: Version, timed: Timed) -> bool:
+    """Whether a slowdown fails."""
+    from upbench.gate import Result, diff
+
+    rules = asked.rules("against", old.name, "the current files")
+    return diff.latency("", "", timed.change, timed.resolution, rules).result is Result.failed
 
 
 def _measured(spec: RunSpec, loaded: Any) -> Any:

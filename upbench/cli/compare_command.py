@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,9 +14,9 @@ from upbench.errors import SpecError, unknown
 def _schema(asked: bool) -> None:
     """Print the JSON Schema of --format json, and end."""
     if asked:
-        from upbench.report import document
+        from upbench.report import gate_documents
 
-        typer.echo(document.schema())
+        typer.echo(gate_documents.of_compare())
         raise typer.Exit
 
 
@@ -63,7 +63,7 @@ def command(
     against: gate_options.Against = None,
     against_python: gate_options.AgainstPython = None,
     like: gate_options.Like = None,
-    threshold: gate_options.Threshold = "5%",
+    threshold: gate_options.Threshold = None,
     exact: gate_options.Exact = False,
     strict: gate_options.Strict = False,
     junit: gate_options.JUnit = None,
@@ -96,7 +96,7 @@ def command(
         junit,
     )
     if host is not None or host_input is not None or by_stage:
-        if asked_gates.any or save or exact:
+        if asked_gates.mentioned:
             raise SpecError(["gates are on upsamplers, not on hosts; leave out --host, or the gate options"])
         from upbench.cli import host_compare
 
@@ -109,6 +109,7 @@ def command(
     wanted = backends.parse(backend)
     specs: list[spec.RunSpec] = []
     typed: list[str] = []
+    chosen_params: list[dict[str, Any]] = []
     mistakes: list[str] = []
     for item, (data, source), own in zip(items, drafts, each, strict=True):
         data["params"] = {**(data.get("params") or {}), **own}
@@ -116,6 +117,7 @@ def command(
             try:
                 specs.append(spec.load(one, source))
                 typed.append(item)
+                chosen_params.append(dict(one["params"]))
             except SpecError as error:
                 mistakes += error.mistakes
     if mistakes:
@@ -126,7 +128,7 @@ def command(
     if asked_gates.between:
         from upbench.cli import against_compare
 
-        against_compare.command(judged, specs, form, output_file)
+        against_compare.command(judged, specs, chosen_params, form, output_file)
         return
 
     from upbench import check, run
@@ -136,7 +138,8 @@ def command(
     run.validate(specs)
     with Progress() as progress:
         checked = check.check(specs, judged.like, progress)
-        records = run.compare(specs, progress, timed=not exact) if checked.passed else []
+        timed = not exact and checked.passed and gates.is_as_saved(judged, specs, checked)
+        records = run.compare(specs, progress, timed=timed) if checked.passed else []
     records = [checked.without_digest(record) for record in records]
     found = gates.of_checks(checked.checks, all_of_them=asked_gates.any)
     if records:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,15 @@ from upbench.errors import SpecError, StoreError
 
 if TYPE_CHECKING:
     from upbench.gate.measured import Measured
+
+
+def _schema(asked: bool) -> None:
+    """Print the JSON Schema of --format json, and end."""
+    if asked:
+        from upbench.report import gate_documents
+
+        typer.echo(gate_documents.of_diff())
+        raise typer.Exit
 
 
 def command(
@@ -28,6 +37,9 @@ def command(
     ] = None,
     form: options.Formatted = options.Format.table,
     output_file: options.Output = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", callback=_schema, is_eager=True, help="Print the JSON Schema of --format json.")
+    ] = False,
 ) -> None:
     """Compare two result files: exact metrics exactly, latency only beside a common reference on one machine.
 
@@ -45,23 +57,15 @@ def command(
     if mistakes:
         raise SpecError(mistakes)
 
-    from upbench.gate import diff, exit_code
-    from upbench.report import document
+    from upbench.gate import diff
+    from upbench.report import gate_documents
     from upbench.report import gates as gates_page
 
     before, after = (str(old), str(new)) if old.name == new.name else (old.name, new.name)
     found = diff.compare(sides[0], sides[1], judged.rules("diff", before, after))
     table = gates_page.table(found, strict, f"{after} compared with {before}")
     if form is options.Format.json:
-        whole: dict[str, Any] = {
-            "schema": document.SCHEMA,
-            "old": str(old),
-            "new": str(new),
-            "outcome": "failed" if exit_code(found, strict) else "passed",
-            "strict": strict,
-            "findings": [vars(f) for f in found],
-        }
-        output.emit(json.dumps(whole, indent=2), output_file)
+        output.emit(gate_documents.difference(str(old), str(new), found, strict), output_file)
     else:
         output.emit(output.render(table, form), output_file)
     gates.tell(found, asked, [])

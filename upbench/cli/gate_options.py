@@ -56,7 +56,8 @@ Like = Annotated[
     typer.Option(metavar="NAME", rich_help_panel=PANEL, help="Your module must equal this one, given its weights."),
 ]
 Threshold = Annotated[
-    str, typer.Option(metavar="PERCENT", rich_help_panel=PANEL, help="Slowdown that fails a latency gate.")
+    str | None,
+    typer.Option(metavar="PERCENT", rich_help_panel=PANEL, help="Slowdown that fails a latency gate. Default: 5%."),
 ]
 Exact = Annotated[
     bool, typer.Option("--exact", rich_help_panel=PANEL, help="Only what is exact: counts, memory, output; no timing.")

@@ -15,7 +15,7 @@ from upbench import files
 from upbench.errors import SpecError, StoreError, UpbenchError
 
 if TYPE_CHECKING:
-    from upbench.check import Check
+    from upbench.check import Check, Checked
     from upbench.gate import Finding
     from upbench.gate.budgets import Budgets
     from upbench.gate.diff import Rules
@@ -38,7 +38,7 @@ class Asked:
     against: str | None
     against_python: str | None
     like: str | None
-    threshold: str
+    threshold: str | None
     exact: bool
     strict: bool
     junit: Path | None
@@ -47,7 +47,12 @@ class Asked:
     def any(self) -> bool:
         """Whether a gate was asked for; a comparison without one says nothing of gates but a red check."""
         bounds = self.maximum or self.minimum or self.budgets
-        return bool(bounds or self.baseline or self.like or self.between)
+        return bool(bounds or self.baseline or self.like or self.between or self.junit)
+
+    @property
+    def mentioned(self) -> bool:
+        """Whether any option was given."""
+        return self.any or self.strict or self.exact or bool(self.save or self.tolerance or self.threshold)
 
     @property
     def between(self) -> bool:
@@ -65,6 +70,11 @@ class Gates:
     like: RunSpec | None
     threshold: float
 
+    @property
+    def judges_output(self) -> bool:
+        """Whether another output than the old one fails."""
+        return self.budgets.tolerance.get("output_digest", 0) is not None
+
     def rules(self, gate: str, old: str, new: str) -> Rules:
         from upbench.gate.diff import Rules
 
@@ -78,7 +88,7 @@ def read(asked: Asked, typed: Sequence[str], specs: Sequence[RunSpec]) -> Gates:
     from upbench.cli import options
     from upbench.gate import budgets, metrics
 
-    mistakes: list[str] = _conflicts(asked)
+    mistakes: list[str] = _conflicts(asked) if specs else []
     data: dict[str, Any] = {}
     bounds, threshold, stored, like = budgets.Budgets(), 0.05, None, None
     try:
@@ -92,7 +102,7 @@ def read(asked: Asked, typed: Sequence[str], specs: Sequence[RunSpec]) -> Gates:
     except SpecError as error:
         mistakes += error.mistakes
     try:
-        part = metrics.tolerance(asked.threshold)
+        part = metrics.tolerance(asked.threshold or "5%")
         if part is None:
             mistakes.append("--threshold off: must be a percentage; --exact leaves latency out")
         threshold = float(part or 0)
@@ -125,8 +135,17 @@ def read(asked: Asked, typed: Sequence[str], specs: Sequence[RunSpec]) -> Gates:
 
 
 def _conflicts(asked: Asked) -> list[str]:
+    """What cannot be had together, and what nothing would be judged by."""
     if not asked.between:
-        return []
+        bounds = asked.maximum or asked.minimum or asked.budgets
+        found = []
+        if asked.threshold and not asked.baseline:
+            found.append(
+                "--threshold is of a latency that is compared; give --baseline or --against, or a bound (--max)"
+            )
+        if asked.tolerance and not (asked.baseline or bounds):
+            found.append("--tolerance is of a comparison or a bound; give --baseline, --against, --max or --min")
+        return found
     found = []
     if asked.against is not None and asked.against_python is not None:
         found.append("--against and --against-python are two comparisons; ask for one of them")
@@ -169,6 +188,26 @@ def of_checks(checks: Sequence[Check], all_of_them: bool) -> list[Finding]:
         for c in checks
         if all_of_them or not c.passed
     ]
+
+
+def is_as_saved(gates: Gates, specs: Sequence[RunSpec], checked: Checked) -> bool:
+    """Whether no output is another than that of the baseline, where there is one: else no speed may be printed."""
+    from upbench import check, environment
+    from upbench.gate import Result, diff, measured, metrics
+
+    if gates.baseline is None:
+        return True
+    now = []
+    for spec in specs:
+        if spec.label not in checked.unrepeatable:
+            with environment.with_threads(spec.measure.threads):
+                device = environment.resolve_device(spec.measure.device)
+                place = {**environment.identity(device), "device_type": device.type}
+                out = check.output(spec, device).model_dump()
+            now.append(measured.Measured(spec.label, spec.to_dict(), place, {}, out))
+    rules = gates.rules("baseline", "the baseline", "this run")
+    found = diff.compare(gates.baseline, now, rules)
+    return not any(f.result is Result.failed and f.gate.endswith(metrics.DIGEST.key) for f in found)
 
 
 def judge(gates: Gates, records: Sequence[Record], reference: Record, convention: str) -> list[Finding]:

@@ -62,6 +62,8 @@ def parse(
         bounds.append(Bound(side, found, metrics.amount(found, _text(value)), upsampler, where))
 
     def tolerate(name: str, value: object) -> None:
+        if name == metrics.LATENCY.key:
+            raise SpecError(["latency has no tolerance, but evidence; --threshold PERCENT is the slowdown that fails"])
         found = metrics.metric(name, {**metrics.EXACT, "output_digest": metrics.DIGEST})
         part = metrics.tolerance("off" if value is False else _text(value))
         if found.kind == "digest" and part is not None:
@@ -93,8 +95,8 @@ def parse(
     for side, texts in zip(SIDES, (maximum, minimum), strict=True):
         for text in texts:
             where = f"--{side} {text}"
-            left, equals, value = text.partition("=")
-            if not equals or not value.strip() or not left.strip():
+            left, value = _sides(text)
+            if not value.strip() or not left.strip():
                 mistakes.append(
                     f"{where}: is not METRIC=VALUE; write --{side} params=40k or --{side} carafe.params=40k"
                 )
@@ -108,6 +110,14 @@ def parse(
             continue
         attempt(f"--tolerance {text}", tolerate, name.strip(), value)
     return Budgets(tuple(bounds), allowed), mistakes
+
+
+def _sides(text: str) -> tuple[str, str]:
+    """'ldaaqu:theta=5.params=40k' -> 'ldaaqu:theta=5.params' and '40k': cut after a metric, for names have an = as well."""
+    cuts = [n for n, letter in enumerate(text) if letter == "="]
+    of_metrics = [n for n in cuts if text[:n].rpartition(".")[2].strip() in metrics.ALL]
+    at = next(iter(of_metrics or cuts), len(text))
+    return text[:at], text[at + 1 :]
 
 
 def resolve(
@@ -134,7 +144,8 @@ def resolve(
             )
         amount = bound.amount
         if amount.reference is not None:
-            references = [*dict.fromkeys(hits(amount.reference))]
+            own = amount.reference in labels  # a label means its upsampler alone, though others may have its name
+            references = [amount.reference] if own else [*dict.fromkeys(hits(amount.reference))]
             if len(references) != 1:
                 why = (
                     f"means {len(references)} of the compared upsamplers; write its label"

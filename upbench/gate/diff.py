@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -32,21 +33,46 @@ class Rules:
 
 
 def compare(old: Sequence[Measured], new: Sequence[Measured], rules: Rules) -> list[Finding]:
-    """Findings for everything that is new, matched by spec; and a word on what only one side has."""
+    """Findings for everything that is new; and a word on what only one side has.
+
+    Matched by spec; what is left by label and settings, since the code may give its params other defaults than before.
+    """
     before = {m.identity: m for m in old}
+    matches = {after.identity: before.pop(after.identity, None) for after in new}
     found: list[Finding] = []
     for after in new:
-        match = before.pop(after.identity, None)
+        match = matches[after.identity]
         if match is None:
-            sentence = f"is not in {rules.old}; nothing to compare it with"
-            found.append(Finding(rules.gate, after.label, Result.unsure, sentence))
-            continue
+            named = [m for m in before.values() if m.label == after.label]
+            match = next((m for m in named if m.settings == after.settings), None)
+            if match is None:
+                other = (
+                    f" with the same settings ({_changed(json.loads(named[0].settings), json.loads(after.settings), rules)})"
+                    if named
+                    else ""
+                )
+                sentence = f"is not in {rules.old}{other}; nothing to compare it with"
+                found.append(Finding(rules.gate, after.label, Result.unsure, sentence))
+                continue
+            del before[match.identity]
+            told = _changed(match.spec["params"], after.spec["params"], rules)
+            found.append(Finding(rules.gate, after.label, Result.note, f"its defaults are others: {told}"))
         found += pair(match, after, rules)
     found += [
         Finding(rules.gate, left.label, Result.note, f"is in {rules.old}, but not in {rules.new}")
         for left in before.values()
     ]
     return found
+
+
+def _changed(old: Mapping[str, Any], new: Mapping[str, Any], rules: Rules) -> str:
+    """What differs between two mappings, as 'theta 11 in OLD, 9 in NEW'; keys of inner mappings stand for themselves."""
+    before, after = ({**side, **side.get("input", {}), **side.get("measure", {})} for side in (old, new))
+    return "; ".join(
+        f"{key} {before.get(key, 'absent')} in {rules.old}, {after.get(key, 'absent')} in {rules.new}"
+        for key in dict.fromkeys((*before, *after))
+        if before.get(key) != after.get(key) and key not in ("input", "measure")
+    )
 
 
 def pair(old: Measured, new: Measured, rules: Rules) -> list[Finding]:
@@ -166,9 +192,8 @@ def latency(
     bounds = (
         f"threshold {units.percent(threshold)}, floor {units.percent(floor)}, resolution {units.percent(resolution)}"
     )
-    if verdict is stats.Verdict.SAME and change.high >= 1 + rules.threshold:
-        # Equal as far as this machine can tell, which is not as far as was asked.
-        verdict, bounds = stats.Verdict.UNSURE, f"{bounds}: too coarse for {units.percent(rules.threshold)}"
+    if verdict is stats.Verdict.UNSURE and resolution > rules.threshold:
+        bounds = f"{bounds}: too coarse for {units.percent(rules.threshold)}"
     result = {
         stats.Verdict.SLOWER: Result.failed,
         stats.Verdict.UNSURE: Result.unsure,
@@ -181,7 +206,7 @@ def _apart(metric: Metric, old: Measured, new: Measured, rules: Rules) -> str | 
     """Why values of the two sides cannot be compared, or None: what differs of their machines and versions."""
     differing = [
         f"{key.replace('_', ' ')} {old.environment.get(key)} in {rules.old}, {new.environment.get(key)} in {rules.new}"
-        for key in metric.needs
+        for key in (*metric.needs, *(metric.needs_on_gpu if new.environment.get("device_type") == "cuda" else ()))
         if old.environment.get(key) != new.environment.get(key)
     ]
     return "; ".join(differing) or None

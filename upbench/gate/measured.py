@@ -36,6 +36,11 @@ class Measured:
     def identity(self) -> str:
         return identity(self.spec)
 
+    @property
+    def settings(self) -> str:
+        """The identity without the params: with the label, which names those that were chosen, what a user asked for."""
+        return identity({**self.spec, "params": {}})
+
 
 def identity(spec: Mapping[str, Any]) -> str:
     """What makes two records the same cell whatever machine and versions they are of: all that changes a result.

@@ -37,13 +37,15 @@ _NUMBER = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([A-Za-z]*)")
 class Metric:
     """key: its name in budgets and baselines. read: its value in a record under a convention, None when unknown.
 
-    needs: keys of the environment that must agree before values of two runs can be compared at all.
+    needs: keys of the environment that must agree before values of two runs can be compared at all. needs_on_gpu: more
+    of them where it was taken on a GPU, whose libraries choose their workspace by its kind.
     """
 
     key: str
     kind: Kind
     read: Callable[[Record, str], int | None]
     needs: tuple[str, ...] = ()
+    needs_on_gpu: tuple[str, ...] = ()
 
     def text(self, value: float | Fraction | None) -> str:
         """As shown to a reader: exact metrics in full, so that a difference of one is seen."""
@@ -84,20 +86,21 @@ def _memory(name: str) -> Callable[[Record, str], int | None]:
     return lambda record, convention: getattr(record.memory, name) if record.memory else None
 
 
-_SOFTWARE = ("device_type", "torch", "threads")
+_SOFTWARE = ("device_type", "torch", "threads", "kernels")
+_GPU = ("device", "cuda")
 EXACT: dict[str, Metric] = {
     m.key: m
     for m in (
         Metric("params", "count", _params),
         Metric("macs", "count", _macs),
-        Metric("peak_memory", "bytes", _memory("forward_peak_bytes"), _SOFTWARE),
-        Metric("training_peak", "bytes", _memory("training_peak_bytes"), _SOFTWARE),
+        Metric("peak_memory", "bytes", _memory("forward_peak_bytes"), _SOFTWARE, _GPU),
+        Metric("training_peak", "bytes", _memory("training_peak_bytes"), _SOFTWARE, _GPU),
         Metric("saved_bytes", "bytes", _memory("saved_bytes"), _SOFTWARE),
-        Metric("workspace", "bytes", _memory("workspace_bytes"), _SOFTWARE),
-        Metric("op_count", "count", lambda record, convention: record.op_count, _SOFTWARE),
+        Metric("workspace", "bytes", _memory("workspace_bytes"), _SOFTWARE, _GPU),
+        Metric("op_count", "count", lambda record, convention: record.op_count, _SOFTWARE, _GPU),
     )
 }
-PLACE = ("device", "cores", "threads", "torch", "cuda", "upbench")
+PLACE = ("device", "cores", "threads", "torch", "cuda", "upbench", "kernels")
 """What must agree before times, or outputs to the last bit, of two runs can be compared."""
 LATENCY = Metric("latency", "seconds", lambda record, convention: None, PLACE)
 DIGEST = Metric("output_digest", "digest", lambda record, convention: None, PLACE)

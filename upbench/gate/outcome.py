@@ -50,7 +50,7 @@ def lines(findings: Sequence[Finding], strict: bool) -> list[str]:
         return []
     shown = [f for r in (Result.note, Result.unsure, Result.failed) for f in findings if f.result is r]
     found = [f"{word(f, strict)} {f.upsampler}, {f.gate}: {f.sentence}" for f in shown]
-    return [*found, counts(findings, strict)]
+    return [*(" ".join(line.split()) for line in found), counts(findings, strict)]
 
 
 def word(finding: Finding, strict: bool) -> str:

@@ -93,12 +93,3 @@ def comparison(
         records=[],
     ).model_dump(mode="json", by_alias=True)
     return json.dumps({**whole, "records": [record.to_dict() for record in records]}, indent=2)
-
-
-def schema() -> str:
-    """The JSON Schema of the document."""
-    found = Comparison.model_json_schema(mode="serialization", by_alias=True)
-    record = found["$defs"]["Record"]
-    # A record calls it schema_version in Python, where `schema` is a method of the model.
-    record["properties"] = {"schema": record["properties"].pop("schema_version"), **record["properties"]}
-    return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **found}, indent=2)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
 from upbench.gate import Finding, Result, result_of
+
+_NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML has no way to write, as the escape codes of a terminal in what a module said."""
 
 
 def document(findings: Sequence[Finding], strict: bool) -> str:
@@ -27,4 +31,5 @@ def document(findings: Sequence[Finding], strict: bool) -> str:
         else:
             ET.SubElement(case, "system-out").text = finding.sentence
     ET.indent(root)
-    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+    text = _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", ET.tostring(root, encoding="unicode"))
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
