@@ -16,6 +16,7 @@ from upbench.measure import place
 from upbench.papers import published
 from upbench.papers.arithmetic import evaluate
 from upbench.papers.audit import NOT_VERDICT, ODD_VERDICT, OTHER_VERDICT, STATED_VERDICT, Audit, Finding, audit
+from upbench.papers.claims import Claim
 from upbench.papers.formulas import check
 from upbench.papers.hosts import Stage
 from upbench.papers.hypotheses import hypotheses
@@ -230,3 +231,43 @@ def test_remarks_are_about_figures_that_are_not_reproduced() -> None:
     for remark in hypotheses().remarks:
         for table in remark.tables:
             assert (table, remark.row, remark.quantity) in missed
+
+
+def test_a_table_alone_has_the_verdicts_that_it_has_among_all() -> None:
+    by_place = {(f.claim.table, f.claim.number, f.claim.quantity): f for f in everything().findings}
+    # Alone, without the others of its paper, the first would count P2, and the last would explain A2U by a version.
+    for name in ("dysample/table8", "lda-aqu/table3", "sapa/table7"):
+        table = published.table(name)
+        for f in audit([table], counts, hypotheses(), published.siblings(table)).findings:
+            other = by_place[name, f.claim.number, f.claim.quantity]
+            assert (f.verdict, f.usual, f.value) == (other.verdict, other.usual, other.value)
+            assert (f.best is None) == (other.best is None)
+            if f.best and other.best:
+                assert (f.best.tried, f.best.rounding) == (other.best.tried, other.best.rounding)
+
+
+def test_a_misspelt_setting_of_a_row_is_not_taken_for_the_default() -> None:
+    table = published.table("lda-aqu/table1")
+    row = table.rows[9].model_copy(update={"settings": {"thet": 11, "replaced": "fpn"}})
+    with pytest.raises(SpecError, match=r"rows\[0\].settings: thet is no parameter of ldaaqu; did you mean 'theta'"):
+        audit([table.model_copy(update={"rows": (row,)})], counts, hypotheses())
+
+
+def test_remarks_say_what_the_counts_are() -> None:
+    """DySample's FLOPs of table 4 are those of a bilinear sample at 9 to 12 per value, at 8 or 13 they are not all."""
+    claims = [
+        f.claim
+        for f in everything().findings
+        if f.claim.table == "dysample/table4" and f.claim.quantity == "flops" and "dysample" in f.claim.row.upsampler
+    ]
+    assert len(claims) == 4
+
+    def fits(claim: Claim, per_value: int) -> bool:
+        parts = [counts(claim.row.upsampler, claim.stated, stage, "flops") for stage in claim.host.stages]
+        return agrees(sum(p.conv + p.sampling * per_value // 4 for p in parts), claim.delta, claim.step, NEAREST)
+
+    assert [n for n in range(4, 17) if all(fits(claim, n) for claim in claims)] == [9, 10, 11, 12]
+    a2u = finding("lda-aqu/table1", "A2U", "flops").claim
+    parts = [counts("a2u", a2u.stated, stage, "flops") for stage in a2u.host.stages]
+    assert round(sum(p.hook_norm + p.activation + p.pooling for p in parts) / 1e9, 2) == 0.10
+    assert round(sum(p.conv for p in parts) / 1e9, 3) == 0.398

@@ -149,3 +149,40 @@ def test_list_hosts() -> None:
     assert "faster-rcnn-r101, mask-rcnn-r101" in text
     assert "46.84M" in text
     assert "--shapes and --hosts are 2 lists" in refused("list", "--shapes", "--hosts")
+
+
+def test_no_speed_is_reported_where_a_stage_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "wrong_up.py").write_text(
+        "import torch\n"
+        "class Up(torch.nn.Module):\n"
+        "    def __init__(self, channels, scale):\n"
+        "        super().__init__()\n"
+        "        self.channels = channels\n"
+        "    def forward(self, x):\n"
+        "        y = torch.nn.functional.interpolate(x, scale_factor=2)\n"
+        "        return y * float('nan') if self.channels == 8 else y\n"
+    )
+    stages = [{"name": "good", "channels": 16, "height": 3, "width": 4}]
+    stages += [{"name": "bad", "channels": 8, "height": 3, "width": 4}]
+    host = host_file(tmp_path, stages=stages)
+    done = upbench("compare", "bilinear", "wrong_up:Up", "--host", host, *FAST)
+    assert done.exit_code == 1
+    assert done.stdout == ""
+    assert "FAILED check finite: wrong_up:Up in stage bad of mine: 384 of 384" in done.stderr
+    assert "in stage good" not in done.stderr
+    data = json.loads(upbench("compare", "bilinear", "wrong_up:Up", "--host", host, *FAST, "--format", "json").stdout)
+    assert data["records"] == data["stages"] == []
+    assert [c["stage"] for c in data["checks"] if not c["passed"]] == ["bad"]
+
+
+def test_fused_backends_are_checked_in_every_stage() -> None:
+    data = json.loads(printed("compare", "dysample", *SMALL, "--backend", "fused", "--format", "json"))
+    checked = {(c["stage"], c["name"]) for c in data["checks"]}
+    for stage in ("p6_to_p5", "p5_to_p4", "p4_to_p3", "p3_to_p2"):
+        assert {(stage, "backend forward"), (stage, "backend backward")} <= checked
+
+
+def test_nothing_is_said_of_a_base_that_was_not_given(tmp_path: Path) -> None:
+    assert "base" not in printed("compare", "bilinear", "--host", host_file(tmp_path), *FAST).split("Stages (")[1]

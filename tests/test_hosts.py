@@ -255,3 +255,10 @@ def test_a_neck_is_the_sum_of_its_stages(tmp_path: Path) -> None:
     assert all(record.latency and record.memory for record in found.stages)
     assert found.total.spec["host"]["name"] == "mine"
     assert found.total.warnings == [w for w in found.total.warnings if "disagree" not in w]
+
+
+@pytest.mark.parametrize("base", [{"params": 0}, {"flops": -5}, {"params": {"counted": 5, "total": 0}}])
+def test_a_base_of_nothing_is_refused(tmp_path: Path, base: dict) -> None:
+    """Shares are of it."""
+    with pytest.raises(SpecError, match=r"base\.(params|flops).* but must be an integer of at least 1"):
+        papers.host(mine(tmp_path, base=base))

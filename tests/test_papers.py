@@ -219,7 +219,7 @@ def test_a_miss_names_the_nearest_table() -> None:
 def test_a_table_of_ones_own_is_read_and_judged(tmp_path: Path) -> None:
     with_data = yaml.safe_load((Path(published.__file__).parent / "published/lda-aqu/table1.yaml").read_text())
     file = tmp_path / "copy.yaml"
-    with_data["rows"][1]["params"]["delta"] = 9_900_000
+    with_data["rows"][1]["params"] |= {"delta": 9_900_000, "printed": "+9.9M"}
     file.write_text(yaml.safe_dump(with_data))
     figure = papers.read_table(file).rows[1].params
     assert figure is not None
@@ -256,8 +256,32 @@ def test_a_value_needs_its_metric_and_a_section_its_row(tmp_path: Path) -> None:
 def test_reading_every_table_and_host_needs_no_torch() -> None:
     code = (
         "import sys\nfrom upbench import papers\n"
-        "assert papers.published.table.cache_info().currsize == 0\n"
+        "assert papers.published._named.cache_info().currsize == 0\n"
         "print(len([papers.table(n) for n in papers.names()]), len(papers.hosts()), 'torch' in sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == [str(len(TABLES)), str(len(papers.hosts())), "False"]
+
+
+@pytest.mark.parametrize(
+    ("figure", "sentence"),
+    [
+        ({"printed": "+9.6G", "delta": 1_600_000_000, "step": 100_000_000}, "are not those of the printed +9.6G"),
+        ({"printed": "+41.0K", "delta": 41_000, "step": 1000}, "are not those of the printed +41.0K"),
+        ({"printed": "46.8M", "total": 45_800_000, "delta": 0, "step": 100_000}, "total 45800000"),
+        ({"printed": "+2.65", "delta": 26_500, "step": 100}, "are not those of the printed +2.65"),
+        ({"printed": "about 3", "delta": 3, "step": 1}, "is not a number as"),
+    ],
+)
+def test_a_figure_is_what_it_prints(figure: dict, sentence: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        Figure(**figure)
+
+
+def test_a_table_has_its_siblings_and_a_paper_names_its_tables() -> None:
+    names = [other.id for other in papers.published.siblings(papers.table("lda-aqu/table1"))]
+    assert "lda-aqu/table3" in names
+    assert "lda-aqu/table1" not in names
+    assert all(name.startswith("lda-aqu/") for name in names)
+    with pytest.raises(UnknownName, match=r"'sapa' is a paper, not a table; its tables: .*sapa/table13"):
+        papers.table("sapa")

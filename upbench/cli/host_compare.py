@@ -61,22 +61,42 @@ def command(asked: Asked, convention: str, form: options.Format, output_file: Pa
 
     run.validate([spec for specs in necks for spec in specs])
     with Progress() as progress:
-        found = neck.compare(necks, host, asked.by_stage, progress)
+        checks = _checks(necks, host, progress)
+        red = [check for check in checks if not check["passed"]]
+        found = [] if red else neck.compare(necks, host, asked.by_stage, progress)
+    for check in red:
+        where = f"{check['upsampler']} in stage {check['stage']} of {host.name}"
+        typer.echo(f"upbench: FAILED check {check['name']}: {where}: {check['detail']}", err=True)
     totals = [measured.total for measured in found]
     if form is options.Format.json:
         result: dict[str, Any] = {
             "schema": 1,
             "host": host.model_dump(mode="json", exclude={"variants"}),
-            "reference": totals[place].label,
+            "reference": necks[place][0].label,
+            "checks": checks,
             "latency_ratios": [vars(columns.paired(total, totals[place])) for total in totals],
             "verdicts": [columns.verdict(total, totals[place]) for total in totals],
             "records": [total.to_dict() for total in totals],
             "stages": [[record.to_dict() for record in measured.stages] for measured in found],
         }
         output.emit(json.dumps(result, indent=2), output_file)
-        return
-    stages = [measured.stages if asked.by_stage else () for measured in found]
-    output.emit(output.render(hosts.comparison(totals, stages, host, place, convention), form), output_file)
+    elif not red:
+        stages = [measured.stages if asked.by_stage else () for measured in found]
+        output.emit(output.render(hosts.comparison(totals, stages, host, place, convention), form), output_file)
+    if red:
+        raise typer.Exit(1)
+
+
+def _checks(necks: Sequence[Sequence[RunSpec]], host: Host, progress: Any) -> list[dict[str, Any]]:
+    """What was checked of every upsampler in every stage: no speed is reported where one is red."""
+    from upbench import check
+
+    found = []
+    for n, specs in enumerate(necks):
+        for spec, stage in zip(specs, host.stages, strict=True):
+            progress(f"{spec.label} in {stage.name}: checking", n / len(necks))
+            found += [{**vars(one), "stage": stage.name} for one in check.check([spec], None).checks]
+    return found
 
 
 def _size(text: str) -> tuple[int, int]:

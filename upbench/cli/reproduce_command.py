@@ -11,6 +11,7 @@ import typer
 from upbench.cli import options, output
 from upbench.cli.options import Format
 from upbench.errors import UpbenchError
+from upbench.report.sheet import Table
 
 
 def command(
@@ -36,9 +37,10 @@ def command(
     ] = None,
     version: Annotated[str | None, typer.Option(help="With --row: another version of the module, as raw-a2u.")] = None,
     records: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
-            metavar="FILE.jsonl", help="Measured records, whose latency ratios are laid beside published ones."
+            metavar="FILE.jsonl",
+            help="Measured records, whose latency ratios are laid beside published ones. May be repeated.",
         ),
     ] = None,
     form: options.Formatted = Format.table,
@@ -52,6 +54,8 @@ def command(
         raise UpbenchError(
             "--list takes no table, and --row needs one, as `upbench reproduce lda-aqu/table1 --row FADE`"
         )
+    if records and (listed or row is not None):
+        raise UpbenchError("--records is about latencies, which neither --list nor --row shows; leave it out")
     output.check(output_file)
     from upbench.papers import published
 
@@ -68,22 +72,36 @@ def command(
         _emit_row(chosen[0], row, details, form, output_file)
         return
 
-    from upbench.papers import page
+    from upbench.papers import formulas, page
     from upbench.papers.audit import audit
     from upbench.papers.hypotheses import hypotheses
     from upbench.report import latency_beside, reproduced
 
-    measured = latency_beside.read(records) if records is not None else []
-    found = audit(chosen, _counts(), hypotheses())
-    if form is Format.json:
+    measured = latency_beside.read(records or [])
+    if table is not None and chosen[0].device is not None:
+        _emit_sheet(latency_beside.sheet(chosen[0], measured, hypotheses()), form, output_file)
+        return
+    others = published.siblings(chosen[0]) if table is not None else []
+    found = audit(chosen, _counts(), hypotheses(), others)
+    if table is None and form is Format.json:
         output.emit(json.dumps(reproduced.rows(found.findings, found.search), indent=2), output_file)
     elif table is None and form is Format.markdown:
         text = latency_beside.text(chosen, measured, hypotheses())
         output.emit(page.page(found, chosen, _per_pixel(), text), output_file)
-    elif chosen[0].device is not None and table is not None:
-        output.emit(output.render(latency_beside.sheet(chosen[0], measured, hypotheses()), form), output_file)
+    elif table is None:
+        output.emit(output.render(reproduced.overview(found), form), output_file)
+    elif any(row.formulas for row in chosen[0].rows):
+        checked = formulas.check(chosen, _per_pixel(), hypotheses())
+        _emit_sheet(reproduced.formulas(chosen[0], checked), form, output_file)
     else:
-        sheet = reproduced.overview(found) if table is None else reproduced.beside(chosen[0], found)
+        _emit_sheet(reproduced.beside(chosen[0], found), form, output_file)
+
+
+def _emit_sheet(sheet: Table, form: Format, output_file: Path | None) -> None:
+    if form is Format.json:
+        rows = [dict(zip(sheet.raw_heads, line, strict=True)) for line in sheet.raw_rows]
+        output.emit(json.dumps(rows, indent=2), output_file)
+    else:
         output.emit(output.render(sheet, form), output_file)
 
 
@@ -91,7 +109,6 @@ def _emit_list(form: Format, output_file: Path | None) -> None:
     from upbench.papers import published
     from upbench.papers.claims import collect
     from upbench.papers.hypotheses import hypotheses
-    from upbench.report.sheet import Table
 
     raw: list[list[Any]] = []
     for name in published.names():
@@ -100,9 +117,6 @@ def _emit_list(form: Format, output_file: Path | None) -> None:
         figures = [sum(c.quantity == q for c in claims) for q in ("params", "flops")]
         raw.append([name, table.title, table.source.venue, len(table.rows), *figures])
     heads = ["table", "title", "venue", "rows", "params", "flops"]
-    if form is Format.json:
-        output.emit(json.dumps([dict(zip(heads, line, strict=True)) for line in raw], indent=2), output_file)
-        return
     shown = [[str(cell) for cell in line] for line in raw]
     notes = ["params, flops: figures that can be counted again. `upbench reproduce TABLE` does."]
     sheet = Table(
@@ -114,7 +128,7 @@ def _emit_list(form: Format, output_file: Path | None) -> None:
         raw,
         notes,
     )
-    output.emit(output.render(sheet, form), output_file)
+    _emit_sheet(sheet, form, output_file)
 
 
 def _emit_row(table: Any, row: str, details: tuple[Any, ...], form: Format, output_file: Path | None) -> None:

@@ -11,7 +11,7 @@ from upbench.papers.audit import Search
 from upbench.papers.claims import Claim, collect
 from upbench.papers.hosts import Stage, host
 from upbench.papers.hypotheses import Hypotheses, hypotheses
-from upbench.papers.published import Published
+from upbench.papers.published import Published, siblings
 from upbench.papers.tries import Counting, Counts, Sums
 from upbench.report.reproduced import terms
 from upbench.report.sheet import Table
@@ -33,10 +33,11 @@ def sums(
     """
     known = hypotheses()
     claims, _ = collect(table, known)
-    wanted = _row(claims, row)
+    wanted = _row(claims, row, table.id)
     upsampler = wanted[0].row.upsampler
     _judge(upsampler, settings, way, version, known)
-    search = Search(claims, Sums(counts, known), known)
+    others = [claim for other in siblings(table) for claim in collect(other, known)[0]]
+    search = Search([*claims, *others], Sums(counts, known), known)
     found = []
     for claim in wanted:
         rule = search.usual[claim.column] if convention is None else Counting(_name(convention))
@@ -59,11 +60,13 @@ def sums(
     return found
 
 
-def _row(claims: list[Claim], row: str) -> list[Claim]:
+def _row(claims: list[Claim], row: str, table: str) -> list[Claim]:
     if row.isdigit():
         found = [c for c in claims if c.number == int(row)]
     else:
         found = [c for c in claims if c.label.lower() == row.lower()]
+    if not claims:
+        raise UpbenchError(f"{table} prints no figure that can be counted again")
     if not found:
         raise unknown("row with a figure", row, dict.fromkeys(c.label for c in claims))
     if len({c.number for c in found}) > 1:

@@ -16,8 +16,8 @@ class BaseFigure(Strict):
     """What the host has with its own upsampling. printed, total: as published; counted: by us; how: what was counted."""
 
     printed: str | None = None
-    total: int | None = None
-    counted: int | None = None
+    total: int | None = Field(None, ge=1, description=COUNT)
+    counted: int | None = Field(None, ge=1, description=COUNT)
     how: str | None = None
 
     @property

@@ -84,16 +84,21 @@ class Audit:
     search: Search = field(repr=False)
 
 
-def audit(tables: Iterable[Published], counts: Counts, known: Hypotheses) -> Audit:
-    """Judge every figure of the tables. counts: what a module counts at a stage."""
+def audit(tables: Iterable[Published], counts: Counts, known: Hypotheses, beside: Iterable[Published] = ()) -> Audit:
+    """Judge every figure of the tables. counts: what a module counts at a stage.
+
+    beside: other tables of the same papers. They are not judged, but a figure has the same verdict whether its table
+    is asked for alone or with all others only where they are there: most of a paper's figures decide some questions.
+    """
     claims: list[Claim] = []
     asides: list[Aside] = []
     for table in tables:
         some, rest = collect(table, known)
         claims += some
         asides += rest
-    search = Search(claims, Sums(counts, known), known)
-    return Audit(search.findings(), asides, search)
+    others = [claim for table in beside for claim in collect(table, known)[0]]
+    search = Search([*claims, *others], Sums(counts, known), known)
+    return Audit([search.judge(claim, claim.delta) for claim in claims], asides, search)
 
 
 class Search:
@@ -147,10 +152,6 @@ class Search:
             equals = _equals(self.explanations(claim, claim.delta))
             found.update({(claim.paper, mark) for e in equals for mark in marks(claim, e, self.usual[claim.column])})
         return found
-
-    def findings(self) -> list[Finding]:
-        """Every claim judged, in the order of the claims."""
-        return [self.judge(claim, claim.delta) for claim in self.claims]
 
     def judge(self, claim: Claim, delta: int) -> Finding:
         """The finding if `delta` were printed in the place of the claim's figure."""

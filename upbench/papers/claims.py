@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, Literal
 
 from upbench import cards
@@ -13,6 +14,9 @@ from upbench.papers import published
 from upbench.papers.hosts import Host, host, varied
 from upbench.papers.hypotheses import Hypotheses
 from upbench.papers.published import Figure, Published, Row
+
+MISSPELT = 0.7
+"""A setting that is this like a parameter is meant to be it; others say something else, as in which part of a host."""
 
 Quantity = Literal["params", "flops"]
 QUANTITIES: tuple[Quantity, ...] = ("params", "flops")
@@ -88,7 +92,7 @@ def collect(table: Published, known: Hypotheses) -> tuple[list[Claim], list[Asid
             assert figure.delta is not None
             assert figure.step is not None
             stated = stated_params(table, row, known)
-            for sentence in _mistakes(row, stated):
+            for sentence in _mistakes(row, stated, known):
                 mistakes.append(f"{table.id}: rows[{number - 1}].settings: {sentence}")
             place = _host(table, row)
             claim = (table.id, table.paper, number, row, quantity, figure.printed, figure.delta, figure.step)
@@ -120,8 +124,12 @@ def _unjudged(row: Row, figure: Figure, quantity: Quantity) -> tuple[str | None,
     return None, False
 
 
-def _mistakes(row: Row, stated: dict[str, Any]) -> Iterator[str]:
+def _mistakes(row: Row, stated: dict[str, Any], known: Hypotheses) -> Iterator[str]:
     params = {p.name: p for p in cards.builtin()[row.upsampler].params}
+    for key in row.settings:
+        close = get_close_matches(key, params, n=1, cutoff=MISSPELT)
+        if known.names.get(key, key) not in params and close:
+            yield f"{key} is no parameter of {row.upsampler}; did you mean {close[0]!r}?"
     yield from (m for key, value in stated.items() if (m := params[key].mistake(value)) is not None)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from upbench import conventions
+from upbench import conventions, units
 from upbench.conventions import Breakdown
 from upbench.papers.arithmetic import evaluate
 from upbench.papers.claims import stated_params
@@ -19,6 +19,12 @@ PerPixel = Callable[[str, Mapping[str, Any], int, int, float], Breakdown | None]
 """(upsampler, params, channels, guide channels, scale) -> what one more low-resolution pixel costs."""
 CHANNELS = 256
 LAST_STEP, TOTAL = "III", "Total"
+METRICS = {"params": "parameters", "flops_per_lr_pixel": "FLOPs"}
+FORMULAS = (
+    f"Formulas at {CHANNELS} channels, x2, beside what one low-resolution pixel costs in the built module, counted as the "
+    "paper declares (weights only; a bilinear sample at 8). I: point selection, II: weight generation, III: feature "
+    "assembly; a dash where our count cannot tell I from II."
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,13 @@ class Checked:
     printed: str
     value: int
     ours: int | None
+
+    @property
+    def difference(self) -> str:
+        """Ours less the formula's value: 'equal', '+2,304', or a dash."""
+        return (
+            units.DASH if self.ours is None else "equal" if self.ours == self.value else f"{self.ours - self.value:+,}"
+        )
 
 
 def check(tables: Iterable[Published], per_pixel: PerPixel, known: Hypotheses) -> list[Checked]:

@@ -8,14 +8,13 @@ from upbench import units
 from upbench.papers import words
 from upbench.papers.audit import NOT_VERDICT, ODD_VERDICT, OTHER_VERDICT, VERDICTS, Audit, Finding
 from upbench.papers.claims import QUANTITIES
-from upbench.papers.formulas import PerPixel, check
+from upbench.papers.formulas import FORMULAS, METRICS, PerPixel, check
 from upbench.papers.hypotheses import Hypotheses
 from upbench.papers.prose import DEFINITIONS, HEAD, HOW_TO_READ, STAGES
 from upbench.papers.published import Published
 from upbench.papers.verdicts import Figure, by_verdict, chance, coincidences, distinct, mixed
 
 NAMES = {"params": "Parameters", "flops": "FLOPs"}
-METRICS = {"params": "parameters", "flops_per_lr_pixel": "FLOPs"}
 LEADS = 2
 
 
@@ -146,9 +145,9 @@ def _reasons(audit: Audit, known: Hypotheses) -> str:
         if tried.model.variant is not None:
             variant = f.claim.host.variants[tried.model.variant]
             said_of = variant.why or variant.fits or variant.note
-            found[f"{tried.model.variant} stages of {f.claim.host.title}" + (f": {said_of}." if said_of else ".")] = (
-                None
-            )
+            found[
+                f"host variant {tried.model.variant} of {f.claim.host.title}" + (f": {said_of}." if said_of else ".")
+            ] = None
     return "Why these may be tried:\n\n" + "".join(f"- {text}\n" for text in found) if found else ""
 
 
@@ -168,15 +167,11 @@ def _mixed(audit: Audit) -> str:
 def _formulas(tables: Sequence[Published], per_pixel: PerPixel, known: Hypotheses) -> str:
     lines = []
     for c in check(tables, per_pixel, known):
-        same = units.DASH if c.ours is None else "equal" if c.ours == c.value else f"{c.ours - c.value:+,}"
         ours = units.DASH if c.ours is None else f"{c.ours:,}"
-        lines.append([c.table, c.label, c.step, METRICS.get(c.metric, c.metric), c.printed, f"{c.value:,}", ours, same])
+        metric = METRICS.get(c.metric, c.metric)
+        lines.append([c.table, c.label, c.step, metric, c.printed, f"{c.value:,}", ours, c.difference])
     heads = ["Table", "Row", "Step", "Counts", "Formula", "Its value", "Ours", "Difference"]
-    return (
-        "Formulas at 256 channels, x2, beside what one low-resolution pixel costs in the built module, counted as the "
-        "paper declares (weights only; a bilinear sample at 8). I: point selection, II: weight generation, III: feature "
-        "assembly; a dash where our count cannot tell I from II.\n\n" + _grid(heads, lines, (5, 6, 7))
-    )
+    return f"{FORMULAS}\n\n" + _grid(heads, lines, (5, 6, 7))
 
 
 def _table(audit: Audit, table: Published) -> str:
@@ -206,8 +201,11 @@ def _table(audit: Audit, table: Published) -> str:
         for f in findings
     )
     heads = ["Row", "Where", "Figure", "Published", "Ours", "Counted", "Verdict", "Command"]
-    return f"### {table.id}: {table.title}\n\n{source}{where}. Columns count {', '.join(usual)}.\n\n" + _grid(
-        heads, lines, (3, 4)
+    notes = "".join(f"- {text}.\n" for text in words.about([r for r in table.rows if r.params or r.flops]))
+    return (
+        f"### {table.id}: {table.title}\n\n{source}{where}. Columns count {', '.join(usual)}.\n\n"
+        + _grid(heads, lines, (3, 4))
+        + (f"\n{notes}" if notes else "")
     )
 
 

@@ -4,8 +4,9 @@ HEAD = """# Published complexity figures of feature upsamplers, counted again
 
 Papers on feature upsampling print for each method what it adds to a host model: parameters and FLOPs. This page counts
 them again. upbench builds each upsampler, equal to what its authors released, at the places where the paper puts it,
-counts the built module, and lays the sum beside the printed figure. One multiply-accumulate counts as one FLOP, as in
-the papers.
+counts the built module, and lays the sum beside the printed figure. IndexNet was not released as an upsampler of its
+own; it is built as the decoder half of its matting network, which is what SAPA's Table 1 counts. One
+multiply-accumulate counts as one FLOP, as in the papers.
 
 That a figure is not reproduced says that nothing we tried gives it. It does not say that it is wrong: papers seldom
 print the stages, the input size and the rule by which they counted, and any of them may differ from what we took. It

@@ -5,6 +5,7 @@ One YAML per table, `published/<paper>/<table>.yaml`. A figure is known to half 
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -13,12 +14,16 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from upbench import cards
-from upbench.errors import suggestion, unknown
+from upbench.errors import UnknownName, suggestion, unknown
 from upbench.papers._strict import Many, Strict, load
 from upbench.spec import read_yaml
 
 OUTSIDE = ("sapa-g", "unknown")
 """Upsamplers of the tables that upbench does not build: gated SAPA, and rows without a name."""
+
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
+_PRINTED = re.compile(r"([+-]?\d+)(?:\.(\d+))?([KMG]?)")
 
 
 class Source(Strict):
@@ -57,6 +62,22 @@ class Figure(Strict):
     delta: int | None = None
     total: int | None = None
     step: int | None = Field(None, ge=1, description="an integer of at least 1")
+
+    @model_validator(mode="after")
+    def _judge(self) -> Figure:
+        amount = self.delta if self.total is None else self.total
+        if amount is None or self.step is None:
+            return self
+        found = _PRINTED.fullmatch(self.printed)
+        if found is None:
+            raise ValueError(f"printed {self.printed!r} is not a number as +41.0K, 208.5G or +2.65")
+        whole, places, unit = found[1], found[2] or "", found[3]
+        one = self.step * 10 ** len(places)
+        value = int(whole.replace("+", "") + places) * self.step
+        what = "delta" if self.total is None else "total"
+        if amount != value or one not in ([_UNITS[unit]] if unit else _UNITS.values()):
+            raise ValueError(f"{what} {amount} and step {self.step} are not those of the printed {self.printed}")
+        return self
 
 
 class Formula(Strict):
@@ -179,11 +200,18 @@ def names() -> list[str]:
     return list(_found())
 
 
-@cache
 def table(name: str) -> Published:
-    """The table with this id. Raises UnknownName with the nearest."""
+    """The table with this id. Raises UnknownName with the nearest, or with the tables of a paper."""
     if name not in _found():
+        own = [known for known in _found() if known.startswith(f"{name}/")]
+        if own:
+            raise UnknownName(f"{name!r} is a paper, not a table; its tables: {', '.join(own)}")
         raise unknown("published table", name, _found())
+    return _named(name)
+
+
+@cache
+def _named(name: str) -> Published:
     paper, _, stem = name.partition("/")
     with as_file(_folder().joinpath(paper, f"{stem}.yaml")) as path:
         return load(Published, read_yaml(path), f"papers/published/{name}.yaml")
@@ -192,3 +220,8 @@ def table(name: str) -> Published:
 def read_table(path: Path) -> Published:
     """A table in a file of the same form. Raises SpecError with all mistakes together."""
     return load(Published, read_yaml(path), str(path))
+
+
+def siblings(table: Published) -> list[Published]:
+    """The other tables of the same paper, which have a say in how it counts."""
+    return [other for name in names() if name != table.id and (other := _named(name)).paper == table.paper]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
 from upbench import conventions
 from upbench.cards import builtin
 from upbench.papers.audit import NOT_VERDICT, Explanation, Finding, Search
 from upbench.papers.claims import Claim
+from upbench.papers.published import Row
 from upbench.papers.rounding import NEAREST
 from upbench.papers.tries import STATED, Counting, Model
 
@@ -17,7 +19,7 @@ def departures(claim: Claim, explanation: Explanation, usual: Counting) -> list[
     """What an explanation changes of what is stated, one phrase for each change; empty for none."""
     tried, model = explanation.tried, explanation.tried.model
     full = {**builtin()[claim.row.upsampler].defaults(), **claim.stated}
-    found = [f"{model.variant} stages"] if model.variant else []
+    found = [f"host variant {model.variant}"] if model.variant else []
     found += [f"{key} {_yaml(value)} instead of {_yaml(full[key])}" for key, value in model.settings]
     found += [f"version {model.version}"] if model.version else []
     if tried.counting.convention != usual.convention:
@@ -80,3 +82,14 @@ def _matters(search: Search, claim: Claim, model: Model, rule: Counting) -> bool
 
 def _yaml(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def about(rows: Sequence[Row]) -> list[str]:
+    """What is noted of rows, and why some are in doubt, each once with the rows that it is about."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        name = ", ".join(text for text in (row.label or row.upsampler, row.backbone, row.subtask) if text)
+        for text in (row.note, row.why and f"uncertain, {row.why}"):
+            if text:
+                found.setdefault(text.removesuffix("."), []).append(name)
+    return [f"{'; '.join(dict.fromkeys(names))}: {text}" for text, names in found.items()]

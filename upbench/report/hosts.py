@@ -166,7 +166,7 @@ def _notes(totals: Sequence[Record], host: Host, convention: str) -> list[str]:
     if base:
         known = f"Base, the whole host with its own upsampling: {'; '.join(base)}."
         notes.append(f"{known} Percentages are of it, however its figures were counted.")
-    if host.base.flops.value is None:
+    if base and host.base.flops.value is None:
         notes.append("The FLOPs of the base are not known for this input.")
     notes += [f"{text[0].upper()}{text[1:]}." for text in host.notes]
     return [

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from upbench import store, units
+from upbench import cards, store, units
 from upbench.errors import StoreError
 from upbench.papers.hypotheses import Hypotheses
 from upbench.papers.published import Published, Row
@@ -15,33 +15,48 @@ from upbench.report import columns
 from upbench.report.sheet import Table
 
 REFERENCES = ("bilinear", "sapa-b")
-HOW = "`upbench sweep sweeps/papers-latency.yaml` measures, `--records results/papers-latency.jsonl` lays it beside"
+HOW = (
+    "`upbench sweep sweeps/papers-latency.yaml` measures the defaults, a sweep of your own other settings; "
+    "`--records results/papers-latency.jsonl` lays them beside"
+)
 
 
-def read(path: Path) -> list[Record]:
-    """The records of a results file. Raises StoreError when it is not there or has none."""
-    found = [line.record for line in store.scan(path) if line.record is not None]
-    if not found:
-        raise StoreError(f"results file {path} has no records; {HOW}")
+def read(paths: Sequence[Path]) -> list[Record]:
+    """The records of results files. Raises StoreError when one is not there or has none."""
+    found: list[Record] = []
+    for path in paths:
+        here = [line.record for line in store.scan(path) if line.record is not None]
+        if not here:
+            why = "has no records" if path.exists() else "is not there"
+            raise StoreError(f"results file {path} {why}; {HOW}")
+        found += here
     return found
 
 
 def sheet(table: Published, records: Sequence[Record], known: Hypotheses) -> Table:
     """One table of latencies: published, its ratio to the reference, and the ratio that was measured here."""
     reference = _reference(table)
-    base, other = _span(reference), _measured(reference, table, records, known)
+    base, other, beside = _span(reference), *_alike(reference, table, records, known)
     rows: list[list[str]] = []
     raw: list[list[Any]] = []
-    for row in table.rows:
+    for row, one in zip(table.rows, beside, strict=True):
         low, high = _span(row)
         ratios = (low / base[0], high / base[0])
-        ours = _ratio(_measured(row, table, records, known), other)
-        rows.append([row.label or row.upsampler, _settings(row), _both(low, high), _both(*ratios), units.ratio(ours)])
+        ours = _ratio(one, other)
+        shown = [row.label or row.upsampler, _settings(row), _milliseconds(low, high), _ratios(*ratios)]
+        rows.append([*shown, units.ratio(ours)])
         raw.append([table.id, row.upsampler, _settings(row), low, high, *ratios, ours])
     name = reference.label or reference.upsampler
     notes = [f"Published on {table.device}. Ratios to {name}; times of different devices are not compared."]
-    devices = sorted({f"{r.environment['device']}, torch {r.environment['torch']}" for r in records})
-    notes += [f"Measured on {'; '.join(devices)}."] if records else [f"A dash: not measured. {HOW}."]
+    notes += [f"{text[0].upper()}{text[1:]}." for text in table.notes]
+    lacking = [
+        f"{row.label or row.upsampler} ({_settings(row)})"
+        for row in table.rows
+        if not known.has(row.upsampler, row.settings)
+    ]
+    notes += [f"upbench does not build {', '.join(lacking)}."] if lacking else []
+    notes += [f"Measured {_in_words(other)}."] if other else []
+    notes += [f"A dash: not measured. {HOW}."] if any(line[-1] is None for line in raw) else []
     heads = ["Row", "Settings", "Published, ms", "Its ratio", "Ratio here"]
     keys = [
         "table",
@@ -79,36 +94,68 @@ def _span(row: Row) -> tuple[float, float]:
     return (one, one) if one is not None else (row.values["latency_min"], row.values["latency_max"])
 
 
-def _measured(row: Row, table: Published, records: Sequence[Record], known: Hypotheses) -> Record | None:
-    """The last record of the row's upsampler with its settings, on the table's input."""
+def _measured(row: Row, table: Published, records: Sequence[Record], known: Hypotheses) -> list[Record]:
+    """The records of the row's upsampler on the table's input, with the row's settings and otherwise the defaults."""
     if table.input is None or not known.has(row.upsampler, row.settings):
-        return None
+        return []
     shape = f"{table.input.channels}x{table.input.height}x{table.input.width}"
-    wanted = known.params(row.upsampler, row.settings)
-    fitting = [
+    wanted = {**cards.builtin()[row.upsampler].defaults(), **known.params(row.upsampler, row.settings)}
+    return [
         r
         for r in records
         if r.status == "ok"
         and r.latency is not None
         and r.latency.mode == "inference"
-        and (r.spec["upsampler"], r.spec["input"]["shape"], r.spec["scale"])
-        == (row.upsampler, shape, table.input.scale)
-        and all(r.spec["params"].get(key) == value for key, value in wanted.items())
+        and (r.spec["upsampler"], r.spec["input"]["shape"], r.spec["input"]["batch"], r.spec["scale"])
+        == (row.upsampler, shape, 1, table.input.scale)
+        and all(wanted.get(key) == value for key, value in r.spec["params"].items())
     ]
-    return fitting[-1] if fitting else None
 
 
-def _ratio(record: Record | None, reference: Record | None) -> float | None:
-    """Median over median, of one device with one setting of its measurement."""
-    if record is None or reference is None or record.environment["device"] != reference.environment["device"]:
-        return None
-    one, two = columns.summary(record), columns.summary(reference)
-    return one.median / two.median if one and two else None
+def _alike(
+    reference: Row, table: Published, records: Sequence[Record], known: Hypotheses
+) -> tuple[Record | None, list[Record | None]]:
+    """The reference, and the record of each row, all measured under the same conditions: those of most rows."""
+    best: tuple[Record | None, list[Record | None]] = (None, [None] * len(table.rows))
+    measured = [_measured(row, table, records, known) for row in table.rows]
+    others = {_conditions(record): record for record in _measured(reference, table, records, known)}
+    for conditions, other in others.items():
+        alike = [[r for r in found if _conditions(r) == conditions] for found in measured]
+        last = [found[-1] if found else None for found in alike]
+        if best[1].count(None) >= last.count(None):
+            best = (other, last)
+    return best
+
+
+def _conditions(record: Record) -> tuple[Any, ...]:
+    """What must be alike before two latencies have a ratio: device, versions, threads, input, how it was measured."""
+    where = [record.environment.get(key) for key in ("device", "torch", "threads")]
+    one = [record.spec["input"].get(key) for key in ("dtype", "memory_format", "offsets")]
+    how = [record.spec["measure"].get(key) for key in ("backend", "compile")]
+    return (*where, *one, *how)
+
+
+def _in_words(record: Record) -> str:
+    device, torch, threads, dtype, memory_format, offsets, backend, compiled = _conditions(record)
+    return (
+        f"on {device}, {threads} threads, torch {torch}: {dtype}, {memory_format}, offsets {offsets}, backend {backend}, "
+        f"compile {compiled}"
+    )
+
+
+def _ratio(one: Record | None, other: Record | None) -> float | None:
+    """Median over median."""
+    first, second = (None if record is None else columns.summary(record) for record in (one, other))
+    return first.median / second.median if first and second else None
 
 
 def _settings(row: Row) -> str:
     return ", ".join(f"{key} {value}" for key, value in row.settings.items()) or units.DASH
 
 
-def _both(low: float, high: float) -> str:
+def _milliseconds(low: float, high: float) -> str:
     return f"{low:.1f}" if low == high else f"{low:.1f} to {high:.1f}"
+
+
+def _ratios(low: float, high: float) -> str:
+    return units.ratio(low) if low == high else f"{units.ratio(low)} to {units.ratio(high)}"

@@ -9,6 +9,7 @@ from upbench import units
 from upbench.papers import words
 from upbench.papers.audit import NOT_VERDICT, VERDICTS, Audit, Finding, Search
 from upbench.papers.claims import QUANTITIES, Claim
+from upbench.papers.formulas import FORMULAS, METRICS, Checked
 from upbench.papers.hosts import Stage
 from upbench.papers.published import Published
 from upbench.papers.rounding import NEAREST, agrees, odd
@@ -114,15 +115,39 @@ def beside(table: Published, audit: Audit) -> Table:
     numeric += tuple(
         n for k in range(len(figures)) for n in (first + len(metrics) + 3 * k, first + len(metrics) + 3 * k + 1)
     )
+    notes = ["Accuracy is as published."] if metrics else []
+    notes += [f"{text}." for text in words.about(table.rows)]
+    whys = dict.fromkeys(aside.why for aside in audit.asides if not aside.base)
+    notes += [f"Not judged: {why}." for why in whys]
+    notes += [f"{text}." for text in table.notes] if not table.rows else []
+    raw = rows(audit.findings, audit.search) or _as_published(table)
+    return _made(_title(table), heads, shown, numeric, raw, [*notes, *_legend(audit.findings)])
+
+
+def formulas(table: Published, checked: Sequence[Checked]) -> Table:
+    """A table of formulas: the value of each beside what the built module counts."""
+    shown, raw = [], []
+    for c in checked:
+        metric = METRICS.get(c.metric, c.metric)
+        ours = units.DASH if c.ours is None else f"{c.ours:,}"
+        shown.append([c.label, c.step, metric, c.printed, f"{c.value:,}", ours, c.difference])
+        raw.append({**vars(c)})
+    heads = ["Row", "Step", "Counts", "Formula", "Its value", "Ours", "Difference"]
+    return _made(_title(table), heads, shown, (4, 5, 6), raw, [FORMULAS])
+
+
+def _title(table: Published) -> str:
     source = table.source
-    return _made(
-        f"{table.id}: {table.title} ({source.paper}, {source.venue}, {source.table})",
-        heads,
-        shown,
-        numeric,
-        rows(audit.findings, audit.search),
-        ["Accuracy is as published.", *_legend(audit.findings)] if metrics else _legend(audit.findings),
-    )
+    return f"{table.id}: {table.title} ({source.paper}, {source.venue}, {source.table})"
+
+
+def _as_published(table: Published) -> list[dict[str, Any]]:
+    """The rows of a table that has nothing to be counted again."""
+    keys = ("label", "upsampler", "backbone", "section", "subtask", "host", "settings")
+    return [
+        {"table": table.id, "row": n, **{key: getattr(row, key) for key in keys}, "accuracy": row.values}
+        for n, row in enumerate(table.rows, 1)
+    ]
 
 
 def terms(claim: Claim, rule: Counting, places: Sequence[tuple[Stage, int]], said: str) -> Table:
