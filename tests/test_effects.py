@@ -217,3 +217,14 @@ def test_wrong_requests_are_refused_in_a_sentence(tmp_path: Path) -> None:
     assert "known: 5, 11" in refused("effects", file, "--base", "theta=6")
     one = made.file(tmp_path / "one.jsonl", grid_records()[:1])
     assert "differ in one axis only" in refused("effects", one)
+
+
+def test_effects_are_taken_against_a_level_that_was_measured(tmp_path: Path) -> None:
+    """Though the first cell of the sweep ran out of memory."""
+    first = made.record(axes={"theta": 5}, theta=5, status="oom", error="too big")
+    cells = [made.record(axes={"theta": t}, cell=t, theta=t, latency_s=0.01 * t) for t in (7, 11)]
+    file = made.file(tmp_path / "r.jsonl", [first, *cells])
+    text = upbench("effects", file, "--format", "csv", "--part", "effects").stdout
+    found = [r for r in csv.DictReader(io.StringIO(text)) if r["metric"] == "latency_median_s"]
+    assert [(r["level"], r["reference"]) for r in found] == [("11", "7")]
+    assert "no two measured cells" in refused("effects", file, "--base", "theta=5")

@@ -12,6 +12,8 @@ import pytest
 
 from tests import made
 from tests.test_table import shown, upbench
+from upbench.report import terminal
+from upbench.report.sheet import Table
 
 FORMATS = ("table", "markdown", "csv", "latex", "html", "json")
 
@@ -113,6 +115,13 @@ def test_a_terminal_shows_bold_and_underline_and_keeps_its_width(tmp_path: Path)
     assert "\x1b[4m39.1\x1b[0m" in styled
 
 
+def test_a_terminal_shows_names_as_they_are_written() -> None:
+    """Between two colons `Up` is an arrow to those who draw tables."""
+    name = "mine.up:Up:gain=2 [x] <y>"
+    drawn = terminal.draw(Table("", ["Upsampler", "Params"], [[name, "1"]], [False, True], [], []), width=100)
+    assert name in drawn
+
+
 @pytest.mark.parametrize("command", ["table", "effects"])
 def test_torch_is_not_loaded_and_pandas_only_for_csv(tmp_path: Path, command: str) -> None:
     file = made.file(tmp_path / "r.jsonl", made.theta_sweep())
@@ -131,3 +140,12 @@ def test_torch_is_not_loaded_and_pandas_only_for_csv(tmp_path: Path, command: st
     done = subprocess.run([sys.executable, "-c", code, command, str(file)], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("39.2") >= 6
+
+
+def test_markdown_shows_what_an_error_says_and_takes_it_for_no_html(tmp_path: Path) -> None:
+    error = "TypeError: <class 'Up'> takes `<x>`"
+    failed = made.record(axes={"theta": 3}, theta=3, status="error", error=error, published="lda-aqu/table5")
+    text = shown(tmp_path, [failed, *made.theta_sweep()])
+    assert "&lt;class 'Up'> takes `<x>`" in text
+    assert "<class" not in text
+    assert "<u>" in text

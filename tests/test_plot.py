@@ -434,3 +434,62 @@ def test_without_flops_no_circle_has_an_area() -> None:
     page = drawn(cells, kind=Kind.bubble).page
     assert {s for b in artists(page, "bubble") for s in b.get_sizes()} == {0}
     assert artists(page, "size") == []
+
+
+def test_names_lie_on_no_circle_where_there_is_another_place() -> None:
+    """SAPA's Table 13 in a column, whose long names leave the last choice no good place as they come."""
+    milliseconds = {(9, 1): 1.24, (9, 2): 1.86, (2, 4): 2.31, (4, 4): 3.43, (9, 4): 6.27, (9, 8): 8.84, (16, 4): 10.1,
+                    (25, 4): 14.6}  # fmt: skip
+    cells = [
+        record("sapa-d", ms / 1000, {"points": p, "groups": g}, n, params={"points": p, "groups": g},
+               flops=10**6 * (g * p + 4), published="sapa/table13")
+        for n, ((p, g), ms) in enumerate(milliseconds.items())
+    ]  # fmt: skip
+    page = drawn(cells, kind=Kind.bubble).page
+    labels = boxes(page, "label")
+    assert len(labels) == 8
+    for circle in artists(page, "bubble"):
+        (x, y), radius = page.axes.transData.transform(circle.get_offsets()[0]), math.sqrt(circle.get_sizes()[0]) / 2
+        radius *= page.figure.dpi / 72
+        near = [math.hypot(min(max(x, b.x0), b.x1) - x, min(max(y, b.y0), b.y1) - y) for b in labels]
+        assert min(near) > 0.9 * radius
+
+
+def test_names_with_commas_are_told_apart_and_many_are_counted() -> None:
+    cells = [
+        record("sapa-d", 0.01 * p * g, {"points": p, "groups": g}, 4 * p + g, params={"points": p, "groups": g},
+               published="sapa/table13")
+        for p in (2, 4, 9, 16, 25) for g in (1, 2, 4, 8)
+    ]  # fmt: skip
+    lost = [record("sapa-d", 1, {"points": p, "groups": 3}, p, "impossible") for p in range(12)]
+    found = drawn([*cells, *lost], kind=Kind.pareto)
+    said = "\n".join(found.said)
+    assert "on the front: points=2, groups=4; points=4, groups=4; points=16, groups=4" in said
+    assert "sapa-d (points=2, groups=1)" in said
+    assert "points=11, groups=3 (impossible)" in said
+    small = " ".join(t.get_text() for t in found.page.figure.texts).replace("\n", " ")
+    assert "without published accuracy: 12 of 20 cells." in small
+    assert "points=4, groups=3 (impossible) and 7 others." in small
+    whole(found.page)
+
+
+def test_the_name_of_a_line_stands_clear_of_its_last_point() -> None:
+    cells = [
+        record("sapa-d", 0.01 * p * g, {"points": p, "groups": g}, 4 * p + g, params={"points": p, "groups": g})
+        for p in (2, 9) for g in (1, 2, 4, 8)
+    ]  # fmt: skip
+    page = drawn(cells, axis="points").page
+    assert len(artists(page, "label")) == 4
+    renderer = page.canvas.get_renderer()
+    clear = (style.SETTINGS["lines.markersize"] / 2 + 2) * page.figure.dpi / 72
+    for text in artists(page, "label"):
+        (line,) = (one for one in page.axes.get_lines() if one.get_label() == text.get_text())
+        end = line.get_transform().transform(line.get_xydata()[-1])[0]
+        assert text.get_window_extent(renderer).x0 >= end + clear
+
+
+def test_without_crossings_there_is_no_table_of_them() -> None:
+    cells = [c for c in sizes() if c.axes["upsampler"] == "carafe"]
+    found = drawn(cells, kind=Kind.resolution)
+    assert len(found.tables) == 1
+    assert growth.NO_CROSSING in found.said

@@ -324,3 +324,38 @@ def test_the_parent_does_not_keep_the_records(tmp_path: Path) -> None:
     )
     assert int(done.stdout) < 4e6
     assert len(store.load(tmp_path / "r.jsonl").records) == 800
+
+
+def test_a_file_that_has_every_equal_cell_is_not_written_again(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    shapes = {"shape": ["paper", "256x120x120"], "seed": [1001]}
+    run_fake(path, grid=shapes)
+    before = path.read_bytes()
+    for _ in range(2):
+        assert run_fake(path, grid=shapes).measured == 0
+        assert path.read_bytes() == before
+
+
+def test_an_impossible_cell_stands_on_the_threads_that_it_asks_for(tmp_path: Path) -> None:
+    """So that it is in one group with the cells that were measured."""
+    path = tmp_path / "r.jsonl"
+    run_fake(path, grid={"k_up": [3, 4]}, measure={"threads": 5, "device": "cpu"})
+    assert [(r.status, r.environment["threads"]) for r in store.load(path).records] == [("impossible", 5), ("ok", 1)]
+
+
+def test_a_dry_run_learns_from_records_on_as_many_threads_as_the_cells_ask_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("upbench.worker.MODULE", "tests.fake_worker")
+    path = tmp_path / "r.jsonl"
+    changes: dict[str, Any] = {"measure": {"threads": 5, "device": "cpu"}}
+    run_fake(path, grid={"seed": [1001]}, **changes)
+    record = store.load(path).records[0]
+    path.unlink()
+    for threads, known in ((5, True), (1, False)):
+        store.append(path, record.model_copy(update={"environment": {**record.environment, "threads": threads}}))
+        file = write_sweep(tmp_path, base={"upsampler": "carafe"}, grid={"seed": [1002]}, **changes)
+        done = CliRunner().invoke(app, ["sweep", str(file), "--output", str(path), "--dry-run"])
+        assert done.exit_code == 0, done.output
+        assert ("there are no records" not in done.stdout) is known
+        path.unlink()

@@ -12,10 +12,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from tests import made
-from upbench import papers
+from upbench import effects, papers, registry, stats
 from upbench.cli.app import app
 from upbench.record import Record
-from upbench.report import beside, table
+from upbench.report import beside, foot, table
 from upbench.report.rank import ranks
 from upbench.report.sheet import Rank, letter
 
@@ -287,3 +287,60 @@ def test_the_last_record_of_a_cell_counts_also_across_files(tmp_path: Path) -> N
     text = upbench("table", first, second, "--format", "markdown", "--columns", "params").stdout
     assert rows(text)["11"] == ["**77**"]
     assert len(rows(text)) == 6
+
+
+def test_a_cell_that_is_impossible_stands_once_with_each_machine(tmp_path: Path) -> None:
+    """One of a run that was stopped before its first measurement joins another machine's."""
+
+    def both(device: str, measured: bool = True) -> list[Record]:
+        odd = made.record(axes={"groups": 3}, cell=1, groups=3, status="impossible", error="no", device=device)
+        return [made.record(axes={"groups": 1}, groups=1, device=device), odd] if measured else [odd]
+
+    records = [*both("One"), *both("Two"), *both("Three", measured=False)]
+    text = shown(tmp_path, records, "--columns", "params")
+    lines = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("|")][2:]
+    assert [line if line in "13" else line.split(",")[0] for line in lines] == ["*One", "1", "3", "*Two", "1", "3"]
+
+
+def test_published_values_of_dysample_stand_beside_its_sweep(tmp_path: Path) -> None:
+    """The paper prints how offsets start and how far they reach, which here is what the upsampler is."""
+    names = ("dysample", "dysample+", "dysample-s")
+    cells = [
+        made.record(name, axes={"upsampler": name, "groups": g}, cell=n, groups=g, published="dysample/table3")
+        for n, (name, g) in enumerate((name, g) for name in names for g in (1, 4))
+    ]
+    text = shown(tmp_path, cells, "--columns", "AP", form="csv")
+    found = [row["published_AP"] for row in csv.DictReader(io.StringIO(text))]
+    assert found == ["38.3", "38.6", "38.4", "38.7", "", ""]
+    card = registry.get("dysample")
+    assert beside.translated({"scope_factor": 0.5}, card) is None
+    assert beside.translated({"init": "nearest"}, card) is None
+
+
+def test_a_published_metric_with_a_unit_can_be_named(tmp_path: Path) -> None:
+    record = made.record("sapa-d", axes={"points": 9, "groups": 4}, points=9, groups=4, published="sapa/table13")
+    found = rows(shown(tmp_path, [record], "--columns", "latency (ms),AP"))
+    assert [bare(head) for head in found["points"][1:]] == ["latency (ms) (published)", "AP (published)"]
+    assert [bare(cell) for cell in found["9"][1:]] == ["25.6", "39.2"]
+
+
+@pytest.mark.parametrize("factor", [0.7, 0.94, 0.96, 1.0, 1.04, 1.06, 1.5])
+@pytest.mark.parametrize("resolution", [0.02, 0.1])
+def test_the_short_way_to_tell_cells_apart_says_what_the_bootstrap_says(factor: float, resolution: float) -> None:
+    one, other = (made.record(latency_s=0.01 * f, cell=n, resolution=resolution) for n, f in enumerate((factor, 1.0)))
+    assert one.latency
+    assert other.latency
+    ratio = effects.unpaired_ratio(one.latency.samples_s, other.latency.samples_s)
+    said = stats.verdict(ratio, resolution) in (stats.Verdict.FASTER, stats.Verdict.SLOWER)
+    assert foot.told_apart(one, other) is said
+
+
+def test_a_table_of_many_equal_cells_needs_no_bootstrap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """20 ms for each of 10,000 cells are minutes."""
+
+    def never(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(effects, "unpaired_ratio", never)
+    cells = [made.record(axes={"seed": n}, cell=n, latency_s=0.01 * (1 + n % 4 / 100)) for n in range(8)]
+    assert "not told apart from all 7 cells" in foot.close_calls(cells, ["seed"])[0]

@@ -52,7 +52,7 @@ def plan(
             found.identities[identity(key, cell.axes)] = n
         here = _best([known.by_cell.get(identity(key, cell.axes)) for key in keys])
         elsewhere = _best([known.by_key.get(key) for key in keys])
-        best = _best([here, elsewhere])
+        best = elsewhere if here is None else here if here.status == "ok" else _best([here, elsewhere])
         if best is not None and best.status not in retry:
             found.status[n] = best.status
             if best is not here:
@@ -66,12 +66,12 @@ def plan(
 
 def conditions(cell: Cell, env: Mapping[str, Any]) -> Environment:
     """An environment with what the cell asks for itself."""
-    threads = cell.spec.measure.threads if cell.spec else None
+    threads = cell.spec.measure.threads if cell.spec else cell.draft.get("measure", {}).get("threads")
     return dict(env) if threads is None else {**env, "threads": threads}
 
 
 def _judge_impossible(found: Plan, n: int, cell: Cell, known: Index, env: Environment) -> None:
-    place = identity(record.key(cell.draft, env), cell.axes)
+    place = identity(record.key(cell.draft, conditions(cell, env)), cell.axes)
     found.identities[place] = n
     before = known.by_cell.get(place)
     found.status[n] = "impossible"

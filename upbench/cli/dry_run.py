@@ -27,7 +27,7 @@ def preview(
     leader = {n: first for first, others in work.followers.items() for n in others}
     states = [_state(n, cell, work, leader) for n, cell in enumerate(cells)]
     workers = max((len(every) for every in places.values()), default=1)
-    estimate = plan.estimate([cells[n] for n in work.measure], _made_here(path, places))
+    estimate = plan.estimate([cells[n] for n in work.measure], _made_here(path, cells, places))
     many = f", on {workers} devices at a time" if workers > 1 else ""
     return Table(
         title=f"{title}: dry run",
@@ -58,12 +58,14 @@ def _text(value: object) -> str:
     return "-" if value is None else str(value)
 
 
-def _made_here(path: Path, places: Mapping[str, Sequence[Environment]]) -> Iterator[Record]:
-    """The records beside a results file, and in it, that were made on one of these devices with as many threads."""
+def _made_here(path: Path, cells: Sequence[Cell], places: Mapping[str, Sequence[Environment]]) -> Iterator[Record]:
+    """The records beside a results file, and in it, of a device of these cells with as many threads as they ask for."""
 
     def where(env: Mapping[str, Any]) -> tuple[Any, Any]:
         return env.get("device"), env.get("threads")
 
-    here = {where(env) for every in places.values() for env in every}
+    here = {
+        where(resume.conditions(cell, env)) for cell in cells if cell.spec for env in places[cell.spec.measure.device]
+    }
     for file in sorted(path.parent.glob("*.jsonl")):
         yield from (line.record for line in store.scan(file) if line.record and where(line.record.environment) in here)

@@ -21,10 +21,10 @@ OTHER_NAMES = {"kernel": "k_up", "offset_dof": "dof", "groupnorm": "norm", "poin
 """Settings as tables name them -> our params, where neither the card's own name nor the released one fits."""
 
 IMPLIED: dict[str, dict[str, Any]] = {
-    "dysample": {"style": "lp", "dynamic_scope": False},
-    "dysample+": {"style": "lp", "dynamic_scope": True},
-    "dysample-s": {"style": "pl", "dynamic_scope": False},
-    "dysample-s+": {"style": "pl", "dynamic_scope": True},
+    "dysample": {"style": "lp", "dynamic_scope": False, "init": "bilinear", "scope_factor": 0.25},
+    "dysample+": {"style": "lp", "dynamic_scope": True, "init": "bilinear"},
+    "dysample-s": {"style": "pl", "dynamic_scope": False, "init": "bilinear", "scope_factor": 0.25},
+    "dysample-s+": {"style": "pl", "dynamic_scope": True, "init": "bilinear"},
     "sapa-b": {"groups": 1, "norm_function": "e^x"},
     "a2u": {"variant": "dynamic-cs-d+"},
 }
@@ -98,7 +98,8 @@ def _column(
         row = seen.get(_place(key, record))
         return row.values[metric] if row is not None else None
 
-    unit = f", {of.unit}" if of.unit not in ("percent", "%") else ""
+    # In brackets, since a comma separates the names that --columns takes.
+    unit = f" ({of.unit.split(' (')[0]})" if of.unit not in ("percent", "%") else ""
     return Column(
         key=key,
         title=" ".join([metric, *([subtask] if subtask else [])]) + unit,

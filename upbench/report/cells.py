@@ -99,15 +99,19 @@ def hashable(value: object) -> Hashable:
     return value if isinstance(value, Hashable) else repr(value)
 
 
-def references(text: str | None, cells: Sequence[dict[str, Hashable]]) -> dict[str, Hashable]:
+def references(text: str | None, cells: Sequence[dict[str, Hashable]], measured: Sequence[bool]) -> dict[str, Hashable]:
     """The reference level of each axis with several levels: as asked for with AXIS=VALUE,..., else as `effects` chooses.
 
-    Raises UnknownName for an axis or a value that is not there.
+    measured: for each cell whether it has values; the choice is made among those where there are any. Raises
+    UnknownName for an axis or a value that is not there.
     """
     names = dict.fromkeys(name for cell in cells for name in cell)
     levels = {name: list(dict.fromkeys(c[name] for c in cells if name in c)) for name in names}
     several = [name for name in names if len(levels[name]) > 1]
-    found = {name: effects.reference_level(cells, name) for name in several}
+    able = [cell for cell, has in zip(cells, measured, strict=True) if has]
+    found = {
+        name: effects.reference_level(able if any(name in cell for cell in able) else cells, name) for name in several
+    }
     for part in (text or "").split(",") if text else []:
         name, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals:
@@ -122,9 +126,11 @@ def references(text: str | None, cells: Sequence[dict[str, Hashable]]) -> dict[s
     return found
 
 
-def within(asked: Mapping[str, Hashable], cells: Sequence[dict[str, Hashable]]) -> dict[str, Hashable]:
+def within(
+    asked: Mapping[str, Hashable], cells: Sequence[dict[str, Hashable]], measured: Sequence[bool]
+) -> dict[str, Hashable]:
     """The reference levels of some of the cells: as asked for where these have that level."""
-    found = references(None, cells)
+    found = references(None, cells, measured)
     there = {(name, level) for cell in cells for name, level in cell.items()}
     return {name: asked[name] if (name, asked.get(name)) in there else level for name, level in found.items()}
 

@@ -46,13 +46,13 @@ def main(
     full = True
     timed = any(m.timed for m in asked)
     heads = ["Axis", "Level", "Against", "Pairs", *(_head(m) for m in asked), *(["Verdict"] if timed else [])]
-    chosen = cells.references(base, cells.grid(records, axes))
+    chosen = cells.references(base, cells.grid(records, axes), _measured(records))
     for members in groups.values():
         found = cells.grid(members, axes)
         whole = effects.is_full([c for c, r in zip(found, members, strict=True) if r.status == "ok"])
         full = full and whole
         start = len(rows)
-        for axis, reference in cells.within(chosen if base else {}, found).items():
+        for axis, reference in cells.within(chosen if base else {}, found, _measured(members)).items():
             for level, by_metric in _effects(members, found, axis, reference, asked).items():
                 resolution = _resolution(members)
                 texts, said = [], units.DASH
@@ -92,6 +92,10 @@ def main(
         lead=3,
         label=f"{_name(records)}-effects",
     )
+
+
+def _measured(records: Sequence[Record]) -> list[bool]:
+    return [r.status == "ok" for r in records]
 
 
 def _effects(

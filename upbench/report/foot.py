@@ -67,8 +67,9 @@ def told_apart(record: Record, other: Record) -> bool:
         return False
     resolution = max((r for r in (record.resolution, other.resolution) if r is not None), default=0.0)
     slow, fast = columns.summary(record), columns.summary(other)
-    if slow and fast and slow.low > fast.high * (1 + max(0.05, resolution)):
-        return True  # far apart: the bootstrap below, 20 ms a cell, would say the same
+    bound = 1 + max(0.05, resolution)
+    if slow and fast and (slow.low > fast.high * bound or 1 / bound <= slow.median / fast.median <= bound):
+        return slow.low > fast.high * bound  # the bootstrap below, 20 ms a cell, would say the same
     ratio = effects.unpaired_ratio(record.latency.samples_s, other.latency.samples_s)
     return stats.verdict(ratio, resolution) in (stats.Verdict.FASTER, stats.Verdict.SLOWER)
 
@@ -103,7 +104,8 @@ def machine(records: Sequence[Record]) -> list[str]:
         if env.get("device") is None:  # a cell that is impossible on any machine
             continue
         threads = f", {env['threads']} threads" if env.get("device_type") == "cpu" else ""
-        found[f"Measured on {env['device']}{threads}; torch {env['torch']}, upbench {env['upbench']}."] = None
+        own = f"upbench {env['upbench']}{place.kernels_text(env.get('kernels'))}"
+        found[f"Measured on {env['device']}{threads}; torch {env['torch']}, {own}."] = None
     return list(found)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as _json
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -34,13 +35,19 @@ def markdown(table: Table) -> str:
             [f"{EMPHASIS[table.rank(m, n)].format(_escape(text))}{_mark(table, m, n)}" for n, text in enumerate(row)]
         )
     body = tabulate(rows, heads, tablefmt="github", colalign=align if rows else None, disable_numparse=True)
-    under = [f"<sup>{letter(n)}</sup> {text}." for n, text in enumerate(table.footnotes)]
-    notes = "\n".join(f"- {note}" for note in [*under, *table.notes])
-    return f"**{table.title}**\n\n{body}\n\n{notes}\n"
+    under = [f"<sup>{letter(n)}</sup> {_prose(text)}." for n, text in enumerate(table.footnotes)]
+    notes = "\n".join(f"- {note}" for note in [*under, *map(_prose, table.notes)])
+    return f"**{_prose(table.title)}**\n\n{body}\n\n{notes}\n"
 
 
 def _escape(text: str) -> str:
-    return text.replace("|", "\\|")
+    return _prose(text).replace("|", "\\|")
+
+
+def _prose(text: str) -> str:
+    """Text in which `<class 'Up'>` of an error message is no HTML; `code` stays as it is."""
+    parts = re.split(r"(`[^`]*`)", text)
+    return "".join(part if n % 2 else part.replace("<", "&lt;") for n, part in enumerate(parts))
 
 
 def _mark(table: Table, row: int, column: int) -> str:

@@ -59,14 +59,22 @@ def machine(record: Record, axes: Sequence[str]) -> tuple[Hashable, ...]:
     env, taken = record.environment, {bare(axis) for axis in axes}
     where = None if "device" in taken else (env.get("device"), env.get("cuda"))
     threads = None if taken & {"threads", "device"} or env.get("device_type") != "cpu" else env.get("threads")
-    return where, threads, env.get("torch"), env.get("upbench")
+    return where, threads, env.get("torch"), env.get("upbench"), env.get("kernels")
 
 
 def machine_text(record: Record, axes: Sequence[str]) -> str:
     """The same in words."""
-    where, threads, torch, own = machine(record, axes)
+    where, threads, torch, own, kernels = machine(record, axes)
     parts = [f"{where[0]}" if isinstance(where, tuple) else "", f"{threads} threads" if threads is not None else ""]
-    return ", ".join(p for p in parts if p) + f"{'; ' if any(parts) else ''}torch {torch}, upbench {own}"
+    return (
+        ", ".join(p for p in parts if p)
+        + f"{'; ' if any(parts) else ''}torch {torch}, upbench {own}{kernels_text(kernels)}"
+    )
+
+
+def kernels_text(kernels: object) -> str:
+    """What stands behind the version of upbench: whether its C kernels were there, as far as the record knows."""
+    return {"c": " with C kernels", "torch": " without C kernels"}.get(str(kernels), "")
 
 
 def work(record: Record) -> tuple[Hashable, ...]:
@@ -76,14 +84,21 @@ def work(record: Record) -> tuple[Hashable, ...]:
 
 
 def grouped(records: Sequence[Record], axes: Sequence[str]) -> dict[tuple[Hashable, ...], list[Record]]:
-    """Records by machine, each in their order; cells that are impossible everywhere join the first."""
-    found: dict[tuple[Hashable, ...], list[Record]] = {}
+    """Records by machine, each in their order.
+
+    A cell that is impossible, which is so on any machine, joins the first when its own has no other records, and stands
+    once in a group.
+    """
+    tried = [machine(r, axes) for r in records if r.status != "impossible"] or [machine(records[0], axes)]
+    found: dict[tuple[Hashable, ...], list[Record]] = {where: [] for where in tried}
+    seen: set[tuple[Hashable, ...]] = set()
     for record in records:
-        if record.status != "impossible":
-            found.setdefault(machine(record, axes), []).append(record)
-    if not found:
-        return {machine(records[0], axes): list(records)}
-    first = next(iter(found))
-    members = {id(r) for r in found[first]}
-    found[first] = [r for r in records if id(r) in members or r.status == "impossible"]
+        where = machine(record, axes)
+        where = where if where in found else tried[0]
+        if record.status == "impossible":
+            cell = (where, repr(record.axes), repr(record.spec))
+            if cell in seen:
+                continue
+            seen.add(cell)
+        found[where].append(record)
     return found

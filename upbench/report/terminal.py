@@ -49,6 +49,7 @@ def draw(table: Table, width: int | None = None, plain: bool = False) -> str:
         width=room,
         highlight=False,
         markup=False,
+        emoji=False,  # mine.up:Up is no arrow
         force_terminal=styled,
         color_system="standard" if styled else None,
     )

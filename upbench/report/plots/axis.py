@@ -43,7 +43,7 @@ def _numbers(page: Page, lines: Sequence[Line], axis: str, quantity: Quantity, z
         look = style.look(n)
         x = [float(s.at) for s in line.samples]
         y = [s.point.value for s in line.samples]
-        aside = ScaledTranslation((n - (len(lines) - 1) / 2) * _ASIDE_PT / 72, 0, page.figure.dpi_scale_trans)
+        aside = ScaledTranslation(_aside_pt(n, len(lines)) / 72, 0, page.figure.dpi_scale_trans)
         beside = axes.transData + aside
         axes.plot(x, y, **look.marks(), linestyle=look.dashes, label=line.name, transform=beside)
         _bars(page, line, x, look.colour, upward=True, transform=beside)
@@ -75,6 +75,11 @@ def _names(page: Page, lines: Sequence[Line], names: Sequence[str], axis: str, q
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_ylabel(axis if axis != series.LABEL else "")
     style.dress(axes.xaxis, quantity, _values(lines), zoom)
+
+
+def _aside_pt(n: int, of: int) -> float:
+    """How far to the right the n-th line stands of where it is."""
+    return (n - (of - 1) / 2) * _ASIDE_PT
 
 
 def _bars(page: Page, line: Line, where: Sequence[float], colour: str, upward: bool, **more: Any) -> None:
@@ -114,7 +119,7 @@ def _ends_are_apart(page: Page, lines: Sequence[Line]) -> bool:
         return False
     for n, (line, end) in enumerate(zip(lines, ends, strict=True)):
         axes.annotate(
-            line.name, end, xytext=(6, 0), textcoords="offset points", va="center", gid="label",
+            line.name, end, xytext=(6 + _aside_pt(n, len(lines)), 0), textcoords="offset points", va="center", gid="label",
             color=style.look(n).colour, annotation_clip=False,
         )  # fmt: skip
     return True

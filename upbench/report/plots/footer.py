@@ -29,7 +29,7 @@ def lines(
     names = {quantity.name for quantity in drawn}
     lost = series.failed(records)
     good = [r for r in records if r.status == "ok"]
-    notes = [f"Failed, not drawn: {', '.join(lost)}."] if lost else []
+    notes = [f"Failed, not drawn: {foot.some(lost, 0)}."] if lost else []
     notes += left_out
     if accuracy is not None:
         notes += _published(accuracy, good)

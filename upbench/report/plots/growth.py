@@ -12,6 +12,8 @@ from upbench.report.plots.series import Line
 from upbench.report.sheet import Table
 from upbench.scaling import Crossing, PowerLaw
 
+NO_CROSSING = "no two fits cross, up to a factor of 4 beyond the measured sizes"
+
 
 @dataclass(frozen=True)
 class Growth:

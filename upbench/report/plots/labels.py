@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 _DIRECTIONS = tuple(math.radians(a) for a in (0, 180, 90, 270, 45, 135, 315, 225, 22, 158, 202, 338, 68, 112, 248, 292))
+ROUNDS = 24
+"""How many orders in which labels choose are tried."""
+NOWHERE = 100
+"""What a label without a place costs, in steps: more than any place."""
 
 Stroke = tuple[tuple[float, float], tuple[float, float]]
 """A line from one point to another."""
@@ -58,27 +62,72 @@ def place(
 ) -> list[Place | None]:
     """A place for each label inside `area`, None for one that finds none within 20 steps of its point.
 
-    No label covers another label, a marker, a leader or one of the strokes. The most crowded points choose first.
+    No label covers another label, a marker, a leader or one of the strokes. The most crowded points choose first; then,
+    round by round, those that have lost most by their turn so far. What is best for all together is kept.
     """
     markers = [Box(a.x - a.radius, a.y - a.radius, a.x + a.radius, a.y + a.radius) for a in anchors]
-    found: dict[int, Place] = {}
-    for n in sorted(range(len(anchors)), key=lambda n: (-_crowd(anchors, n), n)):
-        taken = [p.box for p in found.values()]
-        leaders = [p.leader for p in found.values() if p.leader] + list(strokes)
-        free = [
-            (cost, candidate)
-            for cost, candidate in _candidates(anchors, n, step)
-            if candidate.box.inside(area)
-            and not any(candidate.box.overlaps(other, step / 6) for other in [*taken, *markers])
-            and not any(crosses(leader, candidate.box) for leader in leaders)
-            and not (candidate.leader and any(crosses(candidate.leader, other) for other in taken))
-        ]
-        others = [marker for k, marker in enumerate(markers) if k != n]
-        clear = [(c, p) for c, p in free if not (p.leader and any(crosses(p.leader, marker) for marker in others))]
-        options = clear or free  # a point between others can only be reached across one of them
-        if options:
-            found[n] = min(options, key=lambda o: o[0])[1]
-    return [found.get(n) for n in range(len(anchors))]
+    options = [_options(anchors, n, area, markers, strokes, step) for n in range(len(anchors))]
+    order = sorted(range(len(anchors)), key=lambda n: (-_crowd(anchors, n), n))
+    lost = dict.fromkeys(order, 0.0)
+    best: dict[int, _Option] = {}
+    for _ in range(ROUNDS):
+        found = _in_turn(order, options, step)
+        if not best or sum(_cost(found, n, step) for n in order) < sum(_cost(best, n, step) for n in order):
+            best = found
+        more = {n: _cost(found, n, step) - min(o.cost for o in options[n]) for n in order if options[n]}
+        if not any(more.values()):
+            break
+        lost = {n: lost[n] + more.get(n, 0.0) for n in order}
+        order = sorted(order, key=lambda n: -lost[n])
+    return [best[n].place if n in best else None for n in range(len(anchors))]
+
+
+def _cost(found: Mapping[int, _Option], n: int, step: float) -> float:
+    return found[n].cost if n in found else NOWHERE * step
+
+
+@dataclass(frozen=True)
+class _Option:
+    """A place that a label could have as far as points and strokes go, with what it costs."""
+
+    cost: float
+    place: Place
+
+
+def _options(
+    anchors: Sequence[Anchor], n: int, area: Box, markers: Sequence[Box], strokes: Sequence[Stroke], step: float
+) -> list[_Option]:
+    """The places of one label while there are no other labels, the cheapest first."""
+    free = [
+        _Option(cost, candidate)
+        for cost, candidate in _candidates(anchors, n, step)
+        if candidate.box.inside(area)
+        and not any(candidate.box.overlaps(marker, step / 6) for marker in markers)
+        and not any(crosses(stroke, candidate.box) for stroke in strokes)
+    ]
+    others = [marker for k, marker in enumerate(markers) if k != n]
+    clear = [o for o in free if not (o.place.leader and any(crosses(o.place.leader, marker) for marker in others))]
+    # A point between others can only be reached across one of them: such places come last.
+    last = {id(o) for o in clear}
+    return sorted(free, key=lambda o: (id(o) not in last, o.cost))
+
+
+def _in_turn(order: Sequence[int], options: Sequence[Sequence[_Option]], step: float) -> dict[int, _Option]:
+    """Each label in turn takes the first of its places that those before it have left free."""
+    found: dict[int, _Option] = {}
+    for n in order:
+        boxes = [o.place.box for o in found.values()]
+        leaders = [o.place.leader for o in found.values() if o.place.leader]
+        for option in options[n]:
+            box, leader = option.place.box, option.place.leader
+            if (
+                not any(box.overlaps(other, step / 6) for other in boxes)
+                and not any(crosses(other, box) for other in leaders)
+                and not (leader and any(crosses(leader, other) for other in boxes))
+            ):
+                found[n] = option
+                break
+    return found
 
 
 def _crowd(anchors: Sequence[Anchor], n: int) -> int:

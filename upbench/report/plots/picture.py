@@ -11,6 +11,9 @@ from upbench.report.plots.quantities import Quantity
 from upbench.report.plots.request import Kind, Plan
 from upbench.report.sheet import Table
 
+NAMED = 10
+"""On the page itself more cells without a published row are not named one by one; stderr has them all."""
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -28,7 +31,7 @@ def draw(plan: Plan) -> Picture:
     }  # fmt: skip
     picture = makers[plan.kind](plan)
     lost = series.failed(plan.everything)
-    said = [f"failed, not drawn: {', '.join(lost)}"] if lost else []
+    said = [f"failed, not drawn: {'; '.join(lost)}"] if lost else []
     return Picture(picture.page, [*plan.said, *said, *picture.said], picture.tables)
 
 
@@ -53,11 +56,12 @@ def _bubble(plan: Plan) -> Picture:
             continue
         name = names[n] + (" ?" if found is not None and found.remark else "")
         bubbles.append(bubble.Bubble(name, x, y, size.value))
-    left_out = _unmatched(plan) + _left_out(without, [plan.x, plan.y, flops])
-    small = footer.lines(plan.everything, [plan.x, plan.y, flops], plan.asked.convention, left_out, plan.accuracy)
+    left_out = _left_out(without, [plan.x, plan.y, flops])
+    brief = [*_unmatched(plan, NAMED), *left_out]
+    small = footer.lines(plan.everything, [plan.x, plan.y, flops], plan.asked.convention, brief, plan.accuracy)
     width, zoom = plan.asked.width_in, plan.asked.zoom
     page, missed = bubble.draw(bubbles, plan.x, plan.y, flops, plan.title, small, width, zoom)
-    return Picture(page, [*left_out, *_nameless(missed)], [])
+    return Picture(page, [*_unmatched(plan), *left_out, *_nameless(missed)], [])
 
 
 def _pareto(plan: Plan) -> Picture:
@@ -72,11 +76,13 @@ def _pareto(plan: Plan) -> Picture:
             continue
         found = used.matches.get(n) if used else None
         cells.append(pareto.Cell(names[n] + (" ?" if found and found.remark else ""), x, y))
-    left_out = (_unmatched(plan) if used else []) + _left_out(without, [plan.x, plan.y])
-    small = footer.lines(plan.everything, [plan.x, plan.y], plan.asked.convention, left_out, used)
+    left_out = _left_out(without, [plan.x, plan.y])
+    brief = [*(_unmatched(plan, NAMED) if used else []), *left_out]
+    small = footer.lines(plan.everything, [plan.x, plan.y], plan.asked.convention, brief, used)
     page, missed = pareto.draw(cells, plan.x, plan.y, plan.title, small, plan.asked.width_in, plan.asked.zoom)
     best = [cells[n].name for n in pareto.front(cells, plan.x, plan.y)]
-    return Picture(page, [*left_out, f"on the front: {', '.join(best)}", *_nameless(missed)], [])
+    left_out = [*(_unmatched(plan) if used else []), *left_out]
+    return Picture(page, [*left_out, f"on the front: {'; '.join(best)}", *_nameless(missed)], [])
 
 
 def _resolution(plan: Plan) -> Picture:
@@ -86,21 +92,27 @@ def _resolution(plan: Plan) -> Picture:
     crossed = growth.crossovers(found)
     small = footer.lines(plan.everything, [plan.metric], plan.asked.convention, left_out)
     page = resolution.draw(found, crossed, plan.metric, plan.title, small, plan.asked.width_in)
-    return Picture(page, left_out, [growth.laws_table(found, plan.title), growth.crossings_table(crossed)])
+    laws = growth.laws_table(found, plan.title)
+    if not crossed:
+        return Picture(page, [*left_out, growth.NO_CROSSING], [laws])
+    return Picture(page, left_out, [laws, growth.crossings_table(crossed)])
 
 
 def _left_out(names: list[str], wanted: list[Quantity]) -> list[str]:
     what = ", ".join(quantity.title for quantity in wanted)
-    return [f"Not drawn, without a value of {what}: {', '.join(names)}."] if names else []
+    return [f"Not drawn, without a value of {what}: {'; '.join(names)}."] if names else []
 
 
-def _unmatched(plan: Plan) -> list[str]:
-    """Records to which no published row belongs."""
+def _unmatched(plan: Plan, most: int | None = None) -> list[str]:
+    """Records to which no published row belongs; only how many, when they are more than `most`."""
     if plan.accuracy is None or not plan.accuracy.missing:
         return []
+    many = sum(map(len, plan.accuracy.missing.values()))
+    if most is not None and many > most:
+        return [f"Not drawn, without published accuracy: {many} of {len(plan.records)} cells."]
     listed = "; ".join(f"{reason}: {', '.join(names)}" for reason, names in plan.accuracy.missing.items())
     return [f"Not drawn, without published accuracy. {listed}."]
 
 
 def _nameless(names: list[str]) -> list[str]:
-    return [f"there was no room for the names of {', '.join(names)}; a larger --width has it"] if names else []
+    return [f"there was no room for the names of {'; '.join(names)}; a larger --width has it"] if names else []

@@ -33,7 +33,7 @@ class Line:
 
 def failed(records: Sequence[Record]) -> list[str]:
     """A few words for every cell that has no measurements: its name and its status."""
-    return [f"{cell_name(r)} ({r.status})" for r in records if r.status != "ok"]
+    return list(dict.fromkeys(f"{cell_name(r)} ({r.status})" for r in records if r.status != "ok"))
 
 
 def cell_name(record: Record) -> str:
