@@ -44,7 +44,7 @@ def test_it_equals_the_plain_form(
     if entries is None and ops.kernels() != "c":
         pytest.skip("upbench was installed without a C compiler")
     if entries is not None:
-        monkeypatch.setattr(_native, "_points", None)
+        monkeypatch.setattr(_native, "_kernels", None)
         monkeypatch.setattr(_cpu_attend, "ENTRIES", entries)
     calls = []
     kept = _cpu_attend.row_dots

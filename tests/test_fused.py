@@ -130,7 +130,7 @@ def test_the_side_of_the_gradient_in_float32() -> None:
 
 
 def test_chunks_and_whole_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_native, "_points", None)
+    monkeypatch.setattr(_native, "_kernels", None)
     query, keys, points = torch.randn(2, 8, 20, 20), torch.randn(2, 8, 10, 10), torch.rand(2, 2, 3, 20, 20, 2) * 12 - 1
     whole = _fused.deform_similarity_fused(query, keys, points, "zeros", 1)
     monkeypatch.setattr(_cpu_points, "CHUNK_ENTRIES", 1)

@@ -19,17 +19,17 @@ from upbench.ops import _cpu_attend, _cpu_points, _native
 from upbench.ops._huge_pages import SMALLEST, on_huge_pages
 from upbench.ops._rows import point_rows
 
-built = pytest.mark.skipif(_native._points is None, reason="upbench was installed without a C compiler")
+built = pytest.mark.skipif(_native._kernels is None, reason="upbench was installed without a C compiler")
 sizes = st.integers(1, 9)
 
 
 @contextmanager
 def without_c() -> Iterator[None]:
-    kept, _native._points = _native._points, None
+    kept, _native._kernels = _native._kernels, None
     try:
         yield
     finally:
-        _native._points = kept
+        _native._kernels = kept
 
 
 def close(found: Tensor, expected: Tensor) -> None:
@@ -132,6 +132,13 @@ def test_where_there_is_a_compiler_there_is_the_kernel() -> None:
     assert ops.kernels() == "c"
 
 
+@built
+def test_kernels_of_an_older_installation_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _native._load() is _native._kernels
+    monkeypatch.setattr(_native, "INTERFACE", 2)
+    assert _native._load() is None
+
+
 def test_what_the_ops_are_made_of_is_part_of_the_place() -> None:
     cpu = torch.device("cpu")
     with without_c():
@@ -147,7 +154,7 @@ def test_it_takes_what_it_can_compute() -> None:
     x = torch.zeros(1)
     assert not _native.runs(x.half())
     assert not _native.runs(x, x.double())
-    assert _native.runs(x, x) == _native.runs(x.double()) == (_native._points is not None)
+    assert _native.runs(x, x) == _native.runs(x.double()) == (_native._kernels is not None)
 
 
 def test_rows_of_points_that_lie_so_already_are_not_copied() -> None:

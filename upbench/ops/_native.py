@@ -1,4 +1,4 @@
-"""The C kernel for deformed points (`_points.c`), shared out among torch's threads.
+"""The C kernel for deformed points (`_kernels.c`), shared out among torch's threads.
 
 It is built when upbench is installed, where a C compiler is at hand; without it the same ops are made of torch's.
 """
@@ -19,28 +19,32 @@ from torch import Tensor
 from upbench.ops._fused import empty_map, empty_taps
 from upbench.ops._rows import pixel_rows, point_rows, tap_rows
 
+INTERFACE = 1
+"""Of the kernel that this file calls; that of an older installation is left alone."""
+
 
 def _load() -> Any:
     try:
-        return import_module("upbench.ops._points")
+        found = import_module("upbench.ops._kernels")
     except ImportError:  # there was no compiler where this was installed
         return None
+    return found if found.interface == INTERFACE else None
 
 
-_points = _load()
+_kernels = _load()
 TILE, PIECE = 8, 8
 """Side of a tile of output pixels in the kernel, and tiles that a thread takes at a time."""
 
 
 def kernels() -> str:
     """What the fused ops over points are made of here: "c" or "torch"."""
-    return "torch" if _points is None else "c"
+    return "torch" if _kernels is None else "c"
 
 
 def runs(*tensors: Tensor) -> bool:
     """Whether the kernel takes these: float32 or float64, all of one dtype."""
     return (
-        _points is not None
+        _kernels is not None
         and tensors[0].dtype in (torch.float32, torch.float64)
         and len({t.dtype for t in tensors}) == 1
     )
@@ -101,7 +105,7 @@ def _run(
         mine = [None if t is None else t[image] for t in (*maps, weights)]
         given = (*mine[:3], table, mine[3], where[0, image], where[1, image], target[image])
         places = tuple(0 if t is None else t.data_ptr() for t in given)
-        work = partial(_points.run, places, sizes, 1.0 if factor is None else factor, padding == "border", wide)
+        work = partial(_kernels.points, places, sizes, 1.0 if factor is None else factor, padding == "border", wide)
         _shared(work, math.ceil(out_h / TILE) * math.ceil(out_w / TILE))
     return out
 

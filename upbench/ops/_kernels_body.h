@@ -90,7 +90,7 @@ static ALWAYS_INLINE void NAME(softmax)(REAL *logits, long taps, REAL factor) {
 
 /* Tiles start to stop. What the pixels of a tile read overlaps: a few channels of it at a time stay in the cache. */
 CLONES
-static int NAME(run)(const Job *job, long start, long stop) {
+static int NAME(points)(const Job *job, long start, long stop) {
     const long taps = job->taps, heads = job->heads, blocks = job->blocks, all = job->groups * taps;
     const long per_group = blocks / job->groups, per_head = blocks / heads, across = (job->out_width + TILE - 1) / TILE;
     const long channels = job->channels, depth = job->depth, own = depth / heads;

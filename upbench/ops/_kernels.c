@@ -60,16 +60,16 @@ static ALWAYS_INLINE float exp_of(float v) {
 #define FLOOR floorf
 #define EXP exp_of
 #define MOST FLT_MAX
-#include "_points_body.h"
+#include "_kernels_body.h"
 
 #define REAL double
 #define NAME(name) name##_double
 #define FLOOR floor
 #define EXP exp
 #define MOST DBL_MAX
-#include "_points_body.h"
+#include "_kernels_body.h"
 
-static PyObject *run(PyObject *Py_UNUSED(self), PyObject *args) {
+static PyObject *points(PyObject *Py_UNUSED(self), PyObject *args) {
     Job job;
     unsigned long long at[8];
     Py_ssize_t n[10], start, stop;
@@ -85,16 +85,24 @@ static PyObject *run(PyObject *Py_UNUSED(self), PyObject *args) {
     job.height = (int)n[0], job.width = (int)n[1], job.out_height = n[2], job.out_width = n[3];
     job.channels = n[4], job.depth = n[5], job.groups = n[6], job.taps = n[7], job.heads = n[8], job.blocks = n[9];
     Py_BEGIN_ALLOW_THREADS;
-    ready = wide ? run_double(&job, start, stop) : run_float(&job, start, stop);
+    ready = wide ? points_double(&job, start, stop) : points_float(&job, start, stop);
     Py_END_ALLOW_THREADS;
     if (!ready) return PyErr_NoMemory();
     Py_RETURN_NONE;
 }
 
 static PyMethodDef methods[] = {
-    {"run", run, METH_VARARGS, "Tiles start to stop of a job: addresses, sizes, factor, border, double, start, stop."},
+    {"points", points, METH_VARARGS, "Tiles start to stop of a job: addresses, sizes, factor, border, double, start, stop."},
     {NULL, NULL, 0, NULL},
 };
-static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_points", NULL, 0, methods, NULL, NULL, NULL, NULL};
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_kernels", NULL, 0, methods, NULL, NULL, NULL, NULL};
 
-PyMODINIT_FUNC PyInit__points(void) { return PyModule_Create(&module); }
+PyMODINIT_FUNC PyInit__kernels(void) {
+    PyObject *made = PyModule_Create(&module);
+    /* Of the addresses and sizes above: `_native.py` takes none but its own. */
+    if (made && PyModule_AddIntConstant(made, "interface", 1) < 0) {
+        Py_DECREF(made);
+        return NULL;
+    }
+    return made;
+}
