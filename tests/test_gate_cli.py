@@ -141,11 +141,14 @@ def test_a_wrong_output_fails_before_any_timing(
 
 
 FUSED = """
+import torch
 from upbench.upsamplers.carafe import CARAFE
 class Up(CARAFE):
-    def __init__(self, channels, scale): super().__init__(channels, scale)
+    def __init__(self, channels, scale):
+        super().__init__(channels, scale)
+        self.idle = torch.nn.Parameter(torch.zeros(()))
     def forward(self, x, size=None):
-        out = super().forward(x, size)
+        out = super().forward(x, size) + 0 * self.idle
         return out if self.backend == "eager" else {fused}
 """
 
@@ -161,6 +164,9 @@ OTHER_GRADIENT = "out * 1.01 - out.detach() * 0.01"
         (OTHER_GRADIENT, ["backward"]),
         # In float32 alone, as where rounding moves a sample across a pixel; but by more than that can do, in the last.
         (f"({OTHER_GRADIENT}) if x.element_size() == 4 else out", []),
+        # Of a parameter whose gradient is nothing beside the others', and one whose is not.
+        ("out + 1e-9 * self.idle", []),
+        ("out + self.idle", ["backward"]),
         ("out * 2 - out.detach() if x.element_size() == 4 else out", ["backward"]),
     ],
 )

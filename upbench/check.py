@@ -24,6 +24,7 @@ TOLERANCES = {
 }
 """By dtype: how far two ways to compute the same may lie apart, forward and backward, as a part of the largest value."""
 
+INPUTS = ("x", "guide")
 JUMP = 0.5
 """The most by which samples that rounding moves across a pixel change a gradient, likewise."""
 
@@ -136,13 +137,22 @@ def _gradients(spec: RunSpec, limit: float) -> tuple[bool, str]:
 
 
 def _apart(spec: RunSpec) -> tuple[float, str]:
-    """How far the gradients of the two forms are apart, and in which tensor; inf where only one form has one."""
+    """How far the gradients of the two forms are apart, and in which tensor; inf where only one form has one.
+
+    As a part of the largest value of the tensor. A parameter that cancels out (ReSFU's shift of a norm, before it takes
+    differences) has a gradient of rounding alone: next to others a thousand times as large its own size says nothing.
+    """
     sides = [_backward(_case(_with(spec, backend=backend))) for backend in ("auto", "eager")]
+    largest = max((float(g.abs().max()) for name, g in sides[1] if g is not None and name not in INPUTS), default=0.0)
     worst, where = 0.0, "x"
     for (name, fused), (_, plain) in zip(*sides, strict=True):
         if (fused is None) != (plain is None):
             return float("inf"), f"{name}, to which only one of them gives a gradient"
-        if fused is not None and plain is not None and (apart := _distance(fused, plain)) > worst:
+        if (
+            fused is not None
+            and plain is not None
+            and (apart := _distance(fused, plain, 0.0 if name in INPUTS else largest / 1000)) > worst
+        ):
             worst, where = apart, name
     return worst, where
 
@@ -181,7 +191,7 @@ def _forward(case: Case) -> Tensor:
 
 def _backward(case: Case) -> list[tuple[str, Tensor | None]]:
     """Name and gradient of every input and parameter, in one order."""
-    named = [*zip(("x", "guide"), case.inputs, strict=False), *case.plain.named_parameters()]
+    named = [*zip(INPUTS, case.inputs, strict=False), *case.plain.named_parameters()]
     leaves = [(name, tensor) for name, tensor in named if tensor.requires_grad]
     with explained(case.spec):
         out = case.training_forward()
@@ -189,13 +199,16 @@ def _backward(case: Case) -> list[tuple[str, Tensor | None]]:
     return [(name, gradient) for (name, _), gradient in zip(leaves, found, strict=True)]
 
 
-def _distance(found: Tensor, expected: Tensor) -> float:
-    """The largest difference as a part of the largest expected value; inf where shapes differ or a value is NaN."""
+def _distance(found: Tensor, expected: Tensor, least: float = 0.0) -> float:
+    """The largest difference as a part of the largest expected value; inf where shapes differ or a value is NaN.
+
+    least: what the largest value is taken to be at least.
+    """
     if found.shape != expected.shape:
         return float("inf")
     with torch.no_grad():
         apart = (found.double() - expected.double()).abs().max().item()
-        largest = expected.double().abs().max().item()
+        largest = max(least, expected.double().abs().max().item())
     if apart != apart:
         return float("inf")
     return 0.0 if apart == 0 else apart / largest if largest else float("inf")

@@ -1,8 +1,8 @@
 /* Deformed points on the CPU in one pass: where each falls, how alike it is to the query, softmax, weighted sum.
  *
  * Optional: built when upbench is installed where a C compiler is, never needed. `_native.py` is the other side of it.
- * Nothing is kept but what belongs to one output pixel. Maps are rows of channels ([H * W, C]), points all x before all
- * y, and like queries, weights and logits they lie pixel by pixel ([H' * W', groups or heads, taps]).
+ * Nothing is kept but what belongs to one tile of output pixels. Maps are rows of channels ([H * W, C]), points all x
+ * before all y, and like queries, weights and logits they lie pixel by pixel ([H' * W', groups or heads, taps]).
  */
 
 #define Py_LIMITED_API 0x030B0000
