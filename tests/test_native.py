@@ -170,3 +170,12 @@ def test_huge_pages_are_advice_and_change_no_value() -> None:
     assert large.sum(dtype=torch.float64) == before
     for other in (torch.empty(0), torch.empty(SMALLEST, device="meta")):
         assert on_huge_pages(other) is other
+
+
+def test_fused_ops_take_dynamic_sizes() -> None:
+    """Nothing in them compares a symbol with a number, so that one traced form serves every size."""
+    module = upbench.build("carafe", channels=32, backend="fused").eval()
+    x, height = torch.randn(1, 32, 8, 12), torch.export.Dim("height", min=2, max=4096)
+    exported = torch.export.export(module, (x,), dynamic_shapes=({2: height},))
+    other = torch.randn(1, 32, 5, 12)
+    torch.testing.assert_close(exported.module()(other), module(other))

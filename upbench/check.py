@@ -25,6 +25,7 @@ TOLERANCES = {
 """By dtype: how far two ways to compute the same may lie apart, forward and backward, as a part of the largest value."""
 
 INPUTS = ("x", "guide")
+
 JUMP = 0.5
 """The most by which samples that rounding moves across a pixel change a gradient, likewise."""
 

@@ -31,9 +31,12 @@ def _madvise() -> Any:
 
 def on_huge_pages(fresh: Tensor) -> Tensor:
     """The tensor itself, its memory marked for huge pages if it is large, on the CPU and real. Its values stay."""
-    size = fresh.untyped_storage().nbytes()
-    call = _madvise() if size >= SMALLEST and type(fresh) is Tensor and fresh.device.type == "cpu" else None
-    if call is not None:
-        start = -(-fresh.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
-        call(start, (fresh.data_ptr() + size - start) // mmap.PAGESIZE * mmap.PAGESIZE, ADVICE)
+    # Asked first: the size of a traced tensor may be a symbol, which must not be compared with a number.
+    if type(fresh) is not Tensor or fresh.device.type != "cpu":
+        return fresh
+    storage = fresh.untyped_storage()
+    size, first, call = storage.nbytes(), storage.data_ptr(), _madvise()
+    if size >= SMALLEST and call is not None:
+        start = -(-first // mmap.PAGESIZE) * mmap.PAGESIZE
+        call(start, (first + size - start) // mmap.PAGESIZE * mmap.PAGESIZE, ADVICE)
     return fresh
