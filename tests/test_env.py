@@ -43,6 +43,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     known = SimpleNamespace(total_memory=80 * 2**30, L2_cache_size=50 * 2**20, uuid=UUID)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: known)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "A GPU")
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: None)  # asks the device where there is one
     monkeypatch.setitem(sys.modules, "pynvml", None)
     monkeypatch.setattr(environment, "_output", lambda *command: None)
 
@@ -198,3 +199,18 @@ def test_the_clocks_of_a_gpu_from_nvidia_smi(
 
 def _known(key: str, busy: float = 0.0) -> Calibration:
     return Calibration(key, "x", 2, ((2**20, 1e9),), {"float32": 1e9}, 0.01, busy, "2026-01-01", {"torch": "2.6"})
+
+
+def test_full_precision_puts_the_settings_of_tf32_back() -> None:
+    backends = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    before = [backend.allow_tf32 for backend in backends]
+    try:
+        for backend, allowed in zip(backends, (False, True), strict=True):
+            backend.allow_tf32 = allowed
+        with pytest.raises(ZeroDivisionError), environment.full_precision():
+            assert [backend.allow_tf32 for backend in backends] == [False, False]
+            raise ZeroDivisionError
+        assert [backend.allow_tf32 for backend in backends] == [False, True]
+    finally:
+        for backend, allowed in zip(backends, before, strict=True):
+            backend.allow_tf32 = allowed

@@ -81,6 +81,7 @@ POINTS = [
     (1, 8, 4, 3, 1, 1, 1, "border"),
     (1, 8, 1, 6, 4, 2, 3, "zeros"),
     (1, 34, 4, 1, 1, 1, 2, "border"),
+    (1, 3, 23, 29, 1, 1, 1, "border"),
 ]
 
 
@@ -158,19 +159,22 @@ from upbench.ops import triton_points, triton_window
 FLAGS = {"KERNEL": 5, "ROWS": 2, "COLUMNS": 2, "BORDER": True, "DIVIDE": False, "WEIGHTED": True,
          "SUM": tl.float32, "BLOCK_C": 32, "BLOCK_P": 64}
 for room in (triton_window, triton_points):
-    for name in ("_assemble", "_dot", "_scatter", "_move"):
+    for name in ("_assemble", "_assemble_twice", "_dot", "_scatter", "_move"):
         kernel = getattr(room, name, None)
         if kernel is None:
             continue
         for dtype in sys.argv[1:]:
             kinds, constants = {}, {}
+            wide = "fp64" if dtype == "fp64" else "fp32"
+            FLAGS["SUM"] = tl.float64 if dtype == "fp64" else tl.float32
             for place, argument in enumerate(kernel.arg_names):
                 if argument in FLAGS:
                     kinds[argument], constants[place,] = "constexpr", FLAGS[argument]
                 elif argument == "points" or (name, argument) == ("_move", "out"):
-                    kinds[argument] = "*fp32"
+                    kinds[argument] = f"*{wide}"
                 elif argument in ("a", "x", "weight", "out"):
-                    kinds[argument] = "*fp32" if (room, name, argument) == (triton_points, "_scatter", "out") else f"*{dtype}"
+                    sums = (room, name, argument) == (triton_points, "_scatter", "out")
+                    kinds[argument] = f"*{wide if sums else dtype}"
                 else:
                     kinds[argument] = "i32"
             source = ASTSource(kernel, signature=kinds, constexprs=constants)
@@ -186,9 +190,13 @@ def test_the_kernels_compile_for_a_gpu(tmp_path: Path) -> None:
     file = tmp_path / "compile.py"  # Triton reads kernels from source files
     file.write_text(COMPILE)
     done = subprocess.run(
-        [sys.executable, str(file), "fp32", "bf16"], capture_output=True, text=True, env=environment, check=False
+        [sys.executable, str(file), "fp32", "bf16", "fp64"],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     lines = [line.split() for line in done.stdout.splitlines()]
-    assert len(lines) == 14
+    assert len(lines) == 3 * 8
     assert all(int(size) > 0 for *_, size in lines)

@@ -65,12 +65,12 @@ def check(specs: Sequence[RunSpec], like: RunSpec | None, progress: Progress = l
     against the upsampler that it must equal.
 
     like: the spec of the upsampler that every `package.module:Class` must equal, with its weights. Modules are
-    compared in evaluation mode. Raises UpbenchError for those that cannot be built or raise.
+    compared in evaluation mode, and on a GPU without TF32, which rounds by more than the tolerances. Raises UpbenchError for those that cannot be built or raise.
     """
     found = Checked()
     for n, spec in enumerate(specs):
         progress(f"{spec.label}: checking", n / len(specs))
-        with environment.with_threads(spec.measure.threads):
+        with environment.with_threads(spec.measure.threads), environment.full_precision():
             _one(spec, like, found)
     return found
 

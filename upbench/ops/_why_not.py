@@ -8,6 +8,8 @@ from torch import Tensor
 from upbench.ops._backend import choose
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+AUTOCAST = ("cpu", "cuda", "mps", "xpu")
+"""Devices that have an autocast."""
 
 
 def _name(dtype: torch.dtype) -> str:
@@ -44,13 +46,18 @@ def resolve(op: str, backend: str, *tensors: Tensor) -> str:
     return choose(op, backend, why_not(op, *tensors) if backend != "eager" else None)
 
 
+def autocasts(x: Tensor) -> bool:
+    """Whether torch.autocast is on for the device of x. torch's own question cannot be traced before 2.12."""
+    device = x.device.type
+    return device in AUTOCAST and torch.is_autocast_enabled(device)
+
+
 def autocasted(*tensors: Tensor) -> tuple[Tensor, ...]:
     """The tensors in the dtype that torch.autocast gives to matrix products here; as they are where it is off.
 
     The plain ops are made of such products; a fused op is not known to autocast.
     """
-    device = tensors[0].device.type
-    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
-        lowered = torch.get_autocast_dtype(device)
+    if autocasts(tensors[0]):
+        lowered = torch.get_autocast_dtype(tensors[0].device.type)
         return tuple(t if t.dtype == torch.float64 else t.to(lowered) for t in tensors)
     return tensors

@@ -8,6 +8,8 @@ so results do not vary from run to run. The parent of output row i' is i' * H //
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import torch
 import triton
 import triton.language as tl
@@ -15,8 +17,30 @@ from torch import Tensor
 
 from upbench.ops import _fused
 
-BLOCK_PIXELS = 64
-BLOCK_CHANNELS = 32
+
+class Tile(NamedTuple):
+    """What one program works on: pixels x channels, by how many warps."""
+
+    pixels: int
+    channels: int
+    warps: int
+
+    def over(self, channels: int) -> dict[str, Any]:
+        """Options of a kernel over units of `channels` channels: of fewer than a tile's, it takes more pixels."""
+        width = min(self.channels, triton.next_power_of_2(channels))
+        pixels = min(self.pixels * self.channels // width, max(self.pixels, 256))
+        return {"BLOCK_C": width, "BLOCK_P": pixels, "num_warps": self.warps}
+
+
+TILES = {
+    "assemble": Tile(32, 64, 4),
+    "assemble_twice": Tile(16, 64, 4),
+    "similarity": Tile(32, 32, 4),
+    "similarity, few channels": Tile(128, 16, 4),
+    "scatter": Tile(32, 32, 4),
+}
+FEW = 64
+"""By kernel, the fastest on an H200 among those tried (256 channels, 120x120 to 240x240)."""
 
 
 @triton.jit
@@ -35,35 +59,80 @@ def _assemble(
     there = p < pixels
     i = (p // out_width) * height // out_height
     j = (p % out_width) * width // out_width
+    map = x + batch * x_b + channel[:, None] * x_c
     total = tl.zeros((BLOCK_C, BLOCK_P), dtype=SUM)
     for tap in range(KERNEL * KERNEL):
         row = i + tap // KERNEL - KERNEL // 2
         column = j + tap % KERNEL - KERNEL // 2
         inside = there & (row >= 0) & (row < height) & (column >= 0) & (column < width)
         w = tl.load(weight + batch * w_b + group * w_g + tap * w_t + p.to(tl.int64) * w_p, mask=inside, other=0.0)
-        place = x + batch * x_b + channel[:, None] * x_c + (row * x_h + column * x_w)[None, :]
-        value = tl.load(place, mask=(c < per_group)[:, None] & inside[None, :], other=0.0)
+        seen = (c < per_group)[:, None] & inside[None, :]
+        value = tl.load(map + (row * x_h + column * x_w)[None, :], mask=seen, other=0.0)
         total += w.to(SUM)[None, :] * value.to(SUM)
     place = out + batch * o_b + channel[:, None] * o_c + p.to(tl.int64)[None, :] * o_p
     tl.store(place, total.to(out.dtype.element_ty), mask=(c < per_group)[:, None] & there[None, :])
 
 
 @triton.jit
+def _assemble_twice(
+    x, weight, out, per_group, height, width, pixels,
+    x_b, x_c, x_h, x_w, w_b, w_g, w_t, o_b, o_c, o_h, o_w,
+    KERNEL: tl.constexpr, SUM: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_P: tl.constexpr,
+):  # fmt: skip
+    """As `_assemble` at scale 2: what is read around a pixel serves its four children. pixels: of x."""
+    blocks = tl.cdiv(per_group, BLOCK_C)
+    group = tl.program_id(1) // blocks
+    c = (tl.program_id(1) % blocks) * BLOCK_C + tl.arange(0, BLOCK_C)
+    channel = (group * per_group + c).to(tl.int64)
+    batch = tl.program_id(2).to(tl.int64)
+    q = tl.program_id(0) * BLOCK_P + tl.arange(0, BLOCK_P)
+    there = q < pixels
+    i = q // width
+    j = q % width
+    map = x + batch * x_b + channel[:, None] * x_c
+    first = weight + batch * w_b + group * w_g + 4 * (i * width).to(tl.int64) + 2 * j
+    upper_left = tl.zeros((BLOCK_C, BLOCK_P), dtype=SUM)
+    upper_right = tl.zeros((BLOCK_C, BLOCK_P), dtype=SUM)
+    lower_left = tl.zeros((BLOCK_C, BLOCK_P), dtype=SUM)
+    lower_right = tl.zeros((BLOCK_C, BLOCK_P), dtype=SUM)
+    for tap in range(KERNEL * KERNEL):
+        row = i + tap // KERNEL - KERNEL // 2
+        column = j + tap % KERNEL - KERNEL // 2
+        inside = there & (row >= 0) & (row < height) & (column >= 0) & (column < width)
+        seen = (c < per_group)[:, None] & inside[None, :]
+        value = tl.load(map + (row * x_h + column * x_w)[None, :], mask=seen, other=0.0).to(SUM)
+        w = first + tap * w_t
+        upper_left += tl.load(w, mask=inside, other=0.0).to(SUM)[None, :] * value
+        upper_right += tl.load(w + 1, mask=inside, other=0.0).to(SUM)[None, :] * value
+        lower_left += tl.load(w + 2 * width, mask=inside, other=0.0).to(SUM)[None, :] * value
+        lower_right += tl.load(w + 2 * width + 1, mask=inside, other=0.0).to(SUM)[None, :] * value
+    r = tl.program_id(0) * 2 * BLOCK_P + tl.arange(0, 2 * BLOCK_P)
+    corner = (r // (2 * width)).to(tl.int64) * 2 * o_h + (r % (2 * width)) * o_w
+    place = out + batch * o_b + channel[:, None] * o_c + corner[None, :]
+    seen = (c < per_group)[:, None] & (r < 2 * pixels)[None, :]
+    tl.store(place, tl.interleave(upper_left, upper_right).to(out.dtype.element_ty), mask=seen)
+    tl.store(place + o_h, tl.interleave(lower_left, lower_right).to(out.dtype.element_ty), mask=seen)
+
+
+@triton.jit
 def _dot(
-    a, x, out, groups, per_group, height, width, out_height, out_width, pixels,
+    a, x, out, per_group, height, width, out_height, out_width, pixels,
     a_b, a_c, a_p, x_b, x_c, x_h, x_w, o_b, o_g, o_t, o_p,
     KERNEL: tl.constexpr, SUM: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_P: tl.constexpr,
 ):  # fmt: skip
-    """out[group, tap, p] = sum over the group's channels of a[c, p] * x[c, parent(p) + offset(tap)]."""
-    group = tl.program_id(1) % groups
-    tap = tl.program_id(1) // groups
+    """out[group, tap, p] = sum over the group's channels of a[c, p] * x[c, parent(p) + offset(tap)].
+
+    The taps of a block of pixels run beside each other, so that they find the same part of `a` in a cache.
+    """
+    tap = tl.program_id(0) % (KERNEL * KERNEL)
+    group = tl.program_id(1)
     batch = tl.program_id(2).to(tl.int64)
-    p = tl.program_id(0) * BLOCK_P + tl.arange(0, BLOCK_P)
+    p = tl.program_id(0) // (KERNEL * KERNEL) * BLOCK_P + tl.arange(0, BLOCK_P)
     there = p < pixels
     row = (p // out_width) * height // out_height + tap // KERNEL - KERNEL // 2
     column = (p % out_width) * width // out_width + tap % KERNEL - KERNEL // 2
     inside = there & (row >= 0) & (row < height) & (column >= 0) & (column < width)
-    total = tl.zeros((BLOCK_P,), dtype=SUM)
+    total = tl.zeros((BLOCK_C, BLOCK_P), dtype=SUM)
     for start in range(0, per_group, BLOCK_C):
         c = start + tl.arange(0, BLOCK_C)
         channel = (group * per_group + c).to(tl.int64)
@@ -71,9 +140,9 @@ def _dot(
         first = tl.load(a + batch * a_b + channel[:, None] * a_c + p.to(tl.int64)[None, :] * a_p, mask=seen, other=0.0)
         place = x + batch * x_b + channel[:, None] * x_c + (row * x_h + column * x_w)[None, :]
         second = tl.load(place, mask=seen, other=0.0)
-        total += tl.sum(first.to(SUM) * second.to(SUM), axis=0)
+        total += first.to(SUM) * second.to(SUM)
     place = out + batch * o_b + group * o_g + tap * o_t + p.to(tl.int64) * o_p
-    tl.store(place, total.to(out.dtype.element_ty), mask=there)
+    tl.store(place, tl.sum(total, axis=0).to(out.dtype.element_ty), mask=there)
 
 
 @triton.jit
@@ -102,7 +171,7 @@ def _scatter(
         left = tl.cdiv(j * out_width, width)
         bottom = tl.cdiv((i + 1) * out_height, height)
         right = tl.cdiv((j + 1) * out_width, width)
-        for part in range(ROWS * COLUMNS):
+        for part in tl.static_range(ROWS * COLUMNS):
             row = top + part // COLUMNS
             column = left + part % COLUMNS
             child = inside & (row < bottom) & (column < right)
@@ -118,15 +187,20 @@ def _scatter(
 def assemble(x: Tensor, weight: Tensor, kernel: int) -> Tensor:
     """x: [B, C, H, W]; weight: [B, G, kernel^2, H', W'] -> [B, C, H', W']."""
     b, c, h, w = x.shape
-    weight = weight.contiguous()
+    x, weight = rows(x), weight.contiguous()
     groups, _, out_h, out_w = weight.shape[1:]
     out = _fused.empty_map(x, b, c, out_h, out_w)
-    block = _block(c // groups)
-    grid = (triton.cdiv(out_h * out_w, BLOCK_PIXELS), groups * triton.cdiv(c // groups, block), b)
-    _assemble[grid](
+    options = {"KERNEL": kernel, "SUM": _sum(x)}
+    if (out_h, out_w) == (2 * h, 2 * w):
+        tile = TILES["assemble_twice"].over(c // groups)
+        _assemble_twice[_grid(h * w, c, groups, b, tile)](
+            x, weight, out, c // groups, h, w, h * w, *x.stride(), *weight.stride()[:3], *out.stride(), **options, **tile
+        )  # fmt: skip
+        return out
+    tile = TILES["assemble"].over(c // groups)
+    _assemble[_grid(out_h * out_w, c, groups, b, tile)](
         x, weight, out, c // groups, h, w, out_h, out_w, out_h * out_w,
-        *x.stride(), *weight.stride()[:3], 1, *out.stride()[:2], pixel_stride(out),
-        KERNEL=kernel, SUM=_sum(x), BLOCK_C=block, BLOCK_P=BLOCK_PIXELS,
+        *x.stride(), *weight.stride()[:3], 1, *out.stride()[:2], pixel_stride(out), **options, **tile,
     )  # fmt: skip
     return out
 
@@ -134,14 +208,14 @@ def assemble(x: Tensor, weight: Tensor, kernel: int) -> Tensor:
 def similarity(query: Tensor, keys: Tensor, kernel: int, heads: int) -> Tensor:
     """query: [B, C, H', W']; keys: [B, C, H, W] -> [B, heads, kernel^2, H', W']."""
     b, c, h, w = keys.shape
-    query = query.contiguous()
+    query, keys = rows(query), rows(keys)
     out_h, out_w = query.shape[2:]
     out = _fused.empty_taps(query, b, heads, kernel * kernel, out_h, out_w)
-    grid = (triton.cdiv(out_h * out_w, BLOCK_PIXELS), heads * kernel * kernel, b)
-    _dot[grid](
-        query, keys, out, heads, c // heads, h, w, out_h, out_w, out_h * out_w,
-        *query.stride()[:2], 1, *keys.stride(), *out.stride()[:3], pixel_stride(out),
-        KERNEL=kernel, SUM=_sum(keys), BLOCK_C=_block(c // heads), BLOCK_P=BLOCK_PIXELS,
+    tile = TILES["similarity" if c // heads > FEW else "similarity, few channels"].over(c // heads)
+    _dot[triton.cdiv(out_h * out_w, tile["BLOCK_P"]) * kernel * kernel, heads, b](
+        query, keys, out, c // heads, h, w, out_h, out_w, out_h * out_w,
+        *query.stride()[:2], pixel_stride(query), *keys.stride(), *out.stride()[:3], pixel_stride(out),
+        KERNEL=kernel, SUM=_sum(keys), **tile,
     )  # fmt: skip
     return out
 
@@ -149,18 +223,21 @@ def similarity(query: Tensor, keys: Tensor, kernel: int, heads: int) -> Tensor:
 def scatter(source: Tensor, weight: Tensor, kernel: int, height: int, width: int) -> Tensor:
     """source: [B, C, H', W']; weight: [B, G, kernel^2, H', W'] -> [B, C, height, width], the transpose of `assemble`."""
     b, c, out_h, out_w = source.shape
-    source, weight = source.contiguous(), weight.contiguous()
+    source, weight = rows(source), weight.contiguous()
     groups = weight.shape[1]
     out = _fused.empty_map(source, b, c, height, width)
-    block = _block(c // groups)
-    grid = (triton.cdiv(height * width, BLOCK_PIXELS), groups * triton.cdiv(c // groups, block), b)
-    _scatter[grid](
+    tile = TILES["scatter"].over(c // groups)
+    _scatter[_grid(height * width, c, groups, b, tile)](
         source, weight, out, c // groups, height, width, out_h, out_w, height * width,
-        *source.stride()[:2], 1, *weight.stride()[:3], 1, *out.stride()[:2], pixel_stride(out),
-        KERNEL=kernel, ROWS=triton.cdiv(out_h, height), COLUMNS=triton.cdiv(out_w, width),
-        SUM=_sum(source), BLOCK_C=block, BLOCK_P=BLOCK_PIXELS,
+        *source.stride()[:2], pixel_stride(source), *weight.stride()[:3], 1, *out.stride()[:2], pixel_stride(out),
+        KERNEL=kernel, ROWS=triton.cdiv(out_h, height), COLUMNS=triton.cdiv(out_w, width), SUM=_sum(source), **tile,
     )  # fmt: skip
     return out
+
+
+def _grid(pixels: int, channels: int, units: int, batch: int, tile: dict[str, Any]) -> tuple[int, int, int]:
+    """Blocks of pixels, blocks of channels of every unit of them, images."""
+    return triton.cdiv(pixels, tile["BLOCK_P"]), units * triton.cdiv(channels // units, tile["BLOCK_C"]), batch
 
 
 def pixel_stride(out: Tensor) -> int:
@@ -168,8 +245,9 @@ def pixel_stride(out: Tensor) -> int:
     return out.stride(-1) if out.shape[-1] > 1 else out.stride(-2)
 
 
-def _block(channels: int) -> int:
-    return min(BLOCK_CHANNELS, triton.next_power_of_2(channels))
+def rows(map: Tensor) -> Tensor:
+    """The map channels-last: a kernel then reads whole stretches of memory, several times faster than it does otherwise."""
+    return map.contiguous(memory_format=torch.channels_last)
 
 
 def _sum(x: Tensor) -> tl.dtype:
