@@ -9,12 +9,16 @@ import torch
 
 import upbench
 from upbench import inputs, ops, registry, spec
+from upbench.measure import macs
 from upbench.ops import _cpu_attend, _native
+from upbench.ops._cpu_offsets import offset_attend_fused
 
 CASES: list[dict[str, Any]] = [
     {"upsampler": "ldaaqu", "scale": 2},
-    {"upsampler": "ldaaqu", "scale": 1.5, "params": {"groups": 4, "heads": 2, "coord": "input"}},
+    {"upsampler": "ldaaqu", "scale": 1.5, "params": {"reduction": 1, "groups": 4, "heads": 2, "coord": "input"}},
     {"upsampler": "ldaaqu", "scale": 3, "params": {"groups": 1, "position_bias": False, "k_u": 5}},
+    {"upsampler": "ldaaqu", "scale": 2.5, "params": {"reduction": 1, "groups": 4, "k_u": 1, "k_e": 1}},
+    {"upsampler": "ldaaqu", "scale": 2, "params": {"reduction": 1, "k_e": 5, "heads": 4, "theta": 3}},
     {"upsampler": "sapa-d", "scale": 2},
     {"upsampler": "sapa-d", "scale": 3, "params": {"groups": 1, "points": 4, "norm": True, "dof": 1}},
 ]
@@ -49,8 +53,10 @@ def test_it_equals_the_plain_form(
     calls = []
     kept = _cpu_attend.row_dots
     monkeypatch.setattr(_cpu_attend, "row_dots", lambda *given: calls.append(1) or kept(*given))
-    plain, fused, ran = pair(case, reach, batch=2)
-    assert (fused - plain).abs().max() <= 1e-5 * plain.abs().max()
+    # At the bound the sums under tanh are a hundred times as large, and so is what their order in float32 moves points.
+    dtype, tolerance = ("float64", 1e-12) if reach == "max" else ("float32", 1e-5)
+    plain, fused, ran = pair(case, reach, batch=2, dtype=dtype)
+    assert (fused - plain).abs().max() <= tolerance * plain.abs().max()
     assert ran == {"deform_similarity": "fused", "deform_assemble": "fused"}
     assert (len(calls) > 2) == (entries == 500)
     assert (len(calls) == 0) == (entries is None)
@@ -69,9 +75,48 @@ def test_with_gradients_the_halves_run_one_by_one(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(_cpu_attend, "row_dots", never)
     monkeypatch.setattr(_native, "attend", never)
+    monkeypatch.setattr(_native, "attend_predicted", never)
     module = upbench.build("ldaaqu", channels=32, backend="fused")
     module(torch.randn(1, 32, 4, 4)).sum().backward()
     assert module.proj_q.weight.grad is not None
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (8, 8), (13, 22)], ids=str)
+@pytest.mark.parametrize("case", [c for c in CASES if c["upsampler"] == "ldaaqu"], ids=str)
+def test_predicted_points_on_maps_that_no_tile_fits(case: dict[str, Any], size: tuple[int, int]) -> None:
+    module = upbench.build("ldaaqu", 32, case["scale"], seed=0, **case.get("params", {})).double().eval()
+    module.set_offsets("trained", torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2))
+        x, found = torch.randn(2, 32, *size, dtype=torch.float64), []
+        for module.backend in ("eager", "fused"):
+            found.append(module(x))
+    torch.testing.assert_close(found[1], found[0], rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("coord", ["output", "input"])
+@pytest.mark.parametrize(
+    "params", [{}, {"k_e": 5, "k_u": 5, "groups": 4}, {"position_bias": False, "heads": 2}], ids=str
+)
+def test_macs_of_what_is_predicted_are_those_of_the_plain_form(params: dict[str, Any], coord: str) -> None:
+    counts = []
+    for backend in ("eager", "fused"):
+        module = upbench.build("ldaaqu", 32, 1.5, seed=0, coord=coord, **params).eval()
+        module.backend = backend
+        counts.append(macs.count(module, (torch.randn(2, 32, 5, 7),)))
+    assert counts[0].by_kind == counts[1].by_kind
+    assert counts[0].uncounted == counts[1].uncounted == {}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_torch_accepts_the_op_with_its_predictor(dtype: torch.dtype) -> None:
+    module = upbench.build("ldaaqu", 32, seed=0)
+    predictor, eps = module._predictor()
+    x, keys, query = (torch.randn(2, c, 4, 5) for c in (32, 8, 8))
+    given = (x.to(dtype), keys.to(dtype), query, *(t.detach() for t in predictor), torch.randn(1, 9, 8))
+    results = torch.library.opcheck(offset_attend_fused, (*given, eps, 11.0, False, 1, 0.3, 8, 10))
+    assert set(results.values()) == {"SUCCESS"}
 
 
 def test_large_logits_do_not_overflow() -> None:

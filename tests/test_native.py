@@ -135,7 +135,7 @@ def test_where_there_is_a_compiler_there_is_the_kernel() -> None:
 @built
 def test_kernels_of_an_older_installation_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _native._load() is _native._kernels
-    monkeypatch.setattr(_native, "INTERFACE", 2)
+    monkeypatch.setattr(_native, "INTERFACE", _native.INTERFACE + 1)
     assert _native._load() is None
 
 

@@ -16,11 +16,19 @@ from upbench.ops._native import kernels
 from upbench.ops._why_not import resolve, why_not
 from upbench.ops.affinity import affinity_logits
 from upbench.ops.box import box_mean
-from upbench.ops.deform import add_position, attends, deform_assemble, deform_attend, deform_similarity
+from upbench.ops.deform import (
+    add_position,
+    attends,
+    deform_assemble,
+    deform_attend,
+    deform_similarity,
+    offset_attend,
+)
 from upbench.ops.gate import gate_fuse, gate_fuse_
 from upbench.ops.modulate import modulate
 from upbench.ops.nearby import nearby_assemble, nearby_similarity
 from upbench.ops.neighbours import neighbour_assemble
+from upbench.ops.offsets import predicted_points
 from upbench.ops.points import lattice, parents, point_assemble, point_similarity, sample_points
 from upbench.ops.resize import interpolate, output_size, resize_map
 from upbench.ops.similarity import read_windows, window_similarity
@@ -49,10 +57,12 @@ __all__ = [
     "nearby_assemble",
     "nearby_similarity",
     "neighbour_assemble",
+    "offset_attend",
     "output_size",
     "parents",
     "point_assemble",
     "point_similarity",
+    "predicted_points",
     "read_windows",
     "recorded",
     "resize_map",

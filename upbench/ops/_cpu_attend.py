@@ -31,7 +31,7 @@ LIBRARY.define(
 deform_attend_fused: Any = torch.ops.upbench.deform_attend_fused.default
 
 
-def _charge(shapes: Sequence[Sequence[int]], args: Sequence[Any]) -> dict[str, int]:
+def charge(shapes: Sequence[Sequence[int]], args: Sequence[Any]) -> dict[str, int]:
     """MACs of each plain op that it stands for. shapes: x, keys, query, (embedding,) points, output."""
     query, points, out = numel(shapes[2]), shapes[-2], numel(shapes[-1])
     taps, heads = points[2], args[-2]
@@ -47,7 +47,7 @@ def _charge(shapes: Sequence[Sequence[int]], args: Sequence[Any]) -> dict[str, i
 
 
 OPS[f"upbench::{NAME}"] = Op(
-    f"upbench::{NAME}", "gather", lambda shapes, args: sum(_charge(shapes, args).values()), _charge
+    f"upbench::{NAME}", "gather", lambda shapes, args: sum(charge(shapes, args).values()), charge
 )
 
 

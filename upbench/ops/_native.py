@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from torch import Tensor
 from upbench.ops._fused import empty_map, empty_taps
 from upbench.ops._rows import pixel_rows, point_rows, tap_rows
 
-INTERFACE = 1
+INTERFACE = 2
 """Of the kernel that this file calls; that of an older installation is left alone."""
 
 
@@ -32,8 +32,23 @@ def _load() -> Any:
 
 
 _kernels = _load()
-TILE, PIECE = 8, 8
-"""Side of a tile of output pixels in the kernel, and tiles that a thread takes at a time."""
+TILE, PIECE, LANES = 8, 8, 16
+"""Side of a tile of output pixels in the kernel, tiles that a thread takes at a time, and outputs of the predictor's last
+layer that are summed at once."""
+
+
+class Predicted(NamedTuple):
+    """Points that the kernel works out itself, from a query of the size of the map. See `offset_attend`."""
+
+    height: int
+    width: int
+    groups: int
+    taps: int
+    kernel: int
+    theta: float
+    eps: float
+    inward: bool
+    layers: Tensor
 
 
 def kernels() -> str:
@@ -64,6 +79,34 @@ def attend(
     return _run(x, keys, query, embedding, None, points, padding, heads, factor)
 
 
+def attend_predicted(
+    x: Tensor,
+    keys: Tensor,
+    query: Tensor,
+    embedding: Tensor | None,
+    points: Predicted,
+    heads: int,
+    factor: float,
+) -> Tensor:
+    """As `offset_attend`."""
+    return _run(x, keys, query, embedding, None, points, "zeros", heads, factor)
+
+
+def layers(first: Tensor, gamma: Tensor, beta: Tensor, last: Tensor, bias: Tensor, dtype: torch.dtype) -> Tensor:
+    """The numbers of a predictor of offsets, one after another, in the order in which the kernel takes them.
+
+    first: [d, 1, 3, 3]; gamma, beta: [d]; last: [(taps, (y, x)), d, k, k]; bias: [(taps, (y, x))].
+    """
+    # All x before all y, and the channels last.
+    taps = last.shape[0] // 2
+    last = last.unflatten(0, (taps, 2)).flip(1).transpose(0, 1).flatten(0, 1).permute(0, 2, 3, 1)
+    bias = bias.view(taps, 2).flip(1).t()
+    whole = last.shape[0] // LANES * LANES
+    lanes = last[:whole].unflatten(0, (-1, LANES)).movedim(1, -1)
+    parts = (first.flatten(1).t(), gamma, beta, bias, lanes, last[whole:])
+    return torch.cat([part.to(dtype).flatten() for part in parts])
+
+
 def similarity(query: Tensor, keys: Tensor, points: Tensor, padding: str, heads: int) -> Tensor:
     """As `deform_similarity`."""
     return _run(None, keys, query, None, None, points, padding, heads, None)
@@ -80,7 +123,7 @@ def _run(
     query: Tensor | None,
     embedding: Tensor | None,
     weight: Tensor | None,
-    points: Tensor,
+    points: Tensor | Predicted,
     padding: str,
     heads: int,
     factor: float | None,
@@ -88,13 +131,19 @@ def _run(
     read = x if x is not None else keys
     assert read is not None
     (b, _, h, w), dtype = read.shape, read.dtype
-    groups, taps, out_h, out_w = points.shape[1:5]
-    where, wide = point_rows(points.to(dtype)), dtype == torch.float64
+    where = layers = None
+    kernel, numbers, inward = 0, (1.0 if factor is None else factor, 0.0, 0.0), False
+    if isinstance(points, Predicted):
+        out_h, out_w, groups, taps, kernel, theta, eps, inward, layers = points
+        numbers = (numbers[0], theta, eps)
+    else:
+        groups, taps, out_h, out_w = points.shape[1:5]
+        where = point_rows(points.to(dtype))
     maps = [None if t is None else pixel_rows(t, dtype) for t in (x, keys, query)]
     table = None if embedding is None else embedding.to(dtype).contiguous()
     weights = None if weight is None else tap_rows(weight, dtype).view(b, -1)
     channels, depth = (0 if t is None else t.shape[1] for t in (x, keys))
-    sizes = (h, w, out_h, out_w, channels, depth, groups, taps, heads, math.lcm(groups, heads))
+    sizes = (h, w, out_h, out_w, channels, depth, groups, taps, heads, math.lcm(groups, heads), kernel)
     if x is not None:
         out = empty_map(read, b, channels, out_h, out_w)
         target = out.permute(0, 2, 3, 1)
@@ -103,9 +152,11 @@ def _run(
         target = out.permute(0, 3, 4, 1, 2)
     for image in range(b):
         mine = [None if t is None else t[image] for t in (*maps, weights)]
-        given = (*mine[:3], table, mine[3], where[0, image], where[1, image], target[image])
-        places = tuple(0 if t is None else t.data_ptr() for t in given)
-        work = partial(_kernels.points, places, sizes, 1.0 if factor is None else factor, padding == "border", wide)
+        places = (None, None) if where is None else (where[0, image], where[1, image])
+        given = (*mine[:3], table, mine[3], *places, layers, target[image])
+        addresses = tuple(0 if t is None else t.data_ptr() for t in given)
+        flags = (padding == "border", inward, dtype == torch.float64)
+        work = partial(_kernels.points, addresses, sizes, numbers, *flags)
         _shared(work, math.ceil(out_h / TILE) * math.ceil(out_w / TILE))
     return out
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from upbench.ops._cpu_attend import deform_attend_fused
+from upbench.ops._cpu_offsets import offset_attend_fused
 from upbench.ops._fused import deform_assemble_fused, deform_similarity_fused
 from upbench.ops._library import numel, register
 from upbench.ops._why_not import resolve
@@ -68,6 +69,30 @@ def deform_attend(
     for op in ("deform_similarity", "deform_assemble"):
         resolve(op, "fused", x)
     return deform_attend_fused(x, keys, query, embedding, points, padding, heads, factor)
+
+
+def offset_attend(
+    x: Tensor,
+    keys: Tensor,
+    query: Tensor,
+    predictor: tuple[Tensor, Tensor, Tensor, Tensor, Tensor],
+    embedding: Tensor | None,
+    eps: float,
+    theta: float,
+    inward: bool,
+    heads: int,
+    factor: float,
+    size: tuple[int, int],
+) -> Tensor:
+    """`deform_attend` of the interpolated query over `predicted_points`, zero outside the map.
+
+    query: [B, d, H, W], of the size of the map, interpolated to `size`, corner on corner, on the way; predictor:
+    `first`, `gamma`, `beta`, `last` and `bias` of `predicted_points`, and eps, theta, inward as there. Others as
+    `deform_attend`.
+    """
+    for op in ("deform_similarity", "deform_assemble"):
+        resolve(op, "fused", x)
+    return offset_attend_fused(x, keys, query, *predictor, embedding, eps, theta, inward, heads, factor, *size)
 
 
 @register(

@@ -11,12 +11,13 @@ from upbench.ops import (
     attends,
     coordinate_dtype,
     deform_assemble,
-    deform_attend,
     deform_similarity,
     lattice,
+    offset_attend,
     output_size,
     point_assemble,
     point_similarity,
+    predicted_points,
     resize_map,
     resolve,
     rows_last,
@@ -141,68 +142,42 @@ class LDAAQU(Upsampler):
 
     def _fused(self, x: Tensor) -> Tensor:
         """The same with rows of channels and rows of taps: fused ops read them without copies."""
-        _, _, h, w = x.shape
-        out_h, out_w = output_size(h, w, self.scale)
+        size = output_size(x.shape[2], x.shape[3], self.scale)
         x = rows_last(x)
         dtype = coordinate_dtype(x.dtype)
         with no_autocast(x):
             normed = self.layer_norm.rows(x.permute(0, 2, 3, 1).to(dtype))
             joint = x.dtype == dtype and not autocasts(x)
             weight = torch.cat((self.proj_q.weight, self.proj_k.weight)) if joint else self.proj_q.weight
-            query, *keys = F.linear(normed, weight.flatten(1).to(dtype)).split(self.hidden, -1)
-            query = resize_map(query.permute(0, 3, 1, 2), out_h, out_w, align_corners=True)
-            points = self._fused_points(query, h, w)
+            query, *rest = F.linear(normed, weight.flatten(1).to(dtype)).permute(0, 3, 1, 2).split(self.hidden, 1)
         if not joint:
-            keys = [F.linear(normed.to(x.dtype), self.proj_k.weight.flatten(1))]
-        key = keys[0].permute(0, 3, 1, 2)
-        query = query.to(key.dtype)
+            rest = [F.linear(normed.to(x.dtype), self.proj_k.weight.flatten(1)).permute(0, 3, 1, 2)]
+        keys = rest[0]
         table, factor = self.relative_position_bias_table, (self.hidden // self.heads) ** -0.5
-        if attends(x, key, query, points):
-            embedding = None if table is None else table[0, :, 0]
-            return deform_attend(x, key, query, embedding, points, "zeros", self.heads, factor)
-        logits = deform_similarity(query, key, points, "zeros", self.heads, backend="fused")
-        if table is not None:
-            logits = add_position(logits, query, table[0, :, 0])
+        embedding = None if table is None else table[0, :, 0]
+        predictor, eps = self._predictor()
+        if attends(x, keys, query, *predictor):
+            given = (eps, self.theta, self.coord == "input", self.heads, factor, size)
+            return offset_attend(x, keys, query, predictor, embedding, *given)
+        with no_autocast(x):
+            query = resize_map(query, *size, align_corners=True)
+            points = predicted_points(query, *predictor, eps, self.theta, self.coord == "input", *x.shape[2:])
+        query = query.to(keys.dtype)
+        logits = deform_similarity(query, keys, points, "zeros", self.heads, backend="fused")
+        if embedding is not None:
+            logits = add_position(logits, query, embedding)
         weights = softmax_taps(logits * factor, dim=2).to(x.dtype)
         return deform_assemble(x, weights, points, "zeros", backend="fused")
 
-    def _fused_points(self, query: Tensor, height: int, width: int) -> Tensor:
-        """As `points`, from a channels-last query; the x of all points lie in memory before the y of all."""
-        b, _, out_h, out_w = query.shape
-        groups, taps = self.groups, self.k_u**2
+    def _predictor(self) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor, Tensor], float]:
+        """The numbers of `conv_offset` as `predicted_points` takes them: weights, and the eps of its norm."""
         first: nn.Conv2d
-        norm: ChannelNorm
+        outer: ChannelNorm
         last: nn.Conv2d
-        first, norm, activation, last = self.conv_offset  # type: ignore[assignment]
-        # The groups share their weights, and stay beside each other in memory.
-        local = F.conv2d(query, first.weight.to(query.dtype).repeat(groups, 1, 1, 1), padding=1, groups=self.hidden)
-        local = activation(norm.rows(local.permute(0, 2, 3, 1).unflatten(-1, (groups, -1)))).flatten(3)
-        # Released channels are (tap, (y, x)): taken as (x, y) of all taps here.
-        weight = last.weight.to(query.dtype).unflatten(0, (taps, 2)).flip(1).transpose(0, 1).flatten(0, 1)
-        bias = last.bias  # never absent, though a convolution's may be
-        bias = (
-            None if bias is None else bias.to(query.dtype).unflatten(0, (taps, 2)).flip(1).t().flatten().repeat(groups)
-        )
-        raw = F.conv2d(
-            local.permute(0, 3, 1, 2), weight.repeat(groups, 1, 1, 1), bias, padding=last.padding, groups=groups
-        )
-        # [B, G (2, taps), H', W'] -> [2, B, H', W', G, taps]
-        raw = raw.view(b, groups, 2, taps, out_h, out_w).permute(2, 0, 4, 5, 1, 3).contiguous().tanh()
-        pixels = lattice(out_h, out_w, query)[:, None, :, :, None, None]
-        reach = (self.k_u - 1) // 2
-        steps = (lattice(self.k_u, self.k_u, query) - reach).view(2, 1, 1, 1, 1, taps)
-        points = self.theta * raw
-        points += steps
-        low, out = (width - 1, height - 1), (max(out_w - 1, 1), max(out_h - 1, 1))
-        if self.coord == "output":
-            points += pixels
-        for axis in range(2):
-            # Multiplied before it is divided, as in `_to_low`.
-            if self.coord == "output":
-                points[axis].mul_(low[axis]).div_(out[axis])
-            else:
-                points[axis].add_(pixels[axis] * low[axis] / out[axis])
-        return points.permute(1, 4, 5, 2, 3, 0)
+        first, outer, _, last = self.conv_offset  # type: ignore[assignment]
+        norm = outer.norm
+        assert last.bias is not None  # a convolution's may be absent; this one's never is
+        return (first.weight, norm.weight, norm.bias, last.weight, last.bias), norm.eps
 
 
 def _to_low(points: Tensor, height: int, width: int, out_h: int, out_w: int) -> Tensor:

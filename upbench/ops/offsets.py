@@ -1,0 +1,58 @@
+"""Points around each output pixel, moved by offsets that small convolutions predict from its query (LDA-AQU)."""
+
+from __future__ import annotations
+
+import math
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from upbench.ops.points import lattice
+
+
+def predicted_points(
+    query: Tensor,
+    first: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    last: Tensor,
+    bias: Tensor,
+    eps: float,
+    theta: float,
+    inward: bool,
+    height: int,
+    width: int,
+) -> Tensor:
+    """Low-resolution positions [B, groups, k_u^2, H', W', 2] read by each output pixel; in memory all x before all y.
+
+    query: [B, groups d, H', W'], best channels-last; first: depthwise [d, 1, 3, 3]; gamma, beta: [d], of the layer
+    norm before the GELU; last: [2 k_u^2, d, k_e, k_e] with its bias; height, width: size of the low-resolution map.
+    inward: the taps and theta are measured in low-resolution pixels, not in output pixels.
+    """
+    b, channels, out_h, out_w = query.shape
+    first, gamma, beta, last, bias = (t.to(query.dtype) for t in (first, gamma, beta, last, bias))
+    groups, taps, kernel = channels // first.shape[0], last.shape[0] // 2, last.shape[-1]
+    # The groups share their weights, and stay beside each other in memory.
+    local = F.conv2d(query, first.repeat(groups, 1, 1, 1), padding=1, groups=channels).permute(0, 2, 3, 1)
+    local = F.layer_norm(local.unflatten(-1, (groups, -1)), gamma.shape, gamma, beta, eps)
+    local = F.gelu(local).flatten(3).permute(0, 3, 1, 2)
+    # Released channels are (tap, (y, x)): taken as (x, y) of all taps here.
+    last, bias = (t.unflatten(0, (taps, 2)).flip(1).transpose(0, 1).flatten(0, 1) for t in (last, bias))
+    raw = F.conv2d(local, last.repeat(groups, 1, 1, 1), bias.repeat(groups), padding=kernel // 2, groups=groups)
+    # [B, G (2, taps), H', W'] -> [2, B, H', W', G, taps]
+    raw = raw.view(b, groups, 2, taps, out_h, out_w).permute(2, 0, 4, 5, 1, 3).contiguous().tanh()
+    pixels = lattice(out_h, out_w, query)[:, None, :, :, None, None]
+    side = math.isqrt(taps)
+    steps = (lattice(side, side, query) - side // 2).view(2, 1, 1, 1, 1, taps)
+    points = theta * raw
+    points += steps
+    low, out = (width - 1, height - 1), (max(out_w - 1, 1), max(out_h - 1, 1))
+    if not inward:
+        points += pixels
+    for axis in range(2):
+        # Multiplied before it is divided, so that the last pixel falls on the last exactly.
+        if inward:
+            points[axis].add_(pixels[axis] * low[axis] / out[axis])
+        else:
+            points[axis].mul_(low[axis]).div_(out[axis])
+    return points.permute(1, 4, 5, 2, 3, 0)
