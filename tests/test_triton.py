@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from types import ModuleType
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from upbench import ops
@@ -105,6 +108,36 @@ def test_points(kernels: ModuleType, case: tuple, whole: bool) -> None:
     dots, slopes = run["deform_slope_fused"](query, x, weight, points, padding)
     close(dots, by_weight)
     close(slopes, by_points)
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    size=st.tuples(*[st.integers(1, 5)] * 4),
+    groups=st.integers(1, 3),
+    kernel=st.sampled_from([1, 3, 5]),
+    scale=st.integers(1, 3),
+)
+def test_windows_of_random_shapes(
+    kernels: ModuleType, size: tuple[int, int, int, int], groups: int, kernel: int, scale: int
+) -> None:
+    b, per, h, w = size
+    test_windows(kernels, (min(b, 2), per * groups, h, w, groups, kernel, scale))
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    size=st.tuples(*[st.integers(1, 5)] * 4),
+    groups=st.sampled_from([1, 2, 3, 4]),
+    heads=st.sampled_from([1, 2, 3, 4]),
+    count=st.integers(1, 4),
+    padding=st.sampled_from(["zeros", "border"]),
+    whole=st.booleans(),
+)
+def test_points_of_random_shapes(
+    kernels: ModuleType, size: tuple[int, int, int, int], groups: int, heads: int, count: int, padding: str, whole: bool
+) -> None:
+    b, per, h, w = size
+    test_points(kernels, (min(b, 2), per * math.lcm(groups, heads), h, w, groups, heads, count, padding), whole)
 
 
 def test_points_without_weights(kernels: ModuleType) -> None:
