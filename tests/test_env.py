@@ -17,6 +17,7 @@ from tests.test_cli import refused, upbench
 from upbench import calibration, environment
 from upbench.calibration import Calibration
 from upbench.measure import latency, limits
+from upbench.report.place import kernels_text
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 UUID = "11111111-2222-3333-4444-555555555555"
@@ -161,6 +162,16 @@ def test_a_gpu_whose_clocks_nothing_tells(gpu: None) -> None:
     assert (found["device"], found["gpu_memory_bytes"], found["cache_bytes"]) == ("A GPU", 80 * 2**30, 50 * 2**20)
     assert [found[name] for name in ("driver", *CLOCKS)] == [None] * 4
     assert json.loads(json.dumps(found)) == found
+
+
+@pytest.mark.parametrize(("version", "kernels"), [("3.6.0", "triton 3.6.0"), (None, None)])
+def test_the_kernels_of_a_gpu_are_those_of_triton(
+    gpu: None, monkeypatch: pytest.MonkeyPatch, version: str | None, kernels: str | None
+) -> None:
+    monkeypatch.setattr(environment, "_version", {"triton": version}.get)
+    assert environment.capture(GPU)["kernels"] == kernels
+    assert environment.identity(GPU)["kernels"] == kernels
+    assert kernels_text(kernels) == (" with triton 3.6.0" if version else "")
 
 
 def test_the_clocks_of_a_gpu_from_nvml(gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:

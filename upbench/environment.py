@@ -18,7 +18,7 @@ import torch
 import upbench
 from upbench import calibration
 from upbench.errors import DeviceError
-from upbench.ops import kernels
+from upbench.ops import kernels as cpu_kernels
 
 CPU0 = Path("/sys/devices/system/cpu/cpu0")
 
@@ -80,9 +80,17 @@ def identity(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "upbench": upbench.__version__,
         "torch": torch.__version__,
-        **({"kernels": kernels()} if device.type == "cpu" else {}),
+        **({"kernels": kernels(device)} if device.type in ("cpu", "cuda") else {}),
         **({"cuda": torch.version.cuda} if device.type == "cuda" else {}),
     }
+
+
+def kernels(device: torch.device) -> str | None:
+    """What fused ops are made of, see `capture`; None on CUDA without Triton."""
+    if device.type == "cpu":
+        return cpu_kernels()
+    version = _version("triton")
+    return version and f"triton {version}"
 
 
 def machine_key(device: torch.device) -> str:
@@ -95,7 +103,7 @@ def capture(device: torch.device) -> dict[str, Any]:
 
     Sizes in bytes, clocks in Hz. cache_bytes: the last-level cache of the device. memory_bytes: of the machine, or
     of the container where it has a limit. load: processes that ran or waited, mean of the last minute. kernels: what
-    the fused ops over points are made of on a CPU, "c" or "torch".
+    the fused ops are made of: on a CPU those over points, "c" or "torch"; on CUDA all of them, "triton" and its version.
     """
     same = identity(device)
     return {

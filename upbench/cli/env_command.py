@@ -127,7 +127,7 @@ _SHOWN: dict[str, tuple[str, Callable[[Any], str]]] = {
     "python": ("Python", _text),
     "upbench": ("upbench", _text),
     "torch": ("torch", _text),
-    "kernels": ("Fused ops over points are made of", _text),
+    "kernels": ("Fused ops are made of", _text),
     "cuda": ("CUDA", _text),
     "commit": ("Commit of upbench", _text),
     "fvcore": ("fvcore", _text),

@@ -73,8 +73,9 @@ def machine_text(record: Record, axes: Sequence[str]) -> str:
 
 
 def kernels_text(kernels: object) -> str:
-    """What stands behind the version of upbench: whether its C kernels were there, as far as the record knows."""
-    return {"c": " with C kernels", "torch": " without C kernels"}.get(str(kernels), "")
+    """What stands behind the version of upbench: what its fused ops were made of, as far as the record knows."""
+    known = {"c": " with C kernels", "torch": " without C kernels"}
+    return known.get(str(kernels), f" with {kernels}" if kernels else "")
 
 
 def work(record: Record) -> tuple[Hashable, ...]:
