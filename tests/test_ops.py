@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from upbench import ops
+from upbench.ops import _rows
 
 D = torch.float64
 
@@ -109,3 +110,23 @@ def test_positions_are_float32_for_half_precision() -> None:
 
 def test_every_op_declares_its_macs() -> None:
     assert {name for name, op in ops.OPS.items() if op.kind not in ("conv", "gather", "elementwise")} == set()
+
+
+@pytest.mark.parametrize("smallest", [0, 2**40], ids=["large", "small"])
+@pytest.mark.parametrize("mkl", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_sums_of_rows_whatever_makes_them(
+    monkeypatch: pytest.MonkeyPatch, smallest: int, mkl: bool, dtype: torch.dtype
+) -> None:
+    """Rows read twice or in any order; what lay in the memory of the result does not matter."""
+    if mkl and not torch.backends.mkl.is_available():
+        pytest.skip("torch has no MKL here")
+    monkeypatch.setattr(_rows, "SMALLEST", smallest)
+    monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: mkl)
+    generator = torch.Generator().manual_seed(0)
+    rows, weight = (torch.randn(n, 7, generator=generator, dtype=dtype) for n in (50, 40))
+    index = torch.randint(0, 50, (40, 7), generator=generator, dtype=torch.int32)
+    poison = torch.full((40, 7), torch.nan, dtype=dtype)
+    del poison
+    found = _rows.row_sums(rows, index, weight)
+    torch.testing.assert_close(found, (weight.unsqueeze(-1) * rows[index.long()]).sum(1))

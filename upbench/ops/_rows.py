@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from upbench.ops._huge_pages import SMALLEST, on_huge_pages
 from upbench.ops._library import coordinate_dtype
 
 
@@ -47,9 +48,17 @@ def point_rows(points: Tensor) -> Tensor:
 
 
 def row_sums(rows: Tensor, index: Tensor, weight: Tensor) -> Tensor:
-    """out[n] = sum over t of weight[n, t] * rows[index[n, t]]. rows: [R, d]; index, weight: [N, T] -> [N, d]."""
+    """out[n] = sum over t of weight[n, t] * rows[index[n, t]]. rows: [R, d]; index, weight: [N, T] -> [N, d].
+
+    As bags of rows. A large result is the product of a sparse matrix and the rows instead, which MKL writes where it is
+    told to: on huge pages.
+    """
+    large = index.shape[0] * rows.shape[1] * rows.element_size() >= SMALLEST
     with torch.no_grad():
-        return F.embedding_bag(index, rows, per_sample_weights=weight, mode="sum")
+        if not (large and torch.backends.mkl.is_available() and index.dtype == torch.int32):
+            return F.embedding_bag(index, rows, per_sample_weights=weight, mode="sum")
+        out = on_huge_pages(rows.new_empty((index.shape[0], rows.shape[1])))
+        return torch.addmm(out, _sparse(index, weight, len(rows)), rows, beta=0, out=out)
 
 
 def sums_of_bags(rows: Tensor, index: Tensor, starts: Tensor, weight: Tensor) -> Tensor:
@@ -57,6 +66,17 @@ def sums_of_bags(rows: Tensor, index: Tensor, starts: Tensor, weight: Tensor) ->
     list. rows: [R, d]; index, weight: [E]; starts: [N] -> [N, d]."""
     with torch.no_grad():
         return F.embedding_bag(index, rows, starts.to(index.dtype), per_sample_weights=weight, mode="sum")
+
+
+def _sparse(index: Tensor, values: Tensor, columns: int) -> Tensor:
+    """The matrix with values[n, t] in column index[n, t] of row n, of a number of columns; of each row in any order."""
+    count, taps = index.shape
+    starts = torch.arange(0, count * taps + 1, taps, dtype=index.dtype)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse")
+        return torch.sparse_csr_tensor(
+            starts, index.view(-1), values.view(-1), size=(count, columns), check_invariants=False
+        )
 
 
 def row_dots(left: Tensor, rows: Tensor, index: Tensor) -> Tensor:
@@ -67,13 +87,9 @@ def row_dots(left: Tensor, rows: Tensor, index: Tensor) -> Tensor:
     count, taps = index.shape
     if taps > rows.shape[0]:  # a sparse row with more places than there are columns is refused; the map is tiny then
         return (left.unsqueeze(1) * rows[index.long()]).sum(-1)
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse CSR")
-        starts = torch.arange(0, count * taps + 1, taps, dtype=index.dtype)
-        dots = left.new_zeros(count * taps)
-        places = torch.sparse_csr_tensor(
-            starts, index.view(-1), dots, size=(count, rows.shape[0]), check_invariants=False
-        )
+    with torch.no_grad():
+        dots = left.new_zeros(count, taps)
+        places = _sparse(index, dots, rows.shape[0])
         # Into the places themselves: without `out` torch copies all three of their parts first.
         torch.sparse.sampled_addmm(places, left, rows.t(), beta=0.0, out=places)
-        return dots.view(count, taps)
+        return dots
