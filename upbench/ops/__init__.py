@@ -22,13 +22,14 @@ from upbench.ops.deform import (
     deform_assemble,
     deform_attend,
     deform_similarity,
+    guided_attend,
     offset_attend,
 )
 from upbench.ops.gate import gate_fuse, gate_fuse_
 from upbench.ops.modulate import modulate
 from upbench.ops.nearby import nearby_assemble, nearby_similarity
 from upbench.ops.neighbours import neighbour_assemble
-from upbench.ops.offsets import predicted_points
+from upbench.ops.offsets import moved_points, predicted_points
 from upbench.ops.points import lattice, parents, point_assemble, point_similarity, sample_points
 from upbench.ops.resize import interpolate, output_size, resize_map
 from upbench.ops.similarity import read_windows, window_similarity
@@ -51,9 +52,11 @@ __all__ = [
     "deform_similarity",
     "gate_fuse",
     "gate_fuse_",
+    "guided_attend",
     "interpolate",
     "lattice",
     "modulate",
+    "moved_points",
     "nearby_assemble",
     "nearby_similarity",
     "neighbour_assemble",

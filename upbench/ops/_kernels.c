@@ -42,11 +42,12 @@ enum { MANY = 64, SOME = 16 }; /* channels that are summed at once */
 /* keys: NULL to weigh only, by `weights` or, where those are NULL too, by 1. x: NULL to return the logits.
  * blocks: the channels that share a group and a head are one block; columns, rows: the x and y of the points. */
 typedef struct {
-    const void *x, *keys, *query, *embedding, *weights, *columns, *rows, *predictor;
-    void *out;
-    long out_height, out_width, channels, depth, groups, taps, heads, blocks, kernel;
+    const void *x, *keys, *query, *embedding, *weights, *columns, *rows, *predictor, *guide, *projection;
+    const void *out;
+    long height, width, out_height, out_width, channels, depth, groups, taps, heads, blocks, kernel;
+    long x_pitch, key_pitch, query_pitch, point_pitch, guide_channels, guide_step, guide_pitch, scale, spread;
     double factor, theta, eps;
-    int height, width, border, inward;
+    int border, inward;
 } Job;
 
 /* e^v for v <= 0, to 2e-7 of it. Unlike the library's it can be taken in vectors. */
@@ -108,20 +109,26 @@ static ALWAYS_INLINE float erf_of(float v) {
 
 static PyObject *points(PyObject *Py_UNUSED(self), PyObject *args) {
     Job job;
-    unsigned long long at[9];
-    Py_ssize_t n[11], start, stop;
+    PyObject *addresses, *sizes;
+    Py_ssize_t start, stop;
     int wide, ready;
-    if (!PyArg_ParseTuple(args, "(KKKKKKKKK)(nnnnnnnnnnn)(ddd)pppnn", &at[0], &at[1], &at[2], &at[3], &at[4], &at[5],
-                          &at[6], &at[7], &at[8], &n[0], &n[1], &n[2], &n[3], &n[4], &n[5], &n[6], &n[7], &n[8], &n[9],
-                          &n[10], &job.factor, &job.theta, &job.eps, &job.border, &job.inward, &wide, &start, &stop))
+    if (!PyArg_ParseTuple(args, "O!O!(ddd)pppnn", &PyTuple_Type, &addresses, &PyTuple_Type, &sizes, &job.factor,
+                          &job.theta, &job.eps, &job.border, &job.inward, &wide, &start, &stop))
         return NULL;
-    const void **tensors[] = {&job.x,       &job.keys,    &job.query, &job.embedding,
-                              &job.weights, &job.columns, &job.rows,  &job.predictor};
-    for (int i = 0; i < 8; i++) *tensors[i] = (const void *)(uintptr_t)at[i];
-    job.out = (void *)(uintptr_t)at[8];
-    job.height = (int)n[0], job.width = (int)n[1], job.out_height = n[2], job.out_width = n[3];
-    job.channels = n[4], job.depth = n[5], job.groups = n[6], job.taps = n[7], job.heads = n[8], job.blocks = n[9];
-    job.kernel = n[10];
+    const void **tensors[] = {&job.x,    &job.keys,      &job.query, &job.embedding,  &job.weights, &job.columns,
+                              &job.rows, &job.predictor, &job.guide, &job.projection, &job.out};
+    long *numbers[] = {&job.height,     &job.width,   &job.out_height, &job.out_width,   &job.channels,
+                       &job.depth,      &job.groups,  &job.taps,       &job.heads,       &job.blocks,
+                       &job.x_pitch,    &job.key_pitch, &job.query_pitch, &job.point_pitch, &job.kernel,
+                       &job.scale, &job.spread, &job.guide_channels, &job.guide_step, &job.guide_pitch};
+    const Py_ssize_t places = sizeof tensors / sizeof *tensors, counts = sizeof numbers / sizeof *numbers;
+    if (PyTuple_Size(addresses) != places || PyTuple_Size(sizes) != counts) {
+        PyErr_SetString(PyExc_TypeError, "another number of addresses or sizes than this kernel takes");
+        return NULL;
+    }
+    for (Py_ssize_t i = 0; i < places; i++) *tensors[i] = PyLong_AsVoidPtr(PyTuple_GetItem(addresses, i));
+    for (Py_ssize_t i = 0; i < counts; i++) *numbers[i] = (long)PyLong_AsSsize_t(PyTuple_GetItem(sizes, i));
+    if (PyErr_Occurred()) return NULL;
     Py_BEGIN_ALLOW_THREADS;
     ready = wide ? points_double(&job, start, stop) : points_float(&job, start, stop);
     Py_END_ALLOW_THREADS;
@@ -138,7 +145,7 @@ static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_kernels", NULL, 0, 
 PyMODINIT_FUNC PyInit__kernels(void) {
     PyObject *made = PyModule_Create(&module);
     /* Of the addresses and sizes above: `_native.py` takes none but its own. */
-    if (made && PyModule_AddIntConstant(made, "interface", 2) < 0) {
+    if (made && PyModule_AddIntConstant(made, "interface", 3) < 0) {
         Py_DECREF(made);
         return NULL;
     }

@@ -14,7 +14,7 @@ typedef REAL NAME(Lanes) __attribute__((vector_size(SOME * sizeof(REAL)), aligne
  * not a number is not a number. */
 static ALWAYS_INLINE void NAME(find)(const REAL *columns, const REAL *rows, long count, const Job *job,
                                      const NAME(Cells) * to) {
-    const int high = job->height, wide = job->width, border = job->border;
+    const int high = (int)job->height, wide = (int)job->width, border = job->border;
     int *RESTRICT at0 = to->at[0], *RESTRICT at1 = to->at[1];
     int *RESTRICT at2 = to->at[2], *RESTRICT at3 = to->at[3];
     REAL *RESTRICT w0 = to->weight[0], *RESTRICT w1 = to->weight[1];
@@ -100,10 +100,10 @@ static ALWAYS_INLINE void NAME(resize)(const Job *job, long top, long left, long
         const long after = before + (before + 1 < wide);
         const REAL down = y - (REAL)above, right = x - (REAL)before;
         const REAL w0 = (1 - down) * (1 - right), w1 = (1 - down) * right, w2 = down * (1 - right), w3 = down * right;
-        const REAL *q0 = (const REAL *)job->query + (above * wide + before) * depth;
-        const REAL *q1 = (const REAL *)job->query + (above * wide + after) * depth;
-        const REAL *q2 = (const REAL *)job->query + (below * wide + before) * depth;
-        const REAL *q3 = (const REAL *)job->query + (below * wide + after) * depth;
+        const REAL *q0 = (const REAL *)job->query + (above * wide + before) * job->query_pitch;
+        const REAL *q1 = (const REAL *)job->query + (above * wide + after) * job->query_pitch;
+        const REAL *q2 = (const REAL *)job->query + (below * wide + before) * job->query_pitch;
+        const REAL *q3 = (const REAL *)job->query + (below * wide + after) * job->query_pitch;
         for (long c = 0; c < depth; c++) to[c] = w0 * q0[c] + w1 * q1[c] + w2 * q2[c] + w3 * q3[c];
     }
 }
@@ -127,26 +127,26 @@ static ALWAYS_INLINE void NAME(activate)(const REAL *in, const long *steps, cons
     }
 }
 
-/* Offsets of a row of TILE pixels by a k x k convolution. rows: its first row of `each` channels a pixel, `stride` to
- * the next; weight: [SOME outputs at a time, k, k, each, SOME], then [what remains, k, k, each]; to: `outputs` apart
- * by `apart`. */
-static ALWAYS_INLINE void NAME(predict)(const REAL *rows, long stride, long each, long k, const REAL *weight,
+/* The outputs of a small convolution at a row of TILE pixels, `apart` from each other in `to`. in: for each of the k rows
+ * of its window, `stride` apart, the first of `run` numbers that the first pixel reads; those of the next are `pitch`
+ * further. weight: [outputs / SOME, k, run, SOME], then [what remains, k, run]. */
+static ALWAYS_INLINE void NAME(predict)(const REAL *in, long stride, long pitch, long k, long run, const REAL *weight,
                                         const REAL *bias, long outputs, REAL *RESTRICT to, long apart) {
-    const long run = k * each, whole = outputs / SOME * SOME;
+    const long whole = outputs / SOME * SOME;
     for (long o = 0; o < whole; o += SOME) {
         NAME(Lanes) sum[TILE];
         for (int m = 0; m < TILE; m++) sum[m] = *(const NAME(Lanes) *)(bias + o);
         for (long y = 0; y < k; y++)
             for (long c = 0; c < run; c++, weight += SOME)
                 for (int m = 0; m < TILE; m++)
-                    sum[m] += rows[y * stride + m * each + c] * *(const NAME(Lanes) *)weight;
+                    sum[m] += in[y * stride + m * pitch + c] * *(const NAME(Lanes) *)weight;
         for (int m = 0; m < TILE; m++) *(NAME(Lanes) *)(to + m * apart + o) = sum[m];
     }
     for (long o = whole; o < outputs; o++, weight += k * run)
         for (int m = 0; m < TILE; m++) {
             REAL sum = bias[o];
             for (long y = 0; y < k; y++)
-                for (long c = 0; c < run; c++) sum += rows[y * stride + m * each + c] * weight[y * run + c];
+                for (long c = 0; c < run; c++) sum += in[y * stride + m * pitch + c] * weight[y * run + c];
             to[m * apart + o] = sum;
         }
 }
@@ -158,15 +158,36 @@ typedef struct {
     long near[PIXELS];
 } NAME(Tile);
 
-/* Queries and points that were given. */
+/* Points that were given, or offsets from the pixel of the map that is the parent: [H, W, spread, (x, y), all]. */
 static ALWAYS_INLINE void NAME(fetch)(const Job *job, const long *pixels, long count, NAME(Tile) * tile) {
-    const long all = job->groups * job->taps;
-    tile->query = job->query;
+    const long all = job->groups * job->taps, scale = job->scale;
     for (long m = 0; m < count; m++) {
-        tile->near[m] = pixels[m] * job->depth;
-        memcpy(tile->columns + m * all, (const REAL *)job->columns + pixels[m] * all, sizeof(REAL) * all);
-        memcpy(tile->rows + m * all, (const REAL *)job->rows + pixels[m] * all, sizeof(REAL) * all);
+        REAL *RESTRICT columns = tile->columns + m * all, *RESTRICT rows = tile->rows + m * all;
+        if (!scale) {
+            memcpy(columns, (const REAL *)job->columns + pixels[m] * all, sizeof(REAL) * all);
+            memcpy(rows, (const REAL *)job->rows + pixels[m] * all, sizeof(REAL) * all);
+            continue;
+        }
+        const long i = pixels[m] / job->out_width, j = pixels[m] % job->out_width;
+        const long child = job->spread > 1 ? i % scale * scale + j % scale : 0;
+        const REAL *from =
+            (const REAL *)job->columns + (i / scale * job->width + j / scale) * job->point_pitch + child * 2 * all;
+        for (long n = 0; n < all; n++) columns[n] = from[n] + (REAL)(j / scale);
+        for (long n = 0; n < all; n++) rows[n] = from[all + n] + (REAL)(i / scale);
     }
+}
+
+/* Queries made of the guide [channels, H', W'] by a pointwise convolution: bias, then weight as `predict` takes it. */
+static ALWAYS_INLINE void NAME(project)(const Job *job, const long *pixels, long count, NAME(Tile) * tile) {
+    const long inner = job->guide_channels, depth = job->depth;
+    /* An odd number of vectors: rows a power of two apart would share their places in the cache. */
+    const long pitch = inner + SOME;
+    const REAL *guide = job->guide, *numbers = job->projection;
+    for (long c = 0; c < inner; c++)
+        for (long m = 0; m < count; m++) tile->local[m * pitch + c] = guide[c * job->guide_step + pixels[m] * job->guide_pitch];
+    for (long m = 0; m < count; m += TILE)
+        NAME(predict)(tile->local + m * pitch, 0, pitch, 1, inner, numbers + depth, numbers, depth,
+                      tile->around + m * depth, depth);
 }
 
 /* Queries and points made of the low-resolution query by the predictor of LDA-AQU. Its numbers lie one after another:
@@ -196,8 +217,8 @@ static ALWAYS_INLINE void NAME(derive)(const Job *job, long top, long left, cons
     }
     for (long g = 0; g < groups; g++)
         for (long i = 0; i < TILE; i++)
-            NAME(predict)(tile->local + (g * side + i) * side * each, side * each, each, k, weight, bias, outputs,
-                          tile->raw + (i * TILE * groups + g) * outputs, groups * outputs);
+            NAME(predict)(tile->local + (g * side + i) * side * each, side * each, each, k, k * each, weight, bias,
+                          outputs, tile->raw + (i * TILE * groups + g) * outputs, groups * outputs);
     const long values = PIXELS * groups * outputs;
     const REAL theta = (REAL)job->theta;
     REAL *RESTRICT raw = tile->raw;
@@ -206,7 +227,6 @@ static ALWAYS_INLINE void NAME(derive)(const Job *job, long top, long left, cons
     const REAL down = (REAL)(job->out_height > 1 ? job->out_height - 1 : 1);
     const REAL right = (REAL)(job->out_width > 1 ? job->out_width - 1 : 1);
     const long across = (long)(SQRT((REAL)taps) + (REAL)0.5);
-    tile->query = tile->around;
     for (long m = 0; m < count; m++) {
         const long i = pixels[m] / job->out_width - top, j = pixels[m] % job->out_width - left;
         const REAL y = (REAL)(top + i), x = (REAL)(left + j);
@@ -232,9 +252,13 @@ static int NAME(points)(const Job *job, long start, long stop) {
     const long per_group = blocks / job->groups, per_head = blocks / heads, across = (job->out_width + TILE - 1) / TILE;
     const long channels = job->channels, depth = job->depth, own = depth / heads, each = depth / blocks;
     const REAL *x = job->x, *keys = job->keys, *embedding = job->embedding;
-    const long side = TILE + job->kernel, derived = job->predictor ? 1 : 0;
-    const long sizes[] = {PIXELS * all, PIXELS * all, 4 * PIXELS * all, PIXELS * heads * taps,
-                          derived * (side + 2) * (side + 2) * depth, derived * side * side * depth,
+    const long side = TILE + job->kernel, derived = job->predictor ? 1 : 0, guided = job->guide ? 1 : 0;
+    const long sizes[] = {PIXELS * all,
+                          PIXELS * all,
+                          4 * PIXELS * all,
+                          PIXELS * heads * taps,
+                          derived * (side + 2) * (side + 2) * depth + guided * PIXELS * depth,
+                          derived * side * side * depth + guided * PIXELS * (job->guide_channels + SOME),
                           derived * 2 * PIXELS * all};
     long total = 0;
     for (int n = 0; n < 7; n++) total += sizes[n];
@@ -260,6 +284,9 @@ static int NAME(points)(const Job *job, long start, long stop) {
             NAME(derive)(job, top, left, pixels, count, &tile);
         else
             NAME(fetch)(job, pixels, count, &tile);
+        if (guided) NAME(project)(job, pixels, count, &tile);
+        tile.query = derived || guided ? tile.around : job->query;
+        for (long m = 0; m < count && !derived; m++) tile.near[m] = guided ? m * depth : pixels[m] * job->query_pitch;
         NAME(find)(tile.columns, tile.rows, count * all, job, &cells);
         for (long h = 0; keys && h < heads; h++) {
             for (long b = h * per_head; b < (h + 1) * per_head; b++) {
@@ -269,8 +296,8 @@ static int NAME(points)(const Job *job, long start, long stop) {
                         const REAL *q = tile.query + tile.near[m] + from;
                         const REAL *e = embedding ? embedding + (h * taps + t) * own + from - h * own : NULL;
                         const long p = m * all + first + t;
-                        const REAL dot = each == 2 * SOME ? NAME(compare)(q, keys + from, e, depth, &cells, p, 2 * SOME)
-                                                          : NAME(compare)(q, keys + from, e, depth, &cells, p, each);
+                        const REAL dot = each == 2 * SOME ? NAME(compare)(q, keys + from, e, job->key_pitch, &cells, p, 2 * SOME)
+                                                          : NAME(compare)(q, keys + from, e, job->key_pitch, &cells, p, each);
                         REAL *to = logits + (m * heads + h) * taps + t;
                         *to = b == h * per_head ? dot : *to + dot;
                     }
@@ -294,9 +321,9 @@ static int NAME(points)(const Job *job, long start, long stop) {
                     const REAL *by = logits + (m * heads + h) * taps;
                     REAL *out = (REAL *)job->out + pixels[m] * channels + c;
                     const long p = m * all + first;
-                    if (step == MANY) NAME(weigh)(out, x + c, channels, &cells, p, by, taps, MANY);
-                    if (step == SOME) NAME(weigh)(out, x + c, channels, &cells, p, by, taps, SOME);
-                    if (step == 1) NAME(weigh)(out, x + c, channels, &cells, p, by, taps, 1);
+                    if (step == MANY) NAME(weigh)(out, x + c, job->x_pitch, &cells, p, by, taps, MANY);
+                    if (step == SOME) NAME(weigh)(out, x + c, job->x_pitch, &cells, p, by, taps, SOME);
+                    if (step == 1) NAME(weigh)(out, x + c, job->x_pitch, &cells, p, by, taps, 1);
                 }
             }
         }

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from upbench.ops._fused import empty_map, empty_taps
-from upbench.ops._rows import pixel_rows, point_rows, tap_rows
+from upbench.ops._rows import point_rows, tap_rows
 
-INTERFACE = 2
+INTERFACE = 3
 """Of the kernel that this file calls; that of an older installation is left alone."""
 
 
@@ -51,6 +51,20 @@ class Predicted(NamedTuple):
     layers: Tensor
 
 
+class Moved(NamedTuple):
+    """Points that are offsets [B, H, W, 1 or scale^2, (x, y), G, P] from the parent of each output pixel."""
+
+    offsets: Tensor
+    scale: int
+
+
+class Guided(NamedTuple):
+    """A query that is a pointwise convolution of a guide [B, C, H', W']. layer: its bias, then its weight in lanes."""
+
+    guide: Tensor
+    layer: Tensor
+
+
 def kernels() -> str:
     """What the fused ops over points are made of here: "c" or "torch"."""
     return "torch" if _kernels is None else "c"
@@ -80,16 +94,15 @@ def attend(
 
 
 def attend_predicted(
-    x: Tensor,
-    keys: Tensor,
-    query: Tensor,
-    embedding: Tensor | None,
-    points: Predicted,
-    heads: int,
-    factor: float,
+    x: Tensor, keys: Tensor, query: Tensor, embedding: Tensor | None, points: Predicted, heads: int, factor: float
 ) -> Tensor:
     """As `offset_attend`."""
     return _run(x, keys, query, embedding, None, points, "zeros", heads, factor)
+
+
+def attend_guided(x: Tensor, keys: Tensor, query: Guided, points: Moved, heads: int) -> Tensor:
+    """As `guided_attend`."""
+    return _run(x, keys, query, None, None, points, "zeros", heads, None)
 
 
 def layers(first: Tensor, gamma: Tensor, beta: Tensor, last: Tensor, bias: Tensor, dtype: torch.dtype) -> Tensor:
@@ -101,9 +114,21 @@ def layers(first: Tensor, gamma: Tensor, beta: Tensor, last: Tensor, bias: Tenso
     taps = last.shape[0] // 2
     last = last.unflatten(0, (taps, 2)).flip(1).transpose(0, 1).flatten(0, 1).permute(0, 2, 3, 1)
     bias = bias.view(taps, 2).flip(1).t()
-    whole = last.shape[0] // LANES * LANES
-    lanes = last[:whole].unflatten(0, (-1, LANES)).movedim(1, -1)
-    parts = (first.flatten(1).t(), gamma, beta, bias, lanes, last[whole:])
+    return _joined(dtype, first.flatten(1).t(), gamma, beta, bias, *_lanes(last))
+
+
+def layer(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Tensor:
+    """The numbers of a pointwise convolution in the order in which the kernel takes them. weight: [O, I, 1, 1]."""
+    return _joined(dtype, weight.new_zeros(weight.shape[0]) if bias is None else bias, *_lanes(weight))
+
+
+def _lanes(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """[O, ...] -> [O / LANES, ..., LANES] and the outputs that remain."""
+    whole = weight.shape[0] // LANES * LANES
+    return weight[:whole].unflatten(0, (-1, LANES)).movedim(1, -1), weight[whole:]
+
+
+def _joined(dtype: torch.dtype, *parts: Tensor) -> Tensor:
     return torch.cat([part.to(dtype).flatten() for part in parts])
 
 
@@ -120,10 +145,10 @@ def assemble(x: Tensor, weight: Tensor | None, points: Tensor, padding: str) -> 
 def _run(
     x: Tensor | None,
     keys: Tensor | None,
-    query: Tensor | None,
+    query: Tensor | Guided | None,
     embedding: Tensor | None,
     weight: Tensor | None,
-    points: Tensor | Predicted,
+    points: Tensor | Predicted | Moved,
     padding: str,
     heads: int,
     factor: float | None,
@@ -131,19 +156,32 @@ def _run(
     read = x if x is not None else keys
     assert read is not None
     (b, _, h, w), dtype = read.shape, read.dtype
-    where = layers = None
-    kernel, numbers, inward = 0, (1.0 if factor is None else factor, 0.0, 0.0), False
+    columns = rows = predictor = guide = layer = None
+    kernel, theta, eps, inward, scale, spread, point_pitch, guide_sizes = 0, 0.0, 0.0, False, 0, 0, 0, (0, 0, 0)
     if isinstance(points, Predicted):
-        out_h, out_w, groups, taps, kernel, theta, eps, inward, layers = points
-        numbers = (numbers[0], theta, eps)
+        out_h, out_w, groups, taps, kernel, theta, eps, inward, predictor = points
+    elif isinstance(points, Moved):
+        scale, (spread, _, groups, taps) = points.scale, points.offsets.shape[3:]
+        out_h, out_w = scale * h, scale * w
+        columns = _rows(points.offsets.flatten(3), dtype)
+        point_pitch = columns.stride(1)
     else:
         groups, taps, out_h, out_w = points.shape[1:5]
-        where = point_rows(points.to(dtype))
-    maps = [None if t is None else pixel_rows(t, dtype) for t in (x, keys, query)]
+        columns, rows = point_rows(points.to(dtype))
+    if isinstance(query, Guided):
+        guide, layer = query
+        # The pixels one after another, in whatever steps.
+        guide = (guide if guide.stride(2) == out_w * guide.stride(3) else guide.contiguous()).to(dtype)
+        guide_sizes = (guide.shape[1], guide.stride(1), guide.stride(3))
+        query = None
+    maps = [None if t is None else _rows(t.permute(0, 2, 3, 1), dtype) for t in (x, keys, query)]
     table = None if embedding is None else embedding.to(dtype).contiguous()
     weights = None if weight is None else tap_rows(weight, dtype).view(b, -1)
     channels, depth = (0 if t is None else t.shape[1] for t in (x, keys))
-    sizes = (h, w, out_h, out_w, channels, depth, groups, taps, heads, math.lcm(groups, heads), kernel)
+    pitches = (0 if t is None else t.stride(1) for t in maps)
+    blocks = math.lcm(groups, heads)
+    sizes = (h, w, out_h, out_w, channels, depth, groups, taps, heads, blocks, *pitches, point_pitch, kernel)
+    sizes = (*sizes, scale, spread, *guide_sizes)
     if x is not None:
         out = empty_map(read, b, channels, out_h, out_w)
         target = out.permute(0, 2, 3, 1)
@@ -151,14 +189,22 @@ def _run(
         out = empty_taps(read, b, heads, taps, out_h, out_w)
         target = out.permute(0, 3, 4, 1, 2)
     for image in range(b):
-        mine = [None if t is None else t[image] for t in (*maps, weights)]
-        places = (None, None) if where is None else (where[0, image], where[1, image])
-        given = (*mine[:3], table, mine[3], *places, layers, target[image])
+        x_, keys_, query_, weights_, columns_, rows_, guide_ = (
+            None if t is None else t[image] for t in (*maps, weights, columns, rows, guide)
+        )
+        given = (x_, keys_, query_, table, weights_, columns_, rows_, predictor, guide_, layer, target[image])
         addresses = tuple(0 if t is None else t.data_ptr() for t in given)
-        flags = (padding == "border", inward, dtype == torch.float64)
-        work = partial(_kernels.points, addresses, sizes, numbers, *flags)
+        numbers, flags = (1.0 if factor is None else factor, theta, eps), (padding == "border", inward)
+        work = partial(_kernels.points, addresses, sizes, numbers, *flags, dtype == torch.float64)
         _shared(work, math.ceil(out_h / TILE) * math.ceil(out_w / TILE))
     return out
+
+
+def _rows(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """[B, H, W, C] -> [B, H * W, C] with the channels together; a view where they are and the rows are evenly apart."""
+    x, (b, h, w, c) = x.to(dtype), x.shape
+    even = x.stride(3) == 1 and x.stride(1) == w * x.stride(2)
+    return x.view(b, h * w, c) if even else x.contiguous().view(b, h * w, c)
 
 
 def _shared(work: Callable[[int, int], Any], count: int) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from upbench.ops._cpu_attend import deform_attend_fused
+from upbench.ops._cpu_guided import guided_attend_fused
 from upbench.ops._cpu_offsets import offset_attend_fused
 from upbench.ops._fused import deform_assemble_fused, deform_similarity_fused
 from upbench.ops._library import numel, register
@@ -93,6 +94,20 @@ def offset_attend(
     for op in ("deform_similarity", "deform_assemble"):
         resolve(op, "fused", x)
     return offset_attend_fused(x, keys, query, *predictor, embedding, eps, theta, inward, heads, factor, *size)
+
+
+def guided_attend(
+    x: Tensor, keys: Tensor, guide: Tensor, weight: Tensor, bias: Tensor | None, offsets: Tensor, scale: int, heads: int
+) -> Tensor:
+    """`deform_attend` over `moved_points`, zero outside the map, of the query that a pointwise convolution of the guide
+    is.
+
+    guide: [B, Cy, sH, sW]; weight: [d, Cy, 1, 1], with its bias [d] or None; offsets: as `moved_points`. Others as
+    `deform_attend`.
+    """
+    for op in ("deform_similarity", "deform_assemble"):
+        resolve(op, "fused", x)
+    return guided_attend_fused(x, keys, guide, weight, bias, offsets, scale, heads)
 
 
 @register(

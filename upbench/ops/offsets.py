@@ -1,4 +1,4 @@
-"""Points around each output pixel, moved by offsets that small convolutions predict from its query (LDA-AQU)."""
+"""Points moved by predicted offsets: around each output pixel (LDA-AQU), or away from its parent (SAPA-D)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import torch.nn.functional as F
 from torch import Tensor
 
-from upbench.ops.points import lattice
+from upbench.ops.points import lattice, parents
 
 
 def predicted_points(
@@ -56,3 +56,18 @@ def predicted_points(
         else:
             points[axis].mul_(low[axis]).div_(out[axis])
     return points.permute(1, 4, 5, 2, 3, 0)
+
+
+def moved_points(offsets: Tensor, scale: int) -> Tensor:
+    """The parent of each output pixel, moved: [B, G, P, sH, sW, 2]; in memory all x before all y.
+
+    offsets: [B, H, W, s^2 or 1, (x, y), G, P], of each child of a low-resolution pixel, or of all alike.
+    """
+    b, h, w, spread, _, groups, count = offsets.shape
+    rows = offsets.flatten(5).unflatten(3, (scale, scale) if spread > 1 else (1, 1))
+    base = parents(h, w, scale, offsets)
+    # [B, H, W, s, s, 2, G P] -> [2, B, H, s, W, s, G P]
+    moved = rows.expand(-1, -1, -1, scale, scale, -1, -1).permute(5, 0, 1, 3, 2, 4, 6).contiguous().to(base.dtype)
+    moved = moved.view(2, b, scale * h, scale * w, groups * count)
+    moved += base[:, None, ..., None]
+    return moved.unflatten(4, (groups, count)).permute(1, 4, 5, 2, 3, 0)

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from upbench.ops import (
     attends,
     deform_assemble,
-    deform_attend,
     deform_similarity,
+    guided_attend,
     interpolate,
+    moved_points,
     output_size,
     parents,
     resolve,
@@ -160,34 +161,33 @@ class SAPADynamic(Upsampler):
         offset = offset.view(b, self.groups, self.points, 2, height, width)
         return (offset.to(base.dtype) + base).permute(0, 1, 2, 4, 5, 3)
 
-    def fused_positions(self, normed: Tensor) -> Tensor:
-        """As `positions`, the offsets taken as rows of channels: in memory all x lie before all y, as fused ops read."""
+    def _rows(self, normed: Tensor) -> tuple[Tensor, Tensor]:
+        """From one product of matrices: the keys, [B, d, H, W], channels-last, and the offsets for `moved_points`."""
         b, _, h, w = normed.shape
-        s, each = self.scale, 2 * self.groups * self.points
-        of = s * s if self.dof == "s2" else 1
+        each, of = 2 * self.groups * self.points, self.scale**2 if self.dof == "s2" else 1
         # Released channels are (group, point, (x, y), sub-pixel): taken as (sub-pixel, (x, y), group, point) here.
         order = torch.arange(each * of, device=normed.device).view(-1, 2, of).permute(2, 1, 0).flatten()
-        rows = F.linear(
-            normed.flatten(2).transpose(1, 2),
-            self.offset.weight.flatten(1)[order],
-            None if self.offset.bias is None else self.offset.bias[order],
-        )
-        rows = rows.view(b, h, w, *((s, s) if of > 1 else (1, 1)), 2, each // 2).expand(-1, -1, -1, s, s, -1, -1)
-        base = parents(h, w, s, normed)
-        # [B, H, W, s, s, 2, G P] -> [2, B, H, s, W, s, G P]
-        moved = rows.permute(5, 0, 1, 3, 2, 4, 6).contiguous().to(base.dtype).view(2, b, s * h, s * w, -1)
-        moved += base[:, None, ..., None]
-        return moved.unflatten(4, (self.groups, self.points)).permute(1, 4, 5, 2, 3, 0)
+        weight = torch.cat((self.k.weight, self.offset.weight[order])).flatten(1)
+        bias = None
+        if self.k.bias is not None and self.offset.bias is not None:
+            bias = torch.cat((self.k.bias, self.offset.bias[order]))
+        rows = F.linear(normed.flatten(2).transpose(1, 2), weight, bias).view(b, h, w, -1)
+        keys, offsets = rows.split((self.k.out_channels, each * of), dim=3)
+        return keys.permute(0, 3, 1, 2), offsets.unflatten(3, (of, 2, self.groups, self.points))
 
     def upsample(self, x: Tensor, guide: Tensor) -> Tensor:
-        normed = self.norm_x(x)
+        normed, guide = self.norm_x(x), self.norm_y(guide)
         backend = resolve("deform_assemble", self.backend, x)
         fused = backend == "fused"
-        positions = (self.fused_positions if fused and x.device.type == "cpu" else self.positions)(normed)
-        project = pointwise_rows if fused else nn.Module.__call__
-        keys, query = project(self.k, normed), project(self.q, self.norm_y(guide))
-        if fused and attends(x, keys, query, positions):
-            return deform_attend(x, keys, query, None, positions, "zeros", self.groups, None)
+        if fused and x.device.type == "cpu":
+            keys, offsets = self._rows(normed)
+            if attends(x, keys, guide, self.q.weight):
+                return guided_attend(x, keys, guide, self.q.weight, self.q.bias, offsets, self.scale, self.groups)
+            positions = moved_points(offsets, self.scale)
+        else:
+            positions = self.positions(normed)
+            keys = (pointwise_rows if fused else nn.Module.__call__)(self.k, normed)
+        query = (pointwise_rows if fused else nn.Module.__call__)(self.q, guide)
         logits = deform_similarity(query, keys, positions, "zeros", self.groups, backend=backend)
         weights = (softmax_taps if fused else F.softmax)(logits, dim=2).to(x.dtype)
         return deform_assemble(x, weights, positions, "zeros", backend=backend)

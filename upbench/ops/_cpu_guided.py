@@ -1,0 +1,75 @@
+"""SAPA-D's attention together with the query and the points that it is made of, on the CPU, without gradients.
+
+The C kernel projects the guide and moves the points of a tile of output pixels at a time: nothing of the output's size is
+held but the result. Without it the same is made of a product of matrices, `moved_points` and `deform_attend`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from upbench.ops import _cpu_attend, _native
+from upbench.ops._fused import empty_map
+from upbench.ops._library import LIBRARY, OPS, Op, numel
+from upbench.ops.offsets import moved_points
+
+NAME = "guided_attend_fused"
+LIBRARY.define(
+    f"{NAME}(Tensor x, Tensor keys, Tensor guide, Tensor weight, Tensor? bias, Tensor offsets, int scale, int heads)"
+    " -> Tensor",
+    tags=(torch.Tag.pt2_compliant_tag,),
+)
+guided_attend_fused: Any = torch.ops.upbench.guided_attend_fused.default
+
+
+def _charge(shapes: Sequence[Sequence[int]], args: Sequence[Any]) -> dict[str, int]:
+    """MACs of each plain op that it stands for. shapes: x, keys, guide, weight, (bias,) offsets, output."""
+    (depth, inner), (groups, taps), out = shapes[3][:2], shapes[-2][5:], shapes[-1]
+    query, points = [out[0], depth, *out[2:]], [out[0], groups, taps, *out[2:], 2]
+    attended = _cpu_attend.charge([*shapes[:2], query, points, out], ["zeros", args[-1], None])
+    return attended | {"aten::_convolution": numel(query) * inner, "aten::add": numel(points)}
+
+
+OPS[f"upbench::{NAME}"] = Op(
+    f"upbench::{NAME}", "gather", lambda shapes, args: sum(_charge(shapes, args).values()), _charge
+)
+
+
+def attend(
+    x: Tensor,
+    keys: Tensor,
+    guide: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    offsets: Tensor,
+    scale: int,
+    heads: int,
+) -> Tensor:
+    if _native.runs(x, keys, guide, weight, offsets):
+        query = _native.Guided(guide, _native.layer(weight, bias, x.dtype))
+        return _native.attend_guided(x, keys, query, _native.Moved(offsets, scale), heads)
+    rows = F.linear(guide.flatten(2).transpose(1, 2), weight.flatten(1), bias)
+    projected = rows.unflatten(1, guide.shape[2:]).permute(0, 3, 1, 2)
+    return _cpu_attend.attend(x, keys, projected, None, moved_points(offsets, scale), "zeros", heads, None)
+
+
+@torch.library.register_fake(f"upbench::{NAME}", lib=LIBRARY)
+def _(
+    x: Tensor,
+    keys: Tensor,
+    guide: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    offsets: Tensor,
+    scale: int,
+    heads: int,
+) -> Tensor:
+    return empty_map(x, *x.shape[:2], *guide.shape[2:])
+
+
+LIBRARY.impl(NAME, attend, "CPU")
