@@ -11,6 +11,7 @@ import upbench
 from upbench import inputs, ops, registry, spec
 from upbench.measure import macs
 from upbench.ops import _cpu_attend, _native
+from upbench.ops._cpu_guided import guided_attend_fused
 from upbench.ops._cpu_offsets import offset_attend_fused
 
 CASES: list[dict[str, Any]] = [
@@ -21,6 +22,7 @@ CASES: list[dict[str, Any]] = [
     {"upsampler": "ldaaqu", "scale": 2, "params": {"reduction": 1, "k_e": 5, "heads": 4, "theta": 3}},
     {"upsampler": "sapa-d", "scale": 2},
     {"upsampler": "sapa-d", "scale": 3, "params": {"groups": 1, "points": 4, "norm": True, "dof": 1}},
+    {"upsampler": "sapa-d", "scale": 2, "params": {"points": 1, "embedding": 5, "bias": False}},
 ]
 
 
@@ -76,9 +78,13 @@ def test_with_gradients_the_halves_run_one_by_one(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(_cpu_attend, "row_dots", never)
     monkeypatch.setattr(_native, "attend", never)
     monkeypatch.setattr(_native, "attend_predicted", never)
+    monkeypatch.setattr(_native, "attend_guided", never)
     module = upbench.build("ldaaqu", channels=32, backend="fused")
     module(torch.randn(1, 32, 4, 4)).sum().backward()
     assert module.proj_q.weight.grad is not None
+    module = upbench.build("sapa-d", channels=32, backend="fused")
+    module(torch.randn(1, 32, 4, 4), torch.randn(1, 32, 8, 8)).sum().backward()
+    assert module.q.weight.grad is not None
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (8, 8), (13, 22)], ids=str)
@@ -113,10 +119,44 @@ def test_macs_of_what_is_predicted_are_those_of_the_plain_form(params: dict[str,
 def test_torch_accepts_the_op_with_its_predictor(dtype: torch.dtype) -> None:
     module = upbench.build("ldaaqu", 32, seed=0)
     predictor, eps = module._predictor()
-    x, keys, query = (torch.randn(2, c, 4, 5) for c in (32, 8, 8))
-    given = (x.to(dtype), keys.to(dtype), query, *(t.detach() for t in predictor), torch.randn(1, 9, 8))
-    results = torch.library.opcheck(offset_attend_fused, (*given, eps, 11.0, False, 1, 0.3, 8, 10))
+    layers = [t.detach() for t in (module.proj_q.weight, module.proj_k.weight, *predictor)]
+    norm = module.layer_norm.norm
+    x = torch.randn(2, 32, 4, 5, dtype=dtype)
+    given = (x, norm.weight.detach(), norm.bias.detach(), layers[0], layers[1].to(dtype), *layers[2:])
+    numbers = (norm.eps, eps, 11.0, False, 1, 0.3, 8, 10)
+    results = torch.library.opcheck(offset_attend_fused, (*given, torch.randn(1, 9, 8), *numbers))
     assert set(results.values()) == {"SUCCESS"}
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_torch_accepts_the_op_with_its_guide(bias: bool) -> None:
+    x, keys, guide = torch.randn(2, 8, 3, 4), torch.randn(2, 6, 3, 4), torch.randn(2, 5, 6, 8)
+    offsets, shift = torch.randn(2, 3, 4, 4, 2, 2, 3), torch.randn(6) if bias else None
+    given = (x, keys, guide, torch.randn(6, 5, 1, 1), shift, offsets, 2, 2)
+    assert set(torch.library.opcheck(guided_attend_fused, given).values()) == {"SUCCESS"}
+
+
+@pytest.mark.parametrize("params", [{}, {"dof": 1, "bias": False}], ids=str)
+def test_macs_of_what_is_guided_are_those_of_the_plain_form(params: dict[str, Any]) -> None:
+    counts = []
+    for backend in ("eager", "fused"):
+        module = upbench.build("sapa-d", 32, 3, seed=0, guide_channels=20, **params).eval()
+        module.backend = backend
+        counts.append(macs.count(module, (torch.randn(2, 32, 5, 7), torch.randn(2, 20, 15, 21))))
+    assert counts[0].by_kind == counts[1].by_kind
+    assert counts[0].uncounted == counts[1].uncounted == {}
+
+
+@pytest.mark.parametrize("name", ["ldaaqu", "sapa-d"])
+def test_autocast_agrees_with_the_plain_form(name: str) -> None:
+    module = upbench.build(name, 32, seed=0).eval()
+    tensors = [torch.randn(1, 32, 6, 7)] + [torch.randn(1, 32, 12, 14)] * module.guided
+    found = []
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        for module.backend in ("eager", "fused"):
+            found.append(module(*tensors))
+    assert found[0].dtype == found[1].dtype
+    assert (found[1] - found[0]).abs().max() <= 5e-2 * found[0].abs().max()
 
 
 def test_large_logits_do_not_overflow() -> None:

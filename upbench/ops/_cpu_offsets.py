@@ -1,7 +1,8 @@
-"""LDA-AQU's attention together with the points that it predicts, on the CPU, without gradients.
+"""All of LDA-AQU on the CPU, without gradients.
 
-The C kernel interpolates the query, predicts the offsets and attends a tile of output pixels at a time: nothing of the
-output's size is held but the result. Without it the same is made of `predicted_points` and `deform_attend`.
+The map is normed and projected a strip at a time; the C kernel interpolates the query, predicts the offsets and attends a
+tile of output pixels at a time. Nothing of the output's size is held but the result, and of the map's size its rows,
+queries and keys. Without the kernel the same is made of `predicted_points` and `deform_attend`.
 """
 
 from __future__ import annotations
@@ -10,34 +11,39 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from upbench.ops import _cpu_attend, _native
 from upbench.ops._fused import empty_map
-from upbench.ops._library import LIBRARY, OPS, Op
+from upbench.ops._library import LIBRARY, OPS, Op, coordinate_dtype, numel
 from upbench.ops.offsets import predicted_points
 from upbench.ops.resize import resize_map
 
 NAME = "offset_attend_fused"
 LIBRARY.define(
-    f"{NAME}(Tensor x, Tensor keys, Tensor query, Tensor first, Tensor gamma, Tensor beta, Tensor last, Tensor bias,"
-    " Tensor? embedding, float eps, float theta, bool inward, int heads, float factor, SymInt out_height,"
-    " SymInt out_width) -> Tensor",
+    f"{NAME}(Tensor x, Tensor scale, Tensor shift, Tensor query, Tensor key, Tensor first, Tensor gamma, Tensor beta,"
+    " Tensor last, Tensor bias, Tensor? embedding, float outer_eps, float eps, float theta, bool inward, int heads,"
+    " float factor, SymInt out_height, SymInt out_width) -> Tensor",
     tags=(torch.Tag.pt2_compliant_tag,),
 )
 offset_attend_fused: Any = torch.ops.upbench.offset_attend_fused.default
 
 
+STRIP = 2**20
+"""Values of the map that are normed and projected at a time."""
+
+
 def _charge(shapes: Sequence[Sequence[int]], args: Sequence[Any]) -> dict[str, int]:
-    """MACs of each plain op that it stands for. shapes: x, keys, query, first, gamma, beta, last, bias, (embedding,)
-    output."""
-    (b, depth), first, last, out = shapes[2][:2], shapes[3], shapes[6], shapes[-1]
-    pixels, groups, taps, side = b * out[2] * out[3], depth // first[0], last[0] // 2, last[-1]
+    """MACs of each plain op that it stands for. shapes: x, scale, shift, query, key, first, gamma, beta, last, bias,
+    (embedding,) output."""
+    x, depth, first, last, out = shapes[0], shapes[3][0], shapes[5], shapes[8], shapes[-1]
+    pixels, groups, taps, side = x[0] * out[2] * out[3], depth // first[0], last[0] // 2, last[-1]
     query, coordinates = pixels * depth, pixels * groups * 2 * taps
-    points = [b, groups, taps, out[2], out[3], 2]
-    attended = _cpu_attend.charge([*shapes[:2], [b, depth, *out[2:]], *shapes[8:-1], points, out], args[:-2])
-    lattice = 2 * out[2] * out[3]
-    inward = args[-5]
+    keys, queries = [x[0], depth, *x[2:]], [x[0], depth, *out[2:]]
+    points = [x[0], groups, taps, *out[2:], 2]
+    charges = _cpu_attend.charge([x, keys, queries, *shapes[10:-1], points, out], args[:-2])
+    inward, lattice = args[-5], 2 * out[2] * out[3]
     arithmetic = {
         # Times theta, on the map and off it again; tap, pixel.
         "aten::mul": coordinates + (lattice if inward else coordinates),
@@ -48,11 +54,11 @@ def _charge(shapes: Sequence[Sequence[int]], args: Sequence[Any]) -> dict[str, i
         "aten::gelu": query,
     }
     for name, macs in arithmetic.items():
-        attended[name] = attended.get(name, 0) + macs
-    return attended | {
+        charges[name] = charges.get(name, 0) + macs
+    return charges | {
         "upbench::resize_map": 4 * query,
-        "aten::_convolution": query * 9 + coordinates * first[0] * side * side,
-        "aten::layer_norm": 5 * query,
+        "aten::_convolution": 2 * depth * numel(x) + query * 9 + coordinates * first[0] * side * side,
+        "aten::layer_norm": 5 * (numel(x) + query),
     }
 
 
@@ -63,14 +69,17 @@ OPS[f"upbench::{NAME}"] = Op(
 
 def attend(
     x: Tensor,
-    keys: Tensor,
+    scale: Tensor,
+    shift: Tensor,
     query: Tensor,
+    key: Tensor,
     first: Tensor,
     gamma: Tensor,
     beta: Tensor,
     last: Tensor,
     bias: Tensor,
     embedding: Tensor | None,
+    outer_eps: float,
     eps: float,
     theta: float,
     inward: bool,
@@ -79,15 +88,41 @@ def attend(
     out_height: int,
     out_width: int,
 ) -> Tensor:
-    if _native.runs(x, keys, query):
-        layers = _native.layers(first, gamma, beta, last, bias, query.dtype)
-        groups, taps, kernel = query.shape[1] // first.shape[0], last.shape[0] // 2, last.shape[-1]
+    dtype = coordinate_dtype(x.dtype)
+    scale, shift, query = (t.to(dtype) for t in (scale, shift, query.flatten(1)))
+    if _native.runs(x):
+        with torch.autocast("cpu", enabled=False):
+            x, rows = _projected(x, scale, shift, outer_eps, torch.cat((query, key.flatten(1).to(dtype))))
+            queries, keys = rows.split(query.shape[0], 1)
+            layers = _native.layers(first, gamma, beta, last, bias, dtype)
+        groups, taps, kernel = query.shape[0] // first.shape[0], last.shape[0] // 2, last.shape[-1]
         points = _native.Predicted(out_height, out_width, groups, taps, kernel, theta, eps, inward, layers)
-        return _native.attend_predicted(x, keys, query, embedding, points, heads, factor)
+        return _native.attend_predicted(x, keys, queries, embedding, points, heads, factor)
     with torch.autocast("cpu", enabled=False):
-        query = resize_map(query, out_height, out_width, align_corners=True)
-        where = predicted_points(query, first, gamma, beta, last, bias, eps, theta, inward, *x.shape[2:])
-        return _cpu_attend.attend(x, keys, query.to(keys.dtype), embedding, where, "zeros", heads, factor)
+        normed = F.layer_norm(x.permute(0, 2, 3, 1).to(dtype), shift.shape, scale, shift, outer_eps)
+        queries = F.linear(normed, query).permute(0, 3, 1, 2)
+        queries = resize_map(queries, out_height, out_width, align_corners=True)
+        where = predicted_points(queries, first, gamma, beta, last, bias, eps, theta, inward, *x.shape[2:])
+    keys = F.linear(normed.to(x.dtype), key.flatten(1)).permute(0, 3, 1, 2)
+    return _cpu_attend.attend(x, keys, queries.to(keys.dtype), embedding, where, "zeros", heads, factor)
+
+
+def _projected(x: Tensor, scale: Tensor, shift: Tensor, eps: float, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """x channels-last, and the product of its layer norm over the channels with weight [O, C], likewise."""
+    b, c, h, w = x.shape
+    given = x.permute(0, 2, 3, 1)
+    rows = given if given.is_contiguous() else empty_map(x, b, c, h, w).permute(0, 2, 3, 1)
+    out = empty_map(x, b, weight.shape[0], h, w).permute(0, 2, 3, 1)
+    step = max(STRIP // (w * c), 1)
+    for image in range(b):
+        for top in range(0, h, step):
+            strip = rows[image, top : top + step]
+            if rows is not given:
+                strip.copy_(given[image, top : top + step])
+            normed = F.layer_norm(strip, shift.shape, scale, shift, eps)
+            target = out[image, top : top + step].view(-1, weight.shape[0])
+            torch.mm(normed.view(-1, c), weight.t(), out=target)
+    return rows.permute(0, 3, 1, 2), out.permute(0, 3, 1, 2)
 
 
 @torch.library.register_fake(f"upbench::{NAME}", lib=LIBRARY)

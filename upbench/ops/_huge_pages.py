@@ -1,8 +1,9 @@
-"""Large outputs on huge pages, where Linux gives them to those who ask.
+"""Large maps on huge pages, where Linux gives them to those who ask.
 
-What is larger than 32 MiB the C library takes from the system anew each time, and the system clears it page by page when
-it is first written: for the 56 MiB of the papers' shape that takes longer than to write them. Pages of 2 MiB are cleared
-three times as fast. Elsewhere, and where huge pages are off, this does nothing.
+What is larger than 32 MiB the C library takes from the system anew each time, and what is smaller whenever something large
+was freed before; the system clears it page by page when it is first written: for the 56 MiB of the papers' shape that
+takes longer than to write them. Pages of 2 MiB are cleared three times as fast. Elsewhere, and where huge pages are off,
+this does nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 from torch import Tensor
 
-SMALLEST = 32 * 2**20
+SMALLEST = 2**22
 ADVICE: int | None = getattr(mmap, "MADV_HUGEPAGE", None)
 
 

@@ -128,10 +128,10 @@ static ALWAYS_INLINE void NAME(activate)(const REAL *in, const long *steps, cons
 }
 
 /* The outputs of a small convolution at a row of TILE pixels, `apart` from each other in `to`. in: for each of the k rows
- * of its window, `stride` apart, the first of `run` numbers that the first pixel reads; those of the next are `pitch`
- * further. weight: [outputs / SOME, k, run, SOME], then [what remains, k, run]. */
-static ALWAYS_INLINE void NAME(predict)(const REAL *in, long stride, long pitch, long k, long run, const REAL *weight,
-                                        const REAL *bias, long outputs, REAL *RESTRICT to, long apart) {
+ * of its window, `stride` apart, the first of `run` numbers that the first pixel reads, `step` apart; those of the next
+ * pixel are `pitch` further. weight: [outputs / SOME, k, run, SOME], then [what remains, k, run]. */
+static ALWAYS_INLINE void NAME(predict)(const REAL *in, long stride, long pitch, long step, long k, long run,
+                                        const REAL *weight, const REAL *bias, long outputs, REAL *RESTRICT to, long apart) {
     const long whole = outputs / SOME * SOME;
     for (long o = 0; o < whole; o += SOME) {
         NAME(Lanes) sum[TILE];
@@ -139,14 +139,14 @@ static ALWAYS_INLINE void NAME(predict)(const REAL *in, long stride, long pitch,
         for (long y = 0; y < k; y++)
             for (long c = 0; c < run; c++, weight += SOME)
                 for (int m = 0; m < TILE; m++)
-                    sum[m] += in[y * stride + m * pitch + c] * *(const NAME(Lanes) *)weight;
+                    sum[m] += in[y * stride + m * pitch + c * step] * *(const NAME(Lanes) *)weight;
         for (int m = 0; m < TILE; m++) *(NAME(Lanes) *)(to + m * apart + o) = sum[m];
     }
     for (long o = whole; o < outputs; o++, weight += k * run)
         for (int m = 0; m < TILE; m++) {
             REAL sum = bias[o];
             for (long y = 0; y < k; y++)
-                for (long c = 0; c < run; c++) sum += in[y * stride + m * pitch + c] * weight[y * run + c];
+                for (long c = 0; c < run; c++) sum += in[y * stride + m * pitch + c * step] * weight[y * run + c];
             to[m * apart + o] = sum;
         }
 }
@@ -179,14 +179,20 @@ static ALWAYS_INLINE void NAME(fetch)(const Job *job, const long *pixels, long c
 
 /* Queries made of the guide [channels, H', W'] by a pointwise convolution: bias, then weight as `predict` takes it. */
 static ALWAYS_INLINE void NAME(project)(const Job *job, const long *pixels, long count, NAME(Tile) * tile) {
-    const long inner = job->guide_channels, depth = job->depth;
-    /* An odd number of vectors: rows a power of two apart would share their places in the cache. */
-    const long pitch = inner + SOME;
-    const REAL *guide = job->guide, *numbers = job->projection;
+    const long inner = job->guide_channels, depth = job->depth, pitch = job->guide_pitch;
+    const long wide = job->out_width - pixels[0] % job->out_width < TILE ? job->out_width - pixels[0] % job->out_width : TILE;
+    const REAL *numbers = job->projection;
     for (long c = 0; c < inner; c++)
-        for (long m = 0; m < count; m++) tile->local[m * pitch + c] = guide[c * job->guide_step + pixels[m] * job->guide_pitch];
+        for (long m = 0; m < count; m += wide) {
+            const REAL *from = (const REAL *)job->guide + c * job->guide_step + pixels[m] * pitch;
+            REAL *RESTRICT to = tile->local + c * PIXELS + m;
+            if (wide == TILE && pitch == 1)
+                for (int n = 0; n < TILE; n++) to[n] = from[n];
+            else
+                for (long n = 0; n < wide; n++) to[n] = from[n * pitch];
+        }
     for (long m = 0; m < count; m += TILE)
-        NAME(predict)(tile->local + m * pitch, 0, pitch, 1, inner, numbers + depth, numbers, depth,
+        NAME(predict)(tile->local + m, 0, 1, PIXELS, 1, inner, numbers + depth, numbers, depth,
                       tile->around + m * depth, depth);
 }
 
@@ -217,7 +223,7 @@ static ALWAYS_INLINE void NAME(derive)(const Job *job, long top, long left, cons
     }
     for (long g = 0; g < groups; g++)
         for (long i = 0; i < TILE; i++)
-            NAME(predict)(tile->local + (g * side + i) * side * each, side * each, each, k, k * each, weight, bias,
+            NAME(predict)(tile->local + (g * side + i) * side * each, side * each, each, 1, k, k * each, weight, bias,
                           outputs, tile->raw + (i * TILE * groups + g) * outputs, groups * outputs);
     const long values = PIXELS * groups * outputs;
     const REAL theta = (REAL)job->theta;
@@ -258,7 +264,7 @@ static int NAME(points)(const Job *job, long start, long stop) {
                           4 * PIXELS * all,
                           PIXELS * heads * taps,
                           derived * (side + 2) * (side + 2) * depth + guided * PIXELS * depth,
-                          derived * side * side * depth + guided * PIXELS * (job->guide_channels + SOME),
+                          derived * side * side * depth + guided * PIXELS * job->guide_channels,
                           derived * 2 * PIXELS * all};
     long total = 0;
     for (int n = 0; n < 7; n++) total += sizes[n];

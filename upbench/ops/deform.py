@@ -74,8 +74,8 @@ def deform_attend(
 
 def offset_attend(
     x: Tensor,
-    keys: Tensor,
-    query: Tensor,
+    norm: tuple[Tensor, Tensor, float],
+    projections: tuple[Tensor, Tensor],
     predictor: tuple[Tensor, Tensor, Tensor, Tensor, Tensor],
     embedding: Tensor | None,
     eps: float,
@@ -85,15 +85,17 @@ def offset_attend(
     factor: float,
     size: tuple[int, int],
 ) -> Tensor:
-    """`deform_attend` of the interpolated query over `predicted_points`, zero outside the map.
+    """`deform_attend` of x over `predicted_points`, zero outside the map, where query and keys are projections of x.
 
-    query: [B, d, H, W], of the size of the map, interpolated to `size`, corner on corner, on the way; predictor:
-    `first`, `gamma`, `beta`, `last` and `bias` of `predicted_points`, and eps, theta, inward as there. Others as
-    `deform_attend`.
+    norm: weight, bias and eps of a layer norm over the channels of x; projections: what makes the query and the keys
+    of the normed x, [d, C, 1, 1] each; the query is interpolated to `size`, corner on corner. predictor: `first`,
+    `gamma`, `beta`, `last` and `bias` of `predicted_points`, and eps, theta, inward as there. Others as `deform_attend`.
     """
     for op in ("deform_similarity", "deform_assemble"):
         resolve(op, "fused", x)
-    return offset_attend_fused(x, keys, query, *predictor, embedding, eps, theta, inward, heads, factor, *size)
+    scale, shift, outer_eps = norm
+    weights = (*projections, *predictor, embedding)
+    return offset_attend_fused(x, scale, shift, *weights, outer_eps, eps, theta, inward, heads, factor, *size)
 
 
 def guided_attend(

@@ -142,7 +142,14 @@ class LDAAQU(Upsampler):
 
     def _fused(self, x: Tensor) -> Tensor:
         """The same with rows of channels and rows of taps: fused ops read them without copies."""
-        size = output_size(x.shape[2], x.shape[3], self.scale)
+        size, inward = output_size(x.shape[2], x.shape[3], self.scale), self.coord == "input"
+        predictor, eps = self._predictor()
+        table, factor = self.relative_position_bias_table, (self.hidden // self.heads) ** -0.5
+        embedding = None if table is None else table[0, :, 0]
+        if attends(x, *self.parameters()):
+            norm, projections = self.layer_norm.norm, (self.proj_q.weight, self.proj_k.weight)
+            given = (embedding, eps, self.theta, inward, self.heads, factor, size)
+            return offset_attend(x, (norm.weight, norm.bias, norm.eps), projections, predictor, *given)
         x = rows_last(x)
         dtype = coordinate_dtype(x.dtype)
         with no_autocast(x):
@@ -150,18 +157,11 @@ class LDAAQU(Upsampler):
             joint = x.dtype == dtype and not autocasts(x)
             weight = torch.cat((self.proj_q.weight, self.proj_k.weight)) if joint else self.proj_q.weight
             query, *rest = F.linear(normed, weight.flatten(1).to(dtype)).permute(0, 3, 1, 2).split(self.hidden, 1)
+            query = resize_map(query, *size, align_corners=True)
+            points = predicted_points(query, *predictor, eps, self.theta, inward, *x.shape[2:])
         if not joint:
             rest = [F.linear(normed.to(x.dtype), self.proj_k.weight.flatten(1)).permute(0, 3, 1, 2)]
         keys = rest[0]
-        table, factor = self.relative_position_bias_table, (self.hidden // self.heads) ** -0.5
-        embedding = None if table is None else table[0, :, 0]
-        predictor, eps = self._predictor()
-        if attends(x, keys, query, *predictor):
-            given = (eps, self.theta, self.coord == "input", self.heads, factor, size)
-            return offset_attend(x, keys, query, predictor, embedding, *given)
-        with no_autocast(x):
-            query = resize_map(query, *size, align_corners=True)
-            points = predicted_points(query, *predictor, eps, self.theta, self.coord == "input", *x.shape[2:])
         query = query.to(keys.dtype)
         logits = deform_similarity(query, keys, points, "zeros", self.heads, backend="fused")
         if embedding is not None:
