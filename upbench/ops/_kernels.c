@@ -40,7 +40,9 @@ enum { MANY = 64, SOME = 16 }; /* channels that are summed at once */
 #define PIXELS (TILE * TILE)
 
 /* keys: NULL to weigh only, by `weights` or, where those are NULL too, by 1. x: NULL to return the logits.
- * blocks: the channels that share a group and a head are one block; columns, rows: the x and y of the points. */
+ * blocks: the channels that share a group and a head are one block; columns, rows: the x and y of the points, or for
+ * a scale above 0 offsets from the parents in `columns`, see `fetch`. predictor: what makes the points from a query of
+ * the map's size, see `derive`; guide, projection: what makes the query, see `project`. Pitch: from a pixel to the next. */
 typedef struct {
     const void *x, *keys, *query, *embedding, *weights, *columns, *rows, *predictor, *guide, *projection;
     const void *out;
@@ -137,7 +139,8 @@ static PyObject *points(PyObject *Py_UNUSED(self), PyObject *args) {
 }
 
 static PyMethodDef methods[] = {
-    {"points", points, METH_VARARGS, "Tiles start to stop of a job: addresses, sizes, numbers, border, inward, double, start, stop."},
+    {"points", points, METH_VARARGS,
+     "Tiles start to stop of a job: addresses, sizes, (factor, theta, eps), border, inward, double, start, stop."},
     {NULL, NULL, 0, NULL},
 };
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_kernels", NULL, 0, methods, NULL, NULL, NULL, NULL};

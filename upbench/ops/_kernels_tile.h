@@ -1,0 +1,169 @@
+/* Included by _kernels_body.h: what a tile of output pixels reads, its queries and its points, fetched or made. */
+
+/* The query at the pixels of a square of a side, interpolated from corner to corner; zero outside the map. */
+static ALWAYS_INLINE void NAME(resize)(const Job *job, long top, long left, long side, REAL *RESTRICT to) {
+    const long depth = job->depth, high = job->height, wide = job->width;
+    const REAL tall = job->out_height > 1 ? (REAL)(high - 1) / (REAL)(job->out_height - 1) : 0;
+    const REAL broad = job->out_width > 1 ? (REAL)(wide - 1) / (REAL)(job->out_width - 1) : 0;
+    for (long n = 0; n < side * side; n++, to += depth) {
+        const long i = top + n / side, j = left + n % side;
+        if (i < 0 || j < 0 || i >= job->out_height || j >= job->out_width) {
+            memset(to, 0, sizeof(REAL) * depth);
+            continue;
+        }
+        const REAL y = tall * (REAL)i, x = broad * (REAL)j;
+        const long above = (long)y, before = (long)x, below = above + (above + 1 < high);
+        const long after = before + (before + 1 < wide);
+        const REAL down = y - (REAL)above, right = x - (REAL)before;
+        const REAL w0 = (1 - down) * (1 - right), w1 = (1 - down) * right, w2 = down * (1 - right), w3 = down * right;
+        const REAL *q0 = (const REAL *)job->query + (above * wide + before) * job->query_pitch;
+        const REAL *q1 = (const REAL *)job->query + (above * wide + after) * job->query_pitch;
+        const REAL *q2 = (const REAL *)job->query + (below * wide + before) * job->query_pitch;
+        const REAL *q3 = (const REAL *)job->query + (below * wide + after) * job->query_pitch;
+        for (long c = 0; c < depth; c++) to[c] = w0 * q0[c] + w1 * q1[c] + w2 * q2[c] + w3 * q3[c];
+    }
+}
+
+/* Depthwise 3x3 filter, layer norm over `each` channels, GELU, at one pixel. Filters: [9, each]. */
+static ALWAYS_INLINE void NAME(activate)(const REAL *in, const long *steps, const REAL *filters, const REAL *gamma,
+                                         const REAL *beta, REAL eps, REAL *RESTRICT out, long each) {
+    REAL mean = 0, spread = 0;
+    for (long c = 0; c < each; c++) {
+        REAL sum = 0;
+        for (int k = 0; k < 9; k++) sum += filters[k * each + c] * in[steps[k] + c];
+        out[c] = sum;
+        mean += sum;
+    }
+    mean /= (REAL)each;
+    for (long c = 0; c < each; c++) spread += (out[c] - mean) * (out[c] - mean);
+    const REAL factor = 1 / SQRT(spread / (REAL)each + eps);
+    for (long c = 0; c < each; c++) {
+        const REAL v = (out[c] - mean) * factor * gamma[c] + beta[c];
+        out[c] = v / 2 * (1 + ERF(v * (REAL)0.70710678118654752));
+    }
+}
+
+/* The outputs of a small convolution at a row of TILE pixels, `apart` from each other in `to`. in: for each of the k
+ * rows of its window, `stride` apart, the first of `run` numbers that the first pixel reads, `step` apart; those of the
+ * next pixel are `pitch` further. weight: [outputs / SOME, k, run, SOME], then [what remains, k, run]. */
+static ALWAYS_INLINE void NAME(predict)(const REAL *in, long stride, long pitch, long step, long k, long run,
+                                        const REAL *weight, const REAL *bias, long outputs, REAL *RESTRICT to,
+                                        long apart) {
+    const long whole = outputs / SOME * SOME;
+    for (long o = 0; o < whole; o += SOME) {
+        NAME(Lanes) sum[TILE];
+        for (int m = 0; m < TILE; m++) sum[m] = *(const NAME(Lanes) *)(bias + o);
+        for (long y = 0; y < k; y++)
+            for (long c = 0; c < run; c++, weight += SOME)
+                for (int m = 0; m < TILE; m++)
+                    sum[m] += in[y * stride + m * pitch + c * step] * *(const NAME(Lanes) *)weight;
+        for (int m = 0; m < TILE; m++) *(NAME(Lanes) *)(to + m * apart + o) = sum[m];
+    }
+    for (long o = whole; o < outputs; o++, weight += k * run)
+        for (int m = 0; m < TILE; m++) {
+            REAL sum = bias[o];
+            for (long y = 0; y < k; y++)
+                for (long c = 0; c < run; c++) sum += in[y * stride + m * pitch + c * step] * weight[y * run + c];
+            to[m * apart + o] = sum;
+        }
+}
+
+/* What a tile of pixels reads: their queries (each at `near` in `query`) and the x and y of their points. */
+typedef struct {
+    REAL *around, *local, *raw, *columns, *rows;
+    const REAL *query;
+    long near[PIXELS];
+} NAME(Tile);
+
+/* Points that were given, or offsets from the pixel of the map that is the parent: [H, W, spread, (x, y), all]. */
+static ALWAYS_INLINE void NAME(fetch)(const Job *job, const long *pixels, long count, NAME(Tile) * tile) {
+    const long all = job->groups * job->taps, scale = job->scale;
+    for (long m = 0; m < count; m++) {
+        REAL *RESTRICT columns = tile->columns + m * all, *RESTRICT rows = tile->rows + m * all;
+        if (!scale) {
+            memcpy(columns, (const REAL *)job->columns + pixels[m] * all, sizeof(REAL) * all);
+            memcpy(rows, (const REAL *)job->rows + pixels[m] * all, sizeof(REAL) * all);
+            continue;
+        }
+        const long i = pixels[m] / job->out_width, j = pixels[m] % job->out_width;
+        const long child = job->spread > 1 ? i % scale * scale + j % scale : 0;
+        const REAL *from =
+            (const REAL *)job->columns + (i / scale * job->width + j / scale) * job->point_pitch + child * 2 * all;
+        for (long n = 0; n < all; n++) columns[n] = from[n] + (REAL)(j / scale);
+        for (long n = 0; n < all; n++) rows[n] = from[all + n] + (REAL)(i / scale);
+    }
+}
+
+/* Queries made of the guide [channels, H', W'] by a pointwise convolution: bias, then weight as `predict` takes it. */
+static ALWAYS_INLINE void NAME(project)(const Job *job, const long *pixels, long count, NAME(Tile) * tile) {
+    const long inner = job->guide_channels, depth = job->depth, pitch = job->guide_pitch;
+    const long after = job->out_width - pixels[0] % job->out_width, wide = after < TILE ? after : TILE;
+    const REAL *numbers = job->projection;
+    for (long c = 0; c < inner; c++)
+        for (long m = 0; m < count; m += wide) {
+            const REAL *from = (const REAL *)job->guide + c * job->guide_step + pixels[m] * pitch;
+            REAL *RESTRICT to = tile->local + c * PIXELS + m;
+            if (wide == TILE && pitch == 1)
+                for (int n = 0; n < TILE; n++) to[n] = from[n];
+            else
+                for (long n = 0; n < wide; n++) to[n] = from[n * pitch];
+        }
+    for (long m = 0; m < count; m += TILE)
+        NAME(predict)(tile->local + m, 0, 1, PIXELS, 1, inner, numbers + depth, numbers, depth,
+                      tile->around + m * depth, depth);
+}
+
+/* Queries and points made of the low-resolution query by the predictor of LDA-AQU. Its numbers lie one after another:
+ * filters [9, each], gamma, beta, bias [x of all taps, y of all taps], weight as `predict` takes it. */
+static ALWAYS_INLINE void NAME(derive)(const Job *job, long top, long left, const long *pixels, long count,
+                                       NAME(Tile) * tile) {
+    const long depth = job->depth, groups = job->groups, taps = job->taps, each = depth / groups, k = job->kernel;
+    const long near = k / 2, side = TILE + 2 * near, wide = side + 2, outputs = 2 * taps;
+    const REAL *filters = job->predictor, *gamma = filters + 9 * each, *beta = gamma + each, *bias = beta + each;
+    const REAL *weight = bias + outputs;
+    long steps[9];
+    for (int n = 0; n < 9; n++) steps[n] = (n / 3 * wide + n % 3) * depth;
+    NAME(resize)(job, top - near - 1, left - near - 1, wide, tile->around);
+    for (long n = 0; n < side * side; n++) {
+        const long i = n / side, j = n % side, y = top - near + i, x = left - near + j;
+        const int inside = y >= 0 && x >= 0 && y < job->out_height && x < job->out_width;
+        for (long g = 0; g < groups; g++) {
+            const REAL *in = tile->around + (i * wide + j) * depth + g * each;
+            REAL *to = tile->local + (g * side * side + n) * each;
+            if (!inside)
+                memset(to, 0, sizeof(REAL) * each);
+            else if (each == 2 * SOME)
+                NAME(activate)(in, steps, filters, gamma, beta, (REAL)job->eps, to, 2 * SOME);
+            else
+                NAME(activate)(in, steps, filters, gamma, beta, (REAL)job->eps, to, each);
+        }
+    }
+    for (long g = 0; g < groups; g++)
+        for (long i = 0; i < TILE; i++)
+            NAME(predict)(tile->local + (g * side + i) * side * each, side * each, each, 1, k, k * each, weight, bias,
+                          outputs, tile->raw + (i * TILE * groups + g) * outputs, groups * outputs);
+    const long values = PIXELS * groups * outputs;
+    const REAL theta = (REAL)job->theta;
+    REAL *RESTRICT raw = tile->raw;
+    for (long n = 0; n < values; n++) raw[n] = theta * TANH(raw[n]);
+    const REAL high = (REAL)(job->height - 1), broad = (REAL)(job->width - 1);
+    const REAL down = (REAL)(job->out_height > 1 ? job->out_height - 1 : 1);
+    const REAL right = (REAL)(job->out_width > 1 ? job->out_width - 1 : 1);
+    const long across = (long)(SQRT((REAL)taps) + (REAL)0.5);
+    for (long m = 0; m < count; m++) {
+        const long i = pixels[m] / job->out_width - top, j = pixels[m] % job->out_width - left;
+        const REAL y = (REAL)(top + i), x = (REAL)(left + j);
+        tile->near[m] = ((i + near + 1) * wide + j + near + 1) * depth;
+        for (long g = 0; g < groups; g++) {
+            const REAL *move = raw + ((i * TILE + j) * groups + g) * outputs;
+            REAL *columns = tile->columns + (m * groups + g) * taps, *rows = tile->rows + (m * groups + g) * taps;
+            for (long t = 0; t < taps; t++) {
+                const REAL step_x = move[t] + (REAL)(t % across - across / 2);
+                const REAL step_y = move[taps + t] + (REAL)(t / across - across / 2);
+                /* Multiplied before it is divided: the last pixel falls on the last exactly. */
+                columns[t] = job->inward ? x * broad / right + step_x : (x + step_x) * broad / right;
+                rows[t] = job->inward ? y * high / down + step_y : (y + step_y) * high / down;
+            }
+        }
+    }
+}
