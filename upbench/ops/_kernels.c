@@ -42,7 +42,8 @@ enum { MANY = 64, SOME = 16 }; /* channels that are summed at once */
 /* keys: NULL to weigh only, by `weights` or, where those are NULL too, by 1. x: NULL to return the logits.
  * blocks: the channels that share a group and a head are one block; columns, rows: the x and y of the points, or for
  * a scale above 0 offsets from the parents in `columns`, see `fetch`. predictor: what makes the points from a query of
- * the map's size, see `derive`; guide, projection: what makes the query, see `project`. Pitch: from a pixel to the next. */
+ * the map's size, see `derive`; guide, projection: what makes the query, see `project`. A pitch leads from a pixel to
+ * the next. */
 typedef struct {
     const void *x, *keys, *query, *embedding, *weights, *columns, *rows, *predictor, *guide, *projection;
     const void *out;
@@ -148,7 +149,7 @@ static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_kernels", NULL, 0, 
 PyMODINIT_FUNC PyInit__kernels(void) {
     PyObject *made = PyModule_Create(&module);
     /* Of the addresses and sizes above: `_native.py` takes none but its own. */
-    if (made && PyModule_AddIntConstant(made, "interface", 3) < 0) {
+    if (made && PyModule_AddIntConstant(made, "interface", 4) < 0) {
         Py_DECREF(made);
         return NULL;
     }

@@ -114,13 +114,13 @@ static ALWAYS_INLINE void NAME(project)(const Job *job, const long *pixels, long
 }
 
 /* Queries and points made of the low-resolution query by the predictor of LDA-AQU. Its numbers lie one after another:
- * filters [9, each], gamma, beta, bias [x of all taps, y of all taps], weight as `predict` takes it. */
+ * filters [9, each], gamma, beta, bias and places of the taps [x of all, y of all], weight as `predict` takes it. */
 static ALWAYS_INLINE void NAME(derive)(const Job *job, long top, long left, const long *pixels, long count,
                                        NAME(Tile) * tile) {
     const long depth = job->depth, groups = job->groups, taps = job->taps, each = depth / groups, k = job->kernel;
     const long near = k / 2, side = TILE + 2 * near, wide = side + 2, outputs = 2 * taps;
     const REAL *filters = job->predictor, *gamma = filters + 9 * each, *beta = gamma + each, *bias = beta + each;
-    const REAL *weight = bias + outputs;
+    const REAL *places = bias + outputs, *weight = places + outputs;
     long steps[9];
     for (int n = 0; n < 9; n++) steps[n] = (n / 3 * wide + n % 3) * depth;
     NAME(resize)(job, top - near - 1, left - near - 1, wide, tile->around);
@@ -149,7 +149,6 @@ static ALWAYS_INLINE void NAME(derive)(const Job *job, long top, long left, cons
     const REAL high = (REAL)(job->height - 1), broad = (REAL)(job->width - 1);
     const REAL down = (REAL)(job->out_height > 1 ? job->out_height - 1 : 1);
     const REAL right = (REAL)(job->out_width > 1 ? job->out_width - 1 : 1);
-    const long across = (long)(SQRT((REAL)taps) + (REAL)0.5);
     for (long m = 0; m < count; m++) {
         const long i = pixels[m] / job->out_width - top, j = pixels[m] % job->out_width - left;
         const REAL y = (REAL)(top + i), x = (REAL)(left + j);
@@ -157,9 +156,9 @@ static ALWAYS_INLINE void NAME(derive)(const Job *job, long top, long left, cons
         for (long g = 0; g < groups; g++) {
             const REAL *move = raw + ((i * TILE + j) * groups + g) * outputs;
             REAL *columns = tile->columns + (m * groups + g) * taps, *rows = tile->rows + (m * groups + g) * taps;
+            INDEPENDENT
             for (long t = 0; t < taps; t++) {
-                const REAL step_x = move[t] + (REAL)(t % across - across / 2);
-                const REAL step_y = move[taps + t] + (REAL)(t / across - across / 2);
+                const REAL step_x = move[t] + places[t], step_y = move[taps + t] + places[taps + t];
                 /* Multiplied before it is divided: the last pixel falls on the last exactly. */
                 columns[t] = job->inward ? x * broad / right + step_x : (x + step_x) * broad / right;
                 rows[t] = job->inward ? y * high / down + step_y : (y + step_y) * high / down;

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from upbench.ops._fused import empty_map, empty_taps
 from upbench.ops._rows import point_rows, tap_rows
+from upbench.ops.points import lattice
 
-INTERFACE = 3
+INTERFACE = 4
 """Of the kernel that this file calls; that of an older installation is left alone."""
 
 
@@ -113,8 +114,9 @@ def layers(first: Tensor, gamma: Tensor, beta: Tensor, last: Tensor, bias: Tenso
     # All x before all y, and the channels last.
     taps = last.shape[0] // 2
     last = last.unflatten(0, (taps, 2)).flip(1).transpose(0, 1).flatten(0, 1).permute(0, 2, 3, 1)
-    bias = bias.view(taps, 2).flip(1).t()
-    return _joined(dtype, first.flatten(1).t(), gamma, beta, bias, *_lanes(last))
+    bias, side = bias.view(taps, 2).flip(1).t(), math.isqrt(taps)
+    places = lattice(side, side, bias) - side // 2
+    return _joined(dtype, first.flatten(1).t(), gamma, beta, bias, places, *_lanes(last))
 
 
 def layer(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Tensor:
