@@ -121,7 +121,7 @@ def test_sums_of_rows_whatever_makes_them(
     """Rows read twice or in any order; what lay in the memory of the result does not matter."""
     if mkl and not torch.backends.mkl.is_available():
         pytest.skip("torch has no MKL here")
-    monkeypatch.setattr(_rows, "SMALLEST", smallest)
+    monkeypatch.setattr(_rows, "LARGE", smallest)
     monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: mkl)
     generator = torch.Generator().manual_seed(0)
     rows, weight = (torch.randn(n, 7, generator=generator, dtype=dtype) for n in (50, 40))

@@ -61,15 +61,13 @@ def with_threads(threads: int | None) -> Iterator[None]:
 @contextmanager
 def full_precision() -> Iterator[None]:
     """Run float32 products and convolutions on CUDA in float32, not in TF32, and put the old settings back."""
-    backends = (torch.backends.cuda.matmul, torch.backends.cudnn)
-    before = [backend.allow_tf32 for backend in backends]
-    for backend in backends:
-        backend.allow_tf32 = False
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    matmul.allow_tf32 = cudnn.allow_tf32 = False
     try:
         yield
     finally:
-        for backend, allowed in zip(backends, before, strict=True):
-            backend.allow_tf32 = allowed
+        matmul.allow_tf32, cudnn.allow_tf32 = before
 
 
 def identity(device: torch.device) -> dict[str, Any]:

@@ -8,8 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from upbench.ops._huge_pages import SMALLEST, on_huge_pages
+from upbench.ops._huge_pages import on_huge_pages
 from upbench.ops._library import coordinate_dtype
+
+LARGE = 2**25
+"""Bytes of a result from which clearing its pages takes longer than bags save over MKL's product."""
 
 
 def index_dtype(rows: int, entries: int) -> torch.dtype:
@@ -53,7 +56,7 @@ def row_sums(rows: Tensor, index: Tensor, weight: Tensor) -> Tensor:
     As bags of rows. A large result is the product of a sparse matrix and the rows instead, which MKL writes where it is
     told to: on huge pages.
     """
-    large = index.shape[0] * rows.shape[1] * rows.element_size() >= SMALLEST
+    large = index.shape[0] * rows.shape[1] * rows.element_size() >= LARGE
     with torch.no_grad():
         if not (large and torch.backends.mkl.is_available() and index.dtype == torch.int32):
             return F.embedding_bag(index, rows, per_sample_weights=weight, mode="sum")

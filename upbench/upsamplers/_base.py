@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from upbench.errors import InputError
 from upbench.ops import output_size
-from upbench.ops._why_not import autocasts
+from upbench.ops._why_not import autocasts as autocasts
 
 
 class Upsampler(nn.Module):
