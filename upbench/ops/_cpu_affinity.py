@@ -1,4 +1,4 @@
-"""The affinity of two filtered and normed features on the CPU, without gradients, a norm group at a time.
+"""The affinity of two filtered and normed features on the CPU, without gradients, two norm groups at a time.
 
 What is filtered stays in cache until it is summed, so neither feature is ever held whole. A filter of one input
 channel leaves most of a vector unit idle; here blocks of neighbouring output pixels are the channels of the
@@ -7,6 +7,7 @@ convolution, which multiplies by some zeros and is still several times faster.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from upbench.ops._library import LIBRARY, OPS, Op, coordinate_dtype, numel
+
+GROUPS = 2
+"""Norm groups that are worked on at a time; the maps of more do not stay in cache."""
 
 LIBRARY.define("pool_both_fused(Tensor guide, int size) -> Tensor", tags=(torch.Tag.pt2_compliant_tag,))
 LIBRARY.define(
@@ -55,17 +59,19 @@ def _shifted(filters: Tensor, tile: tuple[int, int]) -> Tensor:
     return out.view(-1, 1, *span)
 
 
-def _norm_(maps: Tensor, scale: Tensor, shift: Tensor, eps: float) -> None:
-    """Norm each filter's maps over channels and pixels, in place. maps: [channels, 2, pixels]; scale: [channels, 2]."""
+def _norm_(maps: Tensor, scale: Tensor, shift: Tensor, eps: float, groups: int) -> None:
+    """Norm each filter's maps over a group's channels and pixels, in place. maps: [channels, 2, pixels];
+    scale: [channels, 2]; groups: how many the channels are."""
     channels, _, pixels = maps.shape
     rows = 2 * channels
     # torch's variance is slow; its group norm finds it on the way.
     _, mean, rstd = torch.native_group_norm(maps.view(1, rows, pixels), None, None, 1, rows, pixels, rows, eps)
-    mean, variance = mean.view(channels, 2), (rstd.view(channels, 2) ** -2 - eps).clamp_(min=0)
-    centre = mean.mean(0)
-    spread = (variance + (mean - centre).square_()).mean(0)
-    factor = scale * (spread + eps).rsqrt_()
-    maps.mul_(factor.unsqueeze(2)).add_((shift - centre * factor).unsqueeze(2))
+    mean, variance = (t.view(groups, -1, 2) for t in (mean, (rstd**-2 - eps).clamp_(min=0)))
+    centre = mean.mean(1, keepdim=True)
+    spread = (variance + (mean - centre).square_()).mean(1, keepdim=True)
+    factor = scale.view_as(mean) * (spread + eps).rsqrt_()
+    shift = shift.view_as(mean) - centre * factor
+    maps.mul_(factor.view(channels, 2, 1)).add_(shift.view(channels, 2, 1))
 
 
 def affinity(
@@ -76,20 +82,23 @@ def affinity(
     size, dtype, tile = filters.shape[-1], coordinate_dtype(guide.dtype), _tile(h, w)
     filters, scale, shift = (t.to(dtype) for t in (filters, scale, shift))
     out = guide.new_empty((b, pattern.shape[1], h, w))
+    together = math.gcd(groups, GROUPS)
+    step = c // groups * together
+    ones = torch.ones(step, dtype=dtype)
     for image in range(b):
         windows = _shifted(filters[image], tile)
-        total = torch.zeros((), dtype=dtype)
-        for start in range(0, c, c // groups):
-            part = slice(start, start + c // groups)
+        total = torch.zeros(h * w, dtype=dtype)
+        for start in range(0, c, step):
+            part = slice(start, start + step)
             maps = F.conv2d(
                 guide[image, part].unsqueeze(1).to(dtype).contiguous(),
                 windows,
                 stride=(2 * tile[0], 2 * tile[1]),
                 padding=(size - 1) // 2,
-            ).view(c // groups, 2, -1)
-            _norm_(maps, scale[part], shift[part], eps)
+            ).view(step, 2, -1)
+            _norm_(maps, scale[part], shift[part], eps, together)
             F.leaky_relu_(maps, slope)
-            total = maps[:, 0].mul_(maps[:, 1]).sum(0).add_(total)
+            total.addmv_(maps[:, 0].mul_(maps[:, 1]).t(), ones)
         # [block rows, block columns, H / .., W / ..] -> [H, W]
         blocks = total.view(*tile, h // tile[0], w // tile[1]).permute(2, 0, 3, 1).reshape(h, w)
         out[image] = blocks * c**-0.5 * pattern[image].to(dtype)

@@ -29,7 +29,7 @@ def pixel_rows(x: Tensor, dtype: torch.dtype) -> Tensor:
 def padded_rows(x: Tensor, margin: int) -> Tensor:
     """[B, C, H, W] -> [B, H + 2 margin, W + 2 margin, C] contiguous, zero outside the map, at least float32."""
     b, c, h, w = x.shape
-    out = x.new_empty((b, h + 2 * margin, w + 2 * margin, c), dtype=coordinate_dtype(x.dtype))
+    out = on_huge_pages(x.new_empty((b, h + 2 * margin, w + 2 * margin, c), dtype=coordinate_dtype(x.dtype)))
     if margin:
         # Only the margin is cleared: the rest is written once.
         for dim in (1, 2):
