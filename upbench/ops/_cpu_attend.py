@@ -10,29 +10,20 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from upbench.ops import _native
 from upbench.ops._cpu_points import _Cells, _map_rows
 from upbench.ops._fused import empty_map
-from upbench.ops._library import LIBRARY, OPS, Op, coordinate_dtype, numel
+from upbench.ops._library import coordinate_dtype, numel
 from upbench.ops._rows import pixel_rows, point_rows, row_dots, row_sums
 
 ENTRIES = 2**23
 """Rows read for one piece of the output: the papers' shape is one piece, larger ones take no more memory."""
 
-NAME = "deform_attend_fused"
-LIBRARY.define(
-    f"{NAME}(Tensor x, Tensor keys, Tensor query, Tensor? embedding, Tensor points, str padding, int heads,"
-    " float? factor) -> Tensor",
-    tags=(torch.Tag.pt2_compliant_tag,),
-)
-deform_attend_fused: Any = torch.ops.upbench.deform_attend_fused.default
-
 
 def charge(shapes: Sequence[Sequence[int]], args: Sequence[Any]) -> dict[str, int]:
-    """MACs of each plain op that it stands for. shapes: x, keys, query, (embedding,) points, output."""
+    """MACs of each plain op that `attend` stands for. shapes: x, keys, query, (embedding,) points, output."""
     query, points, out = numel(shapes[2]), shapes[-2], numel(shapes[-1])
     taps, heads = points[2], args[-2]
     logits = points[0] * heads * taps * points[3] * points[4]
@@ -46,11 +37,6 @@ def charge(shapes: Sequence[Sequence[int]], args: Sequence[Any]) -> dict[str, in
     }
 
 
-OPS[f"upbench::{NAME}"] = Op(
-    f"upbench::{NAME}", "gather", lambda shapes, args: sum(charge(shapes, args).values()), charge
-)
-
-
 def attend(
     x: Tensor,
     keys: Tensor,
@@ -61,6 +47,11 @@ def attend(
     heads: int,
     factor: float | None,
 ) -> Tensor:
+    """`deform_assemble` of x by the softmax over the points of `deform_similarity`.
+
+    query: [B, d, H', W']; keys: [B, d, H, W]; embedding: [heads, P, d / heads], added to the keys, or None; factor:
+    of the logits, None for 1. Others as there. The result is channels-last.
+    """
     if _native.runs(x, keys, query):
         return _native.attend(x, keys, query, embedding, points, padding, heads, factor)
     b, c, h, w = x.shape
@@ -100,20 +91,3 @@ def _softmax(logits: Tensor, factor: float | None) -> Tensor:
     logits -= logits.amax(-1, keepdim=True)
     logits.exp_()
     return logits.div_(logits.sum(-1, keepdim=True))
-
-
-@torch.library.register_fake(f"upbench::{NAME}", lib=LIBRARY)
-def _(
-    x: Tensor,
-    keys: Tensor,
-    query: Tensor,
-    embedding: Tensor | None,
-    points: Tensor,
-    padding: str,
-    heads: int,
-    factor: float | None,
-) -> Tensor:
-    return empty_map(x, x.shape[0], x.shape[1], points.shape[3], points.shape[4])
-
-
-LIBRARY.impl(NAME, attend, "CPU")

@@ -1,7 +1,7 @@
 """SAPA-D's attention together with the query and the points that it is made of, on the CPU, without gradients.
 
 The C kernel projects the guide and moves the points of a tile of output pixels at a time: nothing of the output's size is
-held but the result. Without it the same is made of a product of matrices, `moved_points` and `deform_attend`.
+held but the result. Without it the same is made of a product of matrices, `moved_points` and `_cpu_attend`.
 """
 
 from __future__ import annotations
@@ -59,16 +59,7 @@ def attend(
 
 
 @torch.library.register_fake(f"upbench::{NAME}", lib=LIBRARY)
-def _(
-    x: Tensor,
-    keys: Tensor,
-    guide: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    offsets: Tensor,
-    scale: int,
-    heads: int,
-) -> Tensor:
+def _(x: Tensor, keys: Tensor, guide: Tensor, *others: Any) -> Tensor:
     return empty_map(x, *x.shape[:2], *guide.shape[2:])
 
 

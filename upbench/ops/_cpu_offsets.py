@@ -2,7 +2,7 @@
 
 The map is normed and projected a strip at a time; the C kernel interpolates the query, predicts the offsets and attends a
 tile of output pixels at a time. Nothing of the output's size is held but the result, and of the map's size its rows,
-queries and keys. Without the kernel the same is made of `predicted_points` and `deform_attend`.
+queries and keys. Without the kernel the same is made of `predicted_points` and `_cpu_attend`.
 """
 
 from __future__ import annotations

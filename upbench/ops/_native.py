@@ -90,7 +90,7 @@ def attend(
     heads: int,
     factor: float | None,
 ) -> Tensor:
-    """As `deform_attend`."""
+    """As `_cpu_attend.attend`."""
     return _run(x, keys, query, embedding, None, points, padding, heads, factor)
 
 

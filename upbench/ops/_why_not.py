@@ -47,7 +47,7 @@ def resolve(op: str, backend: str, *tensors: Tensor) -> str:
 
 
 def autocasts(x: Tensor) -> bool:
-    """Whether torch.autocast is on for the device of x. torch's own question cannot be traced before 2.12."""
+    """Whether torch.autocast is on for the device of x. torch 2.11 cannot trace its own question."""
     device = x.device.type
     return device in AUTOCAST and torch.is_autocast_enabled(device)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from upbench.ops._cpu_attend import deform_attend_fused
 from upbench.ops._cpu_guided import guided_attend_fused
 from upbench.ops._cpu_offsets import offset_attend_fused
 from upbench.ops._fused import deform_assemble_fused, deform_similarity_fused
@@ -47,29 +46,9 @@ def deform_assemble(x: Tensor, weight: Tensor, points: Tensor, padding: str, *, 
 
 
 def attends(*tensors: Tensor) -> bool:
-    """Whether `deform_attend` can take these: on a CPU, where no gradient is asked for."""
+    """Whether an attention in one op can take these: on a CPU, where no gradient is asked for."""
     recording = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
     return tensors[0].device.type == "cpu" and not recording
-
-
-def deform_attend(
-    x: Tensor,
-    keys: Tensor,
-    query: Tensor,
-    embedding: Tensor | None,
-    points: Tensor,
-    padding: str,
-    heads: int,
-    factor: float | None,
-) -> Tensor:
-    """`deform_assemble` of x by the softmax over the points of `deform_similarity`, where `attends` allows it.
-
-    query: [B, d, H', W']; keys: [B, d, H, W]; embedding: [heads, P, d / heads], added to the keys, or None; factor:
-    of the logits, None for 1. Others as there. The result is channels-last. MACs: those of the ops it stands for.
-    """
-    for op in ("deform_similarity", "deform_assemble"):
-        resolve(op, "fused", x)
-    return deform_attend_fused(x, keys, query, embedding, points, padding, heads, factor)
 
 
 def offset_attend(
@@ -85,11 +64,15 @@ def offset_attend(
     factor: float,
     size: tuple[int, int],
 ) -> Tensor:
-    """`deform_attend` of x over `predicted_points`, zero outside the map, where query and keys are projections of x.
+    """Attention over `predicted_points`, zero outside the map, of query and keys that are projections of x, to x.
+
+    That is `deform_assemble` of x by the softmax over the points of `deform_similarity`, in one op where `attends`
+    allows it. The result is channels-last. MACs: those of the ops it stands for.
 
     norm: weight, bias and eps of a layer norm over the channels of x; projections: what makes the query and the keys
     of the normed x, [d, C, 1, 1] each; the query is interpolated to `size`, corner on corner. predictor: `first`,
-    `gamma`, `beta`, `last` and `bias` of `predicted_points`, and eps, theta, inward as there. Others as `deform_attend`.
+    `gamma`, `beta`, `last` and `bias` of `predicted_points`, and eps, theta, inward as there. embedding:
+    [heads, P, d / heads], added to the keys, or None; factor: of the logits.
     """
     for op in ("deform_similarity", "deform_assemble"):
         resolve(op, "fused", x)
@@ -101,11 +84,10 @@ def offset_attend(
 def guided_attend(
     x: Tensor, keys: Tensor, guide: Tensor, weight: Tensor, bias: Tensor | None, offsets: Tensor, scale: int, heads: int
 ) -> Tensor:
-    """`deform_attend` over `moved_points`, zero outside the map, of the query that a pointwise convolution of the guide
-    is.
+    """As `offset_attend`, over `moved_points`, of the query that a pointwise convolution of the guide is.
 
-    guide: [B, Cy, sH, sW]; weight: [d, Cy, 1, 1], with its bias [d] or None; offsets: as `moved_points`. Others as
-    `deform_attend`.
+    keys: [B, d, H, W]; guide: [B, Cy, sH, sW]; weight: [d, Cy, 1, 1], with its bias [d] or None; offsets: as
+    `moved_points`.
     """
     for op in ("deform_similarity", "deform_assemble"):
         resolve(op, "fused", x)
