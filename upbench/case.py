@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from upbench import inputs, ops, registry
 from upbench.errors import UpbenchError
+from upbench.errors import first_line as first_line
 from upbench.measure import output
 from upbench.measure.clock import Clock
 from upbench.spec import RunSpec
@@ -127,10 +127,3 @@ def explained(spec: RunSpec) -> Iterator[None]:
         raise RunError(
             f"{spec.label} failed on {shape} in {spec.input.dtype} on {spec.measure.device}: {first_line(error)}"
         ) from error
-
-
-def first_line(error: BaseException) -> str:
-    """The type of an error and the first line of what it says."""
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    text = next(itertools.chain(lines, [""]))
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -6,7 +6,10 @@ The command line catches `UpbenchError` once, prints its sentences on stderr and
 from __future__ import annotations
 
 import difflib
+import os
+import traceback
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 
 class UpbenchError(Exception):
@@ -67,3 +70,94 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> UnknownName:
     names = list(known)
     listed = ", ".join(names) if names else "none"
     return UnknownName(f"unknown {kind} {str(name)!r}; known: {listed}{suggestion(str(name), names)}")
+
+
+def first_line(error: BaseException) -> str:
+    """The type of an error, the first line of its message, and where in the user's own files it arose.
+
+    As in "ValueError: bad kernel (my_up.py, line 12: `raise ValueError('bad kernel')`)".
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = next(iter(lines), "")
+    if isinstance(error, SyntaxError) and error.msg:
+        text = error.msg
+    said = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    where = user_line(error)
+    return f"{said} ({where})" if where else said
+
+
+def user_line(error: BaseException) -> str | None:
+    """The innermost line of the user's own code that an error passed through: "my_up.py, line 12: `source`".
+
+    The user's code is what belongs neither to upbench, nor to Python, nor to an installed package; where an error
+    passed through none of it, that of an installed package other than those that upbench is made of, as a plug-in.
+    """
+    frames = _frames(error)
+    own = [frame for frame in frames if not _is_installed(frame.filename)]
+    plugins = [frame for frame in frames if _is_installed(frame.filename) and not _is_ours(frame.filename)]
+    for frame in (*reversed(own), *reversed(plugins)):
+        source = f": `{frame.line.strip()}`" if frame.line and frame.line.strip() else ""
+        return f"{_short(frame.filename)}, line {frame.lineno}{source}"
+    return None
+
+
+def _frames(error: BaseException) -> list[traceback.FrameSummary]:
+    """The frames of an error that are lines of files, outermost first; the line of a syntax error is the last."""
+    frames = list(traceback.extract_tb(error.__traceback__))
+    if isinstance(error, SyntaxError) and error.filename:
+        frames.append(traceback.FrameSummary(error.filename, error.lineno, "", line=error.text or ""))
+    return [frame for frame in frames if not frame.filename.startswith("<") and not _is_generated(frame.filename)]
+
+
+_HERE = str(Path(__file__).resolve().parent)
+_PYTHON = str(Path(os.__file__).parent) + os.sep
+_PACKAGES = ("site-packages", "dist-packages")
+_OURS = (
+    "torch",
+    "torchgen",
+    "functorch",
+    "fvcore",
+    "iopath",
+    "triton",
+    "numpy",
+    "pydantic",
+    "typer",
+    "yaml",
+    "safetensors",
+)
+
+
+def _is_installed(file: str) -> bool:
+    parts = Path(file).parts
+    inside = any(name in parts for name in _PACKAGES)
+    return inside or str(Path(file).resolve()).startswith(_HERE + os.sep) or file.startswith(_PYTHON)
+
+
+def _is_ours(file: str) -> bool:
+    """Whether an installed file is of Python, of upbench or of a package that upbench is made of."""
+    parts = Path(file).parts
+    at = max((n for n, part in enumerate(parts) if part in _PACKAGES), default=None)
+    return at is None or at + 1 >= len(parts) or parts[at + 1].removesuffix(".py") in (*_OURS, "upbench")
+
+
+def _is_generated(file: str) -> bool:
+    """Whether a file was written by torch.compile."""
+    return "torchinductor" in file or "torch_compile" in file
+
+
+def _short(file: str) -> str:
+    """A path as seen from the current folder, where it is inside."""
+    try:
+        return str(Path(file).relative_to(Path.cwd()))
+    except (ValueError, OSError):
+        return file
+
+
+def whole_traceback(error: BaseException) -> str:
+    """The traceback of an error and of all that it arose from, also of what `from None` would hide."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if seen.__suppress_context__ and seen.__cause__ is None and seen.__context__ is not None:
+            seen.__suppress_context__ = False
+        seen = seen.__cause__ or seen.__context__
+    return "".join(traceback.format_exception(error))
