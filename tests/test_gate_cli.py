@@ -114,6 +114,29 @@ def test_one_more_of_anything_fails_exactly_and_says_so(
     assert {gate.removeprefix("baseline ") for gate in failed} <= {metric, *others}
 
 
+def test_a_baseline_judges_edited_code_and_says_which_file_changed(write: Write) -> None:
+    name = write()
+    file = f"{name.partition(':')[0]}.py"
+    assert upbench("compare", name, "nearest", *FAST, "--exact", "--save", "base.json").exit_code == 0
+    assert [set(one["sources"] or ()) for one in json.loads(Path("base.json").read_text())["upsamplers"]] == [
+        {file},
+        set(),
+    ]
+    same = upbench("compare", name, *FAST, "--exact", "--baseline", "base.json")
+    assert "baseline code" not in same.stderr
+
+    write(forward="pass  # edited")
+    edited = upbench("compare", name, *FAST, "--exact", "--baseline", "base.json", "--strict", "--format", "json")
+    assert edited.exit_code == 0
+    assert f"NOTE {name}, baseline code: {file} changed since baseline base.json" in edited.stderr
+    document = json.loads(edited.stdout)
+    assert {f["gate"] for f in document["findings"] if f["result"] == "passed"} >= {"baseline params", "baseline macs"}
+    Path("new.json").write_text(edited.stdout)
+    assert upbench("compare", name, *FAST, "--exact", "--save", "new_base.json").exit_code == 0
+    said = upbench("diff", "base.json", "new.json").stderr
+    assert f"NOTE {name}, diff code: {file} changed since base.json" in said
+
+
 @pytest.mark.parametrize(
     ("change", "check"),
     [

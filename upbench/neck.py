@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from upbench import calibration, environment, run
+from upbench import calibration, environment, registry, run
 from upbench.case import Case, explained
 from upbench.conventions import Breakdown
 from upbench.errors import SpecError
@@ -188,6 +188,7 @@ def compare(
                 label=neck.spec.label,
                 spec=_spec(neck.spec, host),
                 comparison=comparison,
+                sources=registry.sources(neck.spec.upsampler),
                 backends=neck.backends or None,
                 **{**base, **totals[n], **times[n]},
             ),
@@ -197,6 +198,7 @@ def compare(
                     spec=case.spec.to_dict(),
                     axes={"upsampler": neck.spec.label, "stage": stage.name},
                     comparison=f"{comparison}-{stage.name}" if comparison else None,
+                    sources=registry.sources(neck.spec.upsampler),
                     backends=case.backends or None,
                     **{**base, "warnings": case.warnings, **counted[n][m], **(stage_times[m][n] if by_stage else {})},
                 )

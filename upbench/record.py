@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from upbench import source_files
 from upbench.conventions import Breakdown
 from upbench.errors import StoreError
 
@@ -113,7 +114,9 @@ class SweepInfo(_Part):
 
 
 class Record(_Part):
-    """One measured cell. status: one of STATUSES; unless it is "ok", `error` says why and the measurements are null.
+    """One measured cell. sources: path -> hash of the files of a user's module, see `source_files`; null for a built-in one.
+
+    status: one of STATUSES; unless it is "ok", `error` says why and the measurements are null.
 
     backends: op -> the backend that ran it, for every op that has a choice.
 
@@ -137,6 +140,7 @@ class Record(_Part):
     resolution: float | None = None
     floor_s: float | None = None
     environment: dict[str, Any]
+    sources: dict[str, str] | None = None
     backends: dict[str, str] | None = None
     params: int | None = None
     params_trainable: int | None = None
@@ -154,7 +158,12 @@ class Record(_Part):
 
     @property
     def key(self) -> str:
-        """What makes two records the same measurement: spec, device and versions."""
+        """What makes two records the same measurement: spec, device, versions, and the code of a user's module."""
+        return key(self.spec, self.environment, self.sources)
+
+    @property
+    def place(self) -> str:
+        """The key without the code: of a cell that was measured before and after an edit, the later record counts."""
         return key(self.spec, self.environment)
 
     def to_json(self) -> str:
@@ -188,8 +197,9 @@ def from_dict(data: object, source: str) -> Record:
         raise StoreError(f"{source} is not a record of upbench ({where}: {first['msg'].lower()})") from None
 
 
-def key(spec: Mapping[str, Any], environment: Mapping[str, Any]) -> str:
-    """Hash of a spec with the parts of the environment that change a measurement."""
+def key(spec: Mapping[str, Any], environment: Mapping[str, Any], sources: Mapping[str, str] | None = None) -> str:
+    """Hash of a spec with the parts of the environment that change a measurement, and with a user's source files."""
     same = {name: environment.get(name) for name in ("device", "threads", "torch", "upbench", "kernels", "cuda")}
-    text = json.dumps([spec, same], sort_keys=True)
+    code = source_files.digest(sources)
+    text = json.dumps([spec, same, *([code] if code else [])], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -17,6 +17,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from upbench import source_files
 from upbench.cards import Card, Param, Setting, builtin
 from upbench.errors import SpecError, UpbenchError, unknown
 
@@ -66,6 +67,27 @@ def get(name: str) -> Card:
     raise unknown("upsampler", name, names())
 
 
+def sources(name: str) -> dict[str, str] | None:
+    """Return the hashes of the source files of a user's upsampler, see `source_files.of_loaded`.
+
+    Args:
+        name: as for `get`, whose errors this raises too.
+
+    Returns:
+        The hashes by path; None for a built-in upsampler, whose code the version of the measurement stands for.
+    """
+    if name in builtin():
+        return None
+    modules = [get(name).module.partition(":")[0], name.partition(":")[0]]
+    if name in plugins():
+        modules.append(plugins()[name].module)
+    found: dict[str, str] = {}
+    for module in modules:
+        if module.partition(".")[0] != "upbench":
+            found |= source_files.of_loaded(module)
+    return found
+
+
 def _load(path: str) -> Any:
     """The object at `package.module:Class`; the current folder is searched as well, as `python -m` does."""
     module_name, _, attribute = path.partition(":")
@@ -79,6 +101,7 @@ def _load(path: str) -> Any:
             f"upsampler {path!r}: module {module_name!r} cannot be imported ({error}); write package.module:Class, "
             f"importable from the current folder or the environment"
         ) from None
+    source_files.of_loaded(module.__name__)  # now, since this is the code that runs from here on
     if not hasattr(module, attribute):
         classes = [n for n, v in vars(module).items() if inspect.isclass(v) and v.__module__ == module.__name__]
         raise unknown(f"class in {module_name}", attribute, classes)

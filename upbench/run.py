@@ -101,6 +101,7 @@ def compare(
             comparison=comparison,
             resolution=resolution,
             environment=env,
+            sources=registry.sources(case.spec.upsampler),
             backends=case.backends or None,
             latency=time_of,
             warnings=case.warnings + warnings,

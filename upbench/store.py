@@ -50,11 +50,13 @@ class Place(NamedTuple):
 class Index:
     """What a results file has, without holding its records: the last of every cell, and the best of every key.
 
-    by_key: the last record with status "ok" of a key, or else its last of any status.
+    by_key: the last record with status "ok" of a key, or else its last of any status. shown: the record that a table
+    shows of a cell, whatever code it is of; and the hashes of that code.
     """
 
     by_cell: dict[Identity, Place] = field(default_factory=dict)
     by_key: dict[str, Place] = field(default_factory=dict)
+    shown: dict[Identity, tuple[Place, dict[str, str] | None]] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
 
 
@@ -108,6 +110,7 @@ def index(path: Path) -> Index:
             continue
         place = Place(line.offset, record.status, record.error)
         found.by_cell[identity(record.key, record.axes)] = place
+        found.shown[identity(record.place, record.axes)] = place, record.sources
         before = found.by_key.get(record.key)
         if before is None or record.status == "ok" or before.status != "ok":
             found.by_key[record.key] = place
@@ -177,9 +180,10 @@ def latest(records: Iterable[Record]) -> dict[str, Record]:
 def current(records: Iterable[Record]) -> list[Record]:
     """What a table shows: the last record of every cell of a sweep, in the order of the cells.
 
-    Records of no sweep are told apart by their key and follow in the order of the file.
+    Records of no sweep are told apart by their key and follow in the order of the file. A cell measured again after
+    its module was edited is one cell.
     """
     found: dict[object, Record] = {}
     for record in records:
-        found[identity(record.key, record.axes) if record.sweep else record.key] = record
+        found[identity(record.place, record.axes) if record.sweep else record.place] = record
     return sorted(found.values(), key=lambda r: (0, r.sweep.cell) if r.sweep else (1, 0))

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from upbench import resume, store, worker
+from upbench import resume, source_files, store, worker
 from upbench.grid import Cell, SweepSpec
 from upbench.record import Record, Status, SweepInfo, from_dict
 from upbench.resume import Environment, Plan
@@ -99,6 +99,8 @@ def run_cells(
     sentence for the user.
     """
     work = resume.plan(cells, known, crew.places, options.retry)
+    for sentence in resume.edits(work):
+        notice(sentence)
     return _Run(cells, sweep, path, options, crew.places, work, progress, notice, [crew.first]).go()
 
 
@@ -249,6 +251,7 @@ class _Run:
             error=error,
             started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             environment=resume.conditions(cell, env),
+            sources=self.plan.sources.get(cell.spec.upsampler) if cell.spec else None,
         )
 
     def _finish(self, lane: _Lane, record: Record) -> None:
@@ -266,8 +269,14 @@ class _Run:
         cell, sweep = self.cells[n], self.sweep
         info = SweepInfo(name=sweep.name, title=sweep.title, published=sweep.published, cell=n)
         spec: dict[str, Any] = cell.spec.to_dict() if cell.spec else dict(cell.draft)
-        store.append(self.path, record.model_copy(update={"spec": spec, "axes": dict(cell.axes), "sweep": info}))
+        written = record.model_copy(update={"spec": spec, "axes": dict(cell.axes), "sweep": info})
+        store.append(self.path, written)
         self.status[n] = record.status
+        planned = self.plan.sources.get(spec["upsampler"]) if cell.spec else None
+        if files := source_files.changed(planned, record.sources):
+            # Its worker began after the edit. The record is that of the new code, and a later run measures the others.
+            self.plan.identities[store.identity(written.key, cell.axes)] = n
+            self.notice(f"{', '.join(files)} changed while the sweep ran; {cell.label} is of the new code")
 
     def _say(self, lane: _Lane, label: str | None = None) -> None:
         done, total = len(self.status), len(self.cells)

@@ -51,7 +51,7 @@ def _state(n: int, cell: Cell, work: Plan, leader: Mapping[int, int]) -> str:
         return f"measured with cell {leader[n] + 1}, which is the same"
     if (status := work.status.get(n)) is not None:
         return "measured already" if status == "ok" else f"failed already ({status}); --retry {status} measures it"
-    return "to measure"
+    return f"to measure: {work.edited[n]}" if n in work.edited else "to measure"
 
 
 def _text(value: object) -> str:

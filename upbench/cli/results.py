@@ -54,7 +54,7 @@ def read(paths: Sequence[Path]) -> list[Record]:
         why = f"{skipped} lines were skipped" if skipped else "empty"
         raise StoreError(f"no records in {listed} ({why}); `upbench sweep` writes them")
     # A cell that stands in two files is shown once, as the later file has it.
-    found = {(record.key, repr(record.axes)): record for record in records}
+    found = {(record.place, repr(record.axes)): record for record in records}
     return list(found.values())
 
 

@@ -31,7 +31,10 @@ class LatencyRatio(_Part):
 
 
 class Entry(_Part):
-    """One upsampler. exact: by metric, in counts and bytes, null when unknown. latency_ratio: null for the reference."""
+    """One upsampler. exact: by metric, in counts and bytes, null when unknown. latency_ratio: null for the reference.
+
+    sources: path -> hash of the files of a user's module; null for built-in upsamplers.
+    """
 
     label: str
     spec: dict[str, Any]
@@ -39,6 +42,7 @@ class Entry(_Part):
     output: Output | None
     latency_ratio: LatencyRatio | None
     resolution: float | None
+    sources: dict[str, str] | None = None
 
 
 class Baseline(_Part):
@@ -65,6 +69,7 @@ def to_text(measured: Sequence[Measured]) -> str:
                 output=Output.model_validate(m.output) if m.output else None,
                 latency_ratio=LatencyRatio(**vars(m.ratio)) if m.ratio else None,
                 resolution=m.resolution,
+                sources=dict(m.sources) if m.sources is not None else None,
             )
             for m in measured
         ],
@@ -97,6 +102,7 @@ def from_data(data: object, source: str) -> list[Measured]:
                 reference=whole.reference if entry.latency_ratio else None,
                 ratio=stats.Ratio(**entry.latency_ratio.model_dump()) if entry.latency_ratio else None,
                 resolution=entry.resolution,
+                sources=entry.sources,
             )
             for entry in whole.upsamplers
             if entry.spec["measure"] is not None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
-from upbench import stats, units
+from upbench import source_files, stats, units
 from upbench.gate.measured import Measured
 from upbench.gate.metrics import DIGEST, EXACT, LATENCY, Metric
 from upbench.gate.outcome import Finding, Result
@@ -77,11 +77,19 @@ def _changed(old: Mapping[str, Any], new: Mapping[str, Any], rules: Rules) -> st
 
 def pair(old: Measured, new: Measured, rules: Rules) -> list[Finding]:
     """Findings for one upsampler on both sides."""
-    found = [exact(metric, old, new, rules) for metric in EXACT.values()]
+    found = [_code(old, new, rules)]
+    found += [exact(metric, old, new, rules) for metric in EXACT.values()]
     found += [_digest(old, new, rules)]
     if old.ratio or new.ratio or old.latency_s or new.latency_s:
         found += [_latency(old, new, rules)]
     return [f for f in found if f is not None]
+
+
+def _code(old: Measured, new: Measured, rules: Rules) -> Finding | None:
+    """A word on a module that was edited: edited code is what a baseline is there to judge."""
+    files = source_files.changed(old.sources, new.sources)
+    sentence = f"{', '.join(files)} changed since {rules.old}"
+    return Finding(f"{rules.gate} code", new.label, Result.note, sentence) if files else None
 
 
 def exact(metric: Metric, old: Measured, new: Measured, rules: Rules) -> Finding | None:

@@ -20,6 +20,7 @@ class Measured:
 
     reference: identity of the upsampler that `ratio` of latencies was taken to in the same rounds; both None where
     there is none. latency_s: the median, known only from full records. environment: the keys that comparisons need.
+    sources: hashes of the files of a user's module, None where they were not taken.
     """
 
     label: str
@@ -31,6 +32,7 @@ class Measured:
     ratio: stats.Ratio | None = None
     resolution: float | None = None
     latency_s: float | None = None
+    sources: Mapping[str, str] | None = None
 
     @property
     def identity(self) -> str:
@@ -71,6 +73,7 @@ def from_records(records: Sequence[Record], reference: Record | None = None) -> 
             ratio=ratio,
             resolution=record.resolution,
             latency_s=stats.summarise(record.latency.samples_s).median if record.latency else None,
+            sources=record.sources,
         )
         found[one.identity] = one
     return list(found.values())
