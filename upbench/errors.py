@@ -72,17 +72,17 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> UnknownName:
     return UnknownName(f"unknown {kind} {str(name)!r}; known: {listed}{suggestion(str(name), names)}")
 
 
-def first_line(error: BaseException) -> str:
+def first_line(error: BaseException, located: bool = True) -> str:
     """The type of an error, the first line of its message, and where in the user's own files it arose.
 
-    As in "ValueError: bad kernel (my_up.py, line 12: `raise ValueError('bad kernel')`)".
+    As in "ValueError: bad kernel (my_up.py, line 12: `raise ValueError('bad kernel')`)"; located: whether to say where.
     """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = next(iter(lines), "")
     if isinstance(error, SyntaxError) and error.msg:
         text = error.msg
     said = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    where = user_line(error)
+    where = user_line(error) if located else None
     return f"{said} ({where})" if where else said
 
 

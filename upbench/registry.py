@@ -15,11 +15,12 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from upbench import source_files
-from upbench.cards import Card, Param, Setting, builtin
-from upbench.errors import SpecError, UpbenchError, unknown
+from upbench.cards import Card, Setting, builtin, from_class
+from upbench.errors import SpecError, UpbenchError, first_line, suggestion, unknown, user_line
 
 if TYPE_CHECKING:
     from torch import nn
@@ -57,13 +58,14 @@ def get(name: str) -> Card:
     if name in plugins():
         point = plugins()[name]
         try:
-            return _card(name, point.load(), f"entry point {point.value}")
-        except (ImportError, AttributeError) as error:
+            thing = point.load()
+        except (Exception, SystemExit) as error:
             raise UpbenchError(
-                f"upsampler {name!r}: its entry point {point.value} cannot be loaded ({error})"
-            ) from None
+                f"upsampler {name!r}: its entry point {point.value} cannot be loaded ({first_line(error)})"
+            ) from error
+        return _card(name, thing, f"entry point {point.value}", point.value)
     if ":" in name:
-        return _card(name, _load(name), f"class {name}")
+        return _card(name, _load(name), f"class {name}", name)
     raise unknown("upsampler", name, names())
 
 
@@ -94,59 +96,69 @@ def _load(path: str) -> Any:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
-    try:
-        module = importlib.import_module(module_name)
-    except (ImportError, ValueError) as error:
-        raise UpbenchError(
-            f"upsampler {path!r}: module {module_name!r} cannot be imported ({error}); write package.module:Class, "
-            f"importable from the current folder or the environment"
-        ) from None
+    module = _imported(path, module_name)
     source_files.of_loaded(module.__name__)  # now, since this is the code that runs from here on
-    if not hasattr(module, attribute):
-        classes = [n for n, v in vars(module).items() if inspect.isclass(v) and v.__module__ == module.__name__]
-        raise unknown(f"class in {module_name}", attribute, classes)
-    return getattr(module, attribute)
+    found: Any = module
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            classes = [n for n, v in vars(module).items() if inspect.isclass(v) and v.__module__ == module.__name__]
+            raise unknown(f"class in {module_name}", attribute, classes)
+        found = getattr(found, part)
+    return found
 
 
-def _card(name: str, thing: Any, origin: str) -> Card:
+def _imported(path: str, name: str) -> ModuleType:
+    """A module of the user's. Raises UpbenchError that says whether it is not there, or which of its lines failed."""
+    if "/" in name or name.endswith(".py"):
+        dotted = name.removesuffix(".py").strip("./").replace("/", ".")
+        raise UpbenchError(
+            f"upsampler {path!r}: write the module as Python imports it: {dotted}:{path.partition(':')[2]}"
+        )
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        missing = error.name is not None and f"{name}.".startswith(f"{error.name}.")
+        if not missing or user_line(error):
+            raise _broken(path, name, error) from error
+        close = suggestion(name, names()) if "." not in name else ""
+        raise UpbenchError(
+            f"upsampler {path!r}: module {name!r} cannot be imported ({error}); write package.module:Class, "
+            f"importable from the current folder or the environment{close}"
+        ) from None
+    except (ValueError, TypeError) as error:
+        if user_line(error):
+            raise _broken(path, name, error) from error
+        raise UpbenchError(
+            f"upsampler {path!r}: {name!r} is not the name of a module; write package.module:Class"
+        ) from None
+    except (Exception, SystemExit) as error:
+        raise _broken(path, name, error) from error
+
+
+def _broken(path: str, module: str, error: BaseException) -> UpbenchError:
+    """The error for a file of the user's that fails while it is imported."""
+    where = user_line(error)
+    if where is None:
+        return UpbenchError(f"upsampler {path!r}: module {module!r} failed while it was imported: {first_line(error)}")
+    return UpbenchError(f"upsampler {path!r}: {where} failed while it was imported: {first_line(error, located=False)}")
+
+
+def _card(name: str, thing: Any, origin: str, path: str) -> Card:
     """The card of a loaded class, made from its signature; a Card is taken as it is, under `name`."""
     from dataclasses import replace
 
     if isinstance(thing, Card):
         return replace(thing, name=name, origin=origin)
-    if not inspect.isclass(thing) or not hasattr(thing, "forward"):
-        raise UpbenchError(f"upsampler {name!r}: {origin} is not a class derived from torch.nn.Module")
-    guided = bool(getattr(thing, "guided", False))
-    leading = ("channels", "guide_channels", "scale") if guided else ("channels", "scale")
-    signature = [p for p in inspect.signature(thing.__init__).parameters.values() if p.name != "self"]
-    given = tuple(p.name for p in signature[: len(leading)])
-    if given != leading:
-        raise UpbenchError(
-            f"upsampler {name!r}: {origin} must take ({', '.join(leading)}, ...) as its first arguments, not "
-            f"({', '.join(given)}); wrap it in a class that does"
-        )
-    params = tuple(
-        Param(
-            p.name,
-            None if p.default is p.empty else p.default,
-            "",
-            kind=object if p.default in (None, p.empty) else None,
-        )
-        for p in signature[len(leading) :]
-        if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
-    )
-    doc = (inspect.getdoc(thing) or "").split("\n")[0]
-    return Card(
-        name=name,
-        module=f"{thing.__module__}:{thing.__qualname__}",
-        summary=doc,
-        paper=None,
-        params=params,
-        guided=guided,
-        scales=getattr(thing, "scales", "any"),
-        fused=bool(getattr(thing, "fused_ops", ())),
-        origin=origin,
-    )
+    return from_class(name, thing, origin, _home(thing, path))
+
+
+def _home(thing: Any, path: str) -> str:
+    """Where a class is defined; the path that it was named by, where it cannot be had from there."""
+    module, qualname = getattr(thing, "__module__", ""), getattr(thing, "__qualname__", "")
+    found: Any = sys.modules.get(module)
+    for part in qualname.split("."):
+        found = getattr(found, part, None)
+    return f"{module}:{qualname}" if found is thing and found is not None else path
 
 
 def build(
@@ -191,12 +203,19 @@ def construct(card: Card, setting: Setting, seed: int | None = None, backend: st
     target: Any = importlib.import_module(module_name)
     for part in attribute.split("."):
         target = getattr(target, part)
-    leading = (setting.channels, setting.guide_channels) if card.guided else (setting.channels,)
-    arguments = {**card.fixed, **setting.params}
+    sizes = {"guide_channels": setting.guide_channels} if card.guided else {}
+    leading = {"channels": setting.channels, **sizes, "scale": setting.scale}
+    named = {param.name: param for param in card.params}
+    given = {k: named[k].argument(v) if k in named else v for k, v in setting.params.items()}
+    positional = [] if card.by_keyword else list(leading.values())
+    positional += [given.pop(param.name) for param in card.params if param.positional]
+    arguments = {**(leading if card.by_keyword else {}), **card.fixed, **given}
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
-        module = target(*leading, setting.scale, **arguments)
+        module = target(*positional, **arguments)
+    if not isinstance(module, torch.nn.Module):
+        raise UpbenchError(f"upsampler {card.name!r}: {card.origin} is not a class derived from torch.nn.Module")
     if card.fused:
         module.backend = backend
     return module

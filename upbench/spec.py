@@ -38,6 +38,11 @@ def _off(value: object) -> object:
     return "off" if value is False else value
 
 
+def _section(value: object) -> object:
+    """A key with nothing under it is an empty mapping."""
+    return {} if value is None else value
+
+
 class InputSpec(_Strict):
     """The features that are fed in. The guide, where one is needed, has the output's height and width.
 
@@ -126,9 +131,11 @@ class _Draft(_Strict):
     channels: int | None = Field(None, ge=1, description="an integer of at least 1")
     guide_channels: int | None = Field(None, ge=1, description="an integer of at least 1")
     scale: Annotated[int | float, BeforeValidator(_whole)] = Field(2, ge=1, description="a number of at least 1")
-    params: dict[str, Any] = Field({}, description="a mapping of parameter names to values")
-    input: InputSpec = Field(InputSpec(), description="a mapping")
-    measure: MeasureSpec = Field(MeasureSpec(), description="a mapping")
+    params: Annotated[dict[str, Any], BeforeValidator(_section)] = Field(
+        {}, description="a mapping of parameter names to values"
+    )
+    input: Annotated[InputSpec, BeforeValidator(_section)] = Field(InputSpec(), description="a mapping")
+    measure: Annotated[MeasureSpec, BeforeValidator(_section)] = Field(MeasureSpec(), description="a mapping")
 
 
 def load(data: object, source: str = "spec") -> RunSpec:

@@ -7,9 +7,10 @@ import pkgutil
 from functools import cache
 
 from upbench.cards.card import Card, Macs, Paper, Param, Setting
+from upbench.cards.signature import from_class
 from upbench.errors import UpbenchError
 
-__all__ = ["Card", "Macs", "Paper", "Param", "Setting", "builtin"]
+__all__ = ["Card", "Macs", "Paper", "Param", "Setting", "builtin", "from_class"]
 
 
 @cache
@@ -17,7 +18,7 @@ def builtin() -> dict[str, Card]:
     """Every built-in card by name, oldest first."""
     found: dict[str, Card] = {}
     for info in pkgutil.iter_modules(__path__):
-        if info.name == "card":
+        if info.name in ("card", "signature"):
             continue
         module = importlib.import_module(f"{__name__}.{info.name}")
         for card in module.CARDS:

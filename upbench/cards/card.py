@@ -30,6 +30,9 @@ class Param:
     """One parameter of an upsampler, with its default and what it may be.
 
     `released` is the name the released constructor gives it. `minimum`, `odd` and `choices` limit the value.
+    Of a user's own class: `required` ones have no default, `positional` ones cannot be given by name. Where the default is
+    an object that no spec can hold, `own` holds it (alone in a tuple) and `default` is the text that stands for it; unless
+    `settable`, a spec can only leave it.
     """
 
     name: str
@@ -40,6 +43,10 @@ class Param:
     odd: bool = False
     choices: tuple[Any, ...] | None = None
     kind: type | None = None
+    required: bool = False
+    positional: bool = False
+    settable: bool = True
+    own: tuple[Any, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def type(self) -> type:
@@ -47,11 +54,13 @@ class Param:
 
     def allowed(self) -> str:
         """What the parameter may be, in words."""
+        if not self.settable:
+            return "not settable here: an object of the class"
         if self.choices:
             return "one of " + ", ".join(_yaml(c) for c in self.choices)
         if self.type is bool:
             return "true or false"
-        noun = {int: "integer", float: "number", str: "text"}.get(self.type)
+        noun = {int: "integer", float: "number", str: "text", list: "list" if self.own else None}.get(self.type)
         if noun is None:
             return "any value"
         text = f"an odd {noun}" if self.odd else f"{'an' if noun == 'integer' else 'a'} {noun}"
@@ -59,6 +68,13 @@ class Param:
 
     def mistake(self, value: Any) -> str | None:
         """A sentence that says why `value` cannot be, or None."""
+        if self.own and value == self.default:
+            return None
+        if not self.settable:
+            return (
+                f"{self.name} cannot be set from YAML or --set, since its default {self.default} is an object; leave it "
+                f"out, or name a class of your own that sets it"
+            )
         if self.choices:
             ok = any(value == c and type(value) is type(c) for c in self.choices)
         elif self.type is bool:
@@ -69,6 +85,8 @@ class Param:
             ok = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
         elif self.type is str:
             ok = isinstance(value, str)
+        elif self.type is list and self.own:
+            ok = isinstance(value, list | tuple)
         else:
             ok = True
         if ok and self.minimum is not None:
@@ -76,6 +94,15 @@ class Param:
         if ok and self.odd:
             ok = value % 2 == 1
         return None if ok else f"{self.name} is {_yaml(value)}, but must be {self.allowed()}"
+
+    def argument(self, value: Any) -> Any:
+        """What the constructor is given for a value of a spec: its own default where the value stands for it."""
+        if not self.own:
+            return value
+        (default,) = self.own
+        if value == self.default:
+            return default
+        return tuple(value) if isinstance(default, tuple) and isinstance(value, list) else value
 
 
 @dataclass(frozen=True)
@@ -137,6 +164,7 @@ class Card:
     rules: combinations of values that the method cannot do, a sentence for each that is broken.
     fixed: constructor arguments that this name stands for and a user does not set.
     fused: whether it has ops with a fused backend beside the plain one.
+    by_keyword: whether channels and scale are given by name. more_keywords: whether the constructor has **kwargs.
     """
 
     name: str
@@ -153,14 +181,21 @@ class Card:
     notes: tuple[str, ...] = ()
     origin: str = "built in"
     fused: bool = False
+    by_keyword: bool = False
+    more_keywords: bool = False
 
     def defaults(self) -> dict[str, Any]:
-        return {p.name: p.default for p in self.params}
+        return {p.name: p.default for p in self.params if not p.required}
 
     def mistakes(self, setting: Setting) -> list[str]:
         """Every sentence that says why this setting cannot be built; empty when it can."""
         known = {p.name: p for p in self.params}
         found = [self._unknown(key) for key in setting.params if key not in known]
+        found += [
+            f"params.{p.name} has no default: give --set {p.name}=VALUE, or {p.name} under params in a file"
+            for p in self.params
+            if p.required and p.name not in setting.params
+        ]
         for key, value in setting.params.items():
             if key in known and (sentence := known[key].mistake(value)):
                 found.append(f"params.{sentence}")
@@ -172,6 +207,8 @@ class Card:
     def _unknown(self, key: str) -> str:
         names = [p.name for p in self.params]
         listed = ", ".join(names) if names else "none"
+        if self.more_keywords:
+            listed += " (and **kwargs, of which the names cannot be known; name this one in __init__)"
         return f"params.{key} is not a parameter of {self.name}, which has: {listed}{suggestion(key, names)}"
 
     def _scale_mistake(self, scale: float) -> str | None:

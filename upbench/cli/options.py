@@ -134,6 +134,8 @@ def draft(item: str, given: Mapping[str, Any], params: Mapping[str, Any]) -> tup
         name, own = _inline(item)
         data, source = {"upsampler": name, "params": own}, SOURCE
     for key in ("input", "measure", "params"):
+        if key in data and data[key] is None:
+            data[key] = {}
         if key in data and not isinstance(data[key], dict):
             raise SpecError([f"{source}: {key} is {data[key]!r}, but must be a mapping of keys to values"])
     for key, value in given.items():

@@ -31,9 +31,12 @@ def command(
     if notes:
         output.emit(_notes(card), output_file)
         return
-    from upbench import spec
+    from upbench import axes, spec
 
-    data = {key: value for key, value in spec.default(name).to_dict().items() if value is not None}
+    # What has no default is left open, and refused only when it is measured.
+    needed = any(param.required for param in card.params)
+    whole = axes.completed({"upsampler": name}, card) if needed else spec.default(name).to_dict()
+    data = {key: value for key, value in whole.items() if value is not None}
     output.emit(json.dumps(data, indent=2) if as_json else _yaml(card, data), output_file)
 
 
@@ -45,6 +48,9 @@ def _yaml(card: Card, data: dict) -> str:
     lines = yaml.safe_dump({k: v for k, v in data.items() if k != "params"}, sort_keys=False).splitlines()
     params = ["params:" if card.params else "params: {}"]
     for param in card.params:
+        if param.required:
+            params.append(f"  # {param.name}:".ljust(26) + f"  # has no default: give it; {param.allowed()}")
+            continue
         value = yaml.safe_dump(data["params"][param.name], default_flow_style=True).splitlines()[0]
         doc = f"{param.doc}; {param.allowed()}" if param.doc else param.allowed()
         params.append(f"  {param.name}: {value}".ljust(26) + f"  # {doc}")
