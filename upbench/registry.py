@@ -217,5 +217,5 @@ def construct(card: Card, setting: Setting, seed: int | None = None, backend: st
     if not isinstance(module, torch.nn.Module):
         raise UpbenchError(f"upsampler {card.name!r}: {card.origin} is not a class derived from torch.nn.Module")
     if card.fused:
-        module.backend = backend
+        module.backend = backend  # type: ignore[assignment]
     return module
