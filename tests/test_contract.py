@@ -108,6 +108,153 @@ def test_single_rows_and_columns(card: Card, size: tuple[int, int]) -> None:
     assert torch.isfinite(module(*tensors)).all()
 
 
+def backends_of(card: Card) -> tuple[str, ...]:
+    return ("auto", "eager", "fused") if card.fused else ("auto", "eager")
+
+
+@by_card
+@pytest.mark.parametrize("size", [(5, 7), (1, 1), (14, 14)])
+def test_a_batch_of_no_images(card: Card, size: tuple[int, int]) -> None:
+    """As torch's own layers: an empty map, and gradients of zero for every input and parameter."""
+    shapes = [(0, 32, *size), *([(0, 32, 2 * size[0], 2 * size[1])] * card.guided)]
+    for backend in backends_of(card):
+        module = upbench.build(card.name, 32, seed=1, backend=backend)
+        for training in (False, True):
+            kept = copy.deepcopy(module.train(training).state_dict())
+            leaves = [torch.randn(shape, requires_grad=True) for shape in shapes]
+            with torch.no_grad():
+                assert module(*leaves).shape == (0, 32, 2 * size[0], 2 * size[1])
+            out = module(*leaves)
+            assert out.shape == (0, 32, 2 * size[0], 2 * size[1])
+            assert out.dtype == leaves[0].dtype
+            out.square().sum().backward()
+            for tensor in (*leaves, *module.parameters()):
+                assert tensor.grad is not None
+                assert tensor.grad.shape == tensor.shape
+                assert not tensor.grad.any()
+            assert all(torch.equal(kept[key], value) for key, value in module.state_dict().items())
+    x, *guide = leaves
+    cropped = (torch.randn(0, 32, 2 * size[0] - 1, 2 * size[1]),) if guide else ()
+    assert module(x, *cropped, size=(2 * size[0] - 1, 2 * size[1])).shape[2] == 2 * size[0] - 1
+
+
+@by_card
+def test_one_image_of_one_pixel(card: Card) -> None:
+    """Forward and backward in every backend, in evaluation and in training; alone it is what it is among others."""
+    for backend in backends_of(card):
+        module, tensors = make(card, 2, 1, 1)
+        if card.fused:
+            module.backend = backend
+        torch.testing.assert_close(module(*(t[:1] for t in tensors)), module(*tensors)[:1], rtol=1e-4, atol=1e-5)
+        with torch.no_grad():
+            torch.testing.assert_close(module(*(t[:1] for t in tensors)), module(*tensors)[:1], rtol=1e-4, atol=1e-5)
+        if card.name != "indexnet":  # a batch norm in training needs more than one value
+            leaves = [t[:1].requires_grad_() for t in tensors]
+            module.train()(*leaves).sum().backward()
+            assert all(torch.isfinite(t.grad).all() for t in leaves)
+
+
+@by_card
+def test_maps_without_rows_are_refused(card: Card) -> None:
+    module, (x, *guide) = make(card)
+    with pytest.raises(InputError, match="at least one row and one column"):
+        module(x[:, :, :0], *(g[:, :, :0] for g in guide))
+
+
+@by_card
+def test_a_model_in_channels_last(card: Card) -> None:
+    """Parameters of five dimensions included: their shape and the state dict stay."""
+    module, tensors = make(card)
+    expected, kept = module(*tensors), copy.deepcopy(module.state_dict())
+    model = nn.Sequential(nn.Conv2d(3, 32, 1), module).to(memory_format=torch.channels_last)
+    assert {key: value.shape for key, value in module.state_dict().items()} == {k: v.shape for k, v in kept.items()}
+    assert all(torch.equal(value, kept[key]) for key, value in module.state_dict().items())
+    four = [p for p in module.parameters() if p.dim() == 4]
+    assert all(p.is_contiguous(memory_format=torch.channels_last) for p in four)
+    lying = tuple(t.contiguous(memory_format=torch.channels_last) for t in tensors)
+    torch.testing.assert_close(module(*lying), expected, rtol=1e-4, atol=1e-5)
+    model.half().to(memory_format=torch.channels_last)
+    assert {p.dtype for p in model.parameters()} == {torch.float16}
+    model.to(memory_format=torch.contiguous_format).double()
+    assert all(p.is_contiguous() for p in module.parameters() if p.dim() == 4)
+
+
+def orders(x: Tensor) -> list[Tensor]:
+    """The same map as it may lie in memory: channels last, transposed, every second row of a larger one, expanded."""
+    wide = torch.zeros(x.shape[0], x.shape[1], 2 * x.shape[2], x.shape[3])
+    wide[:, :, ::2] = x
+    return [
+        x,
+        x.contiguous(memory_format=torch.channels_last),
+        x.transpose(2, 3).contiguous().transpose(2, 3),
+        x.transpose(0, 1).contiguous().transpose(0, 1),
+        wide[:, :, ::2],
+    ]
+
+
+@by_card
+def test_memory_order_changes_no_value(card: Card) -> None:
+    module, tensors = make(card)
+    expected = module(*tensors)
+    for lying in zip(*(orders(t) for t in tensors), strict=True):
+        torch.testing.assert_close(module(*lying), expected, rtol=1e-4, atol=1e-5)
+        with torch.no_grad():
+            torch.testing.assert_close(module(*lying), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["sapa-b", "sapa-d", "a2u", "resfu"])
+@pytest.mark.parametrize("training", [False, True])
+def test_group_norm_is_given_contiguous_rows(name: str, training: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In other memory orders the gradient of torch 2.13 can end the process."""
+    params = {"norm": True} if name == "sapa-d" else {}
+    module, tensors = make(registry.get(name), 2, 4, 6, **params)
+    given: list[Tensor] = []
+
+    def spy(x: Tensor, *others: object) -> Tensor:
+        given.append(x)
+        return real(x, *others)
+
+    real = torch.nn.functional.group_norm
+    monkeypatch.setattr(torch.nn.functional, "group_norm", spy)
+    results = []
+    for lying in zip(*(orders(t) for t in tensors), strict=True):
+        for backend in ("auto", "eager"):
+            module.backend = backend
+            with torch.set_grad_enabled(training):
+                results.append(module.train(training)(*lying))
+    assert given
+    assert all(x.is_contiguous() and x.dim() == 3 for x in given)
+    for out in results[1:]:
+        torch.testing.assert_close(out, results[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [card.name for card in CARDS if card.guided])
+@pytest.mark.parametrize("dtypes", [(torch.float16, torch.float32), (torch.float32, torch.float16)], ids=str)
+def test_two_dtypes_are_not_called_a_wish_for_a_backend(name: str, dtypes: tuple[torch.dtype, torch.dtype]) -> None:
+    """Automatic choice never says that fused was asked for: it computes, or names the dtypes."""
+    module, tensors = make(registry.get(name))
+    tensors = tuple(t.to(dtype) for t, dtype in zip(tensors, dtypes, strict=True))
+    for grad in (False, True):
+        try:
+            with torch.set_grad_enabled(grad):
+                assert module(*tensors).dtype == dtypes[0]
+        except (InputError, RuntimeError) as error:
+            said = str(error)
+            assert "asked" not in said
+            assert "float" in said.lower()
+            assert "half" in said.lower() or "float16" in said
+
+
+def test_what_is_compared_must_have_one_dtype() -> None:
+    module = upbench.build("sapa-i", 32)
+    x, guide = torch.randn(1, 32, 4, 4), torch.randn(1, 32, 8, 8)
+    with pytest.raises(InputError, match="a query with keys, which must have one dtype, but are float32 and float16"):
+        module(x.half(), guide)
+    with torch.autocast("cpu", dtype=torch.bfloat16):  # the way out that the message names
+        assert module(x.bfloat16(), guide).shape == (1, 32, 8, 8)
+    assert module(x.half(), guide.half()).dtype == torch.float16
+
+
 @by_card
 def test_wrong_inputs_are_one_sentence(card: Card) -> None:
     module, (x, *guide) = make(card)

@@ -38,7 +38,7 @@ from fvcore.nn.jit_handles import (
 from torch import Tensor, nn
 
 from upbench.measure.operators import ELEMENTWISE, MOVEMENT, REDUCTIONS
-from upbench.ops import OPS
+from upbench.ops import OPS, whole_ops
 
 KINDS = ("conv", "gather", "norm", "elementwise")
 Handle = Callable[[Any, Any], Any]
@@ -136,7 +136,7 @@ def count(module: nn.Module, inputs: tuple[Tensor, ...]) -> Macs:
     log.setLevel(logging.ERROR)
     torch.clear_autocast_cache()  # a weight that an earlier call has lowered would be unknown to the trace
     try:
-        with torch.no_grad(), warnings.catch_warnings():
+        with torch.no_grad(), whole_ops(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             by_op = {name: int(macs) for name, macs in analysis.by_operator().items()}
             unknown = analysis.unsupported_ops()

@@ -11,7 +11,7 @@
 from upbench.ops import _cpu_points as _cpu_points  # registers its kernels
 from upbench.ops import _cpu_windows as _cpu_windows  # registers its kernels
 from upbench.ops._backend import BACKENDS, choose, recorded
-from upbench.ops._library import OPS, Op, coordinate_dtype
+from upbench.ops._library import OPS, Op, coordinate_dtype, exporting, tracing, whole_ops
 from upbench.ops._native import kernels
 from upbench.ops._why_not import resolve, why_not
 from upbench.ops.affinity import affinity_logits
@@ -30,7 +30,7 @@ from upbench.ops.nearby import nearby_assemble, nearby_similarity
 from upbench.ops.neighbours import neighbour_assemble
 from upbench.ops.offsets import moved_points, predicted_points
 from upbench.ops.points import lattice, parents, point_assemble, point_similarity, sample_points
-from upbench.ops.resize import interpolate, output_size, resize_map
+from upbench.ops.resize import interpolate, output_size, pool_map, resize_map
 from upbench.ops.similarity import read_windows, window_similarity
 from upbench.ops.taps import rows_last, softmax_taps
 from upbench.ops.window import window_assemble
@@ -48,6 +48,7 @@ __all__ = [
     "attends",
     "deform_assemble",
     "deform_similarity",
+    "exporting",
     "gate_fuse",
     "gate_fuse_",
     "guided_attend",
@@ -63,6 +64,7 @@ __all__ = [
     "parents",
     "point_assemble",
     "point_similarity",
+    "pool_map",
     "predicted_points",
     "read_windows",
     "recorded",
@@ -71,6 +73,8 @@ __all__ = [
     "rows_last",
     "sample_points",
     "softmax_taps",
+    "tracing",
+    "whole_ops",
     "why_not",
     "window_assemble",
     "window_similarity",

@@ -1,7 +1,8 @@
 """Which implementation of an op runs: the plain one ("eager"), or the fused one that stands beside it.
 
 Every op with a fused form asks `choose` once per call. "auto" takes the fused form where it can run and the plain one
-where it cannot; "fused" refuses with the reason; what was chosen is written down for whoever records it.
+where it cannot; "fused" refuses with the reason; what was chosen is written down for whoever records it. A program that
+is exported or traced holds the plain form whatever the backend, because it must run where upbench is not installed.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from upbench.errors import BackendError
+from upbench.ops._library import exporting
 
 BACKENDS = ("auto", "eager", "fused")
 
@@ -23,9 +25,9 @@ def choose(op: str, backend: str, reason: str | None) -> str:
     """
     if backend not in BACKENDS:
         raise BackendError(f"backend {backend!r} was asked for, but must be one of {', '.join(BACKENDS)}")
-    if backend == "fused" and reason is not None:
+    if backend == "fused" and reason is not None and not exporting():
         raise BackendError(f"backend fused was asked for, but {op} cannot run fused: {reason}; use auto or eager")
-    chosen = "eager" if backend == "eager" or reason is not None else "fused"
+    chosen = "eager" if backend == "eager" or reason is not None or exporting() else "fused"
     for record in _records:
         record[op] = chosen
     return chosen

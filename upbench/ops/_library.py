@@ -1,15 +1,18 @@
 """Registers every op with torch under `upbench::`, together with its multiply-accumulates.
 
-A registered op appears as one node in a traced graph, so that a counter charges its declared MACs and no
-counter can miss it, whatever the op is made of. Its implementation is composite: autograd, torch.compile and
-torch.export see through it.
+In a trace that upbench takes itself (inside `whole_ops`) a registered op is one node, so that a counter charges its
+declared MACs and cannot miss it, whatever the op is made of. Its implementation is composite: autograd and
+torch.compile see through it. Whoever else traces or exports gets torch's own operators, and so a program that runs
+where upbench is not installed.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
 import torch
@@ -57,7 +60,7 @@ def register(
 ) -> Callable:
     """Decorator: define `upbench::<signature>` with the decorated function as its plain implementation.
 
-    Returns torch's handle of the op, which is called like the function.
+    Returns what calls the op: through torch, or where `exporting` the function itself.
     """
     name = signature.split("(")[0]
 
@@ -65,9 +68,42 @@ def register(
         LIBRARY.define(signature)
         LIBRARY.impl(name, function, "CompositeImplicitAutograd")
         OPS[f"upbench::{name}"] = Op(f"upbench::{name}", kind, macs, shares)
-        return getattr(torch.ops.upbench, name).default
+        handle = getattr(torch.ops.upbench, name).default
+
+        @wraps(function)
+        def call(*args: Any) -> Any:
+            return function(*args) if exporting() else handle(*args)
+
+        return call
 
     return wrap
+
+
+_whole = 0
+
+
+@contextmanager
+def whole_ops() -> Iterator[None]:
+    """Traces taken inside keep every op as one node, and take the backend that runs outside of a trace as well."""
+    global _whole
+    _whole += 1
+    try:
+        yield
+    finally:
+        _whole -= 1
+
+
+def exporting() -> bool:
+    """Whether a program is being written down that may run without upbench: torch.export, torch.onnx, torch.jit.trace.
+
+    torch.compile is no export, nor is a trace inside `whole_ops`.
+    """
+    return torch.compiler.is_exporting() or (tracing() and not _whole)
+
+
+def tracing() -> bool:
+    """Whether torch.jit.trace or a counter of its kind is at work: every comparison of sizes is then written down."""
+    return torch.jit.is_tracing()  # type: ignore[attr-defined] # torch documents it, and forgot to export it
 
 
 def numel(shape: Sequence[int]) -> int:

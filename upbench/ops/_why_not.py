@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from upbench.errors import InputError
 from upbench.ops._backend import choose
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -39,6 +40,15 @@ def why_not(op: str, *tensors: Tensor) -> str | None:
     except ImportError as error:
         return f"its kernels for cuda need Triton, which cannot be imported ({error})"
     return triton_kernels.why_not(op, first)
+
+
+def same_dtype(op: str, first: str, left: Tensor, second: str, right: Tensor) -> None:
+    """Raise InputError unless two operands have one dtype; first, second: what to call them."""
+    if left.dtype != right.dtype:
+        raise InputError(
+            f"{op} compares {first} with {second}, which must have one dtype, but are {_name(left.dtype)} and "
+            f"{_name(right.dtype)}; convert one of them, or use torch.autocast"
+        )
 
 
 def resolve(op: str, backend: str, *tensors: Tensor) -> str:

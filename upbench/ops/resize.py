@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from upbench.ops._library import numel, register
+from upbench.ops._library import coordinate_dtype, exporting, numel, register
 
 TAPS = {"nearest": 0, "bilinear": 4, "bicubic": 16}
 
@@ -46,6 +47,28 @@ def interpolate(x: Tensor, out_height: int, out_width: int, mode: str) -> Tensor
     MACs: 0, 4 or 16 per output value, class gather.
     """
     return _interpolate(x, out_height, out_width, mode)
+
+
+def pool_map(x: Tensor, size: int) -> Tensor:
+    """Mean over each cell of a size x size grid laid over the map, as adaptive average pooling takes it.
+
+    x: [B, C, H, W] -> [B, C, size, size]. MACs: one per value of x, class elementwise.
+    """
+    if exporting() and torch.onnx.is_in_onnx_export() and not torch.compiler.is_exporting():
+        # ONNX has no such operator, and torch's exporter by tracing knows it for sizes that the grid divides only.
+        rows, columns = (_cell_means(n, size, x) for n in x.shape[2:])
+        return rows @ x @ columns.t()
+    return F.adaptive_avg_pool2d(x, size)
+
+
+def _cell_means(length: int, cells: int, like: Tensor) -> Tensor:
+    """The matrix [cells, length] that takes the mean over each cell: from floor(n length / cells), to the next up."""
+    dtype = coordinate_dtype(like.dtype)
+    cell = torch.arange(cells, device=like.device, dtype=dtype).unsqueeze(1)
+    pixel = torch.arange(length, device=like.device, dtype=dtype)
+    inside = (pixel >= (cell * length / cells).floor()) & (pixel < ((cell + 1) * length / cells).ceil())
+    weight = inside.to(dtype)
+    return (weight / weight.sum(1, keepdim=True)).to(like.dtype)
 
 
 def resize_map(x: Tensor, out_height: int, out_width: int, align_corners: bool = False) -> Tensor:

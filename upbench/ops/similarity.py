@@ -8,7 +8,7 @@ from torch import Tensor
 
 from upbench.ops._fused import window_similarity_fused
 from upbench.ops._library import numel, register
-from upbench.ops._why_not import autocasted, resolve
+from upbench.ops._why_not import autocasted, resolve, same_dtype
 
 
 @register(
@@ -44,10 +44,12 @@ def window_similarity(query: Tensor, keys: Tensor, kernel: int, scale: int, *, b
     query: [B, d, sH, sW]; keys: [B, d, H, W] -> [B, kernel^2, sH, sW]; kernel odd, scale integer.
     logit[t, p] = sum over c of query[c, p] * keys[c, parent(p) + offset(t)], zero where the tap is outside the map.
     backend: eager (unfold, then a product), fused (on a CPU the taps of the result lie last in memory) or auto.
-    MACs: kernel^2 per query value, class gather. Source: SAPA, eq. 6 and 7. Raises BackendError.
+    MACs: kernel^2 per query value, class gather. Source: SAPA, eq. 6 and 7. Raises BackendError, and InputError for two dtypes.
     """
-    if resolve("window_similarity", backend, *autocasted(query, keys)) == "fused":
-        return window_similarity_fused(*autocasted(query, keys), kernel, 1).squeeze(1)
+    compared = autocasted(query, keys)
+    same_dtype("window_similarity", "a query", compared[0], "keys", compared[1])
+    if resolve("window_similarity", backend, *compared) == "fused":
+        return window_similarity_fused(*compared, kernel, 1).squeeze(1)
     return _window_similarity(query, keys, kernel, scale)
 
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from upbench.errors import InputError
-from upbench.ops import output_size
+from upbench.ops import output_size, pool_map, tracing
 from upbench.ops._why_not import autocasts as autocasts
 
 
@@ -40,13 +40,32 @@ class Upsampler(nn.Module):
         if size is not None:
             x = self._extend(x, size)
         target = output_size(x.shape[2], x.shape[3], self.scale)
-        if not self.guided:
-            if guide is not None:
-                raise InputError(f"{type(self).__name__} takes no guide; call it as module(x)")
-            out = self.upsample(x)
-        else:
-            out = self.upsample(x, self._check_guide(x, guide, target, size))
+        maps: tuple[Tensor, ...] = (x,)
+        if self.guided:
+            maps = (x, self._check_guide(x, guide, target, size))
+        elif guide is not None:
+            raise InputError(f"{type(self).__name__} takes no guide; call it as module(x)")
+        # A trace would write the answer down: what it is for has images.
+        empty = not tracing() and x.shape[0] == 0
+        out = self._empty(maps, target) if empty else self.upsample(*maps)
         return out if size is None else out[:, :, : size[0], : size[1]]
+
+    def _empty(self, maps: tuple[Tensor, ...], size: tuple[int, int]) -> Tensor:
+        """The result for a batch of no images, of which all maps and parameters have a gradient: zeros.
+
+        Several of torch's operators refuse such a batch, or their gradients do.
+        """
+        nothing = torch.stack([t[:0].sum().to(maps[0].dtype) for t in (*maps, *self.parameters())]).sum()
+        return maps[0].new_zeros((0, self.channels, *size)) + nothing
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Upsampler:
+        """What `.to` and its like do. A parameter of five dimensions, of which one is 1, is taken as one of four:
+        otherwise torch could not convert a whole model to channels-last."""
+
+        def apply(t: Tensor) -> Tensor:
+            return fn(t.squeeze(2)).unsqueeze(2) if t.dim() == 5 and t.shape[2] == 1 else fn(t)
+
+        return super()._apply(apply, recurse)
 
     def adapt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """A state dict in another released layout, with the module's own keys; unknown keys are left as they are."""
@@ -57,6 +76,11 @@ class Upsampler(nn.Module):
             raise InputError(
                 f"{type(self).__name__} was given x of shape {list(x.shape)}, "
                 f"but takes [batch, {self.channels}, height, width]"
+            )
+        if not tracing() and (x.shape[2] < 1 or x.shape[3] < 1):
+            raise InputError(
+                f"{type(self).__name__} was given x of shape {list(x.shape)}, "
+                f"but takes maps of at least one row and one column"
             )
 
     def _extend(self, x: Tensor, size: tuple[int, int]) -> Tensor:
@@ -109,6 +133,29 @@ def zero_bias(layer: nn.Conv2d | nn.ConvTranspose2d) -> None:
     """Set the bias of a convolution to zero, where it has one."""
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
+
+
+class GroupNorm(nn.GroupNorm):
+    """A group norm that is given contiguous rows whatever the memory order of x, and normalises single values too.
+
+    In other memory orders the gradient of torch 2.13 can end the process. A group of one value is its own mean, so
+    that what remains of it is the bias; torch's function refuses it in one image, and takes it in two.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x.contiguous().flatten(2)
+        single = rows.shape[0] == 1 and rows.shape[2] == 1 and rows.shape[1] == self.num_groups
+        norm = torch.group_norm if single else F.group_norm
+        return norm(rows, self.num_groups, self.weight, self.bias, self.eps).view(x.shape)
+
+
+class AdaptiveAvgPool2d(nn.AdaptiveAvgPool2d):
+    """Adaptive average pooling to a square grid that can be exported for any size of x."""
+
+    output_size: int
+
+    def forward(self, x: Tensor) -> Tensor:
+        return pool_map(x, self.output_size)
 
 
 class Conv2d(nn.Conv2d):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from upbench.ops import affinity_logits, attends, resolve, window_assemble
 from upbench.ops.affinity import filtered_affinity, pool_both
-from upbench.upsamplers._base import Upsampler, autocasts
+from upbench.upsamplers._base import AdaptiveAvgPool2d, GroupNorm, Upsampler, autocasts
 
 GROUPS, EPS = 32, 1e-5  # of both norms
 SLOPE = 0.01  # of both rectifiers
@@ -25,11 +25,11 @@ class KernelGenerator(nn.Module):
     def __init__(self, channels: int, k_up: int, k_enc: int) -> None:
         super().__init__()
         self.k_enc = k_enc
-        self.bnu = nn.Sequential(nn.GroupNorm(GROUPS, channels, EPS), nn.LeakyReLU(SLOPE))
-        self.bnv = nn.Sequential(nn.GroupNorm(GROUPS, channels, EPS), nn.LeakyReLU(SLOPE))
-        self.bconv_UP = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(channels, 4 * k_up * k_up, 1))
-        self.bconv_U = nn.Sequential(nn.AdaptiveAvgPool2d(k_enc), nn.Conv2d(channels, 1, 1))
-        self.bconv_V = nn.Sequential(nn.AdaptiveAvgPool2d(k_enc), nn.Conv2d(channels, 1, 1))
+        self.bnu = nn.Sequential(GroupNorm(GROUPS, channels, EPS), nn.LeakyReLU(SLOPE))
+        self.bnv = nn.Sequential(GroupNorm(GROUPS, channels, EPS), nn.LeakyReLU(SLOPE))
+        self.bconv_UP = nn.Sequential(AdaptiveAvgPool2d(1), nn.Conv2d(channels, 4 * k_up * k_up, 1))
+        self.bconv_U = nn.Sequential(AdaptiveAvgPool2d(k_enc), nn.Conv2d(channels, 1, 1))
+        self.bconv_V = nn.Sequential(AdaptiveAvgPool2d(k_enc), nn.Conv2d(channels, 1, 1))
 
     def forward(self, guide: Tensor, fused: bool = False) -> Tensor:
         logits = self.logits_fused(guide) if fused and self.fuses(guide) else self.logits(guide)
@@ -38,7 +38,7 @@ class KernelGenerator(nn.Module):
     def fuses(self, guide: Tensor) -> bool:
         """Whether `logits_fused` can take this guide: on a CPU, where no gradient is asked for.
 
-        Group norm refuses groups of one value; the plain form says so.
+        Groups of one value have nothing that could be summed on the way; the plain form knows what they are.
         """
         several = guide[0].numel() > 4 * GROUPS
         return several and attends(guide, *self.parameters()) and not autocasts(guide)
@@ -63,7 +63,7 @@ class KernelGenerator(nn.Module):
             groups=guide.shape[0],
         )
         # [Cy, 2 B, H, W] -> twice [B, Cy, H, W]
-        first, second = filtered.unflatten(1, (-1, 2)).permute(2, 1, 0, 3, 4).unbind()
+        first, second = filtered.unflatten(1, (guide.shape[0], 2)).permute(2, 1, 0, 3, 4).unbind()
         return affinity_logits(self.bnu(first), self.bnv(second), self.bconv_UP(guide))
 
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from upbench.ops import box_mean, coordinate_dtype, lattice, neighbour_assemble, resize_map
-from upbench.upsamplers._base import Upsampler
+from upbench.upsamplers._base import GroupNorm, Upsampler
 
 HIDDEN = 128
 
@@ -32,15 +32,21 @@ class GuidedFilter(nn.Module):
             x = x.index_select(dim, torch.arange(count, device=x.device) * self.subsample)
         return x
 
+    def _means(self, *maps: Tensor, size: tuple[int, int] | None = None) -> tuple[Tensor, ...]:
+        """The box mean of each map, resized to `size` if there is one; all of them at once, as so many images."""
+        means = box_mean(torch.cat(maps), self.radius)
+        if size is not None:
+            means = resize_map(means, *size)
+        return means.unflatten(0, (len(maps), maps[0].shape[0])).unbind()
+
     def forward(self, guidance: Tensor, source: Tensor) -> Tensor:
         # The variance is a difference of near-equal means: half precision would leave nothing of it.
         dtype = coordinate_dtype(guidance.dtype)
         i, p = self._subsampled(guidance).to(dtype), self._subsampled(source).to(dtype)
-        mean_i, mean_p, mean_ii, mean_ip = box_mean(torch.cat((i, p, i * i, i * p)), self.radius).chunk(4)
+        mean_i, mean_p, mean_ii, mean_ip = self._means(i, p, i * i, i * p)
         a = (mean_ip - mean_i * mean_p) / (mean_ii - mean_i * mean_i + self.eps)
         b = mean_p - a * mean_i
-        means = resize_map(box_mean(torch.cat((a, b)), self.radius), guidance.shape[2], guidance.shape[3])
-        a, b = means.chunk(2)
+        a, b = self._means(a, b, size=(guidance.shape[2], guidance.shape[3]))
         return (a * guidance + b).to(guidance.dtype)
 
 
@@ -56,12 +62,12 @@ class PairedCentralDifference(nn.Module):
         self.groups, self.dilation, self.reach = groups, dilation, dilation * (kernel // 2)
         self.weight = nn.Parameter(torch.empty(HIDDEN, channels // groups, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(1, HIDDEN, 1, 1))
-        self.norm = nn.GroupNorm(norm_groups, channels)
+        self.norm = GroupNorm(norm_groups, channels)
         self.channel_compressor = nn.Sequential(
             nn.ReLU(),
             nn.Conv2d(HIDDEN, HIDDEN, 1, groups=groups),
             nn.ReLU(),
-            nn.GroupNorm(norm_groups, HIDDEN),
+            GroupNorm(norm_groups, HIDDEN),
             nn.Conv2d(HIDDEN, kernel * kernel, 1),
         )
         nn.init.kaiming_normal_(self.weight, mode="fan_out")
@@ -108,8 +114,8 @@ class ReSFU(Upsampler):
         super().__init__()
         self.channels, self.guide_channels, self.scale, self.k_up = channels, guide_channels, scale, k_up
         self.dilation = int(scale + 0.5)
-        self.norm_x = nn.GroupNorm(min(32, channels), channels) if norm else nn.Identity()
-        self.norm_y = nn.GroupNorm(min(32, guide_channels), guide_channels) if norm else nn.Identity()
+        self.norm_x = GroupNorm(min(32, channels), channels) if norm else nn.Identity()
+        self.norm_y = GroupNorm(min(32, guide_channels), guide_channels) if norm else nn.Identity()
         self.q = nn.Conv2d(guide_channels, embedding, 1)
         self.k = nn.Conv2d(channels, embedding, 1)
         self.GF = GuidedFilter(embedding, radius, eps, gf_scale)

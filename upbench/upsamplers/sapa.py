@@ -20,14 +20,15 @@ from upbench.ops import (
     window_assemble,
     window_similarity,
 )
-from upbench.upsamplers._base import Upsampler, pointwise_rows
+from upbench.ops._why_not import autocasted
+from upbench.upsamplers._base import GroupNorm, Upsampler, pointwise_rows
 
 NORM_GROUPS = 32
 
 
 def _attend_window(query: Tensor, keys: Tensor, values: Tensor, kernel: int, scale: int, backend: str) -> Tensor:
     """Attention of each query [B, d, sH, sW] over the window of its parent: keys [B, d, H, W], values [B, C, H, W]."""
-    backend = resolve("window_assemble", backend, values)
+    backend = resolve("window_assemble", backend, *autocasted(values, query))
     logits = window_similarity(query, keys, kernel, scale, backend=backend)
     weights = (softmax_taps if backend == "fused" else F.softmax)(logits, dim=1).to(values.dtype)
     return window_assemble(values, weights.unsqueeze(1), kernel, scale, backend=backend)
@@ -87,14 +88,14 @@ class SAPABase(Upsampler):
     ) -> None:
         super().__init__()
         self.channels, self.guide_channels, self.scale, self.k_up = channels, guide_channels, scale, k_up
-        self.norm_y = nn.GroupNorm(NORM_GROUPS, guide_channels) if norm else nn.Identity()
-        self.norm_x = nn.GroupNorm(NORM_GROUPS, channels) if norm else nn.Identity()
+        self.norm_y = GroupNorm(NORM_GROUPS, guide_channels) if norm else nn.Identity()
+        self.norm_x = GroupNorm(NORM_GROUPS, channels) if norm else nn.Identity()
         self.q = nn.Conv2d(guide_channels, embedding, 1, bias=bias)
         self.k = nn.Conv2d(channels, embedding, 1, bias=bias)
         _normal(self)
 
     def upsample(self, x: Tensor, guide: Tensor) -> Tensor:
-        backend = resolve("window_assemble", self.backend, x)
+        backend = resolve("window_assemble", self.backend, *autocasted(x, guide))
         project = pointwise_rows if backend == "fused" else nn.Module.__call__
         query, keys = project(self.q, self.norm_y(guide)), project(self.k, self.norm_x(x))
         return _attend_window(query, keys, x, self.k_up, self.scale, backend)
@@ -130,8 +131,8 @@ class SAPADynamic(Upsampler):
         super().__init__()
         self.channels, self.guide_channels, self.scale = channels, guide_channels, scale
         self.points, self.groups, self.dof = points, groups, dof
-        self.norm_y = nn.GroupNorm(NORM_GROUPS, guide_channels) if norm else nn.Identity()
-        self.norm_x = nn.GroupNorm(NORM_GROUPS, channels) if norm else nn.Identity()
+        self.norm_y = GroupNorm(NORM_GROUPS, guide_channels) if norm else nn.Identity()
+        self.norm_x = GroupNorm(NORM_GROUPS, channels) if norm else nn.Identity()
         self.q = nn.Conv2d(guide_channels, groups * embedding, 1, bias=bias)
         self.k = nn.Conv2d(channels, groups * embedding, 1, bias=bias)
         offsets = 2 * points * groups * (scale * scale if dof == "s2" else 1)
@@ -177,7 +178,7 @@ class SAPADynamic(Upsampler):
 
     def upsample(self, x: Tensor, guide: Tensor) -> Tensor:
         normed, guide = self.norm_x(x), self.norm_y(guide)
-        backend = resolve("deform_assemble", self.backend, x)
+        backend = resolve("deform_assemble", self.backend, *autocasted(x, guide))
         fused = backend == "fused"
         if fused and x.device.type == "cpu":
             keys, offsets = self._rows(normed)

@@ -1,0 +1,220 @@
+"""What leaves for another runtime is made of torch's own operators, and runs where upbench is not installed."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import pickle
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import upbench
+from upbench import ops, registry
+from upbench.cards import Card
+from upbench.measure import macs
+from upbench.ops import exporting, whole_ops
+
+CARDS = list(registry.builtin().values())
+by_card = pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
+# One of each class: the others are its settings.
+CLASSES = [card for n, card in enumerate(CARDS) if card.module not in {other.module for other in CARDS[:n]}]
+by_class = pytest.mark.parametrize("card", CLASSES, ids=lambda card: card.name)
+pytestmark = pytest.mark.filterwarnings("ignore")
+onnx = pytest.mark.skipif(
+    not all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime")),
+    reason="needs onnx, onnxscript and onnxruntime",
+)
+
+
+class Model(nn.Module):
+    """A user's model: a stem, an upsampler somewhere inside, a head."""
+
+    def __init__(self, card: Card, backend: str = "auto") -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 32, 1)
+        self.neck = nn.ModuleDict({"up": upbench.build(card.name, 32, seed=1, backend=backend)})
+        self.head = nn.Conv2d(32, 4, 1)
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for parameter in self.neck.parameters():
+                parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
+
+    def forward(self, image: Tensor, *guides: Tensor) -> Tensor:
+        return self.head(self.neck["up"](self.stem(image), *guides))
+
+
+def make(card: Card, backend: str = "auto") -> tuple[Model, tuple[Tensor, ...]]:
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(2, 3, 6, 8)] + [(2, 32, 12, 16)] * card.guided
+    return Model(card, backend).eval(), tuple(torch.randn(shape, generator=generator) for shape in shapes)
+
+
+def expected(model: nn.Module, tensors: tuple[Tensor, ...]) -> Tensor:
+    """Of a copy: a batch norm in training keeps what it saw."""
+    return copy.deepcopy(model)(*tensors).detach()
+
+
+def close(out: Tensor, model: nn.Module, tensors: tuple[Tensor, ...]) -> None:
+    torch.testing.assert_close(out.detach(), expected(model, tensors), rtol=1e-4, atol=1e-4)
+
+
+def operators(program: torch.export.ExportedProgram) -> set[str]:
+    return {str(node.target) for node in program.graph.nodes if node.op == "call_function"}
+
+
+def kinds(traced: torch.jit.ScriptModule) -> set[str]:
+    return {node.kind() for node in traced.inlined_graph.nodes()}
+
+
+@by_class
+@pytest.mark.parametrize("training", [False, True], ids=["eval", "training"])
+def test_exported_graphs_hold_torchs_operators_alone(card: Card, training: bool) -> None:
+    model, tensors = make(card)
+    program = torch.export.export(copy.deepcopy(model.train(training)), tensors)
+    assert {name for name in operators(program) if not name.startswith(("aten.", "<built-in", "wrap_"))} == set()
+    close(program.module()(*tensors), model, tensors)
+
+
+@by_class
+def test_every_size_can_be_dynamic(card: Card) -> None:
+    """The number of images as well as their size."""
+    model, tensors = make(card)
+    batch, height, width = (torch.export.Dim(name, min=2, max=64) for name in ("batch", "height", "width"))
+    sizes = [{0: batch, 2: height, 3: width}] + [{0: batch, 2: 2 * height, 3: 2 * width}] * card.guided
+    bare = model.neck["up"]
+    x = torch.randn(2, 32, 6, 8)
+    program = torch.export.export(bare, (x, *tensors[1:]), dynamic_shapes=tuple(sizes))
+    others = (torch.randn(3, 32, 5, 4), *(torch.randn(3, 32, 10, 8) for _ in tensors[1:]))
+    close(program.module()(*others), bare, others)
+
+
+@by_class
+def test_strict_export(card: Card) -> None:
+    model, tensors = make(card)
+    program = torch.export.export(model, tensors, strict=True)
+    assert not any("upbench" in name for name in operators(program))
+    close(program.module()(*tensors), model, tensors)
+
+
+@by_class
+@pytest.mark.parametrize("training", [False, True], ids=["eval", "training"])
+def test_traces_hold_torchs_operators_alone(card: Card, training: bool) -> None:
+    model, tensors = make(card)
+    traced = torch.jit.trace(copy.deepcopy(model.train(training)), tensors, check_trace=False)
+    assert {kind.split("::")[0] for kind in kinds(traced)} <= {"aten", "prim"}
+    close(traced(*tensors), model, tensors)
+
+
+def test_saved_files_run_where_upbench_is_not(tmp_path: Path) -> None:
+    for card in CLASSES:
+        model, tensors = make(card)
+        torch.export.save(torch.export.export(model, tensors), tmp_path / f"{card.name}.pt2")
+        torch.jit.trace(model, tensors, check_trace=False).save(str(tmp_path / f"{card.name}.pt"))
+        torch.save((tensors, expected(model, tensors)), tmp_path / f"{card.name}.tensors")
+    code = (
+        "import sys, pathlib\n"
+        "sys.modules['upbench'] = None\n"  # what an import of it then raises is an ImportError
+        "import torch\n"
+        "for file in sorted(pathlib.Path(sys.argv[1]).glob('*.tensors')):\n"
+        "    tensors, expected = torch.load(file)\n"
+        "    for module in (torch.export.load(file.with_suffix('.pt2')).module(),\n"
+        "                   torch.jit.load(str(file.with_suffix('.pt')))):\n"
+        "        torch.testing.assert_close(module(*tensors), expected, rtol=1e-4, atol=1e-4)\n"
+        "        print(file.stem)\n"
+    )
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code, str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.split()) == 2 * len(CLASSES)
+
+
+def _runs_in_onnxruntime(file: Path, model: nn.Module, tensors: tuple[Tensor, ...]) -> None:
+    import onnx as format_
+    import onnxruntime
+
+    graph = format_.load(str(file)).graph
+    assert not any("upbench" in node.domain or "upbench" in node.op_type for node in graph.node)
+    session = onnxruntime.InferenceSession(str(file))
+    names = [given.name for given in session.get_inputs()]
+    (out,) = session.run(None, {name: t.numpy() for name, t in zip(names, tensors, strict=True)})
+    close(torch.from_numpy(out), model, tensors)
+
+
+@onnx
+@by_class
+def test_onnx_from_an_exported_program(card: Card, tmp_path: Path) -> None:
+    model, tensors = make(card)
+    torch.onnx.export(model, tensors, str(tmp_path / "up.onnx"), dynamo=True, verbose=False)
+    _runs_in_onnxruntime(tmp_path / "up.onnx", model, tensors)
+
+
+@onnx
+@by_class
+def test_onnx_from_a_trace(card: Card, tmp_path: Path) -> None:
+    """With opset 16 or later, which has grid_sample."""
+    model, tensors = make(card)
+    torch.onnx.export(model, tensors, str(tmp_path / "up.onnx"), dynamo=False, opset_version=17)
+    _runs_in_onnxruntime(tmp_path / "up.onnx", model, tensors)
+
+
+@pytest.mark.parametrize("name", [card.name for card in CARDS if card.fused])
+def test_a_fused_module_leaves_as_the_plain_one_does(name: str) -> None:
+    model, tensors = make(registry.get(name), backend="fused")
+    program = torch.export.export(model, tensors)
+    assert not any("upbench" in operator for operator in operators(program))
+    close(program.module()(*tensors), model, tensors)
+    with ops.recorded() as ran:
+        torch.jit.trace(model, tensors, check_trace=False)
+    assert set(ran.values()) == {"eager"}
+
+
+@pytest.mark.parametrize("name", ["carafe", "ldaaqu", "sapa-d"])
+def test_compiling_is_no_export(name: str) -> None:
+    """What torch.compile sees keeps the fused ops whole."""
+    model, tensors = make(registry.get(name))
+    seen: set[str] = set()
+
+    def backend(graph: torch.fx.GraphModule, example: object) -> object:
+        seen.update(str(node.target) for node in graph.graph.nodes)
+        return graph.forward
+
+    torch.compiler.reset()
+    with torch.no_grad():
+        close(torch.compile(model, fullgraph=True, backend=backend)(*tensors), model, tensors)
+    assert any("upbench" in target and "fused" in target for target in seen)
+
+
+def test_our_own_counter_keeps_ops_whole() -> None:
+    module = upbench.build("carafe", channels=32).eval()
+    x = torch.randn(1, 32, 6, 8)
+    assert "upbench::window_assemble" in macs.count(module, (x,)).by_op
+    with whole_ops():
+        traced = torch.jit.trace(module, (x,), check_trace=False)
+    assert any(kind.startswith("upbench::") for kind in kinds(traced))
+    assert not exporting()
+
+
+@by_card
+def test_modules_can_be_copied_pickled_and_saved(card: Card, tmp_path: Path) -> None:
+    model, tensors = make(card)
+    torch.save(model, tmp_path / "model.pt")
+    loaded = torch.load(tmp_path / "model.pt", weights_only=False)
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model)), loaded):
+        assert torch.equal(other(*tensors), model(*tensors))
+
+
+@pytest.mark.parametrize("size", [(12, 16), (10, 14), (7, 9), (3, 2)])
+def test_pooling_by_matrices_is_pooling(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What A2U's pooling is made of in an ONNX file that is written from a trace."""
+    x = torch.randn(2, 3, *size)
+    plain = ops.pool_map(x, 6)
+    monkeypatch.setattr("upbench.ops.resize.exporting", lambda: True)
+    monkeypatch.setattr(torch.onnx, "is_in_onnx_export", lambda: True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.testing.assert_close(ops.pool_map(x, 6), plain)
