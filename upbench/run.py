@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from upbench import calibration, environment, floor, registry, stats
+from upbench import calibration, comparable, environment, floor, registry, stats
 from upbench.calibration import Calibration
 from upbench.case import Case, explained, first_line
 from upbench.errors import SpecError, UpbenchError
@@ -66,6 +66,8 @@ def compare(
     conditions = {(s.measure.device, s.measure.threads, s.measure.mode) for s in specs}
     if len(conditions) > 1:
         raise SpecError(["the upsamplers that are compared must have the same device, threads and mode"])
+    if mistakes := comparable.mistakes([(s.label, comparable.of_spec(s)) for s in specs], False):
+        raise SpecError(mistakes)
     device = environment.resolve_device(measure.device)
     started = now()
     steps = len(specs) * 2 + 2

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from upbench import conventions
-from upbench.cli import backends, gate_options, gates, options, output
-from upbench.errors import SpecError, unknown
+from upbench.cli import compare_groups, compare_specs, gate_options, gates, options, output
+from upbench.errors import SpecError
 
 
 def _schema(asked: bool) -> None:
@@ -53,6 +53,14 @@ def command(
     host_input: Annotated[
         str | None, typer.Option("--input", metavar="HEIGHTxWIDTH", help="With --host: another size of the image.")
     ] = None,
+    per_shape: Annotated[
+        bool,
+        typer.Option(
+            "--per-shape",
+            help="Allow several shapes, batches or scales: a table of each, without ratios between them. Upsamplers "
+            "without a shape of their own are measured at each.",
+        ),
+    ] = False,
     by_stage: Annotated[bool, typer.Option("--stages", help="With --host: every stage as well.")] = False,
     maximum: gate_options.Max = None,
     minimum: gate_options.Min = None,
@@ -75,8 +83,6 @@ def command(
     ] = False,
 ) -> None:
     """Measure several upsamplers in interleaved rounds and print the ratios of their latency."""
-    from upbench import spec
-
     given = options.overrides(
         shape, scale, batch, dtype, device, mode, threads, budget, seed, offsets, compile_mode, memory_format
     )
@@ -96,6 +102,8 @@ def command(
         junit,
     )
     if host is not None or host_input is not None or by_stage:
+        if per_shape:
+            raise SpecError(["--per-shape: the stages of a host have their own shapes; leave it out"])
         if asked_gates.mentioned:
             raise SpecError(["gates are on upsamplers, not on hosts; leave out --host, or the gate options"])
         from upbench.cli import host_compare
@@ -104,60 +112,24 @@ def command(
         asked = host_compare.Asked(host, host_input, items, given, assigned, backend, reference, by_stage)
         host_compare.command(asked, convention, form, output_file)
         return
-    drafts = [options.draft(item, given, {}) for item in items]
-    each = options.shared_params(options.assignments(params), [str(data.get("upsampler")) for data, _ in drafts])
-    wanted = backends.parse(backend)
-    specs: list[spec.RunSpec] = []
-    typed: list[str] = []
-    chosen_params: list[dict[str, Any]] = []
-    mistakes: list[str] = []
-    for item, (data, source), own in zip(items, drafts, each, strict=True):
-        data["params"] = {**(data.get("params") or {}), **own}
-        for one in backends.spread(data, wanted):
-            try:
-                specs.append(spec.load(one, source))
-                typed.append(item)
-                chosen_params.append(dict(one["params"]))
-            except SpecError as error:
-                mistakes += error.mistakes
-    if mistakes:
-        raise SpecError(list(dict.fromkeys(mistakes)))
-    judged = gates.read(asked_gates, typed, specs)
-    place = _place(reference, typed, [s.label for s in specs])
+    if per_shape and (lone := [name for name, given in asked_gates.of_one_work.items() if given]):
+        raise SpecError([f"--per-shape: {', '.join(lone)} is of one shape; give it to a comparison of one"])
+    others = gates.compared_with(asked_gates)
+    rows = compare_specs.choose(items, given, options.assignments(params), backend, others, per_shape)
+    specs = [row.spec for row in rows]
+    judged = gates.read(asked_gates, [row.typed for row in rows], specs)
+    groups = compare_groups.split(rows, reference, judged)
     output.check(output_file)
     if asked_gates.between:
         from upbench.cli import against_compare
 
-        against_compare.command(judged, specs, chosen_params, form, output_file)
+        against_compare.command(judged, specs, [row.params for row in rows], form, output_file)
         return
 
-    from upbench import check, run
+    from upbench import run
     from upbench.cli.progress import Progress
-    from upbench.report import document, table
 
     run.validate(specs)
     with Progress() as progress:
-        checked = check.check(specs, judged.like, progress)
-        timed = not exact and checked.passed and gates.is_as_saved(judged, specs, checked)
-        records = run.compare(specs, progress, timed=timed) if checked.passed else []
-    records = [checked.without_digest(record) for record in records]
-    found = gates.of_checks(checked.checks, all_of_them=asked_gates.any)
-    if records:
-        found += gates.judge(judged, records, records[place], convention)
-    tables = [table.comparison(records, records[place], convention)] if records else []
-    if form is options.Format.json:
-        chosen = records[place] if records else None
-        output.emit(document.comparison(records, chosen, checked.checks, found, strict), output_file)
-    elif records:
-        output.emit(output.render(tables[0], form), output_file)
-    gates.tell(found, asked_gates, tables)
-
-
-def _place(reference: str | None, items: list[str], labels: list[str]) -> int:
-    """Position of the reference among the upsamplers, by what was typed or by its label."""
-    if reference is None:
-        return 0
-    for names in (items, labels):
-        if reference in names:
-            return names.index(reference)
-    raise unknown("reference", reference, items)
+        results = [compare_groups.measure(group, judged, exact, convention, progress) for group in groups]
+    compare_groups.show(results, judged, convention, form, output_file, per_shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,6 +55,8 @@ def command(
             sides.append(_load(path))
         except StoreError as error:
             mistakes.append(str(error))
+    if not mistakes:
+        mistakes = _of_other_work(sides, old, new)
     if mistakes:
         raise SpecError(mistakes)
 
@@ -69,6 +72,16 @@ def command(
     else:
         output.emit(output.render(table, form), output_file)
     gates.tell(found, asked, [])
+
+
+def _of_other_work(sides: Sequence[Sequence[Measured]], old: Path, new: Path) -> list[str]:
+    """A sentence where the two files have no work in common, so that nothing could be compared."""
+    from upbench import comparable
+
+    before, after = ([w for m in side if (w := comparable.of_mapping(m.spec)) is not None] for side in sides)
+    if not before or not after or set(before) & set(after):
+        return []
+    return [f"{comparable.differ(str(old), before[0], str(new), after[0])}; only results of the same work are compared"]
 
 
 def _load(path: Path) -> list[Measured]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from upbench import files
+from upbench import comparable, files
 from upbench.errors import SpecError, StoreError, UpbenchError
 
 if TYPE_CHECKING:
@@ -55,6 +56,11 @@ class Asked:
         return self.any or self.strict or self.exact or bool(self.save or self.tolerance or self.threshold)
 
     @property
+    def of_one_work(self) -> dict[str, object]:
+        """The options that hold for one shape only, with what was given."""
+        return {"--save": self.save, "--baseline": self.baseline, "--like": self.like}
+
+    @property
     def between(self) -> bool:
         """Whether two versions are compared."""
         return self.against is not None or self.against_python is not None
@@ -85,7 +91,6 @@ class Gates:
 def read(asked: Asked, typed: Sequence[str], specs: Sequence[RunSpec]) -> Gates:
     """Every option and file, judged before anything is measured. Raises SpecError with all mistakes together."""
     from upbench import spec
-    from upbench.cli import options
     from upbench.gate import budgets, metrics
 
     mistakes: list[str] = _conflicts(asked) if specs else []
@@ -112,26 +117,64 @@ def read(asked: Asked, typed: Sequence[str], specs: Sequence[RunSpec]) -> Gates:
         stored = load_baseline(asked.baseline) if asked.baseline else None
     except UpbenchError as error:
         mistakes.append(str(error))
+    if stored and specs:
+        mistakes += _other_work(f"baseline {asked.baseline}", [m.spec for m in stored], specs)
     if asked.like is not None:
-        mine = [s for s in specs if ":" in s.upsampler]
-        if not mine:
-            mistakes.append(f"--like {asked.like}: none of the compared upsamplers is a package.module:Class")
-        elif len({s.input.shape for s in mine} | {s.scale for s in mine}) > 2:
-            mistakes.append("--like: your modules must have one shape and scale")
-        else:
-            try:
-                draft, _ = options.draft(asked.like, {}, {})
-                whole = mine[0].to_dict()
-                draft |= {"input": whole["input"], "measure": {**whole["measure"], "backend": "eager"}}
-                like = spec.load({**draft, "scale": whole["scale"]}, f"--like {asked.like}")
-            except SpecError as error:
-                mistakes += error.mistakes
+        like, more = _like(asked.like, [s for s in specs if ":" in s.upsampler])
+        mistakes += more
     if mistakes:
         raise SpecError(list(dict.fromkeys(mistakes)))
     for path in (asked.save, asked.junit):
         if path is not None:
             files.check_writable(path)
     return Gates(asked, bounds, stored, like, threshold)
+
+
+def _other_work(name: str, stored: Sequence[Mapping[str, Any]], specs: Sequence[RunSpec]) -> list[str]:
+    """A sentence where nothing of a baseline is of the work of this run: then it could only say nothing."""
+    works = [work for one in stored if (work := comparable.of_mapping(one)) is not None]
+    now = comparable.of_spec(specs[0])
+    if not works or now in works:
+        return []
+    told = comparable.differ(name, works[0], "this comparison", now)
+    return [f"{told}; measure the same work, or save a baseline of this one"]
+
+
+def _like(item: str, mine: Sequence[RunSpec]) -> tuple[RunSpec | None, list[str]]:
+    """The spec of --like on the work of the user's modules, and the mistakes."""
+    from upbench import spec
+    from upbench.cli import options
+
+    if not mine:
+        return None, [f"--like {item}: none of the compared upsamplers is a package.module:Class"]
+    try:
+        draft, _ = options.draft(item, {}, {})
+        whole = mine[0].to_dict()
+        comparable.share([draft], [whole])
+        draft["measure"] = {**whole["measure"], "backend": "eager"}
+        like = spec.load(draft, f"--like {item}")
+    except SpecError as error:
+        return None, list(error.mistakes)
+    works = [(f"--like {item}", comparable.of_spec(like)), *((s.label, comparable.of_spec(s)) for s in mine)]
+    return like, comparable.mistakes(works)
+
+
+def compared_with(asked: Asked) -> list[dict[str, Any]]:
+    """What the rows of a comparison are compared with, as specs as written: they decide what the rows leave open.
+
+    Files that cannot be read are left out here, and refused by `read`.
+    """
+    from upbench.cli import options
+
+    found = []
+    stored: list[Measured] = []
+    with suppress(UpbenchError):
+        found += [options.draft(asked.like, {}, {})[0]] if asked.like else []
+    with suppress(UpbenchError):
+        stored += load_baseline(asked.baseline) if asked.baseline else []
+    if len({comparable.of_mapping(one.spec) for one in stored}) == 1:
+        found.append(comparable.work_keys(stored[0].spec))
+    return found
 
 
 def _conflicts(asked: Asked) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any
 
@@ -62,6 +63,13 @@ class Table:
     def letters(self, row: int, column: int) -> str:
         """The footnotes of a cell or (row -1) a head: 'a', or 'a,c'; empty where there is none."""
         return ",".join(letter(n) for n in self.refs.get((row, column), []))
+
+
+def stacked(tables: Sequence[Table]) -> Table:
+    """Return the raw rows of several tables as those of one, with every column that one of them has; for CSV."""
+    heads = list(dict.fromkeys(head for table in tables for head in table.raw_heads))
+    rows = [dict(zip(table.raw_heads, row, strict=True)) for table in tables for row in table.raw_rows]
+    return replace(tables[0], raw_heads=heads, raw_rows=[[row.get(head) for head in heads] for row in rows])
 
 
 def letter(number: int) -> str:

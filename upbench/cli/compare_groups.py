@@ -1,0 +1,113 @@
+"""`upbench compare`, one work after another: each is checked, measured and judged by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from upbench import comparable
+from upbench.cli import compare_specs, gates, options, output
+from upbench.cli.compare_specs import Chosen
+from upbench.cli.gates import Gates
+from upbench.comparable import Work
+from upbench.errors import SpecError
+
+if TYPE_CHECKING:
+    from upbench.check import Check
+    from upbench.gate import Finding
+    from upbench.record import Record
+    from upbench.report.sheet import Table
+
+
+@dataclass(frozen=True)
+class Group:
+    """The rows of one work. reference: the position of the row that ratios are taken to. alone: the only group."""
+
+    work: Work
+    rows: tuple[Chosen, ...]
+    reference: int
+    alone: bool
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What came of a group. records: none after a failed check."""
+
+    group: Group
+    records: list[Record]
+    checks: list[Check]
+    findings: list[Finding]
+
+    @property
+    def reference(self) -> Record | None:
+        return self.records[self.group.reference] if self.records else None
+
+
+def split(rows: Sequence[Chosen], reference: str | None, judged: Gates) -> list[Group]:
+    """Return the rows by work. Raises SpecError where a ratio would be of two works, UnknownName for the reference."""
+    places = comparable.groups([comparable.of_spec(row.spec) for row in rows])
+    found, mistakes = [], []
+    for work, members in places.items():
+        alone = len(places) == 1
+        own = tuple(rows[n] for n in members)
+        where = "" if alone else f" at {work.text()}"
+        found.append(Group(work, own, compare_specs.place_of(reference, own, where), alone))
+        labels = [row.spec.label for row in own]
+        for bound in judged.budgets.bounds:
+            base = bound.amount.reference
+            if base is not None and base not in labels and any(bound.upsampler in (None, label) for label in labels):
+                mistakes.append(
+                    f"{bound.source}: the reference {base!r} is not measured{where}; leave its shape out, so that it "
+                    f"is measured at each"
+                )
+    if mistakes:
+        raise SpecError(list(dict.fromkeys(mistakes)))
+    return found
+
+
+def measure(group: Group, judged: Gates, exact: bool, convention: str, progress: Any) -> Measured:
+    """Check the rows of a group, measure them where all checks passed, and judge them."""
+    from upbench import check, run
+
+    specs = [row.spec for row in group.rows]
+    checked = check.check(specs, judged.like, progress)
+    timed = not exact and checked.passed and gates.is_as_saved(judged, specs, checked)
+    records = run.compare(specs, progress, timed=timed) if checked.passed else []
+    records = [checked.without_digest(record) for record in records]
+    findings = gates.of_checks(checked.checks, all_of_them=judged.asked.any)
+    if records:
+        labels = [spec.label for spec in specs]
+        bounds = [b for b in judged.budgets.bounds if b.upsampler in (None, *labels)]
+        own = replace(judged, budgets=replace(judged.budgets, bounds=tuple(bounds)))
+        findings += gates.judge(own, records, records[group.reference], convention)
+    if not group.alone:
+        findings = [replace(f, upsampler=f"{f.upsampler} at {group.work.text()}") for f in findings]
+    return Measured(group, records, checked.checks, findings)
+
+
+def show(
+    results: Sequence[Measured],
+    judged: Gates,
+    convention: str,
+    form: options.Format,
+    output_file: Path | None,
+    per_shape: bool,
+) -> None:
+    """Print a table of each group, or one document of all; then say what failed, and exit with 1 where something did."""
+    from upbench.report import document, sheet, table
+
+    tables: list[Table] = []
+    for result in results:
+        if result.reference is not None:
+            tables.append(table.comparison(result.records, result.reference, convention))
+    findings = [finding for result in results for finding in result.findings]
+    if form is options.Format.json:
+        parts = [document.Part(r.group.work, r.records, r.reference, r.checks) for r in results]
+        output.emit(document.comparison(parts, findings, judged.asked.strict, per_shape), output_file)
+    elif tables and form is options.Format.csv:
+        output.emit(output.render(sheet.stacked(tables), form), output_file)
+    elif tables:
+        output.emit("\n".join(output.render(one, form) for one in tables), output_file)
+    gates.tell(findings, judged.asked, tables)

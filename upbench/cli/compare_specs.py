@@ -1,0 +1,106 @@
+"""From the arguments of `upbench compare` to specs of one work, or with --per-shape of several."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from upbench import comparable, spec
+from upbench.cli import backends, options
+from upbench.errors import SpecError, unknown
+from upbench.spec import RunSpec
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """One row of a comparison.
+
+    typed: the argument that it comes from. params: those that were given, without defaults.
+    """
+
+    typed: str
+    spec: RunSpec
+    params: Mapping[str, Any]
+
+
+def choose(
+    items: Sequence[str],
+    given: Mapping[str, Any],
+    params: Mapping[str, Any],
+    backend: str | None,
+    others: Sequence[Mapping[str, Any]] = (),
+    per_shape: bool = False,
+) -> list[Chosen]:
+    """Return the rows of a comparison, judged: what one argument leaves open, as its shape, the first that says it decides.
+
+    Args:
+        items: the arguments.
+        given: options that are keys of a spec, by their key; for every argument.
+        params: values of --set.
+        backend: text of --backend, which may list several.
+        others: specs as written that the rows are compared with, as that of --like.
+        per_shape: allow several works; an argument without a shape of its own is measured at each shape.
+
+    Raises:
+        SpecError: with all mistakes together, two works in one comparison among them.
+    """
+    drafts = [(item, *options.draft(item, given, {})) for item in items]
+    if per_shape:
+        drafts = _at_every_shape(drafts)
+    comparable.share([data for _, data, _ in drafts], others)
+    each = options.shared_params(params, [str(data.get("upsampler")) for _, data, _ in drafts])
+    wanted = backends.parse(backend)
+    found: list[Chosen] = []
+    mistakes: list[str] = []
+    for (item, data, source), own in zip(drafts, each, strict=True):
+        data["params"] = {**(data.get("params") or {}), **own}
+        for one in backends.spread(data, wanted):
+            try:
+                found.append(Chosen(item, spec.load(one, source), dict(one["params"])))
+            except SpecError as error:
+                mistakes += error.mistakes
+    if not mistakes and not per_shape:
+        mistakes = comparable.mistakes([(c.typed, comparable.of_spec(c.spec)) for c in found])
+    if mistakes:
+        raise SpecError(list(dict.fromkeys(mistakes)))
+    return found
+
+
+def _at_every_shape(drafts: Sequence[tuple[str, dict[str, Any], str]]) -> list[tuple[str, dict[str, Any], str]]:
+    """Each spec without a shape of its own once for each shape, batch and scale that the others have together."""
+    inputs: list[dict[str, Any]] = []
+    for _, data, _ in drafts:
+        if comparable.has_shape(data) and (one := comparable.work_keys(data)) not in inputs:
+            inputs.append(one)
+    found = []
+    for item, data, source in drafts:
+        if comparable.has_shape(data) or not inputs:
+            found.append((item, data, source))
+            continue
+        for one in inputs:
+            each = copy.deepcopy(data)
+            comparable.share([each], [one])
+            found.append((item, each, source))
+    return found
+
+
+def place_of(reference: str | None, rows: Sequence[Chosen], where: str = "") -> int:
+    """Return the position of the reference among the rows, by what was typed or by its label; the first by default.
+
+    Args:
+        reference: as given to --reference.
+        rows: of one work.
+        where: says of which, when there are several.
+
+    Raises:
+        UnknownName: when it is not among them.
+    """
+    typed = [row.typed for row in rows]
+    for names in (typed, [row.spec.label for row in rows]):
+        if reference in names:
+            return names.index(reference)
+    if reference is None:
+        return 0
+    raise unknown(f"reference{where}", reference, typed)
