@@ -101,7 +101,7 @@ def test_another_output_fails_before_any_timing(write: Write) -> None:
 
 def test_another_output_that_is_meant_is_allowed(write: Write) -> None:
     name = write(factor="1.01")
-    result = compare(name, "--against", "HEAD", "--exact", "--tolerance", "output_digest=off")
+    result = compare(name, "--against", "HEAD", "--exact", "--tolerance", "output-digest=off")
     assert result.exit_code == 0, result.output
     assert "check output: not compared; its tolerance is off" in result.stderr
 

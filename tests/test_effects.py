@@ -211,8 +211,9 @@ def test_both_tables_in_every_format(tmp_path: Path, form: str) -> None:
 def test_wrong_requests_are_refused_in_a_sentence(tmp_path: Path) -> None:
     file = made.file(tmp_path / "r.jsonl", grid_records())
     assert "choose it with --part" in refused("effects", file, "--format", "csv")
-    assert "unknown metric 'speed'; known: params, flops, peak, latency" in refused(
-        "effects", file, "--metrics", "speed"
+    assert (
+        "unknown metric 'speed'; known: params, macs-conv, macs-gather, macs-norm, macs-elementwise, macs, latency"
+        in refused("effects", file, "--metrics", "speed")
     )
     assert "known: 5, 11" in refused("effects", file, "--base", "theta=6")
     one = made.file(tmp_path / "one.jsonl", grid_records()[:1])

@@ -13,7 +13,8 @@ import pytest
 
 from upbench import stats
 from upbench.errors import SpecError, StoreError
-from upbench.gate import Finding, Result, baseline, budgets, diff, exit_code, lines, measured, metrics
+from upbench.gate import Finding, Result, amounts, baseline, budgets, diff, exit_code, lines, measured
+from upbench.metrics import METRICS
 from upbench.record import Latency, Macs, Memory, Output, Record
 from upbench.report import github, junit
 
@@ -88,16 +89,16 @@ def compared(old: Record, new: Record, **more: Any) -> dict[str, Finding]:
         ("params", "40K", 40_000),
         ("macs", "1.2G", 1_200_000_000),
         ("macs", "0.3M", 300_000),
-        ("peak_memory", "200MiB", 200 * 2**20),
-        ("peak_memory", "1.5 GB", 1_500_000_000),
-        ("peak_memory", "17", 17),
+        ("peak-memory", "200MiB", 200 * 2**20),
+        ("peak-memory", "1.5 GB", 1_500_000_000),
+        ("peak-memory", "17", 17),
         ("latency", "12ms", Fraction(12, 1000)),
         ("latency", "900us", Fraction(9, 10_000)),
     ],
 )
 def test_values_are_read_without_rounding(name: str, text: str, value: object) -> None:
-    assert metrics.amount(metrics.BUDGETED[name], text) == metrics.Amount(text, Fraction(value))  # type: ignore[call-overload]
-    ratio = metrics.amount(metrics.BUDGETED[name], "1.1x:bilinear")
+    assert amounts.amount(METRICS[name], text) == amounts.Amount(text, Fraction(value))  # type: ignore[call-overload]
+    ratio = amounts.amount(METRICS[name], "1.1x:bilinear")
     assert (ratio.value, ratio.reference) == (Fraction(11, 10), "bilinear")
 
 
@@ -109,7 +110,7 @@ def test_values_are_read_without_rounding(name: str, text: str, value: object) -
         ("params", "-3"),
         ("params", "3x"),
         ("params", "40k:bilinear"),
-        ("peak_memory", "3G"),
+        ("peak-memory", "3G"),
         ("latency", "12"),
         ("latency", "12 m"),
         ("macs", ""),
@@ -117,17 +118,17 @@ def test_values_are_read_without_rounding(name: str, text: str, value: object) -
 )
 def test_other_values_are_refused(name: str, text: str) -> None:
     with pytest.raises(SpecError, match="is not a value of"):
-        metrics.amount(metrics.BUDGETED[name], text)
+        amounts.amount(METRICS[name], text)
 
 
-@pytest.mark.parametrize("name", ["params", "macs", "peak_memory", "op_count"])
+@pytest.mark.parametrize("name", ["params", "macs", "peak-memory", "op-count"])
 def test_a_bound_holds_to_the_last_unit(name: str) -> None:
-    value = metrics.EXACT[name].read(record(), "all")
+    value = METRICS[name].read(record())
     assert value is not None
     (kept,) = judged([f"{name}={value}"], [], record())
     (broken,) = judged([f"{name}={value - 1}"], [], record())
     assert (kept.result, broken.result) == (Result.passed, Result.failed)
-    assert f"is 1{' byte' if name == 'peak_memory' else ''} (" in broken.sentence
+    assert f"is 1{' byte' if name == 'peak-memory' else ''} (" in broken.sentence
     (below,) = judged([], [f"{name}={value + 1}"], record())
     assert below.result is Result.failed
     assert "below min" in below.sentence
@@ -148,7 +149,7 @@ def test_tolerances_bounds_of_one_and_ratios_of_exact_metrics() -> None:
 
 
 def test_what_is_not_known_is_unsure_never_passed() -> None:
-    (found,) = judged(["training_peak=1GiB"], [], record(training_peak_bytes=None))
+    (found,) = judged(["training-peak-memory=1GiB"], [], record(training_peak_bytes=None))
     assert found.result is Result.unsure
     assert (exit_code([found], strict=False), exit_code([found], strict=True)) == (0, 1)
 
@@ -156,27 +157,27 @@ def test_what_is_not_known_is_unsure_never_passed() -> None:
 def test_a_budgets_file_says_what_flags_say() -> None:
     data = {
         "max": {"params": "40k", "latency": "3x:bilinear"},
-        "min": {"op_count": 1},
-        "tolerance": {"peak_memory": "1%", "output_digest": False},
+        "min": {"op-count": 1},
+        "tolerance": {"peak-memory": "1%", "output-digest": False},
         "upsamplers": {"carafe": {"max": {"macs": 1200000}}},
     }
     found, mistakes = budgets.parse([], [], [], data, "b.yaml")
     assert not mistakes
-    written = {(b.side, b.metric.key, b.amount.text, b.upsampler) for b in found.bounds}
+    written = {(b.side, b.metric.name, b.amount.text, b.upsampler) for b in found.bounds}
     assert written == {
         ("max", "params", "40k", None),
         ("max", "latency", "3x:bilinear", None),
-        ("min", "op_count", "1", None),
+        ("min", "op-count", "1", None),
         ("max", "macs", "1200000", "carafe"),
     }
-    assert found.tolerance == {"peak_memory": Fraction(1, 100), "output_digest": None}
+    assert found.tolerance == {"peak-memory": Fraction(1, 100), "output-digest": None}
 
 
 def test_all_mistakes_of_a_budgets_file_are_said_together() -> None:
     data = {
         "maxx": {},
         "max": {"parms": "4", "params": True, "macs": "4 apples"},
-        "tolerance": {"params": 3, "output_digest": "1%"},
+        "tolerance": {"params": 3, "output-digest": "1%"},
         "upsamplers": {"carafe": {"maximum": {}}, "fade": 3},
     }
     _, mistakes = budgets.parse(["params", "x.latency=3"], [], ["macs"], data, "b.yaml")
@@ -211,7 +212,7 @@ def test_names_with_params_are_bound_by_flags_and_a_label_is_one_upsampler() -> 
     assert not mistakes
     found, mistakes = budgets.resolve(found, typed, names, labels)
     assert not mistakes
-    assert [(b.metric.key, b.upsampler, b.amount.reference) for b in found.bounds] == [
+    assert [(b.metric.name, b.upsampler, b.amount.reference) for b in found.bounds] == [
         ("params", "ldaaqu (theta=5)", None),
         ("macs", "ldaaqu (theta=5)", None),
         ("params", None, "ldaaqu"),
@@ -247,8 +248,8 @@ def test_more_than_before_fails_and_less_does_not() -> None:
     assert {f.result for f in same.values()} == {Result.passed}
     more = compared(record(), record(params=40_001, macs=10**6 + 1, forward_peak_bytes=2**20 + 1, op_count=8))
     failed = {gate for gate, f in more.items() if f.result is Result.failed}
-    assert failed == {"params", "macs", "peak_memory", "op_count"}
-    assert "1048577 bytes (1.00 MiB) is 1 byte (" in more["peak_memory"].sentence
+    assert failed == {"params", "macs", "peak-memory", "op-count"}
+    assert "1048577 bytes (1.00 MiB) is 1 byte (" in more["peak-memory"].sentence
     less = compared(record(), record(params=39_999))
     assert less["params"].result is Result.passed
     assert "is 1 (0.0025 %) below 40000 of old" in less["params"].sentence
@@ -258,15 +259,15 @@ def test_more_than_before_fails_and_less_does_not() -> None:
 
 def test_another_output_fails_and_says_whether_rounding_explains_it() -> None:
     near = Output(digest="bb", mean=1e-7, std=1.0, lowest=-3.0, highest=3.0)
-    found = compared(record(), record(output=near))["output_digest"]
+    found = compared(record(), record(output=near))["output-digest"]
     assert found.result is Result.failed
     assert "as rounding would leave them" in found.sentence
     far = Output(digest="bb", mean=0.1, std=1.0, lowest=-3.0, highest=3.0)
-    assert "no rounding" in compared(record(), record(output=far))["output_digest"].sentence
-    off = compared(record(), record(output=far), tolerance={"output_digest": None})
-    assert off["output_digest"].result is Result.note
+    assert "no rounding" in compared(record(), record(output=far))["output-digest"].sentence
+    off = compared(record(), record(output=far), tolerance={"output-digest": None})
+    assert off["output-digest"].result is Result.note
     unrepeatable = Output(digest=None, mean=0.0, std=1.0, lowest=-3.0, highest=3.0)
-    assert compared(record(), record(output=unrepeatable))["output_digest"].result is Result.note
+    assert compared(record(), record(output=unrepeatable))["output-digest"].result is Result.note
 
 
 def _in_a_run(factor: float, resolution: float = 0.01, n: int = 60, **environment: Any) -> list[measured.Measured]:
@@ -300,15 +301,15 @@ def test_another_machine_leaves_parameters_and_macs_to_compare() -> None:
     other = Output(digest="bb", mean=1e-7, std=1.0, lowest=-3.0, highest=3.0)
     found = compared(record(), record(params=40_001, op_count=99, output=other, environment={"torch": "2.1"}))
     assert found["params"].result is Result.failed
-    assert found["op_count"].result is Result.note
-    assert found["output_digest"].result is Result.note
+    assert found["op-count"].result is Result.note
+    assert found["output-digest"].result is Result.note
 
 
 def test_memory_on_another_gpu_is_not_compared() -> None:
     more, gpu = {"forward_peak_bytes": 2**21}, {"device_type": "cuda", "device": "one GPU"}
     other = compared(record(environment=gpu), record(environment={**gpu, "device": "another GPU"}, **more))
-    assert other["peak_memory"].result is Result.note
-    assert compared(record(environment=gpu), record(environment=gpu, **more))["peak_memory"].result is Result.failed
+    assert other["peak-memory"].result is Result.note
+    assert compared(record(environment=gpu), record(environment=gpu, **more))["peak-memory"].result is Result.failed
 
 
 def test_other_defaults_of_the_code_are_compared_and_other_settings_are_named() -> None:

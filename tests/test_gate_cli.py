@@ -40,7 +40,7 @@ class Up(nn.Module):
         {forward}
         return F.interpolate(self.proj(x), scale_factor=self.scale) * {gain}
 """
-OTHERS = {"op_count", "peak_memory", "workspace", "training_peak", "saved_bytes"}
+OTHERS = {"op-count", "peak-memory", "workspace", "training-peak-memory", "saved-memory"}
 _numbers = itertools.count()
 Write = Callable[..., str]
 
@@ -88,9 +88,9 @@ def exact(result: Result) -> tuple[int, list[str]]:
         ({"gain": "(self.gain * self.gain)"}, "macs", "1 (", OTHERS),
         (
             {"forward": "kept = torch.empty(1, dtype=torch.uint8)"},
-            "peak_memory",
+            "peak-memory",
             "1 byte (",
-            {"op_count", "workspace", "training_peak"},
+            {"op-count", "workspace", "training-peak-memory"},
         ),
     ],
 )
@@ -100,7 +100,7 @@ def test_one_more_of_anything_fails_exactly_and_says_so(
     name = write()
     saved = upbench("compare", name, *FAST, "--exact", "--save", "base.json")
     assert saved.exit_code == 0, saved.output
-    before = json.loads(Path("base.json").read_text())["upsamplers"][0]["exact"][metric]
+    before = json.loads(Path("base.json").read_text())["upsamplers"][0]["exact"][metric.replace("-", "_")]
     assert exact(upbench("compare", name, *FAST, "--exact", "--baseline", "base.json")) == (0, [])
     assert exact(upbench("compare", name, *FAST, "--exact", "--max", f"{metric}={before}")) == (0, [])
 
@@ -219,9 +219,9 @@ def test_another_output_than_the_saved_one_prints_no_speed(write: Write, monkeyp
     with monkeypatch.context() as patched:
         patched.setattr(latency, "measure", timed)
         result = upbench(*arguments, "--baseline", "base.json", "--format", "json")
-    assert exact(result) == (1, ["baseline output_digest"])
+    assert exact(result) == (1, ["baseline output-digest"])
     assert {r["latency"] for r in json.loads(result.stdout)["records"]} == {None}
-    allowed = upbench(*arguments, "--baseline", "base.json", "--tolerance", "output_digest=off", "--format", "json")
+    allowed = upbench(*arguments, "--baseline", "base.json", "--tolerance", "output-digest=off", "--format", "json")
     assert all(r["latency"] for r in json.loads(allowed.stdout)["records"])
 
 
@@ -259,7 +259,7 @@ def test_a_baseline_of_another_machine_is_explained_and_not_compared(
     result = upbench(*arguments, "--baseline", "base.json", "--strict", "--junit", "gates.xml")
     assert result.exit_code == 0, result.stderr
     assert "baseline latency: not compared: device Some Other CPU in baseline base.json" in result.stderr
-    assert "peak_memory: not compared: torch 1.0 in baseline base.json" in result.stderr
+    assert "peak-memory: not compared: torch 1.0 in baseline base.json" in result.stderr
     assert "::notice title=upbench%3A" in result.stderr
     assert "::error" not in result.stderr
     page = summary.read_text()
@@ -287,10 +287,10 @@ def test_junit_has_the_checks_where_nothing_else_was_asked_for(write: Write) -> 
 
 
 def test_budgets_from_a_file(write: Write) -> None:
-    data = {"max": {"params": "40k"}, "upsamplers": {"bilinear": {"max": {"op_count": 0}}}}
+    data = {"max": {"params": "40k"}, "upsamplers": {"bilinear": {"max": {"op-count": 0}}}}
     Path("budgets.yaml").write_text(yaml.safe_dump(data))
     code, failed = exact(upbench("compare", write(), "bilinear", *FAST, "--exact", "--budgets", "budgets.yaml"))
-    assert (code, failed) == (1, ["max op_count"])
+    assert (code, failed) == (1, ["max op-count"])
 
 
 def test_a_module_must_equal_the_one_it_is_like(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -408,7 +408,11 @@ def test_gates_are_not_for_hosts(option: str) -> None:
     [
         (["--max", "params=0"], 0, "gates: 4 passed"),
         (["--min", "params=1"], 1, "FAILED bilinear, min params: 0 is 1 (100.0 %) below min 1; exact"),
-        (["--max", "training_peak=0", "--tolerance", "training_peak=off"], 0, "NOTE bilinear, max training_peak"),
+        (
+            ["--max", "training-peak-memory=0", "--tolerance", "training-peak-memory=off"],
+            0,
+            "NOTE bilinear, max training-peak-memory",
+        ),
         (["--max", "params=x"], 2, "'x' is not a value of params"),
     ],
 )

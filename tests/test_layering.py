@@ -37,8 +37,9 @@ RANKS = {
     "record": 4,
     "papers": 4,
     "store": 5,
-    "gate": 5,
-    "report": 6,
+    "metrics": 5,
+    "gate": 6,
+    "report": 7,
     "weights": 5,
     "inputs": 5,
     "measure": 5,
@@ -59,6 +60,7 @@ RANKS = {
 }
 TORCH_FREE = {
     "conventions",
+    "metrics",
     "calibration",
     "floor",
     "errors",

@@ -181,7 +181,7 @@ def test_an_axis_of_names_has_a_row_for_each() -> None:
 
 
 def test_bytes_have_round_ticks_in_mebibytes() -> None:
-    page = drawn(theta(), metric="peak").page
+    page = drawn(theta(), metric="peak-memory").page
     ticks = [t / 2**20 for t in page.axes.get_yticks()]
     assert ticks == [pytest.approx(round(2 * t) / 2) for t in ticks]
     assert page.axes.get_ylabel() == "Peak memory, forward (MiB)"
@@ -252,7 +252,7 @@ def test_the_front_is_what_nobody_beats_in_both() -> None:
 
     cells = [cell("a", 1, 1), cell("b", 2, 3), cell("c", 3, 2), cell("d", 4, 4), cell("e", 4, 4), cell("f", 1, 0.5)]
     assert [cells[n].name for n in front(cells, known["latency"], better)] == ["a", "b", "d", "e"]
-    assert [cells[n].name for n in front(cells, known["latency"], known["peak"])] == ["f"]
+    assert [cells[n].name for n in front(cells, known["latency"], known["peak-memory"])] == ["f"]
 
 
 def test_the_front_is_drawn_through_its_points() -> None:

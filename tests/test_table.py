@@ -157,7 +157,7 @@ def test_differences_to_a_base_row_are_printed_as_papers_print_them(tmp_path: Pa
         made.record("ldaaqu", {"upsampler": "ldaaqu"}, cell=1, params=41_000, flops=1_700_000_000, latency_s=0.0131),
         made.record("dysample", {"upsampler": "dysample"}, cell=2, params=65_500, flops=300_000_000, latency_s=0.01001),
     ]
-    text = shown(tmp_path, records, "--base", "upsampler=nearest", "--columns", "params,flops,latency,peak")
+    text = shown(tmp_path, records, "--base", "upsampler=nearest", "--columns", "params,macs,latency,peak-memory")
     found = rows(text)
     plain = [bare(cell) for cell in found["ldaaqu"]]
     assert plain == ["+41.0K", "+1.7G", "+3.10 ms", "+0"]

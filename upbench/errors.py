@@ -16,6 +16,10 @@ class UpbenchError(Exception):
     """Base of all errors that are the user's to mend. `str(error)` is what the user reads."""
 
 
+class RenamedWarning(FutureWarning):
+    """A name that still works, and what to write instead. The command line prints its text on stderr."""
+
+
 class UnknownName(UpbenchError):
     """A name that is not among the known ones."""
 

@@ -1,6 +1,12 @@
-"""The only place where numbers are rounded and given K, M, G, ms or MiB. None is shown as a dash."""
+"""The only place where numbers are rounded, given K, M, G, ms or MiB, and read back. None is shown as a dash."""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any
 
 DASH = "-"
 
@@ -98,3 +104,92 @@ def _three(value: float) -> str:
     """Three significant digits, without an exponent."""
     size = abs(value)
     return f"{value:.0f}" if size >= 99.95 else f"{value:.1f}" if size >= 9.995 else f"{value:.2f}"
+
+
+def bytes_in_full(value: float | Fraction) -> str:
+    """Bytes to the last one: 1048577 -> '1048577 bytes (1.00 MiB)'."""
+    more = f" ({mebibytes(int(value))})" if value >= 2**20 else ""
+    return f"{_in_full(value)} byte{'' if value == 1 else 's'}{more}"
+
+
+def _in_full(value: float | Fraction) -> str:
+    return str(int(value)) if value == int(value) else f"{float(value):.2f}"
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One kind of measured number: how its values are printed, typed and drawn.
+
+    Args:
+        name: What it is called in the documentation.
+        text: Prints a value as tables do, rounded.
+        delta: Prints a difference with its sign.
+        in_full: Prints every digit, for values that are compared exactly.
+        factors: What may follow a typed number, and what that multiplies it by.
+        example: What a user may type as a bound; empty where there is no bound.
+        scales: Factor and name of the units that an axis may be labelled in, the largest first.
+        numeric: Whether values can be ordered and drawn.
+    """
+
+    name: str
+    text: Callable[[Any], str]
+    delta: Callable[[Any], str] | None
+    in_full: Callable[[Any], str]
+    factors: Mapping[str, Fraction]
+    example: str
+    scales: tuple[tuple[float, str], ...] = ((1, ""),)
+    numeric: bool = True
+
+    def parse(self, text: str) -> Fraction | None:
+        """A typed value in SI base units, as '40k', '1.5GiB' or '12ms'; None where it is not of this unit.
+
+        K is read as k. Every other letter keeps its case, so that m is never M.
+        """
+        match = _NUMBER.fullmatch(text.strip())
+        if match is None:
+            return None
+        suffix = match[2]
+        for written in (suffix, "k" + suffix[1:] if suffix[:1] == "K" else suffix):
+            if written in self.factors:
+                return Fraction(match[1]) * self.factors[written]
+        return None
+
+
+def plain(value: object) -> str:
+    """A value as it is; None as a dash."""
+    return DASH if value is None else str(value)
+
+
+_NUMBER = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([A-Za-z%]*)")
+_THOUSANDS = {"": Fraction(1), "k": Fraction(10**3), "M": Fraction(10**6), "G": Fraction(10**9), "T": Fraction(10**12)}
+_BYTES = {
+    "": Fraction(1),
+    "B": Fraction(1),
+    **{f"{p}B": Fraction(1000**n) for n, p in enumerate(("k", "M", "G"), 1)},
+    **{f"{p}iB": Fraction(1024**n) for n, p in enumerate(("K", "M", "G"), 1)},
+}
+_SECONDS = {"s": Fraction(1), "ms": Fraction(1, 10**3), "us": Fraction(1, 10**6)}
+_COUNT_SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K"), (1, ""))
+_BYTE_SCALES = ((2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1, "B"))
+_SECOND_SCALES = ((1, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
+
+COUNT = Unit(
+    "count", count, delta, _in_full, _THOUSANDS, "40000, 40k, 1.2M, 3G or 2x:bilinear", _COUNT_SCALES
+)  # fmt: skip
+"""A number of things, rounded in tables: 39410 is shown as 39.41K."""
+WHOLE = replace(COUNT, text=exact)
+"""A number of things that tables show in full."""
+BYTES = Unit(
+    "bytes", mebibytes, delta_mebibytes, bytes_in_full, _BYTES, "1024, 200MiB, 1.5GiB, 200MB or 2x:bilinear",
+    _BYTE_SCALES,
+)  # fmt: skip
+SECONDS = Unit(
+    "seconds", seconds, delta_seconds, lambda value: seconds(float(value)), _SECONDS,
+    "3x:bilinear, or 12ms, 0.5s, 900us", _SECOND_SCALES,
+)  # fmt: skip
+SHARE = Unit(
+    "share", percent, None, percent, {"": Fraction(1), "%": Fraction(1, 100)}, "0.5, 50% or 2x:bilinear", ((0.01, "%"),)
+)
+"""A part of 1."""
+DIGEST = Unit("digest", plain, None, plain, {}, "", numeric=False)
+"""A hash: equal or not, and nothing else."""

@@ -160,7 +160,7 @@ def test_the_command_line_says_the_same(units: int, tmp_path: Path) -> None:
     git("commit", "-qm", "plain")
     line = [sys.executable, "-m", "upbench", "compare", "noisy_up:Up", "--against", "HEAD", "--shape", "64x32x32"]
     # The work on top is operators as well: only time is to decide here.
-    line += ["--threads", "1", "--device", "cpu", "--tolerance", "op_count=off"]
+    line += ["--threads", "1", "--device", "cpu", "--tolerance", "op-count=off"]
     codes: dict[str, list[int]] = {"equal": [], "slower": []}
     for name, work in (("equal", 0), ("slower", units)):
         module.write_text(MODULE.format(units=work))

@@ -75,7 +75,8 @@ def _other(asked: Gates, module: str) -> AbstractContextManager[Version]:
 
 def _findings(asked: Gates, spec: RunSpec, pair: Pair, old: Version) -> list[Finding]:
     """Checks, exact metrics, then time."""
-    from upbench.gate import Finding, Result, diff, metrics
+    from upbench import metrics
+    from upbench.gate import Finding, Result, diff
 
     rules = asked.rules("against", old.name, "the current files")
     found = gates.of_checks(pair.checks, all_of_them=True)
@@ -83,7 +84,7 @@ def _findings(asked: Gates, spec: RunSpec, pair: Pair, old: Version) -> list[Fin
         found.append(Finding("check output", pair.label, Result.note, "not compared; its tolerance is off"))
     before, after = _measured(spec, pair.old), _measured(spec, pair.new)
     if before and after:
-        found += [f for metric in metrics.EXACT.values() if (f := diff.exact(metric, before, after, rules))]
+        found += [f for metric in metrics.compared().values() if (f := diff.exact(metric, before, after, rules))]
     else:
         sentence = f"exact metrics are not known: the upbench of {old.name} is older than --against"
         found.append(Finding("against exact", pair.label, Result.unsure, sentence))

@@ -3,13 +3,34 @@
 from __future__ import annotations
 
 import importlib
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
 from upbench import __version__
-from upbench.errors import SpecError, UpbenchError
+from upbench.errors import RenamedWarning, SpecError, UpbenchError
+
+
+@contextmanager
+def _renamings_said() -> Iterator[None]:
+    """Print every RenamedWarning once, as a sentence on stderr; other warnings go their usual way."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", RenamedWarning)
+        usual, said = warnings.showwarning, set()
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if not issubclass(category, RenamedWarning):
+                usual(message, category, *where, **more)
+            elif str(message) not in said:
+                said.add(str(message))
+                typer.echo(f"upbench: {message}", err=True)
+
+        warnings.showwarning = show
+        yield
 
 
 class Commands(TyperGroup):
@@ -17,7 +38,8 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with _renamings_said():
+                return super().invoke(ctx)
         except UpbenchError as error:
             for sentence in error.mistakes if isinstance(error, SpecError) else [str(error)]:
                 typer.echo(f"upbench: {sentence}", err=True)

@@ -29,7 +29,7 @@ def command(
     old: Annotated[Path, typer.Argument(metavar="OLD", help="Results of a sweep, compare --format json, or baseline.")],
     new: Annotated[Path, typer.Argument(metavar="NEW", help="The same, measured later.")],
     tolerance: Annotated[
-        list[str] | None, typer.Option(metavar="METRIC=PERCENT|off", help="As peak_memory=1%; exact metrics have none.")
+        list[str] | None, typer.Option(metavar="METRIC=PERCENT|off", help="As peak-memory=1%; exact metrics have none.")
     ] = None,
     threshold: Annotated[str, typer.Option(metavar="PERCENT", help="Slowdown that counts.")] = "5%",
     strict: Annotated[bool, typer.Option("--strict", help="What is unsure, or only in NEW, fails.")] = False,

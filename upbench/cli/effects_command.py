@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from upbench import conventions
+from upbench import conventions, metrics
 from upbench.cli import options, output, results
 from upbench.errors import UpbenchError
 
@@ -20,12 +20,13 @@ class Part(StrEnum):
 
 def command(
     files: results.Files,
-    metrics: Annotated[
+    names: Annotated[
         str | None,
         typer.Option(
+            "--metrics",
             metavar="NAME,NAME...",
-            help="params, flops, latency, peak, training-peak, saved, workspace, conv, gather, trainable, or a "
-            "published metric as AP. Default: params,flops,latency,peak and the first published metric.",
+            help=f"{', '.join(metrics.with_evidence())}, or a published metric as AP. Default: "
+            "params,macs,latency,peak-memory and the first published metric.",
         ),
     ] = None,
     base: Annotated[
@@ -49,7 +50,7 @@ def command(
     records = results.read(files)
     axes = place.axes_of(records)
     title = results.title(records)
-    asked = cells.metrics(metrics, records, convention)
+    asked = cells.chosen(names, records, convention)
     sheets = []
     if part is not Part.front:
         sheets.append(report.main(records, axes, title, asked, convention, base, part is Part.all))

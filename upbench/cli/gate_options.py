@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from upbench import metrics
+
 PANEL = "Gates (exit code 1 when one fails)"
 
 Max = Annotated[
@@ -15,8 +17,8 @@ Max = Annotated[
         "--max",
         metavar="METRIC=VALUE",
         rich_help_panel=PANEL,
-        help="Upper bound, for all or for one: params=40k, carafe.macs=1.2G, peak_memory=200MiB, latency=3x:bilinear. "
-        "Metrics: params, macs, peak_memory, training_peak, saved_bytes, workspace, op_count, latency. Latency in "
+        help="Upper bound, for all or for one: params=40k, carafe.macs=1.2G, peak-memory=200MiB, latency=3x:bilinear. "
+        f"Metrics: {', '.join(metrics.with_evidence())}. Latency in "
         "seconds (latency=12ms) is fragile: it holds for one machine.",
     ),
 ]
@@ -30,7 +32,7 @@ Budgets = Annotated[
 Tolerance = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="METRIC=PERCENT|off", rich_help_panel=PANEL, help="As peak_memory=1%; exact metrics have none."
+        metavar="METRIC=PERCENT|off", rich_help_panel=PANEL, help="As peak-memory=1%; exact metrics have none."
     ),
 ]
 Save = Annotated[

@@ -79,7 +79,7 @@ class Gates:
     @property
     def judges_output(self) -> bool:
         """Whether another output than the old one fails."""
-        return self.budgets.tolerance.get("output_digest", 0) is not None
+        return self.budgets.tolerance.get("output-digest", 0) is not None
 
     def rules(self, gate: str, old: str, new: str) -> Rules:
         from upbench.gate.diff import Rules
@@ -91,7 +91,7 @@ class Gates:
 def read(asked: Asked, typed: Sequence[str], specs: Sequence[RunSpec]) -> Gates:
     """Every option and file, judged before anything is measured. Raises SpecError with all mistakes together."""
     from upbench import spec
-    from upbench.gate import budgets, metrics
+    from upbench.gate import amounts, budgets
 
     mistakes: list[str] = _conflicts(asked) if specs else []
     data: dict[str, Any] = {}
@@ -102,12 +102,12 @@ def read(asked: Asked, typed: Sequence[str], specs: Sequence[RunSpec]) -> Gates:
         bounds, wrong = budgets.parse(asked.maximum, asked.minimum, asked.tolerance, data, str(asked.budgets))
         bounds, more = budgets.resolve(bounds, typed, [s.upsampler for s in specs], [s.label for s in specs])
         mistakes += wrong + more
-        if asked.exact and any(bound.metric is metrics.LATENCY for bound in bounds.bounds):
+        if asked.exact and any(not bound.metric.exact for bound in bounds.bounds):
             mistakes.append("a bound of latency cannot be judged with --exact, which measures no time; leave one out")
     except SpecError as error:
         mistakes += error.mistakes
     try:
-        part = metrics.tolerance(asked.threshold or "5%")
+        part = amounts.tolerance(asked.threshold or "5%")
         if part is None:
             mistakes.append("--threshold off: must be a percentage; --exact leaves latency out")
         threshold = float(part or 0)
@@ -236,7 +236,7 @@ def of_checks(checks: Sequence[Check], all_of_them: bool) -> list[Finding]:
 def is_as_saved(gates: Gates, specs: Sequence[RunSpec], checked: Checked) -> bool:
     """Whether no output is another than that of the baseline, where there is one: else no speed may be printed."""
     from upbench import check, environment
-    from upbench.gate import Result, diff, measured, metrics
+    from upbench.gate import Result, diff, measured
 
     if gates.baseline is None:
         return True
@@ -250,7 +250,7 @@ def is_as_saved(gates: Gates, specs: Sequence[RunSpec], checked: Checked) -> boo
             now.append(measured.Measured(spec.label, spec.to_dict(), place, {}, out))
     rules = gates.rules("baseline", "the baseline", "this run")
     found = diff.compare(gates.baseline, now, rules)
-    return not any(f.result is Result.failed and f.gate.endswith(metrics.DIGEST.key) for f in found)
+    return not any(f.result is Result.failed and f.gate.endswith(diff.DIGEST) for f in found)
 
 
 def judge(gates: Gates, records: Sequence[Record], reference: Record, convention: str) -> list[Finding]:

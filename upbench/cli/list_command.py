@@ -1,4 +1,4 @@
-"""`upbench list`: every upsampler, every named shape, or every known difference between paper and code.
+"""`upbench list`: every upsampler, named shape, host, measured quantity or known difference between paper and code.
 
 Reads cards only, so that it needs no torch.
 """
@@ -14,6 +14,7 @@ import typer
 from upbench import cards, registry, shapes, units
 from upbench.cli import options, output
 from upbench.errors import UpbenchError
+from upbench.report import metrics_page
 from upbench.report import notes as notes_page
 from upbench.report.sheet import Table
 
@@ -29,16 +30,23 @@ def command(
     hosts: Annotated[
         bool, typer.Option("--hosts", help="List the host models and their upsampling stages instead.")
     ] = False,
+    metrics: Annotated[
+        bool, typer.Option("--metrics", help="List the measured quantities and their names, as Markdown.")
+    ] = False,
     form: options.Formatted = options.Format.table,
     output_file: options.Output = None,
 ) -> None:
     """List the upsamplers: paper, guided or not, scales, parameters, MACs."""
     output.check(output_file)
-    asked = [option for option, given in (("--shapes", named), ("--notes", notes), ("--hosts", hosts)) if given]
+    lists = {"--shapes": named, "--notes": notes, "--hosts": hosts, "--metrics": metrics}
+    asked = [option for option, given in lists.items() if given]
     if len(asked) > 1:
         raise UpbenchError(f"{' and '.join(asked)} are {len(asked)} lists; ask for one of them")
     if notes:
         output.emit(notes_page.page(list(cards.builtin().values())), output_file)
+        return
+    if metrics:
+        output.emit(metrics_page.page(), output_file)
         return
     table = _shapes() if named else _hosts() if hosts else _upsamplers()
     if form is options.Format.json:

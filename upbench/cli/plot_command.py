@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from upbench import conventions
+from upbench import conventions, metrics
 from upbench.cli import options, output
 from upbench.errors import OutputError, SpecError
 
@@ -25,12 +25,16 @@ def command(
         typer.Option(metavar="axis|bubble|pareto|resolution", help="Default: what fits the file."),
     ] = None,
     metric: Annotated[
-        str | None, typer.Option(help="What is drawn: latency (default), params, flops, peak, training-peak, ...")
+        str | None, typer.Option(help=f"What is drawn. Default: latency. Known: {', '.join(metrics.numeric())}.")
     ] = None,
     axis: Annotated[str | None, typer.Option(help="The axis it is drawn along; the others become lines.")] = None,
-    x: Annotated[str | None, typer.Option("--x", help="Of bubble and pareto. Default: latency.")] = None,
+    x: Annotated[
+        str | None,
+        typer.Option("--x", help="Of bubble and pareto: as --metric, or a published metric. Default: latency."),
+    ] = None,
     y: Annotated[
-        str | None, typer.Option("--y", help="Of bubble and pareto. Default: the first published metric, or peak.")
+        str | None,
+        typer.Option("--y", help="Of bubble and pareto. Default: the first published metric, or peak-memory."),
     ] = None,
     published: Annotated[
         str | None,

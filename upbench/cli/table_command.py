@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 
-from upbench import conventions
+from upbench import conventions, metrics
 from upbench.cli import options, output, results
 
-COLUMNS = "published,params,flops,latency,interval,peak,training-peak"
+COLUMNS = "published,params,macs,latency,interval,peak-memory,training-peak-memory"
+_KNOWN = ", ".join(["published", *metrics.METRICS, "label, shape, scale, batch, dtype, mode, status"])
 
 
 def command(
@@ -18,10 +19,8 @@ def command(
         str | None,
         typer.Option(
             metavar="NAME,NAME...",
-            help="What is shown beside the axes: published, params, flops, conv, gather, norm, elementwise, latency, "
-            "interval, iqr, samples, efficiency, first-call, host, graph, peak, training-peak, saved, workspace, "
-            "trainable, buffers, label, shape, scale, batch, dtype, mode, status, or one published metric as AP. "
-            f"Default: {COLUMNS}; with --pivot, latency.",
+            help=f"What is shown beside the axes: {_KNOWN}, or one published metric as AP. Default: {COLUMNS}; with "
+            "--pivot, latency.",
         ),
     ] = None,
     base: Annotated[

@@ -8,13 +8,20 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from upbench import stats
+from upbench import metrics, stats
 from upbench.errors import StoreError
 from upbench.gate.measured import Measured
 from upbench.record import Output
 
 SCHEMA = 1
 KIND = "upbench baseline"
+KEYS = {
+    "macs": "macs",
+    "peak-memory": "peak_memory",
+    "training-peak-memory": "training_peak",
+    "workspace": "workspace",
+}
+"""Keys of schema 1 that are not the field's own name."""
 
 
 class _Part(BaseModel):
@@ -65,7 +72,7 @@ def to_text(measured: Sequence[Measured]) -> str:
             Entry(
                 label=m.label,
                 spec=dict(m.spec),
-                exact=dict(m.exact),
+                exact={_key(name): value for name, value in m.exact.items()},
                 output=Output.model_validate(m.output) if m.output else None,
                 latency_ratio=LatencyRatio(**vars(m.ratio)) if m.ratio else None,
                 resolution=m.resolution,
@@ -75,6 +82,15 @@ def to_text(measured: Sequence[Measured]) -> str:
         ],
     )
     return json.dumps({"schema": SCHEMA, **whole.model_dump(mode="json")}, indent=2) + "\n"
+
+
+def _key(name: str) -> str:
+    return KEYS.get(name) or metrics.METRICS[name].key
+
+
+def _by_name(exact: Mapping[str, int | None]) -> dict[str, int | None]:
+    """Metric -> value; what this version does not measure is left out."""
+    return {name: exact[key] for name in metrics.compared() if (key := _key(name)) in exact}
 
 
 def is_baseline(data: object) -> bool:
@@ -97,7 +113,7 @@ def from_data(data: object, source: str) -> list[Measured]:
                 label=entry.label,
                 spec=entry.spec,
                 environment=whole.environment,
-                exact=entry.exact,
+                exact=_by_name(entry.exact),
                 output=entry.output.model_dump() if entry.output else None,
                 reference=whole.reference if entry.latency_ratio else None,
                 ratio=stats.Ratio(**entry.latency_ratio.model_dump()) if entry.latency_ratio else None,

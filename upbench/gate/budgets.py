@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from upbench import conventions, stats, units
+from upbench import conventions, metrics, stats, units
 from upbench.errors import SpecError, suggestion
-from upbench.gate import metrics
-from upbench.gate.metrics import Amount, Metric
+from upbench.gate import amounts
+from upbench.gate.amounts import Amount
 from upbench.gate.outcome import Finding, Result
+from upbench.metrics import Metric
 from upbench.record import Record
 
 SIDES = ("max", "min")
@@ -29,7 +30,7 @@ class Bound:
 
     @property
     def gate(self) -> str:
-        return f"{self.side} {self.metric.key}"
+        return f"{self.side} {self.metric.name}"
 
 
 @dataclass(frozen=True)
@@ -58,17 +59,15 @@ def parse(
             mistakes.extend(f"{where}: {sentence}" for sentence in error.mistakes)
 
     def bound(side: str, name: str, value: object, upsampler: str | None, where: str) -> None:
-        found = metrics.metric(name, metrics.BUDGETED)
-        bounds.append(Bound(side, found, metrics.amount(found, _text(value)), upsampler, where))
+        metric = amounts.bounded(name)
+        bounds.append(Bound(side, metric, amounts.amount(metric, _text(value)), upsampler, where))
 
     def tolerate(name: str, value: object) -> None:
-        if name == metrics.LATENCY.key:
-            raise SpecError(["latency has no tolerance, but evidence; --threshold PERCENT is the slowdown that fails"])
-        found = metrics.metric(name, {**metrics.EXACT, "output_digest": metrics.DIGEST})
-        part = metrics.tolerance("off" if value is False else _text(value))
-        if found.kind == "digest" and part is not None:
-            raise SpecError([f"{name} is the same or it is not; its only tolerance is off"])
-        allowed[name] = part
+        metric = amounts.tolerated(name)
+        part = amounts.tolerance("off" if value is False else _text(value))
+        if not metric.unit.numeric and part is not None:
+            raise SpecError([f"{metric.name} is the same or it is not; its only tolerance is off"])
+        allowed[metric.name] = part
 
     def section(content: Mapping[Any, Any], upsampler: str | None, prefix: str) -> None:
         for key, values in content.items():
@@ -106,7 +105,7 @@ def parse(
     for text in tolerances:
         name, equals, value = text.partition("=")
         if not equals:
-            mistakes.append(f"--tolerance {text}: is not METRIC=VALUE; write --tolerance peak_memory=1%")
+            mistakes.append(f"--tolerance {text}: is not METRIC=VALUE; write --tolerance peak-memory=1%")
             continue
         attempt(f"--tolerance {text}", tolerate, name.strip(), value)
     return Budgets(tuple(bounds), allowed), mistakes
@@ -115,7 +114,7 @@ def parse(
 def _sides(text: str) -> tuple[str, str]:
     """'ldaaqu:theta=5.params=40k' -> 'ldaaqu:theta=5.params' and '40k': cut after a metric, for names have an = as well."""
     cuts = [n for n, letter in enumerate(text) if letter == "="]
-    of_metrics = [n for n in cuts if text[:n].rpartition(".")[2].strip() in metrics.ALL]
+    of_metrics = [n for n in cuts if metrics.is_known(text[:n].rpartition(".")[2])]
     at = next(iter(of_metrics or cuts), len(text))
     return text[:at], text[at + 1 :]
 
@@ -162,35 +161,36 @@ def resolve(
 def judge(budgets: Budgets, records: Sequence[Record], convention: str = conventions.DEFAULT) -> list[Finding]:
     """Every bound on every record that it binds. The reference of a ratio is not bound by it."""
     by_label = {record.label: record for record in records}
+    counted = metrics.under(convention)
     found = []
     for bound in budgets.bounds:
         reference = by_label[bound.amount.reference] if bound.amount.reference else None
         for record in records:
             if record is reference or bound.upsampler not in (None, record.label):
                 continue
-            if bound.metric is metrics.LATENCY:
-                found.append(_latency(bound, record, reference))
+            if bound.metric.exact:
+                part = budgets.tolerance.get(bound.metric.name, Fraction(0))
+                found.append(_exact(bound, counted[bound.metric.name], record, reference, part))
             else:
-                part = budgets.tolerance.get(bound.metric.key, Fraction(0))
-                found.append(_exact(bound, record, reference, convention, part))
+                found.append(_timed(bound, record, reference))
     return found
 
 
 def _exact(
-    bound: Bound, record: Record, reference: Record | None, convention: str, tolerance: Fraction | None
+    bound: Bound, metric: Metric, record: Record, reference: Record | None, tolerance: Fraction | None
 ) -> Finding:
-    metric, amount = bound.metric, bound.amount
-    value = metric.read(record, convention)
-    base = metric.read(reference, convention) if reference else 1
+    amount = bound.amount
+    value = metric.read(record)
+    base = metric.read(reference) if reference else 1
     if value is None or base is None:
         whose = record.label if value is None else str(amount.reference)
-        return Finding(bound.gate, record.label, Result.unsure, f"{metric.key} of {whose} is not known here")
+        return Finding(bound.gate, record.label, Result.unsure, f"{metric.name} of {whose} is not known here")
     if tolerance is None:
         return Finding(bound.gate, record.label, Result.note, "not judged; its tolerance is off", value)
     limit = amount.value * base
     edge = limit * (1 + tolerance) if bound.side == "max" else limit * (1 - tolerance)
     broken = value > edge if bound.side == "max" else value < edge
-    shown, limited = metric.text(value), f"{bound.side} {_limit(bound, limit)}"
+    shown, limited = metric.unit.in_full(value), f"{bound.side} {_limit(bound, limit)}"
     slack = f" and its tolerance of {float(100 * tolerance):g} %" if tolerance else ""
     if not broken:
         sentence = f"{shown} keeps {limited}{slack}; exact"
@@ -198,11 +198,11 @@ def _exact(
     over = abs(value - limit)
     part = f" ({units.percent(float(over / limit))})" if limit else ""
     way = "above" if bound.side == "max" else "below"
-    sentence = f"{shown} is {metric.text(over)}{part} {way} {limited}{slack}; exact"
+    sentence = f"{shown} is {metric.unit.in_full(over)}{part} {way} {limited}{slack}; exact"
     return Finding(bound.gate, record.label, Result.failed, sentence, value, float(limit))
 
 
-def _latency(bound: Bound, record: Record, reference: Record | None) -> Finding:
+def _timed(bound: Bound, record: Record, reference: Record | None) -> Finding:
     """On the interval alone: failed when all of it is beyond the limit, passed when all of it is within."""
     if record.latency is None or (reference is not None and reference.latency is None):
         return Finding(bound.gate, record.label, Result.unsure, "latency was not measured")
@@ -235,7 +235,7 @@ def _latency(bound: Bound, record: Record, reference: Record | None) -> Finding:
 
 
 def _limit(bound: Bound, limit: Fraction) -> str:
-    shown = bound.metric.text(limit)
+    shown = bound.metric.unit.in_full(limit)
     return f"{float(bound.amount.value):g}x of {bound.amount.reference} = {shown}" if bound.amount.reference else shown
 
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
-from upbench import source_files, stats, units
+from upbench import metrics, source_files, stats, units
 from upbench.gate.measured import Measured
-from upbench.gate.metrics import DIGEST, EXACT, LATENCY, Metric
 from upbench.gate.outcome import Finding, Result
+from upbench.metrics import METRICS, Metric
 
+DIGEST = "output-digest"
 MIN_ROUNDS = 10
 """Of each of two runs whose latencies are compared, before a slowdown fails."""
 
@@ -78,7 +79,7 @@ def _changed(old: Mapping[str, Any], new: Mapping[str, Any], rules: Rules) -> st
 def pair(old: Measured, new: Measured, rules: Rules) -> list[Finding]:
     """Findings for one upsampler on both sides."""
     found = [_code(old, new, rules)]
-    found += [exact(metric, old, new, rules) for metric in EXACT.values()]
+    found += [exact(metric, old, new, rules) for metric in metrics.compared().values()]
     found += [_digest(old, new, rules)]
     if old.ratio or new.ratio or old.latency_s or new.latency_s:
         found += [_latency(old, new, rules)]
@@ -94,9 +95,11 @@ def _code(old: Measured, new: Measured, rules: Rules) -> Finding | None:
 
 def exact(metric: Metric, old: Measured, new: Measured, rules: Rules) -> Finding | None:
     """More than before fails, however little; None where neither side knows the metric."""
-    gate = f"{rules.gate} {metric.key}"
-    before, after = old.exact.get(metric.key), new.exact.get(metric.key)
-    tolerance = rules.tolerance.get(metric.key, Fraction(0))
+    gate = f"{rules.gate} {metric.name}"
+    if metric.name not in old.exact:
+        return Finding(gate, new.label, Result.note, f"not compared: {rules.old} was written without it")
+    before, after = old.exact[metric.name], new.exact.get(metric.name)
+    tolerance = rules.tolerance.get(metric.name, Fraction(0))
     if before is None and after is None:
         return None
     if tolerance is None:
@@ -106,11 +109,11 @@ def exact(metric: Metric, old: Measured, new: Measured, rules: Rules) -> Finding
         return Finding(gate, new.label, Result.unsure, f"is not known in {side}", after, before)
     if why := _apart(metric, old, new, rules):
         return Finding(gate, new.label, Result.note, f"not compared: {why}", after, before)
-    shown, was = metric.text(after), metric.text(before)
+    shown, was = metric.unit.in_full(after), metric.unit.in_full(before)
     slack = f" (tolerance {float(100 * tolerance):g} %)" if tolerance else ""
     if after == before:
         return Finding(gate, new.label, Result.passed, f"{shown}, as in {rules.old}; exact", after, before)
-    change = f"{metric.text(abs(after - before))}{_part(after, before)}"
+    change = f"{metric.unit.in_full(abs(after - before))}{_part(after, before)}"
     if after > before * (1 + tolerance):
         sentence = f"{shown} is {change} above {was} of {rules.old}{slack}; exact"
         return Finding(gate, new.label, Result.failed, sentence, after, before)
@@ -120,11 +123,11 @@ def exact(metric: Metric, old: Measured, new: Measured, rules: Rules) -> Finding
 
 
 def _digest(old: Measured, new: Measured, rules: Rules) -> Finding | None:
-    gate = f"{rules.gate} {DIGEST.key}"
+    gate = f"{rules.gate} {DIGEST}"
     if old.output is None or new.output is None:
         return None
     before, after = old.output["digest"], new.output["digest"]
-    if rules.tolerance.get(DIGEST.key, Fraction(0)) is None:
+    if rules.tolerance.get(DIGEST, Fraction(0)) is None:
         return Finding(gate, new.label, Result.note, "not compared; its tolerance is off", after, before)
     if before == after:
         return Finding(gate, new.label, Result.passed, f"bit for bit as in {rules.old}", after, before)
@@ -134,7 +137,7 @@ def _digest(old: Measured, new: Measured, rules: Rules) -> Finding | None:
             gate, new.label, Result.note, f"not compared: the output does not repeat in {side}", after, before
         )
     told = _statistics(old.output, new.output, rules)
-    if why := _apart(DIGEST, old, new, rules):
+    if why := _apart(METRICS[DIGEST], old, new, rules):
         return Finding(gate, new.label, Result.note, f"not compared: {why}; {told}", after, before)
     sentence = f"the output is not that of {rules.old}, bit for bit; {told}"
     return Finding(gate, new.label, Result.failed, sentence, after, before)
@@ -147,7 +150,7 @@ def _statistics(old: Mapping[str, Any], new: Mapping[str, Any], rules: Rules) ->
     if apart < 1e-4:
         return (
             f"its mean, spread and extremes agree to {apart:.1g} of the spread, as rounding would leave them "
-            f"(--tolerance output_digest=off accepts that)"
+            f"(--tolerance {DIGEST}=off accepts that)"
         )
     return f"its mean, spread and extremes differ by up to {apart:.2g} of the spread, which is no rounding"
 
@@ -156,7 +159,7 @@ def _latency(old: Measured, new: Measured, rules: Rules) -> Finding | None:
     gate = f"{rules.gate} latency"
     if (old.ratio is None and old.latency_s is None) or (new.ratio is None and new.latency_s is None):
         return None
-    if why := _apart(LATENCY, old, new, rules):
+    if why := _apart(METRICS["latency"], old, new, rules):
         return Finding(gate, new.label, Result.note, f"not compared: {why}; --against GIT_REF compares on one machine")
     if old.ratio is None or new.ratio is None or old.reference != new.reference:
         if old.reference != new.reference:
@@ -214,7 +217,10 @@ def _apart(metric: Metric, old: Measured, new: Measured, rules: Rules) -> str | 
     """Why values of the two sides cannot be compared, or None: what differs of their machines and versions."""
     differing = [
         f"{key.replace('_', ' ')} {old.environment.get(key)} in {rules.old}, {new.environment.get(key)} in {rules.new}"
-        for key in (*metric.needs, *(metric.needs_on_gpu if new.environment.get("device_type") == "cuda" else ()))
+        for key in (
+            *metric.comparable_on,
+            *(metric.comparable_on_gpu if new.environment.get("device_type") == "cuda" else ()),
+        )
         if old.environment.get(key) != new.environment.get(key)
     ]
     return "; ".join(differing) or None

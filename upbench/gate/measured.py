@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from upbench import stats
-from upbench.gate.metrics import EXACT, PLACE
+from upbench import metrics, stats
+from upbench.metrics import MACHINE, SOFTWARE
 from upbench.record import Record
 
-_WHERE = (*PLACE, "device_type")
+_WHERE = tuple(dict.fromkeys((*MACHINE, *SOFTWARE)))
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def from_records(records: Sequence[Record], reference: Record | None = None) -> 
             label=record.label,
             spec=record.spec,
             environment={key: record.environment.get(key) for key in _WHERE},
-            exact={name: metric.read(record, "all") for name, metric in EXACT.items()},
+            exact={name: metric.read(record) for name, metric in metrics.compared().items()},
             output=record.output.model_dump() if record.output else None,
             reference=identity(reference.spec) if reference is not None and ratio else None,
             ratio=ratio,

@@ -9,7 +9,7 @@ import yaml
 
 from upbench.errors import UpbenchError, unknown
 from upbench.record import Record
-from upbench.report import columns, foot, place
+from upbench.report import foot, place
 from upbench.report.columns import Column
 
 Base = Callable[[Record], Record | None]
@@ -94,4 +94,4 @@ def remark(column: Column, record: Record, base: Record | None) -> str | None:
 
 def undecided(column: Column, record: Record, base: Record) -> bool:
     """Whether the latency of a row and of its base cannot be told apart."""
-    return column is columns.MEDIAN and bool(record.latency and base.latency) and not foot.told_apart(record, base)
+    return column.timed and bool(record.latency and base.latency) and not foot.told_apart(record, base)

@@ -3,70 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
 
 import yaml
 
-from upbench import conventions, effects
+from upbench import conventions, effects, metrics
 from upbench.effects import Candidate
 from upbench.errors import UpbenchError, unknown
 from upbench.record import Record
-from upbench.report import beside, chosen, columns, place
+from upbench.report import beside, columns, place
 from upbench.report.beside import Beside
 from upbench.report.columns import Column
 
-COUNTED = ("params", "flops", "peak")
-MEASURED = (*COUNTED, "latency", "training-peak", "saved", "workspace", "conv", "gather", "trainable")
+DEFAULT = ("params", "macs", "latency", "peak-memory")
+"""The metrics that are compared unless others are asked for; published accuracy joins them."""
 
 
-@dataclass(frozen=True)
-class Metric:
-    """A column that cells are compared by. timed: it has samples. published: a printed value, not a measured one."""
-
-    column: Column
-    timed: bool
-    published: bool
-
-    def value(self, record: Record) -> float | None:
-        if record.status != "ok" and not self.published:
-            return None
-        found: float | None = self.column.raw(record)
-        return found
+def value(column: Column, record: Record) -> float | None:
+    """A cell's value of a metric; a published one belongs to the settings, and so to a cell that failed as well."""
+    if record.status != "ok" and column.measured:
+        return None
+    found: float | None = column.raw(record)
+    return found
 
 
-def metrics(names: str | None, records: Sequence[Record], convention: str = conventions.DEFAULT) -> list[Metric]:
-    """The metrics in 'latency,peak,AP', or by default params, FLOPs, latency, peak memory and published accuracy.
+def samples(column: Column, record: Record) -> list[float] | None:
+    """The samples behind a measured cell's value."""
+    if column.metric is None or column.metric.samples is None or record.status != "ok":
+        return None
+    found = column.metric.samples(record)
+    return None if found is None else list(found)
+
+
+def chosen(names: str | None, records: Sequence[Record], convention: str = conventions.DEFAULT) -> list[Column]:
+    """The metrics in 'latency,peak-memory,AP', or those of DEFAULT and published accuracy.
 
     Of a published table the default is the first column, for each subtask. Raises UnknownName with all that there are.
     """
     published = beside.find(records)
-    printed = [c for b in published for c in b.columns]
+    counted = metrics.with_evidence(metrics.under(convention))
     if names is None:
-        first = [c for b in published for c in _leading(b)]
-        return [
-            *(_measured(name, convention) for name in ("params", "flops", "latency", "peak")),
-            *map(_printed, first),
-        ]
-    known = [*MEASURED, *(c.title for c in printed)]
+        return [*(columns.of(counted[name]) for name in DEFAULT), *(c for b in published for c in _leading(b))]
+    printed = {c.title: c for b in published for c in b.columns}
+    listed = {**counted, **dict.fromkeys(printed)}
     found = []
-    for name in dict.fromkeys(n.strip() for n in names.split(",") if n.strip()):
-        if name not in known:
-            raise unknown("metric", name, known)
-        found.append(
-            _measured(name, convention) if name in MEASURED else _printed(next(c for c in printed if c.title == name))
-        )
+    for name in filter(None, map(str.strip, names.split(","))):
+        if name in printed:
+            found.append(printed[name])
+        else:
+            found.append(columns.of(metrics.find(name, counted, "metric", listed)))
     if not found:
-        raise unknown("metric", names, known)
-    return found
-
-
-def _measured(name: str, convention: str) -> Metric:
-    column = chosen.named(convention)[name]
-    return Metric(column, timed=column is columns.MEDIAN, published=False)
-
-
-def _printed(column: Column) -> Metric:
-    return Metric(column, timed=False, published=True)
+        raise unknown("metric", names, listed)
+    return list({column.key: column for column in found}.values())
 
 
 def _leading(table: Beside) -> list[Column]:
@@ -76,11 +63,6 @@ def _leading(table: Beside) -> list[Column]:
         return []
     name = accuracies[0].title.split(" ")[0]
     return [c for c in accuracies if c.title.split(" ")[0] == name]
-
-
-def samples(record: Record) -> list[float] | None:
-    """The latency samples of a measured cell."""
-    return list(record.latency.samples_s) if record.latency and record.status == "ok" else None
 
 
 def grid(records: Sequence[Record], axes: Sequence[str]) -> list[dict[str, Hashable]]:
@@ -135,10 +117,10 @@ def within(
     return {name: asked[name] if (name, asked.get(name)) in there else level for name, level in found.items()}
 
 
-def candidate(record: Record, asked: Sequence[Metric], axes: Sequence[str]) -> Candidate | None:
+def candidate(record: Record, metrics: Sequence[Column], axes: Sequence[str]) -> Candidate | None:
     """A record for the front; None when it has no value for one of the metrics."""
-    if record.status != "ok" or any(m.value(record) is None for m in asked):
+    if record.status != "ok" or any(value(column, record) is None for column in metrics):
         return None
-    counted = {m.column.key: v for m in asked if not m.timed and (v := m.value(record)) is not None}
-    timed = {m.column.key: s for m in asked if m.timed and (s := samples(record)) is not None}
+    counted = {c.key: v for c in metrics if not c.timed and (v := value(c, record)) is not None}
+    timed = {c.key: s for c in metrics if c.timed and (s := samples(c, record)) is not None}
     return Candidate(counted, timed, (place.machine(record, axes), place.work(record)))

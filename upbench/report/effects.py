@@ -10,7 +10,7 @@ from upbench.effects import Effect
 from upbench.errors import UpbenchError
 from upbench.record import Record
 from upbench.report import beside, cells, columns, failure, foot, layout, place
-from upbench.report.cells import Metric
+from upbench.report.columns import Column
 from upbench.report.layout import Footnotes
 from upbench.report.sheet import Table
 
@@ -27,7 +27,7 @@ def main(
     records: Sequence[Record],
     axes: Sequence[str],
     title: str,
-    asked: Sequence[Metric],
+    asked: Sequence[Column],
     convention: str = conventions.DEFAULT,
     base: str | None = None,
     brief: bool = False,
@@ -57,14 +57,14 @@ def main(
                 resolution = _resolution(members)
                 texts, said = [], units.DASH
                 for n, metric in enumerate(asked):
-                    one = by_metric.get(metric.column.key)
+                    one = by_metric.get(metric.key)
                     texts.append(_text(metric, one))
                     if one is None:
                         continue
                     verdict = effects.verdict(one, resolution) if metric.timed else None
                     said = str(verdict) if metric.timed and verdict else said
                     raw.append(_raw(metric, one, verdict, members[0]))
-                    if one.ratio is None and not metric.published:
+                    if one.ratio is None and metric.measured:
                         marks.add(len(rows), 4 + n, "a ratio to 0 does not exist; the difference is shown")
                 pairs = max((one.pairs for one in by_metric.values()), default=0)
                 rows.append([axis, str(level), str(reference), str(pairs), *texts, *([said] if timed else [])])
@@ -99,14 +99,15 @@ def _measured(records: Sequence[Record]) -> list[bool]:
 
 
 def _effects(
-    members: Sequence[Record], found: Sequence[dict[str, Any]], axis: str, reference: Any, asked: Sequence[Metric]
+    members: Sequence[Record], found: Sequence[dict[str, Any]], axis: str, reference: Any, asked: Sequence[Column]
 ) -> dict[Any, dict[str, Effect]]:
     """Level -> metric -> effect, in the order of the levels."""
     by_level: dict[Any, dict[str, Effect]] = {}
     for metric in asked:
-        values: Any = [cells.samples(r) for r in members] if metric.timed else [metric.value(r) for r in members]
+        read = cells.samples if metric.timed else cells.value
+        values: Any = [read(metric, r) for r in members]
         for one in effects.main_effects(found, values, axis, reference):
-            by_level.setdefault(one.level, {})[metric.column.key] = one
+            by_level.setdefault(one.level, {})[metric.key] = one
     order = dict.fromkeys(c[axis] for c in found if axis in c)
     return {level: by_level[level] for level in order if level in by_level}
 
@@ -115,7 +116,7 @@ def front(
     records: Sequence[Record],
     axes: Sequence[str],
     title: str,
-    asked: Sequence[Metric],
+    asked: Sequence[Column],
     convention: str = conventions.DEFAULT,
 ) -> Table:
     """Cells with their metrics, and for each whether it is on the Pareto front or which cells dominate it."""
@@ -126,7 +127,7 @@ def front(
     lead = keys or [columns.LABEL]
     found = [cells.candidate(r, asked, axes) for r in rows]
     able = [n for n, c in enumerate(found) if c is not None]
-    better = {m.column.key: m.column.better or "lower" for m in asked}
+    better = {m.key: m.better or "lower" for m in asked}
     beaten = effects.dominated_by([c for c in found if c is not None], better, _resolution(rows))
     by: dict[int, list[int]] = {n: [able[a] for a in dominators] for n, dominators in zip(able, beaten, strict=True)}
     marks = Footnotes()
@@ -141,7 +142,7 @@ def front(
         else:
             what = "front" if not by[m] else f"dominated by {_some([foot.cell(rows[a]) for a in by[m]])}"
         texts.append([*(c.text(c.raw(record)) for c in lead), *shown, what])
-        values = [metric.value(record) for metric in asked]
+        values = [cells.value(metric, record) for metric in asked]
         names = "; ".join(foot.cell(rows[a]) for a in by[m]) if m in by else None
         state = None if m not in by else not by[m]
         raw.append([*(c.raw(record) for c in lead), *values, state, names, record.status, *_where(record)])
@@ -150,7 +151,7 @@ def front(
         heads=[*(c.title for c in lead), *(_head(m) for m in asked), "Front"],
         rows=texts,
         numeric=[*(c.numeric for c in lead), *(True for _ in asked), False],
-        raw_heads=[*(c.key for c in lead), *(m.column.key for m in asked), *FRONT],
+        raw_heads=[*(c.key for c in lead), *(m.key for m in asked), *FRONT],
         raw_rows=raw,
         notes=[
             *_front_notes(asked, rows),
@@ -165,25 +166,25 @@ def front(
     )
 
 
-def _head(metric: Metric) -> str:
-    return f"{metric.column.title} (published)" if metric.published else metric.column.title
+def _head(metric: Column) -> str:
+    return metric.title if metric.measured else f"{metric.title} (published)"
 
 
-def _value(metric: Metric, record: Record) -> str:
-    value = metric.value(record)
-    return metric.column.text(value) if value is not None else failure.text(record)
+def _value(metric: Column, record: Record) -> str:
+    value = cells.value(metric, record)
+    return metric.text(value) if value is not None else failure.text(record)
 
 
 def _some(names: Sequence[str]) -> str:
     return foot.some(names, 0, most=2)
 
 
-def _text(metric: Metric, one: Effect | None) -> str:
+def _text(metric: Column, one: Effect | None) -> str:
     """'1.26x (1.22-1.31)' for what is timed, '1.50x (+1.1M)' for what is counted, '+0.3' for what is published."""
     if one is None:
         return units.DASH
-    delta: Callable[[Any], str] = metric.column.delta or units.delta
-    if metric.published or one.ratio is None:
+    delta: Callable[[Any], str] = metric.delta or units.delta
+    if not metric.measured or one.ratio is None:
         return delta(one.difference)
     inside = units.interval(one.low, one.high) if metric.timed else delta(one.difference)
     pairs = units.interval(one.least, one.most)
@@ -191,9 +192,9 @@ def _text(metric: Metric, one: Effect | None) -> str:
     return f"{units.ratio(one.ratio)} ({inside}){several}"
 
 
-def _raw(metric: Metric, one: Effect, verdict: object, record: Record) -> list[Any]:
+def _raw(metric: Column, one: Effect, verdict: object, record: Record) -> list[Any]:
     return [
-        one.axis, one.level, one.reference, metric.column.key, one.pairs, one.ratio, one.low, one.high, one.least,
+        one.axis, one.level, one.reference, metric.key, one.pairs, one.ratio, one.low, one.high, one.least,
         one.most, one.difference, None if verdict is None else str(verdict), one.exact, *_where(record),
     ]  # fmt: skip
 
@@ -210,7 +211,7 @@ def _name(records: Sequence[Record]) -> str:
     return next((r.sweep.name for r in records if r.sweep), "records")
 
 
-def _how(full: bool, several: bool, asked: Sequence[Metric]) -> list[str]:
+def _how(full: bool, several: bool, asked: Sequence[Column]) -> list[str]:
     """What exactly the numbers are."""
     design = (
         "The cells are a full grid: each effect is the balanced average over all settings of the other axes."
@@ -231,13 +232,13 @@ def _how(full: bool, several: bool, asked: Sequence[Metric]) -> list[str]:
             f"({effects.RESAMPLES} times) and the mean log-ratio is taken anew. It holds the noise within the cells, not "
             "the drift between them. Verdict: as in `upbench compare`, no bound below the resolution."
         )
-    if any(m.published for m in asked):
+    if not all(m.measured for m in asked):
         found.append("Published values were printed once, without an interval; shown is their mean difference.")
     return found
 
 
-def _front_notes(asked: Sequence[Metric], rows: Sequence[Record]) -> list[str]:
-    names = ", ".join(f"{_head(m)} ({m.column.better})" for m in asked)
+def _front_notes(asked: Sequence[Column], rows: Sequence[Record]) -> list[str]:
+    names = ", ".join(f"{_head(m)} ({m.better or 'lower'})" for m in asked)
     found = [
         f"Better is: {names}.",
         "A cell is dominated when another one is no worse in all of these and better in at least one; the cells that "
@@ -252,11 +253,11 @@ def _front_notes(asked: Sequence[Metric], rows: Sequence[Record]) -> list[str]:
     return found
 
 
-def _notes(records: Sequence[Record], axes: Sequence[str], asked: Sequence[Metric], convention: str) -> list[str]:
-    return foot.notes(records, axes, [m.column for m in asked], convention, [], False)
+def _notes(records: Sequence[Record], axes: Sequence[str], asked: Sequence[Column], convention: str) -> list[str]:
+    return foot.notes(records, axes, asked, convention, [], False)
 
 
-def _published_notes(records: Sequence[Record], asked: Sequence[Metric]) -> list[str]:
-    keys = {m.column.key for m in asked if m.published}
+def _published_notes(records: Sequence[Record], asked: Sequence[Column]) -> list[str]:
+    keys = {m.key for m in asked if not m.measured}
     tables = [b for b in beside.find(records) if keys & {c.key for c in b.columns}]
     return [f"{b.source[0].upper()}{b.source[1:]}." for b in tables]

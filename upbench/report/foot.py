@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from upbench import conventions, effects, stats, units
+from upbench import conventions, effects, metrics, stats, units
 from upbench.record import Record
-from upbench.report import columns, place
+from upbench.report import place
 from upbench.report.beside import Beside
 from upbench.report.columns import Column
 
@@ -29,7 +29,7 @@ def notes(
         found.append(f"Best of a column in bold, second best underlined{among}.")
     if base is not None:
         found.append(f"With a sign: the difference to the row with {base}.")
-    if any(key in ("params", "flops") or key.startswith("macs_") for key in keys):
+    if any(c.metric and c.metric.name.startswith(("params", "macs")) for c in shown):
         found.append(conventions.describe(convention))
     if any(key.endswith("peak_bytes") or key == "workspace_bytes" for key in keys):
         found += memory_note(rows)
@@ -38,7 +38,7 @@ def notes(
         found.append(
             "Rows stand in groups because the machine or the versions differ; values of two groups do not compare."
         )
-    if any(key.startswith("latency") or key in ("efficiency", "host_s_shown", "graph_s_shown") for key in keys):
+    if any(key.startswith("latency") or key in ("efficiency", "host_s", "graph_s") for key in keys):
         found += [*samples(rows), *close_calls(rows, axes), *resolution(rows, "efficiency" in keys)]
     else:
         found += resolution(rows, efficiency=False)
@@ -52,7 +52,7 @@ def close_calls(rows: Sequence[Record], axes: Sequence[str]) -> list[str]:
     peers = {id(r): (place.machine(r, axes), place.work(r)) for r in timed}
     for peer in dict.fromkeys(peers.values()):
         mine = [r for r in timed if peers[id(r)] == peer]
-        best = min(mine, key=lambda r: s.median if (s := columns.summary(r)) else 0.0)
+        best = min(mine, key=lambda r: s.median if (s := metrics.latency_summary(r)) else 0.0)
         close = [cell(r) for r in mine if r is not best and not told_apart(r, best)]
         if close:
             found.append(
@@ -66,7 +66,7 @@ def told_apart(record: Record, other: Record) -> bool:
     if record.latency is None or other.latency is None:
         return False
     resolution = max((r for r in (record.resolution, other.resolution) if r is not None), default=0.0)
-    slow, fast = columns.summary(record), columns.summary(other)
+    slow, fast = metrics.latency_summary(record), metrics.latency_summary(other)
     bound = 1 + max(0.05, resolution)
     if slow and fast and (slow.low > fast.high * bound or 1 / bound <= slow.median / fast.median <= bound):
         return slow.low > fast.high * bound  # the bootstrap below, 20 ms a cell, would say the same

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from upbench import conventions, units
+from upbench import conventions, metrics, units
 from upbench.papers import BaseFigure, Host, Stage
 from upbench.record import Record
 from upbench.report import columns, foot
@@ -30,7 +30,7 @@ def comparison(
 
     reference: place of the upsampler that latencies are divided by.
     """
-    params, flops = columns.params(convention), columns.flops(convention)
+    params, flops = (columns.of(metrics.under(convention)[name]) for name in ("params", "macs"))
     costs = columns.costs(convention)
     base = {params.key: host.base.params.value, flops.key: host.base.flops.value}
     shown = [columns.LABEL, *([_STAGE] if any(stages) else [])]
@@ -39,7 +39,7 @@ def comparison(
         if column.key in base:
             shown.append(_of_base(column, base[column.key]))
     latency = [*columns.ratio_to(totals[reference])]
-    more = [c for c in columns.RAW_ONLY if c.key != "params_all"]
+    more = [c for c in columns.raw_only() if c is not columns.ALL_PARAMS]
     rows, raw = [], []
     if base[params.key] is not None or base[flops.key] is not None:
         first = {columns.LABEL.key: "base", **{c.key: c.text(base[c.key]) for c in (params, flops)}}
@@ -115,7 +115,7 @@ def _stage_label(record: Record) -> str:
     return f"{name} ({shape})" if batch == 1 else f"{name} ({batch}x{shape})"
 
 
-_STAGE = Column("stage", "Stage", _stage_label, columns.text, numeric=False)
+_STAGE = Column("stage", "Stage", _stage_label, units.plain, numeric=False)
 
 
 def _of_base(column: Column, base: int | None) -> Column:

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from upbench import cards, store, units
+from upbench import cards, metrics, store, units
 from upbench.errors import StoreError
 from upbench.papers.hypotheses import Hypotheses
 from upbench.papers.published import Published, Row
 from upbench.record import Record
-from upbench.report import columns
 from upbench.report.sheet import Table
 
 REFERENCES = ("bilinear", "sapa-b")
@@ -145,7 +144,7 @@ def _in_words(record: Record) -> str:
 
 def _ratio(one: Record | None, other: Record | None) -> float | None:
     """Median over median."""
-    first, second = (None if record is None else columns.summary(record) for record in (one, other))
+    first, second = (None if record is None else metrics.latency_summary(record) for record in (one, other))
     return first.median / second.median if first and second else None
 
 

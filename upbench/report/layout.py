@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from upbench import conventions
+from upbench import conventions, units
 from upbench.record import Record
 from upbench.report import base as bases
 from upbench.report import beside, columns, failure, foot, place
@@ -145,10 +145,8 @@ def _raw_columns(heads: Sequence[Column], origin: Callable[[Record], Record | No
     if origin is not None:
         for column in heads:
             if column.delta is not None:
-                found[f"{column.key}_delta"] = Column(
-                    f"{column.key}_delta", "", _delta_of(column, origin), columns.text
-                )
-    for column in (columns.SHAPE, columns.SCALE, columns.LABEL, *columns.costs(), *columns.RAW_ONLY):
+                found[f"{column.key}_delta"] = Column(f"{column.key}_delta", "", _delta_of(column, origin), units.plain)
+    for column in (columns.SHAPE, columns.SCALE, columns.LABEL, *columns.costs(), *columns.raw_only()):
         found.setdefault(column.key, column)
     return list(found.values())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
+from upbench import units
 from upbench.record import Record
 from upbench.report import columns
 from upbench.report.columns import Column
@@ -13,7 +14,7 @@ CONTEXT = (
     columns.SHAPE,
     columns.SCALE,
     *(
-        Column(name, name.replace("_", " "), lambda r, s=section, n=name: r.spec[s].get(n), columns.text, numeric=False)  # type: ignore[misc]
+        Column(name, name.replace("_", " "), lambda r, s=section, n=name: r.spec[s].get(n), units.plain, numeric=False)  # type: ignore[misc]
         for section, name in (
             ("input", "batch"),
             ("input", "dtype"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from upbench import conventions, units
+from upbench import conventions, metrics, units
 from upbench.record import Record
 from upbench.report import backends, columns, foot, layout
 from upbench.report.beside import Beside
@@ -64,50 +64,9 @@ def sweep(records: Sequence[Record], axes: Sequence[str], title: str, convention
 def single(record: Record, convention: str = conventions.DEFAULT) -> Table:
     """One record in full: quantities as rows. Its CSV form is one row."""
     flat = _build(foot.condition([record]), [record], (columns.LABEL, *columns.costs(convention)), (), convention)
-    pixels = _low_pixels(record)
-    rows: list[list[str]] = [["Parameters", units.exact(record.params)]]
-    if record.params != record.params_trainable:
-        rows.append(["  trainable", units.exact(record.params_trainable)])
-    if record.buffers:
-        rows.append(["Buffers", units.exact(record.buffers)])
-    if convention != conventions.DEFAULT:
-        rows += [[c.title, c.text(c.raw(record))] for c in (columns.params(convention), columns.flops(convention))]
-    if macs := record.macs:
-        rows.append(["MACs", units.count(macs.total)])
-        for kind in ("conv", "gather", "norm", "elementwise"):
-            value = getattr(macs, kind)
-            rows.append([f"  {kind}", f"{units.count(value)} ({value / pixels:,.0f} per low-resolution pixel)"])
-    if ran := backends.ran(record):
-        rows.append(["Backend", ran])
-    if (latency := record.latency) and (summary := columns.summary(record)):
-        what = WHAT[latency.mode]
-        rows += [
-            [f"Latency, {what}", units.seconds(summary.median)],
-            ["  95 % interval of the median", f"{units.seconds(summary.low)} to {units.seconds(summary.high)}"],
-            [
-                "  quartiles",
-                f"{units.seconds(summary.q1)} to {units.seconds(summary.q3)} (IQR {units.seconds(summary.iqr)})",
-            ],
-            ["  samples", f"{summary.n}, {latency.calls_per_sample} calls each; ended: {STOPPED[latency.stopped]}"],
-            ["  first call", units.seconds(latency.first_call_s)],
-        ]
-        if latency.host_s is not None:
-            rows.append(["  on the host", units.seconds(latency.host_s)])
-        if latency.graph_s is not None:
-            rows.append(["  as a CUDA graph", units.seconds(latency.graph_s)])
-        if record.floor_s is not None:
-            share = columns.EFFICIENCY.text(columns.EFFICIENCY.raw(record))
-            rows.append(["  floor", f"{units.seconds(record.floor_s)} (efficiency {share})"])
-    if memory := record.memory:
-        rows += [
-            ["Peak memory, forward", units.mebibytes(memory.forward_peak_bytes)],
-            ["Peak memory, forward + backward", units.mebibytes(memory.training_peak_bytes)],
-            ["Saved for backward", units.mebibytes(memory.saved_bytes)],
-            ["Workspace, forward", units.mebibytes(memory.workspace_bytes)],
-            ["  input", units.mebibytes(memory.input_bytes)],
-            ["  weights", units.mebibytes(memory.weight_bytes)],
-            ["  output", units.mebibytes(memory.output_bytes)],
-        ]
+    rows = [*_counts(record, convention), *_time(record), *_memory(record)]
+    known = [m for m in metrics.METRICS.values() if m.name not in DETAILED and m.read(record) is not None]
+    rows += [[m.title, m.unit.text(m.read(record))] for m in known]
     return Table(
         f"{record.label}: {flat.title}",
         ["Quantity", "Value"],
@@ -117,6 +76,71 @@ def single(record: Record, convention: str = conventions.DEFAULT) -> Table:
         flat.raw_rows,
         flat.notes,
     )
+
+
+DETAILED = {
+    *("params", "trainable", "buffers", "macs", "macs-conv", "macs-gather", "macs-norm", "macs-elementwise"),
+    *("latency", "interval", "iqr", "samples", "first-call", "host", "graph", "efficiency"),
+    *("peak-memory", "training-peak-memory", "saved-memory", "workspace", "output-digest"),
+}
+"""Quantities that `single` says more of than their value; the others follow, a row each."""
+
+
+def _counts(record: Record, convention: str) -> list[list[str]]:
+    rows = [["Parameters", units.exact(record.params)]]
+    if record.params != record.params_trainable:
+        rows.append(["  trainable", units.exact(record.params_trainable)])
+    if record.buffers:
+        rows.append(["Buffers", units.exact(record.buffers)])
+    if convention != conventions.DEFAULT:
+        counted = metrics.under(convention)
+        rows += [[m.title, m.unit.text(m.read(record))] for m in (counted["params"], counted["macs"])]
+    if macs := record.macs:
+        pixels = _low_pixels(record)
+        rows.append(["MACs", units.count(macs.total)])
+        for kind in ("conv", "gather", "norm", "elementwise"):
+            value = getattr(macs, kind)
+            rows.append([f"  {kind}", f"{units.count(value)} ({value / pixels:,.0f} per low-resolution pixel)"])
+    if ran := backends.ran(record):
+        rows.append(["Backend", ran])
+    return rows
+
+
+def _time(record: Record) -> list[list[str]]:
+    latency, summary = record.latency, metrics.latency_summary(record)
+    if latency is None or summary is None:
+        return []
+    rows = [
+        [f"Latency, {WHAT[latency.mode]}", units.seconds(summary.median)],
+        ["  95 % interval of the median", f"{units.seconds(summary.low)} to {units.seconds(summary.high)}"],
+        [
+            "  quartiles",
+            f"{units.seconds(summary.q1)} to {units.seconds(summary.q3)} (IQR {units.seconds(summary.iqr)})",
+        ],
+        ["  samples", f"{summary.n}, {latency.calls_per_sample} calls each; ended: {STOPPED[latency.stopped]}"],
+        ["  first call", units.seconds(latency.first_call_s)],
+    ]
+    if latency.host_s is not None:
+        rows.append(["  on the host", units.seconds(latency.host_s)])
+    if latency.graph_s is not None:
+        rows.append(["  as a CUDA graph", units.seconds(latency.graph_s)])
+    if record.floor_s is not None:
+        share = units.percent(metrics.METRICS["efficiency"].read(record))
+        rows.append(["  floor", f"{units.seconds(record.floor_s)} (efficiency {share})"])
+    return rows
+
+
+def _memory(record: Record) -> list[list[str]]:
+    memory = record.memory
+    if memory is None:
+        return []
+    shown = ("peak-memory", "training-peak-memory", "saved-memory", "workspace")
+    return [
+        *([m.title, m.unit.text(m.read(record))] for m in (metrics.METRICS[name] for name in shown)),
+        ["  input", units.mebibytes(memory.input_bytes)],
+        ["  weights", units.mebibytes(memory.weight_bytes)],
+        ["  output", units.mebibytes(memory.output_bytes)],
+    ]
 
 
 def by_op(record: Record) -> Table:
@@ -140,7 +164,7 @@ def by_op(record: Record) -> Table:
 def _build(
     title: str, records: Sequence[Record], shown: Sequence[Column], more: Sequence[Column], convention: str
 ) -> Table:
-    raw = [*shown, *more, *(c for c in (columns.SHAPE, columns.SCALE, *columns.RAW_ONLY) if c not in shown)]
+    raw = columns.each_once([*shown, *more, columns.SHAPE, columns.SCALE, *columns.raw_only()])
     return Table(
         title=title,
         heads=[c.title for c in shown],

@@ -11,8 +11,7 @@ from upbench.report.plots import series
 from upbench.report.plots.accuracy import Accuracy
 from upbench.report.plots.quantities import Quantity
 
-_TIMES = ("latency", "first-call")
-_COUNTED = ("params", "flops")
+_COUNTED = ("params", "macs")
 
 
 def lines(

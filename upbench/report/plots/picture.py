@@ -45,7 +45,7 @@ def _axis(plan: Plan) -> Picture:
 
 def _bubble(plan: Plan) -> Picture:
     assert plan.accuracy is not None
-    flops = quantities.measured(plan.asked.convention)["flops"]
+    flops = quantities.measured(plan.asked.convention)["macs"]
     bubbles, without, names = [], [], series.names(plan.records)
     for n, record in enumerate(plan.records):
         found = plan.accuracy.matches.get(n)

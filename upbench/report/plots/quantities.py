@@ -5,17 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from upbench import conventions
+from upbench import conventions, metrics
 from upbench.errors import unknown
+from upbench.metrics import Metric
 from upbench.record import Record
-from upbench.report import columns
 
 Scales = tuple[tuple[float, str], ...]
-_COUNT: Scales = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K"), (1, ""))
-_SECONDS: Scales = ((1, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
-_BYTES: Scales = ((2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1, "B"))
-_PART: Scales = ((0.01, "%"),)
-_PLAIN: Scales = ((1, ""),)
 
 
 @dataclass(frozen=True)
@@ -53,53 +48,27 @@ class Quantity:
         return f"{value / factor:.6g}{unit}"
 
 
-def _exact(read: Callable[[Record], float | None]) -> Callable[[Record], Point | None]:
+def of(metric: Metric) -> Quantity:
+    """A measured quantity, with its interval where it has samples."""
+
     def point(record: Record) -> Point | None:
-        value = read(record)
-        return None if value is None else Point(float(value), float(value), float(value))
+        value = metric.read(record)
+        if value is None:
+            return None
+        low, high = metric.interval(record) or (value, value)
+        return Point(float(value), float(low), float(high))
 
-    return point
-
-
-def _latency(record: Record) -> Point | None:
-    found = columns.summary(record)
-    return Point(found.median, found.low, found.high) if found else None
-
-
-def _memory(name: str) -> Callable[[Record], Point | None]:
-    return _exact(lambda record: getattr(record.memory, name) if record.memory else None)
-
-
-def _macs(name: str) -> Callable[[Record], Point | None]:
-    return _exact(lambda record: getattr(record.macs, name) if record.macs else None)
-
-
-def _first_call(record: Record) -> float | None:
-    return record.latency.first_call_s if record.latency else None
+    return Quantity(metric.name, metric.title, point, metric.unit.scales, metric.better == "higher")
 
 
 def measured(convention: str = conventions.DEFAULT) -> dict[str, Quantity]:
-    """Every measured quantity by its name; `convention` is how FLOPs and parameters are counted."""
-    flops, params = columns.flops(convention), columns.params(convention)
-    listed = (
-        Quantity("latency", "Latency", _latency, _SECONDS),
-        Quantity("params", params.title, _exact(params.raw), _COUNT),
-        Quantity("flops", flops.title, _exact(flops.raw), _COUNT),
-        Quantity("macs-conv", "MACs, convolutions", _macs("conv"), _COUNT),
-        Quantity("macs-gather", "MACs, gathers", _macs("gather"), _COUNT),
-        Quantity("peak", "Peak memory, forward", _memory("forward_peak_bytes"), _BYTES),
-        Quantity("training-peak", "Peak memory, training", _memory("training_peak_bytes"), _BYTES),
-        Quantity("saved", "Saved for backward", _memory("saved_bytes"), _BYTES),
-        Quantity("workspace", "Workspace", _memory("workspace_bytes"), _BYTES),
-        Quantity("efficiency", "Efficiency", _exact(columns.EFFICIENCY.raw), _PART, higher=True),
-        Quantity("first-call", "First call", _exact(_first_call), _SECONDS),
-    )
-    return {quantity.name: quantity for quantity in listed}
+    """Every measured number by its name; `convention` is how FLOPs and parameters are counted."""
+    return {name: of(metric) for name, metric in metrics.numeric(metrics.under(convention)).items()}
 
 
 def find(name: str, known: Mapping[str, Quantity], option: str) -> Quantity:
     """The quantity of this name, upper and lower case alike. Raises UnknownName with all that are known."""
-    by_lower = {key.lower(): value for key, value in known.items()}
-    if name.lower() not in by_lower:
+    meant = metrics.spelling(name, known)
+    if meant not in known:
         raise unknown(f"quantity for {option}", name, known)
-    return by_lower[name.lower()]
+    return known[meant]

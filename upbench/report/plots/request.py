@@ -89,8 +89,8 @@ def plan(records: Sequence[Record], asked: Asked) -> Plan:
     if found is not None:
         both.update({name: accuracy.quantity(name, found, good) for name in accuracy.metrics(found.table)})
     x = judged(lambda: quantities.find(asked.x or "latency", both, "--x"), known["latency"])
-    default_y = next((name for name in both if name not in known), "peak")
-    y = judged(lambda: quantities.find(asked.y or default_y, both, "--y"), known["peak"])
+    default_y = next((name for name in both if name not in known), "peak-memory")
+    y = judged(lambda: quantities.find(asked.y or default_y, both, "--y"), known["peak-memory"])
     if kind is Kind.bubble and found is None and not mistakes:
         mistakes.append(
             "--kind bubble needs published accuracy: name a table with --published, as --published lda-aqu/table1; "
