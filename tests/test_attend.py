@@ -10,9 +10,9 @@ import torch
 import upbench
 from upbench import inputs, ops, registry, spec
 from upbench.measure import macs
-from upbench.ops import _cpu_attend, _native
-from upbench.ops._cpu_guided import guided_attend_fused
-from upbench.ops._cpu_offsets import offset_attend_fused
+from upbench.ops.cpu import attention, native
+from upbench.ops.cpu.guided_attention import guided_attend_fused
+from upbench.ops.cpu.offset_attention import offset_attend_fused
 
 CASES: list[dict[str, Any]] = [
     {"upsampler": "ldaaqu", "scale": 2},
@@ -50,11 +50,11 @@ def test_it_equals_the_plain_form(
     if entries is None and ops.kernels() != "c":
         pytest.skip("upbench was installed without a C compiler")
     if entries is not None:
-        monkeypatch.setattr(_native, "_kernels", None)
-        monkeypatch.setattr(_cpu_attend, "ENTRIES", entries)
+        monkeypatch.setattr(native, "_kernels", None)
+        monkeypatch.setattr(attention, "ENTRIES", entries)
     calls = []
-    kept = _cpu_attend.row_dots
-    monkeypatch.setattr(_cpu_attend, "row_dots", lambda *given: calls.append(1) or kept(*given))
+    kept = attention.row_dots
+    monkeypatch.setattr(attention, "row_dots", lambda *given: calls.append(1) or kept(*given))
     # At the bound the sums under tanh are a hundred times as large, and so is what their order in float32 moves points.
     dtype, tolerance = ("float64", 1e-12) if reach == "max" else ("float32", 1e-5)
     plain, fused, ran = pair(case, reach, batch=2, dtype=dtype)
@@ -75,10 +75,10 @@ def test_with_gradients_the_halves_run_one_by_one(monkeypatch: pytest.MonkeyPatc
     def never(*given: object) -> None:
         raise AssertionError("attended, though gradients were asked for")
 
-    monkeypatch.setattr(_cpu_attend, "row_dots", never)
-    monkeypatch.setattr(_native, "attend", never)
-    monkeypatch.setattr(_native, "attend_predicted", never)
-    monkeypatch.setattr(_native, "attend_guided", never)
+    monkeypatch.setattr(attention, "row_dots", never)
+    monkeypatch.setattr(native, "attend", never)
+    monkeypatch.setattr(native, "attend_predicted", never)
+    monkeypatch.setattr(native, "attend_guided", never)
     module = upbench.build("ldaaqu", channels=32, backend="fused")
     module(torch.randn(1, 32, 4, 4)).sum().backward()
     assert module.proj_q.weight.grad is not None

@@ -7,7 +7,7 @@ from torch import nn
 
 import upbench
 from upbench.errors import SpecError
-from upbench.ops.gate import gate_fuse
+from upbench.ops.gating import gate_fuse
 from upbench.upsamplers.fade import H2L
 
 NAMES = ("fade", "fade-lite")

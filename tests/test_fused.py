@@ -15,7 +15,9 @@ from upbench import ops, registry
 from upbench.check import TOLERANCES
 from upbench.errors import BackendError
 from upbench.measure import macs
-from upbench.ops import _cpu_points, _fused, _native
+from upbench.ops import fused
+from upbench.ops.cpu import native
+from upbench.ops.cpu import points as cpu_points
 
 FUSED = [name for name in registry.names() if upbench.build(name, 32).fused_ops]
 few = settings(max_examples=25, deadline=None)
@@ -130,11 +132,11 @@ def test_the_side_of_the_gradient_in_float32() -> None:
 
 
 def test_chunks_and_whole_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_native, "_kernels", None)
+    monkeypatch.setattr(native, "_kernels", None)
     query, keys, points = torch.randn(2, 8, 20, 20), torch.randn(2, 8, 10, 10), torch.rand(2, 2, 3, 20, 20, 2) * 12 - 1
-    whole = _fused.deform_similarity_fused(query, keys, points, "zeros", 1)
-    monkeypatch.setattr(_cpu_points, "CHUNK_ENTRIES", 1)
-    torch.testing.assert_close(_fused.deform_similarity_fused(query, keys, points, "zeros", 1), whole)
+    whole = fused.deform_similarity_fused(query, keys, points, "zeros", 1)
+    monkeypatch.setattr(cpu_points, "CHUNK_ENTRIES", 1)
+    torch.testing.assert_close(fused.deform_similarity_fused(query, keys, points, "zeros", 1), whole)
 
 
 def test_gradients_against_differences() -> None:
@@ -142,14 +144,14 @@ def test_gradients_against_differences() -> None:
     query = torch.randn(1, 2, 3, 4, dtype=DOUBLE, requires_grad=True)
     weight = torch.randn(1, 1, 9, 3, 4, dtype=DOUBLE, requires_grad=True)
     points = (torch.rand(1, 1, 9, 3, 4, 2, dtype=DOUBLE) * 0.8 + 0.1 + torch.randint(-1, 3, (2,))).requires_grad_()
-    assert torch.autograd.gradcheck(lambda *t: _fused.window_assemble_fused(*t, 3), (x, weight))
-    assert torch.autograd.gradgradcheck(lambda *t: _fused.window_assemble_fused(*t, 3), (x, weight))
-    assert torch.autograd.gradcheck(lambda *t: _fused.window_similarity_fused(*t, 3, 2), (query, x))
-    assert torch.autograd.gradcheck(lambda *t: _fused.deform_assemble_fused(*t, "zeros"), (x, weight, points))
-    assert torch.autograd.gradcheck(lambda *t: _fused.deform_similarity_fused(*t, "border", 2), (query, x, points))
+    assert torch.autograd.gradcheck(lambda *t: fused.window_assemble_fused(*t, 3), (x, weight))
+    assert torch.autograd.gradgradcheck(lambda *t: fused.window_assemble_fused(*t, 3), (x, weight))
+    assert torch.autograd.gradcheck(lambda *t: fused.window_similarity_fused(*t, 3, 2), (query, x))
+    assert torch.autograd.gradcheck(lambda *t: fused.deform_assemble_fused(*t, "zeros"), (x, weight, points))
+    assert torch.autograd.gradcheck(lambda *t: fused.deform_similarity_fused(*t, "border", 2), (query, x, points))
 
 
-@pytest.mark.parametrize("name", [n.split("(")[0] for n in _fused._SIGNATURES if "slope" not in n])
+@pytest.mark.parametrize("name", [n.split("(")[0] for n in fused._SIGNATURES if "slope" not in n])
 def test_torch_accepts_the_registration(name: str) -> None:
     """Fake outputs have the strides of real ones, autograd is registered, nothing aliases."""
     x, query = torch.randn(2, 4, 3, 5), torch.randn(2, 4, 6, 10)

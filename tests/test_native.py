@@ -15,21 +15,22 @@ from torch import Tensor
 
 import upbench
 from upbench import environment, ops
-from upbench.ops import _cpu_attend, _cpu_points, _native
-from upbench.ops._huge_pages import SMALLEST, on_huge_pages
-from upbench.ops._rows import point_rows
+from upbench.ops.cpu import attention, native
+from upbench.ops.cpu import points as cpu_points
+from upbench.ops.cpu.rows import point_rows
+from upbench.ops.memory_layout import SMALLEST, on_huge_pages
 
-built = pytest.mark.skipif(_native._kernels is None, reason="upbench was installed without a C compiler")
+built = pytest.mark.skipif(native._kernels is None, reason="upbench was installed without a C compiler")
 sizes = st.integers(1, 9)
 
 
 @contextmanager
 def without_c() -> Iterator[None]:
-    kept, _native._kernels = _native._kernels, None
+    kept, native._kernels = native._kernels, None
     try:
         yield
     finally:
-        _native._kernels = kept
+        native._kernels = kept
 
 
 def close(found: Tensor, expected: Tensor) -> None:
@@ -81,16 +82,16 @@ def test_both_forms_agree(
     points[:, :, 0] = points[:, :, 0].round()
     attended = (x, keys, query, embedding, points, padding, heads, 0.3)
     found = (
-        _cpu_attend.attend(*attended),
-        _cpu_points.deform_assemble(x, weight, points, padding),
-        _cpu_points.deform_assemble(x, None, points[:, :, :1], padding),
-        _cpu_points.deform_similarity(query, keys, points, padding, heads),
+        attention.attend(*attended),
+        cpu_points.deform_assemble(x, weight, points, padding),
+        cpu_points.deform_assemble(x, None, points[:, :, :1], padding),
+        cpu_points.deform_similarity(query, keys, points, padding, heads),
     )
     with without_c():
-        close(found[0], _cpu_attend.attend(*attended))
-        close(found[1], _cpu_points.deform_assemble(x, weight, points, padding))
-        close(found[2], _cpu_points.deform_assemble(x, None, points[:, :, :1], padding))
-        close(found[3], _cpu_points.deform_similarity(query, keys, points, padding, heads))
+        close(found[0], attention.attend(*attended))
+        close(found[1], cpu_points.deform_assemble(x, weight, points, padding))
+        close(found[2], cpu_points.deform_assemble(x, None, points[:, :, :1], padding))
+        close(found[3], cpu_points.deform_similarity(query, keys, points, padding, heads))
 
 
 @built
@@ -134,9 +135,9 @@ def test_where_there_is_a_compiler_there_is_the_kernel() -> None:
 
 @built
 def test_kernels_of_an_older_installation_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert _native._load() is _native._kernels
-    monkeypatch.setattr(_native, "INTERFACE", _native.INTERFACE + 1)
-    assert _native._load() is None
+    assert native._load() is native._kernels
+    monkeypatch.setattr(native, "INTERFACE", native.INTERFACE + 1)
+    assert native._load() is None
 
 
 def test_what_the_ops_are_made_of_is_part_of_the_place() -> None:
@@ -152,9 +153,9 @@ def test_what_the_ops_are_made_of_is_part_of_the_place() -> None:
 
 def test_it_takes_what_it_can_compute() -> None:
     x = torch.zeros(1)
-    assert not _native.runs(x.half())
-    assert not _native.runs(x, x.double())
-    assert _native.runs(x, x) == _native.runs(x.double()) == (_native._kernels is not None)
+    assert not native.runs(x.half())
+    assert not native.runs(x, x.double())
+    assert native.runs(x, x) == native.runs(x.double()) == (native._kernels is not None)
 
 
 def test_rows_of_points_that_lie_so_already_are_not_copied() -> None:

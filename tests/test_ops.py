@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from upbench import ops
-from upbench.ops import _rows
+from upbench.ops.cpu import rows as matrix_rows
 
 D = torch.float64
 
@@ -121,12 +121,12 @@ def test_sums_of_rows_whatever_makes_them(
     """Rows read twice or in any order; what lay in the memory of the result does not matter."""
     if mkl and not torch.backends.mkl.is_available():
         pytest.skip("torch has no MKL here")
-    monkeypatch.setattr(_rows, "LARGE", smallest)
+    monkeypatch.setattr(matrix_rows, "LARGE", smallest)
     monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: mkl)
     generator = torch.Generator().manual_seed(0)
     rows, weight = (torch.randn(n, 7, generator=generator, dtype=dtype) for n in (50, 40))
     index = torch.randint(0, 50, (40, 7), generator=generator, dtype=torch.int32)
     poison = torch.full((40, 7), torch.nan, dtype=dtype)
     del poison
-    found = _rows.row_sums(rows, index, weight)
+    found = matrix_rows.row_sums(rows, index, weight)
     torch.testing.assert_close(found, (weight.unsqueeze(-1) * rows[index.long()]).sum(1))

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from upbench import ops
-from upbench.ops import _fused
+from upbench.ops import fused
 
 pytest.importorskip("triton", reason="Triton is not installed; it exists for Linux only")
 
@@ -28,9 +28,9 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 @pytest.fixture(scope="module")
 def kernels() -> ModuleType:
     """The kernels. Without a GPU `conftest` has asked for the interpreter before anything imported Triton."""
-    from upbench.ops import triton_kernels
+    from upbench.ops.triton import register
 
-    return triton_kernels
+    return register
 
 
 def close(found: Tensor, expected: Tensor, tolerance: float = 1e-5) -> None:
@@ -175,7 +175,7 @@ def test_maps_in_channels_last(kernels: ModuleType) -> None:
 
 
 def test_every_fused_op_has_a_kernel_for_cuda(kernels: ModuleType) -> None:
-    defined = {name for name in vars(_fused) if name.endswith("_fused") and not name.startswith("_")}
+    defined = {name for name in vars(fused) if name.endswith("_fused") and not name.startswith("_")}
     assert set(kernels.KERNELS) == defined
     for name in defined:
         assert torch._C._dispatch_has_kernel_for_dispatch_key(f"upbench::{name}", "CUDA")
@@ -187,7 +187,7 @@ import triton.language as tl
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from upbench.ops import triton_points, triton_window
+from upbench.ops.triton import points as triton_points, window as triton_window
 
 FLAGS = {"KERNEL": 5, "ROWS": 2, "COLUMNS": 2, "BORDER": True, "DIVIDE": False, "WEIGHTED": True,
          "SUM": tl.float32, "BLOCK_C": 32, "BLOCK_P": 64}

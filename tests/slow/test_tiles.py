@@ -74,7 +74,8 @@ def cases(dtype: torch.dtype, window: ModuleType, point: ModuleType) -> dict[str
 def test_no_tile_tried_is_clearly_faster(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     from triton.testing import do_bench
 
-    from upbench.ops import triton_points, triton_window
+    from upbench.ops.triton import points as triton_points
+    from upbench.ops.triton import window as triton_window
 
     torch.manual_seed(0)
     slow = []

@@ -8,15 +8,13 @@
 - resize:   `interpolate` for features, `resize_map` for auxiliary maps (queries, keys)
 """
 
-from upbench.ops import _cpu_points as _cpu_points  # registers its kernels
-from upbench.ops import _cpu_windows as _cpu_windows  # registers its kernels
-from upbench.ops._backend import BACKENDS, choose, recorded
-from upbench.ops._library import OPS, Op, coordinate_dtype, exporting, tracing, whole_ops
-from upbench.ops._native import kernels
 from upbench.ops._why_not import resolve, why_not
 from upbench.ops.affinity import affinity_logits
 from upbench.ops.box import box_mean
-from upbench.ops.deform import (
+from upbench.ops.cpu import points as _points  # noqa: F401 # registers its kernels
+from upbench.ops.cpu import windows as _windows  # noqa: F401 # registers its kernels
+from upbench.ops.cpu.native import kernels
+from upbench.ops.deformable import (
     add_position,
     attends,
     deform_assemble,
@@ -24,12 +22,14 @@ from upbench.ops.deform import (
     guided_attend,
     offset_attend,
 )
-from upbench.ops.gate import gate_fuse, gate_fuse_
+from upbench.ops.dispatch import BACKENDS, choose, recorded
+from upbench.ops.gating import gate_fuse, gate_fuse_
 from upbench.ops.modulate import modulate
 from upbench.ops.nearby import nearby_assemble, nearby_similarity
 from upbench.ops.neighbours import neighbour_assemble
 from upbench.ops.offsets import moved_points, predicted_points
 from upbench.ops.points import lattice, parents, point_assemble, point_similarity, sample_points
+from upbench.ops.registration import OPS, Op, coordinate_dtype, exporting, tracing, whole_ops
 from upbench.ops.resize import interpolate, output_size, pool_map, resize_map
 from upbench.ops.similarity import read_windows, window_similarity
 from upbench.ops.taps import rows_last, softmax_taps

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from upbench.errors import InputError
-from upbench.ops._backend import choose
+from upbench.ops.dispatch import choose
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 AUTOCAST = ("cpu", "cuda", "mps", "xpu")
@@ -36,10 +36,10 @@ def why_not(op: str, *tensors: Tensor) -> str | None:
     if first.device.type != "cuda":
         return f"there are no fused kernels for {first.device.type}, only for cpu and cuda"
     try:
-        from upbench.ops import triton_kernels  # only where a GPU asks: Triton takes seconds to import
+        from upbench.ops.triton import register  # only where a GPU asks: Triton takes seconds to import
     except ImportError as error:
         return f"its kernels for cuda need Triton, which cannot be imported ({error})"
-    return triton_kernels.why_not(op, first)
+    return register.why_not(op, first)
 
 
 def same_dtype(op: str, first: str, left: Tensor, second: str, right: Tensor) -> None:

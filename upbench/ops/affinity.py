@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from upbench.ops._cpu_affinity import affinity_fused, pool_both_fused
-from upbench.ops._library import numel, register
+from upbench.ops.cpu.affinity import affinity_fused, pool_both_fused
+from upbench.ops.registration import numel, register
 
 
 @register(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from upbench.ops._library import numel, register
+from upbench.ops.registration import numel, register
 
 
 @register(

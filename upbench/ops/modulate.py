@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from upbench.ops._library import numel, register
+from upbench.ops.registration import numel, register
 
 
 @register(

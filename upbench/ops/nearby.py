@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from upbench.ops._fused import window_assemble_fused, window_similarity_fused
-from upbench.ops._library import numel, register
 from upbench.ops._why_not import resolve
+from upbench.ops.fused import window_assemble_fused, window_similarity_fused
 from upbench.ops.points import point_assemble, point_similarity
+from upbench.ops.registration import numel, register
 from upbench.ops.similarity import read_windows
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from upbench.ops._fused import deform_assemble_fused
-from upbench.ops._library import numel, register
 from upbench.ops._why_not import resolve
+from upbench.ops.fused import deform_assemble_fused
 from upbench.ops.points import lattice, sample_points
+from upbench.ops.registration import numel, register
 
 
 def _positions(x: Tensor, out_h: int, out_w: int, kernel: int) -> tuple[Tensor, Tensor]:

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from upbench.ops._backend import choose
-from upbench.ops._fused import deform_assemble_fused
-from upbench.ops._library import coordinate_dtype, numel, register
 from upbench.ops._why_not import why_not
+from upbench.ops.dispatch import choose
+from upbench.ops.fused import deform_assemble_fused
+from upbench.ops.registration import coordinate_dtype, numel, register
 
 
 def lattice(height: int, width: int, like: Tensor) -> Tensor:

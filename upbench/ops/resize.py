@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from upbench.ops._library import coordinate_dtype, exporting, numel, register
+from upbench.ops.registration import coordinate_dtype, exporting, numel, register
 
 TAPS = {"nearest": 0, "bilinear": 4, "bicubic": 16}
 

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from upbench.ops._fused import window_similarity_fused
-from upbench.ops._library import numel, register
 from upbench.ops._why_not import autocasted, resolve, same_dtype
+from upbench.ops.fused import window_similarity_fused
+from upbench.ops.registration import numel, register
 
 
 @register(

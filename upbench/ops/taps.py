@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from upbench.ops._fused import channels_last
+from upbench.ops.fused import channels_last
 
 
 def rows_last(x: Tensor) -> Tensor:

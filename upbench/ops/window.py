@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from upbench.ops._fused import window_assemble_fused
-from upbench.ops._library import numel, register
 from upbench.ops._why_not import autocasted, resolve
+from upbench.ops.fused import window_assemble_fused
+from upbench.ops.registration import numel, register
 
 
 @register(

@@ -1,4 +1,4 @@
-/* Included by _kernels.c once for each REAL. Loops are written so that compilers take them in vectors. */
+/* Included by kernels.c once for each REAL. Loops are written so that compilers take them in vectors. */
 
 /* The corners of the cells of some points: pixels and bilinear weights, each corner's for all points. The first pixel
  * of a point that reads nothing is -1. */
@@ -82,7 +82,7 @@ static ALWAYS_INLINE void NAME(softmax)(REAL *logits, long taps, REAL factor) {
     for (long t = 0; t < taps; t++) logits[t] /= sum;
 }
 
-#include "_kernels_tile.h"
+#include "tile.h"
 
 /* Tiles start to stop. What the pixels of a tile read overlaps: a few channels of it at a time stay in the cache. */
 CLONES

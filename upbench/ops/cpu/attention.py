@@ -12,11 +12,11 @@ from typing import Any
 
 from torch import Tensor
 
-from upbench.ops import _native
-from upbench.ops._cpu_points import _Cells, _map_rows
-from upbench.ops._fused import empty_map
-from upbench.ops._library import coordinate_dtype, numel
-from upbench.ops._rows import pixel_rows, point_rows, row_dots, row_sums
+from upbench.ops.cpu import native
+from upbench.ops.cpu.points import _Cells, _map_rows
+from upbench.ops.cpu.rows import pixel_rows, point_rows, row_dots, row_sums
+from upbench.ops.fused import empty_map
+from upbench.ops.registration import coordinate_dtype, numel
 
 ENTRIES = 2**23
 """Rows read for one piece of the output: the papers' shape is one piece, larger ones take no more memory."""
@@ -52,8 +52,8 @@ def attend(
     query: [B, d, H', W']; keys: [B, d, H, W]; embedding: [heads, P, d / heads], added to the keys, or None; factor:
     of the logits, None for 1. Others as there. The result is channels-last.
     """
-    if _native.runs(x, keys, query):
-        return _native.attend(x, keys, query, embedding, points, padding, heads, factor)
+    if native.runs(x, keys, query):
+        return native.attend(x, keys, query, embedding, points, padding, heads, factor)
     b, c, h, w = x.shape
     groups, taps, out_h, out_w = points.shape[1:5]
     blocks, count = math.lcm(groups, heads), out_h * out_w

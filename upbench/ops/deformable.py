@@ -9,12 +9,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from upbench.ops._cpu_guided import guided_attend_fused
-from upbench.ops._cpu_offsets import offset_attend_fused
-from upbench.ops._fused import deform_assemble_fused, deform_similarity_fused
-from upbench.ops._library import numel, register
 from upbench.ops._why_not import resolve
+from upbench.ops.cpu.guided_attention import guided_attend_fused
+from upbench.ops.cpu.offset_attention import offset_attend_fused
+from upbench.ops.fused import deform_assemble_fused, deform_similarity_fused
 from upbench.ops.points import point_assemble, point_similarity, sample_points
+from upbench.ops.registration import numel, register
 
 
 def deform_similarity(

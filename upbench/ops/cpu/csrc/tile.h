@@ -1,4 +1,4 @@
-/* Included by _kernels_body.h: what a tile of output pixels reads, its queries and its points, fetched or made. */
+/* Included by body.h: what a tile of output pixels reads, its queries and its points, fetched or made. */
 
 /* The query at the pixels of a square of a side, interpolated from corner to corner; zero outside the map. */
 static ALWAYS_INLINE void NAME(resize)(const Job *job, long top, long left, long side, REAL *RESTRICT to) {

@@ -2,8 +2,8 @@
 
 Each is one node for torch.compile, torch.export and fvcore, and declares the MACs of the plain ops that it stands for.
 The families are closed under differentiation: the gradient of an assembly in its weights is a similarity, the gradient
-in its map a scatter, and so on, so that nothing but the inputs is kept for backward. Kernels: `_cpu_windows`,
-`_cpu_points`, and for CUDA `triton_kernels`, each registered under its dispatch key.
+in its map a scatter, and so on, so that nothing but the inputs is kept for backward. Kernels: `cpu.windows`,
+`cpu.points`, and for CUDA `triton.register`, each registered under its dispatch key.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from upbench.ops._huge_pages import on_huge_pages
-from upbench.ops._library import LIBRARY, OPS, Op, numel
+from upbench.ops.memory_layout import on_huge_pages
+from upbench.ops.registration import LIBRARY, OPS, Op, numel
 
 # What lies last in memory: the channels of a map and the taps of weights, so that a kernel reads whole rows.
 _SIGNATURES = (

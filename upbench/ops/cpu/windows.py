@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from upbench.ops._library import LIBRARY, coordinate_dtype
-from upbench.ops._rows import index_dtype, padded_rows, pixel_rows, row_dots, row_sums, tap_rows
+from upbench.ops.cpu.rows import index_dtype, padded_rows, pixel_rows, row_dots, row_sums, tap_rows
+from upbench.ops.registration import LIBRARY, coordinate_dtype
 
 
 def _parents(size: int, out: int) -> Tensor:

@@ -1,7 +1,7 @@
 """SAPA-D's attention together with the query and the points that it is made of, on the CPU, without gradients.
 
 The C kernel projects the guide and moves the points of a tile of output pixels at a time: nothing of the output's size is
-held but the result. Without it the same is made of a product of matrices, `moved_points` and `_cpu_attend`.
+held but the result. Without it the same is made of a product of matrices, `moved_points` and `attention`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from upbench.ops import _cpu_attend, _native
-from upbench.ops._fused import empty_map
-from upbench.ops._library import LIBRARY, OPS, Op, numel
+from upbench.ops.cpu import attention, native
+from upbench.ops.fused import empty_map
 from upbench.ops.offsets import moved_points
+from upbench.ops.registration import LIBRARY, OPS, Op, numel
 
 NAME = "guided_attend_fused"
 LIBRARY.define(
@@ -31,7 +31,7 @@ def _charge(shapes: Sequence[Sequence[int]], args: Sequence[Any]) -> dict[str, i
     """MACs of each plain op that it stands for. shapes: x, keys, guide, weight, (bias,) offsets, output."""
     (depth, inner), (groups, taps), out = shapes[3][:2], shapes[-2][5:], shapes[-1]
     query, points = [out[0], depth, *out[2:]], [out[0], groups, taps, *out[2:], 2]
-    attended = _cpu_attend.charge([*shapes[:2], query, points, out], ["zeros", args[-1], None])
+    attended = attention.charge([*shapes[:2], query, points, out], ["zeros", args[-1], None])
     return attended | {"aten::_convolution": numel(query) * inner, "aten::add": numel(points)}
 
 
@@ -50,12 +50,12 @@ def attend(
     scale: int,
     heads: int,
 ) -> Tensor:
-    if _native.runs(x, keys, guide, weight, offsets):
-        query = _native.Guided(guide, _native.layer(weight, bias, x.dtype))
-        return _native.attend_guided(x, keys, query, _native.Moved(offsets, scale), heads)
+    if native.runs(x, keys, guide, weight, offsets):
+        query = native.Guided(guide, native.layer(weight, bias, x.dtype))
+        return native.attend_guided(x, keys, query, native.Moved(offsets, scale), heads)
     rows = F.linear(guide.flatten(2).transpose(1, 2), weight.flatten(1), bias)
     projected = rows.unflatten(1, guide.shape[2:]).permute(0, 3, 1, 2)
-    return _cpu_attend.attend(x, keys, projected, None, moved_points(offsets, scale), "zeros", heads, None)
+    return attention.attend(x, keys, projected, None, moved_points(offsets, scale), "zeros", heads, None)
 
 
 @torch.library.register_fake(f"upbench::{NAME}", lib=LIBRARY)

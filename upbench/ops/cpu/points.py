@@ -12,10 +12,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from upbench.ops import _native
-from upbench.ops._fused import empty_map, empty_points, empty_taps
-from upbench.ops._library import LIBRARY, coordinate_dtype
-from upbench.ops._rows import (
+from upbench.ops.cpu import native
+from upbench.ops.cpu.rows import (
     index_dtype,
     padded_rows,
     pixel_rows,
@@ -25,6 +23,8 @@ from upbench.ops._rows import (
     sums_of_bags,
     tap_rows,
 )
+from upbench.ops.fused import empty_map, empty_points, empty_taps
+from upbench.ops.registration import LIBRARY, coordinate_dtype
 
 # Zeros around the map, wide enough that all four corners of any position outside read them.
 MARGIN = 2
@@ -92,8 +92,8 @@ def _map_rows(x: Tensor, image: int, blocks: int) -> Tensor:
 
 
 def deform_assemble(x: Tensor, weight: Tensor | None, points: Tensor, padding: str) -> Tensor:
-    if _native.runs(x, *([] if weight is None else [weight])):
-        return _native.assemble(x, weight, points, padding)
+    if native.runs(x, *([] if weight is None else [weight])):
+        return native.assemble(x, weight, points, padding)
     b, c, h, w = x.shape
     groups, taps, out_h, out_w = points.shape[1:5]
     heads = 1 if weight is None else weight.shape[1]
@@ -114,8 +114,8 @@ def deform_assemble(x: Tensor, weight: Tensor | None, points: Tensor, padding: s
 
 
 def deform_similarity(query: Tensor, keys: Tensor, points: Tensor, padding: str, heads: int) -> Tensor:
-    if _native.runs(query, keys):
-        return _native.similarity(query, keys, points, padding, heads)
+    if native.runs(query, keys):
+        return native.similarity(query, keys, points, padding, heads)
     b, c, h, w = keys.shape
     groups, taps, out_h, out_w = points.shape[1:5]
     blocks = math.lcm(groups, heads)

@@ -10,8 +10,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from upbench.ops import triton_points, triton_window
-from upbench.ops._library import LIBRARY
+from upbench.ops.registration import LIBRARY
+from upbench.ops.triton import points as triton_points
+from upbench.ops.triton import window as triton_window
 
 KERNELS: dict[str, Callable] = {
     "window_assemble_fused": triton_window.assemble,

@@ -1,6 +1,6 @@
 /* Deformed points on the CPU in one pass: where each falls, how alike it is to the query, softmax, weighted sum.
  *
- * Optional: built when upbench is installed where a C compiler is, never needed. `_native.py` is the other side of it.
+ * Optional: built when upbench is installed where a C compiler is, never needed. `native.py` is the other side of it.
  * Nothing is kept but what belongs to one tile of output pixels. Maps are rows of channels ([H * W, C]), points all x
  * before all y, and like queries, weights and logits they lie pixel by pixel ([H' * W', groups or heads, taps]).
  */
@@ -36,7 +36,7 @@
 #endif
 
 enum { MANY = 64, SOME = 16 }; /* channels that are summed at once */
-#define TILE 8                 /* output pixels along a side of a tile; _native.py knows it too */
+#define TILE 8                 /* output pixels along a side of a tile; native.py knows it too */
 #define PIXELS (TILE * TILE)
 
 /* keys: NULL to weigh only, by `weights` or, where those are NULL too, by 1. x: NULL to return the logits.
@@ -98,7 +98,7 @@ static ALWAYS_INLINE float erf_of(float v) {
 #define ERF erf_of
 #define SQRT sqrtf
 #define MOST FLT_MAX
-#include "_kernels_body.h"
+#include "body.h"
 
 #define REAL double
 #define NAME(name) name##_double
@@ -108,7 +108,7 @@ static ALWAYS_INLINE float erf_of(float v) {
 #define ERF erf
 #define SQRT sqrt
 #define MOST DBL_MAX
-#include "_kernels_body.h"
+#include "body.h"
 
 static PyObject *points(PyObject *Py_UNUSED(self), PyObject *args) {
     Job job;
@@ -148,7 +148,7 @@ static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_kernels", NULL, 0, 
 
 PyMODINIT_FUNC PyInit__kernels(void) {
     PyObject *made = PyModule_Create(&module);
-    /* Of the addresses and sizes above: `_native.py` takes none but its own. */
+    /* Of the addresses and sizes above: `native.py` takes none but its own. */
     if (made && PyModule_AddIntConstant(made, "interface", 4) < 0) {
         Py_DECREF(made);
         return NULL;

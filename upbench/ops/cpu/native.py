@@ -1,4 +1,4 @@
-"""The C kernel for deformed points (`_kernels.c`), shared out among torch's threads.
+"""The C kernel for deformed points (`csrc/kernels.c`), shared out among torch's threads.
 
 It is built when upbench is installed, where a C compiler is at hand; without it the same ops are made of torch's.
 """
@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from upbench.ops._fused import empty_map, empty_taps
-from upbench.ops._rows import point_rows, tap_rows
+from upbench.ops.cpu.rows import point_rows, tap_rows
+from upbench.ops.fused import empty_map, empty_taps
 from upbench.ops.points import lattice
 
 INTERFACE = 4
@@ -26,7 +26,7 @@ INTERFACE = 4
 
 def _load() -> Any:
     try:
-        found = import_module("upbench.ops._kernels")
+        found = import_module("upbench.ops.cpu._kernels")
     except ImportError:  # there was no compiler where this was installed
         return None
     return found if found.interface == INTERFACE else None
@@ -90,7 +90,7 @@ def attend(
     heads: int,
     factor: float | None,
 ) -> Tensor:
-    """As `_cpu_attend.attend`."""
+    """As `attention.attend`."""
     return _run(x, keys, query, embedding, None, points, padding, heads, factor)
 
 

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from upbench.ops._huge_pages import on_huge_pages
-from upbench.ops._library import coordinate_dtype
+from upbench.ops.memory_layout import on_huge_pages
+from upbench.ops.registration import coordinate_dtype
 
 LARGE = 2**25
 """Bytes of a result from which clearing its pages takes longer than bags save over MKL's product."""

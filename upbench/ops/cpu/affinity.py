@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from upbench.ops._library import LIBRARY, OPS, Op, coordinate_dtype, numel
+from upbench.ops.registration import LIBRARY, OPS, Op, coordinate_dtype, numel
 
 GROUPS = 2
 """Norm groups that are worked on at a time; the maps of more do not stay in cache."""

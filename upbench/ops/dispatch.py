@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from upbench.errors import BackendError
-from upbench.ops._library import exporting
+from upbench.ops.registration import exporting
 
 BACKENDS = ("auto", "eager", "fused")
 

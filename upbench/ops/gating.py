@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from upbench.ops._library import LIBRARY, OPS, Op, numel, register
+from upbench.ops.registration import LIBRARY, OPS, Op, numel, register
 
 ROWS = 16
 
