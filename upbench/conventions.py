@@ -20,8 +20,8 @@ class Breakdown:
     """The parts of one call's MACs and of the module's parameters; integers, never rounded.
 
     Counted on a trace (`upbench.measure.macs`); these seven add up to its total:
-    conv: convolutions and linear layers. similarity: query-key products. sampling: reading between pixels, 4 per
-    bilinear value. assembly: weighted sums of what was read. fusion: mixing the result with the guide.
+    conv: convolutions and linear layers, which is every product with a learned weight, however it is spelled.
+    similarity: query-key products. sampling: reading between pixels, 4 per bilinear value. assembly: weighted sums of what was read. fusion: mixing the result with the guide.
     norm: 4 or 5 per element. elementwise: arithmetic and activations.
 
     Seen by hooks on modules, and only by those: bias: one per output value of a layer that has one.

@@ -236,8 +236,11 @@ def _spec(spec: RunSpec, host: Host) -> dict[str, Any]:
 def _sum(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The counts of all stages together."""
     total: dict[str, Any] = {key: sum(part[key] for part in parts) for key in ("params", "params_trainable", "buffers")}
-    total["macs"] = Macs(**{key: sum(getattr(part["macs"], key) for part in parts) for key in Macs.model_fields})
-    for key in ("macs_by_op", "uncounted"):
+    known = None not in [part["macs"] for part in parts]
+    total["macs"] = (
+        Macs(**{key: sum(getattr(part["macs"], key) for part in parts) for key in Macs.model_fields}) if known else None
+    )
+    for key in ("macs_by_op", "uncounted", "missing"):
         total[key] = _added(part[key] for part in parts)
     total["breakdown"] = Breakdown(
         **{f.name: sum(getattr(part["breakdown"], f.name) for part in parts) for f in fields(Breakdown)}

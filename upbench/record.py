@@ -122,7 +122,8 @@ class Record(_Part):
 
     params: all parameters; params_trainable: those that require a gradient; buffers: elements of persistent and
     other buffers. macs_by_op: MACs of each operator the counter charged. uncounted: operators that it did not know,
-    with how often they occur. op_count: operators that torch dispatches in a forward, views included.
+    with how often they occur. missing: those of them whose arithmetic is in no number here, so that the MACs are too
+    small; null in records that do not tell. op_count: operators that torch dispatches in a forward, views included.
     comparison: shared by the records measured in the same interleaved rounds.
     resolution: the smallest difference of latencies, as a part of 1, that the machine could tell from none just then.
     floor_s: the least time a forward can take on this machine, see `floor`; null where it is not calibrated.
@@ -148,6 +149,7 @@ class Record(_Part):
     macs: Macs | None = None
     macs_by_op: dict[str, int] | None = None
     uncounted: dict[str, int] | None = None
+    missing: dict[str, int] | None = None
     routes: Routes | None = None
     breakdown: Breakdown | None = None
     op_count: int | None = None
@@ -165,6 +167,16 @@ class Record(_Part):
     def place(self) -> str:
         """The key without the code: of a cell that was measured before and after an edit, the later record counts."""
         return key(self.spec, self.environment)
+
+    @property
+    def incomplete(self) -> str | None:
+        """A clause that says why the MACs are not those of the whole call; None where they are."""
+        if self.status != "ok":
+            return None
+        if self.missing:
+            listed = ", ".join(f"{name} ({n}x)" for name, n in self.missing.items())
+            return f"the MACs are incomplete: {listed} is not counted"
+        return "the MACs could not be counted" if self.macs is None else None
 
     def to_json(self) -> str:
         """One line of JSON."""

@@ -15,7 +15,7 @@ from upbench import calibration, comparable, environment, floor, registry, stats
 from upbench.calibration import Calibration
 from upbench.case import Case, explained, first_line
 from upbench.errors import SpecError, UpbenchError
-from upbench.measure import breakdown, clock, graph, latency, limits, macs, memory, output, params, routes
+from upbench.measure import breakdown, clock, counting, graph, latency, limits, memory, output, params, routes
 from upbench.record import Latency, Macs, Memory, Record, Routes
 from upbench.spec import RunSpec
 
@@ -122,12 +122,12 @@ def counts_of(case: Case) -> dict[str, Any]:
     with explained(case.spec), case.autocast():
         operators = output.op_count(case.plain, case.inputs)
         light = _plain_without_data(case)
-        counted = macs.count(case.plain, case.inputs)
+        counted = counting.count(case.plain, case.inputs)
         seen = routes.torch_count(*light)
         parts = breakdown.count(*light, counted)
     declared = case.spec.card.count_macs
     closed = declared(case.spec.setting) if declared else None
-    case.warnings += routes.disagreements(closed, counted, seen)
+    case.warnings += [*routes.disagreements(closed, counted, seen), *counted.notes]
     if closed is None:
         case.warnings.append("no closed form is declared for this upsampler; its MACs rest on the counter alone")
     if counted.uncounted:
@@ -137,9 +137,10 @@ def counts_of(case: Case) -> dict[str, Any]:
         "params": size.total,
         "params_trainable": size.trainable,
         "buffers": size.buffers,
-        "macs": Macs(**counted.by_kind, total=counted.total),
+        "macs": Macs(**counted.by_kind, total=counted.total) if counted.known else None,
         "macs_by_op": counted.by_op,
         "uncounted": counted.uncounted,
+        "missing": counted.missing,
         "routes": Routes(closed=vars(closed) if closed else None, torch=seen.by_kind, torch_uncounted=seen.uncounted),
         "breakdown": parts,
         "op_count": operators,
@@ -169,7 +170,7 @@ def floor_of(case: Case, part: Mapping[str, Any], known: Calibration | None) -> 
 
     part: the fields `memory` and `macs` of the case's record.
     """
-    if known is None or case.spec.measure.mode != "inference":
+    if known is None or case.spec.measure.mode != "inference" or part["macs"] is None:
         return None
     if known.disturbed:
         case.warnings.append(

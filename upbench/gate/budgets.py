@@ -182,6 +182,11 @@ def _exact(
     amount = bound.amount
     value = metric.read(record)
     base = metric.read(reference) if reference else 1
+    judged = [r for r in (record, reference) if r is not None and metric.name.startswith("macs")]
+    incomplete = [r.incomplete for r in judged if r.incomplete]
+    if incomplete and tolerance is not None:
+        sentence = f"{incomplete[0]}; no bound can be kept on it, and --tolerance {metric.name}=off leaves it out"
+        return Finding(bound.gate, record.label, Result.failed, sentence, value)
     if value is None or base is None:
         whose = record.label if value is None else str(amount.reference)
         return Finding(bound.gate, record.label, Result.unsure, f"{metric.name} of {whose} is not known here")

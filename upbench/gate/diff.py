@@ -100,10 +100,14 @@ def exact(metric: Metric, old: Measured, new: Measured, rules: Rules) -> Finding
         return Finding(gate, new.label, Result.note, f"not compared: {rules.old} was written without it")
     before, after = old.exact[metric.name], new.exact.get(metric.name)
     tolerance = rules.tolerance.get(metric.name, Fraction(0))
-    if before is None and after is None:
+    incomplete = new.incomplete if metric.name.startswith("macs") else None
+    if before is None and after is None and not incomplete:
         return None
     if tolerance is None:
         return Finding(gate, new.label, Result.note, "not compared; its tolerance is off", after, before)
+    if incomplete:
+        sentence = f"{incomplete}; nothing can be said of a change, and --tolerance {metric.name}=off leaves it out"
+        return Finding(gate, new.label, Result.failed, sentence, after, before)
     if before is None or after is None:
         side = rules.old if before is None else rules.new
         return Finding(gate, new.label, Result.unsure, f"is not known in {side}", after, before)

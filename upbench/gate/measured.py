@@ -21,6 +21,7 @@ class Measured:
     reference: identity of the upsampler that `ratio` of latencies was taken to in the same rounds; both None where
     there is none. latency_s: the median, known only from full records. environment: the keys that comparisons need.
     sources: hashes of the files of a user's module, None where they were not taken.
+    incomplete: why the MACs are not those of the whole call, where they are not.
     """
 
     label: str
@@ -33,6 +34,7 @@ class Measured:
     resolution: float | None = None
     latency_s: float | None = None
     sources: Mapping[str, str] | None = None
+    incomplete: str | None = None
 
     @property
     def identity(self) -> str:
@@ -74,6 +76,7 @@ def from_records(records: Sequence[Record], reference: Record | None = None) -> 
             resolution=record.resolution,
             latency_s=stats.summarise(record.latency.samples_s).median if record.latency else None,
             sources=record.sources,
+            incomplete=record.incomplete,
         )
         found[one.identity] = one
     return list(found.values())

@@ -18,7 +18,7 @@ from torch import nn
 from upbench import registry
 from upbench.conventions import Breakdown
 from upbench.errors import SpecError
-from upbench.measure import breakdown, macs
+from upbench.measure import breakdown, counting
 from upbench.upsamplers._base import Upsampler
 
 # The guide of the smallest is 8x8: A2U pools it to 6x6.
@@ -103,7 +103,7 @@ def _counted(
     if card.guided:
         shapes.append((batch, guide_channels, int(height * setting.scale), int(width * setting.scale)))
     tensors = tuple(torch.zeros(shape) for shape in shapes)
-    return breakdown.count(module, tensors, macs.count(module, tensors))
+    return breakdown.count(module, tensors, counting.count(module, tensors))
 
 
 def _built(

@@ -11,6 +11,7 @@ op out on both sides, by name, and is exact over the rest.
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,23 +25,27 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from upbench import cards
 from upbench.measure import macs
-from upbench.measure.operators import MOVEMENT
+from upbench.measure.operators import work_of
 from upbench.ops import OPS
 
 ATTENTION = "aten::scaled_dot_product_attention"
 _LINEAR = "aten::linear"
 _WEIGHED = {"aten::convolution", "aten::_convolution", "aten::addmm"}
-# Gathers of modules from elsewhere that fvcore charges, and of which torch may see nothing.
+# Products and gathers of modules from elsewhere that fvcore charges, and of which torch may see nothing.
 _FOREIGN = {
     ATTENTION,
+    macs.SUMMED,
+    macs.UNSUMMED,
+    "aten::mv",
+    "aten::dot",
+    "aten::addmv",
     "aten::grid_sampler",
     "aten::grid_sampler_2d",
+    "aten::grid_sampler_3d",
+    "aten::upsample_linear1d",
     "aten::upsample_bilinear2d",
+    "aten::upsample_trilinear3d",
     "aten::upsample_bicubic2d",
-}
-# Data movement under names that only the dispatcher uses.
-_MOVED = {
-    f"aten::{name}" for name in (*MOVEMENT, "_unsafe_view", "_reshape_alias", "fill_", "zero_", "lift_fresh_copy")
 }
 
 
@@ -102,6 +107,8 @@ def torch_count(module: nn.Module, inputs: tuple[Tensor, ...]) -> TorchCount:
     """Run the module once, without autograd, and count. The mode is left as it is."""
     with (
         torch.no_grad(),
+        warnings.catch_warnings(action="ignore"),  # of torch's counter, on its own hooks in compiled modules
+        torch.compiler.set_stance("force_eager"),
         FlopCounterMode(display=False) as counter,
         _Uncharged(counter) as uncharged,
         _Sites(counter) as sites,
@@ -119,7 +126,7 @@ def torch_count(module: nn.Module, inputs: tuple[Tensor, ...]) -> TorchCount:
         by_op=dict(by_op.most_common()),
         by_kind={kind: kinds[kind] for kind in ("conv", "gather")},
         by_site=by_site,
-        uncounted={name: n for name, n in sorted(uncharged.times.items()) if name not in _MOVED},
+        uncounted={name: n for name, n in sorted(uncharged.times.items()) if work_of(name) != "movement"},
     )
 
 
@@ -127,31 +134,38 @@ def disagreements(closed: cards.Macs | None, fvcore: macs.Macs, seen: TorchCount
     """A sentence for each class of MACs in which two routes differ; empty when all agree.
 
     closed: None where no closed form is declared. Every comparison is exact. Between fvcore and torch it covers what
-    both can see: ops of which torch sees nothing are left out, and named.
+    both can see: ops of which torch sees nothing are left out, and named. Torch does not tell weights from features, so
+    that where both count the same products, but in other classes, there is nothing to say; nor where the count is not of
+    a trace, but of the operators that torch's counter sees as well.
     """
     found = []
-    for kind in ("conv", "gather"):
+    unseen = {kind: _unseen(kind, fvcore, seen) for kind in ("conv", "gather")}
+    shared = {kind: fvcore.by_kind[kind] - sum(unseen[kind].values()) for kind in unseen}
+    apart = fvcore.traced and sum(shared.values()) != sum(seen.by_kind.values())
+    for kind, left_out in unseen.items():
         counted = fvcore.by_kind[kind]
         if closed is not None and (declared := getattr(closed, kind)) != counted:
             found.append(
                 f"{kind} MACs disagree: the closed form gives {declared}, fvcore {counted}; "
                 f"{_blind('fvcore', fvcore.uncounted)}"
             )
-        blind = {name: n for name, n in fvcore.by_op.items() if _kind(name) == kind and not seen.by_site.get(name)}
-        if (shared := counted - sum(blind.values())) != seen.by_kind[kind]:
-            left_out = f" (without {', '.join(f'{name} {n}' for name, n in blind.items())})" if blind else ""
+        if apart and shared[kind] != seen.by_kind[kind]:
+            listed = ", ".join(f"{name} {n}" for name, n in left_out.items())
+            without = f" (without {listed})" if listed else ""
             found.append(
-                f"{kind} MACs disagree: fvcore counts {shared}{left_out}, torch {seen.by_kind[kind]}; "
+                f"{kind} MACs disagree: fvcore counts {shared[kind]}{without}, torch {seen.by_kind[kind]}; "
                 f"{_blind('fvcore', fvcore.uncounted)}, {_blind('torch', seen.uncounted)}"
             )
     return found
 
 
-def _kind(name: str) -> str | None:
-    """The class of an fvcore operator of which torch may see nothing; None for all others."""
-    if name in OPS:
-        return OPS[name].kind
-    return "gather" if name in _FOREIGN else None
+def _unseen(kind: str, fvcore: macs.Macs, seen: TorchCount) -> dict[str, int]:
+    """The MACs of a class that are of operators of which torch saw nothing."""
+    return {
+        name: n
+        for (of, name), n in fvcore.by_class_and_op.items()
+        if of == kind and (name in OPS or name in _FOREIGN) and not seen.by_site.get(name)
+    }
 
 
 def _site(func: Callable[..., Any]) -> str | None:

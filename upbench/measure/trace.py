@@ -1,0 +1,173 @@
+"""A traced graph, and what can be known of the values in it: what they are made of, and what becomes of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.jit import _trace
+
+from upbench.measure.operators import VALUELESS, VIEWS
+
+INPUT, WEIGHT = 1, 2
+"""What a value depends on, as bits: the inputs of the module, its parameters."""
+
+PRODUCTS = ("aten::mul", "aten::mul_", "aten::multiply", "aten::multiply_")
+_SUMS = ("aten::sum",)
+_SIZES = ("aten::size", "aten::numel", "aten::dim", "prim::shape", "prim::device", "prim::dtype")
+_VIEWS = frozenset(f"aten::{name}" for name in VIEWS) | {"prim::ListConstruct", "prim::TupleConstruct"}
+_ALIASES = frozenset(
+    f"aten::{name}"
+    for name in (
+        *(VIEWS - {"stack", "cat", "concat", "clone", "to", "_to_copy"}),
+        "slice",
+        "select",
+        "narrow",
+        "expand",
+    )
+)
+_VALUELESS = frozenset(f"aten::{name}" for name in VALUELESS) | {"prim::Constant", "prim::device", "prim::dtype"}
+_UNTRACED = ("prim::PythonOp", "prim::CallFunction", "prim::CallMethod", "prim::If", "prim::Loop")
+
+
+def class_of(default: str, *operands: int) -> str:
+    """The class of a product: conv where a factor is a learned weight, gather where both come from the inputs.
+
+    Args:
+        default: the class of the operator where that does not decide, as for a constant factor.
+        operands: what each factor depends on, as bits.
+    """
+    if any(bits == WEIGHT for bits in operands):
+        return "conv"
+    return "gather" if all(bits & INPUT for bits in operands) else default
+
+
+class Trace:
+    """One call of a module as a graph of operators. The module is run once, without autograd, its mode as it is.
+
+    Args:
+        module: what is traced.
+        inputs: the tensors of the call.
+
+    Raises whatever torch.jit raises on a module that it cannot trace.
+    """
+
+    def __init__(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self.graph, _ = _trace._get_trace_graph(module, inputs)
+        torch._C._jit_pass_inline(self.graph)
+        state = _trace._unique_state_dict(module, keep_vars=True).values()
+        given = [INPUT] * len(inputs) + [WEIGHT if isinstance(value, nn.Parameter) else 0 for value in state]
+        self._made_of: dict[str, int] = {}
+        self._made_of |= {v.debugName(): bits for v, bits in zip(self.graph.inputs(), given, strict=False)}
+        for node in self.graph.nodes():
+            self._follow(node)
+
+    def nodes(self) -> Iterator[tuple[str, Any]]:
+        """The kind and the node of every operator; what a trace does not see into is named after what was called."""
+        for node in self.graph.nodes():
+            kind = node.kind()
+            if kind == "prim::PythonOp":
+                kind = f"{kind}.{node.pyname()}"
+            if kind.startswith(_UNTRACED) or not kind.startswith("prim::"):
+                yield kind, node
+
+    def made_of(self, value: Any) -> int:
+        """What a value depends on, as bits of INPUT and WEIGHT."""
+        return self._made_of.get(value.debugName(), 0)
+
+    def summed(self, product: Any) -> bool:
+        """Whether the values of a product go into one sum and nowhere else, through views alone."""
+        return self._consumers(product) == list(_SUMS)
+
+    def products_of(self, value: Any) -> int:
+        """How many values of a sum's argument are products that go nowhere else."""
+        node = value.node()
+        kind = node.kind()
+        if is_product(node):
+            return numel(value) if self.summed(value) else 0
+        if kind not in _VIEWS:
+            return 0
+        sources = list(node.inputs()) if kind in ("prim::ListConstruct", "prim::TupleConstruct") else [node.inputsAt(0)]
+        return sum(self.products_of(source) for source in sources)
+
+    def unrolled_sums(self) -> list[tuple[int, int]]:
+        """Sums that are written out, as a loop over taps is: how many products each adds, and how many values."""
+        sums = []
+        for node in self.graph.nodes():
+            if _is_addition(node) and not any(_is_addition(use.user) for use in self._uses(node.outputsAt(0))):
+                leaves = self._addends(node)
+                if len(leaves) >= 3:
+                    sums.append((len(leaves), sum(numel(value) for value in leaves)))
+        return sums
+
+    def _addends(self, node: Any) -> list[Any]:
+        """The products that a tree of additions adds up."""
+        found, left = [], list(node.inputs())[:2]
+        while left:
+            value = left.pop()
+            maker = value.node()
+            while maker.kind() in _ALIASES and len(self._uses(value)) == 1:
+                value = maker.inputsAt(0)
+                maker = value.node()
+            if len(self._uses(value)) != 1:
+                continue
+            if is_product(maker) and all(self.made_of(v) & INPUT for v in list(maker.inputs())[:2]):
+                found.append(value)
+            elif _is_addition(maker):
+                left += list(maker.inputs())[:2]
+        return found
+
+    def _uses(self, value: Any) -> list[Any]:
+        return [use for use in value.uses() if use.user.kind() not in _SIZES]
+
+    def _consumers(self, value: Any) -> list[str]:
+        """The kinds of all that reads a value, views followed to what reads them."""
+        found = []
+        for use in self._uses(value):
+            if use.user.kind() in _VIEWS:
+                found += self._consumers(use.user.outputsAt(0))
+            else:
+                found.append("aten::sum" if use.user.kind() in _SUMS and use.offset == 0 else use.user.kind())
+        return found
+
+    def _follow(self, node: Any) -> None:
+        """What a node's outputs depend on; where it writes into one of its inputs, what that one depends on from now."""
+        kind, inputs = node.kind(), list(node.inputs())
+        bits = 0
+        if kind not in _VALUELESS:
+            for value in inputs:
+                bits |= self.made_of(value)
+        for out in node.outputs():
+            self._made_of[out.debugName()] = bits
+        if inputs and kind.startswith("aten::") and kind.endswith("_") and not kind.endswith("__"):
+            written = inputs[0]
+            while True:
+                self._made_of[written.debugName()] = self.made_of(written) | bits
+                maker = written.node()
+                if maker.kind() not in _ALIASES:
+                    break
+                written = maker.inputsAt(0)
+
+
+def numel(value: Any) -> int:
+    """Number of values; 0 where the shape is not known, and for scalars, with which a trace does size arithmetic."""
+    return math.prod(shape(value) or [0])
+
+
+def shape(value: Any) -> list[int] | None:
+    """The shape of a tensor; None where it is not known or the value is no tensor."""
+    return value.type().sizes() if value.isCompleteTensor() else None
+
+
+def is_product(node: Any) -> bool:
+    """Whether a node multiplies two tensors value by value, neither of them a single number."""
+    if node.kind() not in PRODUCTS:
+        return False
+    return all(value.isCompleteTensor() and numel(value) > 1 for value in list(node.inputs())[:2])
+
+
+def _is_addition(node: Any) -> bool:
+    return node.kind() in ("aten::add", "aten::add_") and all(v.isCompleteTensor() for v in list(node.inputs())[:2])
