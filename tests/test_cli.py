@@ -122,7 +122,7 @@ def test_profile_in_every_format(form: str, tmp_path: Path) -> None:
     result = upbench("profile", "dysample", *FAST, "--format", form)
     assert result.exit_code == 0
     assert "dysample" in result.stdout
-    file = tmp_path / "new" / "out.txt"
+    file = tmp_path / "out.txt"
     assert upbench("profile", "dysample", *FAST, "--format", form, "--output", file).stdout == ""
     assert "dysample" in file.read_text()
 
@@ -245,6 +245,7 @@ def test_a_dry_run_shows_every_cell_and_writes_nothing(tmp_path: Path) -> None:
     assert "2 of 4 cells to measure in about" in shown.stdout
     assert shown.stdout.count("impossible: ") == 2
     assert not out.parent.exists()
+    out.parent.mkdir()
     upbench("sweep", sweep_file(tmp_path, grid={"theta": [5], "groups": [2, 5]}), "--output", out)
     before = out.read_bytes()
     wider = sweep_file(tmp_path, grid={"theta": [5, 11], "groups": [2, 5]})

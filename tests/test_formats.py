@@ -23,7 +23,7 @@ def test_every_format_holds_every_row_and_goes_to_a_file(tmp_path: Path, form: s
     text = shown(tmp_path, made.theta_sweep(), form=form)
     for value in ("39.2", "38.7"):
         assert value in text
-    out = tmp_path / "new" / "out"
+    out = tmp_path / "out"
     result = upbench("table", tmp_path / "r.jsonl", "--format", form, "--output", out, env={"FORCE_COLOR": "1"})
     assert result.stdout == ""
     assert "39.2" in out.read_text()

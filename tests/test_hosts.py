@@ -122,7 +122,8 @@ def test_every_mistake_of_a_host_is_said_at_once(tmp_path: Path) -> None:
         papers.host(file)
     found = "\n".join(caught.value.mistakes)
     assert len(caught.value.mistakes) == 5
-    assert f"{file}: input.height is 0, but must be an integer of at least 1" in found
+    line = file.read_text()[: file.read_text().index("height: 0")].count("\n") + 1
+    assert f"{file}, line {line}: input.height is 0, but must be an integer of at least 1" in found
     assert "stages[0].channels is many" in found
     assert "stages[1].name: is missing" in found
     assert "stages[1].scale is 1, but must be an integer of at least 2" in found

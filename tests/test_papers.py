@@ -233,7 +233,8 @@ def test_a_table_of_ones_own_is_read_and_judged(tmp_path: Path) -> None:
         papers.read_table(file)
     text = str(caught.value)
     assert len(caught.value.mistakes) == 4
-    assert f"{file}: rows[1].params.delta is 2.4M, but must be" in text
+    line = file.read_text()[: file.read_text().index("delta: 2.4M")].count("\n") + 1
+    assert f"{file}, line {line}: rows[1].params.delta is 2.4M, but must be" in text
     assert "rows[2]: upsampler 'caraffe' is not known; did you mean 'carafe'?" in text
     assert "rows[3]: an uncertain row says why" in text
     assert "rowz: unknown key" in text

@@ -15,6 +15,7 @@ import inspect
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +32,8 @@ def main() -> None:
         except Exception as error:  # noqa: BLE001 - the parent makes one sentence of whatever was raised
             told = str(error) if _is_ours(error) else f"{type(error).__name__}: {error}"
             answer = {"error": told or type(error).__name__}
+            if os.environ.get("UPBENCH_DEBUG"):
+                traceback.print_exc()
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from upbench import registry, spec
 from upbench.cards import Card, Param
 from upbench.errors import SpecError, UpbenchError, suggestion
+from upbench.yaml_file import told
 
 TOP = ("upsampler", "guide_channels", "scale")
 SECTIONS: dict[str, type[BaseModel]] = {"input": spec.InputSpec, "measure": spec.MeasureSpec}
@@ -71,16 +72,16 @@ def cards(names: Iterable[object], source: str) -> tuple[dict[str, Card], list[s
     for name in names:
         if name is None:
             mistakes.append(
-                f"{source}: base.upsampler: is missing; give the name of an upsampler, or an axis upsampler"
+                told(source, "base.upsampler: is missing; give the name of an upsampler, or an axis upsampler")
             )
             continue
         if not isinstance(name, str):
-            mistakes.append(f"{source}: upsampler is {name!r}, but must be the name of an upsampler")
+            mistakes.append(told(source, f"upsampler is {name!r}, but must be the name of an upsampler"))
             continue
         try:
             found[name] = registry.get(name)
         except UpbenchError as error:
-            mistakes.append(f"{source}: upsampler: {error}")
+            mistakes.append(told(source, f"upsampler: {error}"))
     return found, mistakes
 
 

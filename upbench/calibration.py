@@ -113,8 +113,9 @@ def load(machine: str) -> Calibration | None:
 def check() -> None:
     """Raise OutputError now, rather than after the calibration, when its result could not be kept."""
     try:
+        path().parent.mkdir(parents=True, exist_ok=True)
         files.check_writable(path())
-    except OutputError:
+    except (OSError, OutputError):
         raise _blocked() from None
 
 

@@ -11,6 +11,9 @@ import traceback
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+DEBUG = "UPBENCH_DEBUG"
+"""The environment variable that asks for whole tracebacks, also in worker processes."""
+
 
 class UpbenchError(Exception):
     """Base of all errors that are the user's to mend. `str(error)` is what the user reads."""

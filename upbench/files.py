@@ -11,19 +11,37 @@ from pathlib import Path
 from upbench.errors import OutputError
 
 
-def check_writable(path: Path) -> None:
-    """Raise OutputError unless `path` can be written; nothing is changed. Missing folders are made."""
+def check_writable(path: Path, option: str = "--output") -> None:
+    """Raise OutputError unless `path` can be written; nothing is changed, and no folder is made.
+
+    Args:
+        path: of the file that will be written.
+        option: by which it was given, for the sentence.
+    """
     if path.is_dir():
         raise OutputError(f"output {path} is a folder; give the name of a file")
+    check_folder(path, option)
     existed = path.exists()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab"):
             pass
         if not existed:
             path.unlink()
     except OSError as error:
-        raise OutputError(f"output {path} cannot be written ({error.strerror}); choose another with --output") from None
+        raise OutputError(f"output {path} cannot be written ({error.strerror}); choose another with {option}") from None
+
+
+def check_folder(path: Path, option: str = "--output") -> None:
+    """Raise OutputError unless there is a folder that `path` can be in."""
+    folder = path.parent
+    if folder.is_dir():
+        return
+    if next((parent for parent in folder.parents if parent.exists()), folder).is_dir() and not folder.exists():
+        raise OutputError(
+            f"output {path} cannot be written: the folder {folder} does not exist; make it (mkdir -p {folder}), or "
+            f"choose another with {option}"
+        )
+    raise OutputError(f"output {path} cannot be written: {folder} is no folder; choose another with {option}")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -57,7 +75,7 @@ def set_aside(path: Path) -> Path | None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold a file for this process alone, so that two never write it at the same time. Missing folders are made.
+    """Hold a file for this process alone, so that two never write it at the same time. Its folder must be there.
 
     The lock is a small file beside it, `.name.lock`, that holds the number of the process. The system gives it up
     when the process ends, however it ends. Raises OutputError when another process has it, or when it cannot be had.
@@ -66,8 +84,8 @@ def locked(path: Path) -> Iterator[None]:
 
     target = path.resolve()
     beside = target.with_name(f".{target.name}.lock")
+    check_folder(path)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
         while True:
             descriptor = os.open(beside, os.O_RDWR | os.O_CREAT, 0o666)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

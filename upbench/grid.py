@@ -15,16 +15,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
-from upbench import axes, papers, spec
+from upbench import axes, papers, spec, yaml_file
 from upbench.axes import set_value as set_value
 from upbench.cards import Card
 from upbench.errors import SpecError, UnknownName
+from upbench.yaml_file import COMMAND_LINE, told
 
 FORMS = ("cells", "zip", "grid", "ofat")
 MAX_CELLS = 100_000
-COMMAND_LINE = "command line"
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,12 @@ class SweepSpec(BaseModel):
     grid: dict[str, list[Any]] = Field({}, description="a mapping of axis names to lists of values")
     ofat: dict[str, list[Any]] = Field({}, description="a mapping of axis names to lists of values")
     published: str | None = Field(None, description="paper/table of a published table")
+    _source: str = PrivateAttr("")
+
+    @property
+    def source(self) -> str:
+        """The file it was read from, with the lines of its keys; "" where there is none."""
+        return self._source
 
     @property
     def axes(self) -> list[str]:
@@ -81,20 +87,21 @@ def load(data: Mapping[str, Any], source: str) -> SweepSpec:
         sweep = SweepSpec.model_validate(dict(data))
     except ValidationError as error:
         found = [spec.sentence(SweepSpec, item) for item in error.errors()]
-        raise SpecError([f"{source}: {one}" for one in dict.fromkeys(found)]) from None
-    if mistakes := [f"{source}: {sentence}" for sentence in _outer_mistakes(sweep)]:
+        raise SpecError([told(source, one) for one in dict.fromkeys(found)]) from None
+    if mistakes := [told(source, sentence) for sentence in _outer_mistakes(sweep)]:
         raise SpecError(mistakes)
+    sweep._source = source
     return sweep
 
 
 def read(path: Path) -> SweepSpec:
     """The sweep in a YAML file."""
-    data = spec.read_yaml(path)
+    data, source = yaml_file.read(path)
     if "upsampler" in data and not any(form in data for form in FORMS):
         raise SpecError(
             [f"{path}: is the spec of one run; give it to `upbench profile`, or add base and grid to sweep"]
         )
-    return load(data, str(path))
+    return load(data, source)
 
 
 def expand(sweep: SweepSpec, source: str, overrides: Mapping[str, Any] | None = None) -> list[Cell]:
@@ -104,6 +111,7 @@ def expand(sweep: SweepSpec, source: str, overrides: Mapping[str, Any] | None = 
     together, or when no cell is possible.
     """
     given = dict(overrides or {})
+    source = sweep.source if sweep.source == source else source  # with its lines
     cards, mistakes = axes.cards(_upsamplers(sweep), source)
     mistakes += _form_mistakes(sweep, source, given, cards)
     if mistakes:
@@ -120,7 +128,7 @@ def expand(sweep: SweepSpec, source: str, overrides: Mapping[str, Any] | None = 
     if not any(cell.spec for cell in cells):
         reasons = dict.fromkeys(sentence for cell in cells for sentence in cell.mistakes)
         raise SpecError(
-            [f"{source}: none of its cells ({len(cells)}) is possible", *(f"{source}: {r}" for r in reasons)]
+            [f"{source}: none of its cells ({len(cells)}) is possible", *(told(source, r) for r in reasons)]
         )
     return cells
 
@@ -206,10 +214,10 @@ def _form_mistakes(sweep: SweepSpec, source: str, given: Mapping[str, Any], card
     shape = {"input": {"shape": sweep.input["shape"]}} if "shape" in sweep.input and not in_sections else {}
     if _has_shape((*sweep.axes, *given)):
         base.pop("channels", None)
-    yield from (f"{source}: {sentence}" for sentence in (*in_sections, *axes.malformed_top({**base, **shape})))
+    yield from (told(source, sentence) for sentence in (*in_sections, *axes.malformed_top({**base, **shape})))
     params = sweep.base.get("params", {})
     if not isinstance(params, dict):
-        yield f"{source}: base.params is {params!r}, but must be a mapping of parameter names to values"
+        yield told(source, f"base.params is {params!r}, but must be a mapping of parameter names to values")
         params = {}
     written = [(f"base.params.{name}", f"params.{name}", value) for name, value in params.items()]
     if "guide_channels" in sweep.base:
@@ -217,9 +225,8 @@ def _form_mistakes(sweep: SweepSpec, source: str, given: Mapping[str, Any], card
     for n, one in enumerate(sweep.cells):
         written += [(f"cells[{n}].{axis}", axis, value) for axis, value in one.items()]
     for form in ("zip", "grid", "ofat"):
-        written += [
-            (f"{form}.{axis}", axis, value) for axis, values in getattr(sweep, form).items() for value in values
-        ]
+        for axis, values in getattr(sweep, form).items():
+            written += [(f"{form}.{axis}[{n}]", axis, value) for n, value in enumerate(values)]
     places = {axes.place(axis): axis for axis in sweep.axes}
     for axis in given:
         if axes.place(axis) in places:
@@ -237,9 +244,10 @@ def _judged(source: str, written: Iterable[tuple[str, str, Any]], cards: Mapping
     for where, axis, value in written:
         if sentence := axes.unknown(axis, cards):
             kind = "parameter" if where.startswith("base.") else "key" if source == COMMAND_LINE else "axis"
-            yield f"{source}: {where}: unknown {kind}; {sentence}"
+            whole = where.partition("[")[0] if where.endswith("]") else where
+            yield told(source, f"{whole}: unknown {kind}; {sentence}")
         elif sentence := axes.malformed(axis, value, cards):
-            yield f"{source}: {sentence}"
+            yield told(source, sentence, where)
 
 
 def _points(sweep: SweepSpec) -> Iterator[dict[str, Any]]:

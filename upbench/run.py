@@ -32,7 +32,7 @@ def _silent(what: str, part: float) -> None:
 
 def validate(specs: Sequence[RunSpec]) -> None:
     """Build every spec on the meta device, where nothing is computed. Raises SpecError with all that cannot be."""
-    found: dict[str, None] = {}
+    found: dict[str, Exception] = {}
     for device in {spec.measure.device for spec in specs}:
         environment.resolve_device(device)
     for spec in specs:
@@ -40,11 +40,11 @@ def validate(specs: Sequence[RunSpec]) -> None:
             with torch.device("meta"):
                 registry.construct(spec.card, spec.setting)
         except UpbenchError as error:
-            found[str(error)] = None
+            found[str(error)] = error
         except Exception as error:  # noqa: BLE001 - a user's class may raise anything; it becomes one sentence
-            found[f"{spec.label} cannot be built: {first_line(error)}"] = None
+            found[f"{spec.label} cannot be built: {first_line(error)}"] = error
     if found:
-        raise SpecError(list(found))
+        raise SpecError(list(found)) from next(iter(found.values()))
 
 
 def run(spec: RunSpec, progress: Progress = _silent) -> Record:

@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_serializer
+from pydantic.fields import FieldInfo
 
-from upbench import registry, shapes
+from upbench import registry, shapes, yaml_file
 from upbench.cards import Card, Setting
 from upbench.errors import SpecError, UnknownName, UpbenchError, suggestion
+from upbench.yaml_file import told
 
 DTYPES = ("float32", "float16", "bfloat16", "float64", "autocast-float16", "autocast-bfloat16")
 MODES = ("inference", "training", "training-forward", "training-backward")
+
+OTHER_NAMES = {
+    "float16": ("fp16", "half", "f16", "16"),
+    "bfloat16": ("bf16", "brain"),
+    "float32": ("fp32", "single", "float", "f32", "32", "full"),
+    "float64": ("fp64", "double", "f64", "64"),
+    "autocast-float16": ("amp", "autocast", "mixed", "autocast-fp16", "autocast-half", "amp-fp16"),
+    "autocast-bfloat16": ("autocast-bf16", "amp-bf16"),
+    "inference": ("eval", "infer", "test", "forward", "fwd"),
+    "training": ("train", "forward-backward", "fwd-bwd"),
+    "training-backward": ("backward", "bwd"),
+    "channels_last": ("nhwc", "channels-last", "channelslast"),
+    "contiguous": ("nchw", "channels_first", "channels-first"),
+    "cuda": ("gpu", "nvidia"),
+    "fused": ("triton", "kernel", "native"),
+    "eager": ("torch", "reference", "plain", "python"),
+    "default": ("on", "reduce-overhead", "inductor"),
+}
+"""What others call a value."""
 
 
 class _Strict(BaseModel):
@@ -159,7 +181,7 @@ def load(data: object, source: str = "spec") -> RunSpec:
         setting, more = _judge(card, draft)
         found += more
     if found or setting is None or draft is None:
-        raise SpecError([f"{source}: {sentence}" for sentence in found])
+        raise SpecError([told(source, sentence) for sentence in found])
     return RunSpec(
         upsampler=draft.upsampler,
         channels=setting.channels,
@@ -216,8 +238,33 @@ def sentence(model: type[BaseModel], item: Any) -> str:
             return f"{where}: is missing; give {field.description}"
         if item["type"] == "value_error":
             return f"{where}: {item['ctx']['error']}"
-        return f"{where} is {_yaml_value(item['input'])}, but must be {field.description}"
+        return f"{where} is {_yaml_value(item['input'])}, but must be {field.description}{_meant(field, item['input'])}"
     return str(item["msg"])
+
+
+def _meant(field: FieldInfo, value: object) -> str:
+    """'; did you mean ...?' for a value that others write so, or that is close to an allowed one."""
+    if not isinstance(value, str):
+        return ""
+    name = value.strip().lower().removeprefix("torch.")
+    choices = [str(choice) for choice in get_args(field.annotation) if isinstance(choice, str)]
+    if field.annotation is str:  # the device
+        choices = ["auto", "cpu", "cuda"]
+    if not choices:
+        return "; it is text, write it without quotes, and 1e-1 as 0.1" if _is_number(value) else ""
+    if choices[0] == DTYPES[0] and re.match("u?int|float8|fp8|q?u?int8", name):
+        return "; integers and 8-bit floats are not measured"
+    meant = next((to for to, names in OTHER_NAMES.items() if name in names and to in choices), None)
+    meant = meant or (name if name in choices else None)
+    return f"; did you mean {meant!r}?" if meant else suggestion(value, choices)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _judge(card: Card, draft: _Draft) -> tuple[Setting, list[str]]:
@@ -245,44 +292,9 @@ def _yaml_value(value: object) -> str:
     return yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("\n").removesuffix("\n...")
 
 
-class _UniqueLoader(yaml.SafeLoader):
-    """A YAML loader that refuses a key given twice, which YAML forbids and PyYAML lets pass."""
-
-
-def _mapping(loader: _UniqueLoader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-    seen: set[object] = set()
-    for key_node, _ in node.value:
-        key = loader.construct_object(key_node, deep=True)
-        if isinstance(key, str | int | float | bool):
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
-            seen.add(key)
-    return dict(loader.construct_mapping(node, deep=True))
-
-
-_UniqueLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-
-
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file. Raises SpecError when it is missing, unreadable, not YAML, empty or no mapping."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise SpecError([f"{path}: there is no such file"]) from None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise SpecError([f"{path}: cannot be read ({reason})"]) from None
-    try:
-        data = yaml.load(text, Loader=_UniqueLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" in line {mark.line + 1}" if mark else ""
-        raise SpecError([f"{path}: is not valid YAML{where} ({getattr(error, 'problem', None) or error})"]) from None
-    if data is None:
-        raise SpecError([f"{path}: is empty; `upbench show NAME` prints a spec to start from"])
-    if not isinstance(data, dict):
-        raise SpecError([f"{path}: holds a {type(data).__name__}, but a spec is a mapping of keys to values"])
-    return data
+    """The mapping in a YAML file, see `yaml_file.read`, without the lines of its keys."""
+    return yaml_file.read(path)[0]
 
 
 def default(name: str) -> RunSpec:

@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from upbench import memory_limit
-from upbench.errors import UpbenchError
+from upbench.errors import DEBUG, UpbenchError, whole_traceback
 from upbench.record import Status
 
 Message = dict[str, Any]
@@ -235,6 +235,8 @@ def measure(job: Message, say: Say) -> Message:
         answer["record"]["environment"]["device_id"] = str(device)
     except BaseException as error:  # noqa: BLE001 - a user's module may raise anything, SystemExit included
         answer = {"status": status_of(error), "error": _sentence(error)}
+        if os.environ.get(DEBUG):
+            sys.stderr.write(whole_traceback(error))
     torch.set_num_threads(threads)
     gc.collect()
     return answer | {"healthy": _healthy(device)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,8 @@ import typer
 from typer.core import TyperGroup
 
 from upbench import __version__
-from upbench.errors import RenamedWarning, SpecError, UpbenchError
+from upbench.cli.option_groups import Debug, ask_for_tracebacks, command
+from upbench.errors import DEBUG, RenamedWarning, SpecError, UpbenchError, whole_traceback
 
 
 @contextmanager
@@ -34,16 +36,22 @@ def _renamings_said() -> Iterator[None]:
 
 
 class Commands(TyperGroup):
-    """Catches UpbenchError once: each sentence on stderr, exit code 2, no traceback."""
+    """Catches UpbenchError once: each sentence on stderr, exit code 2, and the traceback only with --debug."""
 
     def invoke(self, ctx: Any) -> Any:
+        before = os.environ.get(DEBUG)
         try:
             with _renamings_said():
                 return super().invoke(ctx)
         except UpbenchError as error:
+            if os.environ.get(DEBUG):
+                typer.echo(whole_traceback(error), err=True)
             for sentence in error.mistakes if isinstance(error, SpecError) else [str(error)]:
                 typer.echo(f"upbench: {sentence}", err=True)
             raise typer.Exit(2) from None
+        finally:
+            if before is None:
+                os.environ.pop(DEBUG, None)
 
 
 app = typer.Typer(
@@ -56,7 +64,10 @@ app = typer.Typer(
 
 
 @app.callback(invoke_without_command=True)
-def _root(version: bool = typer.Option(False, "--version", help="Print the version.", is_eager=True)) -> None:
+def _root(
+    version: bool = typer.Option(False, "--version", help="Print the version.", is_eager=True), debug: Debug = False
+) -> None:
+    ask_for_tracebacks(debug)
     if version:
         typer.echo(f"upbench {__version__}")
         raise typer.Exit
@@ -64,4 +75,4 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
 
 for _name in ("list", "show", "profile", "compare", "diff", "sweep", "table", "effects", "plot", "reproduce", "env"):
     _module = importlib.import_module(f"upbench.cli.{_name}_command")
-    app.command(_name)(_module.command)
+    app.command(_name)(command(_module.command))

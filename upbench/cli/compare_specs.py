@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from upbench import comparable, spec
+from upbench import comparable, spec, yaml_file
 from upbench.cli import backends, options
 from upbench.errors import SpecError, unknown
 from upbench.spec import RunSpec
@@ -56,6 +56,7 @@ def choose(
     mistakes: list[str] = []
     for (item, data, source), own in zip(drafts, each, strict=True):
         data["params"] = {**(data.get("params") or {}), **own}
+        yaml_file.typed(source, [*(f"params.{name}" for name in own), *(["measure.backend"] if wanted else [])])
         for one in backends.spread(data, wanted):
             try:
                 found.append(Chosen(item, spec.load(one, source), dict(one["params"])))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from upbench import comparable, files
+from upbench import comparable, files, yaml_file
 from upbench.errors import SpecError, StoreError, UpbenchError
 
 if TYPE_CHECKING:
@@ -90,16 +90,16 @@ class Gates:
 
 def read(asked: Asked, typed: Sequence[str], specs: Sequence[RunSpec]) -> Gates:
     """Every option and file, judged before anything is measured. Raises SpecError with all mistakes together."""
-    from upbench import spec
     from upbench.gate import amounts, budgets
 
     mistakes: list[str] = _conflicts(asked) if specs else []
     data: dict[str, Any] = {}
+    source = ""
     bounds, threshold, stored, like = budgets.Budgets(), 0.05, None, None
     try:
         if asked.budgets:
-            data = spec.read_yaml(asked.budgets)
-        bounds, wrong = budgets.parse(asked.maximum, asked.minimum, asked.tolerance, data, str(asked.budgets))
+            data, source = yaml_file.read(asked.budgets)
+        bounds, wrong = budgets.parse(asked.maximum, asked.minimum, asked.tolerance, data, source)
         bounds, more = budgets.resolve(bounds, typed, [s.upsampler for s in specs], [s.label for s in specs])
         mistakes += wrong + more
         if asked.exact and any(not bound.metric.exact for bound in bounds.bounds):
@@ -124,9 +124,9 @@ def read(asked: Asked, typed: Sequence[str], specs: Sequence[RunSpec]) -> Gates:
         mistakes += more
     if mistakes:
         raise SpecError(list(dict.fromkeys(mistakes)))
-    for path in (asked.save, asked.junit):
+    for option, path in (("--save", asked.save), ("--junit", asked.junit)):
         if path is not None:
-            files.check_writable(path)
+            files.check_writable(path, option)
     return Gates(asked, bounds, stored, like, threshold)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from upbench import yaml_file
 from upbench.cli import backends, options, output
 from upbench.errors import SpecError, UpbenchError, unknown
 
@@ -115,6 +116,7 @@ def _necks(asked: Asked, host: Host) -> tuple[list[list[RunSpec]], list[str]]:
     necks, typed, mistakes = [], [], list[str]()
     for item, (data, source), own in zip(asked.items, drafts, each, strict=True):
         data["params"] = {**(data.get("params") or {}), **own}
+        yaml_file.typed(source, [*(f"params.{name}" for name in own), *(["measure.backend"] if wanted else [])])
         dropped = [key for key in _SIZES if data.pop(key, None) is not None]
         dropped += ["input.shape"] if (data.get("input") or {}).pop("shape", None) is not None else []
         if dropped:

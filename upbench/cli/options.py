@@ -105,7 +105,9 @@ def assignments(texts: Sequence[str] | None, option: str = "--set") -> dict[str,
     for text in texts or ():
         key, equals, value = text.partition("=")
         if not equals or not key.strip() or not value.strip():
-            mistakes.append(f"{option} {text}: is not KEY=VALUE; write {option} theta=5")
+            example = f"{key.strip() or 'theta'}=VALUE"
+            join = ":" if option != "--set" else " "
+            mistakes.append(f"{option}{join}{text}: `{text}` is not KEY=VALUE; write {option}{join}{example}")
             continue
         try:
             found[key.strip()] = yaml.safe_load(value)
@@ -123,34 +125,57 @@ def is_file(item: str) -> bool:
 
 def draft(item: str, given: Mapping[str, Any], params: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     """The unjudged spec of NAME, NAME:KEY=VALUE,... or FILE with options applied, and its source for messages."""
-    from upbench.grid import FORMS, set_value
-    from upbench.spec import read_yaml
+    from upbench import axes, registry, yaml_file
+    from upbench.grid import FORMS
 
+    source: str = SOURCE
     if is_file(item):
-        data, source = read_yaml(Path(item)), item
+        data, source = yaml_file.read(Path(item))
         if any(form in data for form in FORMS):
             raise SpecError([f"{item}: is a sweep; run it with `upbench sweep {item}`"])
+        yaml_file.typed(source, (".".join(filter(None, axes.place(key))) for key in given))
+        yaml_file.typed(source, (f"params.{key}" for key in params))
+    elif item not in registry.names() and Path(item).is_dir():
+        raise SpecError([f"{item}: is a folder; name an upsampler, or a spec file in it"])
     else:
         name, own = _inline(item)
-        data, source = {"upsampler": name, "params": own}, SOURCE
+        data = {"upsampler": name, "params": own}
     for key in ("input", "measure", "params"):
         if key in data and data[key] is None:
             data[key] = {}
         if key in data and not isinstance(data[key], dict):
-            raise SpecError([f"{source}: {key} is {data[key]!r}, but must be a mapping of keys to values"])
+            raise SpecError(
+                [yaml_file.told(source, f"{key} is {data[key]!r}, but must be a mapping of keys to values")]
+            )
     for key, value in given.items():
-        set_value(data, key, value)
+        axes.set_value(data, key, value)
     if params:
         data["params"] = {**(data.get("params") or {}), **params}
     return data, source
 
 
 def _inline(item: str) -> tuple[str, dict[str, Any]]:
-    """'ldaaqu:theta=5,groups=4' -> name and params."""
-    name, colon, tail = item.rpartition(":")
-    if not colon or "=" not in tail:
-        return item, {}
-    return name, assignments(tail.split(","), item)
+    """'ldaaqu:theta=5,groups=4' and 'package.module:Class:kernel=5' -> name and params."""
+    from upbench import registry
+
+    first, *rest = item.split(":")
+    of_name = rest and (first in registry.names() or "=" in rest[0])
+    name, tail = (first, rest) if of_name else (":".join([first, *rest[:1]]), rest[1:])
+    if not tail:
+        return name, {}
+    return name, assignments(_pieces(":".join(tail)), name)
+
+
+def _pieces(text: str) -> list[str]:
+    """A list at its commas, but for those inside brackets: 'a=[1,2],b=3' -> 'a=[1,2]', 'b=3'."""
+    pieces, depth = [""], 0
+    for letter in text:
+        depth += (letter in "[{") - (letter in "]}")
+        if letter == "," and depth <= 0:
+            pieces.append("")
+        else:
+            pieces[-1] += letter
+    return pieces
 
 
 def shared_params(params: Mapping[str, Any], names: Sequence[str]) -> list[dict[str, Any]]:

@@ -83,6 +83,8 @@ def command(
         raise OutputError(
             f"--output {path} is the results file, beside which the tables are written; let it end in .jsonl"
         )
+    if not path.parent.is_dir():
+        _no_folder(path, output_file is None, dry_run)
     try:
         if dry_run:
             _preview(plan, cells, path, fresh, chosen, form)
@@ -94,6 +96,23 @@ def command(
         raise typer.Exit(130)
     if any(status not in ("ok", "impossible") for status in outcome.status.values()):
         raise typer.Exit(1)
+
+
+def _no_folder(path: Path, is_default: bool, dry_run: bool) -> None:
+    """Make the folder of the default results file, and say so; refuse to make one that the user named."""
+    from upbench import files
+
+    if dry_run:
+        return
+    if not is_default:
+        files.check_folder(path)
+    try:
+        path.parent.mkdir(parents=True)
+    except OSError as error:
+        raise OutputError(
+            f"the folder {path.parent} cannot be made ({error.strerror}); choose another with --output"
+        ) from None
+    _say(f"made the folder {path.parent} for the results")
 
 
 def _preview(

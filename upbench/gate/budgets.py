@@ -14,6 +14,7 @@ from upbench.gate.amounts import Amount
 from upbench.gate.outcome import Finding, Result
 from upbench.metrics import Metric
 from upbench.record import Record
+from upbench.yaml_file import told
 
 SIDES = ("max", "min")
 
@@ -71,7 +72,7 @@ def parse(
 
     def section(content: Mapping[Any, Any], upsampler: str | None, prefix: str) -> None:
         for key, values in content.items():
-            where = f"{source}: {prefix}{key}"
+            where = told(source, f"{prefix}{key}", f"{prefix}{key}")
             known = (*SIDES, *(("tolerance", "upsamplers") if upsampler is None else ()))
             if key not in known:
                 mistakes.append(f"{where}: unknown key; known: {', '.join(known)}{suggestion(str(key), known)}")
@@ -82,13 +83,16 @@ def parse(
                     if isinstance(own, Mapping):
                         section(own, str(name), f"upsamplers.{name}.")
                     else:
-                        mistakes.append(f"{where}.{name} is {own!r}, but must be a mapping with max or min")
+                        mistakes.append(
+                            told(source, f"{prefix}{key}.{name} is {own!r}, but must be a mapping with max or min")
+                        )
             else:
                 for name, value in values.items():
+                    where = told(source, f"{prefix}{key}.{name}", f"{prefix}{key}.{name}")
                     if key == "tolerance":
-                        attempt(f"{where}.{name}", tolerate, str(name), value)
+                        attempt(where, tolerate, str(name), value)
                     else:
-                        attempt(f"{where}.{name}", bound, str(key), str(name), value, upsampler, source)
+                        attempt(where, bound, str(key), str(name), value, upsampler, source)
 
     section(data, None, "")
     for side, texts in zip(SIDES, (maximum, minimum), strict=True):

@@ -10,6 +10,7 @@ from pydantic import Field
 from upbench.errors import SpecError
 from upbench.papers._host import COUNT, Base, Host, HostInput, Stage, Variant, low_pixels, resized
 from upbench.papers._strict import Many, Strict
+from upbench.yaml_file import told
 
 _SIZES = ("height", "width", "out_height", "out_width")
 
@@ -85,7 +86,7 @@ def made(draft: HostDraft, name: str, source: str) -> Host:
             name=key, base=other.base, input=inside, stages=own, lr_pixels=low_pixels(own), **written
         )
     if mistakes:
-        raise SpecError([f"{source}: {sentence}" for sentence in mistakes])
+        raise SpecError([told(source, sentence) for sentence in mistakes])
     return Host(
         name=name,
         title=draft.title or name,

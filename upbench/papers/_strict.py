@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from upbench.errors import SpecError, suggestion
+from upbench.yaml_file import told
 
 T = TypeVar("T")
 M = TypeVar("M", bound="Strict")
@@ -33,7 +34,7 @@ def load(model: type[M], data: object, source: str) -> M:
     except ValidationError as error:
         items = error.errors()
         found = dict.fromkeys(_sentence(model, item) for item in items if not _follows(item, items))
-        raise SpecError([f"{source}: {sentence}" for sentence in found]) from None
+        raise SpecError([told(source, sentence) for sentence in found]) from None
 
 
 def _follows(item: Any, items: Sequence[Any]) -> bool:

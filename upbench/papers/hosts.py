@@ -12,11 +12,11 @@ from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
 
+from upbench import yaml_file
 from upbench.errors import SpecError, UpbenchError, suggestion, unknown
 from upbench.papers._host import Base, BaseFigure, Host, HostInput, Stage, Variant, low_pixels, resized
 from upbench.papers._host_file import HostDraft, HostFile, made
 from upbench.papers._strict import load
-from upbench.spec import read_yaml
 
 __all__ = [
     "Base",
@@ -38,7 +38,7 @@ __all__ = [
 def _all() -> tuple[dict[str, Host], dict[str, Host]]:
     """The hosts, and those that are one of them with another backbone."""
     with as_file(files("upbench.papers").joinpath("hosts.yaml")) as path:
-        data = load(HostFile, read_yaml(path), "papers/hosts.yaml")
+        data = load(HostFile, yaml_file.read(path)[0], "papers/hosts.yaml")
     found, others = {}, {}
     for name, draft in data.hosts.items():
         found[name] = made(draft, name, f"papers/hosts.yaml: {name}")
@@ -96,8 +96,9 @@ def varied(host: Host, variant: str) -> Host:
 
 def read_host(path: Path) -> Host:
     """The host in a YAML file of stages. Raises SpecError with every mistake together."""
-    draft = load(HostDraft, read_yaml(path), str(path))
-    return made(draft, draft.name or path.stem, str(path))
+    data, source = yaml_file.read(path)
+    draft = load(HostDraft, data, source)
+    return made(draft, draft.name or path.stem, source)
 
 
 def at(host: Host, height: int, width: int) -> Host:

@@ -13,9 +13,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from upbench import cards, conventions
+from upbench import cards, conventions, yaml_file
 from upbench.papers._strict import Many, Strict, load
-from upbench.spec import read_yaml
 
 
 class Stated(Strict):
@@ -153,4 +152,4 @@ class Hypotheses(Strict):
 def hypotheses() -> Hypotheses:
     """The hypotheses of the package. Raises SpecError with every mistake."""
     with as_file(files("upbench.papers").joinpath("hypotheses.yaml")) as path:
-        return load(Hypotheses, read_yaml(path), "papers/hypotheses.yaml")
+        return load(Hypotheses, yaml_file.read(path)[0], "papers/hypotheses.yaml")

@@ -13,10 +13,9 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from upbench import cards
+from upbench import cards, yaml_file
 from upbench.errors import UnknownName, suggestion, unknown
 from upbench.papers._strict import Many, Strict, load
-from upbench.spec import read_yaml
 
 OUTSIDE = ("sapa-g", "unknown")
 """Upsamplers of the tables that upbench does not build: gated SAPA, and rows without a name."""
@@ -214,12 +213,12 @@ def table(name: str) -> Published:
 def _named(name: str) -> Published:
     paper, _, stem = name.partition("/")
     with as_file(_folder().joinpath(paper, f"{stem}.yaml")) as path:
-        return load(Published, read_yaml(path), f"papers/published/{name}.yaml")
+        return load(Published, yaml_file.read(path)[0], f"papers/published/{name}.yaml")
 
 
 def read_table(path: Path) -> Published:
     """A table in a file of the same form. Raises SpecError with all mistakes together."""
-    return load(Published, read_yaml(path), str(path))
+    return load(Published, *yaml_file.read(path))
 
 
 def siblings(table: Published) -> list[Published]:

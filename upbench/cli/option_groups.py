@@ -1,0 +1,59 @@
+"""Option groups: dataclasses whose fields are options, laid into the signature of a command."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+from collections.abc import Callable
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from upbench.errors import DEBUG
+
+
+def ask_for_tracebacks(asked: bool) -> None:
+    """Print whole tracebacks from now on, when they were asked for."""
+    if asked:
+        os.environ[DEBUG] = "1"
+
+
+Debug = Annotated[bool, typer.Option("--debug", help="Print the whole traceback of an error, not its sentence alone.")]
+
+
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """Make a command of a function whose parameters may be option groups: typer sees their fields, and `--debug`.
+
+    Args:
+        function: each of its parameters is an option or argument as typer takes it, or a dataclass of such; it is called
+            with one object for each dataclass.
+    """
+    hints = get_type_hints(function, include_extras=True)
+    groups: dict[str, Any] = {}
+    flat: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        if is_dataclass(group := hints[name]):
+            groups[name] = group
+            types = get_type_hints(group, include_extras=True)
+            flat += [_parameter(f.name, types[f.name], f.default) for f in fields(group)]
+        else:
+            flat.append(_parameter(name, hints[name], parameter.default))
+    flat.append(_parameter("debug", Debug, False))
+
+    @functools.wraps(function)
+    def flattened(**given: Any) -> None:
+        ask_for_tracebacks(given.pop("debug"))
+        objects = {name: group(**{f.name: given.pop(f.name) for f in fields(group)}) for name, group in groups.items()}
+        function(**given, **objects)
+
+    flattened.__signature__ = inspect.Signature(flat)  # type: ignore[attr-defined]
+    flattened.__annotations__ = {parameter.name: parameter.annotation for parameter in flat}
+    return flattened
+
+
+def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    missing = default in (MISSING, inspect.Parameter.empty)
+    given = inspect.Parameter.empty if missing else default
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=given, annotation=annotation)

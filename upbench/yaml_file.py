@@ -1,0 +1,145 @@
+"""YAML files whose mistakes are told with their line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from upbench.errors import SpecError
+
+COMMAND_LINE = "command line"
+OTHER_FILES = {
+    ".py": "is Python source, not YAML; name a class in it, as {stem}:Class",
+    ".jsonl": "holds results, not a spec; `upbench table {path}` shows them",
+    ".pth": "holds weights, not a spec; `upbench.load_weights` takes them",
+    ".pt": "holds weights, not a spec; `upbench.load_weights` takes them",
+}
+"""What a file with this ending is, where it cannot be read as YAML."""
+
+
+class Source(str):
+    """The name of a file in messages, which knows in which line each key stands.
+
+    lines: "input.shape" or "cells[0].theta" -> line, from 1. typed: keys whose values came from the command line instead.
+    """
+
+    def __new__(cls, name: str, lines: Mapping[str, int]) -> Source:
+        made = super().__new__(cls, name)
+        made.lines, made.typed = dict(lines), set()
+        return made
+
+    lines: dict[str, int]
+    typed: set[str]
+
+    def where(self, key: str) -> str:
+        """'a.yaml, line 4' for a key, or the nearest key around it; the file alone where there is none."""
+        if key in self.typed:
+            return COMMAND_LINE
+        line = next((self.lines[part] for part in _around(key) if part in self.lines), None)
+        if line is None:  # a sweep has the keys of a spec in its base and in its axes
+            last = key.rpartition(".")[2]
+            lines = {n for path, n in self.lines.items() if path.rpartition(".")[2] == last}
+            line = lines.pop() if len(lines) == 1 else None
+        return str(self) if line is None else f"{self}, line {line}"
+
+
+def _around(key: str) -> Iterator[str]:
+    """'a.b[2].c', 'a.b[2]', 'a.b'; the outermost key alone only where it was asked for."""
+    yield key
+    while "." in key or "[" in key:
+        key = re.sub(r"(\.[^.\[]*|\[\d+\])$", "", key) if re.search(r"(\.[^.\[]*|\[\d+\])$", key) else ""
+        yield key
+
+
+def told(source: str, sentence: str, key: str | None = None) -> str:
+    """A mistake with where it is: "a.yaml, line 4: input.batch is 0, but must be ...".
+
+    Args:
+        source: the file, with its lines if it is a `Source`.
+        sentence: what is wrong, which begins with the key, as "input.batch is 0" or "grid.theta: unknown axis".
+        key: the key, where the sentence begins with another.
+    """
+    if not isinstance(source, Source):
+        return f"{source}: {sentence}"
+    start = re.match(r"[\w+-]+(\.[\w+-]+|\[\d+\])*", sentence)
+    found = key or (start[0] if start else "")
+    return f"{source.where(found) if found else source}: {sentence}"
+
+
+def typed(source: str, keys: Iterable[str]) -> None:
+    """Note that the values of these keys, as "params.theta", come from the command line and not from the file."""
+    if isinstance(source, Source):
+        source.typed.update(keys)
+
+
+class _Loader(yaml.SafeLoader):
+    """A YAML loader that refuses a key given twice, which YAML forbids and PyYAML lets pass."""
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    seen: set[object] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if isinstance(key, str | int | float | bool):
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
+            seen.add(key)
+    return dict(loader.construct_mapping(node, deep=True))
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def read(path: Path) -> tuple[dict[str, Any], Source]:
+    """The mapping in a YAML file, and the lines of its keys.
+
+    Raises:
+        SpecError: when the file is missing, unreadable, not YAML, empty or no mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SpecError([f"{path}: there is no such file"]) from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise SpecError([f"{path}: {_other(path) or f'cannot be read ({reason})'}"]) from None
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        lines = dict(_lines(node)) if node is not None else {}
+        data = loader.construct_document(node) if node is not None else None
+    except (yaml.YAMLError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise SpecError([f"{path}: {_other(path) or f'is not valid YAML{where} ({problem})'}"]) from None
+    if data is None:
+        raise SpecError([f"{path}: is empty; `upbench show NAME` prints a spec to start from"])
+    if not isinstance(data, dict):
+        other = _other(path) if isinstance(data, str) else None
+        said = f"holds a {type(data).__name__}, but a spec is a mapping of keys to values"
+        raise SpecError([f"{path}: {other or said}"])
+    return data, Source(str(path), lines)
+
+
+def _other(path: Path) -> str | None:
+    """What a file is by its ending, when it is none of YAML."""
+    sentence = OTHER_FILES.get(path.suffix.lower())
+    return sentence and sentence.format(stem=path.stem, path=path)
+
+
+def _lines(node: yaml.Node, path: str = "") -> Iterator[tuple[str, int]]:
+    """Every key and item with its line."""
+    if isinstance(node, yaml.MappingNode):
+        for key_node, value in node.value:
+            key = f"{path}.{key_node.value}" if path else str(key_node.value)
+            yield key, key_node.start_mark.line + 1
+            yield from _lines(value, key)
+    elif isinstance(node, yaml.SequenceNode):
+        for n, item in enumerate(node.value):
+            yield f"{path}[{n}]", item.start_mark.line + 1
+            yield from _lines(item, f"{path}[{n}]")
