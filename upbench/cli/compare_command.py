@@ -106,11 +106,11 @@ def command(
             raise SpecError(["--per-shape: the stages of a host have their own shapes; leave it out"])
         if asked_gates.mentioned:
             raise SpecError(["gates are on upsamplers, not on hosts; leave out --host, or the gate options"])
-        from upbench.cli import host_compare
+        from upbench.cli import compare_host
 
         assigned = options.assignments(params)
-        asked = host_compare.Asked(host, host_input, items, given, assigned, backend, reference, by_stage)
-        host_compare.command(asked, convention, form, output_file)
+        asked = compare_host.Asked(host, host_input, items, given, assigned, backend, reference, by_stage)
+        compare_host.command(asked, convention, form, output_file)
         return
     if per_shape and (lone := [name for name, given in asked_gates.of_one_work.items() if given]):
         raise SpecError([f"--per-shape: {', '.join(lone)} is of one shape; give it to a comparison of one"])
@@ -121,9 +121,9 @@ def command(
     groups = compare_groups.split(rows, reference, judged)
     output.check(output_file)
     if asked_gates.between:
-        from upbench.cli import against_compare
+        from upbench.cli import compare_versions
 
-        against_compare.command(judged, specs, [row.params for row in rows], form, output_file)
+        compare_versions.command(judged, specs, [row.params for row in rows], form, output_file)
         return
 
     from upbench import run

@@ -133,7 +133,7 @@ def _emit_list(form: Format, output_file: Path | None) -> None:
 
 def _emit_row(table: Any, row: str, details: tuple[Any, ...], form: Format, output_file: Path | None) -> None:
     """The sums of one row, term by term."""
-    from upbench.cli.row_sums import sums
+    from upbench.cli.reproduce_row import sums
 
     convention, params, host, way, version = details
     changes = options.assignments(params)

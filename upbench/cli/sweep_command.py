@@ -120,7 +120,7 @@ def _preview(
 ) -> None:
     """Print what a run would do. Nothing is written, no folder made, nothing locked."""
     from upbench import store
-    from upbench.cli.dry_run import preview
+    from upbench.cli.sweep_dry_run import preview
 
     known = store.Index() if fresh else store.index(path)
     _say_all(known.skipped)
