@@ -3,9 +3,13 @@
 
 def main() -> None:
     """Run the command line."""
+    from upbench import isolation
     from upbench.cli.app import app
 
-    app(prog_name="upbench")
+    try:
+        app(prog_name="upbench")
+    finally:
+        isolation.silence_exit()
 
 
 if __name__ == "__main__":

@@ -2,128 +2,179 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from upbench import inputs, ops, registry
-from upbench.errors import UpbenchError
-from upbench.errors import first_line as first_line
+from upbench import inputs, isolation, ops, registry
 from upbench.measure import output
 from upbench.measure.clock import Clock
+from upbench.record import Output
 from upbench.spec import RunSpec
+from upbench.workload import RunError, Workload, explained
 
-
-class RunError(UpbenchError):
-    """An upsampler that was built but could not run on its input."""
+INPUTS = ("x", "guide")
 
 
 class ShapeError(RunError):
     """An upsampler whose output has the wrong shape."""
 
 
-class Case:
-    """Builds the module of a spec and its inputs, and calls it once: output shape and finite values are checked.
+class Case(Workload):
+    """One upsampler: builds the module of a spec and its inputs, and calls it once, checking what it returns.
 
-    plain: the module as built; module: the same, compiled where the spec asks for it. first_call_s: seconds of the
-    very first call (a forward), compilation included. backends: op -> the backend that ran, where there is a choice.
-    Raises RunError when it cannot be built or called.
+    Attributes:
+        module: what is called: `plain`, or what the runtime made of it.
+        output: what the first call returned, None where that could not be described.
+        output_gradient: what backward starts from.
+        written: names of the inputs that a call writes to; each call is given copies of them.
+
+    Raises:
+        RunError: when the module cannot be built or called, or does not return a tensor.
+        ShapeError: when what it returns has another shape than it must have.
     """
 
     def __init__(self, spec: RunSpec, device: torch.device, clock: Clock) -> None:
         self.spec, self.device = spec, device
         self.warnings: list[str] = []
-        training = spec.measure.mode != "inference"
+        self.written: tuple[str, ...] = ()
+        self._no_autograd: Callable[[], AbstractContextManager[object]] = torch.no_grad
         with explained(spec):
-            module = registry.construct(spec.card, spec.setting, spec.input.seed, spec.measure.backend)
-            inputs.set_offsets(module, spec)
-            module = module.to(device, inputs.dtype_of(spec)).train(training)
-            if spec.input.memory_format == "channels_last":
-                for weight in module.parameters():
-                    if weight.dim() == 4:
-                        weight.data = weight.data.contiguous(memory_format=torch.channels_last)
-            self.plain: nn.Module = module
-            self.module: Any = module
+            self.plain = self._built()
+            self.module: Any = self.plain
             if spec.measure.compile != "off":
                 torch.compiler.reset()
-                self.module = torch.compile(module, mode=spec.measure.compile)
-            self.inputs = inputs.make(spec, device)
-            kept: list[Tensor] = []
-            with ops.recorded() as self.backends:
-                if self.module is not self.plain:
-                    with torch.inference_mode(), self.autocast():  # a compiled module chooses once, while traced
-                        self.plain(*self.inputs)
+                self.module = torch.compile(self.plain, mode=spec.measure.compile)
+            self.inputs = self.leaf_inputs = inputs.make(spec, device)
+            self._call_once(clock)
+        for tensor in self.leaf_inputs:
+            tensor.requires_grad_()
+
+    def _built(self) -> nn.Module:
+        """The module on its device, in its dtype, mode and memory format."""
+        spec = self.spec
+        if changed := registry.changed_by_import(spec.card):
+            self.warnings.append(f"its file changes {', '.join(changed)} when it is imported; that was put back")
+        before = isolation.settings()
+        isolation.seed_generators(spec.input.seed)
+        try:
+            module = registry.construct(spec.card, spec.setting, spec.input.seed, spec.measure.backend)
+        finally:
+            changed = isolation.put_back(before)
+        if changed:
+            self.warnings.append(f"its constructor changes {', '.join(changed)}; that was put back")
+        inputs.set_offsets(module, spec)
+        module = module.to(self.device, inputs.dtype_of(spec)).train(spec.measure.mode != "inference")
+        if spec.input.memory_format == "channels_last":
+            for weight in module.parameters():
+                if not nn.parameter.is_lazy(weight) and weight.dim() == 4:
+                    weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+        return module
+
+    def _call_once(self, clock: Clock) -> None:
+        """The first call, without inference mode: what it makes and keeps in the module, a backward may need."""
+        kept: list[Any] = []
+        with ops.recorded() as self.backends:
+            if self.module is not self.plain:
+                with self.guarded(), torch.no_grad(), self.autocast():  # a compiled module chooses once, while traced
+                    self.plain(*self.inputs)
+                if self.spec.measure.mode == "inference":
+                    self.to_inference()  # or it would be compiled once more for that
+            versions = [tensor._version for tensor in self.inputs]
+            with self.guarded():
                 self.first_call_s = clock.time_s(lambda: kept.append(self.forward()), 1)
         (out,) = kept
         self._check(out)
-        self.output = output.describe(out)
+        self.output = self.attempt("the output could not be described", lambda: output.describe(out))
         self.output_bytes = out.numel() * out.element_size()
-        generator = torch.Generator().manual_seed(spec.input.seed)
-        self.output_gradient = torch.randn(out.shape, generator=generator).to(device, out.dtype)
-        for tensor in self.inputs:
-            tensor.requires_grad_()
+        generator = torch.Generator().manual_seed(self.spec.input.seed)
+        self.output_gradient = torch.randn(out.shape, generator=generator).to(self.device, out.dtype)
+        self._notice_writes(versions)
 
-    def forward(self) -> Tensor:
+    def _notice_writes(self, versions: Sequence[int]) -> None:
+        """Compare the inputs with what they were before the first call, and give later calls copies if they changed."""
+        made = inputs.make(self.spec, self.device)
+        self.written = tuple(
+            name
+            for name, tensor, version, was in zip(INPUTS, self.inputs, versions, made, strict=False)
+            if tensor._version != version or tensor.shape != was.shape or not torch.equal(tensor, was)
+        )
+        if self.written:
+            self.leaf_inputs = made
+            self.prepare()
+            self.warnings.append(
+                f"a call writes to its input {' and '.join(self.written)}, which a model that uses the feature elsewhere "
+                "would notice; every call was given a copy, whose making is in no number"
+            )
+
+    @property
+    def writes(self) -> bool:
+        """Whether a call writes to its inputs."""
+        return bool(self.written)
+
+    def prepare(self) -> None:
+        """Make the inputs of the next call what the spec says, where calls write to them."""
+        if self.written:
+            # To autograd a copy is no leaf, so that a first layer may work in place, as it does in a model.
+            self.inputs = tuple(tensor.clone() for tensor in self.leaf_inputs)
+
+    def to_inference(self) -> None:
+        """Let every later forward run in inference mode, whose tensors no backward can use."""
+        self._no_autograd = torch.inference_mode
+
+    def forward(self) -> Any:
         """One call without autograd."""
-        with torch.inference_mode(), self.autocast():
+        with self._no_autograd(), self.autocast():
             return self.module(*self.inputs)
 
-    def training_forward(self) -> Tensor:
+    def training_forward(self) -> Any:
         """One call that records what backward will need."""
         with self.autocast():
             return self.module(*self.inputs)
 
-    def training(self) -> Tensor:
-        """Forward and backward with gradients of inputs and parameters, which are dropped; returns the output."""
-        out = self.training_forward()
-        out.backward(self.output_gradient)
-        for tensor in (*self.inputs, *self.plain.parameters()):
-            tensor.grad = None
-        return out.detach()
+    def output_gradients(self) -> list[Tensor]:
+        """What backward starts from."""
+        return [self.output_gradient]
 
-    def call(self) -> Callable[[], object]:
-        """What the spec's mode measures."""
-        mode = self.spec.measure.mode
-        if mode == "training-backward":
-            return self._backward()
-        return {"inference": self.forward, "training": self.training, "training-forward": self.training_forward}[mode]
-
-    def _backward(self) -> Callable[[], object]:
-        """Backward alone, again and again through one graph."""
-        out = self.training_forward()
-        leaves = [t for t in (*self.inputs, *self.plain.parameters()) if t.requires_grad]
-        return lambda: torch.autograd.grad(out, leaves, self.output_gradient, retain_graph=True, allow_unused=True)
+    def repeated_output(self) -> Output | None:
+        """What a call returns; without digest where one more call, every draw from the same seed, returns other bits."""
+        again = self.attempt("a second call failed", lambda: output.describe(self.forward()))
+        if again is None or self.output is None or again.digest == self.output.digest:
+            return self.output
+        if not output.are_close(again, self.output):
+            self.warnings.append(
+                "two calls with the same seed returned different values: it draws from a generator of its own, or keeps "
+                "state from call to call; counts and memory are those of one call"
+            )
+        return self.output.model_copy(update={"digest": None})
 
     def autocast(self) -> AbstractContextManager[object]:
+        """The context of the spec's dtype, where that is one of autocast."""
         lowered = inputs.AUTOCAST.get(self.spec.input.dtype)
         return torch.autocast(self.device.type, lowered) if lowered else nullcontext()
 
     def _check(self, out: object) -> None:
         s = self.spec.setting
         expected = [s.batch, s.channels, s.out_height, s.out_width]
-        found = list(out.shape) if isinstance(out, Tensor) else type(out).__name__
-        if found != expected:
-            raise ShapeError(
-                f"{self.spec.label} returned {found}, but an upsampler of scale {s.scale:g} must return {expected}"
+        must = f"but an upsampler of scale {s.scale:g} must return"
+        if not isinstance(out, Tensor):
+            many = f" of {len(out)}" if isinstance(out, tuple | list | dict) else ""
+            kind = "None" if out is None else f"a {type(out).__name__}{many}"
+            raise RunError(f"{self.spec.label} returned {kind}, {must} one tensor of {expected}")
+        if list(out.shape) != expected:
+            raise ShapeError(f"{self.spec.label} returned {list(out.shape)}, {must} {expected}")
+        differentiable = out.is_floating_point() or out.is_complex()
+        if not differentiable and self.spec.measure.mode in ("training", "training-backward"):
+            raise RunError(
+                f"{self.spec.label} returned {output.dtype_name(out)}, of which no gradient can be taken; "
+                "measure it in mode inference"
             )
-        if isinstance(out, Tensor) and not bool(torch.isfinite(out).all()):
+        if not out.is_floating_point():
+            self.warnings.append(f"the output is {output.dtype_name(out)}, not floating point")
+        if self.attempt("the output could not be judged", lambda: output.not_finite(out)):
             self.warnings.append(
                 "the output has values that are not finite; times and memory stand, the result does not"
             )
-
-
-@contextmanager
-def explained(spec: RunSpec) -> Iterator[None]:
-    """Turn whatever a module raises into one sentence that names it, its dtype and its shape."""
-    try:
-        yield
-    except UpbenchError:
-        raise
-    except Exception as error:
-        shape = spec.to_dict()["input"]["shape"]
-        raise RunError(
-            f"{spec.label} failed on {shape} in {spec.input.dtype} on {spec.measure.device}: {first_line(error)}"
-        ) from error

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from upbench import environment
-from upbench.case import Case, ShapeError, explained
+from upbench import environment, isolation
+from upbench.case import INPUTS, Case, ShapeError
 from upbench.measure import clock
+from upbench.measure.output import comparable, not_finite
 from upbench.record import Output, Record
 from upbench.spec import RunSpec
+from upbench.workload import explained
 
 TOLERANCES = {
     "float64": (1e-10, 1e-9),
@@ -23,8 +25,6 @@ TOLERANCES = {
     "autocast-bfloat16": (5e-2, 1e-1),
 }
 """By dtype: how far two ways to compute the same may lie apart, forward and backward, as a part of the largest value."""
-
-INPUTS = ("x", "guide")
 
 JUMP = 0.5
 """The most by which samples that rounding moves across a pixel change a gradient, likewise."""
@@ -60,6 +60,7 @@ class Checked:
         return record.model_copy(update={"output": record.output.model_copy(update={"digest": None})})
 
 
+@isolation.isolated()
 def check(specs: Sequence[RunSpec], like: RunSpec | None, progress: Progress = lambda what, part: None) -> Checked:
     """Shape, finite values and repetition of every output; the fused backend against the plain one; a user's module
     against the upsampler that it must equal.
@@ -75,9 +76,10 @@ def check(specs: Sequence[RunSpec], like: RunSpec | None, progress: Progress = l
     return found
 
 
-def output(spec: RunSpec, device: torch.device) -> Output:
-    """What the first call returns, in the mode in which it is to be measured."""
-    return Case(spec, device, clock.clock_for(device)).output
+@isolation.isolated()
+def output(spec: RunSpec, device: torch.device) -> Output | None:
+    """What a call returns, in the mode in which it is to be measured, see `Case.repeated_output`."""
+    return Case(spec, device, clock.clock_for(device)).repeated_output()
 
 
 def _one(spec: RunSpec, like: RunSpec | None, found: Checked) -> None:
@@ -87,12 +89,12 @@ def _one(spec: RunSpec, like: RunSpec | None, found: Checked) -> None:
 
     try:
         case = _case(spec)
-        out = _forward(case)
+        out, again = _twice(case)
     except ShapeError as error:
         say("shape", False, str(error))
         return
     say("shape", True, f"{list(out.shape)}")
-    broken = int((~torch.isfinite(out)).sum())
+    broken = not_finite(out)
     if not say(
         "finite",
         broken == 0,
@@ -100,12 +102,17 @@ def _one(spec: RunSpec, like: RunSpec | None, found: Checked) -> None:
     ):
         return
     forward_limit, backward_limit = TOLERANCES[spec.input.dtype]
-    again = _forward(case)
-    if torch.equal(out, again):
+    if _equal(out, again):
         say("repeat", True, "a second call returns the same bits")
     else:
         found.unrepeatable.add(spec.label)
-        say("repeat", *_within(_distance(again, out), forward_limit, "a second call on the same input"))
+        passed, detail = _within(_distance(again, out), forward_limit, "a second call on the same input")
+        if case.written:
+            detail += (
+                f"; the first call writes to its input {' and '.join(case.written)}, which the second then reads: "
+                "let it write to a copy"
+            )
+        say("repeat", passed, detail)
     if "fused" in case.backends.values():
         plain = _case(_with(spec, backend="eager"))
         ran = ", ".join(f"{op} {backend}" for op, backend in case.backends.items())
@@ -186,15 +193,22 @@ def _with(spec: RunSpec, offsets: str | None = None, dtype: str | None = None, *
 
 
 def _forward(case: Case) -> Tensor:
-    with explained(case.spec):
+    with explained(case.spec), case.guarded():
         return case.forward()
+
+
+def _twice(case: Case) -> tuple[Tensor, Tensor]:
+    """What two calls, one right after the other, return: in evaluation nothing may be left to chance, or to the first."""
+    out = _forward(case).clone()  # a module may return the same tensor again
+    with explained(case.spec), case.guarded(again=True):
+        return out, case.forward()
 
 
 def _backward(case: Case) -> list[tuple[str, Tensor | None]]:
     """Name and gradient of every input and parameter, in one order."""
-    named = [*zip(INPUTS, case.inputs, strict=False), *case.plain.named_parameters()]
+    named = [*zip(INPUTS, case.leaf_inputs, strict=False), *case.plain.named_parameters()]
     leaves = [(name, tensor) for name, tensor in named if tensor.requires_grad]
-    with explained(case.spec):
+    with explained(case.spec), case.guarded():
         out = case.training_forward()
         found = torch.autograd.grad(out, [t for _, t in leaves], case.output_gradient, allow_unused=True)
     return [(name, gradient) for (name, _), gradient in zip(leaves, found, strict=True)]
@@ -208,16 +222,21 @@ def _distance(found: Tensor, expected: Tensor, least: float = 0.0) -> float:
     if found.shape != expected.shape:
         return float("inf")
     with torch.no_grad():
-        apart = (found.double() - expected.double()).abs().max().item()
-        largest = max(least, expected.double().abs().max().item())
+        found, expected = comparable(found).double(), comparable(expected).double()
+        apart = (found - expected).abs().max().item()
+        largest = max(least, expected.abs().max().item())
     if apart != apart:
         return float("inf")
     return 0.0 if apart == 0 else apart / largest if largest else float("inf")
 
 
+def _equal(a: Tensor, b: Tensor) -> bool:
+    return a.dtype == b.dtype and torch.equal(comparable(a), comparable(b))
+
+
 def compare_tensors(found: Tensor, expected: Tensor, limit: float, what: str) -> tuple[bool, str]:
     """Whether two outputs agree within a part of the largest value, and the sentence that says so."""
-    if torch.equal(found, expected):
+    if _equal(found, expected):
         return True, f"{what}, bit for bit"
     return _within(_distance(found, expected), limit, what)
 

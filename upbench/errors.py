@@ -84,11 +84,15 @@ def first_line(error: BaseException, located: bool = True) -> str:
 
     As in "ValueError: bad kernel (my_up.py, line 12: `raise ValueError('bad kernel')`)"; located: whether to say where.
     """
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = next(iter(lines), "")
+    try:
+        text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    except Exception:  # noqa: BLE001 - an error of a user's own class may fail to say what it is
+        text = ""
     if isinstance(error, SyntaxError) and error.msg:
         text = error.msg
     said = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    if isinstance(error, SystemExit):
+        said = f"it ends the process, sys.exit({error.code!r})"
     where = user_line(error) if located else None
     return f"{said} ({where})" if where else said
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,6 +11,24 @@ from pathlib import Path
 SHARE = 0.9
 """Of the memory that is free when a cell starts, the part that the cell may take."""
 CGROUP = Path("/sys/fs/cgroup")
+OUT_OF_MEMORY = ("DefaultCPUAllocator", "not enough memory", "out of memory", "ALLOC_FAILED")
+"""What torch and its libraries say where they have no class of their own for it."""
+
+
+def ran_out(error: BaseException | None) -> bool:
+    """Whether an error says that memory ran out, or was raised from one that does."""
+    while error is not None:
+        if _is_memory(error):
+            return True
+        error = error.__cause__
+    return False
+
+
+def _is_memory(error: BaseException) -> bool:
+    torch = sys.modules.get("torch")
+    if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(part in str(error) for part in OUT_OF_MEMORY)
 
 
 def available_bytes() -> int | None:

@@ -9,22 +9,23 @@ from __future__ import annotations
 import inspect
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from upbench import calibration, environment, registry, run
-from upbench.case import Case, explained
+from upbench import calibration, environment, isolation, measurement, registry, run
+from upbench.case import Case
 from upbench.conventions import Breakdown
 from upbench.errors import SpecError
-from upbench.measure import clock, graph, latency, limits, output
+from upbench.measure import clock, limits, output
 from upbench.papers import Host, Stage
 from upbench.record import Macs, Record, Routes
 from upbench.spec import RunSpec
+from upbench.workload import Workload, explained
 
 
 @dataclass(frozen=True)
@@ -78,26 +79,45 @@ class StageCase(Case):
         self.plain = self.module = Cropped(self.plain, size, full)
         if self.spec.measure.compile != "off":
             self.module = torch.compile(self.plain, mode=self.spec.measure.compile)
-        x, *guides = self.inputs
-        self.inputs = (x, *(cropped(guide).requires_grad_() for guide in guides))
+        x, *guides = self.leaf_inputs
+        self.inputs = self.leaf_inputs = (x, *(cropped(guide).requires_grad_() for guide in guides))
         self.output_gradient = cropped(self.output_gradient)
-        out = self.forward()
+        with self.guarded():
+            out = self.forward()
         self.output_bytes = out.numel() * out.element_size()
-        self.output = output.describe(out)
+        self.output = self.attempt("the output could not be described", lambda: output.describe(out))
 
 
-class Neck:
-    """All stages of a host with one upsampler: what `run` asks of a case, for all of them together."""
+class Neck(Workload):
+    """All stages of a host with one upsampler, called one after another."""
 
     def __init__(self, stages: Sequence[StageCase]) -> None:
         self.stages = stages
         self.spec, self.device = stages[0].spec, stages[0].device
         self.warnings: list[str] = []
         self.plain = nn.ModuleList([stage.plain for stage in stages])
-        self.inputs = tuple(tensor for stage in stages for tensor in stage.inputs)
+        self.leaf_inputs = tuple(tensor for stage in stages for tensor in stage.leaf_inputs)
         self.output_bytes = sum(stage.output_bytes for stage in stages)
         self.first_call_s = sum(stage.first_call_s for stage in stages)
         self.backends = {op: name for stage in stages for op, name in stage.backends.items()}
+        self.changes = tuple(dict.fromkeys(name for stage in stages for name in stage.changes))
+        self.prepare()
+
+    @property
+    def writes(self) -> bool:
+        """Whether a call writes to the inputs of a stage."""
+        return any(stage.writes for stage in self.stages)
+
+    def prepare(self) -> None:
+        """Make the inputs of every stage what its spec says, where calls write to them."""
+        for stage in self.stages:
+            stage.prepare()
+        self.inputs = tuple(tensor for stage in self.stages for tensor in stage.inputs)
+
+    def to_inference(self) -> None:
+        """Let every later forward of every stage run in inference mode."""
+        for stage in self.stages:
+            stage.to_inference()
 
     def forward(self) -> list[Tensor]:
         """One call of every stage without autograd."""
@@ -107,27 +127,12 @@ class Neck:
         """One call of every stage that records what backward will need."""
         return [stage.training_forward() for stage in self.stages]
 
-    def training(self) -> list[Tensor]:
-        """Forward through all stages, then backward through all; gradients are dropped."""
-        outs = self.training_forward()
-        torch.autograd.backward(outs, self._gradients())
-        for tensor in (*self.inputs, *self.plain.parameters()):
-            tensor.grad = None
-        return [out.detach() for out in outs]
-
-    def call(self) -> Callable[[], object]:
-        """What the spec's mode measures."""
-        mode = self.spec.measure.mode
-        if mode == "training-backward":
-            outs = self.training_forward()
-            leaves = [t for t in (*self.inputs, *self.plain.parameters()) if t.requires_grad]
-            return lambda: torch.autograd.grad(outs, leaves, self._gradients(), retain_graph=True, allow_unused=True)
-        return {"inference": self.forward, "training": self.training, "training-forward": self.training_forward}[mode]
-
-    def _gradients(self) -> list[Tensor]:
+    def output_gradients(self) -> list[Tensor]:
+        """What backward starts from, a tensor for every stage."""
         return [stage.output_gradient for stage in self.stages]
 
 
+@isolation.isolated()
 def compare(
     necks: Sequence[Sequence[RunSpec]], host: Host, by_stage: bool = False, progress: run.Progress = lambda w, p: None
 ) -> list[Measured]:
@@ -158,22 +163,25 @@ def compare(
             progress(f"{specs[0].label}: counting", 0.4 * n / len(necks))
             neck = Neck([StageCase(spec, stage, device, watch) for spec, stage in zip(specs, host.stages, strict=True)])
             built.append(neck)
-            counted.append([run.counts_of(case) for case in neck.stages])
+            counted.append([measurement.counts_of(case) for case in neck.stages])
             progress(f"{specs[0].label}: memory", 0.4 * (n + 0.5) / len(necks))
-            totals.append({**_sum(counted[-1]), "memory": run.memory_of(cast(Case, neck))})
-            totals[-1]["floor_s"] = run.floor_of(cast(Case, neck), totals[-1], known)
+            totals.append({**_sum(counted[-1]), "memory": measurement.memory_of(neck)})
+            totals[-1]["floor_s"] = measurement.floor_of(neck, totals[-1], known)
             for case, own in zip(neck.stages, counted[-1], strict=True) if by_stage else ():
-                own["memory"] = run.memory_of(case)
-                own["floor_s"] = run.floor_of(case, own, known)
+                own["memory"] = measurement.memory_of(case)
+                own["floor_s"] = measurement.floor_of(case, own, known)
             neck.warnings += _merged({c.stage.name: c.warnings for c in neck.stages})
         base = {"started": started, "resolution": resolution, "environment": env}
         share = 0.3 if by_stage else 0.6
 
-        def timed(cases: Sequence[Any], budget: float, at: float, part: float) -> list[dict[str, Any]]:
-            calls = [case.call() for case in cases]
-            taken = latency.measure(calls, watch, budget, lambda p: progress(f"{names}: latency", at + part * p))
-            others = [graph.measure(call, device) for call in calls]
-            return [_timed(*each, watch) for each in zip(cases, taken, others, strict=True)]
+        def timed(works: Sequence[Workload], budget: float, at: float, part: float) -> list[dict[str, Any]]:
+            taken = measurement.times_of(
+                works, watch, budget, lambda done: progress(f"{names}: latency", at + part * done)
+            )
+            return [
+                {"latency": time_of, "warnings": [*work.warnings, *more]}
+                for work, (time_of, more) in zip(works, taken, strict=True)
+            ]
 
         times = timed(built, first.budget, 0.4, share)
         stage_times: list[list[dict[str, Any]]] = []
@@ -209,11 +217,6 @@ def compare(
     ]
 
 
-def _timed(case: Case, timing: latency.Timing, other: graph.Other, watch: clock.Clock) -> dict[str, Any]:
-    more = run.timing_warnings(timing) + other.warnings(timing.samples_s)
-    return {"latency": run.latency_of(case, watch, timing, other), "warnings": [*case.warnings, *more]}
-
-
 def _merged(warnings: Mapping[str, Sequence[str]]) -> list[str]:
     """The warnings of all stages, each with the stages that it is not about all of."""
     where: dict[str, list[str]] = {}
@@ -234,27 +237,30 @@ def _spec(spec: RunSpec, host: Host) -> dict[str, Any]:
 
 
 def _sum(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The counts of all stages together."""
-    total: dict[str, Any] = {key: sum(part[key] for part in parts) for key in ("params", "params_trainable", "buffers")}
-    known = None not in [part["macs"] for part in parts]
-    total["macs"] = (
-        Macs(**{key: sum(getattr(part["macs"], key) for part in parts) for key in Macs.model_fields}) if known else None
-    )
-    for key in ("macs_by_op", "uncounted", "missing"):
-        total[key] = _added(part[key] for part in parts)
-    total["breakdown"] = Breakdown(
-        **{f.name: sum(getattr(part["breakdown"], f.name) for part in parts) for f in fields(Breakdown)}
-    )
-    routes: list[Routes] = [part["routes"] for part in parts]
-    closed = [route.closed for route in routes]
-    total["routes"] = Routes(
-        closed=None if None in closed else _added(cast(list[dict[str, int]], closed)),
-        torch=_added(route.torch for route in routes),
-        torch_uncounted=_added(route.torch_uncounted for route in routes),
-    )
-    operators = [part["op_count"] for part in parts]
-    total["op_count"] = None if None in operators else sum(operators)
+    """The counts of all stages together; None for what could not be counted in one of them."""
+
+    def whole(key: str, add: Callable[[list[Any]], Any]) -> Any:
+        values = [part[key] for part in parts]
+        return None if None in values else add(values)
+
+    def fields_of(kind: Any, names: Iterable[str]) -> Callable[[list[Any]], Any]:
+        return lambda values: kind(**{name: sum(getattr(value, name) for value in values) for name in names})
+
+    total = {key: whole(key, sum) for key in ("params", "params_trainable", "buffers", "op_count")}
+    total |= {key: whole(key, _added) for key in ("macs_by_op", "uncounted", "missing")}
+    total["macs"] = whole("macs", fields_of(Macs, Macs.model_fields))
+    total["breakdown"] = whole("breakdown", fields_of(Breakdown, [field.name for field in fields(Breakdown)]))
+    total["routes"] = whole("routes", _routes)
     return total
+
+
+def _routes(parts: Sequence[Routes]) -> Routes:
+    closed = [route.closed for route in parts if route.closed is not None]
+    return Routes(
+        closed=_added(closed) if len(closed) == len(parts) else None,
+        torch=_added(route.torch for route in parts),
+        torch_uncounted=_added(route.torch_uncounted for route in parts),
+    )
 
 
 def _added(counts: Any) -> dict[str, int]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from upbench import source_files
+from upbench import isolation, source_files
 from upbench.cards import Card, Setting, builtin, from_class
 from upbench.errors import SpecError, UpbenchError, first_line, suggestion, unknown, user_line
 
@@ -58,6 +58,7 @@ def get(name: str) -> Card:
     if name in plugins():
         point = plugins()[name]
         try:
+            _import_apart(point.module)
             thing = point.load()
         except (Exception, SystemExit) as error:
             raise UpbenchError(
@@ -90,6 +91,24 @@ def sources(name: str) -> dict[str, str] | None:
     return found
 
 
+def _import_apart(name: str) -> ModuleType:
+    """A module of a user's, imported so that what it prints and sets while it is stays apart from upbench."""
+    if name in sys.modules:
+        return importlib.import_module(name)
+    with isolation.isolated() as changed:
+        module = importlib.import_module(name)
+    _changed[name] = changed
+    return module
+
+
+_changed: dict[str, list[str]] = {}
+
+
+def changed_by_import(card: Card) -> list[str]:
+    """The settings of the process that the file of a user's upsampler changed when it was imported, and lost again."""
+    return _changed.get(card.module.partition(":")[0], [])
+
+
 def _load(path: str) -> Any:
     """The object at `package.module:Class`; the current folder is searched as well, as `python -m` does."""
     module_name, _, attribute = path.partition(":")
@@ -115,7 +134,7 @@ def _imported(path: str, name: str) -> ModuleType:
             f"upsampler {path!r}: write the module as Python imports it: {dotted}:{path.partition(':')[2]}"
         )
     try:
-        return importlib.import_module(name)
+        return _import_apart(name)
     except ModuleNotFoundError as error:
         missing = error.name is not None and f"{name}.".startswith(f"{error.name}.")
         if not missing or user_line(error):

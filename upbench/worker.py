@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -36,8 +36,6 @@ START = (
 """The parent's sys.path comes before the first import: what the parent could import, the worker can."""
 SAY_EVERY_S = 0.5
 """A message costs the parent a wake-up, which is not to happen between every two samples."""
-OUT_OF_MEMORY = ("DefaultCPUAllocator", "not enough memory", "out of memory", "ALLOC_FAILED")
-"""What torch and its libraries say where they have no class of their own for it."""
 
 
 START_S = 600.0
@@ -259,23 +257,10 @@ def _healthy(device: Any) -> bool:
 
 def status_of(error: BaseException) -> Status:
     """ "oom" for an error that says that memory ran out, or that was raised from one; else "error"."""
-    return "oom" if any(_is_memory(one) for one in _chain(error)) else "error"
-
-
-def _is_memory(error: BaseException) -> bool:
-    torch = sys.modules.get("torch")
-    if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and any(part in str(error) for part in OUT_OF_MEMORY)
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__
+    return "oom" if memory_limit.ran_out(error) else "error"
 
 
 def _sentence(error: BaseException) -> str:
-    from upbench.case import first_line
+    from upbench.workload import reason
 
-    return str(error) if isinstance(error, UpbenchError) else first_line(error)
+    return reason(error)

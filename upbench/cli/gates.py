@@ -246,8 +246,8 @@ def is_as_saved(gates: Gates, specs: Sequence[RunSpec], checked: Checked) -> boo
             with environment.with_threads(spec.measure.threads):
                 device = environment.resolve_device(spec.measure.device)
                 place = {**environment.identity(device), "device_type": device.type}
-                out = check.output(spec, device).model_dump()
-            now.append(measured.Measured(spec.label, spec.to_dict(), place, {}, out))
+                out = check.output(spec, device)
+            now.append(measured.Measured(spec.label, spec.to_dict(), place, {}, out.model_dump() if out else None))
     rules = gates.rules("baseline", "the baseline", "this run")
     found = diff.compare(gates.baseline, now, rules)
     return not any(f.result is Result.failed and f.gate.endswith(diff.DIGEST) for f in found)

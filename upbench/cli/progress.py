@@ -44,7 +44,9 @@ class Progress:
 
         if self.bar is None:
             columns = (BarColumn(20), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-            self.bar = Bar(*columns, console=Console(stderr=True), auto_refresh=False, transient=True)
+            self.bar = Bar(
+                *columns, console=Console(stderr=True), auto_refresh=False, transient=True, redirect_stdout=False
+            )
             self.bar.start()
             self.bar.add_task("", total=1.0)
         self.bar.update(self.bar.task_ids[0], completed=part, description=what)

@@ -4,11 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 
 Call = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A call with something to do before and after each time it runs, which is not part of what is timed."""
+
+    call: Call
+    before: Call
+    after: Call
+
+    def __call__(self) -> object:
+        self.before()
+        try:
+            return self.call()
+        finally:
+            self.after()
 
 
 class Clock(Protocol):
@@ -35,10 +52,19 @@ class CpuClock:
         return time.perf_counter()
 
     def time_s(self, call: Call, calls: int) -> float:
+        if isinstance(call, Prepared):
+            return sum(self._alone_s(call) for _ in range(calls))
         start = time.perf_counter_ns()
         for _ in range(calls):
             call()
         return (time.perf_counter_ns() - start) * 1e-9
+
+    def _alone_s(self, prepared: Prepared) -> float:
+        prepared.before()
+        try:
+            return self.time_s(prepared.call, 1)
+        finally:
+            prepared.after()
 
     def throttled(self) -> bool:
         return False
@@ -64,6 +90,8 @@ class CudaClock:
         return time.perf_counter()
 
     def time_s(self, call: Call, calls: int) -> float:
+        if isinstance(call, Prepared):
+            return sum(self._alone_s(call) for _ in range(calls))
         with self.cuda.device(self.device):
             start, end = (self.cuda.Event(enable_timing=True) for _ in range(2))
             self.flush.zero_()
@@ -76,6 +104,14 @@ class CudaClock:
             self.issue_s = max(self.issue_s, (time.perf_counter() - issued) / calls)
             end.synchronize()
         return start.elapsed_time(end) * 1e-3
+
+    def _alone_s(self, prepared: Prepared) -> float:
+        with self.cuda.device(self.device):
+            prepared.before()
+        try:
+            return self.time_s(prepared.call, 1)
+        finally:
+            prepared.after()
 
     def _hold(self, calls: int) -> None:
         """Keep the stream busy for as long as it takes to issue the calls (torch's spinning kernel, at 2 GHz)."""

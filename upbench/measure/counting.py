@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from torch import Tensor, nn
@@ -9,7 +10,9 @@ from torch import Tensor, nn
 from upbench.measure import dispatched, macs
 
 
-def count(module: nn.Module, inputs: tuple[Tensor, ...]) -> macs.Macs:
+def count(
+    module: nn.Module, inputs: tuple[Tensor, ...], again: Callable[[], tuple[Tensor, ...]] | None = None
+) -> macs.Macs:
     """Count one call of a module.
 
     The module is traced, which runs it once; where it cannot be traced, or the trace holds operators of which nothing
@@ -17,15 +20,17 @@ def count(module: nn.Module, inputs: tuple[Tensor, ...]) -> macs.Macs:
     then the number is too small. `uncounted` lists besides Python functions that a trace does not see into, also where
     no arithmetic ran in them.
 
+    again: called before a second run, whose inputs it returns, so that what the first changed and drew does not matter.
+
     Raises whatever the module raises.
     """
     try:
         traced = macs.count(module, inputs)
     except Exception:  # noqa: BLE001 - torch.jit refuses with errors of many kinds; an error of the module comes again
-        return _missing(dispatched.count(module, inputs))
+        return _missing(dispatched.count(module, again() if again else inputs))
     if not traced.uncounted:
         return traced
-    ran = dispatched.count(module, inputs)
+    ran = dispatched.count(module, again() if again else inputs)
     if ran.uncounted or ran.by_kind != traced.by_kind:
         return _missing(ran)
     opaque = {name: n for name, n in traced.uncounted.items() if name.startswith("prim::PythonOp")}

@@ -52,9 +52,9 @@ def measure(call: Call, device: torch.device) -> Other:
             captured = torch.cuda.CUDAGraph()
             with torch.cuda.graph(captured):
                 call()
-        except RuntimeError as error:
+        except Exception as error:  # noqa: BLE001 - a user's module may refuse to be captured by any error
             torch.cuda.synchronize(device)
-            return Other(host, None, str(error).splitlines()[0])
+            return Other(host, None, next(iter(str(error).splitlines()), type(error).__name__))
         return Other(host, _median(captured.replay, device))
 
 

@@ -32,6 +32,14 @@ Progress = Callable[[float], None]
 """Called between samples with the part that is done, 0 to 1."""
 
 
+class CallFailed(Exception):
+    """What a call raised is its cause. index: which of the calls it was."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__(f"call {index} failed")
+        self.index = index
+
+
 @dataclass
 class Timing:
     """What was timed of one call: seconds per call of each sample, PER_ROUND samples to a round.
@@ -61,7 +69,10 @@ def measure(
     of a single call, those of the ratios to the first where there are several. Ctrl-C ends the sampling.
     """
     with _quiet():
-        timings = [warm_up(call, clock) for call in calls]
+        timings = []
+        for index, call in enumerate(calls):
+            with _naming(index):
+                timings.append(warm_up(call, clock))
         start, total = clock.now_s(), budget_s * len(calls)
         order = [*range(len(calls)), *reversed(range(len(calls)))]
         least = MIN_ROUNDS if len(calls) > 1 else MIN_ROUNDS_ALONE
@@ -81,7 +92,8 @@ def measure(
             try:
                 for step, index in enumerate(order):
                     count = timings[index].calls_per_sample
-                    samples[index].append(clock.time_s(calls[index], count) / count)
+                    with _naming(index):
+                        samples[index].append(clock.time_s(calls[index], count) / count)
                     by_rounds = (done + (step + 1) / len(order)) / least
                     progress(min((clock.now_s() - start) / total, by_rounds, 1.0))
             except KeyboardInterrupt:
@@ -123,6 +135,17 @@ def _width(timings: Sequence[Timing]) -> float:
         return stats.half_width(first.samples_s)
     ratios = [stats.paired_ratio(timing.samples_s, first.samples_s, PER_ROUND) for timing in others]
     return max((ratio.high - ratio.low) / 2 / ratio.value for ratio in ratios)
+
+
+@contextmanager
+def _naming(index: int) -> Iterator[None]:
+    """Say which call it was that failed."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise CallFailed(index) from error
 
 
 @contextmanager

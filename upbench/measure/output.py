@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import Any
 
 import torch
@@ -15,16 +16,42 @@ from upbench.record import Output
 def describe(out: Tensor) -> Output:
     """SHA-256 of the values in row-major order whatever their strides, and statistics in float64.
 
-    Statistics are None where a value is not finite, since JSON has no name for it.
+    Statistics are None where a value is not finite, since JSON has no name for it, and for complex values, which have
+    no order.
     """
     with torch.no_grad():
-        values = out.detach().contiguous().cpu()
+        values = out.detach().resolve_conj().resolve_neg().contiguous().cpu()
         digest = hashlib.sha256(values.view(torch.uint8).numpy().tobytes()).hexdigest()
-        if not bool(torch.isfinite(values).all()):
+        if out.is_complex() or not_finite(values):
             return Output(digest=digest, mean=None, std=None, lowest=None, highest=None)
         std, mean = torch.std_mean(values.double(), correction=0)
-        low, high = torch.aminmax(values)
-    return Output(digest=digest, mean=mean.item(), std=std.item(), lowest=low.item(), highest=high.item())
+        low, high = torch.aminmax(comparable(values))
+    return Output(digest=digest, mean=mean.item(), std=std.item(), lowest=float(low), highest=float(high))
+
+
+def comparable(out: Tensor) -> Tensor:
+    """The same values in a dtype that torch can compare and subtract: eight-bit floats, bool and integers as float64."""
+    if out.is_complex():
+        return torch.view_as_real(out.resolve_conj())
+    return out if out.dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64) else out.double()
+
+
+def not_finite(out: Tensor) -> int:
+    """How many values are infinite or no numbers."""
+    with torch.no_grad():
+        return int((~torch.isfinite(comparable(out.detach()))).sum())
+
+
+def are_close(a: Output, b: Output) -> bool:
+    """Whether two outputs have the same statistics but for rounding; False where one has none."""
+    pairs = zip((a.mean, a.std, a.lowest, a.highest), (b.mean, b.std, b.lowest, b.highest), strict=True)
+    scale = max(abs(b.lowest or 0.0), abs(b.highest or 0.0))
+    return all(x is not None and y is not None and math.isclose(x, y, abs_tol=1e-3 * scale) for x, y in pairs)
+
+
+def dtype_name(out: Tensor) -> str:
+    """The dtype as torch's documentation has it, without the name of the package."""
+    return str(out.dtype).removeprefix("torch.")
 
 
 class _Counter(TorchDispatchMode):

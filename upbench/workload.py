@@ -1,0 +1,206 @@
+"""What is measured: one upsampler, or all stages of a host with one. The instruments and the protocol see only this."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from upbench import isolation, memory_limit
+from upbench.errors import UpbenchError, first_line
+from upbench.measure.clock import Prepared
+from upbench.spec import RunSpec
+
+T = TypeVar("T")
+
+
+class RunError(UpbenchError):
+    """An upsampler that was built but could not run on its input."""
+
+
+class Workload(ABC):
+    """A module with its inputs, and the calls of it that are measured.
+
+    Attributes:
+        spec: the spec whose label, mode and conditions hold for all of it.
+        device: where it runs.
+        plain: the module as built, before any runtime has prepared it; its parameters are counted.
+        inputs: what the next call is given.
+        leaf_inputs: what gradients are taken of; `inputs` themselves, or what they are copied from.
+        warnings: what a reader of the record should know.
+        output_bytes: bytes of what a forward returns.
+        first_call_s: seconds of the very first call (a forward), compilation included.
+        backends: op -> the backend that ran it, where there is a choice.
+        changes: settings of the process that its calls change; they are put back after each call.
+    """
+
+    spec: RunSpec
+    device: torch.device
+    plain: nn.Module
+    inputs: tuple[Tensor, ...]
+    leaf_inputs: tuple[Tensor, ...]
+    warnings: list[str]
+    output_bytes: int
+    first_call_s: float
+    backends: dict[str, str]
+    changes: tuple[str, ...] = ()
+
+    @abstractmethod
+    def forward(self) -> Any:
+        """One call without autograd."""
+
+    @abstractmethod
+    def training_forward(self) -> Any:
+        """One call that records what backward will need."""
+
+    @abstractmethod
+    def output_gradients(self) -> Sequence[Tensor]:
+        """What backward starts from, a tensor for each that `training_forward` returns."""
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Make the inputs of the next call what the spec says, where calls write to them."""
+
+    @abstractmethod
+    def to_inference(self) -> None:
+        """Let every later forward run in inference mode, whose tensors no backward can use."""
+
+    @property
+    @abstractmethod
+    def writes(self) -> bool:
+        """Whether a call writes to its inputs."""
+
+    def training(self) -> object:
+        """Forward and backward with gradients of inputs and parameters, which are dropped; returns the output."""
+        outs = self.training_forward()
+        torch.autograd.backward(outs, self.output_gradients())
+        for tensor in self.leaves():
+            tensor.grad = None
+        return outs.detach() if isinstance(outs, Tensor) else [out.detach() for out in outs]
+
+    def leaves(self) -> list[Tensor]:
+        """What has a gradient: inputs and parameters."""
+        return [tensor for tensor in (*self.leaf_inputs, *self.plain.parameters()) if tensor.requires_grad]
+
+    def call(self) -> Callable[[], object]:
+        """What the mode of the spec measures. In inference no backward of this workload may follow it."""
+        mode = self.spec.measure.mode
+        self.prepare()
+        call: Callable[[], object]
+        if mode == "inference":
+            self.to_inference()
+            call = self.forward
+        elif mode == "training-backward":
+            call = self._backward()
+        else:
+            call = self.training if mode == "training" else self.training_forward
+        return Prepared(call, self._before, self._after) if self.writes or self.changes else call
+
+    def _backward(self) -> Callable[[], object]:
+        """Backward alone, again and again through one graph."""
+        outs, leaves, gradients = self.training_forward(), self.leaves(), self.output_gradients()
+        return lambda: torch.autograd.grad(outs, leaves, gradients, retain_graph=True, allow_unused=True)
+
+    def _before(self) -> None:
+        self.prepare()
+        self._settings = isolation.settings()
+
+    def _after(self) -> None:
+        isolation.put_back(self._settings)
+
+    def inputs_again(self) -> tuple[Tensor, ...]:
+        """The inputs as the spec describes them, and every random draw that follows from its seed."""
+        isolation.seed_generators(self.spec.input.seed)
+        self.prepare()
+        return self.inputs
+
+    @contextmanager
+    def guarded(self, again: bool = False) -> Iterator[None]:
+        """A call as the spec describes it: its inputs, every random draw from its seed, and no setting left changed.
+
+        again: the call goes on from where the last one left inputs and generators.
+        """
+        before = isolation.settings()
+        if not again:
+            self.inputs_again()
+        try:
+            yield
+        finally:
+            changed = isolation.put_back(before)
+            if changed and not self.changes:
+                self.changes = tuple(changed)
+                self.warnings.append(f"a call changes {', '.join(changed)}; that was put back after each call")
+
+    def attempt(self, failure: str, measure: Callable[[], T]) -> T | None:
+        """Let an instrument measure; where it fails, that costs its own numbers and nothing else.
+
+        Args:
+            failure: the clause that a warning begins with, as "MACs could not be counted".
+            measure: runs the instrument, within `guarded`.
+
+        Returns:
+            What the instrument finds, or None after a failure.
+
+        Raises:
+            Whatever says that memory ran out, which is no failure of an instrument.
+        """
+        try:
+            with self.guarded(), _hooks_kept(self.plain):
+                return measure()
+        except (Exception, SystemExit) as error:  # a user's module may raise anything
+            if memory_limit.ran_out(error):
+                raise
+            self.warnings.append(f"{failure}: {reason(error)}")
+            return None
+
+
+@contextmanager
+def explained(spec: RunSpec) -> Iterator[None]:
+    """Turn whatever a module raises into one sentence that names it, its dtype and its shape."""
+    try:
+        yield
+    except (UpbenchError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise failure(spec, error) from error
+
+
+def failure(spec: RunSpec, error: BaseException) -> RunError:
+    """The error that says what a module raised."""
+    shape = spec.to_dict()["input"]["shape"]
+    return RunError(f"{spec.label} failed on {shape} in {spec.input.dtype} on {spec.measure.device}: {reason(error)}")
+
+
+def reason(error: BaseException) -> str:
+    """What an error says, in one line; of a sentence of ours that is all."""
+    if isinstance(error, UpbenchError):
+        return str(error)
+    return first_line(error)
+
+
+@contextmanager
+def _hooks_kept(module: nn.Module) -> Iterator[None]:
+    """Take away the hooks that an instrument leaves on a module where it fails: they would cost time in each call."""
+    tables = [
+        table
+        for layer in module.modules()
+        for name in (
+            "_forward_hooks",
+            "_forward_pre_hooks",
+            "_forward_hooks_with_kwargs",
+            "_forward_pre_hooks_with_kwargs",
+        )
+        if isinstance(table := getattr(layer, name, None), dict)
+    ]
+    before = [dict(table) for table in tables]
+    try:
+        yield
+    finally:
+        for table, was in zip(tables, before, strict=True):
+            if table.keys() != was.keys():
+                table.clear()
+                table.update(was)
