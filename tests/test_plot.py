@@ -22,6 +22,7 @@ from upbench.report.plots.page import Page, settings
 from upbench.report.plots.pareto import Cell, front
 from upbench.report.plots.quantities import Point, measured
 from upbench.report.plots.request import Asked, Kind
+from upbench.report.result_set import ResultSet
 
 NAMES = ("nearest", "deconv", "pixelshuffle", "carafe", "indexnet", "a2u", "fade", "sapa-b", "dysample+", "ldaaqu")
 
@@ -99,7 +100,7 @@ def saved(folder: Path, records: list[Record]) -> Path:
 
 def drawn(records: list[Record], **asked: Any) -> picture.Picture:
     with settings():
-        return picture.draw(request.plan(records, Asked(**asked)))
+        return picture.draw(request.plan(ResultSet.of(records), Asked(**asked)))
 
 
 def upbench(*arguments: object) -> Result:
@@ -281,7 +282,7 @@ def test_resolution_finds_exponents_and_where_they_cross() -> None:
 
 
 def test_the_order_that_was_measured_is_told_from_the_fits() -> None:
-    lines, _ = series.by_size(sizes(), measured()["latency"])
+    lines, _ = series.by_size(ResultSet.of(sizes()), measured()["latency"])
     (crossed,) = growth.crossovers(growth.fit(lines))
     assert (crossed.below, crossed.above) == ("carafe", "deconv")
     assert crossed.measured == (256, 1024)  # at 1024 both are equal: carafe is no longer the faster one

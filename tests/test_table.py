@@ -15,8 +15,9 @@ from tests import made
 from upbench import effects, papers, registry, stats
 from upbench.cli.app import app
 from upbench.record import Record
-from upbench.report import beside, foot, table
+from upbench.report import beside, foot, result_set, table
 from upbench.report.rank import ranks
+from upbench.report.result_set import ResultSet
 from upbench.report.sheet import Rank, letter
 
 
@@ -332,7 +333,7 @@ def test_the_short_way_to_tell_cells_apart_says_what_the_bootstrap_says(factor: 
     assert other.latency
     ratio = effects.unpaired_ratio(one.latency.samples_s, other.latency.samples_s)
     said = stats.verdict(ratio, resolution) in (stats.Verdict.FASTER, stats.Verdict.SLOWER)
-    assert foot.told_apart(one, other) is said
+    assert result_set.told_apart(one, other) is said
 
 
 def test_a_table_of_many_equal_cells_needs_no_bootstrap(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -343,4 +344,4 @@ def test_a_table_of_many_equal_cells_needs_no_bootstrap(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(effects, "unpaired_ratio", never)
     cells = [made.record(axes={"seed": n}, cell=n, latency_s=0.01 * (1 + n % 4 / 100)) for n in range(8)]
-    assert "not told apart from all 7 cells" in foot.close_calls(cells, ["seed"])[0]
+    assert "not told apart from all 7 cells" in foot.close_calls(ResultSet(cells, ["seed"]))[0]

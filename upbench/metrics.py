@@ -7,9 +7,9 @@ instrument in `measure/`, a field of the record and one entry here. Nothing here
 from __future__ import annotations
 
 import warnings
+from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from upbench import conventions, units
@@ -90,20 +90,28 @@ class Metric:
         samples = self.samples(record) if self.samples is not None else None
         if samples is None:
             return None
-        found = _summary(tuple(samples))
+        found = _summary(samples)
         return found.low, found.high
 
 
-@lru_cache(maxsize=4096)
-def _summary(samples: tuple[float, ...]) -> stats.Summary:
+_SUMMARIES: dict[bytes, stats.Summary] = {}
+"""Hash of samples -> their summary: a few numbers are kept of each latency, and never its samples."""
+
+
+def _summary(samples: Sequence[float]) -> stats.Summary:
+    import hashlib
+
     from upbench import stats
 
-    return stats.summarise(samples)
+    key = hashlib.blake2b(array("d", samples).tobytes(), digest_size=16).digest()
+    if key not in _SUMMARIES:
+        _SUMMARIES[key] = stats.summarise(samples)
+    return _SUMMARIES[key]
 
 
 def latency_summary(record: Record) -> stats.Summary | None:
     """Order statistics of a record's latency, or None when it was not measured."""
-    return _summary(tuple(record.latency.samples_s)) if record.latency else None
+    return _summary(record.latency.samples_s) if record.latency else None
 
 
 def _macs(record: Record) -> int | None:

@@ -44,17 +44,17 @@ def command(
     if form is results.Format.csv and part is Part.all:
         raise UpbenchError("--format csv holds one table; choose it with --part effects or --part front")
 
-    from upbench.report import cells, place
+    from upbench.report import cells
     from upbench.report import effects as report
+    from upbench.report.result_set import ResultSet
 
     records = results.read(files)
-    axes = place.axes_of(records)
-    title = results.title(records)
-    asked = cells.chosen(names, records, convention)
-    sheets = []
+    title, measured = results.title(records), ResultSet.of(records, convention)
+    asked = cells.chosen(names, measured)
+    tables = []
     if part is not Part.front:
-        sheets.append(report.main(records, axes, title, asked, convention, base, part is Part.all))
+        tables.append(report.effects_table(measured, title, asked, base, part is Part.all))
     if part is not Part.effects:
-        sheets.append(report.front(records, axes, title, asked, convention))
+        tables.append(report.front_table(measured, title, asked))
     output.check(output_file)
-    results.emit(sheets, form, output_file)
+    results.emit(tables, form, output_file)

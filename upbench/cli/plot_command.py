@@ -69,6 +69,7 @@ def command(
         raise SpecError(mistakes)
 
     from upbench import store
+    from upbench.report.result_set import ResultSet
 
     records, skipped = [], []
     for path in results:
@@ -77,10 +78,8 @@ def command(
         skipped += found.skipped
     for sentence in skipped:
         typer.echo(f"upbench: {sentence}", err=True)
-    asked = request.Asked(
-        request.Kind(kind) if kind else None, metric, axis, x, y, published, host, convention, title, width, zoom
-    )
-    plan = request.plan(store.current(records), asked)
+    asked = request.Asked(request.Kind(kind) if kind else None, metric, axis, x, y, published, host, title, width, zoom)
+    plan = request.plan(ResultSet.of(store.current(records), convention), asked)
 
     from upbench.report import formats
     from upbench.report.plots import page, picture

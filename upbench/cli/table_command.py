@@ -49,17 +49,14 @@ def command(
 
     Rows are cells. Best of a column in bold, second best underlined, among cells of the same work on the same machine.
     """
-    from upbench.report import chosen, layout, place
+    from upbench.report import chosen, layout
     from upbench.report import pivot as pivots
+    from upbench.report.result_set import ResultSet
 
     records = results.read(files)
-    axes = place.axes_of(records)
+    title, measured = results.title(records), ResultSet.of(records, convention, base)
     turned = pivot or across is not None
-    names = chosen.parse(columns or ("latency" if turned else chosen.DEFAULT), records)
-    heading = results.title(records)
-    if turned:
-        sheet = pivots.lay(records, axes, heading, names, across, convention, base)
-    else:
-        sheet = layout.lay(records, axes, heading, lambda b: chosen.pick(names, b, convention), convention, base)
+    shown = chosen.pick(columns or ("latency" if turned else COLUMNS), measured)
+    table = pivots.pivot_table(measured, title, shown, across) if turned else layout.sweep_table(measured, title, shown)
     output.check(output_file)
-    results.emit([sheet], form, output_file)
+    results.emit([table], form, output_file)

@@ -6,13 +6,14 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import yaml
 
-from upbench import conventions, effects, metrics
+from upbench import effects, metrics
 from upbench.effects import Candidate
 from upbench.errors import UpbenchError, unknown
 from upbench.record import Record
-from upbench.report import beside, columns, place
+from upbench.report import columns
 from upbench.report.beside import Beside
 from upbench.report.columns import Column
+from upbench.report.result_set import ResultSet
 
 DEFAULT = ("params", "macs", "latency", "peak-memory")
 """The metrics that are compared unless others are asked for; published accuracy joins them."""
@@ -34,13 +35,13 @@ def samples(column: Column, record: Record) -> list[float] | None:
     return None if found is None else list(found)
 
 
-def chosen(names: str | None, records: Sequence[Record], convention: str = conventions.DEFAULT) -> list[Column]:
+def chosen(names: str | None, results: ResultSet) -> list[Column]:
     """The metrics in 'latency,peak-memory,AP', or those of DEFAULT and published accuracy.
 
     Of a published table the default is the first column, for each subtask. Raises UnknownName with all that there are.
     """
-    published = beside.find(records)
-    counted = metrics.with_evidence(metrics.under(convention))
+    published = results.published
+    counted = metrics.with_evidence(metrics.under(results.convention))
     if names is None:
         return [*(columns.of(counted[name]) for name in DEFAULT), *(c for b in published for c in _leading(b))]
     printed = {c.title: c for b in published for c in b.columns}
@@ -65,13 +66,13 @@ def _leading(table: Beside) -> list[Column]:
     return [c for c in accuracies if c.title.split(" ")[0] == name]
 
 
-def grid(records: Sequence[Record], axes: Sequence[str]) -> list[dict[str, Hashable]]:
-    """The place of each record: the values of its axes, and of whatever else records with equal axes differ in."""
-    context = [c for c in place.context(records, axes) if not (c.key == "label" and axes)]
+def grid(results: ResultSet, records: Sequence[Record]) -> list[dict[str, Hashable]]:
+    """The cell of each record: the values of its axes, and of whatever else records with equal axes differ in."""
+    axes = results.axes
     return [
         {
             **{name: hashable(r.axes[name]) for name in axes if r.axes.get(name) is not None},
-            **{c.key: hashable(c.raw(r)) for c in context},
+            **{c.key: hashable(c.raw(r)) for c in results.context},
         }
         for r in records
     ]
@@ -117,10 +118,10 @@ def within(
     return {name: asked[name] if (name, asked.get(name)) in there else level for name, level in found.items()}
 
 
-def candidate(record: Record, metrics: Sequence[Column], axes: Sequence[str]) -> Candidate | None:
+def candidate(record: Record, metrics: Sequence[Column], results: ResultSet) -> Candidate | None:
     """A record for the front; None when it has no value for one of the metrics."""
     if record.status != "ok" or any(value(column, record) is None for column in metrics):
         return None
     counted = {c.key: v for c in metrics if not c.timed and (v := value(c, record)) is not None}
     timed = {c.key: s for c in metrics if c.timed and (s := samples(c, record)) is not None}
-    return Candidate(counted, timed, (place.machine(record, axes), place.work(record)))
+    return Candidate(counted, timed, results.peers(record))

@@ -2,28 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from upbench import conventions, metrics
+from upbench import metrics
 from upbench.errors import unknown
-from upbench.record import Record
-from upbench.report import beside, columns
-from upbench.report.beside import Beside
+from upbench.report import columns
 from upbench.report.columns import Column
-
-DEFAULT = "published,params,macs,latency,interval,peak-memory,training-peak-memory"
-
-OTHERS = {
-    "published": "what the table that the sweep names printed (AP, mIoU, ...); one of them by its own name",
-    "label": "the upsampler with its settings",
-    "shape": "of the input",
-    "scale": "output over input",
-    "batch": "of the input",
-    "dtype": "of the input",
-    "mode": "inference, training, ...",
-    "status": "ok, or why there is no measurement",
-}
-"""Columns that are no measured quantity: name -> what it is."""
+from upbench.report.result_set import ResultSet
 
 _SETTINGS = {
     "label": columns.LABEL,
@@ -34,16 +17,17 @@ _SETTINGS = {
     "mode": columns.MODE,
     "status": columns.STATUS,
 }
+"""Columns that are no measured quantity."""
 
 
 def names() -> list[str]:
-    """All names but those of published metrics: the quantities of `upbench.metrics`, and OTHERS."""
+    """All names but those of published metrics: the quantities of `upbench.metrics`, and what a cell is of."""
     return ["published", *metrics.METRICS, *_SETTINGS]
 
 
-def parse(text: str, records: Sequence[Record], convention: str = conventions.DEFAULT) -> list[str]:
+def parse(text: str, results: ResultSet) -> list[str]:
     """The names in 'latency,params', each judged. Raises UnknownName with all that are known."""
-    known = [*names(), *(c.title for table in beside.find(records) for c in table.columns)]
+    known = [*names(), *(c.title for table in results.published for c in table.columns)]
     found = []
     for name in filter(None, map(str.strip, text.split(","))):
         found.append(name if name in known else metrics.spelling(name, known))
@@ -54,12 +38,12 @@ def parse(text: str, records: Sequence[Record], convention: str = conventions.DE
     return list(dict.fromkeys(found))
 
 
-def pick(names: Sequence[str], published: Sequence[Beside], convention: str) -> list[Column]:
-    """The columns of names that `parse` let pass, in their order, each once."""
-    known = {name: columns.of(metric) for name, metric in metrics.under(convention).items()} | _SETTINGS
-    printed = [c for table in published for c in table.columns]
+def pick(text: str, results: ResultSet) -> list[Column]:
+    """The columns named in 'latency,params', in their order, each once. Raises UnknownName with all that are known."""
+    known = {name: columns.of(metric) for name, metric in metrics.under(results.convention).items()} | _SETTINGS
+    printed = [c for table in results.published for c in table.columns]
     found: dict[str, Column] = {}
-    for name in names:
+    for name in parse(text, results):
         if name == "published":
             hits = printed
         elif name in known:

@@ -15,7 +15,7 @@ from upbench.record import Record
 class Column:
     """key: its name in CSV, unit included. title: its head in a table. raw and text: the value, and as shown.
 
-    better: "lower" or "higher", where one value can be better than another. delta: how a difference is shown, None
+    shown: a cell's text where it needs more than the value. better: "lower" or "higher", where one value can be better than another. delta: how a difference is shown, None
     where there is none to show. metric: what it shows, None for what is not measured here; a cell that failed has no
     value of a metric.
     """
@@ -28,6 +28,11 @@ class Column:
     better: Literal["lower", "higher"] | None = None
     delta: Callable[[Any], str] | None = None
     metric: Metric | None = None
+    shown: Callable[[Record], str] | None = None
+
+    def cell(self, record: Record) -> str:
+        """A record's value as a reader sees it."""
+        return self.text(self.raw(record)) if self.shown is None else self.shown(record)
 
     @property
     def measured(self) -> bool:
@@ -134,9 +139,16 @@ def ratio_to(reference: Record) -> tuple[Column, Column, Column, Column]:
 
         return value
 
-    title = f"Latency / {reference.label}"
+    def shown(record: Record) -> str:
+        if record is reference:
+            return "1 (reference)"
+        if record.latency is None or reference.latency is None:
+            return units.DASH
+        pair = paired(record, reference)
+        return f"{units.ratio(pair.value)} ({units.interval(pair.low, pair.high)})"
+
     return (
-        Column("latency_ratio", title, part("value"), units.ratio),
+        Column("latency_ratio", f"Latency / {reference.label}", part("value"), units.ratio, shown=shown),
         Column("latency_ratio_low", "", part("low"), units.plain),
         Column("latency_ratio_high", "", part("high"), units.plain),
         Column("verdict", "Verdict", lambda r: verdict(r, reference), units.plain, numeric=False),

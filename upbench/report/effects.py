@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from upbench import conventions, effects, units
+from upbench import effects, units
 from upbench.effects import Effect
 from upbench.errors import UpbenchError
 from upbench.record import Record
-from upbench.report import beside, cells, columns, failure, foot, layout, place
+from upbench.report import cells, columns, failure, foot
 from upbench.report.columns import Column
 from upbench.report.layout import Footnotes
+from upbench.report.place import cell_name
+from upbench.report.result_set import ResultSet, noise_floor
 from upbench.report.sheet import Table
 
 RAW = (
@@ -23,75 +26,101 @@ FRONT = ("on_front", "dominated_by", "status", "measured_on", "torch", "upbench"
 """What CSV has after the axes and the metrics."""
 
 
-def main(
-    records: Sequence[Record],
-    axes: Sequence[str],
-    title: str,
-    asked: Sequence[Column],
-    convention: str = conventions.DEFAULT,
-    base: str | None = None,
-    brief: bool = False,
+def effects_table(
+    results: ResultSet, title: str, asked: Sequence[Column], base: str | None = None, brief: bool = False
 ) -> Table:
-    """Main effects: a row for each level of each axis, against the axis's reference level.
+    """Main effects: a row for each level of each axis, against the axis's reference level. CSV: a row for each metric.
 
-    base: AXIS=VALUE,... for other reference levels than `effects.reference_level` chooses. CSV has a row for each
-    metric. brief: without the notes that `front` has too, under which they stand when both are printed. Raises
-    UpbenchError when no two cells differ in one axis only.
+    Args:
+        results: The cells.
+        title: What they are of.
+        asked: The metrics, see `cells.chosen`.
+        base: AXIS=VALUE,... for other reference levels than `effects.reference_level` chooses.
+        brief: Leave out the notes that `front_table` has too, which stands below when both are printed.
+
+    Raises:
+        UpbenchError: No two cells differ in one axis only.
     """
-    rows: list[list[str]] = []
-    raw: list[list[Any]] = []
+    lines: list[_Line] = []
     starts: dict[int, str] = {}
-    marks = Footnotes()
-    groups = place.grouped(records, axes)
     full = True
-    timed = any(m.timed for m in asked)
-    heads = ["Axis", "Level", "Against", "Pairs", *(_head(m) for m in asked), *(["Verdict"] if timed else [])]
-    chosen = cells.references(base, cells.grid(records, axes), _measured(records))
-    for members in groups.values():
-        found = cells.grid(members, axes)
-        whole = effects.is_full([c for c, r in zip(found, members, strict=True) if r.status == "ok"])
-        full = full and whole
-        start = len(rows)
-        for axis, reference in cells.within(chosen if base else {}, found, _measured(members)).items():
-            for level, by_metric in _effects(members, found, axis, reference, asked).items():
-                resolution = _resolution(members)
-                texts, said = [], units.DASH
-                for n, metric in enumerate(asked):
-                    one = by_metric.get(metric.key)
-                    texts.append(_text(metric, one))
-                    if one is None:
-                        continue
-                    verdict = effects.verdict(one, resolution) if metric.timed else None
-                    said = str(verdict) if metric.timed and verdict else said
-                    raw.append(_raw(metric, one, verdict, members[0]))
-                    if one.ratio is None and metric.measured:
-                        marks.add(len(rows), 4 + n, "a ratio to 0 does not exist; the difference is shown")
-                pairs = max((one.pairs for one in by_metric.values()), default=0)
-                rows.append([axis, str(level), str(reference), str(pairs), *texts, *([said] if timed else [])])
-        if len(rows) > start:
-            starts[start] = place.machine_text(members[0], axes)
-    if not rows:
+    chosen = cells.references(base, cells.grid(results, results.records), _measured(results.records)) if base else {}
+    for group in results.groups:
+        grid = cells.grid(results, group.records)
+        full &= effects.is_full([c for c, r in zip(grid, group.records, strict=True) if r.status == "ok"])
+        found = _lines(group.records, grid, cells.within(chosen, grid, _measured(group.records)), asked)
+        if found:
+            starts[len(lines)] = group.heading
+        lines += found
+    if not lines:
         raise UpbenchError(
             "no two measured cells differ in one axis only, so that there are no effects; give the results of a sweep "
             "with an axis of several values"
         )
-    notes = _how(full, len({row[0] for row in rows}) > 1, asked)
+    marks = Footnotes()
+    for m, line in enumerate(lines):
+        for n, metric in enumerate(asked):
+            one = line.effects.get(metric.key)
+            if one is not None and one.ratio is None and metric.measured:
+                marks.add(m, 4 + n, "a ratio to 0 does not exist; the difference is shown")
+    timed = any(m.timed for m in asked)
+    notes = _how(full, len({line.axis for line in lines}) > 1, asked)
     if not brief:
-        notes += [*_notes(records, axes, asked, convention), *_published_notes(records, asked)]
+        notes += [*foot.notes(results, asked, False, published=False), *_published_notes(results, asked)]
     return Table(
         title=f"{title}: main effects",
-        heads=heads,
-        rows=rows,
+        heads=["Axis", "Level", "Against", "Pairs", *map(_head, asked), *(["Verdict"] if timed else [])],
+        rows=[[*line.texts(asked), *([line.verdict(asked)] if timed else [])] for line in lines],
         numeric=[False, False, False, True, *(True for _ in asked), *([False] if timed else [])],
         raw_heads=list(RAW),
-        raw_rows=raw,
+        raw_rows=[raw for line in lines for raw in line.raw(asked)],
         notes=notes,
         refs=marks.refs,
         footnotes=marks.texts,
-        groups=starts if len(groups) > 1 else {},
+        groups=starts if len(results.groups) > 1 else {},
         lead=3,
-        label=f"{_name(records)}-effects",
+        label=f"{results.name or 'records'}-effects",
     )
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A level of an axis. effects: by the key of the metric. where: a record of its machine. resolution: of the group."""
+
+    axis: str
+    level: Any
+    reference: Any
+    effects: dict[str, Effect]
+    where: Record
+    resolution: float | None
+
+    def texts(self, asked: Sequence[Column]) -> list[str]:
+        pairs = max((one.pairs for one in self.effects.values()), default=0)
+        shown = [_text(metric, self.effects.get(metric.key)) for metric in asked]
+        return [self.axis, str(self.level), str(self.reference), str(pairs), *shown]
+
+    def verdict(self, asked: Sequence[Column]) -> str:
+        """That of the metric with samples."""
+        timed = [self.effects[m.key] for m in asked if m.timed and m.key in self.effects]
+        verdicts = [v for one in timed if (v := effects.verdict(one, self.resolution))]
+        return str(verdicts[-1]) if verdicts else units.DASH
+
+    def raw(self, asked: Sequence[Column]) -> list[list[Any]]:
+        known = [(metric, self.effects[metric.key]) for metric in asked if metric.key in self.effects]
+        return [
+            _raw(m, one, effects.verdict(one, self.resolution) if m.timed else None, self.where) for m, one in known
+        ]
+
+
+def _lines(
+    records: Sequence[Record], grid: Sequence[dict[str, Any]], references: Mapping[str, Any], asked: Sequence[Column]
+) -> list[_Line]:
+    resolution = noise_floor(records)
+    return [
+        _Line(axis, level, reference, by_metric, records[0], resolution)
+        for axis, reference in references.items()
+        for level, by_metric in _effects(records, grid, axis, reference, asked).items()
+    ]
 
 
 def _measured(records: Sequence[Record]) -> list[bool]:
@@ -112,58 +141,52 @@ def _effects(
     return {level: by_level[level] for level in order if level in by_level}
 
 
-def front(
-    records: Sequence[Record],
-    axes: Sequence[str],
-    title: str,
-    asked: Sequence[Column],
-    convention: str = conventions.DEFAULT,
-) -> Table:
+def front_table(results: ResultSet, title: str, asked: Sequence[Column]) -> Table:
     """Cells with their metrics, and for each whether it is on the Pareto front or which cells dominate it."""
-    groups = place.grouped(records, axes)
-    rows = [record for members in groups.values() for record in members]
-    keys = [columns.axis(name) for name in axes]
-    keys += place.context(records, axes)
-    lead = keys or [columns.LABEL]
-    found = [cells.candidate(r, asked, axes) for r in rows]
-    able = [n for n, c in enumerate(found) if c is not None]
-    better = {m.key: m.better or "lower" for m in asked}
-    beaten = effects.dominated_by([c for c in found if c is not None], better, _resolution(rows))
-    by: dict[int, list[int]] = {n: [able[a] for a in dominators] for n, dominators in zip(able, beaten, strict=True)}
+    rows = results.rows
+    lead = results.keys or [columns.LABEL]
+    by = _dominators(results, asked)
     marks = Footnotes()
     texts: list[list[str]] = []
     raw: list[list[Any]] = []
     for m, record in enumerate(rows):
         shown = [_value(metric, record) for metric in asked]
-        if m not in by:
-            what = units.DASH
+        names = [cell_name(rows[a]) for a in by[m]] if m in by else None
+        if names is None:
             why = failure.reason(record) if record.status != "ok" else "not compared: a metric is unknown here"
             marks.add(m, len(lead) + len(asked), why)
-        else:
-            what = "front" if not by[m] else f"dominated by {_some([foot.cell(rows[a]) for a in by[m]])}"
+        what = units.DASH if names is None else f"dominated by {_some(names)}" if names else "front"
         texts.append([*(c.text(c.raw(record)) for c in lead), *shown, what])
         values = [cells.value(metric, record) for metric in asked]
-        names = "; ".join(foot.cell(rows[a]) for a in by[m]) if m in by else None
-        state = None if m not in by else not by[m]
-        raw.append([*(c.raw(record) for c in lead), *values, state, names, record.status, *_where(record)])
+        state = (None, None) if names is None else (not names, "; ".join(names))
+        raw.append([*(c.raw(record) for c in lead), *values, *state, record.status, *_where(record)])
     return Table(
         title=f"{title}: Pareto front",
-        heads=[*(c.title for c in lead), *(_head(m) for m in asked), "Front"],
+        heads=[*(c.title for c in lead), *map(_head, asked), "Front"],
         rows=texts,
         numeric=[*(c.numeric for c in lead), *(True for _ in asked), False],
         raw_heads=[*(c.key for c in lead), *(m.key for m in asked), *FRONT],
         raw_rows=raw,
         notes=[
-            *_front_notes(asked, rows),
-            *_notes(records, axes, asked, convention),
-            *_published_notes(records, asked),
+            *_front_notes(asked),
+            *foot.notes(results, asked, False, published=False),
+            *_published_notes(results, asked),
         ],
         refs=marks.refs,
         footnotes=marks.texts,
-        groups=layout.headings(groups, axes),
+        groups=results.headings,
         lead=len(lead),
-        label=f"{_name(records)}-front",
+        label=f"{results.name or 'records'}-front",
     )
+
+
+def _dominators(results: ResultSet, asked: Sequence[Column]) -> dict[int, list[int]]:
+    """Row -> the rows that dominate it; a row without a value of every metric is not there."""
+    candidates = {n: c for n, r in enumerate(results.rows) if (c := cells.candidate(r, asked, results)) is not None}
+    better = {m.key: m.better or "lower" for m in asked}
+    beaten = effects.dominated_by(list(candidates.values()), better, results.resolution)
+    able = list(candidates)
+    return {n: [able[a] for a in dominators] for n, dominators in zip(able, beaten, strict=True)}
 
 
 def _head(metric: Column) -> str:
@@ -203,14 +226,6 @@ def _where(record: Record) -> list[Any]:
     return [record.environment.get(name) for name in ("device", "torch", "upbench")]
 
 
-def _resolution(records: Sequence[Record]) -> float | None:
-    return max((r.resolution for r in records if r.resolution is not None), default=None)
-
-
-def _name(records: Sequence[Record]) -> str:
-    return next((r.sweep.name for r in records if r.sweep), "records")
-
-
 def _how(full: bool, several: bool, asked: Sequence[Column]) -> list[str]:
     """What exactly the numbers are."""
     design = (
@@ -237,7 +252,7 @@ def _how(full: bool, several: bool, asked: Sequence[Column]) -> list[str]:
     return found
 
 
-def _front_notes(asked: Sequence[Column], rows: Sequence[Record]) -> list[str]:
+def _front_notes(asked: Sequence[Column]) -> list[str]:
     names = ", ".join(f"{_head(m)} ({m.better or 'lower'})" for m in asked)
     found = [
         f"Better is: {names}.",
@@ -253,11 +268,7 @@ def _front_notes(asked: Sequence[Column], rows: Sequence[Record]) -> list[str]:
     return found
 
 
-def _notes(records: Sequence[Record], axes: Sequence[str], asked: Sequence[Column], convention: str) -> list[str]:
-    return foot.notes(records, axes, asked, convention, [], False)
-
-
-def _published_notes(records: Sequence[Record], asked: Sequence[Column]) -> list[str]:
+def _published_notes(results: ResultSet, asked: Sequence[Column]) -> list[str]:
     keys = {m.key for m in asked if not m.measured}
-    tables = [b for b in beside.find(records) if keys & {c.key for c in b.columns}]
-    return [f"{b.source[0].upper()}{b.source[1:]}." for b in tables]
+    sources = [b.source for b in results.published if keys & {c.key for c in b.columns}]
+    return [f"{source[0].upper()}{source[1:]}." for source in sources]

@@ -2,76 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
-from upbench import conventions, effects, metrics, stats, units
+from upbench import conventions, metrics, units
 from upbench.record import Record
 from upbench.report import place
-from upbench.report.beside import Beside
 from upbench.report.columns import Column
+from upbench.report.result_set import ResultSet
 
 
-def notes(
-    rows: Sequence[Record],
-    axes: Sequence[str],
-    shown: Sequence[Column],
-    convention: str,
-    published: Sequence[Beside],
-    emphasised: bool,
-    base: str | None = None,
-) -> list[str]:
-    """What stands under the table of a sweep, as far as it is about the columns that are shown."""
-    keys = {c.key for c in shown}
+def notes(results: ResultSet, shown: Sequence[Column], emphasised: bool, published: bool = True) -> list[str]:
+    """What stands under a table of several cells, as far as it is about the columns that are shown.
+
+    Args:
+        results: The cells.
+        shown: The columns of the table.
+        emphasised: Whether the best values of a column are marked.
+        published: Whether to say what of the published tables was left out.
+    """
+    rows, keys = results.rows, {c.key for c in shown}
     found = [condition(rows)]
     if emphasised:
-        several = len({place.work(r) for r in rows}) > 1
-        among = " among rows of equal work (shape, scale, batch, mode, offsets)" if several else ""
+        among = " among rows of equal work (shape, scale, batch, mode, offsets)" if len(results.works) > 1 else ""
         found.append(f"Best of a column in bold, second best underlined{among}.")
-    if base is not None:
-        found.append(f"With a sign: the difference to the row with {base}.")
+    if results.base is not None:
+        found.append(f"With a sign: the difference to the row with {results.base}.")
     if any(c.metric and c.metric.name.startswith(("params", "macs")) for c in shown):
-        found.append(conventions.describe(convention))
+        found.append(conventions.describe(results.convention))
     if any(key.endswith("peak_bytes") or key == "workspace_bytes" for key in keys):
         found += memory_note(rows)
     found += machine([r for r in rows if r.status != "impossible"] or rows)
-    if len(place.grouped(rows, axes)) > 1:
+    if len(results.groups) > 1:
         found.append(
             "Rows stand in groups because the machine or the versions differ; values of two groups do not compare."
         )
     if any(key.startswith("latency") or key in ("efficiency", "host_s", "graph_s") for key in keys):
-        found += [*samples(rows), *close_calls(rows, axes), *resolution(rows, "efficiency" in keys)]
+        found += [*samples(rows), *close_calls(results), *resolution(rows, "efficiency" in keys)]
     else:
         found += resolution(rows, efficiency=False)
-    return [*found, *(n for b in published for n in b.notes), *warnings(rows)]
+    left_out = [note for table in results.published for note in table.notes] if published else []
+    return [*found, *left_out, *warnings(rows)]
 
 
-def close_calls(rows: Sequence[Record], axes: Sequence[str]) -> list[str]:
+def close_calls(results: ResultSet) -> list[str]:
     """Which cells cannot be told apart from the fastest: the order among them may be chance."""
     found = []
-    timed = [r for r in rows if r.latency and r.status == "ok"]
-    peers = {id(r): (place.machine(r, axes), place.work(r)) for r in timed}
-    for peer in dict.fromkeys(peers.values()):
-        mine = [r for r in timed if peers[id(r)] == peer]
-        best = min(mine, key=lambda r: s.median if (s := metrics.latency_summary(r)) else 0.0)
-        close = [cell(r) for r in mine if r is not best and not told_apart(r, best)]
+    by_peers: dict[Hashable, list[Record]] = {}
+    for record in results.rows:
+        if record.latency and record.status == "ok":
+            by_peers.setdefault(results.peers(record), []).append(record)
+    for peers in by_peers.values():
+        best = min(peers, key=lambda r: s.median if (s := metrics.latency_summary(r)) else 0.0)
+        close = [place.cell_name(r) for r in peers if r is not best and not results.told_apart(r, best)]
         if close:
             found.append(
-                f"Latency: {cell(best)} is not told apart from {some(close, len(mine) - 1)} (verdict SAME or UNSURE)."
+                f"Latency: {place.cell_name(best)} is not told apart from {some(close, len(peers) - 1)} (verdict SAME or UNSURE)."
             )
     return found
-
-
-def told_apart(record: Record, other: Record) -> bool:
-    """Whether two separate runs differ by the rule of comparisons: FASTER or SLOWER."""
-    if record.latency is None or other.latency is None:
-        return False
-    resolution = max((r for r in (record.resolution, other.resolution) if r is not None), default=0.0)
-    slow, fast = metrics.latency_summary(record), metrics.latency_summary(other)
-    bound = 1 + max(0.05, resolution)
-    if slow and fast and (slow.low > fast.high * bound or 1 / bound <= slow.median / fast.median <= bound):
-        return slow.low > fast.high * bound  # the bootstrap below, 20 ms a cell, would say the same
-    ratio = effects.unpaired_ratio(record.latency.samples_s, other.latency.samples_s)
-    return stats.verdict(ratio, resolution) in (stats.Verdict.FASTER, stats.Verdict.SLOWER)
 
 
 def condition(records: Sequence[Record]) -> str:
@@ -139,7 +126,7 @@ def warnings(records: Sequence[Record]) -> list[str]:
     by_text: dict[str, list[str]] = {}
     for record in records:
         for warning in record.warnings:
-            by_text.setdefault(warning, []).append(cell(record))
+            by_text.setdefault(warning, []).append(place.cell_name(record))
     measured = sum(r.status == "ok" for r in records)
     return [f"Warning ({some(cells, measured)}): {text}." for text, cells in by_text.items()]
 
@@ -151,7 +138,3 @@ def some(cells: Sequence[str], of: int, most: int = 6) -> str:
     if len(cells) <= most:
         return "; ".join(cells)
     return f"{'; '.join(cells[: most - 1])} and {len(cells) - most + 1} others"
-
-
-def cell(record: Record) -> str:
-    return ", ".join(f"{k}={v}" for k, v in record.axes.items()) or record.label

@@ -48,11 +48,7 @@ def comparison(
         for place, record in enumerate((total, *stages[n])):
             other = (totals[reference], *stages[reference])[place]
             ratio, low, high, verdict = columns.ratio_to(other)
-            ends = units.interval(low.raw(record), high.raw(record))
-            value = "1 (reference)" if record is other else f"{units.ratio(ratio.raw(record))} ({ends})"
-            if record.latency is None:
-                value = units.DASH
-            rows.append([*(c.text(c.raw(record)) for c in shown), value, verdict.text(verdict.raw(record))])
+            rows.append([c.cell(record) for c in (*shown, ratio, verdict)])
             pair = [c.raw(record) for c in (ratio, low, high, verdict)]
             whose = [host.name, _input(host), _stage_name(record), *base.values()]
             raw.append([*(c.raw(record) for c in shown), *pair, *whose, *(c.raw(record) for c in more)])

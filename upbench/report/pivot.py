@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 
-from upbench import conventions, units
+from upbench import units
 from upbench.errors import UpbenchError, unknown
 from upbench.record import Record
 from upbench.report import base as bases
-from upbench.report import beside, chosen, columns, failure, foot, layout, place
+from upbench.report import columns, failure, foot, layout
 from upbench.report.columns import Column
-from upbench.report.rank import ranks
+from upbench.report.result_set import ResultSet
 from upbench.report.sheet import Span, Table
 
 
-def choose(records: Sequence[Record], axes: Sequence[str]) -> str:
+def choose(results: ResultSet) -> str:
     """The axis whose values become columns: that with the fewest values but more than one, the last of several."""
-    counts = {name: len({str(r.axes.get(name)) for r in records}) for name in axes}
+    counts = {name: len({str(r.axes.get(name)) for r in results.records}) for name in results.axes}
     several = {name: n for name, n in counts.items() if n > 1}
     if len(several) < 2:
         raise UpbenchError(
@@ -26,71 +26,49 @@ def choose(records: Sequence[Record], axes: Sequence[str]) -> str:
     return min(reversed(list(several)), key=lambda name: several[name])
 
 
-def lay(
-    records: Sequence[Record],
-    axes: Sequence[str],
-    title: str,
-    names: Sequence[str],
-    across: str | None = None,
-    convention: str = conventions.DEFAULT,
-    base: str | None = None,
-) -> Table:
-    """The pivot of one metric. across: the axis whose values are columns; None chooses, see `choose`.
+def pivot_table(results: ResultSet, title: str, chosen: Sequence[Column], across: str | None = None) -> Table:
+    """The pivot of one metric; the best and second best are those of the whole table.
 
-    The best and second best are those of the whole table. Raises UpbenchError for several metrics, or too few axes.
+    Args:
+        results: The cells.
+        title: The title of the table.
+        chosen: The metric, alone.
+        across: The axis whose values are columns; None for the one that `choose` takes.
+
+    Raises:
+        UpbenchError: There are several metrics, or too few axes.
     """
-    published = beside.find(records)
-    found = chosen.pick(names, published, convention)
-    if len(found) != 1:
+    if len(chosen) != 1:
         raise UpbenchError(
-            f"--pivot shows one metric, but --columns has {len(found)} ({', '.join(c.title for c in found)}); name one"
+            f"--pivot shows one metric, but --columns has {len(chosen)} ({', '.join(c.title for c in chosen)}); name one"
         )
-    metric = found[0]
-    if across is not None and across not in axes:
-        raise unknown("axis", across, axes)
-    turned = across or choose(records, axes)
-    keys: list[Column] = [columns.axis(name) for name in axes if name != turned]
-    keys += place.context(records, axes)
-    origin = bases.origin(base, records, axes)
-    levels = list(dict.fromkeys(str(r.axes.get(turned)) for r in records))
+    metric = chosen[0]
+    if across is not None and across not in results.axes:
+        raise unknown("axis", across, results.axes)
+    turned = across or choose(results)
+    keys = [*(columns.axis(name) for name in results.axes if name != turned), *results.context]
+    levels = list(dict.fromkeys(str(r.axes.get(turned)) for r in results.records))
+    lines, starts = _lines(results, keys, turned)
     marks = layout.Footnotes()
+    shown: list[tuple[tuple[int, int], Record]] = []
     rows: list[list[str]] = []
     raw: list[list[object]] = []
-    shown: list[tuple[tuple[int, int], Record]] = []
-    groups = place.grouped(records, axes)
-    starts: dict[int, str] = {}
-    for members in groups.values():
-        starts[len(rows)] = place.machine_text(next((r for r in members if r.status != "impossible"), members[0]), axes)
-        by_key: dict[tuple[str, ...], dict[str, Record]] = {}
-        for record in members:
-            lead = tuple(c.text(c.raw(record)) for c in keys)
-            by_key.setdefault(lead, {})[str(record.axes.get(turned))] = record
-        for lead, cells in by_key.items():
-            texts: list[str] = []
-            values: list[object] = []
-            for n, level in enumerate(levels):
-                at = (len(rows), len(keys) + n)
-                one = cells.get(level)
-                texts.append(units.DASH if one is None else layout.shown_text(metric, one, origin(one)))
-                values.append(None if one is None else metric.raw(one))
-                if one is None:
-                    continue
-                shown.append((at, one))
-                if metric.measured and one.status != "ok" and metric.raw(one) is None:
-                    marks.add(*at, failure.reason(one))
-                if base is not None and (note := bases.remark(metric, one, origin(one))):
-                    marks.add(*at, note)
-            rows.append([*lead, *texts])
-            raw.append([*(c.raw(next(iter(cells.values()))) for c in keys), *values])
-    emphasis = {}
-    if metric.better is not None:
-        numbers = [metric.raw(r) if r.status == "ok" or not metric.measured else None for _, r in shown]
-        peers: list[Hashable] = [(place.machine(r, axes), place.work(r)) for _, r in shown]
-        order = ranks(numbers, [metric.text(v) for v in numbers], peers, metric.better)
-        emphasis = {at: rank for (at, _), rank in zip(shown, order, strict=True) if rank}
-    notes = foot.notes(records, axes, [metric], convention, published, bool(emphasis), base)
-    printed = next((b for b in published if metric in b.columns), None)
-    notes = [f"Shown: {metric.title}{'' if printed is None else f', {printed.source}'}.", *notes]
+    for m, (lead, cells) in enumerate(lines):
+        here = [cells.get(level) for level in levels]
+        for n, record in enumerate(here, len(keys)):
+            if record is None:
+                continue
+            shown.append(((m, n), record))
+            if metric.measured and record.status != "ok" and metric.raw(record) is None:
+                marks.add(m, n, failure.reason(record))
+            if note := bases.remark(metric, record, results):
+                marks.add(m, n, note)
+        texts = [units.DASH if r is None else layout.shown_text(results, metric, r) for r in here]
+        rows.append([*lead, *texts])
+        named = next(iter(cells.values()))
+        raw.append([*(c.raw(named) for c in keys), *(None if r is None else metric.raw(r) for r in here)])
+    order = layout.ranks_of(results, metric, [r for _, r in shown])
+    emphasis = {at: rank for (at, _), rank in zip(shown, order, strict=True) if rank}
     heads = [*(c.title for c in keys), *(f"{turned}={level}" for level in levels)]
     return Table(
         title=title,
@@ -99,12 +77,37 @@ def lay(
         numeric=[*(c.numeric for c in keys), *(True for _ in levels)],
         raw_heads=[*(c.key for c in keys), *(f"{metric.key} {turned}={level}" for level in levels)],
         raw_rows=raw,
-        notes=[note.replace("Best of a column", "Best of the table") for note in notes],
+        notes=_notes(results, metric, bool(emphasis)),
         ranks=emphasis,
         refs=marks.refs,
         footnotes=marks.texts,
-        groups=starts if len(groups) > 1 else {},
+        groups=starts if len(results.groups) > 1 else {},
         spans=[Span(len(keys), len(heads) - 1, metric.title)],
         lead=len(keys),
-        label=next((r.sweep.name for r in records if r.sweep), ""),
+        label=results.name,
     )
+
+
+def _lines(
+    results: ResultSet, keys: Sequence[Column], turned: str
+) -> tuple[list[tuple[tuple[str, ...], dict[str, Record]]], dict[int, str]]:
+    """What names each row, with its cells by the value of the turned axis; and the heading of each group."""
+    lines: list[tuple[tuple[str, ...], dict[str, Record]]] = []
+    starts: dict[int, str] = {}
+    for group in results.groups:
+        starts[len(lines)] = group.heading
+        by_key: dict[tuple[str, ...], dict[str, Record]] = {}
+        for record in group.records:
+            lead = tuple(c.text(c.raw(record)) for c in keys)
+            by_key.setdefault(lead, {})[str(record.axes.get(turned))] = record
+        lines += by_key.items()
+    return lines, starts
+
+
+def _notes(results: ResultSet, metric: Column, emphasised: bool) -> list[str]:
+    printed = results.printed.get(metric.key)
+    notes = foot.notes(results, [metric], emphasised)
+    return [
+        f"Shown: {metric.title}{'' if printed is None else f', {printed.source}'}.",
+        *(note.replace("Best of a column", "Best of the table") for note in notes),
+    ]

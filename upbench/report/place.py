@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
 
 from upbench import units
 from upbench.record import Record
@@ -28,6 +29,9 @@ CONTEXT = (
 )
 """Besides the axes: what a row must say where records differ in it."""
 
+LABEL = "upsampler"
+"""The axis that pictures have even where a sweep has none: the labels of the records."""
+
 _WORK = (("input", "shape"), ("input", "batch"), ("input", "offsets"), ("measure", "mode"))
 
 
@@ -36,9 +40,25 @@ def bare(axis: str) -> str:
     return axis.rpartition(".")[2]
 
 
-def axes_of(records: Sequence[Record]) -> list[str]:
-    """All axes of all records, in the order in which they come."""
-    return list(dict.fromkeys(name for record in records for name in record.axes))
+def axis_value(record: Record, axis: str) -> Any:
+    """The value of an axis in a record; a record without that axis has None, one without axes its label."""
+    if axis == LABEL and LABEL not in record.axes:
+        return record.label
+    return record.axes.get(axis)
+
+
+def level_text(value: Any) -> str:
+    """A value of an axis as text, as it is written in YAML."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def cell_name(record: Record, text: Callable[[Any], str] = str) -> str:
+    """A cell in a sentence: its axes with their values, or its label. text: how a value is written."""
+    return ", ".join(f"{key}={text(value)}" for key, value in record.axes.items()) or record.label
 
 
 def context(records: Sequence[Record], axes: Sequence[str]) -> list[Column]:

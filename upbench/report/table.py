@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from upbench import conventions, metrics, units
 from upbench.record import Record
 from upbench.report import backends, columns, foot, layout
-from upbench.report.beside import Beside
 from upbench.report.columns import Column
+from upbench.report.result_set import ResultSet
 from upbench.report.sheet import Table
 
 WHAT = {
@@ -28,37 +28,23 @@ STOPPED = {
 def comparison(records: Sequence[Record], reference: Record, convention: str = conventions.DEFAULT) -> Table:
     """Upsamplers as rows, with the latency of each over that of the reference, and what that says."""
     ratio, low, high, verdict = columns.ratio_to(reference)
-
-    def shown(record: Record) -> str:
-        if record is reference:
-            return "1 (reference)"
-        if record.latency is None or reference.latency is None:
-            return units.DASH
-        pair = columns.paired(record, reference)
-        return f"{units.ratio(pair.value)} ({units.interval(pair.low, pair.high)})"
-
     shapes = columns.varying(records, (columns.SHAPE, columns.SCALE))
     against_eager, notes = backends.beside(records)
-    shown_columns = (columns.LABEL, *shapes, *columns.costs(convention), ratio, verdict, *against_eager)
-    table = _build(foot.condition(records), records, shown_columns, (low, high), convention)
-    place = table.heads.index(ratio.title)
-    for row, record in zip(table.rows, records, strict=True):
-        row[place] = shown(record)
+    shown = (columns.LABEL, *shapes, *columns.costs(convention), ratio, verdict, *against_eager)
     ratio_note = (
         f"{ratio.title}: median of ratios taken round by round, with its 95 % bootstrap interval. FASTER, SLOWER: by "
         "more than 5 % and, with the whole interval, by more than 2 %; SAME: the interval lies within 5 %; neither "
         "bound is ever below the resolution."
     )
-    return Table(**{**vars(table), "notes": [ratio_note, *notes, *table.notes]})
+    return _build(foot.condition(records), records, shown, (low, high), convention, [ratio_note, *notes])
 
 
 def sweep(records: Sequence[Record], axes: Sequence[str], title: str, convention: str = conventions.DEFAULT) -> Table:
     """Grid values as rows, as in the papers' ablation tables; published values where the sweep names a table."""
 
-    def shown(published: list[Beside]) -> list[Column]:
-        return [*(c for b in published for c in b.columns), *columns.costs(convention)]
-
-    return layout.lay(records, axes, title, shown, convention)
+    results = ResultSet(records, axes, convention)
+    printed = [column for table in results.published for column in table.columns]
+    return layout.sweep_table(results, title, [*printed, *columns.costs(convention)])
 
 
 def single(record: Record, convention: str = conventions.DEFAULT) -> Table:
@@ -162,17 +148,24 @@ def by_op(record: Record) -> Table:
 
 
 def _build(
-    title: str, records: Sequence[Record], shown: Sequence[Column], more: Sequence[Column], convention: str
+    title: str,
+    records: Sequence[Record],
+    shown: Sequence[Column],
+    more: Sequence[Column],
+    convention: str,
+    notes: Sequence[str] = (),
 ) -> Table:
+    """A row for each record. more: columns of CSV and JSON alone. notes: what is said before what is always said."""
     raw = columns.each_once([*shown, *more, columns.SHAPE, columns.SCALE, *columns.raw_only()])
     return Table(
         title=title,
         heads=[c.title for c in shown],
-        rows=[[c.text(c.raw(r)) for c in shown] for r in records],
+        rows=[[c.cell(r) for c in shown] for r in records],
         numeric=[c.numeric for c in shown],
         raw_heads=[c.key for c in raw],
         raw_rows=[[c.raw(r) for c in raw] for r in records],
         notes=[
+            *notes,
             conventions.describe(convention),
             *foot.memory_note(records),
             *foot.machine(records),

@@ -10,6 +10,7 @@ from matplotlib.artist import Artist
 from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
 
+from upbench.report.place import LABEL, level_text
 from upbench.report.plots import series, style
 from upbench.report.plots.page import Page
 from upbench.report.plots.quantities import Quantity
@@ -28,7 +29,7 @@ def draw(
         page = Page(width_in, min(2.3, width_in * 0.62))
         _numbers(page, lines, axis, quantity, zoom)
     else:
-        names = list(dict.fromkeys(series.shown(v) for v in values))
+        names = list(dict.fromkeys(level_text(v) for v in values))
         page = Page(width_in, _ROW_IN * max(1.0, 0.55 * len(lines)) * len(names) + 0.15)
         _names(page, lines, names, axis, quantity, zoom)
     beside = _ends_are_apart(page, lines) if series.is_numeric(values) else False
@@ -66,14 +67,14 @@ def _names(page: Page, lines: Sequence[Line], names: Sequence[str], axis: str, q
     for n, line in enumerate(lines):
         look = style.look(n)
         shift = (n - (len(lines) - 1) / 2) * 0.7 / len(lines)
-        y = [names.index(series.shown(s.at)) + shift for s in line.samples]
+        y = [names.index(level_text(s.at)) + shift for s in line.samples]
         axes.plot(
             [s.point.value for s in line.samples], y, **look.marks(), linestyle="none", label=line.name, clip_on=False
         )
         _bars(page, line, y, look.colour, upward=False)
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.set_ylabel(axis if axis != series.LABEL else "")
+    axes.set_ylabel(axis if axis != LABEL else "")
     style.dress(axes.xaxis, quantity, _values(lines), zoom)
 
 

@@ -7,27 +7,25 @@ from collections.abc import Sequence
 from upbench import conventions
 from upbench.record import Record
 from upbench.report import foot
-from upbench.report.plots import series
 from upbench.report.plots.accuracy import Accuracy
 from upbench.report.plots.quantities import Quantity
+from upbench.report.result_set import ResultSet
 
 _COUNTED = ("params", "macs")
 
 
 def lines(
-    records: Sequence[Record],
+    results: ResultSet,
     drawn: Sequence[Quantity],
-    convention: str,
     left_out: Sequence[str] = (),
     accuracy: Accuracy | None = None,
 ) -> list[str]:
     """Small print for a picture of `drawn` quantities. left_out: sentences on what could not be drawn.
 
-    records: all cells, those that failed among them.
+    results: all cells, those that failed among them.
     """
     names = {quantity.name for quantity in drawn}
-    lost = series.failed(records)
-    good = [r for r in records if r.status == "ok"]
+    lost, good = results.failed, results.measured.records
     notes = [f"Failed, not drawn: {foot.some(lost, 0)}."] if lost else []
     notes += left_out
     if accuracy is not None:
@@ -37,7 +35,7 @@ def lines(
     shared = foot.condition(good)
     notes += [*([f"All cells: {shared}."] if shared else []), *foot.machine(good)]
     if names & {*_COUNTED}:
-        notes.append(conventions.describe(convention))
+        notes.append(conventions.describe(results.convention))
     return notes
 
 

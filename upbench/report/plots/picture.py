@@ -30,24 +30,24 @@ def draw(plan: Plan) -> Picture:
         Kind.axis: _axis, Kind.bubble: _bubble, Kind.pareto: _pareto, Kind.resolution: _resolution,
     }  # fmt: skip
     picture = makers[plan.kind](plan)
-    lost = series.failed(plan.everything)
+    lost = plan.results.failed
     said = [f"failed, not drawn: {'; '.join(lost)}"] if lost else []
     return Picture(picture.page, [*plan.said, *said, *picture.said], picture.tables)
 
 
 def _axis(plan: Plan) -> Picture:
-    lines, without = series.lines(plan.records, plan.axis, plan.metric)
+    lines, without = series.lines(plan.results.measured, plan.axis, plan.metric)
     left_out = _left_out(without, [plan.metric])
-    small = footer.lines(plan.everything, [plan.metric], plan.asked.convention, left_out)
+    small = footer.lines(plan.results, [plan.metric], left_out)
     page = axis.draw(lines, plan.axis, plan.metric, plan.title, small, plan.asked.width_in, plan.asked.zoom)
     return Picture(page, left_out, [])
 
 
 def _bubble(plan: Plan) -> Picture:
     assert plan.accuracy is not None
-    flops = quantities.measured(plan.asked.convention)["macs"]
-    bubbles, without, names = [], [], series.names(plan.records)
-    for n, record in enumerate(plan.records):
+    flops = quantities.measured(plan.results.convention)["macs"]
+    bubbles, without, names = [], [], series.names(plan.results.measured)
+    for n, record in enumerate(plan.results.measured.records):
         found = plan.accuracy.matches.get(n)
         x, y, size = plan.x.read(record), plan.y.read(record), flops.read(record)
         if x is None or y is None or size is None:
@@ -58,7 +58,7 @@ def _bubble(plan: Plan) -> Picture:
         bubbles.append(bubble.Bubble(name, x, y, size.value))
     left_out = _left_out(without, [plan.x, plan.y, flops])
     brief = [*_unmatched(plan, NAMED), *left_out]
-    small = footer.lines(plan.everything, [plan.x, plan.y, flops], plan.asked.convention, brief, plan.accuracy)
+    small = footer.lines(plan.results, [plan.x, plan.y, flops], brief, plan.accuracy)
     width, zoom = plan.asked.width_in, plan.asked.zoom
     page, missed = bubble.draw(bubbles, plan.x, plan.y, flops, plan.title, small, width, zoom)
     return Picture(page, [*_unmatched(plan), *left_out, *_nameless(missed)], [])
@@ -67,8 +67,8 @@ def _bubble(plan: Plan) -> Picture:
 def _pareto(plan: Plan) -> Picture:
     cells, without, published = [], [], {plan.x.name, plan.y.name} - set(quantities.measured())
     used = plan.accuracy if published else None
-    names = series.names(plan.records)
-    for n, record in enumerate(plan.records):
+    names = series.names(plan.results.measured)
+    for n, record in enumerate(plan.results.measured.records):
         x, y = plan.x.read(record), plan.y.read(record)
         if x is None or y is None:
             if used is None or n in used.matches:
@@ -78,7 +78,7 @@ def _pareto(plan: Plan) -> Picture:
         cells.append(pareto.Cell(names[n] + (" ?" if found and found.remark else ""), x, y))
     left_out = _left_out(without, [plan.x, plan.y])
     brief = [*(_unmatched(plan, NAMED) if used else []), *left_out]
-    small = footer.lines(plan.everything, [plan.x, plan.y], plan.asked.convention, brief, used)
+    small = footer.lines(plan.results, [plan.x, plan.y], brief, used)
     page, missed = pareto.draw(cells, plan.x, plan.y, plan.title, small, plan.asked.width_in, plan.asked.zoom)
     best = [cells[n].name for n in pareto.front(cells, plan.x, plan.y)]
     left_out = [*(_unmatched(plan) if used else []), *left_out]
@@ -86,11 +86,11 @@ def _pareto(plan: Plan) -> Picture:
 
 
 def _resolution(plan: Plan) -> Picture:
-    lines, without = series.by_size(plan.records, plan.metric)
+    lines, without = series.by_size(plan.results.measured, plan.metric)
     left_out = _left_out(without, [plan.metric])
     found = growth.fit(lines)
     crossed = growth.crossovers(found)
-    small = footer.lines(plan.everything, [plan.metric], plan.asked.convention, left_out)
+    small = footer.lines(plan.results, [plan.metric], left_out)
     page = resolution.draw(found, crossed, plan.metric, plan.title, small, plan.asked.width_in)
     laws = growth.laws_table(found, plan.title)
     if not crossed:
@@ -109,7 +109,7 @@ def _unmatched(plan: Plan, most: int | None = None) -> list[str]:
         return []
     many = sum(map(len, plan.accuracy.missing.values()))
     if most is not None and many > most:
-        return [f"Not drawn, without published accuracy: {many} of {len(plan.records)} cells."]
+        return [f"Not drawn, without published accuracy: {many} of {len(plan.results.measured.records)} cells."]
     listed = "; ".join(f"{reason}: {', '.join(names)}" for reason, names in plan.accuracy.missing.items())
     return [f"Not drawn, without published accuracy. {listed}."]
 

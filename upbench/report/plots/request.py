@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
-from upbench import conventions, papers
+from upbench import papers
 from upbench.errors import SpecError, UpbenchError, unknown
 from upbench.record import Record
+from upbench.report.place import LABEL
 from upbench.report.plots import accuracy, quantities, series
 from upbench.report.plots.accuracy import Accuracy
 from upbench.report.plots.quantities import Quantity
+from upbench.report.result_set import ResultSet
 
 _T = TypeVar("_T")
 
@@ -35,7 +37,6 @@ class Asked:
     y: str | None = None
     published: str | None = None
     host: str | None = None
-    convention: str = conventions.DEFAULT
     title: str | None = None
     width_in: float = 3.5
     zoom: bool = False
@@ -43,14 +44,13 @@ class Asked:
 
 @dataclass(frozen=True)
 class Plan:
-    """A picture that can be drawn. records: those measured; everything: all cells. x, y: of bubble and pareto.
+    """A picture that can be drawn. results: all cells, those that failed among them. x, y: of bubble and pareto.
 
     said: sentences about what was chosen and what cannot be drawn.
     """
 
     kind: Kind
-    records: list[Record]
-    everything: list[Record]
+    results: ResultSet
     title: str
     axis: str
     metric: Quantity
@@ -61,12 +61,12 @@ class Plan:
     said: list[str]
 
 
-def plan(records: Sequence[Record], asked: Asked) -> Plan:
+def plan(results: ResultSet, asked: Asked) -> Plan:
     """Judge what was asked. Raises SpecError with all mistakes together."""
-    good = [r for r in records if r.status == "ok"]
+    good = results.measured.records
     if not good:
-        what = "no cell was measured" if records else "there are no records"
-        lost = series.failed(records)
+        what = "no cell was measured" if results.records else "there are no records"
+        lost = results.failed
         raise UpbenchError(
             f"nothing to draw: {what}{': ' + ', '.join(lost) if lost else ''}; run the sweep, or give another file"
         )
@@ -79,12 +79,12 @@ def plan(records: Sequence[Record], asked: Asked) -> Plan:
             mistakes.append(str(error))
             return instead
 
-    known = judged(lambda: quantities.measured(asked.convention), quantities.measured())
+    known = judged(lambda: quantities.measured(results.convention), quantities.measured())
     found = judged(lambda: _accuracy(good, asked), None)
-    kind = asked.kind or _kind(good, found, asked)
+    kind = asked.kind or _kind(results.measured, found, asked)
     mistakes += _idle(kind, asked)
     metric = judged(lambda: quantities.find(asked.metric or "latency", known, "--metric"), known["latency"])
-    axis = judged(lambda: series.choose_axis(good, asked.axis), series.LABEL)
+    axis = judged(lambda: series.choose_axis(results.measured, asked.axis), LABEL)
     both = dict(known)
     if found is not None:
         both.update({name: accuracy.quantity(name, found, good) for name in accuracy.metrics(found.table)})
@@ -104,7 +104,7 @@ def plan(records: Sequence[Record], asked: Asked) -> Plan:
     if not any(all(quantity.read(r) is not None for quantity in shown) for r in good):
         raise SpecError([_empty(shown, found)])
     said = _said(kind, asked, axis, found, shown)
-    return Plan(kind, good, list(records), _title(records, asked), axis, metric, x, y, found, asked, said)
+    return Plan(kind, results, _title(results.records, asked), axis, metric, x, y, found, asked, said)
 
 
 def _accuracy(records: Sequence[Record], asked: Asked) -> Accuracy | None:
@@ -121,16 +121,16 @@ def _accuracy(records: Sequence[Record], asked: Asked) -> Accuracy | None:
     return accuracy.match(records, table, asked.host)
 
 
-def _kind(records: Sequence[Record], found: Accuracy | None, asked: Asked) -> Kind:
+def _kind(results: ResultSet, found: Accuracy | None, asked: Asked) -> Kind:
     """The kind of picture that fits the records and the options given."""
     if asked.metric is not None or asked.axis is not None:
         return Kind.axis
-    if asked.published is not None or (found and "upsampler" in series.varying(records)):
+    if asked.published is not None or (found and "upsampler" in results.varying):
         return Kind.bubble
     if asked.x is not None or asked.y is not None:
         return Kind.pareto
-    sizes = {series.pixels(r) for r in records}
-    return Kind.resolution if len(sizes) >= 2 and "shape" in series.varying(records) else Kind.axis
+    sizes = {series.pixels(r) for r in results.records}
+    return Kind.resolution if len(sizes) >= 2 and "shape" in results.varying else Kind.axis
 
 
 _USES = {

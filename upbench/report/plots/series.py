@@ -9,9 +9,9 @@ from typing import Any
 
 from upbench.errors import unknown
 from upbench.record import Record
+from upbench.report.place import LABEL, axis_value, cell_name, level_text
 from upbench.report.plots.quantities import Point, Quantity
-
-LABEL = "upsampler"
+from upbench.report.result_set import ResultSet
 
 
 @dataclass(frozen=True)
@@ -31,21 +31,13 @@ class Line:
     samples: tuple[Sample, ...]
 
 
-def failed(records: Sequence[Record]) -> list[str]:
-    """A few words for every cell that has no measurements: its name and its status."""
-    return list(dict.fromkeys(f"{cell_name(r)} ({r.status})" for r in records if r.status != "ok"))
-
-
-def cell_name(record: Record) -> str:
-    return ", ".join(f"{key}={shown(value)}" for key, value in record.axes.items()) or record.label
-
-
-def names(records: Sequence[Record]) -> list[str]:
+def names(results: ResultSet) -> list[str]:
     """A name for each record: its upsampler with its settings, and the axes that these do not say.
 
     Where all are of one upsampler, only what varies.
     """
-    others = [name for name in varying(records) if name != LABEL]
+    records = results.records
+    others = [name for name in results.varying if name != LABEL]
     single = len({r.spec["upsampler"] for r in records}) == 1 and bool(others)
     devices = {r.environment["device"] for r in records}
     found = []
@@ -58,41 +50,29 @@ def names(records: Sequence[Record]) -> list[str]:
     return found
 
 
-def axis_value(record: Record, axis: str) -> Any:
-    """The value of an axis in a record; a record without that axis has None, one without axes its label."""
-    if axis == LABEL and LABEL not in record.axes:
-        return record.label
-    return record.axes.get(axis)
-
-
-def varying(records: Sequence[Record]) -> list[str]:
-    """The axes that take more than one value in these records, in the order of the first."""
-    names = dict.fromkeys(name for record in records for name in record.axes)
-    return [name for name in names if len({shown(axis_value(r, name)) for r in records}) > 1]
-
-
-def choose_axis(records: Sequence[Record], asked: str | None) -> str:
+def choose_axis(results: ResultSet, asked: str | None) -> str:
     """The axis asked for, or the first numeric one that varies, or the first that varies, or the upsampler."""
-    names = list(dict.fromkeys(name for record in records for name in record.axes))
+    names = results.axes
     if asked is not None:
         if asked != LABEL and asked not in names:
             raise unknown("axis for --axis", asked, [*names, *([] if LABEL in names else [LABEL])])
         return asked
-    moving = varying(records)
-    numeric = [name for name in moving if is_numeric([axis_value(r, name) for r in records])]
+    moving = results.varying
+    numeric = [name for name in moving if is_numeric([axis_value(r, name) for r in results.records])]
     return next(iter([*numeric, *moving, LABEL]))
 
 
-def lines(records: Sequence[Record], axis: str, quantity: Quantity) -> tuple[list[Line], list[str]]:
+def lines(results: ResultSet, axis: str, quantity: Quantity) -> tuple[list[Line], list[str]]:
     """The lines of a metric along an axis, and the names of measured cells that do not have the metric."""
-    others = [name for name in varying(records) if name != axis]
+    records = results.records
+    others = [name for name in results.varying if name != axis]
     devices = {r.environment["device"] for r in records}
     found: dict[str, list[Sample]] = {}
     without = []
     for record in records:
         point = quantity.read(record)
         if point is None:
-            without.append(cell_name(record))
+            without.append(cell_name(record, level_text))
             continue
         parts = [_part(name, axis_value(record, name)) for name in others]
         if len(devices) > 1 and "device" not in others:
@@ -103,9 +83,10 @@ def lines(records: Sequence[Record], axis: str, quantity: Quantity) -> tuple[lis
     return [Line(name, tuple(samples)) for name, samples in found.items()], without
 
 
-def by_size(records: Sequence[Record], quantity: Quantity) -> tuple[list[Line], list[str]]:
+def by_size(results: ResultSet, quantity: Quantity) -> tuple[list[Line], list[str]]:
     """Lines of a metric along the number of output pixels: one for each upsampler, its settings and its channels."""
-    others = [name for name in varying(records) if name not in ("upsampler", "shape", "batch", "scale")]
+    records = results.records
+    others = [name for name in results.varying if name not in ("upsampler", "shape", "batch", "scale")]
     channels = {_channels(r) for r in records}
     devices = {r.environment["device"] for r in records}
     found: dict[str, list[Sample]] = {}
@@ -113,7 +94,7 @@ def by_size(records: Sequence[Record], quantity: Quantity) -> tuple[list[Line], 
     for record in records:
         point = quantity.read(record)
         if point is None:
-            without.append(cell_name(record))
+            without.append(cell_name(record, level_text))
             continue
         known = record.spec["params"]
         parts = [_part(n, axis_value(record, n)) for n in others if n not in known]
@@ -138,18 +119,9 @@ def is_numeric(values: Sequence[Any]) -> bool:
     return bool(values) and all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
 
 
-def shown(value: Any) -> str:
-    """A value of an axis as text, as it is written in YAML."""
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
 def _channels(record: Record) -> int:
     return int(record.spec["input"]["shape"].split("x")[0])
 
 
 def _part(name: str, value: Any) -> str:
-    return shown(value) if name == LABEL else f"{name}={shown(value)}"
+    return level_text(value) if name == LABEL else f"{name}={level_text(value)}"
