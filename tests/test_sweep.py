@@ -104,10 +104,10 @@ def test_cells_that_fail_in_every_way_are_records_and_the_sweep_goes_on(tmp_path
     assert [r.sweep.cell for r in records if r.sweep] == [*range(7)]
     errors = [r.error or "" for r in records]
     assert "can't allocate memory" in errors[0]
-    assert errors[2].endswith("ValueError: on purpose")
+    assert "ValueError: on purpose (bad.py, line 17: " in errors[2]
     assert errors[3] == "the process was killed by SIGSEGV (Segmentation fault)"
     assert errors[4] == "it took longer than the 8 s that --timeout allows"
-    assert errors[5].endswith("KeyError: 'no'")
+    assert "KeyError: 'no' (bad.py, line 22: " in errors[5]
     assert said.splitlines()[-1].endswith("hold 7 of 7 cells: 2 ok, 2 error, 1 oom, 1 crashed, 1 timeout")
     assert "on purpose" in out
     assert all(errors[n] in (tmp_path / "results" / "tiny.md").read_text() for n in (3, 4))

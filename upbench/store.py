@@ -6,6 +6,7 @@ A file is read line by line, and a line that is no record is named and skipped; 
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,16 +15,10 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from upbench import documents
+from upbench.documents import Contents as Contents
 from upbench.errors import OutputError, StoreError
 from upbench.record import Record, from_json
-
-
-@dataclass
-class Contents:
-    """What a results file holds. skipped: a sentence, with its line number, for each line that is no record."""
-
-    records: list[Record] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
 
 
 class Line(NamedTuple):
@@ -67,16 +62,20 @@ def scan(path: Path) -> Iterator[Line]:
     """
     try:
         with path.open("rb") as file:
-            offset = 0
-            for number, raw in enumerate(file, 1):
-                text = raw.decode("utf-8", errors="replace")
-                if text.strip():
-                    yield _line(offset, text, f"results file {path}, line {number},")
-                offset += len(raw)
+            yield from _lines(file, path)
     except FileNotFoundError:
         return
     except OSError as error:
         raise StoreError(f"results file {path} cannot be read ({error.strerror})") from None
+
+
+def _lines(file: Iterable[bytes], path: Path) -> Iterator[Line]:
+    offset = 0
+    for number, raw in enumerate(file, 1):
+        text = raw.decode("utf-8", errors="replace")
+        if text.strip():
+            yield _line(offset, text, f"results file {path}, line {number},")
+        offset += len(raw)
 
 
 def _line(offset: int, text: str, source: str) -> Line:
@@ -91,13 +90,58 @@ def load(path: Path) -> Contents:
 
     Raises StoreError when the file itself cannot be read.
     """
+    return _contents(scan(path))
+
+
+def _contents(lines: Iterable[Line]) -> Contents:
     found = Contents()
-    for line in scan(path):
+    for line in lines:
         if line.record is not None:
             found.records.append(line.record)
         if line.skipped is not None:
             found.skipped.append(line.skipped)
     return found
+
+
+def read(path: Path) -> Contents:
+    """Return the records of a results file, or of what profile, compare and sweep print with --format json.
+
+    Args:
+        path: a file, told by its content.
+
+    Returns:
+        All records in their order; lines and parts that are torn or foreign are skipped and named.
+
+    Raises:
+        StoreError: when there is no such file, it cannot be read, or it is of another kind, which is said in one
+            sentence.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise StoreError(f"results file {path}: there is no such file; `upbench sweep` writes one") from None
+    except IsADirectoryError:
+        raise StoreError(f"results file {path} is a folder; name the .jsonl files in it") from None
+    except OSError as error:
+        raise StoreError(f"results file {path} cannot be read ({error.strerror})") from None
+    if (found := documents.read(content, path)) is not None:
+        return found
+    found = _contents(_lines(io.BytesIO(content), path))
+    if not found.records and found.skipped and not documents.is_results_file(content, path):
+        raise StoreError(documents.other_kind(path, content))
+    return found
+
+
+def check_appendable(path: Path) -> None:
+    """Raise StoreError when records cannot be added to a file, since it is something else than a results file."""
+    try:
+        content = path.read_bytes() if path.is_file() else b""
+    except OSError:
+        return  # said where it is written to
+    lines = _lines(io.BytesIO(content), path)
+    if any(line.record for line in lines) or documents.is_results_file(content, path):
+        return
+    raise StoreError(f"{documents.other_kind(path, content)}; nothing is added to it, choose another with --output")
 
 
 def index(path: Path) -> Index:

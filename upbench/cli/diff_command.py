@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -86,29 +85,17 @@ def _of_other_work(sides: Sequence[Sequence[Measured]], old: Path, new: Path) ->
 
 def _load(path: Path) -> list[Measured]:
     """What a file holds, told by its content. Raises StoreError when that is nothing of upbench."""
-    from upbench import store
+    from upbench import documents, store
     from upbench.gate import baseline, measured
-    from upbench.record import from_json
 
-    if not path.is_file():
-        raise StoreError(f"results file {path}: there is no such file")
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise StoreError(f"results file {path} cannot be read ({error.strerror})") from None
-    except ValueError:
-        data = None  # more than one line: a results file of a sweep
-    if baseline.is_baseline(data):
+    if (data := documents.json_of(path)) is not None and baseline.is_baseline(data):
         return baseline.from_data(data, str(path))
-    if isinstance(data, dict) and "records" in data:
-        records = [from_json(json.dumps(one), f"{path}, record {n},") for n, one in enumerate(data["records"], 1)]
-        reference = next((r for r in records if r.label == data.get("reference")), None)
-        return measured.from_records(records, reference)
-    contents = store.load(path)
+    contents = store.read(path)
     for sentence in contents.skipped:
         typer.echo(f"upbench: {sentence}", err=True)
     if not contents.records:
         raise StoreError(
             f"results file {path} holds no record; give results of a sweep, of compare --format json, or a baseline"
         )
-    return measured.from_records(contents.records)
+    sides = contents.compared or [(contents.records, None)]
+    return [one for records, reference in sides for one in measured.from_records(records, reference)]

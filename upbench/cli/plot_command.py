@@ -73,7 +73,7 @@ def command(
 
     records, skipped = [], []
     for path in results:
-        found = store.load(path)
+        found = store.read(path)
         records += found.records
         skipped += found.skipped
     for sentence in skipped:

@@ -40,11 +40,7 @@ def read(paths: Sequence[Path]) -> list[Record]:
     records: list[Record] = []
     skipped = 0
     for path in dict.fromkeys(paths):
-        if path.is_dir():
-            raise StoreError(f"results file {path} is a folder; name the .jsonl files in it")
-        if not path.exists():
-            raise StoreError(f"results file {path}: there is no such file; `upbench sweep` writes one")
-        contents = store.load(path)
+        contents = store.read(path)
         for sentence in contents.skipped:
             typer.echo(f"upbench: warning: {sentence}", err=True)
         skipped += len(contents.skipped)

@@ -122,6 +122,7 @@ def _preview(
     from upbench import store
     from upbench.cli.sweep_dry_run import preview
 
+    store.check_appendable(path)
     known = store.Index() if fresh else store.index(path)
     _say_all(known.skipped)
     shown = preview(cells, plan.axes, plan.title or plan.name, path, known, chosen)
@@ -146,6 +147,7 @@ def _measure(
     from upbench.cli.progress import Progress
     from upbench.report import formats, table
 
+    store.check_appendable(path)
     with files.locked(path):
         for each in (path, *map(path.with_suffix, TABLES)):
             output.check(each)

@@ -24,10 +24,11 @@ def read(paths: Sequence[Path]) -> list[Record]:
     """The records of results files. Raises StoreError when one is not there or has none."""
     found: list[Record] = []
     for path in paths:
-        here = [line.record for line in store.scan(path) if line.record is not None]
+        if not path.exists():
+            raise StoreError(f"results file {path} is not there; {HOW}")
+        here = store.read(path).records
         if not here:
-            why = "has no records" if path.exists() else "is not there"
-            raise StoreError(f"results file {path} {why}; {HOW}")
+            raise StoreError(f"results file {path} has no records; {HOW}")
         found += here
     return found
 
