@@ -331,3 +331,9 @@ def test_every_convolution_is_its_closed_form(
     module = whole(layer)
     assert counting.count(module, (x,)).by_kind["conv"] == expected
     assert dispatched.count(module, (x,)).by_kind["conv"] == expected
+
+
+def test_torch_counts_a_module_that_is_given_a_view_of_a_leaf() -> None:
+    """The counter's own hooks fail there without autograd."""
+    module, x = Of(lambda m, x: m.layer(x.flatten(2).mT), layer=nn.Linear(8, 4)), IMAGE.clone().requires_grad_()
+    assert routes.torch_count(module, (x,)).by_kind == {"conv": 30 * 32, "gather": 0}

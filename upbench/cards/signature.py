@@ -50,6 +50,8 @@ def from_class(name: str, thing: Any, origin: str, path: str) -> Card:
             f"upsampler {name!r}: {origin} must take ({', '.join(leading)}, ...) as its first arguments, not "
             f"({', '.join(map(_shown, first))}); wrap it in a class that does"
         )
+    if sentence := _wrong_forward(thing, guided):
+        raise UpbenchError(f"upsampler {name!r}: {origin} {sentence}")
     scales = str(getattr(thing, "scales", "any"))
     if scales not in SCALES:
         raise UpbenchError(
@@ -88,6 +90,29 @@ def _no_module_class(thing: Any) -> str | None:
     else:
         kind = "a function" if inspect.isroutine(thing) else f"of the type {type(thing).__qualname__}"
     return f"is {kind}; it is not a class derived from torch.nn.Module: {fix}"
+
+
+def _wrong_forward(thing: type, guided: bool) -> str | None:
+    """Why a class cannot be called as an upsampler is, going by the arguments of its forward; None where it can."""
+    try:
+        arguments = [*inspect.signature(thing.forward).parameters.values()][1:]  # type: ignore[attr-defined]
+    except (ValueError, TypeError):
+        return None
+    given = ("x", "guide") if guided else ("x",)
+    single = [p for p in arguments if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    required = [p for p in arguments if p.default is p.empty and p.kind not in _REPEATED]
+    # A list that follows the arguments is of more maps; as *args it only passes on what a wrapper is given.
+    more = [p for p in arguments if p.kind is p.VAR_POSITIONAL and p.name != "args" and not p.name.startswith("_")]
+    several = bool(more) and len(single) >= len(given)
+    if len(required) <= len(given) and not several:
+        return None
+    fix = f"wrap it in a class whose forward takes ({', '.join(given)})"
+    if len(required) == 2 and not guided and not more:
+        fix = "write guided = True into the class where the second is the high-resolution guide, or wrap it"
+    return (
+        f"takes ({', '.join(map(_shown, arguments))}) in its forward, but an upsampler is called with "
+        f"{' and '.join(given)} alone; {fix}"
+    )
 
 
 def _parameters(thing: type) -> list[inspect.Parameter]:

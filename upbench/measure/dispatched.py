@@ -22,7 +22,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from upbench.measure.formulas import CONVOLUTIONS, NORMS, READS, is_product, norm, product
+from upbench.measure.formulas import CONVOLUTIONS, NORMS, PRODUCTS, READS, is_product, norm, product
 from upbench.measure.macs import SUMMED, UNSUMMED, Charge, Macs, declared, gathered, slides
 from upbench.measure.operators import VALUELESS, VIEWS, work_of
 from upbench.measure.trace import INPUT, WEIGHT, class_of
@@ -92,7 +92,7 @@ class _Operators(TorchDispatchMode):
         if isinstance(func, torch._ops.HigherOrderOperator):
             self.ledger.unknown[f"higher_order::{func.name()}"] += 1
             return func(*args, **kwargs)
-        if func not in flop_registry and func._overloadpacket not in flop_registry:
+        if not _known(func):
             with self:
                 out = func.decompose(*args, **kwargs)
             if out is not NotImplemented:
@@ -174,6 +174,20 @@ def _set(ledger: _Ledger, flag: str) -> Iterator[None]:
         yield
     finally:
         setattr(ledger, flag, before)
+
+
+def _known(func: Any) -> bool:
+    """Whether an operator is charged as a whole, and not what torch would take it apart into."""
+    name = func._schema.name
+    short = name.removeprefix("aten::")
+    return (
+        func in flop_registry
+        or func._overloadpacket in flop_registry
+        or name in PRODUCTS
+        or short in READS
+        or short in NORMS
+        or work_of(name) is not None
+    )
 
 
 def _charge(ledger: _Ledger, func: Any, args: Sequence[Any], kwargs: Any, out: Any, made: Sequence[Tensor]) -> None:

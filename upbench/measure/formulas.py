@@ -16,7 +16,7 @@ from torch.utils.flop_counter import flop_registry
 Formula = Callable[[Sequence[Any], Any], int]
 
 # Products of which torch's counter has no formula: the positions of the two factors, and the multiply-accumulates.
-_PRODUCTS: dict[str, tuple[int, int, Formula]] = {
+PRODUCTS: dict[str, tuple[int, int, Formula]] = {
     "aten::dot": (0, 1, lambda a, out: a[0].numel()),
     "aten::vdot": (0, 1, lambda a, out: a[0].numel()),
     "aten::mv": (0, 1, lambda a, out: a[0].numel()),
@@ -31,6 +31,7 @@ _PRODUCTS: dict[str, tuple[int, int, Formula]] = {
     "aten::_cdist_forward": (0, 1, lambda a, out: out.numel() * a[0].shape[-1]),
     "aten::_euclidean_dist": (0, 1, lambda a, out: out.numel() * a[0].shape[-1]),
     "aten::_pdist_forward": (0, 0, lambda a, out: out.numel() * a[0].shape[-1]),
+    "aten::affine_grid_generator": (0, 0, lambda a, out: out.numel() * a[0].shape[-1]),
     "aten::_trilinear": (0, 1, lambda a, out: _trilinear(a)),
     "aten::_sparse_mm": (0, 1, lambda a, out: _sparse(a[0], a[1])),
     "aten::_sparse_addmm": (1, 2, lambda a, out: _sparse(a[1], a[2])),
@@ -82,8 +83,8 @@ def product(func: Any, args: Sequence[Any], kwargs: Any, out: Any, first: Tensor
     if sparse and name in ("aten::mm", "aten::addmm", "aten::mv", "aten::bmm"):
         left, right = args[-2:] if name != "aten::addmm" else args[1:3]
         return left, right, each * _sparse(left, right)
-    if name in _PRODUCTS:
-        a, b, formula = _PRODUCTS[name]
+    if name in PRODUCTS:
+        a, b, formula = PRODUCTS[name]
         return args[a], args[b], each * formula(args, first)
     if name in _QUANTISED_CONVOLUTIONS:
         weight = args[1].unpack()[0]

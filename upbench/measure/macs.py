@@ -147,6 +147,7 @@ _PRODUCTS: dict[str, tuple[str, tuple[int, int], Handle]] = {
     **dict.fromkeys(("aten::matmul", "aten::mm", "aten::bmm", "aten::mv", "aten::dot"), ("gather", (0, 1), _product)),
     "aten::baddbmm": ("gather", (1, 2), lambda i, o: _product(i[1:], o)),
     "aten::addmv": ("gather", (1, 2), lambda i, o: _product(i[1:], o)),
+    "aten::affine_grid_generator": ("gather", (0, 0), lambda i, o: numel(o[0]) * _shape(i[0])[-1]),
     "aten::scaled_dot_product_attention": ("gather", (0, 1), _attention),
 }
 # Operator -> the class, and its handle.

@@ -11,9 +11,9 @@ op out on both sides, by name, and is exact over the rest.
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,7 @@ _FOREIGN = {
     "aten::mv",
     "aten::dot",
     "aten::addmv",
+    "aten::affine_grid_generator",
     "aten::grid_sampler",
     "aten::grid_sampler_2d",
     "aten::grid_sampler_3d",
@@ -103,13 +104,30 @@ class _Sites(TorchFunctionMode):
         return out
 
 
+class _NoTracker(AbstractContextManager[None]):
+    """Stands for the part of torch's counter that tells modules apart, which is not asked for here.
+
+    Its hooks fail without autograd on a module that is given a view of a leaf, and warn in compiled modules.
+    """
+
+    parents = frozenset({"Global"})
+
+    def __exit__(self, *error: object) -> None:
+        return None
+
+
+def _counter() -> FlopCounterMode:
+    counter = FlopCounterMode(display=False)
+    counter.mod_tracker = _NoTracker()  # type: ignore[assignment]
+    return counter
+
+
 def torch_count(module: nn.Module, inputs: tuple[Tensor, ...]) -> TorchCount:
     """Run the module once, without autograd, and count. The mode is left as it is."""
     with (
         torch.no_grad(),
-        warnings.catch_warnings(action="ignore"),  # of torch's counter, on its own hooks in compiled modules
         torch.compiler.set_stance("force_eager"),
-        FlopCounterMode(display=False) as counter,
+        _counter() as counter,
         _Uncharged(counter) as uncharged,
         _Sites(counter) as sites,
     ):
