@@ -16,7 +16,7 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
-from upbench import against, stats
+from upbench import against, rounds, stats
 from upbench.cli.app import app
 
 _numbers = itertools.count()
@@ -144,7 +144,7 @@ def test_equal_code_is_timed_in_rounds(write: Write) -> None:
     data = json.loads(result.stdout)
     timed = data["versions"][0]["latency"]
     assert {len(turns) for turns in timed["turns_s"].values()} == {2 * timed["ratio"]["rounds"]}
-    assert timed["ratio"]["rounds"] >= against.MIN_ROUNDS
+    assert timed["ratio"]["rounds"] >= rounds.PROCESSES.least
     assert any(f["gate"] == "against latency" for f in data["findings"])
     described = json.loads(upbench("compare", "--schema").stdout)["$defs"]
     assert set(data) == set(described["Against"]["properties"])
@@ -203,7 +203,7 @@ def test_the_turn_of_a_version() -> None:
     assert against.turn_of([0.5, 0.6]) == against.Turn(calls=1, samples=1)
     assert against.turn_of([0.002, 0.003]) == against.Turn(calls=1, samples=10)
     calls = against.turn_of([1e-5]).calls
-    assert calls == math.ceil(against.SAMPLE_S / 1e-5)
+    assert calls == math.ceil(rounds.SAMPLE_S / 1e-5)
 
 
 def test_every_version_has_every_place_in_the_rounds_as_often() -> None:

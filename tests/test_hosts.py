@@ -10,7 +10,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from upbench import neck, papers, registry, run, spec
+from upbench import neck, papers, registry, rounds, run, spec
 from upbench.errors import SpecError, UnknownName
 from upbench.measure import clock, latency, memory
 from upbench.papers import Host
@@ -251,7 +251,7 @@ def test_a_neck_is_the_sum_of_its_stages(tmp_path: Path) -> None:
         for part, value in vars(total.breakdown).items():
             assert value == sum(vars(record.breakdown)[part] for record in parts if record.breakdown), part
     assert found.total.latency is not None
-    assert len(found.total.latency.samples_s) >= 2 * latency.MIN_ROUNDS_ALONE
+    assert len(found.total.latency.samples_s) >= 2 * rounds.ALONE.least
     assert [record.axes["stage"] for record in found.stages] == ["low", "high", "fixed"]
     assert all(record.latency and record.memory for record in found.stages)
     assert found.total.spec["host"]["name"] == "mine"

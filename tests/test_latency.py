@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from upbench import rounds
 from upbench.measure import latency
 
 
@@ -66,9 +67,9 @@ def test_samples_are_long_enough_for_the_clock() -> None:
 def test_stops_at_the_budget_but_not_before_the_least_rounds() -> None:
     clock = FakeClock()
     (slow,) = latency.measure([clock.call("slow", 10.0)], clock, 0.1)
-    assert len(slow.samples_s) == latency.MIN_ROUNDS_ALONE * latency.PER_ROUND
+    assert len(slow.samples_s) == rounds.ALONE.least * latency.PER_ROUND
     both = latency.measure([clock.call("slow", 10.0), clock.call("too", 10.0)], clock, 0.1)
-    assert [len(t.samples_s) for t in both] == [latency.MIN_ROUNDS * latency.PER_ROUND] * 2
+    assert [len(t.samples_s) for t in both] == [rounds.SEVERAL.least * latency.PER_ROUND] * 2
     clock = FakeClock()
     (quick,) = latency.measure([clock.call("quick", 0.01)], clock, 1.0, precision=-1)
     assert 0.9 <= sum(quick.samples_s) <= 1.0 + 0.02
@@ -123,7 +124,7 @@ def test_stops_as_soon_as_the_interval_is_narrow() -> None:
     clock = FakeClock()
     (timing,) = latency.measure([clock.call("a", 0.01)], clock, 100.0)
     assert timing.stopped == "precise"
-    assert len(timing.samples_s) == latency.CHECK_FROM * latency.PER_ROUND
+    assert len(timing.samples_s) == rounds.ALONE.check_from * latency.PER_ROUND
 
 
 def test_of_several_calls_the_ratio_must_be_precise_not_the_times() -> None:
@@ -164,12 +165,12 @@ def test_throttled_rounds_are_taken_again_and_counted() -> None:
     clock.slow = [False, True, False, True]
     (timing,) = latency.measure([clock.call("a", 0.01)], clock, 100.0)
     assert timing.discarded == 2
-    assert len(timing.samples_s) == latency.CHECK_FROM * latency.PER_ROUND
+    assert len(timing.samples_s) == rounds.ALONE.check_from * latency.PER_ROUND
 
 
 def test_a_device_that_always_throttles_ends_all_the_same() -> None:
     clock = FakeClock()
     clock.slow = [True] * 10_000
     (timing,) = latency.measure([clock.call("a", 0.01)], clock, 0.2)
-    assert len(timing.samples_s) >= latency.MIN_ROUNDS_ALONE * latency.PER_ROUND
+    assert len(timing.samples_s) >= rounds.ALONE.least * latency.PER_ROUND
     assert timing.discarded > 0

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from upbench import grid, plan
-from upbench.measure import latency
+from upbench import grid, plan, rounds
 from upbench.record import Latency, Record
 
 BUDGET_S = 3.0
@@ -41,12 +40,14 @@ def record(cell: grid.Cell, latency_s: float, status: str = "ok") -> Record:
 def seconds(call_s: float) -> float:
     """One cell whose calls take this long."""
     sampling = max(BUDGET_S, plan.LEAST_CALLS * call_s)
-    return plan.COUNTING_S + plan.COUNTING_CALLS * call_s + plan.WARMUP_S + call_s + sampling
+    return plan.COUNTING_S + plan.COUNTING_CALLS * call_s + rounds.WARMUP_S + call_s + sampling
 
 
 def test_the_constants_are_those_of_the_measurement() -> None:
-    assert plan.WARMUP_S == latency.WARMUP_S
-    assert plan.LEAST_CALLS == latency.MIN_ROUNDS_ALONE * latency.PER_ROUND
+    """The least that one call alone is timed, under a clock for which every call is too slow."""
+    times: list[float] = []
+    stopped = rounds.take(rounds.ALONE, 0.0, lambda done: not times.extend([1.0] * rounds.PER_ROUND), lambda: 1.0)
+    assert (stopped, len(times)) == ("budget", plan.LEAST_CALLS)
 
 
 def test_without_records_a_cell_costs_its_fixed_parts() -> None:

@@ -9,84 +9,47 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from upbench import stats
+from upbench import rounds, stats
 from upbench.check import TOLERANCES, Check, compare_tensors
 from upbench.record import Record, from_json
 from upbench.spec import RunSpec
 from upbench.versions import Version, VersionError
+from upbench.worker import Worker
 
 WORKER = Path(__file__).with_name("against_worker.py")
-SAMPLE_S = 0.001
-"""A sample is at least this long, and no longer than it must be: short ones are seldom cut by other processes."""
 TURN_S, MOST_SAMPLES = 0.02, 10
 """A version keeps its turn until it has a sample that no other process cut into, but not for longer than this or more
 samples; the quickest of the turn counts. Longer calls are one sample each: there the median over rounds does it all."""
-MIN_ROUNDS, CHECK_FROM, MAX_ROUNDS = 10, 30, 2000
 
 Progress = Callable[[str, float], None]
 
 
-class Worker:
-    """A process that holds one version of an upsampler. Used as a context; ended with it, whatever happens."""
+class VersionWorker(Worker):
+    """A process that holds one version of an upsampler."""
 
     def __init__(self, version: Version) -> None:
         self.version = version
-        self.process = subprocess.Popen(
-            [version.python, "-P", "-u", str(WORKER)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=version.folder,
-            env=version.environment(),
-            start_new_session=True,  # Ctrl-C is for the parent, which ends this process
+        super().__init__(
+            command=[version.python, "-P", "-u", str(WORKER)], folder=version.folder, environment=version.environment()
         )
-
-    def ask(self, **message: Any) -> dict[str, Any]:
-        """Send a message and wait for its answer. Raises VersionError with what went wrong there."""
-        self.send(**message)
-        return self.receive()
-
-    def send(self, **message: Any) -> None:
-        """Send a message. A worker that has died is noticed when its answer is read."""
-        if self.process.stdin is None:
-            raise RuntimeError("a worker has pipes")
-        with suppress(OSError):
-            self.process.stdin.write(json.dumps(message) + "\n")
-            self.process.stdin.flush()
 
     def receive(self) -> dict[str, Any]:
         """The answer to a message. Raises VersionError with what went wrong there."""
-        if self.process.stdout is None:
-            raise RuntimeError("a worker has pipes")
-        line = self.process.stdout.readline()
-        if not line:
+        answer = self.answer()
+        if answer is None:
             raise VersionError(f"the process of {self.version.name} ended by itself (exit code {self.process.wait()})")
-        answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise VersionError(f"in {self.version.name}: {answer['error']}")
         return answer
-
-    def __enter__(self) -> Worker:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe is not None:
-                with suppress(OSError):  # what was not read by a process that has died
-                    pipe.close()
 
 
 @dataclass(frozen=True)
@@ -164,18 +127,18 @@ def _once(
 ) -> Pair:
     label = spec.label
     progress(f"{label}: loading {old.name}", 0.0)
-    with Worker(new) as second, Worker(old) as first, Worker(old) as twin:
+    with VersionWorker(new) as second, VersionWorker(old) as first, VersionWorker(old) as twin:
         workers = (second, first, twin) if timed else (second, first)
         after, before, *_ = load(workers, spec, params)
         checks = [_check(spec, old, before, after)] if alike else []
         times = None
         if timed and all(check.passed for check in checks):
             turn = turn_of([before.quickest_s, after.quickest_s])
-            times = rounds(workers, turn, spec.measure.budget, lambda part: progress(f"{label}: latency", part))
+            times = time_versions(workers, turn, spec.measure.budget, lambda part: progress(f"{label}: latency", part))
     return Pair(label, before, after, checks, times)
 
 
-def load(workers: Sequence[Worker], spec: RunSpec, params: Mapping[str, Any] | None = None) -> list[Loaded]:
+def load(workers: Sequence[VersionWorker], spec: RunSpec, params: Mapping[str, Any] | None = None) -> list[Loaded]:
     """Have each worker build its version, all at once, and the first two count. Raises VersionError for what fails.
 
     params: those that were asked for; every version gives the others its own defaults, which are part of its code.
@@ -185,11 +148,13 @@ def load(workers: Sequence[Worker], spec: RunSpec, params: Mapping[str, Any] | N
     with tempfile.TemporaryDirectory(prefix="upbench-") as folder:
         outputs = [Path(folder) / f"{n}.pt" for n in range(len(workers))]
         for n, (worker, output) in enumerate(zip(workers, outputs, strict=True)):
-            worker.send(do="load", spec=wanted, source=spec.upsampler, output=str(output), counted=n < 2)
+            worker.ask(
+                {"do": "load", "spec": wanted, "source": spec.upsampler, "output": str(output), "counted": n < 2}
+            )
         return [_loaded(worker, spec, output) for worker, output in zip(workers, outputs, strict=True)]
 
 
-def _loaded(worker: Worker, spec: RunSpec, output: Path) -> Loaded:
+def _loaded(worker: VersionWorker, spec: RunSpec, output: Path) -> Loaded:
     """The answer to `load`; refused when the module was not taken from where it was to be found."""
     answer = worker.receive()
     inside = worker.version.inside
@@ -215,12 +180,12 @@ class Turn:
 def turn_of(quickest_s: Sequence[float]) -> Turn:
     """The turn for versions whose quickest calls took so long."""
     call_s = max(min(quickest_s), 1e-9)
-    calls = max(1, math.ceil(SAMPLE_S / call_s))
+    calls = max(1, math.ceil(rounds.SAMPLE_S / call_s))
     return Turn(calls, min(max(1, round(TURN_S / (calls * call_s))), MOST_SAMPLES))
 
 
-def rounds(
-    workers: Sequence[Worker], turn: Turn, budget_s: float, progress: Callable[[float], None] = lambda part: None
+def time_versions(
+    workers: Sequence[VersionWorker], turn: Turn, budget_s: float, progress: Callable[[float], None] = lambda part: None
 ) -> Timed:
     """Time new, old and the twin of old in turn: forth and back in each round, one process at a time.
 
@@ -230,31 +195,29 @@ def rounds(
     the next: cores differ in speed by what else they do.
     """
 
-    def take(worker: Worker, core: int) -> list[float]:
-        answer = worker.ask(do="time", calls=turn.calls, samples=turn.samples, core=core)
+    def take(worker: VersionWorker, core: int) -> list[float]:
+        worker.ask({"do": "time", "calls": turn.calls, "samples": turn.samples, "core": core})
+        answer = worker.receive()
         return [s / turn.calls for s in answer["s"]]
 
     turns: list[list[list[float]]] = [[] for _ in workers]
     for worker in workers:
         take(worker, 0)
     start, total = time.perf_counter(), budget_s * len(workers)
-    widths: list[float] = []
-    done, next_check, stopped = 0, CHECK_FROM, "budget"
-    while done < MAX_ROUNDS:
-        spent = time.perf_counter() - start
-        if done >= MIN_ROUNDS and spent * (done + 1) / done > total:
-            break
-        if done >= next_check:
-            next_check = done + done // 2
-            ratio = change(turns)
-            widths.append((ratio.high - ratio.low) / 2 / ratio.value)
-            if widths[-1] <= 0.01 or stats.plateau(widths):
-                stopped = "precise" if widths[-1] <= 0.01 else "plateau"
-                break
+
+    def one_round(done: int) -> bool:
+        progress(min((time.perf_counter() - start) / total, 1.0))
         for index in _order(len(workers), done):
             turns[index].append(take(workers[index], done // len(workers)))
-        done += 1
-        progress(min(spent / total, 1.0))
+        return True
+
+    def width() -> float:
+        ratio = change(turns)
+        return (ratio.high - ratio.low) / 2 / ratio.value
+
+    stopped = rounds.take(rounds.PROCESSES, total, one_round, width)
+    if stopped == "interrupted":  # a gate is not judged by what there is until then
+        raise KeyboardInterrupt
     return Timed(change(turns), stats.resolution(same(turns)), stopped, turn.calls, tuple(turns))
 
 

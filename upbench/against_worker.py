@@ -1,7 +1,8 @@
 """The worker of `upbench compare --against`: one version of an upsampler, kept alive, timed on demand.
 
 Run by its path with the Python and the PYTHONPATH of that version, so that it takes whichever upbench and whichever
-module are found there. It reads one JSON message a line from stdin and answers each with one line:
+module are found there. It is a worker as those of `worker` are, but imports nothing of upbench for
+itself. It reads JSON messages from a socket and answers each:
 
 - load {spec, source, output, counted}: builds, and counts where asked; the output of one forward goes to a file
 - time {calls, samples, core}: seconds of samples of so many calls each: up to and with the first that the kernel did not cut
@@ -15,30 +16,42 @@ import inspect
 import json
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from typing import Any
 
 
-def main() -> None:
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever the module prints goes to stderr, not between the answers
+def main(socket: int, lifeline: int, parent: int) -> None:
+    """Answer the messages of the parent until it closes the socket. It has the arguments of `worker.main`."""
+    threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
+    pipe = Connection(socket)
     session: dict[str, Any] = {}
     actions: dict[str, Callable[..., dict[str, Any]]] = {"load": _load, "time": _time}
-    for line in sys.stdin:
-        message = json.loads(line)
+    while True:
+        try:
+            message = json.loads(pipe.recv_bytes())
+        except (EOFError, OSError):
+            return
         try:
             answer = actions[message.pop("do")](session, **message)
-        except Exception as error:  # noqa: BLE001 - the parent makes one sentence of whatever was raised
-            told = str(error) if _is_ours(error) else f"{type(error).__name__}: {error}"
-            answer = {"error": told or type(error).__name__}
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the parent makes one sentence of whatever was raised
             if os.environ.get("UPBENCH_DEBUG"):
                 traceback.print_exc()
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
+            told = str(error) if _is_ours(error) else f"{type(error).__name__}: {error}"
+            answer = {"error": told or type(error).__name__}
+        pipe.send_bytes(json.dumps(answer).encode())
 
 
-def _is_ours(error: Exception) -> bool:
+def _end_with(lifeline: int) -> None:
+    """End when the parent does, of which nothing is ever read but its end."""
+    while os.read(lifeline, 1):
+        pass
+    os._exit(1)
+
+
+def _is_ours(error: BaseException) -> bool:
     errors = sys.modules.get("upbench.errors")
     return errors is not None and isinstance(error, errors.UpbenchError)
 
@@ -100,4 +113,4 @@ def _cuts() -> int | None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(int, sys.argv[1:]))

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from upbench import cards, floor, stats
+from upbench import cards, floor, rounds, stats
 from upbench.calibration import Calibration
 from upbench.case import Case
 from upbench.measure import breakdown, clock, counting, graph, latency, memory, output, params, routes
@@ -188,7 +188,7 @@ def timing_warnings(timing: latency.Timing) -> list[str]:
     """What a reader of the samples should know, each with what to do about it."""
     summary = stats.summarise(timing.samples_s)
     found = []
-    if summary.n <= 2 * latency.MIN_ROUNDS:
+    if summary.n <= rounds.PER_ROUND * rounds.SEVERAL.least:
         found.append(f"only {summary.n} samples fitted the budget; raise --budget for a narrower interval")
     if summary.iqr > 0.1 * summary.median:
         found.append("the machine is noisy (IQR above 10 % of the median); close other programs or raise --budget")

@@ -8,19 +8,17 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from upbench import registry, spec
+from upbench import registry, rounds, spec
 from upbench.errors import UpbenchError
 from upbench.grid import Cell, equivalents
 from upbench.record import Record
 from upbench.spec import RunSpec
 
-WARMUP_S = 2.0
-"""The longest warm-up, as in `measure.latency`."""
-LEAST_CALLS = 4
-"""Calls that are timed however slow they are, as in `measure.latency`."""
+LEAST_CALLS = rounds.ALONE.least * rounds.PER_ROUND
+"""Calls that are timed however slow they are."""
 COUNTING_S = 0.5
 """Building, counting operators and parameters: what a cell costs besides calls of the upsampler."""
-COUNTING_CALLS = 9
+COUNTING_CALLS = 10
 """Calls as long as a forward that happen outside warm-up and sampling: the first ones, those of the counters, one
 forward for memory, and one forward with backward, which is about three."""
 
@@ -76,7 +74,7 @@ def estimate(cells: Sequence[Cell], known: Iterable[Record] = ()) -> Estimate:
 
 
 def _cell_s(budget_s: float, call_s: float) -> float:
-    warmup_s = WARMUP_S + call_s
+    warmup_s = rounds.WARMUP_S + call_s
     return COUNTING_S + COUNTING_CALLS * call_s + warmup_s + max(budget_s, LEAST_CALLS * call_s)
 
 

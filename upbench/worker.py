@@ -14,11 +14,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 from upbench import memory_limit
 from upbench.errors import DEBUG, UpbenchError, whole_traceback
@@ -53,16 +54,36 @@ def not_ready() -> WorkerError:
 
 
 class Worker:
-    """A worker process, seen from its parent. module: whose `main` runs in it."""
+    """A worker process, seen from its parent. Used as a context it is ended with it, whatever happens.
 
-    def __init__(self, module: str = MODULE) -> None:
+    Args:
+        module: whose `main` runs in it, in this Python.
+        command: what runs instead. The file descriptors of its socket and of its lifeline and the number of this
+            process are added as arguments.
+        folder: where it runs; by default here.
+        environment: its environment variables; by default this process's.
+    """
+
+    def __init__(
+        self,
+        module: str = MODULE,
+        command: Sequence[str] | None = None,
+        folder: str | Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.pipe, theirs = Pipe()
         self._lifeline: int | None
         ends_with_us, self._lifeline = os.pipe()
         handed = (theirs.fileno(), ends_with_us)
         try:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", START, json.dumps(sys.path), module, *map(str, handed), str(os.getpid())],
+                [
+                    *(command or [sys.executable, "-c", START, json.dumps(sys.path), module]),
+                    *map(str, handed),
+                    str(os.getpid()),
+                ],
+                cwd=folder,
+                env=environment,
                 pass_fds=handed,
                 stdin=subprocess.DEVNULL,
                 stdout=2,  # what a module prints is not part of the result
@@ -88,6 +109,12 @@ class Worker:
         except (EOFError, OSError):
             return None
         return found
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
 
     def kill(self) -> int:
         """End it and all that it started, at once; its exit code, negative for a signal."""

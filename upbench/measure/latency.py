@@ -14,19 +14,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from upbench import stats
+from upbench import rounds, stats
 from upbench.measure.clock import Call, Clock
-
-SAMPLE_S = 0.001
-"""A sample is at least this long, so that the overhead of the clock stays below 0.1 %; and no longer, so that few
-samples are cut by whatever else the machine does."""
-MIN_ROUNDS, MIN_ROUNDS_ALONE = 3, 2
-"""Rounds that are taken however slow a call is: of several calls, and of one alone."""
-CHECK_FROM = 20
-"""Rounds before the first look at the interval; each further look comes after half as many more."""
-MAX_ROUNDS = 5000
-WARMUP_S = 2.0
-PER_ROUND = 2
+from upbench.rounds import PER_ROUND as PER_ROUND
+from upbench.rounds import SAMPLE_S as SAMPLE_S
+from upbench.rounds import WARMUP_S as WARMUP_S
 
 Progress = Callable[[float], None]
 """Called between samples with the part that is done, 0 to 1."""
@@ -61,7 +53,7 @@ def measure(
     clock: Clock,
     budget_s: float,
     progress: Progress = lambda part: None,
-    precision: float = 0.01,
+    precision: float = rounds.PRECISION,
 ) -> list[Timing]:
     """Time the calls in interleaved rounds for at most `budget_s` seconds each, but for the least number of rounds.
 
@@ -73,43 +65,46 @@ def measure(
         for index, call in enumerate(calls):
             with _naming(index):
                 timings.append(warm_up(call, clock))
-        start, total = clock.now_s(), budget_s * len(calls)
-        order = [*range(len(calls)), *reversed(range(len(calls)))]
-        least = MIN_ROUNDS if len(calls) > 1 else MIN_ROUNDS_ALONE
-        widths: list[float] = []
-        done, discarded, next_check, stopped = 0, 0, CHECK_FROM, "budget"
-        while done < MAX_ROUNDS:
-            spent = clock.now_s() - start
-            if done >= least and spent * (done + 1) / done > total:
-                break
-            if done >= next_check:
-                next_check = done + max(1, done // 2)
-                widths.append(_width(timings))
-                if widths[-1] <= precision or stats.plateau(widths):
-                    stopped = "precise" if widths[-1] <= precision else "plateau"
-                    break
-            samples: list[list[float]] = [[] for _ in calls]
-            try:
-                for step, index in enumerate(order):
-                    count = timings[index].calls_per_sample
-                    with _naming(index):
-                        samples[index].append(clock.time_s(calls[index], count) / count)
-                    by_rounds = (done + (step + 1) / len(order)) / least
-                    progress(min((clock.now_s() - start) / total, by_rounds, 1.0))
-            except KeyboardInterrupt:
-                if done == 0:
-                    raise
-                stopped = "interrupted"
-                break
-            if clock.throttled() and discarded <= done:
-                discarded += 1
-                continue
-            done += 1
-            for timing, taken in zip(timings, samples, strict=True):
-                timing.samples_s += taken
+        limits = rounds.SEVERAL if len(calls) > 1 else rounds.ALONE
+        taker = _Rounds(calls, clock, timings, budget_s * len(calls), limits.least, progress)
+        stopped = rounds.take(limits, taker.total_s, taker.take, lambda: _width(timings), precision, clock.now_s)
     for timing in timings:
-        timing.stopped, timing.discarded = stopped, discarded
+        timing.stopped, timing.discarded = stopped, taker.discarded
     return timings
+
+
+class _Rounds:
+    """Takes the rounds of several calls and adds their samples to the timings."""
+
+    def __init__(
+        self,
+        calls: Sequence[Call],
+        clock: Clock,
+        timings: Sequence[Timing],
+        total_s: float,
+        least: int,
+        progress: Progress,
+    ) -> None:
+        self.calls, self.clock, self.timings, self.progress = calls, clock, timings, progress
+        self.total_s, self.least = total_s, least
+        self.order = [*range(len(calls)), *reversed(range(len(calls)))]
+        self.start, self.discarded = clock.now_s(), 0
+
+    def take(self, done: int) -> bool:
+        """Take a round; False when the device throttled in it, but for at most every second round."""
+        samples: list[list[float]] = [[] for _ in self.calls]
+        for step, index in enumerate(self.order):
+            count = self.timings[index].calls_per_sample
+            with _naming(index):
+                samples[index].append(self.clock.time_s(self.calls[index], count) / count)
+            by_rounds = (done + (step + 1) / len(self.order)) / self.least
+            self.progress(min((self.clock.now_s() - self.start) / self.total_s, by_rounds, 1.0))
+        if self.clock.throttled() and self.discarded <= done:
+            self.discarded += 1
+            return False
+        for timing, taken in zip(self.timings, samples, strict=True):
+            timing.samples_s += taken
+        return True
 
 
 def warm_up(call: Call, clock: Clock) -> Timing:
