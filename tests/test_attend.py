@@ -8,11 +8,12 @@ import pytest
 import torch
 
 import upbench
-from upbench import inputs, ops, registry, spec
+from upbench import inputs, ops, registry
 from upbench.measure import macs
 from upbench.ops.cpu import attention, native
 from upbench.ops.cpu.guided_attention import guided_attend_fused
 from upbench.ops.cpu.offset_attention import offset_attend_fused
+from upbench.specs import run_spec as spec
 
 CASES: list[dict[str, Any]] = [
     {"upsampler": "ldaaqu", "scale": 2},

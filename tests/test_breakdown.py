@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from tests.test_contract import CARDS
-from upbench import conventions, inputs, registry, spec
+from upbench import conventions, inputs, registry
 from upbench.conventions import Breakdown
 from upbench.measure import breakdown, macs
+from upbench.specs import run_spec as spec
 
 C = 64
 LOW, BATCH = 24, 2

@@ -12,8 +12,9 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from upbench import files, registry, spec, store
+from upbench import files, registry, store
 from upbench.cli.app import app
+from upbench.specs import run_spec as spec
 
 pytestmark = pytest.mark.usefixtures("short_warm_up")
 FAST = ["--shape", "32x6x5", "--budget", "0.02", "--device", "cpu"]

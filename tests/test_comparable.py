@@ -12,9 +12,10 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from upbench import run, spec
+from upbench import run
 from upbench.cli.app import app
 from upbench.errors import SpecError
+from upbench.specs import run_spec as spec
 
 pytestmark = pytest.mark.usefixtures("short_warm_up")
 FAST = ["--budget", "0.02", "--device", "cpu", "--threads", "1"]

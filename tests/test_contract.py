@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 import upbench
-from upbench import inputs, registry, spec
+from upbench import inputs, registry
 from upbench.cards import Card
 from upbench.errors import InputError, SpecError
 from upbench.measure import macs
+from upbench.specs import run_spec as spec
 
 CARDS = list(registry.builtin().values())
 by_card = pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)

@@ -9,10 +9,11 @@ from dataclasses import asdict, fields
 import pytest
 import torch
 
-from upbench import conventions, inputs, registry, spec
+from upbench import conventions, inputs, registry
 from upbench.conventions import Breakdown
 from upbench.errors import UnknownName, UpbenchError
 from upbench.measure import breakdown, macs
+from upbench.specs import run_spec as spec
 
 # A power of two for each part: a sum says which parts are in it.
 POWERS = Breakdown(**{field.name: 2**n for n, field in enumerate(fields(Breakdown))})

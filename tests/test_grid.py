@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from upbench import grid, spec
+from upbench import grid
 from upbench.errors import SpecError
+from upbench.specs import run_spec as spec
 
 
 def expand(**changes: object) -> list[grid.Cell]:

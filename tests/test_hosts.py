@@ -10,10 +10,11 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from upbench import neck, papers, registry, rounds, run, spec
+from upbench import neck, papers, registry, rounds, run
 from upbench.errors import SpecError, UnknownName
 from upbench.measure import clock, latency, memory
 from upbench.papers import Host
+from upbench.specs import run_spec as spec
 
 CPU = torch.device("cpu")
 MINE = {

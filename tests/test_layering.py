@@ -32,7 +32,7 @@ RANKS = {
     "registry": 2,
     "calibration": 2,
     "floor": 3,
-    "spec": 3,
+    "specs": 3,
     "axes": 4,
     "comparable": 4,
     "grid": 5,
@@ -61,7 +61,7 @@ RANKS = {
     "memory_limit": 1,
     "resume": 6,
     "worker": 10,
-    "sweep": 11,
+    "sweeping": 11,
     "cli": 12,
     "__main__": 13,
 }
@@ -81,7 +81,7 @@ TORCH_FREE = {
     "cards",
     "yaml_file",
     "registry",
-    "spec",
+    "specs",
     "axes",
     "comparable",
     "grid",
@@ -99,7 +99,7 @@ TORCH_FREE = {
     "rounds",
     "resume",
     "worker",
-    "sweep",
+    "sweeping",
 }
 
 

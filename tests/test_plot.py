@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from upbench import papers, spec, store
+from upbench import papers, store
 from upbench.cli.app import app
 from upbench.record import Record, SweepInfo
 from upbench.report.plots import growth, picture, request, series, style
@@ -23,6 +23,7 @@ from upbench.report.plots.pareto import Cell, front
 from upbench.report.plots.quantities import Point, measured
 from upbench.report.plots.request import Asked, Kind
 from upbench.report.result_set import ResultSet
+from upbench.specs import run_spec as spec
 
 NAMES = ("nearest", "deconv", "pixelshuffle", "carafe", "indexnet", "a2u", "fade", "sapa-b", "dysample+", "ldaaqu")
 

@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tests.test_contract import CARDS, SCALES, channels_for, params_for
-from upbench import cards, inputs, ops, registry, spec
+from upbench import cards, inputs, ops, registry
 from upbench.cards import Card
 from upbench.measure import macs, routes
+from upbench.specs import run_spec as spec
 
 CPU = torch.device("cpu")
 VARIANTS = {

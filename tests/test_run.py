@@ -11,11 +11,12 @@ import torch
 from torch import nn
 
 import upbench
-from upbench import record, registry, run, spec, store
+from upbench import record, registry, run, store
 from upbench.case import Case
 from upbench.errors import DeviceError, OutputError, SpecError, StoreError, UpbenchError
 from upbench.measure import macs, memory, params
 from upbench.measure.clock import CpuClock
+from upbench.specs import run_spec as spec
 
 pytestmark = pytest.mark.usefixtures("short_warm_up")
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from upbench import registry, spec
+from upbench import registry
 from upbench.errors import SpecError
+from upbench.specs import run_spec as spec
 
 
 def mistakes(data: object) -> tuple[str, ...]:

@@ -17,10 +17,11 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from upbench import grid, resume, store, sweep
+from upbench import grid, resume, store
 from upbench.cli.app import app
 from upbench.errors import OutputError
 from upbench.grid import Cell, SweepSpec
+from upbench.sweeping import runner as sweep
 
 ROOT = Path(__file__).parents[1]
 

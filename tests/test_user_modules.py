@@ -68,8 +68,9 @@ def test_a_module_that_cannot_be_traced_keeps_every_other_number(name: str) -> N
 
 
 def test_a_trace_that_fails_leaves_no_hooks() -> None:
-    from upbench import case, spec
+    from upbench import case
     from upbench.measure.clock import CpuClock
+    from upbench.specs import run_spec as spec
 
     plan = spec.load({"upsampler": "tests.modules.judged:Untraceable", "input": {"shape": "8x6x5"}})
     work = case.Case(plan, torch.device("cpu"), CpuClock())

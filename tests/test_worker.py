@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from upbench import memory_limit, record, spec, worker
+from upbench import memory_limit, record, worker
 from upbench.case import RunError
+from upbench.specs import run_spec as spec
 from upbench.worker import Worker, WorkerError
 
 FAKE = "tests.fake_worker"

@@ -16,7 +16,7 @@ _HOME = {
     "names": "upbench.registry",
     "load_weights": "upbench.weights",
     "run": "upbench.run",
-    "RunSpec": "upbench.spec",
+    "RunSpec": "upbench.specs.run_spec",
     "Record": "upbench.record",
     "UpbenchError": "upbench.errors",
 }

@@ -21,7 +21,7 @@ import torch
 from upbench import rounds, stats
 from upbench.check import TOLERANCES, Check, compare_tensors
 from upbench.record import Record, from_json
-from upbench.spec import RunSpec
+from upbench.specs.run_spec import RunSpec
 from upbench.versions import Version, VersionError
 from upbench.worker import Worker
 

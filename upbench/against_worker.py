@@ -61,9 +61,9 @@ def _load(session: dict[str, Any], spec: dict[str, Any], source: str, output: st
     import torch
 
     from upbench import environment, run
-    from upbench import spec as specs
     from upbench.case import Case
     from upbench.measure import clock
+    from upbench.specs import run_spec as specs
 
     loaded = specs.load(spec, source)
     if loaded.measure.threads is not None:

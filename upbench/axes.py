@@ -12,9 +12,10 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from upbench import registry, spec
+from upbench import registry
 from upbench.cards import Card, Param
 from upbench.errors import SpecError, UpbenchError, suggestion
+from upbench.specs import run_spec as spec
 from upbench.yaml_file import told
 
 TOP = ("upsampler", "guide_channels", "scale")

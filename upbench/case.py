@@ -13,7 +13,7 @@ from upbench import inputs, isolation, ops, registry
 from upbench.measure import output
 from upbench.measure.clock import Clock
 from upbench.record import Output
-from upbench.spec import RunSpec
+from upbench.specs.run_spec import RunSpec
 from upbench.workload import RunError, Workload, explained
 
 INPUTS = ("x", "guide")

@@ -13,7 +13,7 @@ from upbench.case import INPUTS, Case, ShapeError
 from upbench.measure import clock
 from upbench.measure.output import comparable, not_finite
 from upbench.record import Output, Record
-from upbench.spec import RunSpec
+from upbench.specs.run_spec import RunSpec
 from upbench.workload import explained
 
 TOLERANCES = {

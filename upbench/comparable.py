@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from upbench import shapes
 from upbench.errors import UpbenchError
-from upbench.spec import InputSpec, RunSpec
+from upbench.specs.run_spec import InputSpec, RunSpec
 
 SHARED: dict[str, tuple[str, ...]] = {
     "": ("scale",),

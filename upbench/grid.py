@@ -17,10 +17,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
-from upbench import axes, papers, spec, yaml_file
+from upbench import axes, papers, yaml_file
 from upbench.axes import set_value as set_value
 from upbench.cards import Card
 from upbench.errors import SpecError, UnknownName
+from upbench.specs import run_spec as spec
 from upbench.yaml_file import COMMAND_LINE, told
 
 FORMS = ("cells", "zip", "grid", "ofat")

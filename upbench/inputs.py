@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from upbench.spec import RunSpec
+from upbench.specs.run_spec import RunSpec
 
 DTYPES = {
     "float32": torch.float32,

@@ -24,7 +24,7 @@ from upbench.errors import SpecError
 from upbench.measure import clock, limits, output
 from upbench.papers import Host, Stage
 from upbench.record import Macs, Record, Routes
-from upbench.spec import RunSpec
+from upbench.specs.run_spec import RunSpec
 from upbench.workload import Workload, explained
 
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from upbench import registry, rounds, spec
+from upbench import registry, rounds
 from upbench.errors import UpbenchError
 from upbench.grid import Cell, equivalents
 from upbench.record import Record
-from upbench.spec import RunSpec
+from upbench.specs import run_spec as spec
+from upbench.specs.run_spec import RunSpec
 
 LEAST_CALLS = rounds.ALONE.least * rounds.PER_ROUND
 """Calls that are timed however slow they are."""

@@ -15,7 +15,7 @@ from upbench.case import Case
 from upbench.errors import SpecError, UpbenchError
 from upbench.measure import clock, limits
 from upbench.record import Latency, Record
-from upbench.spec import RunSpec
+from upbench.specs.run_spec import RunSpec
 from upbench.workload import reason
 
 AA_S = 2.0

@@ -243,7 +243,8 @@ def measure(job: Message, say: Say) -> Message:
     """Measure one spec on one device: its record, or what became of it. Nothing that a module raises leaves here."""
     import torch
 
-    from upbench import run, spec
+    from upbench import run
+    from upbench.specs import run_spec as spec
 
     device = torch.device(job["device"])
     threads = torch.get_num_threads()

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from upbench import isolation, memory_limit
 from upbench.errors import UpbenchError, first_line
 from upbench.measure.clock import Prepared
-from upbench.spec import RunSpec
+from upbench.specs.run_spec import RunSpec
 
 T = TypeVar("T")
 

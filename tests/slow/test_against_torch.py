@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch.utils.benchmark import Timer
 
-from upbench import spec
 from upbench.case import Case
 from upbench.measure import latency
 from upbench.measure.clock import CpuClock
+from upbench.specs import run_spec as spec
 
 pytestmark = pytest.mark.slow
 

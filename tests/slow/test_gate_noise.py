@@ -18,12 +18,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from upbench import against, spec, stats
+from upbench import against, stats
 from upbench.against import Timed
 from upbench.case import Case
 from upbench.gate import Finding, Result, diff
 from upbench.measure.clock import CpuClock
-from upbench.spec import RunSpec
+from upbench.specs import run_spec as spec
+from upbench.specs.run_spec import RunSpec
 from upbench.versions import Version
 
 pytestmark = pytest.mark.slow

@@ -18,7 +18,7 @@ from upbench.errors import SpecError, UpbenchError, unknown
 
 if TYPE_CHECKING:
     from upbench.papers import Host
-    from upbench.spec import RunSpec
+    from upbench.specs.run_spec import RunSpec
 
 _SIZES = ("channels", "guide_channels", "scale")
 
@@ -133,7 +133,8 @@ def _necks(asked: Asked, host: Host) -> tuple[list[list[RunSpec]], list[str]]:
 
 def _stages(data: Mapping[str, Any], source: str, host: Host) -> tuple[list[RunSpec], list[str]]:
     """The specs of one upsampler in all stages, and its mistakes, each with the stages where it is one."""
-    from upbench import registry, spec
+    from upbench import registry
+    from upbench.specs import run_spec as spec
 
     try:
         guided = registry.get(str(data.get("upsampler"))).guided
@@ -163,7 +164,7 @@ def _stages(data: Mapping[str, Any], source: str, host: Host) -> tuple[list[RunS
 
 def _mistakes(data: Mapping[str, Any], source: str) -> Sequence[str]:
     """What is wrong with a draft in any host."""
-    from upbench import spec
+    from upbench.specs import run_spec as spec
 
     try:
         spec.load(data, source)

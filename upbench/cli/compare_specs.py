@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from upbench import comparable, spec, yaml_file
+from upbench import comparable, yaml_file
 from upbench.cli import backends, options
 from upbench.errors import SpecError, unknown
-from upbench.spec import RunSpec
+from upbench.specs import run_spec as spec
+from upbench.specs.run_spec import RunSpec
 
 
 @dataclass(frozen=True)

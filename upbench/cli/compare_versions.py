@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from upbench.against import Pair, Timed
     from upbench.gate import Finding
-    from upbench.spec import RunSpec
+    from upbench.specs.run_spec import RunSpec
     from upbench.versions import Version
 
 

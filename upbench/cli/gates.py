@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from upbench.gate.measured import Measured
     from upbench.record import Record
     from upbench.report.sheet import Table
-    from upbench.spec import RunSpec
+    from upbench.specs.run_spec import RunSpec
 
 
 @dataclass(frozen=True)
@@ -142,8 +142,8 @@ def _other_work(name: str, stored: Sequence[Mapping[str, Any]], specs: Sequence[
 
 def _like(item: str, mine: Sequence[RunSpec]) -> tuple[RunSpec | None, list[str]]:
     """The spec of --like on the work of the user's modules, and the mistakes."""
-    from upbench import spec
     from upbench.cli import options
+    from upbench.specs import run_spec as spec
 
     if not mine:
         return None, [f"--like {item}: none of the compared upsamplers is a package.module:Class"]

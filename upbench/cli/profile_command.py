@@ -35,7 +35,7 @@ def command(
     output_file: options.Output = None,
 ) -> None:
     """Measure parameters, MACs, latency and memory of one upsampler."""
-    from upbench import spec
+    from upbench.specs import run_spec as spec
 
     given = options.overrides(
         shape, scale, batch, dtype, device, mode, threads, budget, seed, offsets, compile_mode, memory_format, backend

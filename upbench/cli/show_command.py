@@ -31,7 +31,8 @@ def command(
     if notes:
         output.emit(_notes(card), output_file)
         return
-    from upbench import axes, spec
+    from upbench import axes
+    from upbench.specs import run_spec as spec
 
     # What has no default is left open, and refused only when it is measured.
     needed = any(param.required for param in card.params)

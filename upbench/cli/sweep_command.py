@@ -16,7 +16,7 @@ from upbench.errors import OutputError, SpecError, suggestion
 
 if TYPE_CHECKING:
     from upbench.grid import Cell, SweepSpec
-    from upbench.sweep import Options, Outcome
+    from upbench.sweeping.runner import Options, Outcome
 
 TABLES = (".md", ".csv")
 SKIPPED_SHOWN = 20
@@ -66,7 +66,8 @@ def command(
     Cells that the results file has already, with the same spec, device and versions, are not measured again. A cell
     that fails is a record with its status, and the sweep goes on; exit code 1 says that there is one.
     """
-    from upbench import grid, sweep
+    from upbench import grid
+    from upbench.sweeping import runner as sweep
 
     chosen = sweep.Options(
         timeout_s=_positive("--timeout", timeout, "seconds"),
@@ -143,9 +144,10 @@ def _measure(
     form: options.Format,
 ) -> Outcome:
     """Run the sweep, then write and print its table, which is made from the results file."""
-    from upbench import files, store, sweep
+    from upbench import files, store
     from upbench.cli.progress import Progress
     from upbench.report import formats, table
+    from upbench.sweeping import runner as sweep
 
     store.check_appendable(path)
     with files.locked(path):

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from upbench import plan, resume, store, sweep
+from upbench import plan, resume, store
 from upbench.cli.progress import span
 from upbench.grid import Cell
 from upbench.record import Record
 from upbench.report.sheet import Table
 from upbench.resume import Environment, Plan
+from upbench.sweeping import runner as sweep
 
 
 def preview(

@@ -1,0 +1,1 @@
+"""Sweeps: which cells are measured, in which order, and where."""
