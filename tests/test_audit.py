@@ -14,15 +14,15 @@ from upbench.conventions import Breakdown
 from upbench.errors import SpecError, UpbenchError
 from upbench.measure import place
 from upbench.papers import published
-from upbench.papers.arithmetic import evaluate
-from upbench.papers.audit import NOT_VERDICT, ODD_VERDICT, OTHER_VERDICT, STATED_VERDICT, Audit, Finding, audit
-from upbench.papers.claims import Claim
-from upbench.papers.formulas import check
 from upbench.papers.hosts import Stage
-from upbench.papers.hypotheses import hypotheses
-from upbench.papers.rounding import NEAREST, RAISED, TRUNCATED, TWICE, agrees, odd
-from upbench.papers.tries import STATED, Counting, Model
-from upbench.papers.verdicts import by_verdict, chance, coincidences, distinct, mixed
+from upbench.reproduce.arithmetic import evaluate
+from upbench.reproduce.audit import NOT_VERDICT, ODD_VERDICT, OTHER_VERDICT, STATED_VERDICT, Audit, Finding, audit
+from upbench.reproduce.claims import Claim
+from upbench.reproduce.explanations import STATED, Counting, Model
+from upbench.reproduce.formulas import check
+from upbench.reproduce.hypotheses import hypotheses
+from upbench.reproduce.rounding import NEAREST, RAISED, TRUNCATED, TWICE, agrees, odd
+from upbench.reproduce.verdicts import by_verdict, chance, coincidences, distinct, mixed
 
 
 def counts(upsampler: str, params: Mapping[str, Any], stage: Stage, quantity: str) -> Breakdown:
@@ -213,7 +213,7 @@ def test_printed_formulas_are_those_of_our_modules() -> None:
 
 def test_hypotheses_are_judged() -> None:
     from upbench.papers._strict import load
-    from upbench.papers.hypotheses import Hypotheses
+    from upbench.reproduce.hypotheses import Hypotheses
 
     data = hypotheses().model_dump()
     data["settings"] = [{"upsampler": "sapa-b", "param": "theta", "values": [1], "why": "-"}]

@@ -17,7 +17,7 @@ from tests.test_cli import refused, upbench
 from upbench import calibration, environment
 from upbench.calibration import Calibration
 from upbench.measure import latency, limits
-from upbench.report.place import kernels_text
+from upbench.report.tables.grouping import kernels_text
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 UUID = "11111111-2222-3333-4444-555555555555"

@@ -12,8 +12,8 @@ import pytest
 
 from tests import made
 from tests.test_table import shown, upbench
-from upbench.report import terminal
-from upbench.report.sheet import Table
+from upbench.report.formats import terminal
+from upbench.report.formats.table import Table
 
 FORMATS = ("table", "markdown", "csv", "latex", "html", "json")
 

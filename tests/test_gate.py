@@ -16,7 +16,7 @@ from upbench.errors import SpecError, StoreError
 from upbench.gate import Finding, Result, amounts, baseline, budgets, diff, exit_code, lines, measured
 from upbench.metrics import METRICS
 from upbench.record import Latency, Macs, Memory, Output, Record
-from upbench.report import github, junit
+from upbench.report.formats import github, junit
 
 ENVIRONMENT = {
     "device": "A CPU",

@@ -22,7 +22,7 @@ from upbench.report.plots.page import Page, settings
 from upbench.report.plots.pareto import Cell, front
 from upbench.report.plots.quantities import Point, measured
 from upbench.report.plots.request import Asked, Kind
-from upbench.report.result_set import ResultSet
+from upbench.report.tables.result_set import ResultSet
 from upbench.specs import run_spec as spec
 
 NAMES = ("nearest", "deconv", "pixelshuffle", "carafe", "indexnet", "a2u", "fade", "sapa-b", "dysample+", "ldaaqu")

@@ -187,8 +187,8 @@ def test_latencies_are_ratios_and_a_dash_where_nothing_was_measured() -> None:
 
 def test_measured_latencies_are_laid_beside_as_ratios_of_one_device(tmp_path: Path) -> None:
     from upbench.papers import published
-    from upbench.papers.hypotheses import hypotheses
-    from upbench.report import latency_beside
+    from upbench.report.reproduce import latency
+    from upbench.reproduce.hypotheses import hypotheses
 
     def record(
         upsampler: str, params: dict, seconds: float, dtype: str = "float32", threads: int = 1
@@ -200,9 +200,9 @@ def test_measured_latencies_are_laid_beside_as_ratios_of_one_device(tmp_path: Pa
             "input": {"shape": "256x120x120", "batch": 1, "dtype": dtype},
             "measure": {"backend": "auto", "compile": "off"},
         }
-        latency = SimpleNamespace(mode="inference", samples_s=[seconds] * 5)
+        taken = SimpleNamespace(mode="inference", samples_s=[seconds] * 5)
         environment = {"device": "d", "torch": "t", "threads": threads}
-        return SimpleNamespace(spec=spec, latency=latency, status="ok", environment=environment)
+        return SimpleNamespace(spec=spec, latency=taken, status="ok", environment=environment)
 
     records = [
         record("sapa-b", {"k_up": 5}, 0.2),
@@ -211,7 +211,7 @@ def test_measured_latencies_are_laid_beside_as_ratios_of_one_device(tmp_path: Pa
         record("sapa-d", {"points": 9, "groups": 2}, 0.1),
         record("sapa-d", {"points": 9, "groups": 4}, 0.1, threads=2),  # no SAPA-B was measured with two
     ]
-    sheet = latency_beside.sheet(published.table("sapa/table13"), records, hypotheses())  # type: ignore[arg-type]
+    sheet = latency.sheet(published.table("sapa/table13"), records, hypotheses())  # type: ignore[arg-type]
     ours = {(row[0], row[1]): row[-1] for row in sheet.rows}
     assert ours["SAPA-D", "points 9, groups 2"] == "0.50x"
     assert ours["SAPA-D", "points 9, groups 4"] == "-"

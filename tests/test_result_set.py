@@ -11,22 +11,22 @@ import pytest
 from tests import made
 from upbench.errors import UnknownName
 from upbench.metrics import METRICS
-from upbench.report import (
-    base,
-    beside,
-    cells,
-    chosen,
-    columns,
-    effects,
-    formats,
-    layout,
-    pivot,
-    place,
-    result_set,
-    table,
-)
+from upbench.report.formats import render
 from upbench.report.plots import request
-from upbench.report.result_set import ResultSet
+from upbench.report.tables import (
+    column_choice,
+    columns,
+    comparison,
+    effect_cells,
+    effects,
+    grouping,
+    pivot,
+    published,
+    relative,
+    result_set,
+    sweep,
+)
+from upbench.report.tables.result_set import ResultSet
 
 
 def grid(**more: Any) -> list[made.Record]:
@@ -58,10 +58,10 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         monkeypatch.setattr(module, name, counting)
 
     for module, name in (
-        (beside, "find"),
-        (place, "grouped"),
-        (place, "context"),
-        (base, "parse"),
+        (published, "find"),
+        (grouping, "grouped"),
+        (grouping, "context"),
+        (relative, "parse"),
         (result_set, "told_apart"),
     ):
         count(module, name)
@@ -70,18 +70,18 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 def test_every_question_is_answered_once_for_all_tables_and_pictures(calls: Counter[str]) -> None:
     results = ResultSet.of(grid(), base="theta=11")
-    shown = chosen.pick("published,params,latency,peak-memory", results)
-    text = formats.markdown(layout.sweep_table(results, "title", shown))
+    shown = column_choice.pick("published,params,latency,peak-memory", results)
+    text = render.markdown(sweep.sweep_table(results, "title", shown))
     assert "not told apart" in text
-    formats.markdown(pivot.pivot_table(results, "title", chosen.pick("latency", results), "theta"))
-    metrics = cells.chosen(None, results)
+    render.markdown(pivot.pivot_table(results, "title", column_choice.pick("latency", results), "theta"))
+    metrics = effect_cells.chosen(None, results)
     effects.effects_table(results, "title", metrics)
     effects.front_table(results, "title", metrics)
     request.plan(results, request.Asked())
     pairs = calls.pop("told_apart")
     assert calls == {"find": 1, "grouped": 1, "context": 1, "parse": 1}
     assert 0 < pairs <= 16, "a cell with the fastest one and with its base row, once each"
-    formats.markdown(layout.sweep_table(results, "title", shown))
+    render.markdown(sweep.sweep_table(results, "title", shown))
     assert calls["told_apart"] == 0
 
 
@@ -125,12 +125,12 @@ def test_a_summary_keeps_no_samples() -> None:
 
 def test_a_comparison_shows_the_ratio_with_its_interval_and_keeps_the_number() -> None:
     one, other = made.record(latency_s=0.01, cell=1), made.record("carafe", latency_s=0.02, cell=2)
-    found = table.comparison([one, other], one)
+    found = comparison.comparison([one, other], one)
     at = found.heads.index(f"Latency / {one.label}")
     assert [row[at].split(" ")[0] for row in found.rows] == ["1", "2.00x"]
     assert found.rows[0][at] == "1 (reference)"
     assert found.rows[1][at].endswith(")")
     assert found.raw_rows[1][found.raw_heads.index("latency_ratio")] == pytest.approx(2.0, rel=0.02)
     untimed = other.model_copy(update={"latency": None})
-    assert table.comparison([one, untimed], one).rows[1][at] == "-"
+    assert comparison.comparison([one, untimed], one).rows[1][at] == "-"
     assert columns.ratio_to(one)[0].cell(untimed) == "-"

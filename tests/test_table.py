@@ -15,10 +15,10 @@ from tests import made
 from upbench import effects, papers, registry, stats
 from upbench.cli.app import app
 from upbench.record import Record
-from upbench.report import beside, foot, result_set, table
-from upbench.report.rank import ranks
-from upbench.report.result_set import ResultSet
-from upbench.report.sheet import Rank, letter
+from upbench.report.formats.table import Rank, letter
+from upbench.report.tables import comparison, notes, published, result_set
+from upbench.report.tables.emphasis import ranks
+from upbench.report.tables.result_set import ResultSet
 
 
 def upbench(*arguments: object, env: dict[str, str] | None = None) -> Result:
@@ -33,7 +33,7 @@ def shown(tmp_path: Path, records: list[Record], *arguments: object, form: str =
 
 
 def rows(markdown: str) -> dict[str, list[str]]:
-    """First cell -> the others, of the lines of a Markdown table."""
+    """First cell -> the others, of the lines of a Markdown comparison."""
     lines = [line for line in markdown.splitlines() if line.startswith("|")]
     cells = [[cell.strip() for cell in line.strip("|").split(" |")] for line in lines[:1] + lines[2:]]
     return {cell[0]: cell[1:] for cell in cells}
@@ -71,7 +71,7 @@ def test_the_theta_table_is_table_5_with_our_costs_beside_it(tmp_path: Path) -> 
 
 
 def test_the_table_that_sweep_prints_has_the_published_columns_too() -> None:
-    sheet = table.sweep(made.theta_sweep(), ["theta"], "title", "all")
+    sheet = comparison.sweep(made.theta_sweep(), ["theta"], "title", "all")
     assert sheet.heads[:3] == ["theta", "AP", "AP50"]
     assert sheet.rows[3][:2] == ["11", "39.2"]
     assert sheet.rank(3, 1) is Rank.best
@@ -107,17 +107,17 @@ def test_published_rows_of_two_subtasks_are_two_columns_and_doubt_is_marked(tmp_
 def test_settings_that_papers_name_otherwise_are_found() -> None:
     sapa = papers.table("sapa/table11")
     cell = made.record("sapa-b", k_up=7, embedding=32)
-    assert [row.values["mIoU"] for row in sapa.rows if beside.matches(row, cell)] == [42.5]
+    assert [row.values["mIoU"] for row in sapa.rows if published.matches(row, cell)] == [42.5]
     points = papers.table("sapa/table13")
-    assert [r.values["AP"] for r in points.rows if beside.matches(r, made.record("sapa-d", points=16, groups=4))] == [
-        39.3
-    ]
-    assert [r.values["AP"] for r in points.rows if beside.matches(r, made.record("carafe", groups=4))] == [38.5]
-    assert [r.values["AP"] for r in points.rows if beside.matches(r, made.record("sapa-b"))] == [37.8]
+    assert [
+        r.values["AP"] for r in points.rows if published.matches(r, made.record("sapa-d", points=16, groups=4))
+    ] == [39.3]
+    assert [r.values["AP"] for r in points.rows if published.matches(r, made.record("carafe", groups=4))] == [38.5]
+    assert [r.values["AP"] for r in points.rows if published.matches(r, made.record("sapa-b"))] == [37.8]
     plus = papers.table("dysample/table4")
-    assert [r.values["mIoU"] for r in plus.rows if beside.matches(r, made.record("dysample-s+"))] == [43.58]
-    assert not [r for r in plus.rows if beside.matches(r, made.record("fade"))]
-    assert [r.values["mIoU"] for r in plus.rows if beside.matches(r, made.record("fade", gate=False))] == [43.06]
+    assert [r.values["mIoU"] for r in plus.rows if published.matches(r, made.record("dysample-s+"))] == [43.58]
+    assert not [r for r in plus.rows if published.matches(r, made.record("fade"))]
+    assert [r.values["mIoU"] for r in plus.rows if published.matches(r, made.record("fade", gate=False))] == [43.06]
 
 
 def test_a_published_table_that_is_not_known_is_a_note_and_nothing_is_lost(tmp_path: Path) -> None:
@@ -314,8 +314,8 @@ def test_published_values_of_dysample_stand_beside_its_sweep(tmp_path: Path) -> 
     found = [row["published_AP"] for row in csv.DictReader(io.StringIO(text))]
     assert found == ["38.3", "38.6", "38.4", "38.7", "", ""]
     card = registry.get("dysample")
-    assert beside.translated({"scope_factor": 0.5}, card) is None
-    assert beside.translated({"init": "nearest"}, card) is None
+    assert published.translated({"scope_factor": 0.5}, card) is None
+    assert published.translated({"init": "nearest"}, card) is None
 
 
 def test_a_published_metric_with_a_unit_can_be_named(tmp_path: Path) -> None:
@@ -344,4 +344,4 @@ def test_a_table_of_many_equal_cells_needs_no_bootstrap(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(effects, "unpaired_ratio", never)
     cells = [made.record(axes={"seed": n}, cell=n, latency_s=0.01 * (1 + n % 4 / 100)) for n in range(8)]
-    assert "not told apart from all 7 cells" in foot.close_calls(ResultSet(cells, ["seed"]))[0]
+    assert "not told apart from all 7 cells" in notes.close_calls(ResultSet(cells, ["seed"]))[0]

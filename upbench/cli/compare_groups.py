@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from upbench.check import Check
     from upbench.gate import Finding
     from upbench.record import Record
-    from upbench.report.sheet import Table
+    from upbench.report.formats.table import Table
 
 
 @dataclass(frozen=True)
@@ -96,18 +96,20 @@ def show(
     per_shape: bool,
 ) -> None:
     """Print a table of each group, or one document of all; then say what failed, and exit with 1 where something did."""
-    from upbench.report import document, sheet, table
+    from upbench.report import document
+    from upbench.report.formats import table
+    from upbench.report.tables import comparison
 
     tables: list[Table] = []
     for result in results:
         if result.reference is not None:
-            tables.append(table.comparison(result.records, result.reference, convention))
+            tables.append(comparison.comparison(result.records, result.reference, convention))
     findings = [finding for result in results for finding in result.findings]
     if form is options.Format.json:
         parts = [document.Part(r.group.work, r.records, r.reference, r.checks) for r in results]
         output.emit(document.comparison(parts, findings, judged.asked.strict, per_shape), output_file)
     elif tables and form is options.Format.csv:
-        output.emit(output.render(sheet.stacked(tables), form), output_file)
+        output.emit(output.render(table.stacked(tables), form), output_file)
     elif tables:
         output.emit("\n".join(output.render(one, form) for one in tables), output_file)
     gates.tell(findings, judged.asked, tables)

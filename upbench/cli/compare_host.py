@@ -58,7 +58,7 @@ def command(asked: Asked, convention: str, form: options.Format, output_file: Pa
 
     from upbench import neck, run
     from upbench.cli.progress import Progress
-    from upbench.report import columns, hosts
+    from upbench.report.tables import columns, hosts
 
     run.validate([spec for specs in necks for spec in specs])
     with Progress() as progress:

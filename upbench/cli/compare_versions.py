@@ -30,7 +30,7 @@ def command(
     from upbench import against, check, run, versions
     from upbench.cli.progress import Progress
     from upbench.report import gate_documents
-    from upbench.report import gates as gates_page
+    from upbench.report.tables import gates as gates_page
 
     pairs: list[Pair] = []
     old_name = str(asked.asked.against or asked.asked.against_python)

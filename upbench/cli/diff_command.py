@@ -61,7 +61,7 @@ def command(
 
     from upbench.gate import diff
     from upbench.report import gate_documents
-    from upbench.report import gates as gates_page
+    from upbench.report.tables import gates as gates_page
 
     before, after = (str(old), str(new)) if old.name == new.name else (old.name, new.name)
     found = diff.compare(sides[0], sides[1], judged.rules("diff", before, after))

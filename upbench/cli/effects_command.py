@@ -44,13 +44,13 @@ def command(
     if form is results.Format.csv and part is Part.all:
         raise UpbenchError("--format csv holds one table; choose it with --part effects or --part front")
 
-    from upbench.report import cells
-    from upbench.report import effects as report
-    from upbench.report.result_set import ResultSet
+    from upbench.report.tables import effect_cells
+    from upbench.report.tables import effects as report
+    from upbench.report.tables.result_set import ResultSet
 
     records = results.read(files)
     title, measured = results.title(records), ResultSet.of(records, convention)
-    asked = cells.chosen(names, measured)
+    asked = effect_cells.chosen(names, measured)
     tables = []
     if part is not Part.front:
         tables.append(report.effects_table(measured, title, asked, base, part is Part.all))

@@ -10,7 +10,7 @@ import typer
 
 from upbench import units
 from upbench.cli import options, output
-from upbench.report.sheet import Table
+from upbench.report.formats.table import Table
 
 if TYPE_CHECKING:
     from upbench.calibration import Calibration

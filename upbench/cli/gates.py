@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from upbench.gate.diff import Rules
     from upbench.gate.measured import Measured
     from upbench.record import Record
-    from upbench.report.sheet import Table
+    from upbench.report.formats.table import Table
     from upbench.specs.run_spec import RunSpec
 
 
@@ -270,7 +270,8 @@ def judge(gates: Gates, records: Sequence[Record], reference: Record, convention
 def tell(found: Sequence[Finding], asked: Asked, tables: Sequence[Table] = ()) -> None:
     """Stderr, GitHub's annotations and summary, JUnit; then exit code 1 when a gate failed."""
     from upbench.gate import exit_code, lines
-    from upbench.report import formats, gates, github, junit
+    from upbench.report.formats import github, junit, render
+    from upbench.report.tables import gates
 
     for line in lines(found, asked.strict):
         typer.echo(f"upbench: {line}", err=True)
@@ -281,7 +282,7 @@ def tell(found: Sequence[Finding], asked: Asked, tables: Sequence[Table] = ()) -
         shown = [*tables, *([gates.table(found, asked.strict)] if found else [])]
         try:
             with Path(summary).open("a", encoding="utf-8") as file:
-                file.write("\n".join(formats.markdown(table) for table in shown) + "\n")
+                file.write("\n".join(render.markdown(table) for table in shown) + "\n")
         except OSError as error:
             typer.echo(f"upbench: GITHUB_STEP_SUMMARY {summary} cannot be written ({error.strerror})", err=True)
     if asked.junit:

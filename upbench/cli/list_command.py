@@ -15,8 +15,8 @@ from upbench import cards, registry, shapes, units
 from upbench.cli import options, output
 from upbench.errors import UpbenchError
 from upbench.report import metrics_page
-from upbench.report import notes as notes_page
-from upbench.report.sheet import Table
+from upbench.report import paper_differences as notes_page
+from upbench.report.formats.table import Table
 
 CHANNELS = 256
 SCALES = {"any": "any", "integer": "whole", "2": "2"}
@@ -108,7 +108,7 @@ def _macs_per_pixel(card: cards.Card, setting: cards.Setting) -> tuple[int | Non
 
 def _hosts() -> Table:
     from upbench import papers
-    from upbench.report import hosts
+    from upbench.report.tables import hosts
 
     return hosts.listing(list(papers.hosts().values()), list(papers.aliases().values()))
 

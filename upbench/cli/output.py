@@ -8,7 +8,7 @@ import typer
 
 from upbench import files
 from upbench.cli.options import Format
-from upbench.report.sheet import Table
+from upbench.report.formats.table import Table
 
 
 def check(path: Path | None) -> None:
@@ -26,7 +26,7 @@ def emit(text: str, path: Path | None) -> None:
 
 def render(table: Table, form: Format) -> str:
     """A table as text in any format but JSON, which is not made from tables."""
-    from upbench.report import formats
+    from upbench.report.formats import render
 
-    makers = {Format.table: formats.terminal, Format.markdown: formats.markdown, Format.csv: formats.csv}
+    makers = {Format.table: render.terminal, Format.markdown: render.markdown, Format.csv: render.csv}
     return makers[form](table)

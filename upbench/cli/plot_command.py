@@ -69,7 +69,7 @@ def command(
         raise SpecError(mistakes)
 
     from upbench import store
-    from upbench.report.result_set import ResultSet
+    from upbench.report.tables.result_set import ResultSet
 
     records, skipped = [], []
     for path in results:
@@ -81,7 +81,7 @@ def command(
     asked = request.Asked(request.Kind(kind) if kind else None, metric, axis, x, y, published, host, title, width, zoom)
     plan = request.plan(ResultSet.of(store.current(records), convention), asked)
 
-    from upbench.report import formats
+    from upbench.report.formats import render
     from upbench.report.plots import page, picture
 
     with page.settings():
@@ -91,7 +91,7 @@ def command(
     for sentence in drawn.said:
         typer.echo(f"upbench: {sentence}", err=True)
     for table in drawn.tables:
-        typer.echo(formats.terminal(table), nl=False)
+        typer.echo(render.terminal(table), nl=False)
 
 
 def _lacking() -> str | None:

@@ -46,7 +46,7 @@ def command(
 
     from upbench import run
     from upbench.cli.progress import Progress
-    from upbench.report import table
+    from upbench.report.tables import comparison
 
     run.validate([run_spec])
     with Progress() as progress:
@@ -55,5 +55,6 @@ def command(
         output.emit(json.dumps(record.to_dict(), indent=2), output_file)
     else:
         output.emit(
-            output.render(table.by_op(record) if by_op else table.single(record, convention), form), output_file
+            output.render(comparison.by_op(record) if by_op else comparison.single(record, convention), form),
+            output_file,
         )

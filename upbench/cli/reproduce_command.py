@@ -11,7 +11,7 @@ import typer
 from upbench.cli import options, output
 from upbench.cli.options import Format
 from upbench.errors import UpbenchError
-from upbench.report.sheet import Table
+from upbench.report.formats.table import Table
 
 
 def command(
@@ -72,29 +72,29 @@ def command(
         _emit_row(chosen[0], row, details, form, output_file)
         return
 
-    from upbench.papers import formulas, page
-    from upbench.papers.audit import audit
-    from upbench.papers.hypotheses import hypotheses
-    from upbench.report import latency_beside, reproduced
+    from upbench.report.reproduce import latency, page, tables
+    from upbench.reproduce import formulas
+    from upbench.reproduce.audit import audit
+    from upbench.reproduce.hypotheses import hypotheses
 
-    measured = latency_beside.read(records or [])
+    measured = latency.read(records or [])
     if table is not None and chosen[0].device is not None:
-        _emit_sheet(latency_beside.sheet(chosen[0], measured, hypotheses()), form, output_file)
+        _emit_sheet(latency.sheet(chosen[0], measured, hypotheses()), form, output_file)
         return
     others = published.siblings(chosen[0]) if table is not None else []
     found = audit(chosen, _counts(), hypotheses(), others)
     if table is None and form is Format.json:
-        output.emit(json.dumps(reproduced.rows(found.findings, found.search), indent=2), output_file)
+        output.emit(json.dumps(tables.rows(found.findings, found.search), indent=2), output_file)
     elif table is None and form is Format.markdown:
-        text = latency_beside.text(chosen, measured, hypotheses())
+        text = latency.text(chosen, measured, hypotheses())
         output.emit(page.page(found, chosen, _per_pixel(), text), output_file)
     elif table is None:
-        output.emit(output.render(reproduced.overview(found), form), output_file)
+        output.emit(output.render(tables.overview(found), form), output_file)
     elif any(row.formulas for row in chosen[0].rows):
         checked = formulas.check(chosen, _per_pixel(), hypotheses())
-        _emit_sheet(reproduced.formulas(chosen[0], checked), form, output_file)
+        _emit_sheet(tables.formulas(chosen[0], checked), form, output_file)
     else:
-        _emit_sheet(reproduced.beside(chosen[0], found), form, output_file)
+        _emit_sheet(tables.beside(chosen[0], found), form, output_file)
 
 
 def _emit_sheet(sheet: Table, form: Format, output_file: Path | None) -> None:
@@ -107,8 +107,8 @@ def _emit_sheet(sheet: Table, form: Format, output_file: Path | None) -> None:
 
 def _emit_list(form: Format, output_file: Path | None) -> None:
     from upbench.papers import published
-    from upbench.papers.claims import collect
-    from upbench.papers.hypotheses import hypotheses
+    from upbench.reproduce.claims import collect
+    from upbench.reproduce.hypotheses import hypotheses
 
     raw: list[list[Any]] = []
     for name in published.names():

@@ -7,14 +7,14 @@ from typing import Any
 
 from upbench import cards, conventions
 from upbench.errors import SpecError, UpbenchError, unknown
-from upbench.papers.audit import Search
-from upbench.papers.claims import Claim, collect
 from upbench.papers.hosts import Stage, host
-from upbench.papers.hypotheses import Hypotheses, hypotheses
 from upbench.papers.published import Published, siblings
-from upbench.papers.tries import Counting, Counts, Sums
-from upbench.report.reproduced import terms
-from upbench.report.sheet import Table
+from upbench.report.formats.table import Table
+from upbench.report.reproduce.tables import terms
+from upbench.reproduce.audit import Search
+from upbench.reproduce.claims import Claim, collect
+from upbench.reproduce.explanations import Counting, Counts, Sums
+from upbench.reproduce.hypotheses import Hypotheses, hypotheses
 
 
 def sums(

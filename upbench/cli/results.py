@@ -14,7 +14,7 @@ from upbench.errors import StoreError
 
 if TYPE_CHECKING:
     from upbench.record import Record
-    from upbench.report.sheet import Table
+    from upbench.report.formats.table import Table
 
 
 class Format(StrEnum):
@@ -56,9 +56,9 @@ def read(paths: Sequence[Path]) -> list[Record]:
 
 def emit(tables: Sequence[Table], form: Format, path: Path | None) -> None:
     """Tables to stdout, or to a file, without the styles of a terminal there."""
-    from upbench.report import formats, terminal
+    from upbench.report.formats import render, terminal
 
-    text = formats.render(tables, form.value, plain=path is not None)
+    text = render.render(tables, form.value, plain=path is not None)
     if path is not None:
         output.emit(text, path)
     else:

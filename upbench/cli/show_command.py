@@ -12,7 +12,7 @@ from upbench import registry
 from upbench.cards import Card
 from upbench.cli import options, output
 from upbench.errors import UpbenchError
-from upbench.report import notes as notes_page
+from upbench.report import paper_differences as notes_page
 
 
 def command(

@@ -146,7 +146,8 @@ def _measure(
     """Run the sweep, then write and print its table, which is made from the results file."""
     from upbench import files, store
     from upbench.cli.progress import Progress
-    from upbench.report import formats, table
+    from upbench.report.formats import render
+    from upbench.report.tables import comparison
     from upbench.sweeping import runner as sweep
 
     store.check_appendable(path)
@@ -161,9 +162,9 @@ def _measure(
             outcome = sweep.run_cells(cells, plan, path, known, crew, chosen, progress, _say)
         records = list(store.pick(path, outcome.plan.identities).values())
         if records:
-            result = table.sweep(records, plan.axes, plan.title or plan.name, convention)
-            files.write_text(path.with_suffix(".md"), formats.markdown(result))
-            files.write_text(path.with_suffix(".csv"), formats.csv(result))
+            result = comparison.sweep(records, plan.axes, plan.title or plan.name, convention)
+            files.write_text(path.with_suffix(".md"), render.markdown(result))
+            files.write_text(path.with_suffix(".csv"), render.csv(result))
     if form is options.Format.json:
         output.emit(json.dumps([record.to_dict() for record in records], indent=2), None)
     elif records:

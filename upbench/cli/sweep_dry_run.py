@@ -10,7 +10,7 @@ from upbench import plan, resume, store
 from upbench.cli.progress import span
 from upbench.grid import Cell
 from upbench.record import Record
-from upbench.report.sheet import Table
+from upbench.report.formats.table import Table
 from upbench.resume import Environment, Plan
 from upbench.sweeping import runner as sweep
 

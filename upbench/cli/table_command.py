@@ -49,14 +49,14 @@ def command(
 
     Rows are cells. Best of a column in bold, second best underlined, among cells of the same work on the same machine.
     """
-    from upbench.report import chosen, layout
-    from upbench.report import pivot as pivots
-    from upbench.report.result_set import ResultSet
+    from upbench.report.tables import column_choice, sweep
+    from upbench.report.tables import pivot as pivots
+    from upbench.report.tables.result_set import ResultSet
 
     records = results.read(files)
     title, measured = results.title(records), ResultSet.of(records, convention, base)
     turned = pivot or across is not None
-    shown = chosen.pick(columns or ("latency" if turned else COLUMNS), measured)
-    table = pivots.pivot_table(measured, title, shown, across) if turned else layout.sweep_table(measured, title, shown)
+    shown = column_choice.pick(columns or ("latency" if turned else COLUMNS), measured)
+    table = pivots.pivot_table(measured, title, shown, across) if turned else sweep.sweep_table(measured, title, shown)
     output.check(output_file)
     results.emit([table], form, output_file)

@@ -17,7 +17,7 @@ from upbench.comparable import Work
 from upbench.gate import Finding
 from upbench.gate.outcome import exit_code
 from upbench.record import Record
-from upbench.report import columns
+from upbench.report.tables import columns
 
 SCHEMA = 1
 

@@ -9,8 +9,8 @@ from upbench import registry
 from upbench.errors import unknown
 from upbench.papers import Published, Row
 from upbench.record import Record
-from upbench.report import beside
 from upbench.report.plots.quantities import Point, Quantity
+from upbench.report.tables import published
 
 _COSTS = ("params", "flops", "latency", "latency_min", "latency_max")
 
@@ -93,7 +93,7 @@ def _one(record: Record, rows: Sequence[Row]) -> Match | str:
     named = [row for row in rows if row.upsampler == record.spec["upsampler"]]
     if not named:
         return "Not in the table"
-    same = [row for row in named if beside.matches(row, record)]
+    same = [row for row in named if published.matches(row, record)]
     if len(same) > 1 and len({tuple(row.values.items()) for row in same}) > 1:
         return f"{len(same)} rows with different values fit"
     if same:
@@ -101,15 +101,15 @@ def _one(record: Record, rows: Sequence[Row]) -> Match | str:
         return Match(
             same[0], same[0].why or (f"upsampler in {replaced}, the others' place differs" if replaced else "")
         )
-    if record.spec["scale"] != beside.SCALE:
-        return f"Measured at x{record.spec['scale']:g}, published at x{beside.SCALE}"
+    if record.spec["scale"] != published.SCALE:
+        return f"Measured at x{record.spec['scale']:g}, published at x{published.SCALE}"
     return f"Published with other settings ({min((_why(record, row) for row in named), key=len)})"
 
 
 def _why(record: Record, row: Row) -> str:
     """What differs between a record and a row of the same upsampler."""
     card = registry.get(row.upsampler)
-    asked = beside.translated(row.settings, card)
+    asked = published.translated(row.settings, card)
     if asked is None:
         return ", ".join(f"{key}={_shown(value)}" for key, value in row.settings.items())
     expected, params = {**card.defaults(), **asked}, record.spec["params"]

@@ -10,11 +10,11 @@ from matplotlib.artist import Artist
 from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
 
-from upbench.report.place import LABEL, level_text
 from upbench.report.plots import series, style
 from upbench.report.plots.page import Page
 from upbench.report.plots.quantities import Quantity
 from upbench.report.plots.series import Line
+from upbench.report.tables.grouping import LABEL, level_text
 
 _ROW_IN = 0.19
 _ASIDE_PT = 2.5  # between the points of two lines, so that their intervals do not cover each other

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from upbench import conventions
 from upbench.record import Record
-from upbench.report import foot
 from upbench.report.plots.accuracy import Accuracy
 from upbench.report.plots.quantities import Quantity
-from upbench.report.result_set import ResultSet
+from upbench.report.tables import notes
+from upbench.report.tables.result_set import ResultSet
 
 _COUNTED = ("params", "macs")
 
@@ -26,25 +26,25 @@ def lines(
     """
     names = {quantity.name for quantity in drawn}
     lost, good = results.failed, results.measured.records
-    notes = [f"Failed, not drawn: {foot.some(lost, 0)}."] if lost else []
-    notes += left_out
+    under = [f"Failed, not drawn: {notes.some(lost, 0)}."] if lost else []
+    under += left_out
     if accuracy is not None:
-        notes += _published(accuracy, good)
+        under += _published(accuracy, good)
     if "latency" in names:
-        notes.append("Latency: median, with its 95 % bootstrap interval.")
-    shared = foot.condition(good)
-    notes += [*([f"All cells: {shared}."] if shared else []), *foot.machine(good)]
+        under.append("Latency: median, with its 95 % bootstrap interval.")
+    shared = notes.condition(good)
+    under += [*([f"All cells: {shared}."] if shared else []), *notes.machine(good)]
     if names & {*_COUNTED}:
-        notes.append(conventions.describe(results.convention))
-    return notes
+        under.append(conventions.describe(results.convention))
+    return under
 
 
 def _published(accuracy: Accuracy, records: Sequence[Record]) -> list[str]:
     source = accuracy.table.source
     where = f"{source.paper}, {source.venue}, {source.table}; {accuracy.host}"
-    notes = [f"Accuracy is published, not measured here: {where}. Cost is that of one upsampler, measured here."]
+    under = [f"Accuracy is published, not measured here: {where}. Cost is that of one upsampler, measured here."]
     by_remark: dict[str, list[str]] = {}
     for place, found in accuracy.matches.items():
         if found.remark:
             by_remark.setdefault(found.remark, []).append(records[place].label)
-    return notes + [f"? {', '.join(names)}: {remark.rstrip('.')}." for remark, names in by_remark.items()]
+    return under + [f"? {', '.join(names)}: {remark.rstrip('.')}." for remark, names in by_remark.items()]

@@ -8,8 +8,8 @@ from itertools import pairwise
 from typing import Any
 
 from upbench import scaling, units
+from upbench.report.formats.table import Table
 from upbench.report.plots.series import Line
-from upbench.report.sheet import Table
 from upbench.scaling import Crossing, PowerLaw
 
 NO_CROSSING = "no two fits cross, up to a factor of 4 beyond the measured sizes"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from upbench.report.formats.table import Table
 from upbench.report.plots import axis, bubble, footer, growth, pareto, quantities, resolution, series
 from upbench.report.plots.page import Page
 from upbench.report.plots.quantities import Quantity
 from upbench.report.plots.request import Kind, Plan
-from upbench.report.sheet import Table
 
 NAMED = 10
 """On the page itself more cells without a published row are not named one by one; stderr has them all."""

@@ -10,11 +10,11 @@ from typing import TypeVar
 from upbench import papers
 from upbench.errors import SpecError, UpbenchError, unknown
 from upbench.record import Record
-from upbench.report.place import LABEL
 from upbench.report.plots import accuracy, quantities, series
 from upbench.report.plots.accuracy import Accuracy
 from upbench.report.plots.quantities import Quantity
-from upbench.report.result_set import ResultSet
+from upbench.report.tables.grouping import LABEL
+from upbench.report.tables.result_set import ResultSet
 
 _T = TypeVar("_T")
 

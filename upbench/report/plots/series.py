@@ -9,9 +9,9 @@ from typing import Any
 
 from upbench.errors import unknown
 from upbench.record import Record
-from upbench.report.place import LABEL, axis_value, cell_name, level_text
 from upbench.report.plots.quantities import Point, Quantity
-from upbench.report.result_set import ResultSet
+from upbench.report.tables.grouping import LABEL, axis_value, cell_name, level_text
+from upbench.report.tables.result_set import ResultSet
 
 
 @dataclass(frozen=True)

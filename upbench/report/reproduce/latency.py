@@ -1,0 +1,161 @@
+"""Published latencies beside measured ones: as ratios to one row of the same table, never as times across devices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from upbench import cards, metrics, store, units
+from upbench.errors import StoreError
+from upbench.papers.published import Published, Row
+from upbench.record import Record
+from upbench.report.formats.table import Table
+from upbench.reproduce.hypotheses import Hypotheses
+
+REFERENCES = ("bilinear", "sapa-b")
+HOW = (
+    "`upbench sweep sweeps/papers-latency.yaml` measures the defaults, a sweep of your own other settings; "
+    "`--records results/papers-latency.jsonl` lays them beside"
+)
+
+
+def read(paths: Sequence[Path]) -> list[Record]:
+    """The records of results files. Raises StoreError when one is not there or has none."""
+    found: list[Record] = []
+    for path in paths:
+        if not path.exists():
+            raise StoreError(f"results file {path} is not there; {HOW}")
+        here = store.read(path).records
+        if not here:
+            raise StoreError(f"results file {path} has no records; {HOW}")
+        found += here
+    return found
+
+
+def sheet(table: Published, records: Sequence[Record], known: Hypotheses) -> Table:
+    """One table of latencies: published, its ratio to the reference, and the ratio that was measured here."""
+    reference = _reference(table)
+    base, other, beside = _span(reference), *_alike(reference, table, records, known)
+    rows: list[list[str]] = []
+    raw: list[list[Any]] = []
+    for row, one in zip(table.rows, beside, strict=True):
+        low, high = _span(row)
+        ratios = (low / base[0], high / base[0])
+        ours = _ratio(one, other)
+        shown = [row.label or row.upsampler, _settings(row), _milliseconds(low, high), _ratios(*ratios)]
+        rows.append([*shown, units.ratio(ours)])
+        raw.append([table.id, row.upsampler, _settings(row), low, high, *ratios, ours])
+    name = reference.label or reference.upsampler
+    notes = [f"Published on {table.device}. Ratios to {name}; times of different devices are not compared."]
+    notes += [f"{text[0].upper()}{text[1:]}." for text in table.notes]
+    lacking = [
+        f"{row.label or row.upsampler} ({_settings(row)})"
+        for row in table.rows
+        if not known.has(row.upsampler, row.settings)
+    ]
+    notes += [f"upbench does not build {', '.join(lacking)}."] if lacking else []
+    notes += [f"Measured {_in_words(other)}."] if other else []
+    notes += [f"A dash: not measured. {HOW}."] if any(line[-1] is None for line in raw) else []
+    heads = ["Row", "Settings", "Published, ms", "Its ratio", "Ratio here"]
+    keys = [
+        "table",
+        "upsampler",
+        "settings",
+        "published_low_ms",
+        "published_high_ms",
+        "ratio_low",
+        "ratio_high",
+        "ratio_here",
+    ]
+    return Table(f"{table.id}: {table.title}", heads, rows, [False, False, True, True, True], keys, raw, notes)
+
+
+def text(tables: Sequence[Published], records: Sequence[Record], known: Hypotheses) -> str:
+    """Every table of latencies as Markdown."""
+    from upbench.report.formats import render
+
+    found = [t for t in tables if t.device is not None]
+    return "\n".join(render.markdown(sheet(t, records, known)) for t in found)
+
+
+def _reference(table: Published) -> Row:
+    """The first row of the plainest upsampler in the table."""
+    for name in REFERENCES:
+        for row in table.rows:
+            if row.upsampler == name:
+                return row
+    return table.rows[0]
+
+
+def _span(row: Row) -> tuple[float, float]:
+    """The published latency in ms; a range where one is printed for several rows."""
+    one = row.values.get("latency")
+    return (one, one) if one is not None else (row.values["latency_min"], row.values["latency_max"])
+
+
+def _measured(row: Row, table: Published, records: Sequence[Record], known: Hypotheses) -> list[Record]:
+    """The records of the row's upsampler on the table's input, with the row's settings and otherwise the defaults."""
+    if table.input is None or not known.has(row.upsampler, row.settings):
+        return []
+    shape = f"{table.input.channels}x{table.input.height}x{table.input.width}"
+    wanted = {**cards.builtin()[row.upsampler].defaults(), **known.params(row.upsampler, row.settings)}
+    return [
+        r
+        for r in records
+        if r.status == "ok"
+        and r.latency is not None
+        and r.latency.mode == "inference"
+        and (r.spec["upsampler"], r.spec["input"]["shape"], r.spec["input"]["batch"], r.spec["scale"])
+        == (row.upsampler, shape, 1, table.input.scale)
+        and all(wanted.get(key) == value for key, value in r.spec["params"].items())
+    ]
+
+
+def _alike(
+    reference: Row, table: Published, records: Sequence[Record], known: Hypotheses
+) -> tuple[Record | None, list[Record | None]]:
+    """The reference, and the record of each row, all measured under the same conditions: those of most rows."""
+    best: tuple[Record | None, list[Record | None]] = (None, [None] * len(table.rows))
+    measured = [_measured(row, table, records, known) for row in table.rows]
+    others = {_conditions(record): record for record in _measured(reference, table, records, known)}
+    for conditions, other in others.items():
+        alike = [[r for r in found if _conditions(r) == conditions] for found in measured]
+        last = [found[-1] if found else None for found in alike]
+        if best[1].count(None) >= last.count(None):
+            best = (other, last)
+    return best
+
+
+def _conditions(record: Record) -> tuple[Any, ...]:
+    """What must be alike before two latencies have a ratio: device, versions, threads, input, how it was measured."""
+    where = [record.environment.get(key) for key in ("device", "torch", "threads")]
+    one = [record.spec["input"].get(key) for key in ("dtype", "memory_format", "offsets")]
+    how = [record.spec["measure"].get(key) for key in ("backend", "compile")]
+    return (*where, *one, *how)
+
+
+def _in_words(record: Record) -> str:
+    device, torch, threads, dtype, memory_format, offsets, backend, compiled = _conditions(record)
+    return (
+        f"on {device}, {threads} threads, torch {torch}: {dtype}, {memory_format}, offsets {offsets}, backend {backend}, "
+        f"compile {compiled}"
+    )
+
+
+def _ratio(one: Record | None, other: Record | None) -> float | None:
+    """Median over median."""
+    first, second = (None if record is None else metrics.latency_summary(record) for record in (one, other))
+    return first.median / second.median if first and second else None
+
+
+def _settings(row: Row) -> str:
+    return ", ".join(f"{key} {value}" for key, value in row.settings.items()) or units.DASH
+
+
+def _milliseconds(low: float, high: float) -> str:
+    return f"{low:.1f}" if low == high else f"{low:.1f} to {high:.1f}"
+
+
+def _ratios(low: float, high: float) -> str:
+    return units.ratio(low) if low == high else f"{units.ratio(low)} to {units.ratio(high)}"

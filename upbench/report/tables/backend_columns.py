@@ -1,0 +1,68 @@
+"""Backends side by side: how much faster, and how much smaller, than the same upsampler as its release computes."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from upbench import units
+from upbench.record import Record
+from upbench.report.tables import columns
+from upbench.report.tables.columns import Column
+
+NOTE = (
+    "Eager / this: latency of the same upsampler as its release computes it (backend eager) over that of this backend, "
+    "median of ratios taken round by round, with its 95 % bootstrap interval. Peak / eager: "
+    "peak memory of this backend as a part of the eager form's, in inference and in training."
+)
+
+
+def ran(record: Record) -> str | None:
+    """Which ops had a choice, and what ran: 'fused (window_assemble)'; None where there was no choice."""
+    by_backend: dict[str, list[str]] = {}
+    for op, backend in (record.backends or {}).items():
+        by_backend.setdefault(backend, []).append(op)
+    return "; ".join(f"{backend} ({', '.join(ops)})" for backend, ops in by_backend.items()) or None
+
+
+def beside(records: Sequence[Record]) -> tuple[list[Column], list[str]]:
+    """The columns that set each record against the eager one of the same spec, and their note; nothing where no
+    record has one."""
+    eager = {_same(r): r for r in records if r.spec["measure"]["backend"] == "eager"}
+    pairs = {id(r): eager[_same(r)] for r in records if _same(r) in eager and eager[_same(r)] is not r}
+    if not pairs:
+        return [], []
+
+    def of(record: Record, part: Callable[[Record, Record], Any]) -> Any:
+        other = pairs.get(id(record))
+        return None if other is None else part(record, other)
+
+    def speedup(name: str) -> Callable[[Record], float | None]:
+        def value(record: Record, other: Record) -> float | None:
+            return getattr(columns.paired(other, record), name) if record.latency and other.latency else None
+
+        return lambda record: of(record, value)
+
+    def memory(name: str) -> Callable[[Record], float | None]:
+        def value(record: Record, other: Record) -> float | None:
+            mine, theirs = (getattr(r.memory, name) if r.memory else None for r in (record, other))
+            return mine / theirs if mine is not None and theirs else None
+
+        return lambda record: of(record, value)
+
+    return [
+        Column("eager_latency_ratio", "Eager / this", speedup("value"), units.ratio),
+        Column("eager_latency_ratio_low", "low", speedup("low"), units.ratio),
+        Column("eager_latency_ratio_high", "high", speedup("high"), units.ratio),
+        Column("forward_peak_of_eager", "Fwd peak / eager", memory("forward_peak_bytes"), units.percent),
+        Column("training_peak_of_eager", "Fwd+bwd peak / eager", memory("training_peak_bytes"), units.percent),
+    ], [NOTE]
+
+
+def _same(record: Record) -> str:
+    """What two records have in common that differ in nothing but the backend."""
+    spec = copy.deepcopy(record.spec)
+    spec["measure"].pop("backend")
+    return json.dumps(spec, sort_keys=True)

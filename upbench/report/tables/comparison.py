@@ -1,0 +1,181 @@
+"""Tables of records: what is compared, what a sweep found, and one record in full."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from upbench import conventions, metrics, units
+from upbench.record import Record
+from upbench.report.formats.table import Table
+from upbench.report.tables import backend_columns, columns, notes
+from upbench.report.tables.columns import Column
+from upbench.report.tables.result_set import ResultSet
+from upbench.report.tables.sweep import sweep_table
+
+WHAT = {
+    "inference": "forward",
+    "training": "forward + backward",
+    "training-forward": "forward, recording for backward",
+    "training-backward": "backward",
+}
+STOPPED = {
+    "precise": "the interval is narrow enough",
+    "plateau": "more samples no longer narrow the interval",
+    "budget": "the budget was spent",
+    "interrupted": "it was interrupted",
+}
+
+
+def comparison(records: Sequence[Record], reference: Record, convention: str = conventions.DEFAULT) -> Table:
+    """Upsamplers as rows, with the latency of each over that of the reference, and what that says."""
+    ratio, low, high, verdict = columns.ratio_to(reference)
+    shapes = columns.varying(records, (columns.SHAPE, columns.SCALE))
+    against_eager, eager_note = backend_columns.beside(records)
+    shown = (columns.LABEL, *shapes, *columns.costs(convention), ratio, verdict, *against_eager)
+    ratio_note = (
+        f"{ratio.title}: median of ratios taken round by round, with its 95 % bootstrap interval. FASTER, SLOWER: by "
+        "more than 5 % and, with the whole interval, by more than 2 %; SAME: the interval lies within 5 %; neither "
+        "bound is ever below the resolution."
+    )
+    return _build(notes.condition(records), records, shown, (low, high), convention, [ratio_note, *eager_note])
+
+
+def sweep(records: Sequence[Record], axes: Sequence[str], title: str, convention: str = conventions.DEFAULT) -> Table:
+    """Grid values as rows, as in the papers' ablation tables; published values where the sweep names a table."""
+
+    results = ResultSet(records, axes, convention)
+    printed = [column for table in results.published for column in table.columns]
+    return sweep_table(results, title, [*printed, *columns.costs(convention)])
+
+
+def single(record: Record, convention: str = conventions.DEFAULT) -> Table:
+    """One record in full: quantities as rows. Its CSV form is one row."""
+    flat = _build(notes.condition([record]), [record], (columns.LABEL, *columns.costs(convention)), (), convention)
+    rows = [*_counts(record, convention), *_time(record), *_memory(record)]
+    known = [m for m in metrics.METRICS.values() if m.name not in DETAILED and m.read(record) is not None]
+    rows += [[m.title, m.unit.text(m.read(record))] for m in known]
+    return Table(
+        f"{record.label}: {flat.title}",
+        ["Quantity", "Value"],
+        rows,
+        [False, False],
+        flat.raw_heads,
+        flat.raw_rows,
+        flat.notes,
+    )
+
+
+DETAILED = {
+    *("params", "trainable", "buffers", "macs", "macs-conv", "macs-gather", "macs-norm", "macs-elementwise"),
+    *("latency", "interval", "iqr", "samples", "first-call", "host", "graph", "efficiency"),
+    *("peak-memory", "training-peak-memory", "saved-memory", "workspace", "output-digest"),
+}
+"""Quantities that `single` says more of than their value; the others follow, a row each."""
+
+
+def _counts(record: Record, convention: str) -> list[list[str]]:
+    rows = [["Parameters", units.exact(record.params)]]
+    if record.params != record.params_trainable:
+        rows.append(["  trainable", units.exact(record.params_trainable)])
+    if record.buffers:
+        rows.append(["Buffers", units.exact(record.buffers)])
+    if convention != conventions.DEFAULT:
+        counted = metrics.under(convention)
+        rows += [[m.title, m.unit.text(m.read(record))] for m in (counted["params"], counted["macs"])]
+    if macs := record.macs:
+        pixels = _low_pixels(record)
+        rows.append(["MACs", units.count(macs.total)])
+        for kind in ("conv", "gather", "norm", "elementwise"):
+            value = getattr(macs, kind)
+            rows.append([f"  {kind}", f"{units.count(value)} ({value / pixels:,.0f} per low-resolution pixel)"])
+    if ran := backend_columns.ran(record):
+        rows.append(["Backend", ran])
+    return rows
+
+
+def _time(record: Record) -> list[list[str]]:
+    latency, summary = record.latency, metrics.latency_summary(record)
+    if latency is None or summary is None:
+        return []
+    rows = [
+        [f"Latency, {WHAT[latency.mode]}", units.seconds(summary.median)],
+        ["  95 % interval of the median", f"{units.seconds(summary.low)} to {units.seconds(summary.high)}"],
+        [
+            "  quartiles",
+            f"{units.seconds(summary.q1)} to {units.seconds(summary.q3)} (IQR {units.seconds(summary.iqr)})",
+        ],
+        ["  samples", f"{summary.n}, {latency.calls_per_sample} calls each; ended: {STOPPED[latency.stopped]}"],
+        ["  first call", units.seconds(latency.first_call_s)],
+    ]
+    if latency.host_s is not None:
+        rows.append(["  on the host", units.seconds(latency.host_s)])
+    if latency.graph_s is not None:
+        rows.append(["  as a CUDA graph", units.seconds(latency.graph_s)])
+    if record.floor_s is not None:
+        share = units.percent(metrics.METRICS["efficiency"].read(record))
+        rows.append(["  floor", f"{units.seconds(record.floor_s)} (efficiency {share})"])
+    return rows
+
+
+def _memory(record: Record) -> list[list[str]]:
+    memory = record.memory
+    if memory is None:
+        return []
+    shown = ("peak-memory", "training-peak-memory", "saved-memory", "workspace")
+    return [
+        *([m.title, m.unit.text(m.read(record))] for m in (metrics.METRICS[name] for name in shown)),
+        ["  input", units.mebibytes(memory.input_bytes)],
+        ["  weights", units.mebibytes(memory.weight_bytes)],
+        ["  output", units.mebibytes(memory.output_bytes)],
+    ]
+
+
+def by_op(record: Record) -> Table:
+    """Where the MACs of one record go: operators as rows, the largest first."""
+    found = record.macs_by_op or {}
+    total = sum(found.values())
+    rows = [[name, units.count(n), units.percent(n / total)] for name, n in found.items()]
+    unseen = record.routes.torch_uncounted if record.routes else {}
+    note = "Not charged by torch's counter: " + ", ".join(f"{name} ({n}x)" for name, n in unseen.items()) + "."
+    return Table(
+        f"{record.label}: {notes.condition([record])}",
+        ["Operator", "MACs", "Share"],
+        rows,
+        [False, True, True],
+        ["operator", "macs"],
+        [[name, n] for name, n in found.items()],
+        [conventions.describe(), *([note] if unseen else []), *notes.warnings([record])],
+    )
+
+
+def _build(
+    title: str,
+    records: Sequence[Record],
+    shown: Sequence[Column],
+    more: Sequence[Column],
+    convention: str,
+    first: Sequence[str] = (),
+) -> Table:
+    """A row for each record. more: columns of CSV and JSON alone. first: notes before those that always stand there."""
+    raw = columns.each_once([*shown, *more, columns.SHAPE, columns.SCALE, *columns.raw_only()])
+    return Table(
+        title=title,
+        heads=[c.title for c in shown],
+        rows=[[c.cell(r) for c in shown] for r in records],
+        numeric=[c.numeric for c in shown],
+        raw_heads=[c.key for c in raw],
+        raw_rows=[[c.raw(r) for c in raw] for r in records],
+        notes=[
+            *first,
+            conventions.describe(convention),
+            *notes.memory_note(records),
+            *notes.machine(records),
+            *notes.resolution(records),
+            *notes.warnings(records),
+        ],
+    )
+
+
+def _low_pixels(record: Record) -> int:
+    _, height, width = (int(n) for n in record.spec["input"]["shape"].split("x"))
+    return record.spec["input"]["batch"] * height * width

@@ -1,0 +1,280 @@
+"""Two tables about a sweep: what each axis does, and which cells no other cell beats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from upbench import effects, units
+from upbench.effects import Effect
+from upbench.errors import UpbenchError
+from upbench.record import Record
+from upbench.report.formats.table import Table
+from upbench.report.tables import columns, effect_cells, failures, notes
+from upbench.report.tables.columns import Column
+from upbench.report.tables.grouping import cell_name
+from upbench.report.tables.result_set import ResultSet, noise_floor
+from upbench.report.tables.sweep import Footnotes
+
+RAW = (
+    "axis", "level", "reference", "metric", "pairs", "ratio", "low", "high", "least", "most", "difference", "verdict",
+    "exact", "measured_on", "torch", "upbench",
+)  # fmt: skip
+
+FRONT = ("on_front", "dominated_by", "status", "measured_on", "torch", "upbench")
+"""What CSV has after the axes and the metrics."""
+
+
+def effects_table(
+    results: ResultSet, title: str, asked: Sequence[Column], base: str | None = None, brief: bool = False
+) -> Table:
+    """Main effects: a row for each level of each axis, against the axis's reference level. CSV: a row for each metric.
+
+    Args:
+        results: The effect_cells.
+        title: What they are of.
+        asked: The metrics, see `effect_cells.chosen`.
+        base: AXIS=VALUE,... for other reference levels than `effects.reference_level` chooses.
+        brief: Leave out the notes that `front_table` has too, which stands below when both are printed.
+
+    Raises:
+        UpbenchError: No two cells differ in one axis only.
+    """
+    lines: list[_Line] = []
+    starts: dict[int, str] = {}
+    full = True
+    chosen = (
+        effect_cells.references(base, effect_cells.grid(results, results.records), _measured(results.records))
+        if base
+        else {}
+    )
+    for group in results.groups:
+        grid = effect_cells.grid(results, group.records)
+        full &= effects.is_full([c for c, r in zip(grid, group.records, strict=True) if r.status == "ok"])
+        found = _lines(group.records, grid, effect_cells.within(chosen, grid, _measured(group.records)), asked)
+        if found:
+            starts[len(lines)] = group.heading
+        lines += found
+    if not lines:
+        raise UpbenchError(
+            "no two measured cells differ in one axis only, so that there are no effects; give the results of a sweep "
+            "with an axis of several values"
+        )
+    marks = Footnotes()
+    for m, line in enumerate(lines):
+        for n, metric in enumerate(asked):
+            one = line.effects.get(metric.key)
+            if one is not None and one.ratio is None and metric.measured:
+                marks.add(m, 4 + n, "a ratio to 0 does not exist; the difference is shown")
+    timed = any(m.timed for m in asked)
+    under = _how(full, len({line.axis for line in lines}) > 1, asked)
+    if not brief:
+        under += [*notes.notes(results, asked, False, published=False), *_published_notes(results, asked)]
+    return Table(
+        title=f"{title}: main effects",
+        heads=["Axis", "Level", "Against", "Pairs", *map(_head, asked), *(["Verdict"] if timed else [])],
+        rows=[[*line.texts(asked), *([line.verdict(asked)] if timed else [])] for line in lines],
+        numeric=[False, False, False, True, *(True for _ in asked), *([False] if timed else [])],
+        raw_heads=list(RAW),
+        raw_rows=[raw for line in lines for raw in line.raw(asked)],
+        notes=under,
+        refs=marks.refs,
+        footnotes=marks.texts,
+        groups=starts if len(results.groups) > 1 else {},
+        lead=3,
+        label=f"{results.name or 'records'}-effects",
+    )
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A level of an axis. effects: by the key of the metric. where: a record of its machine. resolution: of the group."""
+
+    axis: str
+    level: Any
+    reference: Any
+    effects: dict[str, Effect]
+    where: Record
+    resolution: float | None
+
+    def texts(self, asked: Sequence[Column]) -> list[str]:
+        pairs = max((one.pairs for one in self.effects.values()), default=0)
+        shown = [_text(metric, self.effects.get(metric.key)) for metric in asked]
+        return [self.axis, str(self.level), str(self.reference), str(pairs), *shown]
+
+    def verdict(self, asked: Sequence[Column]) -> str:
+        """That of the metric with samples."""
+        timed = [self.effects[m.key] for m in asked if m.timed and m.key in self.effects]
+        verdicts = [v for one in timed if (v := effects.verdict(one, self.resolution))]
+        return str(verdicts[-1]) if verdicts else units.DASH
+
+    def raw(self, asked: Sequence[Column]) -> list[list[Any]]:
+        known = [(metric, self.effects[metric.key]) for metric in asked if metric.key in self.effects]
+        return [
+            _raw(m, one, effects.verdict(one, self.resolution) if m.timed else None, self.where) for m, one in known
+        ]
+
+
+def _lines(
+    records: Sequence[Record], grid: Sequence[dict[str, Any]], references: Mapping[str, Any], asked: Sequence[Column]
+) -> list[_Line]:
+    resolution = noise_floor(records)
+    return [
+        _Line(axis, level, reference, by_metric, records[0], resolution)
+        for axis, reference in references.items()
+        for level, by_metric in _effects(records, grid, axis, reference, asked).items()
+    ]
+
+
+def _measured(records: Sequence[Record]) -> list[bool]:
+    return [r.status == "ok" for r in records]
+
+
+def _effects(
+    members: Sequence[Record], found: Sequence[dict[str, Any]], axis: str, reference: Any, asked: Sequence[Column]
+) -> dict[Any, dict[str, Effect]]:
+    """Level -> metric -> effect, in the order of the levels."""
+    by_level: dict[Any, dict[str, Effect]] = {}
+    for metric in asked:
+        read = effect_cells.samples if metric.timed else effect_cells.value
+        values: Any = [read(metric, r) for r in members]
+        for one in effects.main_effects(found, values, axis, reference):
+            by_level.setdefault(one.level, {})[metric.key] = one
+    order = dict.fromkeys(c[axis] for c in found if axis in c)
+    return {level: by_level[level] for level in order if level in by_level}
+
+
+def front_table(results: ResultSet, title: str, asked: Sequence[Column]) -> Table:
+    """Cells with their metrics, and for each whether it is on the Pareto front or which cells dominate it."""
+    rows = results.rows
+    lead = results.keys or [columns.LABEL]
+    by = _dominators(results, asked)
+    marks = Footnotes()
+    texts: list[list[str]] = []
+    raw: list[list[Any]] = []
+    for m, record in enumerate(rows):
+        shown = [_value(metric, record) for metric in asked]
+        names = [cell_name(rows[a]) for a in by[m]] if m in by else None
+        if names is None:
+            why = failures.reason(record) if record.status != "ok" else "not compared: a metric is unknown here"
+            marks.add(m, len(lead) + len(asked), why)
+        what = units.DASH if names is None else f"dominated by {_some(names)}" if names else "front"
+        texts.append([*(c.text(c.raw(record)) for c in lead), *shown, what])
+        values = [effect_cells.value(metric, record) for metric in asked]
+        state = (None, None) if names is None else (not names, "; ".join(names))
+        raw.append([*(c.raw(record) for c in lead), *values, *state, record.status, *_where(record)])
+    return Table(
+        title=f"{title}: Pareto front",
+        heads=[*(c.title for c in lead), *map(_head, asked), "Front"],
+        rows=texts,
+        numeric=[*(c.numeric for c in lead), *(True for _ in asked), False],
+        raw_heads=[*(c.key for c in lead), *(m.key for m in asked), *FRONT],
+        raw_rows=raw,
+        notes=[
+            *_front_notes(asked),
+            *notes.notes(results, asked, False, published=False),
+            *_published_notes(results, asked),
+        ],
+        refs=marks.refs,
+        footnotes=marks.texts,
+        groups=results.headings,
+        lead=len(lead),
+        label=f"{results.name or 'records'}-front",
+    )
+
+
+def _dominators(results: ResultSet, asked: Sequence[Column]) -> dict[int, list[int]]:
+    """Row -> the rows that dominate it; a row without a value of every metric is not there."""
+    candidates = {
+        n: c for n, r in enumerate(results.rows) if (c := effect_cells.candidate(r, asked, results)) is not None
+    }
+    better = {m.key: m.better or "lower" for m in asked}
+    beaten = effects.dominated_by(list(candidates.values()), better, results.resolution)
+    able = list(candidates)
+    return {n: [able[a] for a in dominators] for n, dominators in zip(able, beaten, strict=True)}
+
+
+def _head(metric: Column) -> str:
+    return metric.title if metric.measured else f"{metric.title} (published)"
+
+
+def _value(metric: Column, record: Record) -> str:
+    value = effect_cells.value(metric, record)
+    return metric.text(value) if value is not None else failures.text(record)
+
+
+def _some(names: Sequence[str]) -> str:
+    return notes.some(names, 0, most=2)
+
+
+def _text(metric: Column, one: Effect | None) -> str:
+    """'1.26x (1.22-1.31)' for what is timed, '1.50x (+1.1M)' for what is counted, '+0.3' for what is published."""
+    if one is None:
+        return units.DASH
+    delta: Callable[[Any], str] = metric.delta or units.delta
+    if not metric.measured or one.ratio is None:
+        return delta(one.difference)
+    inside = units.interval(one.low, one.high) if metric.timed else delta(one.difference)
+    pairs = units.interval(one.least, one.most)
+    several = f", pairs {pairs}" if one.pairs > 1 and len(set(pairs.split("-"))) > 1 else ""
+    return f"{units.ratio(one.ratio)} ({inside}){several}"
+
+
+def _raw(metric: Column, one: Effect, verdict: object, record: Record) -> list[Any]:
+    return [
+        one.axis, one.level, one.reference, metric.key, one.pairs, one.ratio, one.low, one.high, one.least,
+        one.most, one.difference, None if verdict is None else str(verdict), one.exact, *_where(record),
+    ]  # fmt: skip
+
+
+def _where(record: Record) -> list[Any]:
+    return [record.environment.get(name) for name in ("device", "torch", "upbench")]
+
+
+def _how(full: bool, several: bool, asked: Sequence[Column]) -> list[str]:
+    """What exactly the numbers are."""
+    design = (
+        "The cells are a full grid: each effect is the balanced average over all settings of the other axes."
+        if full
+        else "The cells are not a full grid (one factor at a time, a list, or cells that failed): each effect is over "
+        "the pairs that there are."
+    )
+    found = [
+        "Effect: every cell is set against the one that differs from it in this axis only and has the level in "
+        "`Against`; shown is the geometric mean of the ratios over these pairs. In brackets the mean difference; "
+        "pairs: smallest and largest single ratio, where they differ. Counted metrics are exact and have no interval.",
+        *([design] if several or not full else []),
+        "Against: the level with the most pairs, then with the most cells, then the first; --base AXIS=VALUE sets another.",
+    ]
+    if any(m.timed for m in asked):
+        found.append(
+            "Latency: ratio of medians, in brackets its 95 % interval: each cell's samples are resampled on their own "
+            f"({effects.RESAMPLES} times) and the mean log-ratio is taken anew. It holds the noise within the cells, not "
+            "the drift between them. Verdict: as in `upbench compare`, no bound below the resolution."
+        )
+    if not all(m.measured for m in asked):
+        found.append("Published values were printed once, without an interval; shown is their mean difference.")
+    return found
+
+
+def _front_notes(asked: Sequence[Column]) -> list[str]:
+    names = ", ".join(f"{_head(m)} ({m.better or 'lower'})" for m in asked)
+    found = [
+        f"Better is: {names}.",
+        "A cell is dominated when another one is no worse in all of these and better in at least one; the cells that "
+        "are not are the Pareto front. Only cells of equal work (shape, scale, batch, mode, offsets) on the same "
+        "machine and versions are compared.",
+    ]
+    if any(m.timed for m in asked):
+        found.append(
+            "Latency counts as better only where the verdict is FASTER, and as no worse where it is SAME; where it is "
+            "UNSURE there is no domination."
+        )
+    return found
+
+
+def _published_notes(results: ResultSet, asked: Sequence[Column]) -> list[str]:
+    keys = {m.key for m in asked if not m.measured}
+    sources = [b.source for b in results.published if keys & {c.key for c in b.columns}]
+    return [f"{source[0].upper()}{source[1:]}." for source in sources]

@@ -1,0 +1,126 @@
+"""Which records may be set against each other: the machine and versions, the work, and what tells rows apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+from upbench import units
+from upbench.record import Record
+from upbench.report.tables import columns
+from upbench.report.tables.columns import Column
+
+CONTEXT = (
+    columns.LABEL,
+    columns.SHAPE,
+    columns.SCALE,
+    *(
+        Column(name, name.replace("_", " "), lambda r, s=section, n=name: r.spec[s].get(n), units.plain, numeric=False)  # type: ignore[misc]
+        for section, name in (
+            ("input", "batch"),
+            ("input", "dtype"),
+            ("input", "memory_format"),
+            ("input", "offsets"),
+            ("measure", "mode"),
+            ("measure", "compile"),
+            ("measure", "backend"),
+        )
+    ),
+)
+"""Besides the axes: what a row must say where records differ in it."""
+
+LABEL = "upsampler"
+"""The axis that pictures have even where a sweep has none: the labels of the records."""
+
+_WORK = (("input", "shape"), ("input", "batch"), ("input", "offsets"), ("measure", "mode"))
+
+
+def bare(axis: str) -> str:
+    """`input.batch` is the axis batch."""
+    return axis.rpartition(".")[2]
+
+
+def axis_value(record: Record, axis: str) -> Any:
+    """The value of an axis in a record; a record without that axis has None, one without axes its label."""
+    if axis == LABEL and LABEL not in record.axes:
+        return record.label
+    return record.axes.get(axis)
+
+
+def level_text(value: Any) -> str:
+    """A value of an axis as text, as it is written in YAML."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def cell_name(record: Record, text: Callable[[Any], str] = str) -> str:
+    """A cell in a sentence: its axes with their values, or its label. text: how a value is written."""
+    return ", ".join(f"{key}={text(value)}" for key, value in record.axes.items()) or record.label
+
+
+def context(records: Sequence[Record], axes: Sequence[str]) -> list[Column]:
+    """The columns that tell rows apart where the axes do not: what differs among records with equal axes.
+
+    Without axes the label is one of them.
+    """
+    taken = {bare(axis) for axis in axes}
+    free = [c for c in CONTEXT if c.key not in taken and not (c.key == "label" and axes)]
+    by_axes: dict[str, list[Record]] = {}
+    for record in records:
+        by_axes.setdefault(repr([record.axes.get(name) for name in axes]), []).append(record)
+    differing = {c.key for same in by_axes.values() for c in columns.varying(same, free)}
+    return [c for c in free if c.key in differing or (c.key == "label" and not axes)]
+
+
+def machine(record: Record, axes: Sequence[str]) -> tuple[Hashable, ...]:
+    """Device, threads and versions, without those that are axes: records that differ in it stand in different groups."""
+    env, taken = record.environment, {bare(axis) for axis in axes}
+    where = None if "device" in taken else (env.get("device"), env.get("cuda"))
+    threads = None if taken & {"threads", "device"} or env.get("device_type") != "cpu" else env.get("threads")
+    return where, threads, env.get("torch"), env.get("upbench"), env.get("kernels")
+
+
+def machine_text(record: Record, axes: Sequence[str]) -> str:
+    """The same in words."""
+    where, threads, torch, own, kernels = machine(record, axes)
+    parts = [f"{where[0]}" if isinstance(where, tuple) else "", f"{threads} threads" if threads is not None else ""]
+    return (
+        ", ".join(p for p in parts if p)
+        + f"{'; ' if any(parts) else ''}torch {torch}, upbench {own}{kernels_text(kernels)}"
+    )
+
+
+def kernels_text(kernels: object) -> str:
+    """What stands behind the version of upbench: what its fused ops were made of, as far as the record knows."""
+    known = {"c": " with C kernels", "torch": " without C kernels"}
+    return known.get(str(kernels), f" with {kernels}" if kernels else "")
+
+
+def work(record: Record) -> tuple[Hashable, ...]:
+    """What a call is asked to do; only cells of equal work are better or worse than each other."""
+    spec = record.spec
+    return (spec["scale"], *(str(spec[section].get(name)) for section, name in _WORK))
+
+
+def grouped(records: Sequence[Record], axes: Sequence[str]) -> dict[tuple[Hashable, ...], list[Record]]:
+    """Records by machine, each in their order.
+
+    A cell that is impossible, which is so on any machine, joins the first when its own has no other records, and stands
+    once in a group.
+    """
+    tried = [machine(r, axes) for r in records if r.status != "impossible"] or [machine(records[0], axes)]
+    found: dict[tuple[Hashable, ...], list[Record]] = {where: [] for where in tried}
+    seen: set[tuple[Hashable, ...]] = set()
+    for record in records:
+        where = machine(record, axes)
+        where = where if where in found else tried[0]
+        if record.status == "impossible":
+            cell = (where, repr(record.axes), repr(record.spec))
+            if cell in seen:
+                continue
+            seen.add(cell)
+        found[where].append(record)
+    return found

@@ -1,0 +1,140 @@
+"""What stands under a table: what was measured, where, how finely, and what to know about it."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+from upbench import conventions, metrics, units
+from upbench.record import Record
+from upbench.report.tables import grouping
+from upbench.report.tables.columns import Column
+from upbench.report.tables.result_set import ResultSet
+
+
+def notes(results: ResultSet, shown: Sequence[Column], emphasised: bool, published: bool = True) -> list[str]:
+    """What stands under a table of several cells, as far as it is about the columns that are shown.
+
+    Args:
+        results: The cells.
+        shown: The columns of the table.
+        emphasised: Whether the best values of a column are marked.
+        published: Whether to say what of the published tables was left out.
+    """
+    rows, keys = results.rows, {c.key for c in shown}
+    found = [condition(rows)]
+    if emphasised:
+        among = " among rows of equal work (shape, scale, batch, mode, offsets)" if len(results.works) > 1 else ""
+        found.append(f"Best of a column in bold, second best underlined{among}.")
+    if results.base is not None:
+        found.append(f"With a sign: the difference to the row with {results.base}.")
+    if any(c.metric and c.metric.name.startswith(("params", "macs")) for c in shown):
+        found.append(conventions.describe(results.convention))
+    if any(key.endswith("peak_bytes") or key == "workspace_bytes" for key in keys):
+        found += memory_note(rows)
+    found += machine([r for r in rows if r.status != "impossible"] or rows)
+    if len(results.groups) > 1:
+        found.append(
+            "Rows stand in groups because the machine or the versions differ; values of two groups do not compare."
+        )
+    if any(key.startswith("latency") or key in ("efficiency", "host_s", "graph_s") for key in keys):
+        found += [*samples(rows), *close_calls(results), *resolution(rows, "efficiency" in keys)]
+    else:
+        found += resolution(rows, efficiency=False)
+    left_out = [note for table in results.published for note in table.notes] if published else []
+    return [*found, *left_out, *warnings(rows)]
+
+
+def close_calls(results: ResultSet) -> list[str]:
+    """Which cells cannot be told apart from the fastest: the order among them may be chance."""
+    found = []
+    by_peers: dict[Hashable, list[Record]] = {}
+    for record in results.rows:
+        if record.latency and record.status == "ok":
+            by_peers.setdefault(results.peers(record), []).append(record)
+    for peers in by_peers.values():
+        best = min(peers, key=lambda r: s.median if (s := metrics.latency_summary(r)) else 0.0)
+        close = [grouping.cell_name(r) for r in peers if r is not best and not results.told_apart(r, best)]
+        if close:
+            found.append(
+                f"Latency: {grouping.cell_name(best)} is not told apart from {some(close, len(peers) - 1)} (verdict SAME or UNSURE)."
+            )
+    return found
+
+
+def condition(records: Sequence[Record]) -> str:
+    """What was measured, as far as all records agree."""
+    first = records[0].spec
+    parts = [
+        ("shape {}", lambda s: s["input"]["shape"]),
+        ("x{:g}", lambda s: s["scale"]),
+        ("batch {}", lambda s: s["input"]["batch"]),
+        ("{}", lambda s: s["input"]["dtype"]),
+        ("{}", lambda s: s["input"]["memory_format"]),
+        ("offsets {}", lambda s: s["input"]["offsets"]),
+        ("{}", lambda s: s["measure"]["mode"]),
+        ("compile {}", lambda s: s["measure"]["compile"]),
+        ("backend {}", lambda s: s["measure"]["backend"]),
+    ]
+    texts = [form.format(get(first)) for form, get in parts if all(get(r.spec) == get(first) for r in records)]
+    return ", ".join(texts)
+
+
+def memory_note(records: Sequence[Record]) -> list[str]:
+    methods = {r.memory.method for r in records if r.memory}
+    return [f"Peak memory: beyond inputs and weights, output included; {method}." for method in sorted(methods)]
+
+
+def machine(records: Sequence[Record]) -> list[str]:
+    found: dict[str, None] = {}
+    for record in records:
+        env = record.environment
+        if env.get("device") is None:  # a cell that is impossible on any machine
+            continue
+        threads = f", {env['threads']} threads" if env.get("device_type") == "cpu" else ""
+        own = f"upbench {env['upbench']}{grouping.kernels_text(env.get('kernels'))}"
+        found[f"Measured on {env['device']}{threads}; torch {env['torch']}, {own}."] = None
+    return list(found)
+
+
+def samples(records: Sequence[Record]) -> list[str]:
+    """How many samples stand behind each latency."""
+    found = [len(r.latency.samples_s) for r in records if r.latency]
+    if not found:
+        return []
+    many = f"{min(found)} to {max(found)}" if min(found) < max(found) else f"{min(found)}"
+    return [f"Latency: the median of {many} samples a cell; +-: half its 95 % bootstrap interval."]
+
+
+def resolution(records: Sequence[Record], efficiency: bool = True) -> list[str]:
+    """What the machine could tell apart, and against what its efficiency is measured."""
+    found = [r.resolution for r in records if r.resolution is not None]
+    calibrate = "`upbench env --calibrate` measures it"
+    if found:
+        notes = [f"Resolution: {units.percent(max(found))}; an upsampler compared with itself showed as much (A/A)."]
+    else:
+        notes = [f"Resolution of this machine: unknown; {calibrate}."]
+    if not efficiency:
+        return notes
+    if any(r.floor_s is not None for r in records):
+        notes.append("Effic.: least time at this machine's measured bandwidth and arithmetic / measured time.")
+    elif all(r.latency is None or r.latency.mode == "inference" for r in records):
+        notes.append(f"Efficiency: unknown without this machine's ceilings; {calibrate}.")
+    return notes
+
+
+def warnings(records: Sequence[Record]) -> list[str]:
+    by_text: dict[str, list[str]] = {}
+    for record in records:
+        for warning in record.warnings:
+            by_text.setdefault(warning, []).append(grouping.cell_name(record))
+    measured = sum(r.status == "ok" for r in records)
+    return [f"Warning ({some(cells, measured)}): {text}." for text, cells in by_text.items()]
+
+
+def some(cells: Sequence[str], of: int, most: int = 6) -> str:
+    """The names of cells; where they are many, the first of them and how many more."""
+    if len(cells) == of and of > most:
+        return f"all {of} cells"
+    if len(cells) <= most:
+        return "; ".join(cells)
+    return f"{'; '.join(cells[: most - 1])} and {len(cells) - most + 1} others"

@@ -1,0 +1,113 @@
+"""A table of one metric: the values of one axis as columns, the others as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from upbench import units
+from upbench.errors import UpbenchError, unknown
+from upbench.record import Record
+from upbench.report.formats.table import Span, Table
+from upbench.report.tables import columns, failures, notes, sweep
+from upbench.report.tables import relative as bases
+from upbench.report.tables.columns import Column
+from upbench.report.tables.result_set import ResultSet
+
+
+def choose(results: ResultSet) -> str:
+    """The axis whose values become columns: that with the fewest values but more than one, the last of several."""
+    counts = {name: len({str(r.axes.get(name)) for r in results.records}) for name in results.axes}
+    several = {name: n for name, n in counts.items() if n > 1}
+    if len(several) < 2:
+        raise UpbenchError(
+            f"--pivot needs two axes with several values each, but here there is {', '.join(several) or 'none'}; "
+            "leave --pivot out"
+        )
+    return min(reversed(list(several)), key=lambda name: several[name])
+
+
+def pivot_table(results: ResultSet, title: str, chosen: Sequence[Column], across: str | None = None) -> Table:
+    """The pivot of one metric; the best and second best are those of the whole table.
+
+    Args:
+        results: The cells.
+        title: The title of the table.
+        chosen: The metric, alone.
+        across: The axis whose values are columns; None for the one that `choose` takes.
+
+    Raises:
+        UpbenchError: There are several metrics, or too few axes.
+    """
+    if len(chosen) != 1:
+        raise UpbenchError(
+            f"--pivot shows one metric, but --columns has {len(chosen)} ({', '.join(c.title for c in chosen)}); name one"
+        )
+    metric = chosen[0]
+    if across is not None and across not in results.axes:
+        raise unknown("axis", across, results.axes)
+    turned = across or choose(results)
+    keys = [*(columns.axis(name) for name in results.axes if name != turned), *results.context]
+    levels = list(dict.fromkeys(str(r.axes.get(turned)) for r in results.records))
+    lines, starts = _lines(results, keys, turned)
+    marks = sweep.Footnotes()
+    shown: list[tuple[tuple[int, int], Record]] = []
+    rows: list[list[str]] = []
+    raw: list[list[object]] = []
+    for m, (lead, cells) in enumerate(lines):
+        here = [cells.get(level) for level in levels]
+        for n, record in enumerate(here, len(keys)):
+            if record is None:
+                continue
+            shown.append(((m, n), record))
+            if metric.measured and record.status != "ok" and metric.raw(record) is None:
+                marks.add(m, n, failures.reason(record))
+            if note := bases.remark(metric, record, results):
+                marks.add(m, n, note)
+        texts = [units.DASH if r is None else sweep.shown_text(results, metric, r) for r in here]
+        rows.append([*lead, *texts])
+        named = next(iter(cells.values()))
+        raw.append([*(c.raw(named) for c in keys), *(None if r is None else metric.raw(r) for r in here)])
+    order = sweep.ranks_of(results, metric, [r for _, r in shown])
+    emphasis = {at: rank for (at, _), rank in zip(shown, order, strict=True) if rank}
+    heads = [*(c.title for c in keys), *(f"{turned}={level}" for level in levels)]
+    return Table(
+        title=title,
+        heads=heads,
+        rows=rows,
+        numeric=[*(c.numeric for c in keys), *(True for _ in levels)],
+        raw_heads=[*(c.key for c in keys), *(f"{metric.key} {turned}={level}" for level in levels)],
+        raw_rows=raw,
+        notes=_notes(results, metric, bool(emphasis)),
+        ranks=emphasis,
+        refs=marks.refs,
+        footnotes=marks.texts,
+        groups=starts if len(results.groups) > 1 else {},
+        spans=[Span(len(keys), len(heads) - 1, metric.title)],
+        lead=len(keys),
+        label=results.name,
+    )
+
+
+def _lines(
+    results: ResultSet, keys: Sequence[Column], turned: str
+) -> tuple[list[tuple[tuple[str, ...], dict[str, Record]]], dict[int, str]]:
+    """What names each row, with its cells by the value of the turned axis; and the heading of each group."""
+    lines: list[tuple[tuple[str, ...], dict[str, Record]]] = []
+    starts: dict[int, str] = {}
+    for group in results.groups:
+        starts[len(lines)] = group.heading
+        by_key: dict[tuple[str, ...], dict[str, Record]] = {}
+        for record in group.records:
+            lead = tuple(c.text(c.raw(record)) for c in keys)
+            by_key.setdefault(lead, {})[str(record.axes.get(turned))] = record
+        lines += by_key.items()
+    return lines, starts
+
+
+def _notes(results: ResultSet, metric: Column, emphasised: bool) -> list[str]:
+    printed = results.printed.get(metric.key)
+    under = notes.notes(results, [metric], emphasised)
+    return [
+        f"Shown: {metric.title}{'' if printed is None else f', {printed.source}'}.",
+        *(note.replace("Best of a column", "Best of the table") for note in under),
+    ]

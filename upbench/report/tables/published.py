@@ -1,0 +1,200 @@
+"""What a paper printed for the settings of a cell, to stand beside what is measured here, marked as published."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from upbench import papers, registry, units
+from upbench.cards import Card
+from upbench.errors import UpbenchError
+from upbench.papers import Published, Row
+from upbench.record import Record
+from upbench.report.tables.columns import Column
+
+SCALE = 2
+"""The published models upsample by this factor."""
+
+OTHER_NAMES = {"kernel": "k_up", "offset_dof": "dof", "groupnorm": "norm", "points": "k_up"}
+"""Settings as tables name them -> our params, where neither the card's own name nor the released one fits."""
+
+IMPLIED: dict[str, dict[str, Any]] = {
+    "dysample": {"style": "lp", "dynamic_scope": False, "init": "bilinear", "scope_factor": 0.25},
+    "dysample+": {"style": "lp", "dynamic_scope": True, "init": "bilinear"},
+    "dysample-s": {"style": "pl", "dynamic_scope": False, "init": "bilinear", "scope_factor": 0.25},
+    "dysample-s+": {"style": "pl", "dynamic_scope": True, "init": "bilinear"},
+    "sapa-b": {"groups": 1, "norm_function": "e^x"},
+    "a2u": {"variant": "dynamic-cs-d+"},
+}
+"""Settings that the upsampler's name already says; another value of them is something else."""
+
+VARIANTS = {"HIN": "hin", "O2O": "o2o", "M2O": "m2o", "O2O-DIN": "o2o", "M2O-DIN": "m2o"}
+NO_SETTING = ("replaced", "task", "dataset", "leaderboard_rank")
+"""Keys among the settings that say where in the host model, or on what data; not how the upsampler is built."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A published table beside records. columns: one for each metric. title: for the head above them.
+
+    source: the footnote of their heads. rows: the published row behind each value. notes: what was left out.
+    """
+
+    columns: list[Column]
+    title: str = ""
+    source: str = ""
+    rows: dict[str, Row] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def doubt(self, column: Column, record: Record) -> str | None:
+        """Why a value is uncertain in print, or None."""
+        row = self.rows.get(_place(column.key, record))
+        return row.why if row is not None and row.uncertain else None
+
+
+def find(records: Sequence[Record]) -> list[Beside]:
+    """The published tables that the records' sweeps name, in order; one that is not known is a note."""
+    names = dict.fromkeys(r.sweep.published for r in records if r.sweep and r.sweep.published)
+    return [_lay(name, records) for name in names]
+
+
+def _lay(name: str, records: Sequence[Record]) -> Beside:
+    try:
+        table = papers.table(name)
+    except UpbenchError as error:
+        return Beside([], notes=[f"Warning: no published values are shown: {error}."])
+    shown, others = _contexts(table)
+    rows: dict[str, Row] = {}
+    found: list[Column] = []
+    for subtask in dict.fromkeys(row.subtask for row in shown):
+        mine = [row for row in shown if row.subtask == subtask]
+        for metric in table.metrics:
+            if any(metric in row.values for row in mine):
+                found.append(_column(table, metric, subtask, mine, records, rows))
+    return Beside(
+        found, f"published: {table.paper} {table.source.table}", _source(table, shown), rows, _left_out(others)
+    )
+
+
+def _column(
+    table: Published,
+    metric: str,
+    subtask: str | None,
+    rows: Sequence[Row],
+    records: Sequence[Record],
+    seen: dict[str, Row],
+) -> Column:
+    of = table.metrics[metric]
+    key = "_".join(["published", metric, *([subtask] if subtask else [])])
+    for record in records:
+        if record.sweep and record.sweep.published == table.id:
+            fitting = [row for row in rows if metric in row.values and matches(row, record)]
+            if fitting and len({row.values[metric] for row in fitting}) == 1:
+                seen[_place(key, record)] = fitting[0]
+
+    def value(record: Record) -> float | None:
+        row = seen.get(_place(key, record))
+        return row.values[metric] if row is not None else None
+
+    # In brackets, since a comma separates the names that --columns takes.
+    unit = f" ({of.unit.split(' (')[0]})" if of.unit not in ("percent", "%") else ""
+    return Column(
+        key=key,
+        title=" ".join([metric, *([subtask] if subtask else [])]) + unit,
+        raw=value,
+        text=lambda v: units.number(v, of.decimals),
+        better=of.better,
+        delta=lambda v: units.delta_number(v, of.decimals),
+    )
+
+
+def _place(key: str, record: Record) -> str:
+    return f"{key} {record.key} {record.axes!r}"
+
+
+def matches(row: Row, record: Record) -> bool:
+    """Whether a published row is of the upsampler and all the settings of a record; what it does not print is default."""
+    spec = record.spec
+    if row.upsampler != spec["upsampler"] or spec["scale"] != SCALE:
+        return False
+    card = registry.get(row.upsampler)
+    asked = translated(row.settings, card)
+    return asked is not None and all(spec["params"].get(k) == v for k, v in {**card.defaults(), **asked}.items())
+
+
+def translated(settings: Mapping[str, Any], card: Card) -> dict[str, Any] | None:
+    """The params that a row's settings stand for; None where the card has no such thing."""
+    found: dict[str, Any] = {}
+    for name, value in _settings(settings):
+        if name in (implied := IMPLIED.get(card.name, {})):
+            if implied[name] != value:
+                return None
+            continue
+        param = _param(name, card)
+        ours = _value(name, value, param) if param else None
+        if param is None or ours is None:
+            return None
+        found[param] = ours
+    return found
+
+
+def _settings(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What is set in the place that the row is about: `theta_mask_head` is theta there, and `theta` that elsewhere."""
+    suffix = "_mask_head"
+    inside = {name.removesuffix(suffix) for name in settings if name.endswith(suffix)}
+    for name, value in settings.items():
+        if name not in NO_SETTING and name not in inside:
+            yield name.removesuffix(suffix), value
+
+
+def _param(name: str, card: Card) -> str | None:
+    own = {p.name for p in card.params}
+    if name in own:
+        return name
+    if name == "variant" and "kind" in own:
+        return "kind"
+    released = {part: p.name for p in card.params if p.released for part in p.released.split(", ")}
+    other = released.get(name) or OTHER_NAMES.get(name)
+    return other if other in own else None
+
+
+def _value(name: str, value: Any, param: str) -> Any:
+    """A setting's value as the param has it; None where there is none."""
+    if name == "points" and param == "k_up":
+        root = math.isqrt(value)
+        return root if root * root == value else None
+    if name == "offset_dof":
+        return {"s^2": "s2", "1": 1}.get(str(value))
+    if name == "variant":
+        return VARIANTS.get(value)
+    return value
+
+
+def _contexts(table: Published) -> tuple[list[Row], list[str]]:
+    """The rows of the table's first section, backbone and place in the host, and the names of the other ones."""
+    by_context: dict[tuple[str, ...], list[Row]] = {}
+    for row in table.rows:
+        parts = (row.section, row.backbone, row.settings.get("replaced"))
+        by_context.setdefault(tuple(str(p) for p in parts if p), []).append(row)
+    if not by_context:
+        return [], []
+    first, *rest = by_context
+    return by_context[first], [", ".join(context) for context in rest]
+
+
+def _source(table: Published, rows: Sequence[Row]) -> str:
+    source = table.source
+    backbones = dict.fromkeys(row.backbone for row in rows if row.backbone)
+    model = ", ".join(p for p in (table.host_model, *backbones) if p)
+    place = f"{source.paper} ({source.venue}), {source.table}"
+    return (
+        f"published, not measured here: {place}; {'; '.join(p for p in (model, table.dataset) if p)}. "
+        "These values are of the whole model; what is measured here is one upsampler on one input. A row belongs to a "
+        "cell when all its settings are the cell's, and what it does not print is the default"
+    )
+
+
+def _left_out(others: Sequence[str]) -> list[str]:
+    return [f"The published table has other rows too, for {'; '.join(others)}; they are not shown."] if others else []

@@ -1,0 +1,99 @@
+"""The row that differences are taken to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from upbench.errors import UpbenchError, unknown
+from upbench.record import Record
+from upbench.report.tables import grouping
+from upbench.report.tables.columns import Column
+
+if TYPE_CHECKING:
+    from upbench.report.tables.result_set import ResultSet
+
+UNDECIDED = (
+    "no difference of latency is established: between these samples, or beside what the machine can resolve, it may be "
+    "chance (verdict SAME or UNSURE)"
+)
+
+
+def parse(
+    text: str, records: Sequence[Record], axes: Sequence[str], context: Sequence[Column]
+) -> Callable[[Record], Record | None]:
+    """The base row of each record, from AXIS=VALUE[,AXIS=VALUE] or the label of a row.
+
+    With AXIS=VALUE the base of a row is the one that has these values, and the row's own values of the other axes.
+    It is of the same machine and, where rows differ in more than axes, alike in that. Raises UnknownName for an axis,
+    a value or a label that is not there.
+    """
+
+    def alike(record: Record) -> tuple[Any, ...]:
+        return grouping.machine(record, axes), tuple(str(c.raw(record)) for c in context if c.key != "label")
+
+    def cell(values: dict[str, str]) -> tuple[str, ...]:
+        return tuple(values[name] for name in axes)
+
+    if "=" not in text or any(text == r.label for r in records):
+        hits = [r for r in records if text == r.label or text in map(str, r.axes.values())]
+        if not hits:
+            raise unknown("base row", text, dict.fromkeys(r.label for r in records))
+        if len({repr(sorted(r.axes.items(), key=str)) for r in hits}) > 1:
+            raise UpbenchError(
+                f"--base {text} is {len(hits)} rows; name one by its axes, as --base "
+                + ",".join(f"{k}={v}" for k, v in hits[0].axes.items())
+            )
+        by_likeness: dict[tuple[Any, ...], Record] = {}
+        for hit in hits:
+            by_likeness.setdefault(alike(hit), hit)
+        return lambda record: by_likeness.get(alike(record))
+
+    wanted = _wanted(text, records, axes)
+    by_cell: dict[tuple[Any, ...], Record] = {}
+    for record in records:
+        own = {name: str(record.axes.get(name)) for name in axes}
+        by_cell.setdefault((cell(own), alike(record)), record)
+
+    def base(record: Record) -> Record | None:
+        own = {name: str(record.axes.get(name)) for name in axes}
+        return by_cell.get((cell(own | wanted), alike(record)))
+
+    return base
+
+
+def _wanted(text: str, records: Sequence[Record], axes: Sequence[str]) -> dict[str, str]:
+    wanted: dict[str, str] = {}
+    for part in text.split(","):
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals or not value:
+            raise UpbenchError(f"--base {part!r} is not AXIS=VALUE; write --base {axes[0] if axes else 'theta'}=...")
+        if name not in axes:
+            raise unknown("axis", name, axes)
+        known = dict.fromkeys(str(r.axes.get(name)) for r in records)
+        level = value if value in known else str(yaml.safe_load(value))
+        if level not in known:
+            raise unknown(f"value of {name}", value, known)
+        wanted[name] = level
+    return wanted
+
+
+def difference(column: Column, record: Record, base: Record) -> float | None:
+    """The raw difference of a column to the base row; None where either has no value."""
+    value, other = column.raw(record), column.raw(base)
+    return None if value is None or other is None else value - other
+
+
+def remark(column: Column, record: Record, results: ResultSet) -> str | None:
+    """What must be said about a cell of a table of differences: that it is none, or that it may be chance."""
+    base = results.base_row(record)
+    if results.base is None or base is record or column.delta is None or column.raw(record) is None:
+        return None
+    if base is None:
+        return "in full, not a difference: there is no base row for it"
+    if column.raw(base) is None:
+        return "in full, not a difference: the base row has no value"
+    undecided = column.timed and record.latency and base.latency and not results.told_apart(record, base)
+    return UNDECIDED if undecided else None

@@ -1,0 +1,173 @@
+"""What tables, effects and pictures ask of a set of records, each found once."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from upbench import conventions, effects, metrics, stats
+from upbench.record import Record
+from upbench.report.tables import columns, grouping, published
+from upbench.report.tables import relative as bases
+from upbench.report.tables.columns import Column
+from upbench.report.tables.published import Beside
+
+
+@dataclass(frozen=True)
+class Group:
+    """Records of one machine and its versions, the only ones that compare. heading: these in words."""
+
+    heading: str
+    records: list[Record]
+
+
+@dataclass(frozen=True, eq=False)
+class ResultSet:
+    """Records, and what is asked of all of them together.
+
+    Everything is found when it is first needed and then kept. What is kept are derived values (groups, verdicts, rows
+    of published tables), never samples: those are read through the records alone.
+
+    Args:
+        records: One record a cell, in the order of the results.
+        axes: The axes of the sweep, in the order of the columns.
+        convention: How parameters and MACs are counted.
+        base: The row that differences are taken to, as `--base` has it; None for values in full.
+    """
+
+    records: Sequence[Record]
+    axes: Sequence[str]
+    convention: str = conventions.DEFAULT
+    base: str | None = None
+    _apart: dict[tuple[int, int], bool] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, records: Sequence[Record], convention: str = conventions.DEFAULT, base: str | None = None) -> ResultSet:
+        """The records with all axes that they have, in the order in which they come."""
+        axes = list(dict.fromkeys(name for record in records for name in record.axes))
+        return cls(records, axes, convention, base)
+
+    @cached_property
+    def groups(self) -> list[Group]:
+        """The records by machine and versions, each group in its order; see `grouping.grouped`."""
+        found = []
+        for members in grouping.grouped(self.records, self.axes).values():
+            where = next((r for r in members if r.status != "impossible"), members[0])
+            found.append(Group(grouping.machine_text(where, self.axes), members))
+        return found
+
+    @cached_property
+    def rows(self) -> list[Record]:
+        """The records in the order of the groups."""
+        return [record for group in self.groups for record in group.records]
+
+    @cached_property
+    def headings(self) -> dict[int, str]:
+        """The line above each group of `rows`, by its first row; empty where there is one group only."""
+        starts: dict[int, str] = {}
+        start = 0
+        for group in self.groups:
+            starts[start] = group.heading
+            start += len(group.records)
+        return starts if len(self.groups) > 1 else {}
+
+    @cached_property
+    def context(self) -> list[Column]:
+        """The columns besides the axes that tell rows apart; see `grouping.context`."""
+        return grouping.context(self.records, self.axes)
+
+    @cached_property
+    def keys(self) -> list[Column]:
+        """The columns that name a cell: its axes and its context."""
+        return [*map(columns.axis, self.axes), *self.context]
+
+    @cached_property
+    def published(self) -> list[Beside]:
+        """The published tables that the records' sweeps name."""
+        return published.find(self.records)
+
+    @cached_property
+    def printed(self) -> dict[str, Beside]:
+        """The published table of each published column, by the column's key."""
+        return {column.key: table for table in self.published for column in table.columns}
+
+    @cached_property
+    def _peers(self) -> dict[int, Hashable]:
+        return {id(r): (grouping.machine(r, self.axes), grouping.work(r)) for r in self.records}
+
+    def peers(self, record: Record) -> Hashable:
+        """What two records must have in common before one is better than the other: machine, versions and work."""
+        return self._peers[id(record)]
+
+    @cached_property
+    def works(self) -> set[Hashable]:
+        """The kinds of work that the rows do."""
+        return {grouping.work(record) for record in self.rows}
+
+    @cached_property
+    def _base_rows(self) -> dict[int, Record | None]:
+        if self.base is None:
+            return {}
+        base_of = bases.parse(self.base, self.rows, self.axes, self.context)
+        return {id(record): base_of(record) for record in self.rows}
+
+    def base_row(self, record: Record) -> Record | None:
+        """The row that a record's differences are taken to: itself for the base row, None where there is none.
+
+        Raises:
+            UnknownName: `base` names an axis, a value or a row that is not there.
+        """
+        return self._base_rows.get(id(record))
+
+    @cached_property
+    def measured(self) -> ResultSet:
+        """Those of the records that hold measurements, with the same axes."""
+        return ResultSet([r for r in self.records if r.status == "ok"], self.axes, self.convention, self.base)
+
+    @cached_property
+    def failed(self) -> list[str]:
+        """A few words for every cell that has no measurements: its name and its status."""
+        names = [f"{grouping.cell_name(r, grouping.level_text)} ({r.status})" for r in self.records if r.status != "ok"]
+        return list(dict.fromkeys(names))
+
+    @cached_property
+    def varying(self) -> list[str]:
+        """The axes that take more than one value, in the order of the axes."""
+        values = {name: {grouping.level_text(grouping.axis_value(r, name)) for r in self.records} for name in self.axes}
+        return [name for name in self.axes if len(values[name]) > 1]
+
+    @cached_property
+    def resolution(self) -> float | None:
+        """The largest difference that any of the records could not tell from none, as a part of 1."""
+        return noise_floor(self.rows)
+
+    @cached_property
+    def name(self) -> str:
+        """The name of the sweep, empty without one."""
+        return next((r.sweep.name for r in self.records if r.sweep), "")
+
+    def told_apart(self, record: Record, other: Record) -> bool:
+        """Whether two separate runs differ by the rule of comparisons: FASTER or SLOWER."""
+        pair = (id(record), id(other))
+        if pair not in self._apart:
+            self._apart[pair] = told_apart(record, other)
+        return self._apart[pair]
+
+
+def noise_floor(records: Sequence[Record]) -> float | None:
+    """The largest difference that any of some records could not tell from none, as a part of 1."""
+    return max((r.resolution for r in records if r.resolution is not None), default=None)
+
+
+def told_apart(record: Record, other: Record) -> bool:
+    """Whether two separate runs differ by the rule of comparisons: FASTER or SLOWER."""
+    if record.latency is None or other.latency is None:
+        return False
+    resolution = noise_floor((record, other)) or 0.0
+    slow, fast = metrics.latency_summary(record), metrics.latency_summary(other)
+    bound = 1 + max(0.05, resolution)
+    if slow and fast and (slow.low > fast.high * bound or 1 / bound <= slow.median / fast.median <= bound):
+        return slow.low > fast.high * bound  # the bootstrap below, 20 ms a cell, would say the same
+    ratio = effects.unpaired_ratio(record.latency.samples_s, other.latency.samples_s)
+    return stats.verdict(ratio, resolution) in (stats.Verdict.FASTER, stats.Verdict.SLOWER)

@@ -1,0 +1,140 @@
+"""The table of a sweep: axis values as rows, what was published and what was measured beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from upbench import units
+from upbench.record import Record
+from upbench.report.formats.table import Place, Rank, Span, Table
+from upbench.report.tables import columns, failures, notes
+from upbench.report.tables import relative as bases
+from upbench.report.tables.columns import Column
+from upbench.report.tables.emphasis import ranks
+from upbench.report.tables.result_set import ResultSet
+
+UNMATCHED = "no published row has the upsampler and all the settings of this cell"
+
+
+@dataclass
+class Footnotes:
+    """Sentences under a table and the cells that they belong to; the same sentence stands once."""
+
+    texts: list[str] = field(default_factory=list)
+    refs: dict[Place, list[int]] = field(default_factory=dict)
+
+    def add(self, row: int, column: int, text: str) -> None:
+        if text not in self.texts:
+            self.texts.append(text)
+        numbers = self.refs.setdefault((row, column), [])
+        if (number := self.texts.index(text)) not in numbers:
+            numbers.append(number)
+
+
+def sweep_table(results: ResultSet, title: str, chosen: Sequence[Column]) -> Table:
+    """Rows are cells, grouped by machine and versions.
+
+    Args:
+        results: The cells. Where they have a base, every other row shows its difference to its base row.
+        title: The title of the table.
+        chosen: The columns behind those that name a cell.
+    """
+    rows = results.rows
+    lead = [c for c in results.keys if c not in chosen] or [columns.LABEL]
+    heads = [*lead, *(c for c in chosen if c not in lead)]
+    marks = _footnotes(results, heads)
+    emphasis = _emphasis(results, heads)
+    raw = _raw_columns(results, heads)
+    return Table(
+        title=title,
+        heads=[c.title for c in heads],
+        rows=[[shown_text(results, c, r) for c in heads] for r in rows],
+        numeric=[c.numeric for c in heads],
+        raw_heads=[c.key for c in raw],
+        raw_rows=[[c.raw(r) for c in raw] for r in rows],
+        notes=notes.notes(results, heads, bool(emphasis)),
+        ranks=emphasis,
+        refs=marks.refs,
+        footnotes=marks.texts,
+        groups=results.headings,
+        spans=_spans(results, heads),
+        lead=len(lead),
+        label=results.name,
+    )
+
+
+def shown_text(results: ResultSet, column: Column, record: Record) -> str:
+    """A cell as a reader sees it: its value, its difference to the base row, or why it has none."""
+    value, base = column.raw(record), results.base_row(record)
+    if value is None:
+        return failures.text(record) if column.measured else column.text(None)
+    if base is None or base is record or column.delta is None or column.raw(base) is None:
+        return column.text(value)
+    return column.delta(bases.difference(column, record, base))
+
+
+def ranks_of(results: ResultSet, column: Column, records: Sequence[Record]) -> list[Rank]:
+    """The rank of each record's value of a column among records of its machine and work."""
+    if column.better is None:
+        return [Rank.none] * len(records)
+    # A published value is of the settings; a cell that failed here still has it.
+    values = [column.raw(r) if r.status == "ok" or not column.measured else None for r in records]
+    return ranks(values, [column.text(v) for v in values], [results.peers(r) for r in records], column.better)
+
+
+def _footnotes(results: ResultSet, heads: Sequence[Column]) -> Footnotes:
+    """Footnotes, in the order in which a reader meets them: heads first, then cell by cell."""
+    marks, printed = Footnotes(), results.printed
+    for n, column in enumerate(heads):
+        if column.key in printed:
+            marks.add(-1, n, printed[column.key].source)
+    first = next((n for n, c in enumerate(heads) if c.key in printed), None)
+    for m, record in enumerate(results.rows):
+        failed = next((n for n, c in enumerate(heads) if c.measured and c.raw(record) is None), None)
+        for n, column in enumerate(heads):
+            table = printed.get(column.key)
+            if table is not None and column.raw(record) is None and n == first:
+                marks.add(m, n, UNMATCHED)
+            if table is not None and (doubt := table.doubt(column, record)):
+                marks.add(m, n, f"uncertain in print: {doubt}")
+            if n == failed and record.status != "ok":
+                marks.add(m, n, failures.reason(record))
+            if note := bases.remark(column, record, results):
+                marks.add(m, n, note)
+    return marks
+
+
+def _emphasis(results: ResultSet, heads: Sequence[Column]) -> dict[Place, Rank]:
+    return {
+        (m, n): rank
+        for n, column in enumerate(heads)
+        for m, rank in enumerate(ranks_of(results, column, results.rows))
+        if rank
+    }
+
+
+def _raw_columns(results: ResultSet, heads: Sequence[Column]) -> list[Column]:
+    """Everything for CSV and JSON, each key once: what is shown, differences, then all the rest."""
+    differences = [
+        Column(f"{c.key}_delta", "", _delta_of(results, c), units.plain)
+        for c in (heads if results.base is not None else ())
+        if c.delta is not None
+    ]
+    rest = (columns.SHAPE, columns.SCALE, columns.LABEL, *columns.costs(), *columns.raw_only())
+    return columns.each_once([*heads, *differences, *rest])
+
+
+def _delta_of(results: ResultSet, column: Column) -> Callable[[Record], Any]:
+    return lambda r: None if (base := results.base_row(r)) is None else bases.difference(column, r, base)
+
+
+def _spans(results: ResultSet, heads: Sequence[Column]) -> list[Span]:
+    found = []
+    for table in results.published:
+        keys = {c.key for c in table.columns}
+        at = [n for n, c in enumerate(heads) if c.key in keys]
+        if at and at == list(range(at[0], at[-1] + 1)):
+            found.append(Span(at[0], at[-1], table.title, " (published)"))
+    return found

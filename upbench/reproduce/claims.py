@@ -1,0 +1,173 @@
+"""Printed complexity figures, each with the host and the settings that its paper states for it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, Literal
+
+from upbench import cards
+from upbench.errors import SpecError, UnknownName
+from upbench.papers import published
+from upbench.papers.hosts import Host, host, varied
+from upbench.papers.published import Figure, Published, Row
+from upbench.reproduce.hypotheses import Hypotheses
+
+MISSPELT = 0.7
+"""A setting that is this like a parameter is meant to be it; others say something else, as in which part of a host."""
+
+Quantity = Literal["params", "flops"]
+QUANTITIES: tuple[Quantity, ...] = ("params", "flops")
+
+
+@dataclass(frozen=True, eq=False)
+class Claim:
+    """One printed increment. number: of the row in its table, from 1. stated: what the paper says, as our parameters.
+
+    host: the variant that the table itself states by its base row, where there is one. alone: no other row of the
+    table has its label.
+    """
+
+    table: str
+    paper: str
+    number: int
+    row: Row
+    quantity: Quantity
+    printed: str
+    delta: int
+    step: int
+    host: Host
+    stated: dict[str, Any]
+    alone: bool
+
+    @property
+    def column(self) -> tuple[str, str | None, Quantity]:
+        """Where figures stand that are counted alike, as far as a table is consistent."""
+        return (self.table, self.row.section, self.quantity)
+
+    @property
+    def distinct(self) -> tuple[str, str, str, int, int]:
+        """Host model, upsampler, quantity and printed value: rows of several tables with these are one figure."""
+        return (self.host.title, self.row.upsampler, self.quantity, self.delta, self.step)
+
+    @property
+    def label(self) -> str:
+        return self.row.label or self.row.upsampler
+
+
+@dataclass(frozen=True)
+class Aside:
+    """A printed figure that is not judged, and why: the base of a host, or something upbench does not have."""
+
+    table: str
+    number: int
+    row: Row
+    quantity: Quantity
+    figure: Figure
+    why: str
+    base: bool
+
+
+def collect(table: Published, known: Hypotheses) -> tuple[list[Claim], list[Aside]]:
+    """The figures of a table that can be judged, and those that cannot.
+
+    Raises SpecError for settings that the upsampler does not take.
+    """
+    claims: list[Claim] = []
+    asides: list[Aside] = []
+    mistakes: list[str] = []
+    labels = Counter(row.label or row.upsampler for row in table.rows)
+    for number, row in enumerate(table.rows, 1):
+        for quantity in QUANTITIES:
+            figure: Figure | None = getattr(row, quantity)
+            if figure is None:
+                continue
+            why, base = _unjudged(row, figure, quantity)
+            if why is not None:
+                asides.append(Aside(table.id, number, row, quantity, figure, why, base))
+                continue
+            assert row.host is not None
+            assert figure.delta is not None
+            assert figure.step is not None
+            stated = stated_params(table, row, known)
+            for sentence in _mistakes(row, stated, known):
+                mistakes.append(f"{table.id}: rows[{number - 1}].settings: {sentence}")
+            place = _host(table, row)
+            claim = (table.id, table.paper, number, row, quantity, figure.printed, figure.delta, figure.step)
+            claims.append(Claim(*claim, place, stated, labels[row.label or row.upsampler] == 1))
+    if mistakes:
+        raise SpecError(list(dict.fromkeys(mistakes)))
+    return claims, asides
+
+
+def _unjudged(row: Row, figure: Figure, quantity: Quantity) -> tuple[str | None, bool]:
+    """Why a figure is no increment that can be counted, and whether it is that of a base."""
+    if figure.total is not None:
+        try:
+            found = host(row.host or "")
+        except UnknownName:
+            return f"base of a host that upbench does not have ({row.host})", True
+        # What the host file says of its own base holds only where that base is the printed one.
+        base = getattr(found.base, quantity)
+        how = base.how if base.total is None or _near(base.total, figure.total, figure.step or 1) else None
+        return f"base of the host, not an upsampler{f': {how}' if how else ''}", True
+    if row.upsampler in published.OUTSIDE:
+        return f"upbench does not build {row.label or row.upsampler}", False
+    try:
+        host(row.host or "")
+    except UnknownName:
+        return f"the stages of the host {row.host} are not known", False
+    if figure.delta is None or figure.step is None:
+        return "printed without a value", False
+    return None, False
+
+
+def _mistakes(row: Row, stated: dict[str, Any], known: Hypotheses) -> Iterator[str]:
+    params = {p.name: p for p in cards.builtin()[row.upsampler].params}
+    for key in row.settings:
+        close = get_close_matches(key, params, n=1, cutoff=MISSPELT)
+        if known.names.get(key, key) not in params and close:
+            yield f"{key} is no parameter of {row.upsampler}; did you mean {close[0]!r}?"
+    yield from (m for key, value in stated.items() if (m := params[key].mistake(value)) is not None)
+
+
+def stated_params(table: Published, row: Row, known: Hypotheses) -> dict[str, Any]:
+    """The settings of a row: what the paper says once, then what the row says."""
+    found: dict[str, Any] = {}
+    for said in known.stated:
+        if said.paper != table.paper or said.upsampler != row.upsampler or (said.hosts and row.host not in said.hosts):
+            continue
+        found |= said.params
+        if said.table is not None:
+            found |= _listed(said.table, row, known)
+    return found | known.params(row.upsampler, row.settings)
+
+
+def _listed(table: str, row: Row, known: Hypotheses) -> dict[str, Any]:
+    """What a table of settings lists for this upsampler in this host, whatever its backbone."""
+    if row.host is None:
+        return {}
+    title = host(row.host).title
+    for other in published.table(table).rows:
+        if other.upsampler == row.upsampler and other.host and host(other.host).title == title:
+            return known.params(row.upsampler, other.settings)
+    return {}
+
+
+def _host(table: Published, row: Row) -> Host:
+    """The host of a row. Where the base row of its section prints the total of a variant alone, that variant is it."""
+    found = host(row.host or "")
+    for base in table.rows:
+        if base.params is None or base.params.total is None or (base.section, base.host) != (row.section, row.host):
+            continue
+        for name, variant in found.variants.items():
+            total, step = base.params.total, base.params.step or 1
+            if _near(variant.base.params.value, total, step) and not _near(found.base.params.value, total, step):
+                return varied(found, name)
+    return found
+
+
+def _near(value: int | None, total: int, step: int) -> bool:
+    return value is not None and 2 * abs(value - total) <= step

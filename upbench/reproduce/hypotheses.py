@@ -1,0 +1,155 @@
+"""What the audit may try: hypotheses as data, judged when they are read.
+
+A hypothesis changes one thing of what a paper states: a setting, the version of the module, the way of counting, the
+counting convention, or the variant of the host. `hypotheses.yaml` lists them with their reasons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import as_file, files
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from upbench import cards, conventions, yaml_file
+from upbench.papers._strict import Many, Strict, load
+
+
+class Stated(Strict):
+    """What a paper says once: params of an upsampler (at some hosts), or the table of settings that says it."""
+
+    paper: str
+    upsampler: str
+    hosts: Many[str] = ()
+    params: dict[str, Any] = Field(default_factory=dict)
+    table: str | None = None
+    why: str
+
+
+class Declared(Strict):
+    """How a paper says that it counts."""
+
+    paper: str
+    params: str
+    flops: str
+    way: str | None = None
+    why: str
+
+
+class Setting(Strict):
+    """Values of one parameter that a paper or a release uses."""
+
+    upsampler: str
+    param: str
+    values: Many[Any]
+    why: str
+
+
+class Change(Strict):
+    """Another version of a module, or another way of counting it: parts of the count times and plus something.
+
+    upsamplers: those it is about; none: all. times, adds: by part of a `Breakdown`, as formulas in C (channels),
+    G (guide channels) and s (scale).
+    """
+
+    name: str
+    upsamplers: Many[str] = ()
+    words: str
+    why: str
+    times: dict[str, str] = Field(default_factory=dict)
+    adds: dict[str, str] = Field(default_factory=dict)
+
+    def applies(self, upsampler: str) -> bool:
+        return not self.upsamplers or upsampler in self.upsamplers
+
+
+class Remark(Strict):
+    """What is known of a figure that is not reproduced; the search does not read it."""
+
+    tables: Many[str]
+    row: str
+    quantity: Literal["params", "flops"]
+    text: str
+
+
+class Conventions(Strict):
+    """Names of conventions, the more plausible first."""
+
+    params: Many[str]
+    flops: Many[str]
+
+
+class Hypotheses(Strict):
+    """Everything that may be tried. departures: the most things that one explanation may change.
+
+    chance: the share of neighbouring figures with an explanation as good from which on one with departures says nothing.
+    """
+
+    about: str
+    departures: int = Field(ge=0, description="an integer of at least 0")
+    chance: float = Field(gt=0, le=1, description="a number above 0, at most 1")
+    conventions: Conventions
+    names: dict[str, str] = Field(default_factory=dict)
+    values: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    without: dict[str, Any] = Field(default_factory=dict)
+    declared: Many[Declared] = ()
+    stated: Many[Stated] = ()
+    settings: Many[Setting] = ()
+    versions: Many[Change] = ()
+    ways: Many[Change] = ()
+    remarks: Many[Remark] = ()
+
+    @model_validator(mode="after")
+    def _judge(self) -> Hypotheses:
+        known = cards.builtin()
+        named: list[Stated | Setting] = [*self.stated, *self.settings]
+        strange = sorted({h.upsampler for h in named} - set(known))
+        strange += sorted({u for c in (*self.versions, *self.ways) for u in c.upsamplers} - set(known))
+        if strange:
+            raise ValueError(f"unknown upsamplers: {', '.join(strange)}")
+        for setting in self.settings:
+            if setting.param not in known[setting.upsampler].defaults():
+                raise ValueError(f"{setting.upsampler} has no parameter {setting.param}")
+        parts = set(vars(conventions.Breakdown()))
+        odd = sorted({p for c in (*self.versions, *self.ways) for p in (*c.times, *c.adds)} - parts)
+        if odd:
+            raise ValueError(f"unknown parts of a count: {', '.join(odd)}; known: {', '.join(sorted(parts))}")
+        ways = [w.name for w in self.ways]
+        if lost := [d.way for d in self.declared if d.way is not None and d.way not in ways]:
+            raise ValueError(f"declared: unknown way {lost[0]!r}; known: {', '.join(ways)}")
+        return self
+
+    def change(self, name: str) -> Change:
+        """The version or way with a name. Raises KeyError."""
+        return {c.name: c for c in (*self.versions, *self.ways)}[name]
+
+    def declares(self, paper: str) -> Declared | None:
+        return next((d for d in self.declared if d.paper == paper), None)
+
+    def params(self, upsampler: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Published settings as parameters of the upsampler; those that are none of its parameters say something else
+        (a training detail, or what the upsampler's name says already) and are left out.
+        """
+        known = cards.builtin()[upsampler].defaults()
+        found = {}
+        for name, value in settings.items():
+            key = self.names.get(name, name)
+            translated = self.values.get(key, {}).get(str(value), value)
+            if key in known:
+                found[key] = float(translated) if isinstance(known[key], float) else translated
+        return found
+
+    def has(self, upsampler: str, settings: Mapping[str, Any]) -> bool:
+        """Whether the upsampler can have these published settings, as far as `without` says."""
+        known = cards.builtin()[upsampler].defaults()
+        names = {self.names.get(name, name): value for name, value in settings.items()}
+        return all(names.get(key, fixed) == fixed for key, fixed in self.without.items() if key not in known)
+
+
+@cache
+def hypotheses() -> Hypotheses:
+    """The hypotheses of the package. Raises SpecError with every mistake."""
+    with as_file(files("upbench.reproduce").joinpath("hypotheses.yaml")) as path:
+        return load(Hypotheses, yaml_file.read(path)[0], "papers/hypotheses.yaml")
