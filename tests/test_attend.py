@@ -10,6 +10,7 @@ import torch
 import upbench
 from upbench import inputs, ops, registry
 from upbench.measure import macs
+from upbench.ops.backend_fused import _predictor
 from upbench.ops.cpu import attention, native
 from upbench.ops.cpu.guided_attention import guided_attend_fused
 from upbench.ops.cpu.offset_attention import offset_attend_fused
@@ -119,7 +120,7 @@ def test_macs_of_what_is_predicted_are_those_of_the_plain_form(params: dict[str,
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_torch_accepts_the_op_with_its_predictor(dtype: torch.dtype) -> None:
     module = upbench.build("ldaaqu", 32, seed=0)
-    predictor, eps = module._predictor()
+    predictor, eps = _predictor(module.conv_offset)
     layers = [t.detach() for t in (module.proj_q.weight, module.proj_k.weight, *predictor)]
     norm = module.layer_norm.norm
     x = torch.randn(2, 32, 4, 5, dtype=dtype)

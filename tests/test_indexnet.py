@@ -9,7 +9,7 @@ from torch import nn
 
 import upbench
 from upbench.errors import SpecError
-from upbench.ops.modulate import modulate
+from upbench.ops.gating import modulate
 
 KINDS = ("hin", "o2o", "m2o")
 

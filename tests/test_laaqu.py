@@ -9,7 +9,7 @@ from torch import nn
 
 import upbench
 from upbench.ops import window_assemble
-from upbench.ops.similarity import read_windows, window_similarity
+from upbench.ops.window import read_windows, window_similarity
 
 
 @pytest.fixture(autouse=True)

@@ -16,6 +16,7 @@ ROOT = Path(upbench.__file__).parent
 RANKS = {
     "errors": 0,
     "isolation": 0,
+    "backends": 0,
     "units": 0,
     "stats": 0,
     "rounds": 1,
@@ -67,6 +68,7 @@ RANKS = {
     "__main__": 13,
 }
 TORCH_FREE = {
+    "backends",
     "conventions",
     "metrics",
     "calibration",

@@ -153,9 +153,9 @@ def test_what_the_ops_are_made_of_is_part_of_the_place() -> None:
 
 def test_it_takes_what_it_can_compute() -> None:
     x = torch.zeros(1)
-    assert not native.runs(x.half())
-    assert not native.runs(x, x.double())
-    assert native.runs(x, x) == native.runs(x.double()) == (native._kernels is not None)
+    assert not native.can_run_native(x.half())
+    assert not native.can_run_native(x, x.double())
+    assert native.can_run_native(x, x) == native.can_run_native(x.double()) == (native._kernels is not None)
 
 
 def test_rows_of_points_that_lie_so_already_are_not_copied() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 import upbench
 from upbench.errors import SpecError
 from upbench.ops.box import box_mean
-from upbench.ops.neighbours import neighbour_assemble
+from upbench.ops.points import neighbour_assemble
 from upbench.upsamplers.resfu import GuidedFilter, PairedCentralDifference
 
 D = torch.float64

@@ -9,7 +9,7 @@ from torch import nn
 
 import upbench
 from upbench.errors import SpecError
-from upbench.ops.similarity import window_similarity
+from upbench.ops.window import window_similarity
 
 
 @pytest.fixture(autouse=True)

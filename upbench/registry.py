@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from upbench import isolation, source_files
+from upbench import backends, isolation, source_files
 from upbench.cards import Card, Setting, builtin, from_class
 from upbench.errors import SpecError, UpbenchError, first_line, suggestion, unknown, user_line
 
@@ -197,10 +197,8 @@ def build(
     card = get(name)
     setting = setting_of(card, channels, guide_channels, scale, params)
     mistakes = card.mistakes(setting)
-    if backend not in ("auto", "eager", "fused"):
-        mistakes.append(f"backend is {backend!r}, but must be auto, eager or fused")
-    elif backend == "fused" and not card.fused:
-        mistakes.append(f"backend is fused, but {name} has no fused backend; use auto or eager")
+    if mistake := backends.mistake(backend, name, card.fused_ops):
+        mistakes.append(f"backend {mistake}")
     if mistakes:
         raise SpecError(mistakes)
     return construct(card, setting, seed, backend)
@@ -235,6 +233,18 @@ def construct(card: Card, setting: Setting, seed: int | None = None, backend: st
         module = target(*positional, **arguments)
     if not isinstance(module, torch.nn.Module):
         raise UpbenchError(f"upsampler {card.name!r}: {card.origin} is not a class derived from torch.nn.Module")
-    if card.fused:
+    if card.fused_ops:
+        if backend in backends.MODULES:
+            _has_its_ops(card, backend)
+        module.fused_ops = card.fused_ops  # type: ignore[assignment]
         module.backend = backend  # type: ignore[assignment]
     return module
+
+
+def _has_its_ops(card: Card, backend: str) -> None:
+    """Raise SpecError unless a backend computes at least one op of an upsampler. Needs torch."""
+    from upbench.ops import load
+
+    if not set(card.fused_ops) & set(load(backend).ops):
+        mistake = backends.mistake(backend, card.name, ())
+        raise SpecError([f"backend {mistake}"])

@@ -37,7 +37,7 @@ CARDS = (
     Card(
         name="a2u",
         module="upbench.upsamplers.a2u:A2U",
-        fused=True,
+        fused_ops=("window_assemble",),
         summary="reassembly by kernels from second-order features of the guide",
         paper=Paper(
             "Learning Affinity-Aware Upsampling for Deep Image Matting",

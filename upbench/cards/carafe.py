@@ -25,7 +25,7 @@ CARDS = (
     Card(
         name="carafe",
         module="upbench.upsamplers.carafe:CARAFE",
-        fused=True,
+        fused_ops=("window_assemble",),
         summary="predicts a k_up x k_up kernel for every output pixel from the content",
         paper=Paper(
             "CARAFE: Content-Aware ReAssembly of FEatures", "ICCV", 2019, "open-mmlab/mmcv a8073c7 (CARAFEPack)"

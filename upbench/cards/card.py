@@ -163,7 +163,7 @@ class Card:
     count_params and count_macs: closed forms; None where there is none (a user's own upsampler).
     rules: combinations of values that the method cannot do, a sentence for each that is broken.
     fixed: constructor arguments that this name stands for and a user does not set.
-    fused: whether it has ops with a fused backend beside the plain one.
+    fused_ops: those of its ops that a backend may compute; none: it is only eager.
     by_keyword: whether channels and scale are given by name. more_keywords: whether the constructor has **kwargs.
     """
 
@@ -180,9 +180,14 @@ class Card:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     origin: str = "built in"
-    fused: bool = False
+    fused_ops: tuple[str, ...] = ()
     by_keyword: bool = False
     more_keywords: bool = False
+
+    @property
+    def fused(self) -> bool:
+        """Whether it has ops that a backend may compute."""
+        return bool(self.fused_ops)
 
     def defaults(self) -> dict[str, Any]:
         return {p.name: p.default for p in self.params if not p.required}

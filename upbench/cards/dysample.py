@@ -41,7 +41,7 @@ def _card(name: str, style: str, dynamic: bool, groups: int, summary: str) -> Ca
     return Card(
         name=name,
         module="upbench.upsamplers.dysample:DySample",
-        fused=True,
+        fused_ops=("sample_points",),
         summary=summary,
         paper=PAPER,
         params=(Param("groups", groups, "channel groups with an offset each", "groups", minimum=1),),

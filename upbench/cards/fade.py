@@ -58,7 +58,7 @@ def _card(name: str, paper: Paper, summary: str, *, lite: bool) -> Card:
     return Card(
         name=name,
         module="upbench.upsamplers.fade:FADE",
-        fused=True,
+        fused_ops=("window_assemble",),
         summary=summary,
         paper=paper,
         params=(K_UP, GATE) if lite else (K_UP, embed, GATE),

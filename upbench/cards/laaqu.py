@@ -26,7 +26,7 @@ CARDS = (
     Card(
         name="laaqu",
         module="upbench.upsamplers.laaqu:LAAQU",
-        fused=True,
+        fused_ops=("nearby_similarity", "nearby_assemble"),
         summary="attention of a query over the k_u x k_u pixels around each output pixel's parent",
         paper=Paper("LDA-AQU: Adaptive Query-guided Upsampling via Local Deformable Attention", "ACM MM", 2024),
         params=(

@@ -39,7 +39,7 @@ CARDS = (
     Card(
         name="ldaaqu",
         module="upbench.upsamplers.ldaaqu:LDAAQU",
-        fused=True,
+        fused_ops=("deform_similarity", "deform_assemble"),
         summary="attention of a query over k_u x k_u deformed points around each output pixel",
         paper=PAPER,
         params=(

@@ -49,7 +49,7 @@ CARDS = (
     Card(
         name="resfu",
         module="upbench.upsamplers.resfu:ReSFU",
-        fused=True,
+        fused_ops=("neighbour_assemble",),
         summary="weighs samples one input pixel apart by learned differences of query and key",
         paper=Paper(
             "A Refreshed Similarity-based Upsampler for Direct High-Ratio Feature Upsampling",

@@ -98,7 +98,7 @@ CARDS = (
     Card(
         name="sapa-i",
         module="upbench.upsamplers.sapa:SAPAInner",
-        fused=True,
+        fused_ops=("window_similarity", "window_assemble"),
         summary="attention of the guide over a k_up x k_up window of the map itself; no parameters",
         paper=CONFERENCE,
         params=(K_UP,),
@@ -115,7 +115,7 @@ CARDS = (
     Card(
         name="sapa-b",
         module="upbench.upsamplers.sapa:SAPABase",
-        fused=True,
+        fused_ops=("window_similarity", "window_assemble"),
         summary="attention of the embedded guide over a k_up x k_up window of the embedded map",
         paper=CONFERENCE,
         params=(
@@ -139,7 +139,7 @@ CARDS = (
     Card(
         name="sapa-d",
         module="upbench.upsamplers.sapa:SAPADynamic",
-        fused=True,
+        fused_ops=("deform_similarity", "deform_assemble"),
         summary="attention of the embedded guide over points that x predicts",
         paper=JOURNAL,
         params=(

@@ -65,7 +65,7 @@ def from_class(name: str, thing: Any, origin: str, path: str) -> Card:
         params=tuple(_param(p) for p in rest if p.kind not in _REPEATED),
         guided=guided,
         scales=scales,
-        fused=bool(getattr(thing, "fused_ops", ())),
+        fused_ops=tuple(getattr(thing, "fused_ops", ())),
         origin=origin,
         by_keyword=any(p.kind is inspect.Parameter.KEYWORD_ONLY for p in first),
         more_keywords=any(p.kind.name == "VAR_KEYWORD" for p in inspect.signature(thing).parameters.values()),

@@ -8,9 +8,10 @@ from typing import Any
 
 import typer
 
+from upbench import backends
 from upbench.errors import SpecError, UpbenchError
 
-KNOWN = ("auto", "eager", "fused")
+KNOWN = backends.names()
 
 
 def parse(text: str | None) -> list[str]:
@@ -31,13 +32,14 @@ def spread(data: dict[str, Any], names: Sequence[str]) -> list[dict[str, Any]]:
     if not names:
         return [data]
     kept = list(names)
-    if "fused" in names and len(names) > 1:
+    if len(names) > 1 and (named := [name for name in names if name in backends.MODULES]):
         try:
-            if not registry.get(str(data.get("upsampler"))).fused:
-                kept.remove("fused")
+            if not registry.get(str(data.get("upsampler"))).fused_ops:
+                kept = [name for name in names if name not in named]
                 listed = " and ".join(kept)
                 typer.echo(
-                    f"upbench: {data['upsampler']} has no fused backend; it is measured {listed} alone", err=True
+                    f"upbench: {data['upsampler']} has no {' or '.join(named)} backend; it is measured {listed} alone",
+                    err=True,
                 )
         except UpbenchError:  # said where the spec is judged
             pass

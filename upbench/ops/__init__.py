@@ -6,76 +6,86 @@
 - assemble: `window_assemble`, `point_assemble` and `neighbour_assemble` sum with the weights, `modulate` scales,
             `gate_fuse` mixes the guide in
 - resize:   `interpolate` for features, `resize_map` for auxiliary maps (queries, keys)
+- methods:  `offset_attention`, `guided_attention` and `kernel_affinity` are whole methods made of these
+
+Each has its eager form, which is the truth. A backend (`dispatch`, `upbench.backends`) may compute it faster.
 """
 
-from upbench.ops._why_not import resolve, why_not
-from upbench.ops.affinity import affinity_logits
+from upbench.backends import MODULES
+from upbench.ops.affinity import affinity_logits, kernel_affinity
 from upbench.ops.box import box_mean
-from upbench.ops.cpu import points as _points  # noqa: F401 # registers its kernels
-from upbench.ops.cpu import windows as _windows  # noqa: F401 # registers its kernels
 from upbench.ops.cpu.native import kernels
 from upbench.ops.deformable import (
     add_position,
-    attends,
     deform_assemble,
     deform_similarity,
-    guided_attend,
-    offset_attend,
+    guided_attention,
+    offset_attention,
 )
-from upbench.ops.dispatch import BACKENDS, choose, recorded
-from upbench.ops.gating import gate_fuse, gate_fuse_
-from upbench.ops.modulate import modulate
-from upbench.ops.nearby import nearby_assemble, nearby_similarity
-from upbench.ops.neighbours import neighbour_assemble
-from upbench.ops.offsets import moved_points, predicted_points
-from upbench.ops.points import lattice, parents, point_assemble, point_similarity, sample_points
+from upbench.ops.dispatch import Backend, load, recorded, select_backend
+from upbench.ops.gating import gate_fuse, modulate
+from upbench.ops.layers import conv1x1, softmax_over_taps
+from upbench.ops.offsets import child_points, points_around
+from upbench.ops.points import (
+    lattice,
+    neighbour_assemble,
+    parents,
+    point_assemble,
+    point_similarity,
+    sample_points,
+)
 from upbench.ops.registration import OPS, Op, coordinate_dtype, exporting, tracing, whole_ops
 from upbench.ops.resize import interpolate, output_size, pool_map, resize_map
-from upbench.ops.similarity import read_windows, window_similarity
-from upbench.ops.taps import rows_last, softmax_taps
-from upbench.ops.window import window_assemble
+from upbench.ops.window import (
+    nearby_assemble,
+    nearby_similarity,
+    read_windows,
+    window_assemble,
+    window_similarity,
+)
+
+for _name in MODULES:
+    load(_name)  # now, and not while torch.compile looks
 
 __all__ = [
-    "BACKENDS",
-    "kernels",
+    "Backend",
     "OPS",
     "Op",
     "add_position",
     "affinity_logits",
     "box_mean",
-    "choose",
+    "child_points",
+    "conv1x1",
     "coordinate_dtype",
-    "attends",
     "deform_assemble",
     "deform_similarity",
     "exporting",
     "gate_fuse",
-    "gate_fuse_",
-    "guided_attend",
+    "guided_attention",
     "interpolate",
+    "kernel_affinity",
+    "kernels",
     "lattice",
+    "load",
     "modulate",
-    "moved_points",
     "nearby_assemble",
     "nearby_similarity",
     "neighbour_assemble",
-    "offset_attend",
+    "offset_attention",
     "output_size",
     "parents",
     "point_assemble",
     "point_similarity",
+    "points_around",
     "pool_map",
-    "predicted_points",
     "read_windows",
     "recorded",
     "resize_map",
-    "resolve",
-    "rows_last",
     "sample_points",
-    "softmax_taps",
+    "select_backend",
+    "softmax_over_taps",
     "tracing",
     "whole_ops",
-    "why_not",
     "window_assemble",
     "window_similarity",
 ]

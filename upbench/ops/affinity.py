@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-from upbench.ops.cpu.affinity import affinity_fused, pool_both_fused
+from upbench.ops.dispatch import compute
 from upbench.ops.registration import numel, register
 
 
@@ -27,23 +29,45 @@ def affinity_logits(first: Tensor, second: Tensor, pattern: Tensor) -> Tensor:
     return _affinity_logits(first, second, pattern)
 
 
-def pool_both(guide: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """A map pooled to size x size and to a point, read once. On a CPU, without gradients.
-
-    guide: [B, C, H, W] -> [B, C, size, size] and [B, C, 1, 1].
-    MACs: those of the three poolings that A2U does: two to the grid, one to the point.
-    """
-    both = pool_both_fused(guide, size)
-    return both[:, :, :-1].unflatten(2, (size, size)), both[:, :, -1:].unsqueeze(3)
-
-
-def filtered_affinity(
-    guide: Tensor, filters: Tensor, scale: Tensor, shift: Tensor, pattern: Tensor, groups: int, eps: float, slope: float
+def kernel_affinity(
+    guide: Tensor,
+    first: nn.Sequential,
+    second: nn.Sequential,
+    first_norm: nn.Sequential,
+    second_norm: nn.Sequential,
+    pattern: nn.Sequential,
+    *,
+    backend: str = "eager",
 ) -> Tensor:
-    """`affinity_logits` of a map filtered twice, normed and rectified. On a CPU, without gradients.
+    """`affinity_logits` of a guide that is filtered twice, by filters that it predicts itself, normed and rectified.
 
-    guide: [B, C, 2H, 2W]; filters: [B, 2, k, k], applied to every channel at stride 2; scale, shift: [C, 2], of the
-    group norm that follows each filter; slope: of the leaky rectifier after it; pattern: [B, T, 1, 1] -> [B, T, H, W].
-    Computes in at least float32. MACs: those of the ops it stands for.
+    guide: [B, C, 2H, 2W] -> [B, T, H, W]. first, second: pooling to k x k, then a 1x1 convolution to one channel: the
+    filters of a sample, applied to each of its channels at stride 2. first_norm, second_norm: group norm, then a leaky
+    rectifier. pattern: pooling to a point, then a 1x1 convolution to T channels.
+    backend: eager, fused (on a CPU where no gradient is recorded: without a map of the guide's size) or auto.
+    MACs: those of the layers, and of the two filters 2 k^2 per value of the filtered maps. Source: A2U.
     """
-    return affinity_fused(guide, filters, scale, shift, pattern, groups, eps, slope)
+    given = (guide, first, second, first_norm, second_norm, pattern)
+    return compute("kernel_affinity", backend, _kernel_affinity, *given, optional=True)
+
+
+def _kernel_affinity(
+    guide: Tensor,
+    first: nn.Sequential,
+    second: nn.Sequential,
+    first_norm: nn.Sequential,
+    second_norm: nn.Sequential,
+    pattern: nn.Sequential,
+) -> Tensor:
+    filters = torch.cat((first(guide), second(guide)), 1)
+    # Samples as groups, channels as batch: every channel of a sample meets that sample's two filters.
+    filtered = F.conv2d(
+        guide.transpose(0, 1),
+        filters.flatten(0, 1).unsqueeze(1),
+        stride=2,
+        padding=(filters.shape[-1] - 1) // 2,
+        groups=guide.shape[0],
+    )
+    # [Cy, 2 B, H, W] -> twice [B, Cy, H, W]
+    left, right = filtered.unflatten(1, (guide.shape[0], 2)).permute(2, 1, 0, 3, 4).unbind()
+    return affinity_logits(first_norm(left), second_norm(right), pattern(guide))

@@ -1,20 +1,22 @@
-"""Sampling at points and what comes after it in one op: compared with a query, or weighed and summed.
+"""Sampling at points and what comes after it in one op: compared with a query, or weighed and summed; and whole attention.
 
-The eager forms are compositions of `sample_points` with `point_similarity` and `point_assemble`; the fused ones never
-hold what was read, which is as large as the output times the number of points.
+The eager forms are compositions of `sample_points` with `point_similarity` and `point_assemble`; a backend need not hold
+what was read, which is as large as the output times the number of points.
 """
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from functools import partial
 
-from upbench.ops._why_not import resolve
-from upbench.ops.cpu.guided_attention import guided_attend_fused
-from upbench.ops.cpu.offset_attention import offset_attend_fused
-from upbench.ops.fused import deform_assemble_fused, deform_similarity_fused
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from upbench.ops.dispatch import compute, no_autocast
+from upbench.ops.layers import conv1x1, softmax_over_taps
+from upbench.ops.offsets import child_points, points_around
 from upbench.ops.points import point_assemble, point_similarity, sample_points
-from upbench.ops.registration import numel, register
+from upbench.ops.registration import coordinate_dtype, numel, register
+from upbench.ops.resize import resize_map
 
 
 def deform_similarity(
@@ -27,8 +29,10 @@ def deform_similarity(
     backend: eager, fused (on a CPU the points of the result lie last in memory) or auto.
     MACs: 5 per value read (4 to sample, 1 to compare), class gather. Raises BackendError.
     """
-    if resolve("deform_similarity", backend, query, keys) == "fused":
-        return deform_similarity_fused(query, keys, points, padding, heads)
+    return compute("deform_similarity", backend, _deform_similarity, query, keys, points, padding, heads)
+
+
+def _deform_similarity(query: Tensor, keys: Tensor, points: Tensor, padding: str, heads: int) -> Tensor:
     return point_similarity(query, sample_points(keys, points, padding), heads)
 
 
@@ -40,58 +44,114 @@ def deform_assemble(x: Tensor, weight: Tensor, points: Tensor, padding: str, *, 
     backend: eager, fused (on a CPU the result is channels-last) or auto.
     MACs: 5 per value read (4 to sample, 1 to weigh), class gather. Raises BackendError.
     """
-    if resolve("deform_assemble", backend, x, weight) == "fused":
-        return deform_assemble_fused(x, weight, points, padding)
+    return compute("deform_assemble", backend, _deform_assemble, x, weight, points, padding)
+
+
+def _deform_assemble(x: Tensor, weight: Tensor, points: Tensor, padding: str) -> Tensor:
     return point_assemble(weight, sample_points(x, points, padding))
 
 
-def attends(*tensors: Tensor) -> bool:
-    """Whether an attention in one op can take these: on a CPU, where no gradient is asked for."""
-    recording = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-    return tensors[0].device.type == "cpu" and not recording
-
-
-def offset_attend(
+def offset_attention(
     x: Tensor,
-    norm: tuple[Tensor, Tensor, float],
-    projections: tuple[Tensor, Tensor],
-    predictor: tuple[Tensor, Tensor, Tensor, Tensor, Tensor],
+    norm: nn.Module,
+    query: nn.Conv2d,
+    key: nn.Conv2d,
+    predictor: nn.Sequential,
     embedding: Tensor | None,
-    eps: float,
     theta: float,
-    inward: bool,
+    in_input_pixels: bool,
     heads: int,
-    factor: float,
+    size: tuple[int, int],
+    *,
+    backend: str = "eager",
+) -> Tensor:
+    """Attention of an interpolated query over points around each output pixel, moved by predicted offsets.
+
+    out[p] = sum over taps t of softmax_t(query(p) . (key(s_t) + embedding_t) / sqrt(d)) * x(s_t), zero outside the map,
+    s = `points_around`(predictor, query). x: [B, C, H, W] -> [B, C, size].
+    norm: a layer norm over the channels whose child `norm` holds its numbers; query, key: 1x1 convolutions C to heads d
+    without bias, of the normed x; the query is interpolated to `size`, corner on corner. predictor: see `points_around`.
+    embedding: [heads, taps, d], added to the keys, or None. backend: of `deform_assemble` and its like; fused takes all
+    of it in one op on a CPU where no gradient is recorded, and is channels-last there.
+    The query and the points are at least float32, whatever the dtype of x and autocast.
+    MACs: those of the ops it stands for. Source: LDA-AQU, eq. 6-11. Raises BackendError.
+    """
+    eager = partial(_offset_attention, backend)
+    given = (x, norm, query, key, predictor, embedding, theta, in_input_pixels, heads, size)
+    return compute("offset_attention", backend, eager, *given, optional=True)
+
+
+def _offset_attention(
+    backend: str,
+    x: Tensor,
+    norm: nn.Module,
+    query: nn.Conv2d,
+    key: nn.Conv2d,
+    predictor: nn.Sequential,
+    embedding: Tensor | None,
+    theta: float,
+    in_input_pixels: bool,
+    heads: int,
     size: tuple[int, int],
 ) -> Tensor:
-    """Attention over `predicted_points`, zero outside the map, of query and keys that are projections of x, to x.
-
-    That is `deform_assemble` of x by the softmax over the points of `deform_similarity`, in one op where `attends`
-    allows it. The result is channels-last. MACs: those of the ops it stands for.
-
-    norm: weight, bias and eps of a layer norm over the channels of x; projections: what makes the query and the keys
-    of the normed x, [d, C, 1, 1] each; the query is interpolated to `size`, corner on corner. predictor: `first`,
-    `gamma`, `beta`, `last` and `bias` of `predicted_points`, and eps, theta, inward as there. embedding:
-    [heads, P, d / heads], added to the keys, or None; factor: of the logits.
-    """
-    for op in ("deform_similarity", "deform_assemble"):
-        resolve(op, "fused", x)
-    scale, shift, outer_eps = norm
-    weights = (*projections, *predictor, embedding)
-    return offset_attend_fused(x, scale, shift, *weights, outer_eps, eps, theta, inward, heads, factor, *size)
+    # The query decides where is read, and theta makes eleven pixels of its rounding: it is float32 in any dtype.
+    with no_autocast(x):
+        normed = norm(x.to(coordinate_dtype(x.dtype)))
+        queries = resize_map(query(normed), *size, align_corners=True)
+        points = points_around(predictor, queries, theta, in_input_pixels, x.shape[2], x.shape[3])
+    keys = sample_points(key(normed.to(x.dtype)), points, "zeros")
+    if embedding is not None:
+        # [heads, taps, d] -> [heads d, taps, 1, 1]
+        keys = keys + embedding.transpose(1, 2).flatten(0, 1)[..., None, None]
+    logits = point_similarity(queries.to(keys.dtype), keys, heads) * (queries.shape[1] // heads) ** -0.5
+    weights = F.softmax(logits, dim=2).to(x.dtype)
+    return deform_assemble(x, weights, points, "zeros", backend=backend)
 
 
-def guided_attend(
-    x: Tensor, keys: Tensor, guide: Tensor, weight: Tensor, bias: Tensor | None, offsets: Tensor, scale: int, heads: int
+def guided_attention(
+    x: Tensor,
+    normed: Tensor,
+    guide: Tensor,
+    query: nn.Conv2d,
+    key: nn.Conv2d,
+    offset: nn.Conv2d,
+    scale: int,
+    groups: int,
+    each: bool,
+    *,
+    backend: str = "eager",
 ) -> Tensor:
-    """As `offset_attend`, over `moved_points`, of the query that a pointwise convolution of the guide is.
+    """Attention of a projected guide over points that are offsets away from each output pixel's parent.
 
-    keys: [B, d, H, W]; guide: [B, Cy, sH, sW]; weight: [d, Cy, 1, 1], with its bias [d] or None; offsets: as
-    `moved_points`.
+    out[p] = sum over points t of softmax_t(query(guide)(p) . key(normed)(s_t)) * x(s_t), zero outside the map, no
+    1 / sqrt(d); s = `child_points`(offset(normed)), of each group its own.
+    x, normed: [B, C, H, W]; guide: [B, Cy, sH, sW]; query, key: 1x1 convolutions to groups d; offset: to 2 groups taps,
+    times s^2 with `each`, where every sub-pixel has its own -> [B, C, sH, sW]. backend: as in `offset_attention`.
+    MACs: those of the ops it stands for. Source: SAPA-D, eq. 8. Raises BackendError.
     """
-    for op in ("deform_similarity", "deform_assemble"):
-        resolve(op, "fused", x)
-    return guided_attend_fused(x, keys, guide, weight, bias, offsets, scale, heads)
+    eager = partial(_guided_attention, backend)
+    return compute(
+        "guided_attention", backend, eager, x, normed, guide, query, key, offset, scale, groups, each, optional=True
+    )
+
+
+def _guided_attention(
+    backend: str,
+    x: Tensor,
+    normed: Tensor,
+    guide: Tensor,
+    query: nn.Conv2d,
+    key: nn.Conv2d,
+    offset: nn.Conv2d,
+    scale: int,
+    groups: int,
+    each: bool,
+) -> Tensor:
+    points = child_points(offset(normed), groups, scale, each)
+    keys, queries = conv1x1(key, normed, backend=backend), conv1x1(query, guide, backend=backend)
+    logits = deform_similarity(queries, keys, points, "zeros", groups, backend=backend)
+    weights = softmax_over_taps(logits, dim=2, backend=backend).to(x.dtype)
+    return deform_assemble(x, weights, points, "zeros", backend=backend)
 
 
 @register(

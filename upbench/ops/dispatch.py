@@ -1,44 +1,149 @@
-"""Which implementation of an op runs: the plain one ("eager"), or the fused one that stands beside it.
+"""Which implementation of an op runs: its own eager form, or that of a backend.
 
-Every op with a fused form asks `choose` once per call. "auto" takes the fused form where it can run and the plain one
-where it cannot; "fused" refuses with the reason; what was chosen is written down for whoever records it. A program that
-is exported or traced holds the plain form whatever the backend, because it must run where upbench is not installed.
+Every op that a backend may compute goes through `compute`, once per call. "auto" takes the first backend that can compute
+it, and the eager form where none can; a backend that is named refuses with the reason. What ran is written down for
+whoever records it. A program that is exported or traced holds the eager forms whatever the backend, because it must run
+where upbench is not installed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
 
-from upbench.errors import BackendError
+import torch
+from torch import Tensor
+
+from upbench import backends
+from upbench.errors import BackendError, InputError
 from upbench.ops.registration import exporting
 
-BACKENDS = ("auto", "eager", "fused")
+AUTOCAST = ("cpu", "cuda", "mps", "xpu")
+"""Devices that have an autocast."""
 
+
+@dataclass(frozen=True)
+class Backend:
+    """A way to compute ops, faster than their eager forms.
+
+    Args:
+        ops: op -> its implementation, which takes the arguments of the op, without `backend`.
+        unsupported_reason: why it cannot compute an op on these arguments, as a sentence, or None where it can. Takes
+            the op's name and its arguments; is never asked about an op that is not in `ops`.
+    """
+
+    ops: Mapping[str, Callable[..., Any]]
+    unsupported_reason: Callable[..., str | None]
+
+
+_loaded: dict[str, Backend] = {}
 _records: list[dict[str, str]] = []
 
 
-def choose(op: str, backend: str, reason: str | None) -> str:
-    """Either "eager" or "fused", for one call of `op`. reason: why the fused form cannot run here, None where it can.
+def load(name: str) -> Backend:
+    """The backend of a name in `upbench.backends.MODULES`; imported at its first use."""
+    if name not in _loaded:
+        _loaded[name] = import_module(backends.MODULES[name]).BACKEND
+    return _loaded[name]
 
-    Raises BackendError for "fused" with a reason, and for an unknown backend.
+
+def compute(op: str, backend: str, eager: Callable[..., Any], *args: Any, optional: bool = False) -> Any:
+    """Compute one call of an op.
+
+    Args:
+        op: the name by which backends know it.
+        backend: "auto", "eager" or the name of a backend.
+        eager: the op's own form.
+        args: the arguments of the op, for whichever form runs.
+        optional: for a step or a whole method made of ops that are asked themselves: where a named backend cannot
+            compute it the eager form runs, and it is left to those to refuse. What ran is not written down.
+
+    Returns:
+        What the form that runs returns.
+
+    Raises:
+        BackendError: for a backend that cannot compute the op, with its reason, and for an unknown one.
     """
-    if backend not in BACKENDS:
-        raise BackendError(f"backend {backend!r} was asked for, but must be one of {', '.join(BACKENDS)}")
-    if backend == "fused" and reason is not None and not exporting():
-        raise BackendError(f"backend fused was asked for, but {op} cannot run fused: {reason}; use auto or eager")
-    chosen = "eager" if backend == "eager" or reason is not None or exporting() else "fused"
-    for record in _records:
-        record[op] = chosen
-    return chosen
+    name = select_backend(op, backend, *args, optional=optional)
+    if not optional:
+        record(op, name)
+    return eager(*args) if name == "eager" else load(name).ops[op](*args)
+
+
+def select_backend(op: str, backend: str, *args: Any, optional: bool = False) -> str:
+    """The name of the backend that computes an op, "eager" for its own form. Arguments and errors as `compute`."""
+    if backend not in ("auto", "eager") and backend not in backends.MODULES:
+        known = ", ".join(backends.names())
+        raise BackendError(f"backend {backend!r} was asked for, but must be one of {known}")
+    if backend == "eager" or exporting():
+        return "eager"
+    for name in backends.MODULES if backend == "auto" else (backend,):
+        candidate = load(name)
+        if op not in candidate.ops:
+            continue
+        reason = candidate.unsupported_reason(op, *args)
+        if reason is None:
+            return name
+        if name == backend and not optional:
+            raise BackendError(f"backend {name} was asked for, but {op} cannot run {name}: {reason}; use auto or eager")
+    return "eager"
+
+
+def record(op: str, name: str) -> None:
+    """Write down which backend computed an op, for every `recorded` that is open."""
+    for one in _records:
+        one[op] = name
 
 
 @contextmanager
 def recorded() -> Iterator[dict[str, str]]:
     """Collects op -> backend for every op with a choice that is called inside."""
-    found: dict[str, str] = {}
-    _records.append(found)
+    ran: dict[str, str] = {}
+    _records.append(ran)
     try:
-        yield found
+        yield ran
     finally:
         _records.pop()
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """A dtype as users write it: "float16"."""
+    return str(dtype).removeprefix("torch.")
+
+
+def same_dtype(op: str, first: str, left: Tensor, second: str, right: Tensor) -> None:
+    """Check that two operands have one dtype; first, second: what to call them.
+
+    Raises:
+        InputError: where they have two.
+    """
+    if left.dtype != right.dtype:
+        raise InputError(
+            f"{op} compares {first} with {second}, which must have one dtype, but are {dtype_name(left.dtype)} and "
+            f"{dtype_name(right.dtype)}; convert one of them, or use torch.autocast"
+        )
+
+
+def autocasts(x: Tensor) -> bool:
+    """Whether torch.autocast is on for the device of x. torch 2.11 cannot trace its own question."""
+    device = x.device.type
+    return device in AUTOCAST and torch.is_autocast_enabled(device)
+
+
+def no_autocast(x: Tensor) -> AbstractContextManager[object]:
+    """A context in which torch.autocast does not lower the precision of what is computed from x."""
+    return torch.autocast(x.device.type, enabled=False) if autocasts(x) else nullcontext()
+
+
+def autocasted(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """The tensors in the dtype that torch.autocast gives to matrix products here; as they are where it is off.
+
+    Eager forms are made of such products; an op of a backend is not known to autocast.
+    """
+    if autocasts(tensors[0]):
+        lowered = torch.get_autocast_dtype(tensors[0].device.type)
+        return tuple(t if t.dtype == torch.float64 else t.to(lowered) for t in tensors)
+    return tensors

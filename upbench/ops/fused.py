@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from upbench.ops.memory_layout import on_huge_pages
+from upbench.ops.memory_layout import empty_map, empty_points, empty_taps
 from upbench.ops.registration import LIBRARY, OPS, Op, numel
 
 # What lies last in memory: the channels of a map and the taps of weights, so that a kernel reads whole rows.
@@ -58,33 +58,6 @@ _declare(
     sample_points=4,
     point_similarity=1,
 )
-
-
-def channels_last(device: torch.device) -> bool:
-    """Whether the fused ops of a device return maps with the channels, and weights with the taps, last in memory."""
-    return device.type != "cuda"
-
-
-def empty_map(like: Tensor, b: int, c: int, h: int, w: int) -> Tensor:
-    """A map [b, c, h, w] in the memory order of the fused ops, in the dtype and on the device of `like`."""
-    if channels_last(like.device):
-        return on_huge_pages(like.new_empty((b, h, w, c))).permute(0, 3, 1, 2)
-    return like.new_empty((b, c, h, w))
-
-
-def empty_taps(like: Tensor, b: int, g: int, t: int, h: int, w: int) -> Tensor:
-    """Weights or logits [b, g, t, h, w] in the memory order of the fused ops."""
-    if channels_last(like.device):
-        return like.new_empty((b, h, w, g, t)).permute(0, 3, 4, 1, 2)
-    return like.new_empty((b, g, t, h, w))
-
-
-def empty_points(points: Tensor) -> Tensor:
-    """Points of the shape of `points`, [B, G, P, H', W', 2], in the memory order of the fused ops."""
-    b, g, p, h, w, _ = points.shape
-    if channels_last(points.device):
-        return points.new_empty((2, b, h, w, g, p)).permute(1, 4, 5, 2, 3, 0)
-    return points.new_empty((b, g, p, h, w, 2))
 
 
 def _fake(name: str) -> Any:
@@ -212,4 +185,36 @@ _gradient(
     "deform_scatter_fused",
     _deform_scatter_backward,
     _keep(("source", "weight", "points"), ("padding", "height", "width")),
+)
+
+
+LIBRARY.define(
+    "gate_fuse_fused_(Tensor guide, Tensor(a!) up, Tensor gate) -> Tensor", tags=(torch.Tag.pt2_compliant_tag,)
+)
+gate_fuse_fused_: Any = torch.ops.upbench.gate_fuse_fused_.default
+"""The gated mixture written into `up`, for inference: no second map of the size of the output."""
+ROWS = 16
+
+
+def _gate_fuse(guide: Tensor, up: Tensor, gate: Tensor) -> Tensor:
+    if up.device.type == "cuda":
+        up.lerp_(guide, gate)
+        return _nothing(guide, up, gate)
+    # A few rows at a time: the copy of the guide in the memory order of `up` stays in cache.
+    for part in range(0, up.shape[2], ROWS):
+        rows = slice(part, part + ROWS)
+        mine = guide[:, :, rows].contiguous(memory_format=torch.channels_last)
+        up[:, :, rows].lerp_(mine, gate[:, :, rows])
+    return _nothing(guide, up, gate)
+
+
+def _nothing(guide: Tensor, up: Tensor, gate: Tensor) -> Tensor:
+    """What the op returns: an empty tensor, because a counter looks for the output of a node."""
+    return up.new_empty(0)
+
+
+LIBRARY.impl("gate_fuse_fused_", _gate_fuse, "CompositeExplicitAutograd")
+torch.library.register_fake("upbench::gate_fuse_fused_", _nothing, lib=LIBRARY)
+OPS["upbench::gate_fuse_fused_"] = Op(
+    "upbench::gate_fuse_fused_", "gather", lambda shapes, args: 2 * numel(shapes[1]), {"gate_fuse": 1}
 )

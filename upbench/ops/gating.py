@@ -1,13 +1,11 @@
-"""Gates: a weight per output pixel that mixes the upsampled map with the guide."""
+"""What a guide does to upsampled values: a gate mixes it in, an index map scales them."""
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from upbench.ops.registration import LIBRARY, OPS, Op, numel, register
-
-ROWS = 16
+from upbench.ops.dispatch import compute
+from upbench.ops.registration import numel, register
 
 
 @register(
@@ -19,44 +17,37 @@ def _gate_fuse(guide: Tensor, up: Tensor, gate: Tensor) -> Tensor:
     return gate * guide + (1 - gate) * up
 
 
-LIBRARY.define(
-    "gate_fuse_fused_(Tensor guide, Tensor(a!) up, Tensor gate) -> Tensor", tags=(torch.Tag.pt2_compliant_tag,)
-)
-
-
-def gate_fuse_(guide: Tensor, up: Tensor, gate: Tensor) -> None:
-    """`gate_fuse` into `up`, for inference: no second map of the size of the output. Shapes and MACs as there."""
-    torch.ops.upbench.gate_fuse_fused_(guide, up, gate)
-
-
-def _gate_fuse_(guide: Tensor, up: Tensor, gate: Tensor) -> Tensor:
-    if up.device.type == "cuda":
-        up.lerp_(guide, gate)
-        return _nothing(guide, up, gate)
-    # A few rows at a time: the copy of the guide in the memory order of `up` stays in cache.
-    for part in range(0, up.shape[2], ROWS):
-        rows = slice(part, part + ROWS)
-        mine = guide[:, :, rows].contiguous(memory_format=torch.channels_last)
-        up[:, :, rows].lerp_(mine, gate[:, :, rows])
-    return _nothing(guide, up, gate)
-
-
-def _nothing(guide: Tensor, up: Tensor, gate: Tensor) -> Tensor:
-    """What the op returns: an empty tensor, because a counter looks for the output of a node."""
-    return up.new_empty(0)
-
-
-LIBRARY.impl("gate_fuse_fused_", _gate_fuse_, "CompositeExplicitAutograd")
-torch.library.register_fake("upbench::gate_fuse_fused_", _nothing, lib=LIBRARY)
-OPS["upbench::gate_fuse_fused_"] = Op(
-    "upbench::gate_fuse_fused_", "gather", lambda shapes, args: 2 * numel(shapes[1]), {"gate_fuse": 1}
-)
-
-
-def gate_fuse(guide: Tensor, up: Tensor, gate: Tensor) -> Tensor:
+def gate_fuse(guide: Tensor, up: Tensor, gate: Tensor, *, reuse_up: bool = False, backend: str = "eager") -> Tensor:
     """The guide where the gate is 1, the upsampled map where it is 0, and their mixture between.
 
     guide, up: [B, C, sH, sW]; gate: [B, 1, sH, sW] -> [B, C, sH, sW].
+    reuse_up: the result may be written over `up`, which the caller needs no more.
     MACs: 2 per output value, class gather. Source: FADE, the gating mechanism.
     """
+    return compute("gate_fuse", backend, _mixture, guide, up, gate, reuse_up, optional=True)
+
+
+def _mixture(guide: Tensor, up: Tensor, gate: Tensor, reuse_up: bool) -> Tensor:
     return _gate_fuse(guide, up, gate)
+
+
+@register(
+    "modulate(Tensor x, Tensor index, int scale) -> Tensor",
+    kind="gather",
+    macs=lambda shapes, args: numel(shapes[-1]),
+)
+def _modulate(x: Tensor, index: Tensor, scale: int) -> Tensor:
+    b, c, h, w = x.shape
+    # Broadcasting over the sub-pixels saves the copy that upsampling x would be.
+    parts = index.reshape(b, index.shape[1], h, scale, w, scale)
+    return (x[:, :, :, None, :, None] * parts).reshape(b, c, h * scale, w * scale)
+
+
+def modulate(x: Tensor, index: Tensor, scale: int) -> Tensor:
+    """Each output pixel's parent, times the index of that pixel.
+
+    x: [B, C, H, W]; index: [B, C, sH, sW], or [B, 1, sH, sW] for all channels -> [B, C, sH, sW]. Integer scale.
+    out[c, i', j'] = index[c, i', j'] * x[c, i' // s, j' // s].
+    MACs: one per output value, class gather. Source: IndexNet, guided upsampling.
+    """
+    return _modulate(x, index, scale)

@@ -1,9 +1,9 @@
-"""Large maps on huge pages, where Linux gives them to those who ask.
+"""How maps lie in memory: the order that the fused ops read and write, and huge pages for large ones.
 
 What is larger than 32 MiB the C library takes from the system anew each time, and what is smaller whenever something large
 was freed before; the system clears it page by page when it is first written: for the 56 MiB of the papers' shape that
-takes longer than to write them. Pages of 2 MiB are cleared three times as fast. Elsewhere, and where huge pages are off,
-this does nothing.
+takes longer than to write them. Pages of 2 MiB are cleared three times as fast. Where Linux does not give them nothing
+happens.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 from functools import cache
 from typing import Any
 
+import torch
 from torch import Tensor
 
 SMALLEST = 2**22
@@ -41,3 +42,35 @@ def on_huge_pages(fresh: Tensor) -> Tensor:
         start = -(-first // mmap.PAGESIZE) * mmap.PAGESIZE
         call(start, (first + size - start) // mmap.PAGESIZE * mmap.PAGESIZE, ADVICE)
     return fresh
+
+
+def channels_last(device: torch.device) -> bool:
+    """Whether the fused ops of a device return maps with the channels, and weights with the taps, last in memory."""
+    return device.type != "cuda"
+
+
+def empty_map(like: Tensor, b: int, c: int, h: int, w: int) -> Tensor:
+    """A map [b, c, h, w] in the memory order of the fused ops, in the dtype and on the device of `like`."""
+    if channels_last(like.device):
+        return on_huge_pages(like.new_empty((b, h, w, c))).permute(0, 3, 1, 2)
+    return like.new_empty((b, c, h, w))
+
+
+def empty_taps(like: Tensor, b: int, g: int, t: int, h: int, w: int) -> Tensor:
+    """Weights or logits [b, g, t, h, w] in the memory order of the fused ops."""
+    if channels_last(like.device):
+        return like.new_empty((b, h, w, g, t)).permute(0, 3, 4, 1, 2)
+    return like.new_empty((b, g, t, h, w))
+
+
+def empty_points(points: Tensor) -> Tensor:
+    """Points of the shape of `points`, [B, G, P, H', W', 2], in the memory order of the fused ops."""
+    b, g, p, h, w, _ = points.shape
+    if channels_last(points.device):
+        return points.new_empty((2, b, h, w, g, p)).permute(1, 4, 5, 2, 3, 0)
+    return points.new_empty((b, g, p, h, w, 2))
+
+
+def rows_last(x: Tensor) -> Tensor:
+    """The map [B, C, H, W] in the memory order in which the fused ops of its device read: on a CPU channels-last."""
+    return x.contiguous(memory_format=torch.channels_last) if channels_last(x.device) else x

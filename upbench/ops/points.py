@@ -10,9 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from upbench.ops._why_not import why_not
-from upbench.ops.dispatch import choose
-from upbench.ops.fused import deform_assemble_fused
+from upbench.ops.dispatch import compute
 from upbench.ops.registration import coordinate_dtype, numel, register
 
 
@@ -83,10 +81,7 @@ def sample_points(x: Tensor, points: Tensor, padding: str, *, backend: str = "ea
     backend: eager (grid_sample), fused (one point per output pixel; on a CPU the result is channels-last) or auto.
     MACs: 4 per value read, class gather. Raises BackendError.
     """
-    several = "it reads one point per output pixel and these are more" if points.shape[2] != 1 else None
-    if choose("sample_points", backend, several or why_not("sample_points", x)) == "fused":
-        return deform_assemble_fused(x, None, points, padding).unsqueeze(2)
-    return _sample_points(x, points, padding)
+    return compute("sample_points", backend, _sample_points, x, points, padding)
 
 
 def point_similarity(query: Tensor, keys: Tensor, heads: int) -> Tensor:
@@ -105,3 +100,40 @@ def point_assemble(weight: Tensor, values: Tensor) -> Tensor:
     MACs: one per value, class gather.
     """
     return _point_assemble(weight, values)
+
+
+def neighbour_positions(x: Tensor, out_h: int, out_w: int, kernel: int) -> tuple[Tensor, Tensor]:
+    """The exact position of each output pixel, [H', W', 2], and the steps of the taps from there, [kernel^2, 2]."""
+    h, w = x.shape[2:]
+    column, row = lattice(out_h, out_w, x) + 0.5
+    aligned = torch.stack((column * w / out_w - 0.5, row * h / out_h - 0.5), dim=-1)
+    return aligned, (lattice(kernel, kernel, x) - kernel // 2).flatten(1).t()
+
+
+@register(
+    "neighbour_assemble(Tensor x, Tensor weight, int kernel) -> Tensor",
+    kind="gather",
+    macs=lambda shapes, args: 5 * args[0] ** 2 * numel(shapes[-1]),
+)
+def _neighbour_assemble(x: Tensor, weight: Tensor, kernel: int) -> Tensor:
+    b, out_h, out_w = x.shape[0], *weight.shape[2:]
+    aligned, taps = neighbour_positions(x, out_h, out_w, kernel)
+    source, weight = x.to(aligned.dtype), weight.to(aligned.dtype)
+    out = torch.zeros((), device=x.device, dtype=aligned.dtype)
+    # One tap at a time: all of them at once would need kernel^2 times the memory of the output.
+    for tap in range(kernel * kernel):
+        points = (aligned + taps[tap]).expand(b, 1, 1, -1, -1, -1)
+        out = out + sample_points(source, points, "border").squeeze(2) * weight[:, tap : tap + 1]
+    return out.to(x.dtype)
+
+
+def neighbour_assemble(x: Tensor, weight: Tensor, kernel: int, *, backend: str = "eager") -> Tensor:
+    """Weighted sum of the k x k bilinear samples around each output pixel's own position.
+
+    x: [B, C, H, W]; weight: [B, kernel^2, H', W'], shared by the channels -> [B, C, H', W']. kernel odd, any ratio.
+    out[p'] = sum over taps n of weight[n, p'] * x(clamp((p' + 0.5) * H / H' - 0.5 + n)), positions clamped onto the map.
+    backend: eager (tap by tap), fused (the result is channels-last on a CPU) or auto.
+    MACs: 5 kernel^2 per output value (4 to sample, 1 to weigh), class gather. Source: ReSFU, fine-grained neighbours.
+    Raises BackendError.
+    """
+    return compute("neighbour_assemble", backend, _neighbour_assemble, x, weight, kernel)

@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_serializer
 from pydantic.fields import FieldInfo
 
-from upbench import registry, shapes, yaml_file
+from upbench import backends, registry, shapes, yaml_file
 from upbench.cards import Card, Setting
 from upbench.errors import SpecError, UnknownName, UpbenchError, suggestion
 from upbench.yaml_file import told
@@ -97,7 +97,7 @@ class MeasureSpec(_Strict):
     """
 
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
-    backend: Literal["auto", "eager", "fused"] = Field("auto", description="auto, eager or fused")
+    backend: backends.Name = Field("auto", description="auto, eager or fused")
     mode: Literal["inference", "training", "training-forward", "training-backward"] = Field(
         "inference", description="one of " + ", ".join(MODES)
     )
@@ -282,8 +282,8 @@ def _judge(card: Card, draft: _Draft) -> tuple[Setting, list[str]]:
         )
     if draft.guide_channels is not None and not card.guided:
         found.append(f"guide_channels is given, but {card.name} takes no guide; leave it out")
-    if draft.measure.backend == "fused" and not card.fused:
-        found.append(f"measure.backend is fused, but {card.name} has no fused backend; use auto or eager")
+    if mistake := backends.mistake(draft.measure.backend, card.name, card.fused_ops):
+        found.append(f"measure.backend {mistake}")
     setting = registry.setting_of(card, channels, draft.guide_channels, draft.scale, draft.params)
     return setting, found + card.mistakes(setting)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -13,7 +12,6 @@ from torch import Tensor, nn
 
 from upbench.errors import InputError
 from upbench.ops import output_size, pool_map, tracing
-from upbench.ops._why_not import autocasts as autocasts
 
 
 class Upsampler(nn.Module):
@@ -28,8 +26,8 @@ class Upsampler(nn.Module):
     """
 
     guided = False
-    backend = "auto"  # of the ops: auto, eager or fused, see `upbench.ops`
-    fused_ops: tuple[str, ...] = ()  # those of its ops that have a fused form; none: backend fused is refused
+    backend = "auto"  # of the ops, see `upbench.backends`
+    fused_ops: tuple[str, ...] = ()  # those of its ops that a backend may compute, as its card says
     channels: int
     guide_channels: int
     scale: Any  # int where the method needs a whole number, else float
@@ -164,20 +162,3 @@ class Conv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         bias = None if self.bias is None else self.bias.to(x.dtype)
         return self._conv_forward(x, self.weight.to(x.dtype), bias)
-
-
-def pointwise_rows(layer: nn.Conv2d, x: Tensor) -> Tensor:
-    """A 1x1 convolution. x: [B, I, H, W] -> [B, O, H, W]; on a CPU one product of matrices, channels-last, whatever x is.
-
-    A contiguous map enters the product transposed: it is never copied into the other memory order.
-    On a GPU the convolution itself is as fast, and keeps the precision (TF32) that convolutions are set to.
-    """
-    if x.device.type == "cuda":
-        return layer(x)
-    out = F.linear(x.flatten(2).transpose(1, 2), layer.weight.flatten(1), layer.bias)
-    return out.unflatten(1, (x.shape[2], x.shape[3])).permute(0, 3, 1, 2)
-
-
-def no_autocast(x: Tensor) -> AbstractContextManager[object]:
-    """A context in which torch.autocast does not lower the precision of what is computed from x."""
-    return torch.autocast(x.device.type, enabled=False) if autocasts(x) else nullcontext()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from upbench.ops import resolve, softmax_taps, window_assemble
-from upbench.upsamplers._base import Upsampler, pointwise_rows, xavier
+from upbench.ops import conv1x1, softmax_over_taps, window_assemble
+from upbench.upsamplers._base import Upsampler, xavier
 
 
 class CARAFE(Upsampler):
@@ -17,8 +17,6 @@ class CARAFE(Upsampler):
     State dict: channel_compressor.{weight,bias}, content_encoder.{weight,bias}, as mmcv's CARAFEPack.
     Initialised Xavier-uniform, content_encoder N(0, 0.001), biases 0, as CARAFEPack.init_weights does.
     """
-
-    fused_ops = ("window_assemble",)
 
     def __init__(
         self,
@@ -45,12 +43,9 @@ class CARAFE(Upsampler):
         nn.init.normal_(self.content_encoder.weight, std=0.001)
 
     def upsample(self, x: Tensor) -> Tensor:
-        backend = resolve("window_assemble", self.backend, x)
-        fused = backend == "fused"
-        compressed = pointwise_rows(self.channel_compressor, x) if fused else self.channel_compressor(x)
+        compressed = conv1x1(self.channel_compressor, x, backend=self.backend)
         logits = F.pixel_shuffle(self.content_encoder(compressed), self.scale)
         logits = logits.unflatten(1, (self.groups, self.k_up**2))
         # Autocast would return float32 here; the released module forces the mask back to the mask's dtype.
-        softmax = softmax_taps if fused else F.softmax
-        weights = softmax(logits, dim=2).to(logits.dtype)
-        return window_assemble(x.to(weights.dtype), weights, self.k_up, self.scale, backend=backend)
+        weights = softmax_over_taps(logits, dim=2, backend=self.backend).to(logits.dtype)
+        return window_assemble(x.to(weights.dtype), weights, self.k_up, self.scale, backend=self.backend)

@@ -21,8 +21,6 @@ class DySample(Upsampler):
     (the layout of detection-with-upsamplers). Initialised offset N(0, 0.001), scope 0.
     """
 
-    fused_ops = ("sample_points",)
-
     def __init__(
         self,
         channels: int,

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from upbench.ops import gate_fuse, gate_fuse_, interpolate, resolve, softmax_taps, window_assemble
-from upbench.upsamplers._base import Upsampler, pointwise_rows, xavier
+from upbench.ops import conv1x1, gate_fuse, interpolate, softmax_over_taps, window_assemble
+from upbench.upsamplers._base import Upsampler, xavier
 
 # The released H2L module's own keys. The layouts are the same: its shared kernel is [k_up^2, embedding, 3, 3] too.
 H2L = {
@@ -36,12 +33,9 @@ class KernelGenerator(nn.Module):
         self.compressor_de = nn.Conv2d(channels, embedding, 1, bias=False)
         self.content_encoder = nn.Conv2d(embedding, taps, 3, padding=1, groups=taps if depthwise else 1)
 
-    def forward(
-        self, guide: Tensor, x: Tensor, compress: Callable[[nn.Conv2d, Tensor], Tensor] = nn.Module.__call__
-    ) -> Tensor:
-        """compress: how the 1x1 convolutions are applied."""
-        fine = self.content_encoder(compress(self.compressor_en, guide))
-        coarse = self.content_encoder(compress(self.compressor_de, x))
+    def forward(self, guide: Tensor, x: Tensor, backend: str = "eager") -> Tensor:
+        fine = self.content_encoder(conv1x1(self.compressor_en, guide, backend=backend))
+        coarse = self.content_encoder(conv1x1(self.compressor_de, x, backend=backend))
         return fine + interpolate(coarse, fine.shape[2], fine.shape[3], "nearest")
 
 
@@ -58,7 +52,6 @@ class FADE(Upsampler):
     """
 
     guided = True
-    fused_ops = ("window_assemble",)
     scale: int
 
     def __init__(
@@ -84,16 +77,11 @@ class FADE(Upsampler):
         return {H2L.get(key, key): value for key, value in state.items()}
 
     def upsample(self, x: Tensor, guide: Tensor) -> Tensor:
-        backend = resolve("window_assemble", self.backend, x)
-        fused = backend == "fused"
-        logits = self.ker_generator(guide, x, pointwise_rows if fused else nn.Module.__call__)
-        weights = (softmax_taps if fused else F.softmax)(logits, dim=1).to(x.dtype)
+        logits = self.ker_generator(guide, x, self.backend)
+        weights = softmax_over_taps(logits, dim=1, backend=self.backend).to(x.dtype)
         del logits
-        up = window_assemble(x, weights.unsqueeze(1), self.k_up, self.scale, backend=backend)
+        up = window_assemble(x, weights.unsqueeze(1), self.k_up, self.scale, backend=self.backend)
         if self.gate_generator is None:
             return up
         gate = interpolate(self.gate_generator(x).sigmoid(), guide.shape[2], guide.shape[3], "nearest")
-        if fused and guide.dtype == gate.dtype == up.dtype and not torch.is_grad_enabled():
-            gate_fuse_(guide, up, gate)
-            return up
-        return gate_fuse(guide, up, gate)
+        return gate_fuse(guide, up, gate, reuse_up=True, backend=self.backend)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from upbench.ops import (
     add_position,
+    conv1x1,
     nearby_assemble,
     nearby_similarity,
     output_size,
     resize_map,
-    resolve,
-    softmax_taps,
+    softmax_over_taps,
 )
-from upbench.upsamplers._base import Upsampler, pointwise_rows, xavier
+from upbench.upsamplers._base import Upsampler, xavier
 from upbench.upsamplers.ldaaqu import ChannelNorm
 
 
@@ -34,8 +33,6 @@ class LAAQU(Upsampler):
     that are zero but keep their share of the softmax.
     State dict and initialisation: those of LDAAQU without its offset predictor.
     """
-
-    fused_ops = ("nearby_similarity", "nearby_assemble")
 
     def __init__(
         self,
@@ -59,16 +56,13 @@ class LAAQU(Upsampler):
 
     def upsample(self, x: Tensor) -> Tensor:
         height, width = output_size(x.shape[2], x.shape[3], self.scale)
-        backend = resolve("nearby_assemble", self.backend, x)
-        fused = backend == "fused"
-        table = self.relative_position_bias_table
+        table, backend = self.relative_position_bias_table, self.backend
         normed = self.layer_norm(x)
-        project = pointwise_rows if fused else nn.Module.__call__
-        query = resize_map(project(self.proj_q, normed), height, width, align_corners=True)
-        keys = project(self.proj_k, normed)
+        query = resize_map(conv1x1(self.proj_q, normed, backend=backend), height, width, align_corners=True)
+        keys = conv1x1(self.proj_k, normed, backend=backend)
         logits = nearby_similarity(query, keys, self.k_u, self.heads, backend=backend)
         if table is not None:
             logits = add_position(logits, query, table[0, :, 0])
         logits = logits * (self.hidden // self.heads) ** -0.5
-        weights = (softmax_taps if fused else F.softmax)(logits, dim=2).to(x.dtype)
+        weights = softmax_over_taps(logits, dim=2, backend=backend).to(x.dtype)
         return nearby_assemble(x, weights, self.k_u, backend=backend)

@@ -93,7 +93,6 @@ class ReSFU(Upsampler):
     """
 
     guided = True
-    fused_ops = ("neighbour_assemble",)
     gauss: Tensor
 
     def __init__(

@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from upbench.ops import (
-    attends,
-    deform_assemble,
-    deform_similarity,
-    guided_attend,
-    interpolate,
-    moved_points,
-    output_size,
-    parents,
-    resolve,
-    softmax_taps,
+    child_points,
+    conv1x1,
+    guided_attention,
+    softmax_over_taps,
     window_assemble,
     window_similarity,
 )
-from upbench.ops._why_not import autocasted
-from upbench.upsamplers._base import GroupNorm, Upsampler, pointwise_rows
+from upbench.upsamplers._base import GroupNorm, Upsampler
 
 NORM_GROUPS = 32
 
 
 def _attend_window(query: Tensor, keys: Tensor, values: Tensor, kernel: int, scale: int, backend: str) -> Tensor:
     """Attention of each query [B, d, sH, sW] over the window of its parent: keys [B, d, H, W], values [B, C, H, W]."""
-    backend = resolve("window_assemble", backend, *autocasted(values, query))
     logits = window_similarity(query, keys, kernel, scale, backend=backend)
-    weights = (softmax_taps if backend == "fused" else F.softmax)(logits, dim=1).to(values.dtype)
+    weights = softmax_over_taps(logits, dim=1, backend=backend).to(values.dtype)
     return window_assemble(values, weights.unsqueeze(1), kernel, scale, backend=backend)
 
 
@@ -51,7 +42,6 @@ class SAPAInner(Upsampler):
     """
 
     guided = True
-    fused_ops = ("window_similarity", "window_assemble")
     scale: int
 
     def __init__(self, channels: int, guide_channels: int, scale: int = 2, *, k_up: int = 5) -> None:
@@ -72,7 +62,6 @@ class SAPABase(Upsampler):
     """
 
     guided = True
-    fused_ops = ("window_similarity", "window_assemble")
     scale: int
 
     def __init__(
@@ -95,10 +84,9 @@ class SAPABase(Upsampler):
         _normal(self)
 
     def upsample(self, x: Tensor, guide: Tensor) -> Tensor:
-        backend = resolve("window_assemble", self.backend, *autocasted(x, guide))
-        project = pointwise_rows if backend == "fused" else nn.Module.__call__
-        query, keys = project(self.q, self.norm_y(guide)), project(self.k, self.norm_x(x))
-        return _attend_window(query, keys, x, self.k_up, self.scale, backend)
+        query = conv1x1(self.q, self.norm_y(guide), backend=self.backend)
+        keys = conv1x1(self.k, self.norm_x(x), backend=self.backend)
+        return _attend_window(query, keys, x, self.k_up, self.scale, self.backend)
 
 
 class SAPADynamic(Upsampler):
@@ -112,7 +100,6 @@ class SAPADynamic(Upsampler):
     """
 
     guided = True
-    fused_ops = ("deform_similarity", "deform_assemble")
     scale: int
 
     def __init__(
@@ -151,44 +138,9 @@ class SAPADynamic(Upsampler):
 
         normed: norm_x(x), [B, C, H, W].
         """
-        b, _, h, w = normed.shape
-        height, width = output_size(h, w, self.scale)
-        offset = self.offset(normed)
-        if self.dof == "s2":
-            offset = F.pixel_shuffle(offset, self.scale)
-        else:
-            offset = interpolate(offset, height, width, "nearest")
-        base = parents(h, w, self.scale, normed)
-        offset = offset.view(b, self.groups, self.points, 2, height, width)
-        return (offset.to(base.dtype) + base).permute(0, 1, 2, 4, 5, 3)
-
-    def _rows(self, normed: Tensor) -> tuple[Tensor, Tensor]:
-        """From one product of matrices: the keys, [B, d, H, W], channels-last, and the offsets for `moved_points`."""
-        b, _, h, w = normed.shape
-        each, of = 2 * self.groups * self.points, self.scale**2 if self.dof == "s2" else 1
-        # Released channels are (group, point, (x, y), sub-pixel): taken as (sub-pixel, (x, y), group, point) here.
-        order = torch.arange(each * of, device=normed.device).view(-1, 2, of).permute(2, 1, 0).flatten()
-        weight = torch.cat((self.k.weight, self.offset.weight[order])).flatten(1)
-        bias = None
-        if self.k.bias is not None and self.offset.bias is not None:
-            bias = torch.cat((self.k.bias, self.offset.bias[order]))
-        rows = F.linear(normed.flatten(2).transpose(1, 2), weight, bias).view(b, h, w, -1)
-        keys, offsets = rows.split((self.k.out_channels, each * of), dim=3)
-        return keys.permute(0, 3, 1, 2), offsets.unflatten(3, (of, 2, self.groups, self.points))
+        return child_points(self.offset(normed), self.groups, self.scale, self.dof == "s2")
 
     def upsample(self, x: Tensor, guide: Tensor) -> Tensor:
         normed, guide = self.norm_x(x), self.norm_y(guide)
-        backend = resolve("deform_assemble", self.backend, *autocasted(x, guide))
-        fused = backend == "fused"
-        if fused and x.device.type == "cpu":
-            keys, offsets = self._rows(normed)
-            if attends(x, keys, guide, self.q.weight):
-                return guided_attend(x, keys, guide, self.q.weight, self.q.bias, offsets, self.scale, self.groups)
-            positions = moved_points(offsets, self.scale)
-        else:
-            positions = self.positions(normed)
-            keys = (pointwise_rows if fused else nn.Module.__call__)(self.k, normed)
-        query = (pointwise_rows if fused else nn.Module.__call__)(self.q, guide)
-        logits = deform_similarity(query, keys, positions, "zeros", self.groups, backend=backend)
-        weights = (softmax_taps if fused else F.softmax)(logits, dim=2).to(x.dtype)
-        return deform_assemble(x, weights, positions, "zeros", backend=backend)
+        layers, each = (self.q, self.k, self.offset), self.dof == "s2"
+        return guided_attention(x, normed, guide, *layers, self.scale, self.groups, each, backend=self.backend)

@@ -15,7 +15,7 @@ from torch import Tensor
 from upbench.ops.cpu import native
 from upbench.ops.cpu.points import _Cells, _map_rows
 from upbench.ops.cpu.rows import pixel_rows, point_rows, row_dots, row_sums
-from upbench.ops.fused import empty_map
+from upbench.ops.memory_layout import empty_map
 from upbench.ops.registration import coordinate_dtype, numel
 
 ENTRIES = 2**23
@@ -52,7 +52,7 @@ def attend(
     query: [B, d, H', W']; keys: [B, d, H, W]; embedding: [heads, P, d / heads], added to the keys, or None; factor:
     of the logits, None for 1. Others as there. The result is channels-last.
     """
-    if native.runs(x, keys, query):
+    if native.can_run_native(x, keys, query):
         return native.attend(x, keys, query, embedding, points, padding, heads, factor)
     b, c, h, w = x.shape
     groups, taps, out_h, out_w = points.shape[1:5]

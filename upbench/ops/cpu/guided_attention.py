@@ -1,7 +1,7 @@
 """SAPA-D's attention together with the query and the points that it is made of, on the CPU, without gradients.
 
 The C kernel projects the guide and moves the points of a tile of output pixels at a time: nothing of the output's size is
-held but the result. Without it the same is made of a product of matrices, `moved_points` and `attention`.
+held but the result. Without it the same is made of a product of matrices, `offset_points` and `attention`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from upbench.ops.cpu import attention, native
-from upbench.ops.fused import empty_map
-from upbench.ops.offsets import moved_points
+from upbench.ops.memory_layout import empty_map
+from upbench.ops.offsets import offset_points
 from upbench.ops.registration import LIBRARY, OPS, Op, numel
 
 NAME = "guided_attend_fused"
@@ -50,12 +50,12 @@ def attend(
     scale: int,
     heads: int,
 ) -> Tensor:
-    if native.runs(x, keys, guide, weight, offsets):
+    if native.can_run_native(x, keys, guide, weight, offsets):
         query = native.Guided(guide, native.layer(weight, bias, x.dtype))
         return native.attend_guided(x, keys, query, native.Moved(offsets, scale), heads)
     rows = F.linear(guide.flatten(2).transpose(1, 2), weight.flatten(1), bias)
     projected = rows.unflatten(1, guide.shape[2:]).permute(0, 3, 1, 2)
-    return attention.attend(x, keys, projected, None, moved_points(offsets, scale), "zeros", heads, None)
+    return attention.attend(x, keys, projected, None, offset_points(offsets, scale), "zeros", heads, None)
 
 
 @torch.library.register_fake(f"upbench::{NAME}", lib=LIBRARY)

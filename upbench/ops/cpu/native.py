@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from upbench.ops.cpu.rows import point_rows, tap_rows
-from upbench.ops.fused import empty_map, empty_taps
+from upbench.ops.memory_layout import empty_map, empty_taps
 from upbench.ops.points import lattice
 
 INTERFACE = 4
@@ -48,7 +48,7 @@ class Predicted(NamedTuple):
     kernel: int
     theta: float
     eps: float
-    inward: bool
+    in_input_pixels: bool
     layers: Tensor
 
 
@@ -71,7 +71,7 @@ def kernels() -> str:
     return "torch" if _kernels is None else "c"
 
 
-def runs(*tensors: Tensor) -> bool:
+def can_run_native(*tensors: Tensor) -> bool:
     """Whether the kernel takes these: float32 or float64, all of one dtype."""
     return (
         _kernels is not None
@@ -159,9 +159,18 @@ def _run(
     assert read is not None
     (b, _, h, w), dtype = read.shape, read.dtype
     columns = rows = predictor = guide = layer = None
-    kernel, theta, eps, inward, scale, spread, point_pitch, guide_sizes = 0, 0.0, 0.0, False, 0, 0, 0, (0, 0, 0)
+    kernel, theta, eps, in_input_pixels, scale, spread, point_pitch, guide_sizes = (
+        0,
+        0.0,
+        0.0,
+        False,
+        0,
+        0,
+        0,
+        (0, 0, 0),
+    )
     if isinstance(points, Predicted):
-        out_h, out_w, groups, taps, kernel, theta, eps, inward, predictor = points
+        out_h, out_w, groups, taps, kernel, theta, eps, in_input_pixels, predictor = points
     elif isinstance(points, Moved):
         scale, (spread, _, groups, taps) = points.scale, points.offsets.shape[3:]
         out_h, out_w = scale * h, scale * w
@@ -196,7 +205,7 @@ def _run(
         )
         given = (x_, keys_, query_, table, weights_, columns_, rows_, predictor, guide_, layer, target[image])
         addresses = tuple(0 if t is None else t.data_ptr() for t in given)
-        numbers, flags = (1.0 if factor is None else factor, theta, eps), (padding == "border", inward)
+        numbers, flags = (1.0 if factor is None else factor, theta, eps), (padding == "border", in_input_pixels)
         work = partial(_kernels.points, addresses, sizes, numbers, *flags, dtype == torch.float64)
         _shared(work, math.ceil(out_h / TILE) * math.ceil(out_w / TILE))
     return out

@@ -2,7 +2,7 @@
 
 The map is normed and projected a strip at a time; the C kernel interpolates the query, predicts the offsets and attends a
 tile of output pixels at a time. Nothing of the output's size is held but the result, and of the map's size its rows,
-queries and keys. Without the kernel the same is made of `predicted_points` and `attention`.
+queries and keys. Without the kernel the same is made of `predict_points` and `attention`.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from upbench.ops.cpu import attention, native
-from upbench.ops.fused import empty_map
-from upbench.ops.offsets import predicted_points
+from upbench.ops.memory_layout import empty_map
+from upbench.ops.offsets import predict_points
 from upbench.ops.registration import LIBRARY, OPS, Op, coordinate_dtype, numel
 from upbench.ops.resize import resize_map
 
 NAME = "offset_attend_fused"
 LIBRARY.define(
     f"{NAME}(Tensor x, Tensor scale, Tensor shift, Tensor query, Tensor key, Tensor first, Tensor gamma, Tensor beta,"
-    " Tensor last, Tensor bias, Tensor? embedding, float outer_eps, float eps, float theta, bool inward, int heads,"
+    " Tensor last, Tensor bias, Tensor? embedding, float outer_eps, float eps, float theta, bool in_input_pixels, int heads,"
     " float factor, SymInt out_height, SymInt out_width) -> Tensor",
     tags=(torch.Tag.pt2_compliant_tag,),
 )
@@ -43,11 +43,11 @@ def _charge(shapes: Sequence[Sequence[int]], args: Sequence[Any]) -> dict[str, i
     keys, queries = [x[0], depth, *x[2:]], [x[0], depth, *out[2:]]
     points = [x[0], groups, taps, *out[2:], 2]
     charges = attention.charge([x, keys, queries, *shapes[10:-1], points, out], args[:-2])
-    inward, lattice = args[-5], 2 * out[2] * out[3]
+    in_input_pixels, lattice = args[-5], 2 * out[2] * out[3]
     arithmetic = {
         # Times theta, on the map and off it again; tap, pixel.
-        "aten::mul": coordinates + (lattice if inward else coordinates),
-        "aten::div": lattice if inward else coordinates,
+        "aten::mul": coordinates + (lattice if in_input_pixels else coordinates),
+        "aten::div": lattice if in_input_pixels else coordinates,
         "aten::add": 2 * coordinates,
         "aten::sub": 2 * taps,
         "aten::tanh": coordinates,
@@ -82,7 +82,7 @@ def attend(
     outer_eps: float,
     eps: float,
     theta: float,
-    inward: bool,
+    in_input_pixels: bool,
     heads: int,
     factor: float,
     out_height: int,
@@ -90,19 +90,19 @@ def attend(
 ) -> Tensor:
     dtype = coordinate_dtype(x.dtype)
     scale, shift, query = (t.to(dtype) for t in (scale, shift, query.flatten(1)))
-    if native.runs(x):
+    if native.can_run_native(x):
         with torch.autocast("cpu", enabled=False):
             x, rows = _projected(x, scale, shift, outer_eps, torch.cat((query, key.flatten(1).to(dtype))))
             queries, keys = rows.split(query.shape[0], 1)
             layers = native.layers(first, gamma, beta, last, bias, dtype)
         groups, taps, kernel = query.shape[0] // first.shape[0], last.shape[0] // 2, last.shape[-1]
-        points = native.Predicted(out_height, out_width, groups, taps, kernel, theta, eps, inward, layers)
+        points = native.Predicted(out_height, out_width, groups, taps, kernel, theta, eps, in_input_pixels, layers)
         return native.attend_predicted(x, keys, queries, embedding, points, heads, factor)
     with torch.autocast("cpu", enabled=False):
         normed = F.layer_norm(x.permute(0, 2, 3, 1).to(dtype), shift.shape, scale, shift, outer_eps)
         queries = F.linear(normed, query).permute(0, 3, 1, 2)
         queries = resize_map(queries, out_height, out_width, align_corners=True)
-        where = predicted_points(queries, first, gamma, beta, last, bias, eps, theta, inward, *x.shape[2:])
+        where = predict_points(queries, first, gamma, beta, last, bias, eps, theta, in_input_pixels, *x.shape[2:])
     keys = F.linear(normed.to(x.dtype), key.flatten(1)).permute(0, 3, 1, 2)
     return attention.attend(x, keys, queries.to(keys.dtype), embedding, where, "zeros", heads, factor)
 

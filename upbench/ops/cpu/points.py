@@ -23,7 +23,7 @@ from upbench.ops.cpu.rows import (
     sums_of_bags,
     tap_rows,
 )
-from upbench.ops.fused import empty_map, empty_points, empty_taps
+from upbench.ops.memory_layout import empty_map, empty_points, empty_taps
 from upbench.ops.registration import LIBRARY, coordinate_dtype
 
 # Zeros around the map, wide enough that all four corners of any position outside read them.
@@ -92,7 +92,7 @@ def _map_rows(x: Tensor, image: int, blocks: int) -> Tensor:
 
 
 def deform_assemble(x: Tensor, weight: Tensor | None, points: Tensor, padding: str) -> Tensor:
-    if native.runs(x, *([] if weight is None else [weight])):
+    if native.can_run_native(x, *([] if weight is None else [weight])):
         return native.assemble(x, weight, points, padding)
     b, c, h, w = x.shape
     groups, taps, out_h, out_w = points.shape[1:5]
@@ -114,7 +114,7 @@ def deform_assemble(x: Tensor, weight: Tensor | None, points: Tensor, padding: s
 
 
 def deform_similarity(query: Tensor, keys: Tensor, points: Tensor, padding: str, heads: int) -> Tensor:
-    if native.runs(query, keys):
+    if native.can_run_native(query, keys):
         return native.similarity(query, keys, points, padding, heads)
     b, c, h, w = keys.shape
     groups, taps, out_h, out_w = points.shape[1:5]

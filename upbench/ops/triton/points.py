@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from upbench.ops import fused
+from upbench.ops import memory_layout
 from upbench.ops.triton.window import Tile, pixel_stride, rows
 
 TILES = {
@@ -261,7 +261,7 @@ class _Plan:
 def assemble(x: Tensor, weight: Tensor | None, points: Tensor, padding: str) -> Tensor:
     """x: [B, C, H, W]; weight: [B, heads, N, H', W'] or None for ones; points: [B, G, N, H', W', 2] -> [B, C, H', W']."""
     plan = _Plan("assemble", x, x.shape[2], x.shape[3], points, _heads(weight), padding)
-    out = fused.empty_map(x, plan.batch, plan.channels, plan.out_height, plan.out_width)
+    out = memory_layout.empty_map(x, plan.batch, plan.channels, plan.out_height, plan.out_width)
     x, points, weight = rows(x), points.contiguous(), _flat(weight)
     _assemble[plan.grid(plan.blocks)](
         x, points, _pointer(weight, x), out, *plan.sizes, *x.stride(), *out.stride()[:2], pixel_stride(out),
@@ -274,7 +274,7 @@ def similarity(query: Tensor, keys: Tensor, points: Tensor, padding: str, heads:
     """query: [B, C, H', W']; keys: [B, C, H, W]; points: [B, G, N, H', W', 2] -> [B, heads, N, H', W']."""
     plan = _Plan("similarity", keys, keys.shape[2], keys.shape[3], points, heads, padding)
     query, keys, points = rows(query), rows(keys), points.contiguous()
-    out = fused.empty_taps(query, plan.batch, heads, plan.count, plan.out_height, plan.out_width)
+    out = memory_layout.empty_taps(query, plan.batch, heads, plan.count, plan.out_height, plan.out_width)
     _dot[plan.grid(heads, plan.count)](
         query, keys, points, out, *plan.sizes,
         *query.stride()[:2], pixel_stride(query), *keys.stride(), *out.stride()[:3], pixel_stride(out),
@@ -295,7 +295,7 @@ def scatter(source: Tensor, weight: Tensor | None, points: Tensor, padding: str,
         *source.stride()[:2], pixel_stride(source), *sums.stride()[:2], pixel_stride(sums),
         WEIGHTED=weight is not None, **plan.options,
     )  # fmt: skip
-    out = fused.empty_map(source, plan.batch, plan.channels, height, width)
+    out = memory_layout.empty_map(source, plan.batch, plan.channels, height, width)
     return out.copy_(sums)
 
 
@@ -310,7 +310,7 @@ def slope(source: Tensor, x: Tensor, weight: Tensor | None, points: Tensor, padd
         source, x, points, _pointer(weight, x), slopes, *plan.sizes,
         *source.stride()[:2], pixel_stride(source), *x.stride(), WEIGHTED=weight is not None, **plan.options,
     )  # fmt: skip
-    return dots, fused.empty_points(like).copy_(slopes)
+    return dots, memory_layout.empty_points(like).copy_(slopes)
 
 
 def _heads(weight: Tensor | None) -> int:

@@ -28,7 +28,7 @@ KERNELS: dict[str, Callable] = {
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
-def why_not(op: str, x: Tensor) -> str | None:
+def unsupported_reason(op: str, x: Tensor) -> str | None:
     """Why no kernel can run `op` on x, or None."""
     if x.dtype not in DTYPES:
         return (

@@ -15,7 +15,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from upbench.ops import fused
+from upbench.ops import memory_layout
 
 
 class Tile(NamedTuple):
@@ -190,7 +190,7 @@ def assemble(x: Tensor, weight: Tensor, kernel: int) -> Tensor:
     b, c, h, w = x.shape
     x, weight = rows(x), weight.contiguous()
     groups, _, out_h, out_w = weight.shape[1:]
-    out = fused.empty_map(x, b, c, out_h, out_w)
+    out = memory_layout.empty_map(x, b, c, out_h, out_w)
     options = {"KERNEL": kernel, "SUM": _sum(x)}
     if (out_h, out_w) == (2 * h, 2 * w):
         tile = TILES["assemble_twice"].over(c // groups)
@@ -211,7 +211,7 @@ def similarity(query: Tensor, keys: Tensor, kernel: int, heads: int) -> Tensor:
     b, c, h, w = keys.shape
     query, keys = rows(query), rows(keys)
     out_h, out_w = query.shape[2:]
-    out = fused.empty_taps(query, b, heads, kernel * kernel, out_h, out_w)
+    out = memory_layout.empty_taps(query, b, heads, kernel * kernel, out_h, out_w)
     tile = TILES["similarity" if c // heads > FEW else "similarity, few channels"].over(c // heads)
     _dot[triton.cdiv(out_h * out_w, tile["BLOCK_P"]) * kernel * kernel, heads, b](
         query, keys, out, c // heads, h, w, out_h, out_w, out_h * out_w,
@@ -226,7 +226,7 @@ def scatter(source: Tensor, weight: Tensor, kernel: int, height: int, width: int
     b, c, out_h, out_w = source.shape
     source, weight = rows(source), weight.contiguous()
     groups = weight.shape[1]
-    out = fused.empty_map(source, b, c, height, width)
+    out = memory_layout.empty_map(source, b, c, height, width)
     tile = TILES["scatter"].over(c // groups)
     _scatter[_grid(height * width, c, groups, b, tile)](
         source, weight, out, c // groups, height, width, out_h, out_w, height * width,

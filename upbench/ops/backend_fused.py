@@ -1,0 +1,297 @@
+"""The backend "fused": ops that never hold what they read, on a CPU (`cpu`) and on CUDA (`triton`).
+
+An op is one of `fused` where it has one, and a composition of these otherwise. Whole methods are one op on a CPU where no
+gradient is recorded; elsewhere they are compositions in the memory order that the ops read without a copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from upbench.ops.cpu import points as _points  # noqa: F401 # registers its kernels
+from upbench.ops.cpu import windows as _windows  # noqa: F401 # registers its kernels
+from upbench.ops.cpu.affinity import affinity_fused, pool_both_fused
+from upbench.ops.cpu.guided_attention import guided_attend_fused
+from upbench.ops.cpu.offset_attention import offset_attend_fused
+from upbench.ops.deformable import add_position, deform_assemble, deform_similarity
+from upbench.ops.dispatch import Backend, autocasted, autocasts, dtype_name, no_autocast, record
+from upbench.ops.fused import (
+    deform_assemble_fused,
+    deform_similarity_fused,
+    gate_fuse_fused_,
+    window_assemble_fused,
+    window_similarity_fused,
+)
+from upbench.ops.memory_layout import channels_last, rows_last
+from upbench.ops.offsets import offset_points, predict_points
+from upbench.ops.points import neighbour_positions
+from upbench.ops.registration import coordinate_dtype, numel, register
+from upbench.ops.resize import resize_map
+
+DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+ATTENTION = ("deform_similarity", "deform_assemble")
+"""The ops that a whole attention stands for."""
+
+
+def can_fuse_attention(*tensors: Tensor) -> bool:
+    """Whether a whole method can be one op on these: on a CPU, where no gradient is recorded."""
+    recording = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+    return tensors[0].device.type == "cpu" and not recording
+
+
+def window_assemble(x: Tensor, weight: Tensor, kernel: int, scale: int) -> Tensor:
+    return window_assemble_fused(*autocasted(x, weight), kernel)
+
+
+def window_similarity(query: Tensor, keys: Tensor, kernel: int, scale: int) -> Tensor:
+    return window_similarity_fused(*autocasted(query, keys), kernel, 1).squeeze(1)
+
+
+@register(
+    "nearby_similarity_fused(Tensor query, Tensor keys, int kernel, int heads) -> Tensor",
+    kind="gather",
+    macs=lambda shapes, args: args[0] ** 2 * numel(shapes[0]),
+    shares={"nearby_similarity": 1},
+)
+def nearby_similarity(query: Tensor, keys: Tensor, kernel: int, heads: int) -> Tensor:
+    return window_similarity_fused(query, keys, kernel, heads)
+
+
+@register(
+    "nearby_assemble_fused(Tensor x, Tensor weight, int kernel) -> Tensor",
+    kind="gather",
+    macs=lambda shapes, args: args[0] ** 2 * numel(shapes[-1]),
+    shares={"nearby_assemble": 1},
+)
+def nearby_assemble(x: Tensor, weight: Tensor, kernel: int) -> Tensor:
+    return window_assemble_fused(x, weight, kernel)
+
+
+@register(
+    "neighbour_assemble_fused(Tensor x, Tensor weight, int kernel) -> Tensor",
+    kind="gather",
+    macs=lambda shapes, args: 5 * args[0] ** 2 * numel(shapes[-1]),
+    shares={"neighbour_assemble": 1},
+)
+def neighbour_assemble(x: Tensor, weight: Tensor, kernel: int) -> Tensor:
+    aligned, taps = neighbour_positions(x, weight.shape[2], weight.shape[3], kernel)
+    points = (aligned + taps[:, None, None]).expand(x.shape[0], 1, -1, -1, -1, -1)
+    source, weight = x.to(aligned.dtype), weight.to(aligned.dtype)
+    return deform_assemble_fused(source, weight.unsqueeze(1), points, "border").to(x.dtype)
+
+
+def sample_points(x: Tensor, points: Tensor, padding: str) -> Tensor:
+    return deform_assemble_fused(x, None, points, padding).unsqueeze(2)
+
+
+def gate_fuse(guide: Tensor, up: Tensor, gate: Tensor, reuse_up: bool) -> Tensor:
+    gate_fuse_fused_(guide, up, gate)
+    return up
+
+
+def conv1x1(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    # A contiguous map enters the product transposed: it is never copied into the other memory order.
+    out = F.linear(x.flatten(2).transpose(1, 2), layer.weight.flatten(1), layer.bias)
+    return out.unflatten(1, (x.shape[2], x.shape[3])).permute(0, 3, 1, 2)
+
+
+def softmax_over_taps(logits: Tensor, dim: int) -> Tensor:
+    if not channels_last(logits.device):
+        return logits.softmax(dim)
+    return logits.movedim(dim, -1).softmax(-1).movedim(-1, dim)
+
+
+def pool_both(guide: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """A map pooled to size x size and to a point, read once. guide: [B, C, H, W] -> [B, C, size, size], [B, C, 1, 1].
+
+    MACs: those of the three poolings that A2U does: two to the grid, one to the point.
+    """
+    both = pool_both_fused(guide, size)
+    return both[:, :, :-1].unflatten(2, (size, size)), both[:, :, -1:].unsqueeze(3)
+
+
+def kernel_affinity(
+    guide: Tensor,
+    first: Any,
+    second: Any,
+    first_norm: Any,
+    second_norm: Any,
+    pattern: Any,
+) -> Tensor:
+    """From two readings of the guide, without a map of its size; in at least float32."""
+    grid, point = pool_both(guide, first[0].output_size)
+    filters = torch.cat((first[1](grid), second[1](grid)), 1)
+    norm, slope = first_norm[0], first_norm[1].negative_slope
+    norms = (norm, second_norm[0])
+    scale, shift = (torch.stack([n.get_parameter(k) for n in norms], 1) for k in ("weight", "bias"))
+    return affinity_fused(guide, filters, scale, shift, pattern[1](point), norm.num_groups, norm.eps, slope)
+
+
+def offset_attention(
+    x: Tensor,
+    norm: Any,
+    query: nn.Conv2d,
+    key: nn.Conv2d,
+    predictor: nn.Sequential,
+    embedding: Tensor | None,
+    theta: float,
+    in_input_pixels: bool,
+    heads: int,
+    size: tuple[int, int],
+) -> Tensor:
+    """In one op where no gradient is recorded on a CPU, else with rows of channels and rows of taps throughout."""
+    outer: Any = norm.norm
+    layers, inner_eps = _predictor(predictor)
+    factor = (query.out_channels // heads) ** -0.5
+    learned = [t for t in (outer.weight, outer.bias, query.weight, key.weight, *layers, embedding) if t is not None]
+    if can_fuse_attention(x, *learned):
+        for op in ATTENTION:
+            record(op, "fused")
+        projections = (outer.weight, outer.bias, query.weight, key.weight)
+        numbers = (outer.eps, inner_eps, theta, in_input_pixels, heads, factor, *size)
+        return offset_attend_fused(x, *projections, *layers, embedding, *numbers)
+    x = rows_last(x)
+    dtype = coordinate_dtype(x.dtype)
+    with no_autocast(x):
+        normed = norm.rows(x.permute(0, 2, 3, 1).to(dtype))
+        joint = x.dtype == dtype and not autocasts(x)
+        weight = torch.cat((query.weight, key.weight)) if joint else query.weight
+        split = F.linear(normed, weight.flatten(1).to(dtype)).permute(0, 3, 1, 2).split(query.out_channels, 1)
+        queries = resize_map(split[0], *size, align_corners=True)
+        points = predict_points(queries, *layers, inner_eps, theta, in_input_pixels, *x.shape[2:])
+    # What is read is of the dtype of x, the points are not.
+    keys = split[1] if joint else F.linear(normed.to(x.dtype), key.weight.flatten(1)).permute(0, 3, 1, 2)
+    queries = queries.to(keys.dtype)
+    logits = deform_similarity(queries, keys, points, "zeros", heads, backend="fused")
+    if embedding is not None:
+        logits = add_position(logits, queries, embedding)
+    weights = softmax_over_taps(logits * factor, 2).to(x.dtype)
+    return deform_assemble(x, weights, points, "zeros", backend="fused")
+
+
+def _predictor(layers: Any) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor, Tensor], float]:
+    """The numbers of a predictor as `predict_points` takes them: first convolution, norm, last convolution; and eps."""
+    first, norm, _, last = layers
+    return (first.weight, norm.norm.weight, norm.norm.bias, last.weight, last.bias), norm.norm.eps
+
+
+def guided_attention(
+    x: Tensor,
+    normed: Tensor,
+    guide: Tensor,
+    query: nn.Conv2d,
+    key: nn.Conv2d,
+    offset: nn.Conv2d,
+    scale: int,
+    groups: int,
+    each: bool,
+) -> Tensor:
+    """Keys and offsets are one product of matrices; the rest is one op where no gradient is recorded."""
+    keys, offsets = _keys_and_offsets(normed, key, offset, groups, scale * scale if each else 1)
+    if can_fuse_attention(x, keys, guide, query.weight):
+        for op in ATTENTION:
+            record(op, "fused")
+        return guided_attend_fused(x, keys, guide, query.weight, query.bias, offsets, scale, groups)
+    points = offset_points(offsets, scale)
+    logits = deform_similarity(conv1x1(query, guide), keys, points, "zeros", groups, backend="fused")
+    weights = softmax_over_taps(logits, 2).to(x.dtype)
+    return deform_assemble(x, weights, points, "zeros", backend="fused")
+
+
+def _keys_and_offsets(
+    normed: Tensor, key: nn.Conv2d, offset: nn.Conv2d, groups: int, children: int
+) -> tuple[Tensor, Tensor]:
+    """The keys, [B, d, H, W], channels-last, and the offsets, [B, H, W, children, (x, y), groups, points]."""
+    b, _, h, w = normed.shape
+    count = offset.out_channels
+    # Released channels are (group, point, (x, y), sub-pixel): taken as (sub-pixel, (x, y), group, point) here.
+    order = torch.arange(count, device=normed.device).view(-1, 2, children).permute(2, 1, 0).flatten()
+    weight = torch.cat((key.weight, offset.weight[order])).flatten(1)
+    bias = None
+    if key.bias is not None and offset.bias is not None:
+        bias = torch.cat((key.bias, offset.bias[order]))
+    rows = F.linear(normed.flatten(2).transpose(1, 2), weight, bias).view(b, h, w, key.out_channels + count)
+    keys, moves = rows.split((key.out_channels, count), dim=3)
+    return keys.permute(0, 3, 1, 2), moves.unflatten(3, (children, 2, groups, count // (2 * groups * children)))
+
+
+# Op -> its form, and how many of its first arguments are maps and weights that must have one dtype and device: whatever
+# it takes but positions, which are always float32 or float64.
+FORMS: dict[str, tuple[Callable[..., Any], int]] = {
+    "window_assemble": (window_assemble, 2),
+    "window_similarity": (window_similarity, 2),
+    "nearby_assemble": (nearby_assemble, 2),
+    "nearby_similarity": (nearby_similarity, 2),
+    "neighbour_assemble": (neighbour_assemble, 1),
+    "sample_points": (sample_points, 1),
+    "deform_assemble": (deform_assemble_fused, 2),
+    "deform_similarity": (deform_similarity_fused, 2),
+    "offset_attention": (offset_attention, 1),
+    "guided_attention": (guided_attention, 1),
+    "kernel_affinity": (kernel_affinity, 1),
+    "gate_fuse": (gate_fuse, 3),
+    "conv1x1": (conv1x1, 2),
+    "softmax_over_taps": (softmax_over_taps, 1),
+}
+AUTOCASTED = ("window_assemble", "window_similarity")
+"""Ops whose eager form is a product of matrices, which autocast takes in another dtype."""
+
+
+def unsupported_reason(op: str, *args: Any) -> str | None:
+    """Why the fused form of an op cannot run on these arguments, or None where it can."""
+    tensors = [t for t in args[: FORMS[op][1]] if isinstance(t, Tensor)]
+    if op in AUTOCASTED:
+        tensors = list(autocasted(*tensors))
+    return _unsupported_tensors(tensors) or _unsupported_here(op, tensors[0]) or _unsupported_call(op, *args)
+
+
+def _unsupported_tensors(tensors: list[Tensor]) -> str | None:
+    first = tensors[0]
+    if first.dtype not in DTYPES:
+        allowed = ", ".join(dtype_name(dtype) for dtype in DTYPES)
+        return f"it computes in {allowed}, not in {dtype_name(first.dtype)}"
+    for other in tensors[1:]:
+        if other.dtype != first.dtype:
+            return f"its inputs must have one dtype, but are {dtype_name(first.dtype)} and {dtype_name(other.dtype)}"
+        if other.device != first.device:
+            return f"its inputs must be on one device, but are on {first.device} and {other.device}"
+    return None
+
+
+def _unsupported_here(op: str, x: Tensor) -> str | None:
+    """What the device of x, and what is installed for it, stand in the way of."""
+    if x.device.type == "cpu":
+        return None
+    if x.device.type != "cuda":
+        return f"there are no fused kernels for {x.device.type}, only for cpu and cuda"
+    if op in ("conv1x1", "guided_attention", "kernel_affinity"):
+        # A convolution is as fast there, and keeps the precision (TF32) that convolutions are set to.
+        return "it is for a CPU"
+    try:
+        from upbench.ops.triton import register  # only where a GPU asks: Triton takes seconds to import
+    except ImportError as error:
+        return f"its kernels for cuda need Triton, which cannot be imported ({error})"
+    return register.unsupported_reason("deform_assemble" if op == "offset_attention" else op, x)
+
+
+def _unsupported_call(op: str, *args: Any) -> str | None:
+    """What a single op stands in the way of."""
+    if op == "sample_points" and args[1].shape[2] != 1:
+        return "it reads one point per output pixel and these are more"
+    if op == "gate_fuse" and not (args[3] and not torch.is_grad_enabled()):
+        return "it writes over the upsampled map, which must not be needed any more"
+    if op == "kernel_affinity":
+        guide, *layers = args
+        if not can_fuse_attention(guide, *(p for layer in layers for p in layer.parameters())) or autocasts(guide):
+            return "it records no gradient, and keeps its precision under autocast"
+        if guide.shape[1] // layers[2][0].num_groups * guide.shape[2] * guide.shape[3] <= 4:
+            return "groups of one value have nothing to sum"
+    return None
+
+
+BACKEND = Backend({op: form for op, (form, _) in FORMS.items()}, unsupported_reason)
