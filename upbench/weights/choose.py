@@ -46,7 +46,8 @@ def find_state_dict(held: Any, name: str, key: str | None, fits: Fits) -> StateD
         WeightsError: when there is none, several without a choice, or none of that key.
     """
     where = f"{name}: " if name else "the weights given: "
-    if key is None and _is_state_dict(held):
+    # The weights of a module without any are an empty mapping.
+    if key is None and (_is_state_dict(held) or (isinstance(held, Mapping) and not held and fits({}))):
         return _texts(held, where)
     candidates = dict(_candidates(held))
     if key is not None:
