@@ -12,7 +12,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from upbench import run
+from upbench import measurement, run
 from upbench.cli.app import app
 from upbench.errors import SpecError
 from upbench.specs import run_spec as spec
@@ -35,7 +35,7 @@ class Up(nn.Module):
 
 @pytest.fixture(autouse=True)
 def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "AA_S", 0.05)
+    monkeypatch.setattr(measurement, "AA_S", 0.05)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from upbench import papers, run
+from upbench import measurement, papers
 from upbench.cli.app import app
 from upbench.measure import latency
 
@@ -22,7 +22,7 @@ SMALL = ["--host", "faster-rcnn-r50", "--input", "40x70", *FAST]
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is measured does not matter here, only that it is."""
-    monkeypatch.setattr(run, "AA_S", 0.001)
+    monkeypatch.setattr(measurement, "AA_S", 0.001)
     monkeypatch.setattr(latency, "WARMUP_S", 0.0)
 
 

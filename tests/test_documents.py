@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from tests import made
-from upbench import run, store
+from upbench import measurement, store
 from upbench.cli.app import app
 
 ROOT = Path(__file__).parents[1]
@@ -18,7 +18,7 @@ FAST = ["--shape", "8x6x5", "--budget", "0.02", "--device", "cpu", "--threads", 
 
 @pytest.fixture(autouse=True)
 def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short_warm_up: None) -> None:
-    monkeypatch.setattr(run, "AA_S", 0.05)
+    monkeypatch.setattr(measurement, "AA_S", 0.05)
     monkeypatch.chdir(tmp_path)
 
 

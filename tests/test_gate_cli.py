@@ -15,7 +15,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from upbench import run, store
+from upbench import measurement, store
 from upbench.cli.app import app
 from upbench.measure import latency
 from upbench.record import from_json
@@ -47,7 +47,7 @@ Write = Callable[..., str]
 
 @pytest.fixture(autouse=True)
 def _short_aa_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "AA_S", 0.1)
+    monkeypatch.setattr(measurement, "AA_S", 0.1)
 
 
 def upbench(*arguments: object) -> Result:

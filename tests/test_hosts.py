@@ -10,7 +10,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from upbench import neck, papers, registry, rounds, run
+from upbench import measurement, neck, papers, registry, rounds, run
 from upbench.errors import SpecError, UnknownName
 from upbench.measure import clock, latency, memory
 from upbench.papers import Host
@@ -32,7 +32,7 @@ MINE = {
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is measured does not matter here, only that it is."""
-    monkeypatch.setattr(run, "AA_S", 0.001)
+    monkeypatch.setattr(measurement, "AA_S", 0.001)
     monkeypatch.setattr(latency, "WARMUP_S", 0.0)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from upbench import inputs, isolation, ops, registry
+from upbench.counts import counts_of
 from upbench.measure import output
 from upbench.measure.clock import Clock
 from upbench.record import Output
@@ -138,6 +139,10 @@ class Case(Workload):
     def output_gradients(self) -> list[Tensor]:
         """What backward starts from."""
         return [self.output_gradient]
+
+    def counts(self, parts: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+        """What is counted: the fields of a `Record` from `params` to `output`."""
+        return counts_of(self)
 
     def repeated_output(self) -> Output | None:
         """What a call returns; without digest where one more call, every draw from the same seed, returns other bits."""

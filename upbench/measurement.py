@@ -1,91 +1,149 @@
-"""From workloads to numbers: what is counted, the memory, the roofline bound, and the latency in shared rounds."""
+"""From workloads to the fields of records: counts, memory, the roofline bound, and the latency in shared rounds."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn
+import torch
 
-from upbench import cards, floor, rounds, stats
+from upbench import calibration, environment, floor, rounds, stats
 from upbench.calibration import Calibration
-from upbench.case import Case
-from upbench.measure import breakdown, clock, counting, graph, latency, memory, output, params, routes
-from upbench.record import Latency, Macs, Memory, Routes
+from upbench.errors import SpecError
+from upbench.measure import clock, graph, latency, limits, memory, params
+from upbench.record import Latency, Memory
+from upbench.specs.run_spec import RunSpec
 from upbench.workload import Workload, explained, failure
 
+AA_S = 2.0
+"""Seconds of A/A runs before a comparison."""
 
-def counts_of(case: Case) -> dict[str, Any]:
-    """What is counted and not timed: the fields of a `Record` from `params` to `output`, by name.
+Progress = Callable[[str, float], None]
+"""Called with what is being done and the part of the whole that is done, 0 to 1."""
+Build = Callable[[torch.device, clock.Clock], Workload]
+"""Builds a workload on a device; the clock times its first call."""
 
-    MACs are of one call; where routes to them disagree, the case is warned. What cannot be counted is None, with a
-    warning.
+
+@dataclass
+class Measured:
+    """A workload and what was measured of it.
+
+    Attributes:
+        work: the workload.
+        fields: fields of a `Record` by name, those that depend on the workload.
+        parts: the same of its parts; their latency and memory only where they were asked for.
     """
-    size = case.attempt("parameters could not be counted", lambda: params.count(case.plain))
-    with case.autocast():
-        operators = case.attempt("operators could not be counted", lambda: output.op_count(case.plain, case.inputs))
-        counted = case.attempt(
-            "MACs could not be counted", lambda: counting.count(case.plain, case.inputs, case.inputs_again)
-        )
-        with _cheapest(case) as (module, tensors):
-            seen = case.attempt(
-                "MACs could not be counted by torch", lambda: routes.torch_count(module, tensors or case.inputs)
-            )
-            parts = counted and case.attempt(
-                "MACs could not be told apart by layer",
-                lambda: breakdown.count(module, tensors or case.inputs, counted),
-            )
-    declared = case.spec.card.count_macs
-    closed = declared and case.attempt("the closed form failed", lambda: declared(case.spec.setting))
-    if counted and seen:
-        case.warnings += routes.disagreements(closed, counted, seen)
-    case.warnings += counted.notes if counted else ()
-    if counted and closed is None:
-        case.warnings.append("no closed form is declared for this upsampler; its MACs rest on the counter alone")
-    if counted and counted.uncounted:
-        listed = ", ".join(f"{name} ({n}x)" for name, n in counted.uncounted.items())
-        case.warnings.append(f"not counted in the MACs: {listed}")
-    return {
-        "params": size and size.total,
-        "params_trainable": size and size.trainable,
-        "buffers": size and size.buffers,
-        "macs": Macs(**counted.by_kind, total=counted.total) if counted and counted.known else None,
-        "macs_by_op": counted and counted.by_op,
-        "uncounted": counted and counted.uncounted,
-        "missing": counted and counted.missing,
-        "routes": seen
-        and Routes(closed=vars(closed) if closed else None, torch=seen.by_kind, torch_uncounted=seen.uncounted),
-        "breakdown": parts,
-        "op_count": operators,
-        "output": case.repeated_output(),
-    }
+
+    work: Workload
+    fields: dict[str, Any]
+    parts: list[Measured]
 
 
-@contextmanager
-def _cheapest(case: Case) -> Iterator[tuple[nn.Module, tuple[Tensor, ...] | None]]:
-    """The module on its plain ops, and inputs of it where these are not the case's.
+@dataclass(frozen=True)
+class Comparison:
+    """What was measured side by side.
 
-    What is counted is the method, the same whatever backend runs. One of ours is counted on the meta device, where a
-    call costs nothing. A user's module is called as it is: what it does may depend on the device and on values, and it
-    need not be such that it can be copied.
+    Attributes:
+        shared: fields of a `Record` that are the same for all: started, comparison, resolution, environment.
+        measured: each workload, in the order given.
     """
-    if case.spec.upsampler in cards.builtin():
-        module = copy.deepcopy(case.plain).to("meta")
-        if case.spec.card.fused:
-            module.backend = "eager"  # type: ignore[assignment]
-        yield module, tuple(tensor.detach().to("meta") for tensor in case.inputs)
-        return
-    module = case.plain
-    backend = getattr(module, "backend", None)
-    if case.spec.card.fused:
-        module.backend = "eager"  # type: ignore[assignment]
-    try:
-        yield module, None
-    finally:
-        if case.spec.card.fused:
-            module.backend = backend  # type: ignore[assignment]
+
+    shared: dict[str, Any]
+    measured: list[Measured]
+
+
+def measure(
+    specs: Sequence[RunSpec],
+    builds: Sequence[Build],
+    progress: Progress,
+    timed: bool = True,
+    by_part: bool = False,
+) -> Comparison:
+    """Measure workloads side by side: counts and memory one after another, latency in interleaved rounds.
+
+    Args:
+        specs: all specs of all workloads, which must agree in device, threads and mode: times could not be compared else.
+        builds: what builds each workload.
+        progress: told what is being done.
+        timed: False measures only what is exact, and leaves latency None.
+        by_part: also measure memory and latency of each part alone; that takes as long again.
+
+    Raises:
+        UpbenchError: when the specs disagree, or a workload cannot be built or run.
+    """
+    conditions = {(spec.measure.device, spec.measure.threads, spec.measure.mode) for spec in specs}
+    if len(conditions) > 1:
+        raise SpecError(["the upsamplers that are compared must have the same device, threads and mode"])
+    first = specs[0].measure
+    device, many = environment.resolve_device(first.device), len(builds)
+    shared: dict[str, Any] = {"started": now(), "comparison": uuid.uuid4().hex[:12] if many > 1 else None}
+    with environment.with_threads(first.threads):
+        shared["environment"] = environment.capture(device)
+        watch = clock.clock_for(device)
+        known = calibration.load(environment.machine_key(device))
+        shared["resolution"] = known.resolution if known else None
+        if many > 1 and timed:
+            progress("A/A run: what this machine can tell apart", 0)
+            shared["resolution"] = limits.resolution(watch, lambda: limits.call(device), AA_S)
+        counted_until = 0.4 if by_part else many / (many + 1)
+        measured: list[Measured] = []
+        for n, build in enumerate(builds):
+            work = build(device, watch)
+            progress(f"{work.spec.label}: counting", counted_until * n / many)
+            measured.append(_counted(work))
+            progress(f"{work.spec.label}: memory", counted_until * (n + 0.5) / many)
+            _add_memory(measured[-1], known, by_part)
+        if timed:
+            _add_latency(measured, watch, first.budget, progress, counted_until, by_part)
+    for one in measured:
+        one.fields["warnings"] = [*one.work.all_warnings(), *one.fields.get("warnings", ())]
+        for part in one.parts:
+            part.fields["warnings"] = [*part.work.all_warnings(), *part.fields.get("warnings", ())]
+    return Comparison(shared, measured)
+
+
+def now() -> str:
+    """The time in UTC, to the second, as records hold it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def _counted(work: Workload) -> Measured:
+    parts = [_counted(part) for part in work.parts]
+    return Measured(work, work.counts([part.fields for part in parts]), parts)
+
+
+def _add_memory(one: Measured, known: Calibration | None, by_part: bool) -> None:
+    for each in (one, *(one.parts if by_part else ())):
+        each.fields["memory"] = memory_of(each.work)
+        each.fields["floor_s"] = floor_of(each.work, each.fields, known)
+
+
+def _add_latency(
+    measured: Sequence[Measured], watch: clock.Clock, budget_s: float, progress: Progress, at: float, by_part: bool
+) -> None:
+    """Time all in the same rounds, then, where asked for, all first parts, all second parts, and so on."""
+    names = ", ".join(one.work.spec.label for one in measured)
+    progress(f"{names}: warm-up", at)
+    groups: list[tuple[Sequence[Measured], float]] = [(measured, budget_s)]
+    if by_part:
+        groups += [
+            (parts, budget_s / len(measured[0].parts)) for parts in zip(*(one.parts for one in measured), strict=True)
+        ]
+    total, spent = sum(budget for _, budget in groups), 0.0
+    for group, budget in groups:
+        start, share = at + (1 - at) * spent / total, (1 - at) * budget / total
+
+        def told(part: float, start: float = start, share: float = share) -> None:
+            progress(f"{names}: latency", start + share * part)
+
+        for one, (time_of, warnings) in zip(
+            group, times_of([one.work for one in group], watch, budget, told), strict=True
+        ):
+            one.fields |= {"latency": time_of, "warnings": warnings}
+        spent += budget
 
 
 def floor_of(work: Workload, part: Mapping[str, Any], known: Calibration | None) -> float | None:

@@ -7,21 +7,21 @@ has run, as a feature pyramid keeps its merged levels; the backbone, the lateral
 from __future__ import annotations
 
 import inspect
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from upbench import calibration, environment, isolation, measurement, registry, run
+from upbench import isolation, measurement, registry
 from upbench.case import Case
 from upbench.conventions import Breakdown
-from upbench.errors import SpecError
-from upbench.measure import clock, limits, output
+from upbench.measure import clock, output
+from upbench.measurement import Progress
 from upbench.papers import Host, Stage
 from upbench.record import Macs, Record, Routes
 from upbench.specs.run_spec import RunSpec
@@ -92,7 +92,7 @@ class Neck(Workload):
     """All stages of a host with one upsampler, called one after another."""
 
     def __init__(self, stages: Sequence[StageCase]) -> None:
-        self.stages = stages
+        self.stages = self.parts = stages
         self.spec, self.device = stages[0].spec, stages[0].device
         self.warnings: list[str] = []
         self.plain = nn.ModuleList([stage.plain for stage in stages])
@@ -102,6 +102,14 @@ class Neck(Workload):
         self.backends = {op: name for stage in stages for op, name in stage.backends.items()}
         self.changes = tuple(dict.fromkeys(name for stage in stages for name in stage.changes))
         self.prepare()
+
+    def all_warnings(self) -> list[str]:
+        """Its own warnings, then those of its stages, each with the stages that it is of."""
+        return [*self.warnings, *_merged({stage.stage.name: stage.warnings for stage in self.stages})]
+
+    def counts(self, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """The counts of all stages together."""
+        return _sum(parts)
 
     @property
     def writes(self) -> bool:
@@ -134,87 +142,43 @@ class Neck(Workload):
 
 @isolation.isolated()
 def compare(
-    necks: Sequence[Sequence[RunSpec]], host: Host, by_stage: bool = False, progress: run.Progress = lambda w, p: None
+    necks: Sequence[Sequence[RunSpec]], host: Host, by_stage: bool = False, progress: Progress = lambda w, p: None
 ) -> list[Measured]:
     """Measure upsamplers in a host, latency in interleaved rounds. necks: of each upsampler a spec for every stage.
 
     by_stage: also measure every stage alone; its latency takes as long again. Raises UpbenchError when one cannot be
     built or run.
     """
-    first = necks[0][0].measure
-    conditions = {(s.measure.device, s.measure.threads, s.measure.mode) for specs in necks for s in specs}
-    if len(conditions) > 1:
-        raise SpecError(["the upsamplers that are compared must have the same device, threads and mode"])
-    device = environment.resolve_device(first.device)
-    started = run.now()
-    names = ", ".join(specs[0].label for specs in necks)
-    with environment.with_threads(first.threads):
-        env = environment.capture(device)
-        watch = clock.clock_for(device)
-        known = calibration.load(environment.machine_key(device))
-        resolution = known.resolution if known else None
-        if len(necks) > 1:
-            progress("A/A run: what this machine can tell apart", 0)
-            resolution = limits.resolution(watch, lambda: limits.call(device), run.AA_S)
-        built: list[Neck] = []
-        counted: list[list[dict[str, Any]]] = []
-        totals: list[dict[str, Any]] = []
-        for n, specs in enumerate(necks):
-            progress(f"{specs[0].label}: counting", 0.4 * n / len(necks))
-            neck = Neck([StageCase(spec, stage, device, watch) for spec, stage in zip(specs, host.stages, strict=True)])
-            built.append(neck)
-            counted.append([measurement.counts_of(case) for case in neck.stages])
-            progress(f"{specs[0].label}: memory", 0.4 * (n + 0.5) / len(necks))
-            totals.append({**_sum(counted[-1]), "memory": measurement.memory_of(neck)})
-            totals[-1]["floor_s"] = measurement.floor_of(neck, totals[-1], known)
-            for case, own in zip(neck.stages, counted[-1], strict=True) if by_stage else ():
-                own["memory"] = measurement.memory_of(case)
-                own["floor_s"] = measurement.floor_of(case, own, known)
-            neck.warnings += _merged({c.stage.name: c.warnings for c in neck.stages})
-        base = {"started": started, "resolution": resolution, "environment": env}
-        share = 0.3 if by_stage else 0.6
 
-        def timed(works: Sequence[Workload], budget: float, at: float, part: float) -> list[dict[str, Any]]:
-            taken = measurement.times_of(
-                works, watch, budget, lambda done: progress(f"{names}: latency", at + part * done)
+    def build(specs: Sequence[RunSpec], device: torch.device, watch: clock.Clock) -> Neck:
+        return Neck([StageCase(spec, stage, device, watch) for spec, stage in zip(specs, host.stages, strict=True)])
+
+    every = [spec for specs in necks for spec in specs]
+    found = measurement.measure(every, [partial(build, specs) for specs in necks], progress, by_part=by_stage)
+    return [_records(one, host, found.shared) for one in found.measured]
+
+
+def _records(one: measurement.Measured, host: Host, shared: Mapping[str, Any]) -> Measured:
+    """The record of all stages of one upsampler together, and one of each stage."""
+    label, sources = one.work.spec.label, registry.sources(one.work.spec.upsampler)
+
+    def record(part: measurement.Measured, spec: dict[str, Any], **more: Any) -> Record:
+        fields = {**shared, **part.fields, **more}
+        return Record(label=label, spec=spec, sources=sources, backends=part.work.backends or None, **fields)
+
+    comparison = shared["comparison"]
+    return Measured(
+        total=record(one, _spec(one.work.spec, host)),
+        stages=tuple(
+            record(
+                part,
+                part.work.spec.to_dict(),
+                axes={"upsampler": label, "stage": stage.name},
+                comparison=f"{comparison}-{stage.name}" if comparison else None,
             )
-            return [
-                {"latency": time_of, "warnings": [*work.warnings, *more]}
-                for work, (time_of, more) in zip(works, taken, strict=True)
-            ]
-
-        times = timed(built, first.budget, 0.4, share)
-        stage_times: list[list[dict[str, Any]]] = []
-        if by_stage:
-            budget, part = first.budget / len(host.stages), share / len(host.stages)
-            for n in range(len(host.stages)):
-                stage_times.append(timed([neck.stages[n] for neck in built], budget, 0.7 + n * part, part))
-    comparison = uuid.uuid4().hex[:12] if len(necks) > 1 else None
-    return [
-        Measured(
-            total=Record(
-                label=neck.spec.label,
-                spec=_spec(neck.spec, host),
-                comparison=comparison,
-                sources=registry.sources(neck.spec.upsampler),
-                backends=neck.backends or None,
-                **{**base, **totals[n], **times[n]},
-            ),
-            stages=tuple(
-                Record(
-                    label=neck.spec.label,
-                    spec=case.spec.to_dict(),
-                    axes={"upsampler": neck.spec.label, "stage": stage.name},
-                    comparison=f"{comparison}-{stage.name}" if comparison else None,
-                    sources=registry.sources(neck.spec.upsampler),
-                    backends=case.backends or None,
-                    **{**base, "warnings": case.warnings, **counted[n][m], **(stage_times[m][n] if by_stage else {})},
-                )
-                for m, (case, stage) in enumerate(zip(neck.stages, host.stages, strict=True))
-            ),
-        )
-        for n, neck in enumerate(built)
-    ]
+            for part, stage in zip(one.parts, host.stages, strict=True)
+        ),
+    )
 
 
 def _merged(warnings: Mapping[str, Sequence[str]]) -> list[str]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from upbench import isolation, memory_limit
 from upbench.errors import UpbenchError, first_line
 from upbench.measure.clock import Prepared
+from upbench.record import Output
 from upbench.specs.run_spec import RunSpec
 
 T = TypeVar("T")
@@ -36,6 +37,7 @@ class Workload(ABC):
         first_call_s: seconds of the very first call (a forward), compilation included.
         backends: op -> the backend that ran it, where there is a choice.
         changes: settings of the process that its calls change; they are put back after each call.
+        parts: what it consists of, each a workload of its own; none for one upsampler.
     """
 
     spec: RunSpec
@@ -48,6 +50,7 @@ class Workload(ABC):
     first_call_s: float
     backends: dict[str, str]
     changes: tuple[str, ...] = ()
+    parts: Sequence[Workload] = ()
 
     @abstractmethod
     def forward(self) -> Any:
@@ -69,6 +72,10 @@ class Workload(ABC):
     def to_inference(self) -> None:
         """Let every later forward run in inference mode, whose tensors no backward can use."""
 
+    @abstractmethod
+    def counts(self, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """What is counted: the fields of a `Record` from `params` to `output`. parts: those of its parts."""
+
     @property
     @abstractmethod
     def writes(self) -> bool:
@@ -81,6 +88,18 @@ class Workload(ABC):
         for tensor in self.leaves():
             tensor.grad = None
         return outs.detach() if isinstance(outs, Tensor) else [out.detach() for out in outs]
+
+    def all_warnings(self) -> list[str]:
+        """The warnings, those of its parts included."""
+        return self.warnings
+
+    def repeated_output(self) -> Output | None:
+        """What a call returns, where that is described; without digest where a second call returns other bits."""
+        return None
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The context of the spec's dtype, where that is one of autocast."""
+        return nullcontext()
 
     def leaves(self) -> list[Tensor]:
         """What has a gradient: inputs and parameters."""

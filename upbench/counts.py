@@ -1,0 +1,86 @@
+"""What is counted of one module: parameters, operators and multiply-accumulates by every route, and its output."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+from upbench import cards
+from upbench.measure import breakdown, counting, output, params, routes
+from upbench.record import Macs, Routes
+from upbench.workload import Workload
+
+
+def counts_of(work: Workload) -> dict[str, Any]:
+    """What is counted and not timed: the fields of a `Record` from `params` to `output`, by name.
+
+    MACs are of one call; where routes to them disagree, the workload is warned. What cannot be counted is None, with a
+    warning.
+    """
+    size = work.attempt("parameters could not be counted", lambda: params.count(work.plain))
+    with work.autocast():
+        operators = work.attempt("operators could not be counted", lambda: output.op_count(work.plain, work.inputs))
+        counted = work.attempt(
+            "MACs could not be counted", lambda: counting.count(work.plain, work.inputs, work.inputs_again)
+        )
+        with _cheapest(work) as (module, tensors):
+            seen = work.attempt(
+                "MACs could not be counted by torch", lambda: routes.torch_count(module, tensors or work.inputs)
+            )
+            parts = counted and work.attempt(
+                "MACs could not be told apart by layer",
+                lambda: breakdown.count(module, tensors or work.inputs, counted),
+            )
+    declared = work.spec.card.count_macs
+    closed = declared and work.attempt("the closed form failed", lambda: declared(work.spec.setting))
+    if counted and seen:
+        work.warnings += routes.disagreements(closed, counted, seen)
+    work.warnings += counted.notes if counted else ()
+    if counted and closed is None:
+        work.warnings.append("no closed form is declared for this upsampler; its MACs rest on the counter alone")
+    if counted and counted.uncounted:
+        listed = ", ".join(f"{name} ({n}x)" for name, n in counted.uncounted.items())
+        work.warnings.append(f"not counted in the MACs: {listed}")
+    return {
+        "params": size and size.total,
+        "params_trainable": size and size.trainable,
+        "buffers": size and size.buffers,
+        "macs": Macs(**counted.by_kind, total=counted.total) if counted and counted.known else None,
+        "macs_by_op": counted and counted.by_op,
+        "uncounted": counted and counted.uncounted,
+        "missing": counted and counted.missing,
+        "routes": seen
+        and Routes(closed=vars(closed) if closed else None, torch=seen.by_kind, torch_uncounted=seen.uncounted),
+        "breakdown": parts,
+        "op_count": operators,
+        "output": work.repeated_output(),
+    }
+
+
+@contextmanager
+def _cheapest(work: Workload) -> Iterator[tuple[nn.Module, tuple[Tensor, ...] | None]]:
+    """The module on its plain ops, and inputs of it where these are not the workload's.
+
+    What is counted is the method, the same whatever backend runs. One of ours is counted on the meta device, where a
+    call costs nothing. A user's module is called as it is: what it does may depend on the device and on values, and it
+    need not be such that it can be copied.
+    """
+    if work.spec.upsampler in cards.builtin():
+        module = copy.deepcopy(work.plain).to("meta")
+        if work.spec.card.fused:
+            module.backend = "eager"  # type: ignore[assignment]
+        yield module, tuple(tensor.detach().to("meta") for tensor in work.inputs)
+        return
+    module = work.plain
+    backend = getattr(module, "backend", None)
+    if work.spec.card.fused:
+        module.backend = "eager"  # type: ignore[assignment]
+    try:
+        yield module, None
+    finally:
+        if work.spec.card.fused:
+            module.backend = backend  # type: ignore[assignment]
