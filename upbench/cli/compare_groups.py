@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from upbench import comparable
-from upbench.cli import compare_specs, gates, options, output
+from upbench.cli import compare_specs, gates, output
 from upbench.cli.compare_specs import Chosen
 from upbench.cli.gates import Gates
+from upbench.cli.options import ShowOptions
 from upbench.comparable import Work
 from upbench.errors import SpecError
 
@@ -76,7 +76,7 @@ def measure(group: Group, judged: Gates, exact: bool, convention: str, progress:
     timed = not exact and checked.passed and gates.is_as_saved(judged, specs, checked)
     records = run.compare(specs, progress, timed=timed) if checked.passed else []
     records = [checked.without_digest(record) for record in records]
-    findings = gates.of_checks(checked.checks, all_of_them=judged.asked.any)
+    findings = gates.of_checks(checked.checks, all_of_them=judged.options.any)
     if records:
         labels = [spec.label for spec in specs]
         bounds = [b for b in judged.budgets.bounds if b.upsampler in (None, *labels)]
@@ -91,8 +91,7 @@ def show(
     results: Sequence[Measured],
     judged: Gates,
     convention: str,
-    form: options.Format,
-    output_file: Path | None,
+    to: ShowOptions,
     per_shape: bool,
 ) -> None:
     """Print a table of each group, or one document of all; then say what failed, and exit with 1 where something did."""
@@ -105,11 +104,8 @@ def show(
         if result.reference is not None:
             tables.append(comparison.comparison(result.records, result.reference, convention))
     findings = [finding for result in results for finding in result.findings]
-    if form is options.Format.json:
-        parts = [document.Part(r.group.work, r.records, r.reference, r.checks) for r in results]
-        output.emit(document.comparison(parts, findings, judged.asked.strict, per_shape), output_file)
-    elif tables and form is options.Format.csv:
-        output.emit(output.render(table.stacked(tables), form), output_file)
-    elif tables:
-        output.emit("\n".join(output.render(one, form) for one in tables), output_file)
-    gates.tell(findings, judged.asked, tables)
+    parts = [document.Part(r.group.work, r.records, r.reference, r.checks) for r in results]
+    if tables or to.form == "json":
+        shown = [table.stacked(tables)] if to.form == "csv" else tables
+        output.show(shown, to, lambda: document.comparison(parts, findings, judged.options.strict, per_shape))
+    gates.tell(findings, judged.options, tables)

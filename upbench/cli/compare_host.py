@@ -7,13 +7,13 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from upbench import yaml_file
 from upbench.cli import backends, options, output
+from upbench.cli.options import RunOptions, ShowOptions
 from upbench.errors import SpecError, UpbenchError, unknown
 
 if TYPE_CHECKING:
@@ -24,68 +24,88 @@ _SIZES = ("channels", "guide_channels", "scale")
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What was typed. given: options that are keys of a spec, by their key."""
+class HostOptions:
+    """Which host model, at which size of the image, and whether every stage is shown."""
 
-    host: str | None
-    input: str | None
-    items: Sequence[str]
-    given: Mapping[str, Any]
-    params: Mapping[str, Any]
-    backend: str | None
-    reference: str | None
-    by_stage: bool
+    host: options.Host = None
+    input: Annotated[
+        str | None, typer.Option("--input", metavar="HEIGHTxWIDTH", help="With --host: another size of the image.")
+    ] = None
+    by_stage: Annotated[bool, typer.Option("--stages", help="With --host: every stage as well.")] = False
+
+    @property
+    def mentioned(self) -> bool:
+        """Whether any option was given."""
+        return self.host is not None or self.input is not None or self.by_stage
 
 
-def command(asked: Asked, convention: str, form: options.Format, output_file: Path | None) -> None:
+def compare(
+    items: Sequence[str],
+    run_options: RunOptions,
+    wanted: HostOptions,
+    show: ShowOptions,
+    reference: str | None,
+    convention: str,
+) -> None:
     """Measure the upsamplers in the host and print what they add to it."""
-    from upbench import papers
-
-    if asked.host is None:
-        lone = [option for option, given in (("--input", asked.input), ("--stages", asked.by_stage)) if given]
-        raise SpecError([f"{option}: needs --host; `upbench list --hosts` shows the hosts" for option in lone])
-    refused = [key for key in ("shape", "scale") if key in asked.given]
-    if refused:
-        raise SpecError(
-            [f"--{key}: cannot be given with --host, whose stages have their own; leave it out" for key in refused]
-        )
-    host = papers.host(asked.host)
-    if asked.input is not None:
-        host = papers.at(host, *_size(asked.input))
-    necks, typed = _necks(asked, host)
-    place = _place(asked.reference, typed, [specs[0].label for specs in necks])
-    output.check(output_file)
+    host = _host(wanted, run_options)
+    necks, typed = _necks(items, run_options, host)
+    place = _place(reference, typed, [specs[0].label for specs in necks])
+    output.check(show.output_file)
 
     from upbench import neck, run
     from upbench.cli.progress import Progress
-    from upbench.report.tables import columns, hosts
+    from upbench.report.tables import hosts
 
     run.validate([spec for specs in necks for spec in specs])
     with Progress() as progress:
         checks = _checks(necks, host, progress)
         red = [check for check in checks if not check["passed"]]
-        found = [] if red else neck.compare(necks, host, asked.by_stage, progress)
+        found = [] if red else neck.compare(necks, host, wanted.by_stage, progress)
     for check in red:
         where = f"{check['upsampler']} in stage {check['stage']} of {host.name}"
         typer.echo(f"upbench: FAILED check {check['name']}: {where}: {check['detail']}", err=True)
     totals = [measured.total for measured in found]
-    if form is options.Format.json:
-        result: dict[str, Any] = {
-            "schema": 1,
-            "host": host.model_dump(mode="json", exclude={"variants"}),
-            "reference": necks[place][0].label,
-            "checks": checks,
-            "latency_ratios": [vars(columns.paired(total, totals[place])) for total in totals],
-            "verdicts": [columns.verdict(total, totals[place]) for total in totals],
-            "records": [total.to_dict() for total in totals],
-            "stages": [[record.to_dict() for record in measured.stages] for measured in found],
-        }
-        output.emit(json.dumps(result, indent=2), output_file)
-    elif not red:
-        stages = [measured.stages if asked.by_stage else () for measured in found]
-        output.emit(output.render(hosts.comparison(totals, stages, host, place, convention), form), output_file)
+    if show.form == "json" or not red:
+        stages = [measured.stages if wanted.by_stage else () for measured in found]
+        tables = [] if red else [hosts.comparison(totals, stages, host, place, convention)]
+        output.show(tables, show, lambda: _document(host, necks[place][0].label, checks, found, place))
     if red:
         raise typer.Exit(1)
+
+
+def _host(wanted: HostOptions, run_options: RunOptions) -> Host:
+    """The host at the size of the image that was asked for. Raises SpecError for options that make no sense with it."""
+    from upbench import papers
+
+    if wanted.host is None:
+        lone = [option for option, given in (("--input", wanted.input), ("--stages", wanted.by_stage)) if given]
+        raise SpecError([f"{option}: needs --host; `upbench list --hosts` shows the hosts" for option in lone])
+    refused = [key for key in ("shape", "scale") if key in run_options.given()]
+    if refused:
+        raise SpecError(
+            [f"--{key}: cannot be given with --host, whose stages have their own; leave it out" for key in refused]
+        )
+    host = papers.host(wanted.host)
+    return host if wanted.input is None else papers.at(host, *_size(wanted.input))
+
+
+def _document(host: Host, reference: str, checks: Sequence[Mapping[str, Any]], found: Sequence[Any], place: int) -> str:
+    """The JSON of a comparison in a host."""
+    from upbench.report.tables import columns
+
+    totals = [measured.total for measured in found]
+    result = {
+        "schema": 1,
+        "host": host.model_dump(mode="json", exclude={"variants"}),
+        "reference": reference,
+        "checks": checks,
+        "latency_ratios": [vars(columns.paired(total, totals[place])) for total in totals],
+        "verdicts": [columns.verdict(total, totals[place]) for total in totals],
+        "records": [total.to_dict() for total in totals],
+        "stages": [[record.to_dict() for record in measured.stages] for measured in found],
+    }
+    return json.dumps(result, indent=2)
 
 
 def _checks(necks: Sequence[Sequence[RunSpec]], host: Host, progress: Any) -> list[dict[str, Any]]:
@@ -108,13 +128,14 @@ def _size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _necks(asked: Asked, host: Host) -> tuple[list[list[RunSpec]], list[str]]:
+def _necks(items: Sequence[str], run_options: RunOptions, host: Host) -> tuple[list[list[RunSpec]], list[str]]:
     """A spec for every stage of every upsampler, and what was typed for each. Raises SpecError with all mistakes."""
-    drafts = [options.draft(item, asked.given, {}) for item in asked.items]
-    each = options.shared_params(asked.params, [str(data.get("upsampler")) for data, _ in drafts])
-    wanted = backends.parse(asked.backend)
+    given = run_options.given(but=["backend"])
+    drafts = [options.draft(item, given, {}) for item in items]
+    each = options.shared_params(run_options.assigned(), [str(data.get("upsampler")) for data, _ in drafts])
+    wanted = backends.parse(run_options.backend)
     necks, typed, mistakes = [], [], list[str]()
-    for item, (data, source), own in zip(asked.items, drafts, each, strict=True):
+    for item, (data, source), own in zip(items, drafts, each, strict=True):
         data["params"] = {**(data.get("params") or {}), **own}
         yaml_file.typed(source, [*(f"params.{name}" for name in own), *(["measure.backend"] if wanted else [])])
         dropped = [key for key in _SIZES if data.pop(key, None) is not None]

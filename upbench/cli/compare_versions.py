@@ -9,20 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from upbench.cli import gates, output
 from upbench.cli.gates import Gates
-from upbench.cli.options import Format
+from upbench.cli.options import ShowOptions
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from upbench.against import Pair, Timed
     from upbench.gate import Finding
     from upbench.specs.run_spec import RunSpec
     from upbench.versions import Version
 
 
-def command(
-    asked: Gates, specs: Sequence[RunSpec], params: Sequence[Mapping[str, Any]], form: Format, output_file: Path | None
-) -> None:
+def compare(judged: Gates, specs: Sequence[RunSpec], params: Sequence[Mapping[str, Any]], show: ShowOptions) -> None:
     """Check the current files, compare, print, and exit with 1 when a check or gate failed.
 
     params: of each spec those that were asked for.
@@ -33,54 +29,50 @@ def command(
     from upbench.report.tables import gates as gates_page
 
     pairs: list[Pair] = []
-    old_name = str(asked.asked.against or asked.asked.against_python)
+    old_name = str(judged.options.against or judged.options.against_python)
     run.validate(specs)
     with Progress() as progress:
         checked = check.check(specs, None, progress)
         found = gates.of_checks(checked.checks, all_of_them=True)
         for spec, chosen in zip(specs, params, strict=True) if checked.passed else ():
             module = spec.card.module.partition(":")[0]
-            with _other(asked, module) as old:
+            with _other(judged, module) as old:
                 old_name = old.name
-                current, alike = versions.current(module), asked.judges_output
+                current, alike = versions.current(module), judged.judges_output
                 pair = against.compare(
                     spec,
                     old,
                     current,
                     chosen,
-                    not asked.asked.exact,
+                    not judged.options.exact,
                     alike,
-                    partial(_fails, asked, old),
+                    partial(_fails, judged, old),
                     progress,
                 )
             pairs.append(pair)
-            found += _findings(asked, spec, pair, old)
-    strict = asked.asked.strict
+            found += _findings(judged, spec, pair, old)
+    strict = judged.options.strict
     table = gates_page.table(found, strict, f"The current files against {old_name}")
-    if form is Format.json:
-        text = gate_documents.against(old_name, found, strict, [_raw(pair) for pair in pairs])
-        output.emit(text, output_file)
-    else:
-        output.emit(output.render(table, form), output_file)
-    gates.tell(found, asked.asked)
+    output.show([table], show, lambda: gate_documents.against(old_name, found, strict, [_raw(pair) for pair in pairs]))
+    gates.tell(found, judged.options)
 
 
-def _other(asked: Gates, module: str) -> AbstractContextManager[Version]:
+def _other(judged: Gates, module: str) -> AbstractContextManager[Version]:
     from upbench import versions
 
-    if asked.asked.against is not None:
-        return versions.at_commit(asked.asked.against, module)
-    return versions.of_python(str(asked.asked.against_python))
+    if judged.options.against is not None:
+        return versions.at_commit(judged.options.against, module)
+    return versions.of_python(str(judged.options.against_python))
 
 
-def _findings(asked: Gates, spec: RunSpec, pair: Pair, old: Version) -> list[Finding]:
+def _findings(judged: Gates, spec: RunSpec, pair: Pair, old: Version) -> list[Finding]:
     """Checks, exact metrics, then time."""
     from upbench import metrics
     from upbench.gate import Finding, Result, diff
 
-    rules = asked.rules("against", old.name, "the current files")
+    rules = judged.rules("against", old.name, "the current files")
     found = gates.of_checks(pair.checks, all_of_them=True)
-    if not asked.judges_output:
+    if not judged.judges_output:
         found.append(Finding("check output", pair.label, Result.note, "not compared; its tolerance is off"))
     before, after = _measured(spec, pair.old), _measured(spec, pair.new)
     if before and after:
@@ -95,11 +87,11 @@ def _findings(asked: Gates, spec: RunSpec, pair: Pair, old: Version) -> list[Fin
     return found
 
 
-def _fails(asked: Gates, old: Version, timed: Timed) -> bool:
+def _fails(judged: Gates, old: Version, timed: Timed) -> bool:
     """Whether a slowdown fails."""
     from upbench.gate import Result, diff
 
-    rules = asked.rules("against", old.name, "the current files")
+    rules = judged.rules("against", old.name, "the current files")
     return diff.latency("", "", timed.change, timed.resolution, rules).result is Result.failed
 
 

@@ -9,45 +9,28 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from upbench.cli import gates, options, output
+from upbench.cli.gate_options import GateOptions, JudgeOptions
+from upbench.cli.options import ShowOptions
 from upbench.errors import SpecError, StoreError
 
 if TYPE_CHECKING:
     from upbench.gate.measured import Measured
 
 
-def _schema(asked: bool) -> None:
-    """Print the JSON Schema of --format json, and end."""
-    if asked:
-        from upbench.report import gate_documents
-
-        typer.echo(gate_documents.of_diff())
-        raise typer.Exit
-
-
 def command(
     old: Annotated[Path, typer.Argument(metavar="OLD", help="Results of a sweep, compare --format json, or baseline.")],
     new: Annotated[Path, typer.Argument(metavar="NEW", help="The same, measured later.")],
-    tolerance: Annotated[
-        list[str] | None, typer.Option(metavar="METRIC=PERCENT|off", help="As peak-memory=1%; exact metrics have none.")
-    ] = None,
-    threshold: Annotated[str, typer.Option(metavar="PERCENT", help="Slowdown that counts.")] = "5%",
-    strict: Annotated[bool, typer.Option("--strict", help="What is unsure, or only in NEW, fails.")] = False,
-    junit: Annotated[
-        Path | None, typer.Option("--junit", metavar="FILE", help="Write the findings as JUnit XML.")
-    ] = None,
-    form: options.Formatted = options.Format.table,
-    output_file: options.Output = None,
-    schema: Annotated[
-        bool, typer.Option("--schema", callback=_schema, is_eager=True, help="Print the JSON Schema of --format json.")
-    ] = False,
+    judge: JudgeOptions,
+    show: ShowOptions,
+    schema: options.Schema = False,
 ) -> None:
     """Compare two result files: exact metrics exactly, latency only beside a common reference on one machine.
 
     Exit code 1 when something became larger, slower or another output.
     """
-    asked = gates.Asked([], [], None, tolerance or [], None, None, None, None, None, threshold, False, strict, junit)
-    judged = gates.read(asked, [], [])
-    output.check(output_file)
+    gate = GateOptions(**vars(judge))
+    judged = gates.read(gate, [], [])
+    output.check(show.output_file)
     mistakes, sides = [], []
     for path in (old, new):
         try:
@@ -65,12 +48,9 @@ def command(
 
     before, after = (str(old), str(new)) if old.name == new.name else (old.name, new.name)
     found = diff.compare(sides[0], sides[1], judged.rules("diff", before, after))
-    table = gates_page.table(found, strict, f"{after} compared with {before}")
-    if form is options.Format.json:
-        output.emit(gate_documents.difference(str(old), str(new), found, strict), output_file)
-    else:
-        output.emit(output.render(table, form), output_file)
-    gates.tell(found, asked, [])
+    table = gates_page.table(found, gate.strict, f"{after} compared with {before}")
+    output.show([table], show, lambda: gate_documents.difference(str(old), str(new), found, gate.strict))
+    gates.tell(found, gate, [])
 
 
 def _of_other_work(sides: Sequence[Sequence[Measured]], old: Path, new: Path) -> list[str]:

@@ -9,6 +9,7 @@ import typer
 
 from upbench import conventions, metrics
 from upbench.cli import options, output, results
+from upbench.cli.options import ShowOptions
 from upbench.errors import UpbenchError
 
 
@@ -20,6 +21,7 @@ class Part(StrEnum):
 
 def command(
     files: results.Files,
+    show: ShowOptions,
     names: Annotated[
         str | None,
         typer.Option(
@@ -29,19 +31,12 @@ def command(
             "params,macs,latency,peak-memory and the first published metric.",
         ),
     ] = None,
-    base: Annotated[
-        str | None,
-        typer.Option(
-            metavar="AXIS=VALUE,...", help="The levels that effects are taken against. Default: see the notes."
-        ),
-    ] = None,
+    base: options.Base = None,
     part: Annotated[Part, typer.Option(help="Main effects, Pareto front, or both. CSV holds one of them.")] = Part.all,
     convention: options.Convention = conventions.DEFAULT,
-    form: results.Formatted = results.Format.table,
-    output_file: options.Output = None,
 ) -> None:
     """Main effect of each axis on each metric, with intervals; which cells are dominated; the Pareto front."""
-    if form is results.Format.csv and part is Part.all:
+    if show.form == "csv" and part is Part.all:
         raise UpbenchError("--format csv holds one table; choose it with --part effects or --part front")
 
     from upbench.report.tables import effect_cells
@@ -56,5 +51,5 @@ def command(
         tables.append(report.effects_table(measured, title, asked, base, part is Part.all))
     if part is not Part.effects:
         tables.append(report.front_table(measured, title, asked))
-    output.check(output_file)
-    results.emit(tables, form, output_file)
+    output.check(show.output_file)
+    output.show(tables, show)

@@ -10,6 +10,7 @@ import typer
 
 from upbench import units
 from upbench.cli import options, output
+from upbench.cli.options import ShowOptions
 from upbench.report.formats.table import Table
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 
 def command(
+    show: ShowOptions,
     calibrate: Annotated[
         bool,
         typer.Option(
@@ -25,14 +27,12 @@ def command(
     ] = False,
     device: options.Device = None,
     threads: options.Threads = None,
-    form: options.Formatted = options.Format.table,
-    output_file: options.Output = None,
 ) -> None:
     """Print everything that a record holds of the machine, and its calibration."""
     from upbench import calibration, environment
 
     place = environment.resolve_device(device or "auto")
-    output.check(output_file)
+    output.check(show.output_file)
     with environment.with_threads(threads):
         found = environment.capture(place)
         if calibrate:
@@ -46,11 +46,8 @@ def command(
                 calibration.save(known)
         else:
             known = calibration.load(environment.machine_key(place))
-    if form is options.Format.json:
-        whole = {"schema": 1, "environment": found, "calibration": known.to_dict() if known else None}
-        output.emit(json.dumps(whole, indent=2), output_file)
-    else:
-        output.emit(output.render(table(found, known), form), output_file)
+    whole = {"schema": 1, "environment": found, "calibration": known.to_dict() if known else None}
+    output.show([table(found, known)], show, lambda: json.dumps(whole, indent=2))
 
 
 def table(environment: Mapping[str, Any], known: Calibration | None) -> Table:

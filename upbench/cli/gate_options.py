@@ -1,7 +1,8 @@
-"""Options of `upbench compare` that make it a gate."""
+"""Options that make `upbench compare` and `upbench diff` a gate."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -11,60 +12,99 @@ from upbench import metrics
 
 PANEL = "Gates (exit code 1 when one fails)"
 
-Max = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--max",
-        metavar="METRIC=VALUE",
-        rich_help_panel=PANEL,
-        help="Upper bound, for all or for one: params=40k, carafe.macs=1.2G, peak-memory=200MiB, latency=3x:bilinear. "
-        f"Metrics: {', '.join(metrics.with_evidence())}. Latency in "
-        "seconds (latency=12ms) is fragile: it holds for one machine.",
-    ),
-]
-Min = Annotated[
-    list[str] | None, typer.Option("--min", metavar="METRIC=VALUE", rich_help_panel=PANEL, help="Lower bound.")
-]
-Budgets = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", rich_help_panel=PANEL, help="Bounds in YAML, with max, min, tolerance, upsamplers."),
-]
-Tolerance = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="METRIC=PERCENT|off", rich_help_panel=PANEL, help="As peak-memory=1%; exact metrics have none."
-    ),
-]
-Save = Annotated[
-    Path | None, typer.Option(metavar="FILE", rich_help_panel=PANEL, help="Write a baseline, whatever the gates say.")
-]
-Baseline = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", rich_help_panel=PANEL, help="Compare with a baseline: what is exact, exactly."),
-]
-Against = Annotated[
-    str | None,
-    typer.Option(
-        metavar="GIT_REF",
-        rich_help_panel=PANEL,
-        help="Compare the current files with a commit: both versions in turn, in processes of their own.",
-    ),
-]
-AgainstPython = Annotated[
-    str | None, typer.Option(metavar="PYTHON", rich_help_panel=PANEL, help="The same with what another Python has.")
-]
-Like = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", rich_help_panel=PANEL, help="Your module must equal this one, given its weights."),
-]
-Threshold = Annotated[
-    str | None,
-    typer.Option(metavar="PERCENT", rich_help_panel=PANEL, help="Slowdown that fails a latency gate. Default: 5%."),
-]
-Exact = Annotated[
-    bool, typer.Option("--exact", rich_help_panel=PANEL, help="Only what is exact: counts, memory, output; no timing.")
-]
-Strict = Annotated[bool, typer.Option("--strict", rich_help_panel=PANEL, help="What is unsure fails.")]
-JUnit = Annotated[
-    Path | None, typer.Option("--junit", metavar="FILE", rich_help_panel=PANEL, help="Write the gates as JUnit XML.")
-]
+
+@dataclass(frozen=True)
+class JudgeOptions:
+    """How differences between an old and a new measurement are judged."""
+
+    tolerance: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="METRIC=PERCENT|off", rich_help_panel=PANEL, help="As peak-memory=1%; exact metrics have none."
+        ),
+    ] = None
+    threshold: Annotated[
+        str | None,
+        typer.Option(metavar="PERCENT", rich_help_panel=PANEL, help="Slowdown that fails a latency gate. Default: 5%."),
+    ] = None
+    strict: Annotated[
+        bool, typer.Option("--strict", rich_help_panel=PANEL, help="What is unsure, or only in the new file, fails.")
+    ] = False
+    junit: Annotated[
+        Path | None,
+        typer.Option("--junit", metavar="FILE", rich_help_panel=PANEL, help="Write the gates as JUnit XML."),
+    ] = None
+
+
+@dataclass(frozen=True)
+class GateOptions(JudgeOptions):
+    """The gates of a comparison, as they were given."""
+
+    maximum: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--max",
+            metavar="METRIC=VALUE",
+            rich_help_panel=PANEL,
+            help="Upper bound, for all or for one: params=40k, carafe.macs=1.2G, peak-memory=200MiB, "
+            f"latency=3x:bilinear. Metrics: {', '.join(metrics.with_evidence())}. Latency in seconds (latency=12ms) is "
+            "fragile: it holds for one machine.",
+        ),
+    ] = None
+    minimum: Annotated[
+        list[str] | None, typer.Option("--min", metavar="METRIC=VALUE", rich_help_panel=PANEL, help="Lower bound.")
+    ] = None
+    budgets: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", rich_help_panel=PANEL, help="Bounds in YAML, with max, min, tolerance, upsamplers."
+        ),
+    ] = None
+    save: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", rich_help_panel=PANEL, help="Write a baseline, whatever the gates say."),
+    ] = None
+    baseline: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", rich_help_panel=PANEL, help="Compare with a baseline: what is exact, exactly."),
+    ] = None
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="GIT_REF",
+            rich_help_panel=PANEL,
+            help="Compare the current files with a commit: both versions in turn, in processes of their own.",
+        ),
+    ] = None
+    against_python: Annotated[
+        str | None, typer.Option(metavar="PYTHON", rich_help_panel=PANEL, help="The same with what another Python has.")
+    ] = None
+    like: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", rich_help_panel=PANEL, help="Your module must equal this one, given its weights."),
+    ] = None
+    exact: Annotated[
+        bool,
+        typer.Option("--exact", rich_help_panel=PANEL, help="Only what is exact: counts, memory, output; no timing."),
+    ] = False
+
+    @property
+    def any(self) -> bool:
+        """Whether a gate was asked for; a comparison without one says nothing of gates but a red check."""
+        bounds = self.maximum or self.minimum or self.budgets
+        return bool(bounds or self.baseline or self.like or self.between or self.junit)
+
+    @property
+    def mentioned(self) -> bool:
+        """Whether any option was given."""
+        return self.any or self.strict or self.exact or bool(self.save or self.tolerance or self.threshold)
+
+    @property
+    def of_one_work(self) -> dict[str, object]:
+        """The options that hold for one shape only, with what was given."""
+        return {"--save": self.save, "--baseline": self.baseline, "--like": self.like}
+
+    @property
+    def between(self) -> bool:
+        """Whether two versions are compared."""
+        return self.against is not None or self.against_python is not None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from upbench import comparable, files, yaml_file
+from upbench.cli.gate_options import GateOptions
 from upbench.errors import SpecError, StoreError, UpbenchError
 
 if TYPE_CHECKING:
@@ -27,50 +28,10 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """The gate options as they were given."""
-
-    maximum: list[str]
-    minimum: list[str]
-    budgets: Path | None
-    tolerance: list[str]
-    save: Path | None
-    baseline: Path | None
-    against: str | None
-    against_python: str | None
-    like: str | None
-    threshold: str | None
-    exact: bool
-    strict: bool
-    junit: Path | None
-
-    @property
-    def any(self) -> bool:
-        """Whether a gate was asked for; a comparison without one says nothing of gates but a red check."""
-        bounds = self.maximum or self.minimum or self.budgets
-        return bool(bounds or self.baseline or self.like or self.between or self.junit)
-
-    @property
-    def mentioned(self) -> bool:
-        """Whether any option was given."""
-        return self.any or self.strict or self.exact or bool(self.save or self.tolerance or self.threshold)
-
-    @property
-    def of_one_work(self) -> dict[str, object]:
-        """The options that hold for one shape only, with what was given."""
-        return {"--save": self.save, "--baseline": self.baseline, "--like": self.like}
-
-    @property
-    def between(self) -> bool:
-        """Whether two versions are compared."""
-        return self.against is not None or self.against_python is not None
-
-
-@dataclass(frozen=True)
 class Gates:
     """The options, judged. baseline: None when none was given."""
 
-    asked: Asked
+    options: GateOptions
     budgets: Budgets
     baseline: list[Measured] | None
     like: RunSpec | None
@@ -88,46 +49,48 @@ class Gates:
         return Rules(gate, old, new, self.budgets.tolerance, self.threshold, floor)
 
 
-def read(asked: Asked, typed: Sequence[str], specs: Sequence[RunSpec]) -> Gates:
+def read(options: GateOptions, typed: Sequence[str], specs: Sequence[RunSpec]) -> Gates:
     """Every option and file, judged before anything is measured. Raises SpecError with all mistakes together."""
     from upbench.gate import amounts, budgets
 
-    mistakes: list[str] = _conflicts(asked) if specs else []
+    mistakes: list[str] = _conflicts(options) if specs else []
     data: dict[str, Any] = {}
     source = ""
     bounds, threshold, stored, like = budgets.Budgets(), 0.05, None, None
     try:
-        if asked.budgets:
-            data, source = yaml_file.read(asked.budgets)
-        bounds, wrong = budgets.parse(asked.maximum, asked.minimum, asked.tolerance, data, source)
+        if options.budgets:
+            data, source = yaml_file.read(options.budgets)
+        bounds, wrong = budgets.parse(
+            options.maximum or (), options.minimum or (), options.tolerance or (), data, source
+        )
         bounds, more = budgets.resolve(bounds, typed, [s.upsampler for s in specs], [s.label for s in specs])
         mistakes += wrong + more
-        if asked.exact and any(not bound.metric.exact for bound in bounds.bounds):
+        if options.exact and any(not bound.metric.exact for bound in bounds.bounds):
             mistakes.append("a bound of latency cannot be judged with --exact, which measures no time; leave one out")
     except SpecError as error:
         mistakes += error.mistakes
     try:
-        part = amounts.tolerance(asked.threshold or "5%")
+        part = amounts.tolerance(options.threshold or "5%")
         if part is None:
             mistakes.append("--threshold off: must be a percentage; --exact leaves latency out")
         threshold = float(part or 0)
     except SpecError as error:
         mistakes += [f"--threshold: {sentence}" for sentence in error.mistakes]
     try:
-        stored = load_baseline(asked.baseline) if asked.baseline else None
+        stored = load_baseline(options.baseline) if options.baseline else None
     except UpbenchError as error:
         mistakes.append(str(error))
     if stored and specs:
-        mistakes += _other_work(f"baseline {asked.baseline}", [m.spec for m in stored], specs)
-    if asked.like is not None:
-        like, more = _like(asked.like, [s for s in specs if ":" in s.upsampler])
+        mistakes += _other_work(f"baseline {options.baseline}", [m.spec for m in stored], specs)
+    if options.like is not None:
+        like, more = _like(options.like, [s for s in specs if ":" in s.upsampler])
         mistakes += more
     if mistakes:
         raise SpecError(list(dict.fromkeys(mistakes)))
-    for option, path in (("--save", asked.save), ("--junit", asked.junit)):
+    for option, path in (("--save", options.save), ("--junit", options.junit)):
         if path is not None:
             files.check_writable(path, option)
-    return Gates(asked, bounds, stored, like, threshold)
+    return Gates(options, bounds, stored, like, threshold)
 
 
 def _other_work(name: str, stored: Sequence[Mapping[str, Any]], specs: Sequence[RunSpec]) -> list[str]:
@@ -142,13 +105,13 @@ def _other_work(name: str, stored: Sequence[Mapping[str, Any]], specs: Sequence[
 
 def _like(item: str, mine: Sequence[RunSpec]) -> tuple[RunSpec | None, list[str]]:
     """The spec of --like on the work of the user's modules, and the mistakes."""
-    from upbench.cli import options
+    from upbench.cli.options import draft as draft_of
     from upbench.specs import run_spec as spec
 
     if not mine:
         return None, [f"--like {item}: none of the compared upsamplers is a package.module:Class"]
     try:
-        draft, _ = options.draft(item, {}, {})
+        draft, _ = draft_of(item, {}, {})
         whole = mine[0].to_dict()
         comparable.share([draft], [whole])
         draft["measure"] = {**whole["measure"], "backend": "eager"}
@@ -159,47 +122,47 @@ def _like(item: str, mine: Sequence[RunSpec]) -> tuple[RunSpec | None, list[str]
     return like, comparable.mistakes(works)
 
 
-def compared_with(asked: Asked) -> list[dict[str, Any]]:
+def compared_with(options: GateOptions) -> list[dict[str, Any]]:
     """What the rows of a comparison are compared with, as specs as written: they decide what the rows leave open.
 
     Files that cannot be read are left out here, and refused by `read`.
     """
-    from upbench.cli import options
+    from upbench.cli.options import draft as draft_of
 
     found = []
     stored: list[Measured] = []
     with suppress(UpbenchError):
-        found += [options.draft(asked.like, {}, {})[0]] if asked.like else []
+        found += [draft_of(options.like, {}, {})[0]] if options.like else []
     with suppress(UpbenchError):
-        stored += load_baseline(asked.baseline) if asked.baseline else []
+        stored += load_baseline(options.baseline) if options.baseline else []
     if len({comparable.of_mapping(one.spec) for one in stored}) == 1:
         found.append(comparable.work_keys(stored[0].spec))
     return found
 
 
-def _conflicts(asked: Asked) -> list[str]:
+def _conflicts(options: GateOptions) -> list[str]:
     """What cannot be had together, and what nothing would be judged by."""
-    if not asked.between:
-        bounds = asked.maximum or asked.minimum or asked.budgets
+    if not options.between:
+        bounds = options.maximum or options.minimum or options.budgets
         found = []
-        if asked.threshold and not asked.baseline:
+        if options.threshold and not options.baseline:
             found.append(
                 "--threshold is of a latency that is compared; give --baseline or --against, or a bound (--max)"
             )
-        if asked.tolerance and not (asked.baseline or bounds):
+        if options.tolerance and not (options.baseline or bounds):
             found.append("--tolerance is of a comparison or a bound; give --baseline, --against, --max or --min")
         return found
     found = []
-    if asked.against is not None and asked.against_python is not None:
+    if options.against is not None and options.against_python is not None:
         found.append("--against and --against-python are two comparisons; ask for one of them")
-    flag = "--against" if asked.against is not None else "--against-python"
+    flag = "--against" if options.against is not None else "--against-python"
     others = {
-        "--max": asked.maximum,
-        "--min": asked.minimum,
-        "--budgets": asked.budgets,
-        "--baseline": asked.baseline,
-        "--save": asked.save,
-        "--like": asked.like,
+        "--max": options.maximum,
+        "--min": options.minimum,
+        "--budgets": options.budgets,
+        "--baseline": options.baseline,
+        "--save": options.save,
+        "--like": options.like,
     }
     given = [name for name, value in others.items() if value]
     if given:
@@ -260,32 +223,32 @@ def judge(gates: Gates, records: Sequence[Record], reference: Record, convention
     found = budgets.judge(gates.budgets, records, convention)
     mine = measured.from_records(records, reference)
     if gates.baseline is not None:
-        rules = gates.rules("baseline", f"baseline {gates.asked.baseline}", "this run")
+        rules = gates.rules("baseline", f"baseline {gates.options.baseline}", "this run")
         found += diff.compare(gates.baseline, mine, rules)
-    if gates.asked.save:
-        files.write_text(gates.asked.save, baseline.to_text(mine))
+    if gates.options.save:
+        files.write_text(gates.options.save, baseline.to_text(mine))
     return found
 
 
-def tell(found: Sequence[Finding], asked: Asked, tables: Sequence[Table] = ()) -> None:
+def tell(found: Sequence[Finding], options: GateOptions, tables: Sequence[Table] = ()) -> None:
     """Stderr, GitHub's annotations and summary, JUnit; then exit code 1 when a gate failed."""
     from upbench.gate import exit_code, lines
     from upbench.report.formats import github, junit, render
     from upbench.report.tables import gates
 
-    for line in lines(found, asked.strict):
+    for line in lines(found, options.strict):
         typer.echo(f"upbench: {line}", err=True)
     if os.environ.get("GITHUB_ACTIONS") == "true":
-        for line in github.commands(found, asked.strict):
+        for line in github.commands(found, options.strict):
             typer.echo(line, err=True)
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        shown = [*tables, *([gates.table(found, asked.strict)] if found else [])]
+        shown = [*tables, *([gates.table(found, options.strict)] if found else [])]
         try:
             with Path(summary).open("a", encoding="utf-8") as file:
                 file.write("\n".join(render.markdown(table) for table in shown) + "\n")
         except OSError as error:
             typer.echo(f"upbench: GITHUB_STEP_SUMMARY {summary} cannot be written ({error.strerror})", err=True)
-    if asked.junit:
-        files.write_text(asked.junit, junit.document(found, asked.strict))
-    if exit_code(found, asked.strict):
+    if options.junit:
+        files.write_text(options.junit, junit.document(found, options.strict))
+    if exit_code(found, options.strict):
         raise typer.Exit(1)

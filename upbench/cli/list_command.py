@@ -5,7 +5,6 @@ Reads cards only, so that it needs no torch.
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -13,6 +12,7 @@ import typer
 
 from upbench import cards, registry, shapes, units
 from upbench.cli import options, output
+from upbench.cli.options import ShowOptions
 from upbench.errors import UpbenchError
 from upbench.report import metrics_page
 from upbench.report import paper_differences as notes_page
@@ -23,37 +23,30 @@ SCALES = {"any": "any", "integer": "whole", "2": "2"}
 
 
 def command(
+    show: ShowOptions,
     named: Annotated[bool, typer.Option("--shapes", help="List the named shapes instead.")] = False,
-    notes: Annotated[
-        bool, typer.Option("--notes", help="List where papers and released code differ, as Markdown.")
-    ] = False,
+    notes: options.Notes = False,
     hosts: Annotated[
         bool, typer.Option("--hosts", help="List the host models and their upsampling stages instead.")
     ] = False,
     metrics: Annotated[
         bool, typer.Option("--metrics", help="List the measured quantities and their names, as Markdown.")
     ] = False,
-    form: options.Formatted = options.Format.table,
-    output_file: options.Output = None,
 ) -> None:
     """List the upsamplers: paper, guided or not, scales, parameters, MACs."""
-    output.check(output_file)
+    output.check(show.output_file)
     lists = {"--shapes": named, "--notes": notes, "--hosts": hosts, "--metrics": metrics}
     asked = [option for option, given in lists.items() if given]
     if len(asked) > 1:
         raise UpbenchError(f"{' and '.join(asked)} are {len(asked)} lists; ask for one of them")
     if notes:
-        output.emit(notes_page.page(list(cards.builtin().values())), output_file)
+        output.emit(notes_page.page(list(cards.builtin().values())), show.output_file)
         return
     if metrics:
-        output.emit(metrics_page.page(), output_file)
+        output.emit(metrics_page.page(), show.output_file)
         return
     table = _shapes() if named else _hosts() if hosts else _upsamplers()
-    if form is options.Format.json:
-        rows = [dict(zip(table.raw_heads, row, strict=True)) for row in table.raw_rows]
-        output.emit(json.dumps(rows, indent=2), output_file)
-    else:
-        output.emit(output.render(table, form), output_file)
+    output.show([table], show, lambda: output.rows(table))
 
 
 def _upsamplers() -> Table:

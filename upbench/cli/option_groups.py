@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import MISSING, fields, is_dataclass
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, cast, get_type_hints
 
 import typer
 
@@ -36,7 +36,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     for name, parameter in inspect.signature(function).parameters.items():
         if is_dataclass(group := hints[name]):
             groups[name] = group
-            types = get_type_hints(group, include_extras=True)
+            types = _types(cast(Hashable, group))
             flat += [_parameter(f.name, types[f.name], f.default) for f in fields(group)]
         else:
             flat.append(_parameter(name, hints[name], parameter.default))
@@ -51,6 +51,16 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     flattened.__signature__ = inspect.Signature(flat)  # type: ignore[attr-defined]
     flattened.__annotations__ = {parameter.name: parameter.annotation for parameter in flat}
     return flattened
+
+
+@functools.cache
+def _types(group: Any) -> dict[str, Any]:
+    """The annotations of a group, evaluated once, so that its options are the same objects in every command."""
+    found = get_type_hints(group, include_extras=True)
+    for base in group.__mro__[1:]:
+        if is_dataclass(base):
+            found |= _types(cast(Hashable, base))
+    return found
 
 
 def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,92 +11,152 @@ import typer
 import yaml
 
 from upbench import conventions
-from upbench.errors import SpecError, suggestion
+from upbench.errors import SpecError, UpbenchError, suggestion, unknown
+from upbench.report.formats.render import FORMATS
 
 SOURCE = "command line"
 
 
-class Format(StrEnum):
-    table = "table"
-    markdown = "markdown"
-    csv = "csv"
-    json = "json"
-
-
-def _convention(value: str) -> str:
+def _format(value: str) -> str:
     """Judged before anything is measured."""
-    conventions.parse(value)
+    if value not in FORMATS:
+        raise UpbenchError(f"--format {value}: {unknown('format', value, FORMATS)}")
     return value
 
 
+def _convention(context: typer.Context, value: str | None) -> str | None:
+    """Judged before anything is measured; `reproduce` has words of its own for it."""
+    if value is not None and context.info_name != "reproduce":
+        conventions.parse(value)
+    return value
+
+
+def _schema(context: typer.Context, asked: bool) -> None:
+    """Print the JSON Schema of --format json, and end."""
+    if asked:
+        from upbench.report import gate_documents
+
+        typer.echo({"compare": gate_documents.of_compare, "diff": gate_documents.of_diff}[str(context.info_name)]())
+        raise typer.Exit
+
+
+# Every option that more than one command has is declared here, once.
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="A parameter of the upsampler, as theta=5. May be repeated."),
 ]
-Shape = Annotated[
-    str | None,
-    typer.Option(
-        metavar="CxHxW", help="Low-resolution feature, as 256x120x120, or a name from `upbench list --shapes`."
-    ),
-]
-Scale = Annotated[float | None, typer.Option(help="Ratio of output to input size. Default: 2.")]
-Batch = Annotated[int | None, typer.Option(help="Default: 1.")]
-Dtype = Annotated[
-    str | None, typer.Option(help="float32, float16, bfloat16, float64, autocast-float16 or autocast-bfloat16.")
-]
 Device = Annotated[
     str | None, typer.Option(metavar="auto|cpu|cuda[:N]", help="Default: auto, a GPU where there is one.")
 ]
-Mode = Annotated[
-    str | None,
-    typer.Option(help="inference (forward), training (forward and backward), training-forward or training-backward."),
-]
-Backend = Annotated[
-    str | None,
-    typer.Option(
-        metavar="auto|eager|fused", help="eager: as released; fused: one kernel; auto: fused where it can run."
-    ),
-]
 Threads = Annotated[int | None, typer.Option(help="Threads of torch on the CPU.")]
-Budget = Annotated[float | None, typer.Option(metavar="SECONDS", help="Sampling time for each upsampler. Default: 2.")]
-Offsets = Annotated[
+_CONVENTION = typer.Option(
+    callback=_convention,
+    metavar="F0..F4|P0..P2|all",
+    help="What the FLOPs and Params columns add up, as F0 or F3,P0. Default: everything.",
+)
+Convention = Annotated[str, _CONVENTION]
+MaybeConvention = Annotated[str | None, _CONVENTION]
+_OUTPUT = typer.Option(
+    "--output",
+    "-o",
+    metavar="FILE",
+    help="Write the result to a file instead of stdout. Of sweep: the results, by default results/<name>.jsonl; of plot: "
+    "the picture, .png, .svg or .pdf.",
+)
+Output = Annotated[Path | None, _OUTPUT]
+RequiredOutput = Annotated[Path, _OUTPUT]
+Host = Annotated[
     str | None,
-    typer.Option(help="init, trained or max: how far sampling methods reach. Default: init, where they do not."),
-]
-Compile = Annotated[str | None, typer.Option("--compile", help="off, default or max-autotune of torch.compile.")]
-MemoryFormat = Annotated[str | None, typer.Option(help="contiguous or channels_last.")]
-Seed = Annotated[int | None, typer.Option(help="Of weights and inputs. Default: 0.")]
-Convention = Annotated[
-    str,
     typer.Option(
-        callback=_convention,
-        metavar="F0..F4|P0..P2|all",
-        help="What the FLOPs and Params columns add up, as F0 or F3,P0. Default: everything.",
+        metavar="NAME|FILE",
+        help="A host model (`upbench list --hosts`, or YAML): compare sums its stages, reproduce --row counts in them "
+        "instead of the table's, plot draws its part of the published table.",
     ),
 ]
-Formatted = Annotated[Format, typer.Option("--format", help="How the result is printed.")]
-Output = Annotated[
-    Path | None, typer.Option("--output", metavar="FILE", help="Write the result to a file instead of stdout.")
+Base = Annotated[
+    str | None,
+    typer.Option(
+        metavar="AXIS=VALUE,...|LABEL",
+        help="What differences (as +41.0K) and effects are taken to. Axes that are not named: as in each row, or see the "
+        "notes. A label: in a table only.",
+    ),
+]
+Notes = Annotated[bool, typer.Option("--notes", help="Print where papers and released code differ.")]
+Schema = Annotated[
+    bool, typer.Option("--schema", callback=_schema, is_eager=True, help="Print the JSON Schema of --format json.")
 ]
 
 
-def overrides(
-    shape: str | None = None,
-    scale: float | None = None,
-    batch: int | None = None,
-    dtype: str | None = None,
-    device: str | None = None,
-    mode: str | None = None,
-    threads: int | None = None,
-    budget: float | None = None,
-    seed: int | None = None,
-    offsets: str | None = None,
-    compile: str | None = None,
-    memory_format: str | None = None,
-    backend: str | None = None,
-) -> dict[str, Any]:
-    """The options that were given, by the name of their key."""
-    return {name: value for name, value in locals().items() if value is not None}
+@dataclass(frozen=True)
+class RunOptions:
+    """Options that are keys of a spec; None where one was not given."""
+
+    shape: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CxHxW", help="Low-resolution feature, as 256x120x120, or a name from `upbench list --shapes`."
+        ),
+    ] = None
+    params: Set = None
+    scale: Annotated[float | None, typer.Option(help="Ratio of output to input size. Default: 2.")] = None
+    batch: Annotated[int | None, typer.Option(help="Default: 1.")] = None
+    dtype: Annotated[
+        str | None, typer.Option(help="float32, float16, bfloat16, float64, autocast-float16 or autocast-bfloat16.")
+    ] = None
+    device: Device = None
+    mode: Annotated[
+        str | None,
+        typer.Option(
+            help="inference (forward), training (forward and backward), training-forward or training-backward."
+        ),
+    ] = None
+    threads: Threads = None
+    budget: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Sampling time for each upsampler. Default: 2.")
+    ] = None
+    seed: Annotated[int | None, typer.Option(help="Of weights and inputs. Default: 0.")] = None
+    offsets: Annotated[
+        str | None,
+        typer.Option(help="init, trained or max: how far sampling methods reach. Default: init, where they do not."),
+    ] = None
+    compile: Annotated[str | None, typer.Option("--compile", help="off, default or max-autotune of torch.compile.")] = (
+        None
+    )
+    memory_format: Annotated[str | None, typer.Option(help="contiguous or channels_last.")] = None
+    backend: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|eager|fused",
+            help="eager: as released; fused: one kernel; auto: fused where it can run. compare takes several, as "
+            "eager,fused.",
+        ),
+    ] = None
+
+    def given(self, but: Sequence[str] = ()) -> dict[str, Any]:
+        """The options that were given, by the key of a spec; without --set, and without those named in `but`."""
+        named = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: v for name, v in named.items() if v is not None and name not in ("params", *but)}
+
+    def assigned(self) -> dict[str, Any]:
+        """The values of --set. Raises SpecError."""
+        return assignments(self.params)
+
+
+@dataclass(frozen=True)
+class ShowOptions:
+    """How a result is shown: in which of `render.FORMATS`, and in which file, None for stdout."""
+
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            callback=_format,
+            metavar="|".join(FORMATS),
+            autocompletion=lambda: list(FORMATS),
+            help="How the result is printed.",
+        ),
+    ] = "table"
+    output_file: Output = None
 
 
 def assignments(texts: Sequence[str] | None, option: str = "--set") -> dict[str, Any]:

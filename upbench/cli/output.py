@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import typer
 
 from upbench import files
-from upbench.cli.options import Format
+from upbench.cli.options import ShowOptions
 from upbench.report.formats.table import Table
 
 
@@ -18,15 +20,34 @@ def check(path: Path | None) -> None:
 
 
 def emit(text: str, path: Path | None) -> None:
+    """Text to stdout, or to a file."""
     if path is None:
         typer.echo(text, nl=not text.endswith("\n"))
     else:
         files.write_text(path, text if text.endswith("\n") else text + "\n")
 
 
-def render(table: Table, form: Format) -> str:
-    """A table as text in any format but JSON, which is not made from tables."""
-    from upbench.report.formats import render
+def show(tables: Sequence[Table], options: ShowOptions, document: Callable[[], str] | None = None) -> None:
+    """Print tables in the format that was asked for; a file has no styles of a terminal.
 
-    makers = {Format.table: render.terminal, Format.markdown: render.markdown, Format.csv: render.csv}
-    return makers[form](table)
+    Args:
+        tables: one below another. CSV holds one.
+        options: the format, and the file.
+        document: makes what JSON holds; None for the tables themselves.
+    """
+    from upbench.report.formats import render, terminal
+
+    if options.form == "json" and document is not None:
+        emit(document(), options.output_file)
+        return
+    text = render.render(tables, options.form, plain=options.output_file is not None)
+    if options.output_file is not None:
+        emit(text, options.output_file)
+    else:
+        typer.echo(text, nl=not text.endswith("\n"), color=True if terminal.forced() else None)
+
+
+def rows(*tables: Table) -> str:
+    """The raw rows of tables as JSON, each under the table's raw heads."""
+    found = [dict(zip(table.raw_heads, row, strict=True)) for table in tables for row in table.raw_rows]
+    return json.dumps(found, indent=2)

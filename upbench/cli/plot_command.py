@@ -17,9 +17,7 @@ FORMS = {".png": "png", ".svg": "svg", ".pdf": "pdf"}
 
 def command(
     results: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Results files, as results/theta.jsonl.")],
-    output_file: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="The picture: .png, .svg or .pdf.")
-    ],
+    output_file: options.RequiredOutput,
     kind: Annotated[
         str | None,
         typer.Option(metavar="axis|bubble|pareto|resolution", help="Default: what fits the file."),
@@ -40,9 +38,7 @@ def command(
         str | None,
         typer.Option(metavar="PAPER/TABLE", help="Published accuracy, as lda-aqu/table1. Default: the sweep's own."),
     ] = None,
-    host: Annotated[
-        str | None, typer.Option(help="Which part of the published table: its host model. Default: the first.")
-    ] = None,
+    host: options.Host = None,
     convention: options.Convention = conventions.DEFAULT,
     title: Annotated[str | None, typer.Option(help="Default: the title of the sweep.")] = None,
     width: Annotated[float, typer.Option(metavar="INCHES", help="3.5 is a column, 7 a page.")] = 3.5,

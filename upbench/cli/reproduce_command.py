@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from upbench.cli import options, output
-from upbench.cli.options import Format
+from upbench.cli.options import ShowOptions
 from upbench.errors import UpbenchError
+from upbench.report.formats import render
 from upbench.report.formats.table import Table
 
 
 def command(
+    show: ShowOptions,
     table: Annotated[
         str | None, typer.Argument(metavar="TABLE|FILE", help="A published table, as lda-aqu/table1, or a YAML file.")
     ] = None,
@@ -22,16 +25,9 @@ def command(
     row: Annotated[
         str | None, typer.Option(metavar="LABEL|NUMBER", help="One row: print its sums stage by stage.")
     ] = None,
-    convention: Annotated[
-        str | None, typer.Option(metavar="P0..P2|F0..F4|all", help="With --row: what to add up; all: every MAC.")
-    ] = None,
-    params: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="With --row: another value of a parameter. May be repeated."),
-    ] = None,
-    host: Annotated[
-        str | None, typer.Option(metavar="NAME[/VARIANT]|FILE", help="With --row: other stages than the table's.")
-    ] = None,
+    convention: options.MaybeConvention = None,
+    params: options.Set = None,
+    host: options.Host = None,
     way: Annotated[
         str | None, typer.Option(help="With --row: a way of counting, as samples-at-8 or per-output-pixel.")
     ] = None,
@@ -43,8 +39,6 @@ def command(
             help="Measured records, whose latency ratios are laid beside published ones. May be repeated.",
         ),
     ] = None,
-    form: options.Formatted = Format.table,
-    output_file: options.Output = None,
 ) -> None:
     """Count what papers print: published, ours, the convention that gives it, verdict."""
     details = (convention, params, host, way, version)
@@ -56,11 +50,11 @@ def command(
         )
     if records and (listed or row is not None):
         raise UpbenchError("--records is about latencies, which neither --list nor --row shows; leave it out")
-    output.check(output_file)
+    output.check(show.output_file)
     from upbench.papers import published
 
     if listed:
-        _emit_list(form, output_file)
+        _list(show)
         return
     if table is None:
         chosen = [published.table(name) for name in published.names()]
@@ -69,7 +63,7 @@ def command(
     else:
         chosen = [published.table(table)]
     if row is not None:
-        _emit_row(chosen[0], row, details, form, output_file)
+        _row(chosen[0], row, details, show)
         return
 
     from upbench.report.reproduce import latency, page, tables
@@ -79,33 +73,32 @@ def command(
 
     measured = latency.read(records or [])
     if table is not None and chosen[0].device is not None:
-        _emit_sheet(latency.sheet(chosen[0], measured, hypotheses()), form, output_file)
+        _sheets([latency.sheet(chosen[0], measured, hypotheses())], show)
         return
     others = published.siblings(chosen[0]) if table is not None else []
     found = audit(chosen, _counts(), hypotheses(), others)
-    if table is None and form is Format.json:
-        output.emit(json.dumps(tables.rows(found.findings, found.search), indent=2), output_file)
-    elif table is None and form is Format.markdown:
+    if table is None and show.form == "markdown":
         text = latency.text(chosen, measured, hypotheses())
-        output.emit(page.page(found, chosen, _per_pixel(), text), output_file)
+        output.emit(page.page(found, chosen, _per_pixel(), text), show.output_file)
     elif table is None:
-        output.emit(output.render(tables.overview(found), form), output_file)
+        rows = json.dumps(tables.rows(found.findings, found.search), indent=2)
+        output.show([tables.overview(found)], show, lambda: rows)
     elif any(row.formulas for row in chosen[0].rows):
         checked = formulas.check(chosen, _per_pixel(), hypotheses())
-        _emit_sheet(tables.formulas(chosen[0], checked), form, output_file)
+        _sheets([tables.formulas(chosen[0], checked)], show)
     else:
-        _emit_sheet(tables.beside(chosen[0], found), form, output_file)
+        _sheets([tables.beside(chosen[0], found)], show)
 
 
-def _emit_sheet(sheet: Table, form: Format, output_file: Path | None) -> None:
-    if form is Format.json:
-        rows = [dict(zip(sheet.raw_heads, line, strict=True)) for line in sheet.raw_rows]
-        output.emit(json.dumps(rows, indent=2), output_file)
+def _sheets(sheets: Sequence[Table], show: ShowOptions) -> None:
+    """Print tables one below another; the rows of all as JSON, and as CSV one file after another."""
+    if show.form == "csv":
+        output.emit("\n".join(render.render([sheet], show.form) for sheet in sheets), show.output_file)
     else:
-        output.emit(output.render(sheet, form), output_file)
+        output.show(sheets, show, lambda: output.rows(*sheets))
 
 
-def _emit_list(form: Format, output_file: Path | None) -> None:
+def _list(show: ShowOptions) -> None:
     from upbench.papers import published
     from upbench.reproduce.claims import collect
     from upbench.reproduce.hypotheses import hypotheses
@@ -128,21 +121,16 @@ def _emit_list(form: Format, output_file: Path | None) -> None:
         raw,
         notes,
     )
-    _emit_sheet(sheet, form, output_file)
+    _sheets([sheet], show)
 
 
-def _emit_row(table: Any, row: str, details: tuple[Any, ...], form: Format, output_file: Path | None) -> None:
+def _row(table: Any, row: str, details: tuple[Any, ...], show: ShowOptions) -> None:
     """The sums of one row, term by term."""
     from upbench.cli.reproduce_row import sums
 
     convention, params, host, way, version = details
     changes = options.assignments(params)
-    sheets = sums(table, row, convention, changes, host, way, version, _counts())
-    if form is Format.json:
-        found = [dict(zip(s.raw_heads, line, strict=True)) for s in sheets for line in s.raw_rows]
-        output.emit(json.dumps(found, indent=2), output_file)
-    else:
-        output.emit("\n".join(output.render(sheet, form) for sheet in sheets), output_file)
+    _sheets(sums(table, row, convention, changes, host, way, version, _counts()), show)
 
 
 def _counts() -> Any:

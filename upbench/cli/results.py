@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from upbench.cli import output
 from upbench.errors import StoreError
 
 if TYPE_CHECKING:
     from upbench.record import Record
-    from upbench.report.formats.table import Table
-
-
-class Format(StrEnum):
-    table = "table"
-    markdown = "markdown"
-    csv = "csv"
-    latex = "latex"
-    html = "html"
-    json = "json"
 
 
 Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Results files, as results/theta.jsonl.")]
-Formatted = Annotated[Format, typer.Option("--format", help="How the result is printed.")]
 
 
 def read(paths: Sequence[Path]) -> list[Record]:
@@ -52,17 +39,6 @@ def read(paths: Sequence[Path]) -> list[Record]:
     # A cell that stands in two files is shown once, as the later file has it.
     found = {(record.place, repr(record.axes)): record for record in records}
     return list(found.values())
-
-
-def emit(tables: Sequence[Table], form: Format, path: Path | None) -> None:
-    """Tables to stdout, or to a file, without the styles of a terminal there."""
-    from upbench.report.formats import render, terminal
-
-    text = render.render(tables, form.value, plain=path is not None)
-    if path is not None:
-        output.emit(text, path)
-    else:
-        typer.echo(text, nl=False, color=True if terminal.forced() else None)
 
 
 def title(records: Sequence[Record]) -> str:

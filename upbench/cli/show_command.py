@@ -18,7 +18,7 @@ from upbench.report import paper_differences as notes_page
 def command(
     name: Annotated[str, typer.Argument(metavar="NAME", help="An upsampler, or package.module:Class.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of YAML.")] = False,
-    notes: Annotated[bool, typer.Option("--notes", help="Print where paper and released code differ.")] = False,
+    notes: options.Notes = False,
     output_file: options.Output = None,
 ) -> None:
     """Print the full default spec of an upsampler as YAML."""

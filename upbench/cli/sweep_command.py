@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ import typer
 
 from upbench import conventions
 from upbench.cli import options, output
+from upbench.cli.options import RunOptions, ShowOptions
 from upbench.errors import OutputError, SpecError, suggestion
 
 if TYPE_CHECKING:
@@ -25,26 +27,9 @@ GIB = 2**30
 
 def command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A sweep, as sweeps/theta.yaml.")],
-    shape: options.Shape = None,
-    params: options.Set = None,
-    scale: options.Scale = None,
-    batch: options.Batch = None,
-    dtype: options.Dtype = None,
-    device: options.Device = None,
-    mode: options.Mode = None,
-    threads: options.Threads = None,
-    budget: options.Budget = None,
-    seed: options.Seed = None,
-    offsets: options.Offsets = None,
-    compile_mode: options.Compile = None,
-    memory_format: options.MemoryFormat = None,
-    backend: options.Backend = None,
+    run: RunOptions,
+    show: ShowOptions,
     convention: options.Convention = conventions.DEFAULT,
-    form: options.Formatted = options.Format.table,
-    output_file: Annotated[
-        Path | None,
-        typer.Option("--output", metavar="FILE.jsonl", help="The results file. Default: results/<name>.jsonl."),
-    ] = None,
     fresh: Annotated[bool, typer.Option(help="Measure every cell again; the old results file is kept beside.")] = False,
     retry: Annotated[
         str | None,
@@ -74,23 +59,21 @@ def command(
         retry=_statuses(retry),
         memory_bytes=None if (gib := _positive("--memory", memory, "GiB")) is None else int(gib * GIB),
     )
-    given = options.overrides(
-        shape, scale, batch, dtype, device, mode, threads, budget, seed, offsets, compile_mode, memory_format, backend
-    )
     plan = grid.read(file)
-    cells = grid.expand(plan, str(file), {**given, **options.assignments(params)})
-    path = output_file or Path("results") / f"{plan.name}.jsonl"
+    cells = grid.expand(plan, str(file), {**run.given(), **run.assigned()})
+    path = show.output_file or Path("results") / f"{plan.name}.jsonl"
     if path.suffix in TABLES:
         raise OutputError(
             f"--output {path} is the results file, beside which the tables are written; let it end in .jsonl"
         )
     if not path.parent.is_dir():
-        _no_folder(path, output_file is None, dry_run)
+        _no_folder(path, show.output_file is None, dry_run)
+    printed = replace(show, output_file=None)
     try:
         if dry_run:
-            _preview(plan, cells, path, fresh, chosen, form)
+            _preview(plan, cells, path, fresh, chosen, printed)
             return
-        outcome = _measure(plan, cells, path, fresh, chosen, convention, form)
+        outcome = _measure(plan, cells, path, fresh, chosen, convention, printed)
     except KeyboardInterrupt:  # while nothing was being measured
         raise typer.Exit(130) from None
     if outcome.interrupted:
@@ -117,7 +100,7 @@ def _no_folder(path: Path, is_default: bool, dry_run: bool) -> None:
 
 
 def _preview(
-    plan: SweepSpec, cells: Sequence[Cell], path: Path, fresh: bool, chosen: Options, form: options.Format
+    plan: SweepSpec, cells: Sequence[Cell], path: Path, fresh: bool, chosen: Options, printed: ShowOptions
 ) -> None:
     """Print what a run would do. Nothing is written, no folder made, nothing locked."""
     from upbench import store
@@ -127,11 +110,7 @@ def _preview(
     known = store.Index() if fresh else store.index(path)
     _say_all(known.skipped)
     shown = preview(cells, plan.axes, plan.title or plan.name, path, known, chosen)
-    if form is options.Format.json:
-        rows = [dict(zip(shown.raw_heads, row, strict=True)) for row in shown.raw_rows]
-        output.emit(json.dumps(rows, indent=2), None)
-    else:
-        output.emit(output.render(shown, form), None)
+    output.show([shown], printed, lambda: output.rows(shown))
 
 
 def _measure(
@@ -141,7 +120,7 @@ def _measure(
     fresh: bool,
     chosen: Options,
     convention: str,
-    form: options.Format,
+    printed: ShowOptions,
 ) -> Outcome:
     """Run the sweep, then write and print its table, which is made from the results file."""
     from upbench import files, store
@@ -161,14 +140,12 @@ def _measure(
             _say_all(known.skipped)
             outcome = sweep.run_cells(cells, plan, path, known, crew, chosen, progress, _say)
         records = list(store.pick(path, outcome.plan.identities).values())
-        if records:
-            result = comparison.sweep(records, plan.axes, plan.title or plan.name, convention)
+        tables = [comparison.sweep(records, plan.axes, plan.title or plan.name, convention)] if records else []
+        for result in tables:
             files.write_text(path.with_suffix(".md"), render.markdown(result))
             files.write_text(path.with_suffix(".csv"), render.csv(result))
-    if form is options.Format.json:
-        output.emit(json.dumps([record.to_dict() for record in records], indent=2), None)
-    elif records:
-        output.emit(output.render(result, form), None)
+    if records or printed.form == "json":
+        output.show(tables, printed, lambda: json.dumps([record.to_dict() for record in records], indent=2))
     _say(f"{path} and its .md and .csv hold {len(records)} of {len(cells)} cells{_by_status(outcome)}")
     return outcome
 

@@ -8,6 +8,7 @@ import typer
 
 from upbench import conventions, metrics
 from upbench.cli import options, output, results
+from upbench.cli.options import ShowOptions
 
 COLUMNS = "published,params,macs,latency,interval,peak-memory,training-peak-memory"
 _KNOWN = ", ".join(["published", *metrics.METRICS, "label, shape, scale, batch, dtype, mode, status"])
@@ -15,6 +16,7 @@ _KNOWN = ", ".join(["published", *metrics.METRICS, "label, shape, scale, batch, 
 
 def command(
     files: results.Files,
+    show: ShowOptions,
     columns: Annotated[
         str | None,
         typer.Option(
@@ -23,13 +25,7 @@ def command(
             "--pivot, latency.",
         ),
     ] = None,
-    base: Annotated[
-        str | None,
-        typer.Option(
-            metavar="AXIS=VALUE,...|LABEL",
-            help="Show differences to this row, as +41.0K. Axes that are not named: as in each row.",
-        ),
-    ] = None,
+    base: options.Base = None,
     pivot: Annotated[
         bool,
         typer.Option(
@@ -42,8 +38,6 @@ def command(
         str | None, typer.Option(metavar="AXIS", help="The axis whose values are columns; implies --pivot.")
     ] = None,
     convention: options.Convention = conventions.DEFAULT,
-    form: results.Formatted = results.Format.table,
-    output_file: options.Output = None,
 ) -> None:
     """Make the table of results files, without measuring.
 
@@ -58,5 +52,5 @@ def command(
     turned = pivot or across is not None
     shown = column_choice.pick(columns or ("latency" if turned else COLUMNS), measured)
     table = pivots.pivot_table(measured, title, shown, across) if turned else sweep.sweep_table(measured, title, shown)
-    output.check(output_file)
-    results.emit([table], form, output_file)
+    output.check(show.output_file)
+    output.show([table], show)

@@ -89,26 +89,36 @@ def json(tables: Sequence[Table]) -> str:
     return _json.dumps({"schema": 1, "tables": [data(table) for table in tables]}, indent=2) + "\n"
 
 
-NAMES = ("table", "markdown", "csv", "latex", "html", "json")
+Format = Callable[[Sequence[Table], bool], str]
+"""Makes the text of tables, one below another; the second argument: without the styles of a terminal, as for a file."""
+
+
+def _each(maker: Callable[[Table], str]) -> Format:
+    return lambda tables, plain: "\n".join(maker(table) for table in tables)
+
+
+def _one_csv(tables: Sequence[Table], plain: bool) -> str:
+    if len(tables) != 1:
+        raise ValueError(f"CSV holds one table, not {len(tables)}")
+    return csv(tables[0])
+
+
+FORMATS: dict[str, Format] = {
+    "table": lambda tables, plain: "\n".join(terminal(table, None, plain) for table in tables),
+    "markdown": _each(markdown),
+    "csv": _one_csv,
+    "latex": _each(latex.table),
+    "html": lambda tables, plain: html.page(tables),
+    "json": lambda tables, plain: json(tables),
+}
+"""Every format by the name that --format takes."""
 
 
 def render(tables: Sequence[Table], form: str, plain: bool = False) -> str:
-    """Tables one below another in a format of NAMES. plain: without the styles of a terminal, as for a file.
+    """Tables one below another in one of FORMATS. plain: without the styles of a terminal, as for a file.
 
     Raises UnknownName for another format, ValueError for several tables as CSV, which holds one.
     """
-    if form == "json":
-        return json(tables)
-    if form == "html":
-        return html.page(tables)
-    if form == "csv" and len(tables) != 1:
-        raise ValueError(f"CSV holds one table, not {len(tables)}")
-    makers: dict[str, Callable[[Table], str]] = {
-        "table": lambda table: terminal(table, None, plain),
-        "markdown": markdown,
-        "csv": csv,
-        "latex": latex.table,
-    }
-    if form not in makers:
-        raise unknown("format", form, NAMES)
-    return "\n".join(makers[form](table) for table in tables)
+    if form not in FORMATS:
+        raise unknown("format", form, FORMATS)
+    return FORMATS[form](tables, plain)
