@@ -277,7 +277,7 @@ FAILING = {
     "misses a name": ("from torch import nnn", "cannot import name 'nnn'", "from torch import nnn"),
     "is no Python": ("x = = 3", "SyntaxError: invalid syntax", "x = = 3"),
     "is indented wrongly": ("x = 3\n  y = 4", "IndentationError", "y = 4"),
-    "exits": ("raise SystemExit(3)", "SystemExit: 3", "raise SystemExit(3)"),
+    "exits": ("raise SystemExit(3)", "it ends the process, sys.exit(3)", "raise SystemExit(3)"),
     "lacks a name": ("print(nothing)", "NameError", "print(nothing)"),
 }
 
