@@ -21,7 +21,7 @@ from upbench.report.plots.labels import Anchor, Box, crosses, place
 from upbench.report.plots.page import Page, settings
 from upbench.report.plots.pareto import Cell, front
 from upbench.report.plots.quantities import Point, measured
-from upbench.report.plots.request import Asked, Kind
+from upbench.report.plots.request import Kind, PlotOptions
 from upbench.report.tables.result_set import ResultSet
 from upbench.specs import run_spec as spec
 
@@ -101,7 +101,7 @@ def saved(folder: Path, records: list[Record]) -> Path:
 
 def drawn(records: list[Record], **asked: Any) -> picture.Picture:
     with settings():
-        return picture.draw(request.plan(ResultSet.of(records), Asked(**asked)))
+        return picture.draw(request.plan(ResultSet.of(records), PlotOptions(**asked)))
 
 
 def upbench(*arguments: object) -> Result:

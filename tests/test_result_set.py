@@ -58,8 +58,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         monkeypatch.setattr(module, name, counting)
 
     for module, name in (
-        (published, "find"),
-        (grouping, "grouped"),
+        (published, "columns_of"),
+        (grouping, "by_machine"),
         (grouping, "context"),
         (relative, "parse"),
         (result_set, "told_apart"),
@@ -77,9 +77,9 @@ def test_every_question_is_answered_once_for_all_tables_and_pictures(calls: Coun
     metrics = effect_cells.chosen(None, results)
     effects.effects_table(results, "title", metrics)
     effects.front_table(results, "title", metrics)
-    request.plan(results, request.Asked())
+    request.plan(results, request.PlotOptions())
     pairs = calls.pop("told_apart")
-    assert calls == {"find": 1, "grouped": 1, "context": 1, "parse": 1}
+    assert calls == {"columns_of": 1, "by_machine": 1, "context": 1, "parse": 1}
     assert 0 < pairs <= 16, "a cell with the fastest one and with its base row, once each"
     render.markdown(sweep.sweep_table(results, "title", shown))
     assert calls["told_apart"] == 0
@@ -125,12 +125,12 @@ def test_a_summary_keeps_no_samples() -> None:
 
 def test_a_comparison_shows_the_ratio_with_its_interval_and_keeps_the_number() -> None:
     one, other = made.record(latency_s=0.01, cell=1), made.record("carafe", latency_s=0.02, cell=2)
-    found = comparison.comparison([one, other], one)
+    found = comparison.comparison_table([one, other], one)
     at = found.heads.index(f"Latency / {one.label}")
     assert [row[at].split(" ")[0] for row in found.rows] == ["1", "2.00x"]
     assert found.rows[0][at] == "1 (reference)"
     assert found.rows[1][at].endswith(")")
     assert found.raw_rows[1][found.raw_heads.index("latency_ratio")] == pytest.approx(2.0, rel=0.02)
     untimed = other.model_copy(update={"latency": None})
-    assert comparison.comparison([one, untimed], one).rows[1][at] == "-"
+    assert comparison.comparison_table([one, untimed], one).rows[1][at] == "-"
     assert columns.ratio_to(one)[0].cell(untimed) == "-"

@@ -16,7 +16,7 @@ from upbench import effects, papers, registry, stats
 from upbench.cli.app import app
 from upbench.record import Record
 from upbench.report.formats.table import Rank, letter
-from upbench.report.tables import comparison, notes, published, result_set
+from upbench.report.tables import notes, published, result_set, sweep
 from upbench.report.tables.emphasis import ranks
 from upbench.report.tables.result_set import ResultSet
 
@@ -71,7 +71,7 @@ def test_the_theta_table_is_table_5_with_our_costs_beside_it(tmp_path: Path) -> 
 
 
 def test_the_table_that_sweep_prints_has_the_published_columns_too() -> None:
-    sheet = comparison.sweep(made.theta_sweep(), ["theta"], "title", "all")
+    sheet = sweep.default_table(ResultSet(made.theta_sweep(), ["theta"]), "title")
     assert sheet.heads[:3] == ["theta", "AP", "AP50"]
     assert sheet.rows[3][:2] == ["11", "39.2"]
     assert sheet.rank(3, 1) is Rank.best

@@ -102,7 +102,7 @@ def show(
     tables: list[Table] = []
     for result in results:
         if result.reference is not None:
-            tables.append(comparison.comparison(result.records, result.reference, convention))
+            tables.append(comparison.comparison_table(result.records, result.reference, convention))
     findings = [finding for result in results for finding in result.findings]
     parts = [document.Part(r.group.work, r.records, r.reference, r.checks) for r in results]
     if tables or to.form == "json":

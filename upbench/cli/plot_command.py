@@ -74,7 +74,9 @@ def command(
         skipped += found.skipped
     for sentence in skipped:
         typer.echo(f"upbench: {sentence}", err=True)
-    asked = request.Asked(request.Kind(kind) if kind else None, metric, axis, x, y, published, host, title, width, zoom)
+    asked = request.PlotOptions(
+        request.Kind(kind) if kind else None, metric, axis, x, y, published, host, title, width, zoom
+    )
     plan = request.plan(ResultSet.of(store.current(records), convention), asked)
 
     from upbench.report.formats import render

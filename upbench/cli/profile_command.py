@@ -35,5 +35,5 @@ def command(
     running.validate([run_spec])
     with Progress() as progress:
         record = running.run(run_spec, progress)
-    tables = [comparison.by_op(record) if by_op else comparison.single(record, convention)]
+    tables = [comparison.operators_table(record) if by_op else comparison.profile_table(record, convention)]
     output.show(tables, show, lambda: json.dumps(record.to_dict(), indent=2))

@@ -126,7 +126,8 @@ def _measure(
     from upbench import files, store
     from upbench.cli.progress import Progress
     from upbench.report.formats import render
-    from upbench.report.tables import comparison
+    from upbench.report.tables import sweep as sweep_table
+    from upbench.report.tables.result_set import ResultSet
     from upbench.sweeping import runner as sweep
 
     store.check_appendable(path)
@@ -140,7 +141,8 @@ def _measure(
             _say_all(known.skipped)
             outcome = sweep.run_cells(cells, plan, path, known, crew, chosen, progress, _say)
         records = list(store.pick(path, outcome.plan.identities).values())
-        tables = [comparison.sweep(records, plan.axes, plan.title or plan.name, convention)] if records else []
+        measured, title = ResultSet(records, plan.axes, convention), plan.title or plan.name
+        tables = [sweep_table.default_table(measured, title)] if records else []
         for result in tables:
             files.write_text(path.with_suffix(".md"), render.markdown(result))
             files.write_text(path.with_suffix(".csv"), render.csv(result))

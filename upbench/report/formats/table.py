@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any
 
-Place = tuple[int, int]
+CellIndex = tuple[int, int]
 """Row and column of a cell as shown; row -1 is the head."""
 
 
@@ -49,8 +49,8 @@ class Table:
     raw_heads: list[str]
     raw_rows: list[list[Any]]
     notes: list[str] = field(default_factory=list)
-    ranks: dict[Place, Rank] = field(default_factory=dict)
-    refs: dict[Place, list[int]] = field(default_factory=dict)
+    ranks: dict[CellIndex, Rank] = field(default_factory=dict)
+    refs: dict[CellIndex, list[int]] = field(default_factory=dict)
     footnotes: list[str] = field(default_factory=list)
     groups: dict[int, str] = field(default_factory=dict)
     spans: list[Span] = field(default_factory=list)

@@ -109,10 +109,10 @@ def _one(record: Record, rows: Sequence[Row]) -> Match | str:
 def _why(record: Record, row: Row) -> str:
     """What differs between a record and a row of the same upsampler."""
     card = registry.get(row.upsampler)
-    asked = published.translated(row.settings, card)
-    if asked is None:
+    wanted = published.translated(row.settings, card)
+    if wanted is None:
         return ", ".join(f"{key}={_shown(value)}" for key, value in row.settings.items())
-    expected, params = {**card.defaults(), **asked}, record.spec["params"]
+    expected, params = {**card.defaults(), **wanted}, record.spec["params"]
     return ", ".join(
         f"{name}={_shown(value)}, here {_shown(params.get(name))}"
         for name, value in expected.items()

@@ -50,7 +50,7 @@ class Anchor:
 
 
 @dataclass(frozen=True)
-class Place:
+class LabelPosition:
     """Where a label goes. leader: the ends of the line from the point to its label, None where it stands close by."""
 
     box: Box
@@ -59,7 +59,7 @@ class Place:
 
 def place(
     anchors: Sequence[Anchor], area: Box, strokes: Sequence[Stroke] = (), step: float = 6.0
-) -> list[Place | None]:
+) -> list[LabelPosition | None]:
     """A place for each label inside `area`, None for one that finds none within 20 steps of its point.
 
     No label covers another label, a marker, a leader or one of the strokes. The most crowded points choose first; then,
@@ -91,7 +91,7 @@ class _Option:
     """A place that a label could have as far as points and strokes go, with what it costs."""
 
     cost: float
-    place: Place
+    place: LabelPosition
 
 
 def _options(
@@ -137,7 +137,7 @@ def _crowd(anchors: Sequence[Anchor], n: int) -> int:
     return sum(math.hypot(a.x - here.x, a.y - here.y) < near for a in anchors)
 
 
-def _candidates(anchors: Sequence[Anchor], n: int, step: float) -> list[tuple[float, Place]]:
+def _candidates(anchors: Sequence[Anchor], n: int, step: float) -> list[tuple[float, LabelPosition]]:
     """Boxes around a point in rings, with what each costs: its distance, circles that it covers, a point beside it
     that is another's."""
     here = anchors[n]
@@ -160,7 +160,7 @@ def _candidates(anchors: Sequence[Anchor], n: int, step: float) -> list[tuple[fl
                 leader = _leader(here, box) if gap > 0.7 * step else None
                 elsewhere = any(_gap(box, a) - a.radius < min(gap, step) for k, a in enumerate(anchors) if k != n)
                 cost = away - here.radius + step * (8 * covered + 4 * elsewhere + (leader is not None) + rank / 50)
-                found.append((cost, Place(box, leader)))
+                found.append((cost, LabelPosition(box, leader)))
     return found
 
 

@@ -15,7 +15,7 @@ from matplotlib.offsetbox import AnchoredOffsetbox, OffsetBox
 from matplotlib.transforms import Bbox
 
 from upbench.report.plots import style
-from upbench.report.plots.labels import Anchor, Box, Place, Stroke, place
+from upbench.report.plots.labels import Anchor, Box, LabelPosition, Stroke, place
 
 _MARGIN_IN = 0.08
 _LEGEND: dict[str, Any] = {
@@ -114,7 +114,7 @@ class Page:
         self.figure.savefig(buffer, format=form, dpi=300, metadata=_METADATA[form])
         return buffer.getvalue()
 
-    def _write(self, text: str, found: Place) -> None:
+    def _write(self, text: str, found: LabelPosition) -> None:
         back = self.figure.dpi_scale_trans.inverted()
         x, y = back.transform((found.box.x0, (found.box.y0 + found.box.y1) / 2))
         self.axes.text(

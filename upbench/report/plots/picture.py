@@ -39,7 +39,7 @@ def _axis(plan: Plan) -> Picture:
     lines, without = series.lines(plan.results.measured, plan.axis, plan.metric)
     left_out = _left_out(without, [plan.metric])
     small = footer.lines(plan.results, [plan.metric], left_out)
-    page = axis.draw(lines, plan.axis, plan.metric, plan.title, small, plan.asked.width_in, plan.asked.zoom)
+    page = axis.draw(lines, plan.axis, plan.metric, plan.title, small, plan.options.width_in, plan.options.zoom)
     return Picture(page, left_out, [])
 
 
@@ -59,7 +59,7 @@ def _bubble(plan: Plan) -> Picture:
     left_out = _left_out(without, [plan.x, plan.y, flops])
     brief = [*_unmatched(plan, NAMED), *left_out]
     small = footer.lines(plan.results, [plan.x, plan.y, flops], brief, plan.accuracy)
-    width, zoom = plan.asked.width_in, plan.asked.zoom
+    width, zoom = plan.options.width_in, plan.options.zoom
     page, missed = bubble.draw(bubbles, plan.x, plan.y, flops, plan.title, small, width, zoom)
     return Picture(page, [*_unmatched(plan), *left_out, *_nameless(missed)], [])
 
@@ -79,7 +79,7 @@ def _pareto(plan: Plan) -> Picture:
     left_out = _left_out(without, [plan.x, plan.y])
     brief = [*(_unmatched(plan, NAMED) if used else []), *left_out]
     small = footer.lines(plan.results, [plan.x, plan.y], brief, used)
-    page, missed = pareto.draw(cells, plan.x, plan.y, plan.title, small, plan.asked.width_in, plan.asked.zoom)
+    page, missed = pareto.draw(cells, plan.x, plan.y, plan.title, small, plan.options.width_in, plan.options.zoom)
     best = [cells[n].name for n in pareto.front(cells, plan.x, plan.y)]
     left_out = [*(_unmatched(plan) if used else []), *left_out]
     return Picture(page, [*left_out, f"on the front: {'; '.join(best)}", *_nameless(missed)], [])
@@ -91,7 +91,7 @@ def _resolution(plan: Plan) -> Picture:
     found = growth.fit(lines)
     crossed = growth.crossovers(found)
     small = footer.lines(plan.results, [plan.metric], left_out)
-    page = resolution.draw(found, crossed, plan.metric, plan.title, small, plan.asked.width_in)
+    page = resolution.draw(found, crossed, plan.metric, plan.title, small, plan.options.width_in)
     laws = growth.laws_table(found, plan.title)
     if not crossed:
         return Picture(page, [*left_out, growth.NO_CROSSING], [laws])

@@ -50,13 +50,13 @@ def names(results: ResultSet) -> list[str]:
     return found
 
 
-def choose_axis(results: ResultSet, asked: str | None) -> str:
+def choose_axis(results: ResultSet, name: str | None) -> str:
     """The axis asked for, or the first numeric one that varies, or the first that varies, or the upsampler."""
     names = results.axes
-    if asked is not None:
-        if asked != LABEL and asked not in names:
-            raise unknown("axis for --axis", asked, [*names, *([] if LABEL in names else [LABEL])])
-        return asked
+    if name is not None:
+        if name != LABEL and name not in names:
+            raise unknown("axis for --axis", name, [*names, *([] if LABEL in names else [LABEL])])
+        return name
     moving = results.varying
     numeric = [name for name in moving if is_numeric([axis_value(r, name) for r in results.records])]
     return next(iter([*numeric, *moving, LABEL]))

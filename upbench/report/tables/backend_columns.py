@@ -27,7 +27,7 @@ def ran(record: Record) -> str | None:
     return "; ".join(f"{backend} ({', '.join(ops)})" for backend, ops in by_backend.items()) or None
 
 
-def beside(records: Sequence[Record]) -> tuple[list[Column], list[str]]:
+def against_eager(records: Sequence[Record]) -> tuple[list[Column], list[str]]:
     """The columns that set each record against the eager one of the same spec, and their note; nothing where no
     record has one."""
     eager = {_same(r): r for r in records if r.spec["measure"]["backend"] == "eager"}

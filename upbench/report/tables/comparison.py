@@ -1,4 +1,4 @@
-"""Tables of records: what is compared, what a sweep found, and one record in full."""
+"""Tables of records side by side, and of one record in full."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from upbench.record import Record
 from upbench.report.formats.table import Table
 from upbench.report.tables import backend_columns, columns, notes
 from upbench.report.tables.columns import Column
-from upbench.report.tables.result_set import ResultSet
-from upbench.report.tables.sweep import sweep_table
 
 WHAT = {
     "inference": "forward",
@@ -26,11 +24,11 @@ STOPPED = {
 }
 
 
-def comparison(records: Sequence[Record], reference: Record, convention: str = conventions.DEFAULT) -> Table:
+def comparison_table(records: Sequence[Record], reference: Record, convention: str = conventions.DEFAULT) -> Table:
     """Upsamplers as rows, with the latency of each over that of the reference, and what that says."""
     ratio, low, high, verdict = columns.ratio_to(reference)
     shapes = columns.varying(records, (columns.SHAPE, columns.SCALE))
-    against_eager, eager_note = backend_columns.beside(records)
+    against_eager, eager_note = backend_columns.against_eager(records)
     shown = (columns.LABEL, *shapes, *columns.costs(convention), ratio, verdict, *against_eager)
     ratio_note = (
         f"{ratio.title}: median of ratios taken round by round, with its 95 % bootstrap interval. FASTER, SLOWER: by "
@@ -40,15 +38,7 @@ def comparison(records: Sequence[Record], reference: Record, convention: str = c
     return _build(notes.condition(records), records, shown, (low, high), convention, [ratio_note, *eager_note])
 
 
-def sweep(records: Sequence[Record], axes: Sequence[str], title: str, convention: str = conventions.DEFAULT) -> Table:
-    """Grid values as rows, as in the papers' ablation tables; published values where the sweep names a table."""
-
-    results = ResultSet(records, axes, convention)
-    printed = [column for table in results.published for column in table.columns]
-    return sweep_table(results, title, [*printed, *columns.costs(convention)])
-
-
-def single(record: Record, convention: str = conventions.DEFAULT) -> Table:
+def profile_table(record: Record, convention: str = conventions.DEFAULT) -> Table:
     """One record in full: quantities as rows. Its CSV form is one row."""
     flat = _build(notes.condition([record]), [record], (columns.LABEL, *columns.costs(convention)), (), convention)
     rows = [*_counts(record, convention), *_time(record), *_memory(record)]
@@ -70,7 +60,7 @@ DETAILED = {
     *("latency", "interval", "iqr", "samples", "first-call", "host", "graph", "efficiency"),
     *("peak-memory", "training-peak-memory", "saved-memory", "workspace", "output-digest"),
 }
-"""Quantities that `single` says more of than their value; the others follow, a row each."""
+"""Quantities that `profile_table` says more of than their value; the others follow, a row each."""
 
 
 def _counts(record: Record, convention: str) -> list[list[str]]:
@@ -130,7 +120,7 @@ def _memory(record: Record) -> list[list[str]]:
     ]
 
 
-def by_op(record: Record) -> Table:
+def operators_table(record: Record) -> Table:
     """Where the MACs of one record go: operators as rows, the largest first."""
     found = record.macs_by_op or {}
     total = sum(found.values())

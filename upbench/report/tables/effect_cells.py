@@ -12,7 +12,7 @@ from upbench.errors import UpbenchError, unknown
 from upbench.record import Record
 from upbench.report.tables import columns
 from upbench.report.tables.columns import Column
-from upbench.report.tables.published import Beside
+from upbench.report.tables.published import PublishedColumns
 from upbench.report.tables.result_set import ResultSet
 
 DEFAULT = ("params", "macs", "latency", "peak-memory")
@@ -57,7 +57,7 @@ def chosen(names: str | None, results: ResultSet) -> list[Column]:
     return list({column.key: column for column in found}.values())
 
 
-def _leading(table: Beside) -> list[Column]:
+def _leading(table: PublishedColumns) -> list[Column]:
     """The first metric of a table, for each of its subtasks: what papers compare by."""
     accuracies = [c for c in table.columns if c.better == "higher"]
     if not accuracies:

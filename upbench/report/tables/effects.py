@@ -27,14 +27,14 @@ FRONT = ("on_front", "dominated_by", "status", "measured_on", "torch", "upbench"
 
 
 def effects_table(
-    results: ResultSet, title: str, asked: Sequence[Column], base: str | None = None, brief: bool = False
+    results: ResultSet, title: str, metrics: Sequence[Column], base: str | None = None, brief: bool = False
 ) -> Table:
     """Main effects: a row for each level of each axis, against the axis's reference level. CSV: a row for each metric.
 
     Args:
         results: The effect_cells.
         title: What they are of.
-        asked: The metrics, see `effect_cells.chosen`.
+        metrics: The metrics, see `effect_cells.chosen`.
         base: AXIS=VALUE,... for other reference levels than `effects.reference_level` chooses.
         brief: Leave out the notes that `front_table` has too, which stands below when both are printed.
 
@@ -52,7 +52,7 @@ def effects_table(
     for group in results.groups:
         grid = effect_cells.grid(results, group.records)
         full &= effects.is_full([c for c, r in zip(grid, group.records, strict=True) if r.status == "ok"])
-        found = _lines(group.records, grid, effect_cells.within(chosen, grid, _measured(group.records)), asked)
+        found = _lines(group.records, grid, effect_cells.within(chosen, grid, _measured(group.records)), metrics)
         if found:
             starts[len(lines)] = group.heading
         lines += found
@@ -63,21 +63,21 @@ def effects_table(
         )
     marks = Footnotes()
     for m, line in enumerate(lines):
-        for n, metric in enumerate(asked):
+        for n, metric in enumerate(metrics):
             one = line.effects.get(metric.key)
             if one is not None and one.ratio is None and metric.measured:
                 marks.add(m, 4 + n, "a ratio to 0 does not exist; the difference is shown")
-    timed = any(m.timed for m in asked)
-    under = _how(full, len({line.axis for line in lines}) > 1, asked)
+    timed = any(m.timed for m in metrics)
+    under = _how(full, len({line.axis for line in lines}) > 1, metrics)
     if not brief:
-        under += [*notes.notes(results, asked, False, published=False), *_published_notes(results, asked)]
+        under += [*notes.notes(results, metrics, False, published=False), *_published_notes(results, metrics)]
     return Table(
         title=f"{title}: main effects",
-        heads=["Axis", "Level", "Against", "Pairs", *map(_head, asked), *(["Verdict"] if timed else [])],
-        rows=[[*line.texts(asked), *([line.verdict(asked)] if timed else [])] for line in lines],
-        numeric=[False, False, False, True, *(True for _ in asked), *([False] if timed else [])],
+        heads=["Axis", "Level", "Against", "Pairs", *map(_head, metrics), *(["Verdict"] if timed else [])],
+        rows=[[*line.texts(metrics), *([line.verdict(metrics)] if timed else [])] for line in lines],
+        numeric=[False, False, False, True, *(True for _ in metrics), *([False] if timed else [])],
         raw_heads=list(RAW),
-        raw_rows=[raw for line in lines for raw in line.raw(asked)],
+        raw_rows=[raw for line in lines for raw in line.raw(metrics)],
         notes=under,
         refs=marks.refs,
         footnotes=marks.texts,
@@ -98,32 +98,32 @@ class _Line:
     where: Record
     resolution: float | None
 
-    def texts(self, asked: Sequence[Column]) -> list[str]:
+    def texts(self, metrics: Sequence[Column]) -> list[str]:
         pairs = max((one.pairs for one in self.effects.values()), default=0)
-        shown = [_text(metric, self.effects.get(metric.key)) for metric in asked]
+        shown = [_text(metric, self.effects.get(metric.key)) for metric in metrics]
         return [self.axis, str(self.level), str(self.reference), str(pairs), *shown]
 
-    def verdict(self, asked: Sequence[Column]) -> str:
+    def verdict(self, metrics: Sequence[Column]) -> str:
         """That of the metric with samples."""
-        timed = [self.effects[m.key] for m in asked if m.timed and m.key in self.effects]
+        timed = [self.effects[m.key] for m in metrics if m.timed and m.key in self.effects]
         verdicts = [v for one in timed if (v := effects.verdict(one, self.resolution))]
         return str(verdicts[-1]) if verdicts else units.DASH
 
-    def raw(self, asked: Sequence[Column]) -> list[list[Any]]:
-        known = [(metric, self.effects[metric.key]) for metric in asked if metric.key in self.effects]
+    def raw(self, metrics: Sequence[Column]) -> list[list[Any]]:
+        known = [(metric, self.effects[metric.key]) for metric in metrics if metric.key in self.effects]
         return [
             _raw(m, one, effects.verdict(one, self.resolution) if m.timed else None, self.where) for m, one in known
         ]
 
 
 def _lines(
-    records: Sequence[Record], grid: Sequence[dict[str, Any]], references: Mapping[str, Any], asked: Sequence[Column]
+    records: Sequence[Record], grid: Sequence[dict[str, Any]], references: Mapping[str, Any], metrics: Sequence[Column]
 ) -> list[_Line]:
     resolution = noise_floor(records)
     return [
         _Line(axis, level, reference, by_metric, records[0], resolution)
         for axis, reference in references.items()
-        for level, by_metric in _effects(records, grid, axis, reference, asked).items()
+        for level, by_metric in _effects(records, grid, axis, reference, metrics).items()
     ]
 
 
@@ -132,11 +132,11 @@ def _measured(records: Sequence[Record]) -> list[bool]:
 
 
 def _effects(
-    members: Sequence[Record], found: Sequence[dict[str, Any]], axis: str, reference: Any, asked: Sequence[Column]
+    members: Sequence[Record], found: Sequence[dict[str, Any]], axis: str, reference: Any, metrics: Sequence[Column]
 ) -> dict[Any, dict[str, Effect]]:
     """Level -> metric -> effect, in the order of the levels."""
     by_level: dict[Any, dict[str, Effect]] = {}
-    for metric in asked:
+    for metric in metrics:
         read = effect_cells.samples if metric.timed else effect_cells.value
         values: Any = [read(metric, r) for r in members]
         for one in effects.main_effects(found, values, axis, reference):
@@ -145,36 +145,36 @@ def _effects(
     return {level: by_level[level] for level in order if level in by_level}
 
 
-def front_table(results: ResultSet, title: str, asked: Sequence[Column]) -> Table:
+def front_table(results: ResultSet, title: str, metrics: Sequence[Column]) -> Table:
     """Cells with their metrics, and for each whether it is on the Pareto front or which cells dominate it."""
     rows = results.rows
     lead = results.keys or [columns.LABEL]
-    by = _dominators(results, asked)
+    by = _dominators(results, metrics)
     marks = Footnotes()
     texts: list[list[str]] = []
     raw: list[list[Any]] = []
     for m, record in enumerate(rows):
-        shown = [_value(metric, record) for metric in asked]
+        shown = [_value(metric, record) for metric in metrics]
         names = [cell_name(rows[a]) for a in by[m]] if m in by else None
         if names is None:
             why = failures.reason(record) if record.status != "ok" else "not compared: a metric is unknown here"
-            marks.add(m, len(lead) + len(asked), why)
+            marks.add(m, len(lead) + len(metrics), why)
         what = units.DASH if names is None else f"dominated by {_some(names)}" if names else "front"
         texts.append([*(c.text(c.raw(record)) for c in lead), *shown, what])
-        values = [effect_cells.value(metric, record) for metric in asked]
+        values = [effect_cells.value(metric, record) for metric in metrics]
         state = (None, None) if names is None else (not names, "; ".join(names))
         raw.append([*(c.raw(record) for c in lead), *values, *state, record.status, *_where(record)])
     return Table(
         title=f"{title}: Pareto front",
-        heads=[*(c.title for c in lead), *map(_head, asked), "Front"],
+        heads=[*(c.title for c in lead), *map(_head, metrics), "Front"],
         rows=texts,
-        numeric=[*(c.numeric for c in lead), *(True for _ in asked), False],
-        raw_heads=[*(c.key for c in lead), *(m.key for m in asked), *FRONT],
+        numeric=[*(c.numeric for c in lead), *(True for _ in metrics), False],
+        raw_heads=[*(c.key for c in lead), *(m.key for m in metrics), *FRONT],
         raw_rows=raw,
         notes=[
-            *_front_notes(asked),
-            *notes.notes(results, asked, False, published=False),
-            *_published_notes(results, asked),
+            *_front_notes(metrics),
+            *notes.notes(results, metrics, False, published=False),
+            *_published_notes(results, metrics),
         ],
         refs=marks.refs,
         footnotes=marks.texts,
@@ -184,12 +184,12 @@ def front_table(results: ResultSet, title: str, asked: Sequence[Column]) -> Tabl
     )
 
 
-def _dominators(results: ResultSet, asked: Sequence[Column]) -> dict[int, list[int]]:
+def _dominators(results: ResultSet, metrics: Sequence[Column]) -> dict[int, list[int]]:
     """Row -> the rows that dominate it; a row without a value of every metric is not there."""
     candidates = {
-        n: c for n, r in enumerate(results.rows) if (c := effect_cells.candidate(r, asked, results)) is not None
+        n: c for n, r in enumerate(results.rows) if (c := effect_cells.candidate(r, metrics, results)) is not None
     }
-    better = {m.key: m.better or "lower" for m in asked}
+    better = {m.key: m.better or "lower" for m in metrics}
     beaten = effects.dominated_by(list(candidates.values()), better, results.resolution)
     able = list(candidates)
     return {n: [able[a] for a in dominators] for n, dominators in zip(able, beaten, strict=True)}
@@ -232,7 +232,7 @@ def _where(record: Record) -> list[Any]:
     return [record.environment.get(name) for name in ("device", "torch", "upbench")]
 
 
-def _how(full: bool, several: bool, asked: Sequence[Column]) -> list[str]:
+def _how(full: bool, several: bool, metrics: Sequence[Column]) -> list[str]:
     """What exactly the numbers are."""
     design = (
         "The cells are a full grid: each effect is the balanced average over all settings of the other axes."
@@ -247,26 +247,26 @@ def _how(full: bool, several: bool, asked: Sequence[Column]) -> list[str]:
         *([design] if several or not full else []),
         "Against: the level with the most pairs, then with the most cells, then the first; --base AXIS=VALUE sets another.",
     ]
-    if any(m.timed for m in asked):
+    if any(m.timed for m in metrics):
         found.append(
             "Latency: ratio of medians, in brackets its 95 % interval: each cell's samples are resampled on their own "
             f"({effects.RESAMPLES} times) and the mean log-ratio is taken anew. It holds the noise within the cells, not "
             "the drift between them. Verdict: as in `upbench compare`, no bound below the resolution."
         )
-    if not all(m.measured for m in asked):
+    if not all(m.measured for m in metrics):
         found.append("Published values were printed once, without an interval; shown is their mean difference.")
     return found
 
 
-def _front_notes(asked: Sequence[Column]) -> list[str]:
-    names = ", ".join(f"{_head(m)} ({m.better or 'lower'})" for m in asked)
+def _front_notes(metrics: Sequence[Column]) -> list[str]:
+    names = ", ".join(f"{_head(m)} ({m.better or 'lower'})" for m in metrics)
     found = [
         f"Better is: {names}.",
         "A cell is dominated when another one is no worse in all of these and better in at least one; the cells that "
         "are not are the Pareto front. Only cells of equal work (shape, scale, batch, mode, offsets) on the same "
         "machine and versions are compared.",
     ]
-    if any(m.timed for m in asked):
+    if any(m.timed for m in metrics):
         found.append(
             "Latency counts as better only where the verdict is FASTER, and as no worse where it is SAME; where it is "
             "UNSURE there is no domination."
@@ -274,7 +274,7 @@ def _front_notes(asked: Sequence[Column]) -> list[str]:
     return found
 
 
-def _published_notes(results: ResultSet, asked: Sequence[Column]) -> list[str]:
-    keys = {m.key for m in asked if not m.measured}
+def _published_notes(results: ResultSet, metrics: Sequence[Column]) -> list[str]:
+    keys = {m.key for m in metrics if not m.measured}
     sources = [b.source for b in results.published if keys & {c.key for c in b.columns}]
     return [f"{source[0].upper()}{source[1:]}." for source in sources]

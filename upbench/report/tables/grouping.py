@@ -32,7 +32,7 @@ CONTEXT = (
 LABEL = "upsampler"
 """The axis that pictures have even where a sweep has none: the labels of the records."""
 
-_WORK = (("input", "shape"), ("input", "batch"), ("input", "offsets"), ("measure", "mode"))
+_WORKLOAD = (("input", "shape"), ("input", "batch"), ("input", "offsets"), ("measure", "mode"))
 
 
 def bare(axis: str) -> str:
@@ -75,7 +75,7 @@ def context(records: Sequence[Record], axes: Sequence[str]) -> list[Column]:
     return [c for c in free if c.key in differing or (c.key == "label" and not axes)]
 
 
-def machine(record: Record, axes: Sequence[str]) -> tuple[Hashable, ...]:
+def machine_key(record: Record, axes: Sequence[str]) -> tuple[Hashable, ...]:
     """Device, threads and versions, without those that are axes: records that differ in it stand in different groups."""
     env, taken = record.environment, {bare(axis) for axis in axes}
     where = None if "device" in taken else (env.get("device"), env.get("cuda"))
@@ -85,7 +85,7 @@ def machine(record: Record, axes: Sequence[str]) -> tuple[Hashable, ...]:
 
 def machine_text(record: Record, axes: Sequence[str]) -> str:
     """The same in words."""
-    where, threads, torch, own, kernels = machine(record, axes)
+    where, threads, torch, own, kernels = machine_key(record, axes)
     parts = [f"{where[0]}" if isinstance(where, tuple) else "", f"{threads} threads" if threads is not None else ""]
     return (
         ", ".join(p for p in parts if p)
@@ -99,23 +99,23 @@ def kernels_text(kernels: object) -> str:
     return known.get(str(kernels), f" with {kernels}" if kernels else "")
 
 
-def work(record: Record) -> tuple[Hashable, ...]:
+def workload_key(record: Record) -> tuple[Hashable, ...]:
     """What a call is asked to do; only cells of equal work are better or worse than each other."""
     spec = record.spec
-    return (spec["scale"], *(str(spec[section].get(name)) for section, name in _WORK))
+    return (spec["scale"], *(str(spec[section].get(name)) for section, name in _WORKLOAD))
 
 
-def grouped(records: Sequence[Record], axes: Sequence[str]) -> dict[tuple[Hashable, ...], list[Record]]:
+def by_machine(records: Sequence[Record], axes: Sequence[str]) -> dict[tuple[Hashable, ...], list[Record]]:
     """Records by machine, each in their order.
 
     A cell that is impossible, which is so on any machine, joins the first when its own has no other records, and stands
     once in a group.
     """
-    tried = [machine(r, axes) for r in records if r.status != "impossible"] or [machine(records[0], axes)]
+    tried = [machine_key(r, axes) for r in records if r.status != "impossible"] or [machine_key(records[0], axes)]
     found: dict[tuple[Hashable, ...], list[Record]] = {where: [] for where in tried}
     seen: set[tuple[Hashable, ...]] = set()
     for record in records:
-        where = machine(record, axes)
+        where = machine_key(record, axes)
         where = where if where in found else tried[0]
         if record.status == "impossible":
             cell = (where, repr(record.axes), repr(record.spec))

@@ -1,4 +1,4 @@
-"""What a paper printed for the settings of a cell, to stand beside what is measured here, marked as published."""
+"""Columns of published tables: what a paper printed for the settings of a cell, marked as published."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ NO_SETTING = ("replaced", "task", "dataset", "leaderboard_rank")
 
 
 @dataclass(frozen=True)
-class Beside:
-    """A published table beside records. columns: one for each metric. title: for the head above them.
+class PublishedColumns:
+    """A published table as columns of records. columns: one for each metric. title: for the head above them.
 
     source: the footnote of their heads. rows: the published row behind each value. notes: what was left out.
     """
@@ -50,21 +50,21 @@ class Beside:
 
     def doubt(self, column: Column, record: Record) -> str | None:
         """Why a value is uncertain in print, or None."""
-        row = self.rows.get(_place(column.key, record))
+        row = self.rows.get(_cell_key(column.key, record))
         return row.why if row is not None and row.uncertain else None
 
 
-def find(records: Sequence[Record]) -> list[Beside]:
+def columns_of(records: Sequence[Record]) -> list[PublishedColumns]:
     """The published tables that the records' sweeps name, in order; one that is not known is a note."""
     names = dict.fromkeys(r.sweep.published for r in records if r.sweep and r.sweep.published)
-    return [_lay(name, records) for name in names]
+    return [_columns_of_table(name, records) for name in names]
 
 
-def _lay(name: str, records: Sequence[Record]) -> Beside:
+def _columns_of_table(name: str, records: Sequence[Record]) -> PublishedColumns:
     try:
         table = papers.table(name)
     except UpbenchError as error:
-        return Beside([], notes=[f"Warning: no published values are shown: {error}."])
+        return PublishedColumns([], notes=[f"Warning: no published values are shown: {error}."])
     shown, others = _contexts(table)
     rows: dict[str, Row] = {}
     found: list[Column] = []
@@ -73,7 +73,7 @@ def _lay(name: str, records: Sequence[Record]) -> Beside:
         for metric in table.metrics:
             if any(metric in row.values for row in mine):
                 found.append(_column(table, metric, subtask, mine, records, rows))
-    return Beside(
+    return PublishedColumns(
         found, f"published: {table.paper} {table.source.table}", _source(table, shown), rows, _left_out(others)
     )
 
@@ -92,10 +92,10 @@ def _column(
         if record.sweep and record.sweep.published == table.id:
             fitting = [row for row in rows if metric in row.values and matches(row, record)]
             if fitting and len({row.values[metric] for row in fitting}) == 1:
-                seen[_place(key, record)] = fitting[0]
+                seen[_cell_key(key, record)] = fitting[0]
 
     def value(record: Record) -> float | None:
-        row = seen.get(_place(key, record))
+        row = seen.get(_cell_key(key, record))
         return row.values[metric] if row is not None else None
 
     # In brackets, since a comma separates the names that --columns takes.
@@ -110,7 +110,7 @@ def _column(
     )
 
 
-def _place(key: str, record: Record) -> str:
+def _cell_key(key: str, record: Record) -> str:
     return f"{key} {record.key} {record.axes!r}"
 
 
@@ -120,8 +120,8 @@ def matches(row: Row, record: Record) -> bool:
     if row.upsampler != spec["upsampler"] or spec["scale"] != SCALE:
         return False
     card = registry.get(row.upsampler)
-    asked = translated(row.settings, card)
-    return asked is not None and all(spec["params"].get(k) == v for k, v in {**card.defaults(), **asked}.items())
+    wanted = translated(row.settings, card)
+    return wanted is not None and all(spec["params"].get(k) == v for k, v in {**card.defaults(), **wanted}.items())
 
 
 def translated(settings: Mapping[str, Any], card: Card) -> dict[str, Any] | None:

@@ -32,7 +32,7 @@ def parse(
     """
 
     def alike(record: Record) -> tuple[Any, ...]:
-        return grouping.machine(record, axes), tuple(str(c.raw(record)) for c in context if c.key != "label")
+        return grouping.machine_key(record, axes), tuple(str(c.raw(record)) for c in context if c.key != "label")
 
     def cell(values: dict[str, str]) -> tuple[str, ...]:
         return tuple(values[name] for name in axes)

@@ -11,7 +11,7 @@ from upbench.record import Record
 from upbench.report.tables import columns, grouping, published
 from upbench.report.tables import relative as bases
 from upbench.report.tables.columns import Column
-from upbench.report.tables.published import Beside
+from upbench.report.tables.published import PublishedColumns
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class ResultSet:
     def groups(self) -> list[Group]:
         """The records by machine and versions, each group in its order; see `grouping.grouped`."""
         found = []
-        for members in grouping.grouped(self.records, self.axes).values():
+        for members in grouping.by_machine(self.records, self.axes).values():
             where = next((r for r in members if r.status != "impossible"), members[0])
             found.append(Group(grouping.machine_text(where, self.axes), members))
         return found
@@ -83,18 +83,18 @@ class ResultSet:
         return [*map(columns.axis, self.axes), *self.context]
 
     @cached_property
-    def published(self) -> list[Beside]:
+    def published(self) -> list[PublishedColumns]:
         """The published tables that the records' sweeps name."""
-        return published.find(self.records)
+        return published.columns_of(self.records)
 
     @cached_property
-    def printed(self) -> dict[str, Beside]:
+    def printed(self) -> dict[str, PublishedColumns]:
         """The published table of each published column, by the column's key."""
         return {column.key: table for table in self.published for column in table.columns}
 
     @cached_property
     def _peers(self) -> dict[int, Hashable]:
-        return {id(r): (grouping.machine(r, self.axes), grouping.work(r)) for r in self.records}
+        return {id(r): (grouping.machine_key(r, self.axes), grouping.workload_key(r)) for r in self.records}
 
     def peers(self, record: Record) -> Hashable:
         """What two records must have in common before one is better than the other: machine, versions and work."""
@@ -103,7 +103,7 @@ class ResultSet:
     @cached_property
     def works(self) -> set[Hashable]:
         """The kinds of work that the rows do."""
-        return {grouping.work(record) for record in self.rows}
+        return {grouping.workload_key(record) for record in self.rows}
 
     @cached_property
     def _base_rows(self) -> dict[int, Record | None]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from upbench import units
 from upbench.record import Record
-from upbench.report.formats.table import Place, Rank, Span, Table
+from upbench.report.formats.table import CellIndex, Rank, Span, Table
 from upbench.report.tables import columns, failures, notes
 from upbench.report.tables import relative as bases
 from upbench.report.tables.columns import Column
@@ -23,7 +23,7 @@ class Footnotes:
     """Sentences under a table and the cells that they belong to; the same sentence stands once."""
 
     texts: list[str] = field(default_factory=list)
-    refs: dict[Place, list[int]] = field(default_factory=dict)
+    refs: dict[CellIndex, list[int]] = field(default_factory=dict)
 
     def add(self, row: int, column: int, text: str) -> None:
         if text not in self.texts:
@@ -63,6 +63,12 @@ def sweep_table(results: ResultSet, title: str, chosen: Sequence[Column]) -> Tab
         lead=len(lead),
         label=results.name,
     )
+
+
+def default_table(results: ResultSet, title: str) -> Table:
+    """The table that a sweep writes: what was published where the sweep names a table, and what everything costs."""
+    printed = [column for table in results.published for column in table.columns]
+    return sweep_table(results, title, [*printed, *columns.costs(results.convention)])
 
 
 def shown_text(results: ResultSet, column: Column, record: Record) -> str:
@@ -106,7 +112,7 @@ def _footnotes(results: ResultSet, heads: Sequence[Column]) -> Footnotes:
     return marks
 
 
-def _emphasis(results: ResultSet, heads: Sequence[Column]) -> dict[Place, Rank]:
+def _emphasis(results: ResultSet, heads: Sequence[Column]) -> dict[CellIndex, Rank]:
     return {
         (m, n): rank
         for n, column in enumerate(heads)
