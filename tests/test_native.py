@@ -140,6 +140,16 @@ def test_kernels_of_an_older_installation_are_left_alone(monkeypatch: pytest.Mon
     assert native._load() is None
 
 
+@built
+@pytest.mark.parametrize("entry", ["given", "predicted", "moved"])
+def test_an_entry_takes_its_own_struct_alone(entry: str) -> None:
+    """Before anything is read from its address."""
+    with pytest.raises(TypeError, match="another struct than this entry takes"):
+        getattr(native._kernels, entry)(0, 8, 0, 1)
+    for struct in (native.Maps, native._Given, native._Predicted, native._Moved):
+        assert all(getattr(struct, name).size % 8 == 0 for name, _ in struct._fields_)
+
+
 def test_what_the_ops_are_made_of_is_part_of_the_place() -> None:
     cpu = torch.device("cpu")
     with without_c():

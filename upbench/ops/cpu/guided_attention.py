@@ -51,8 +51,8 @@ def attend(
     heads: int,
 ) -> Tensor:
     if native.can_run_native(x, keys, guide, weight, offsets):
-        query = native.Guided(guide, native.layer(weight, bias, x.dtype))
-        return native.attend_guided(x, keys, query, native.Moved(offsets, scale), heads)
+        points = native.Moved(offsets, scale, guide, native.layer(weight, bias, x.dtype), x.dtype)
+        return native.attend_guided(x, keys, points, heads)
     rows = F.linear(guide.flatten(2).transpose(1, 2), weight.flatten(1), bias)
     projected = rows.unflatten(1, guide.shape[2:]).permute(0, 3, 1, 2)
     return attention.attend(x, keys, projected, None, offset_points(offsets, scale), "zeros", heads, None)

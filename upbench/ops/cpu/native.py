@@ -5,6 +5,7 @@ It is built when upbench is installed, where a C compiler is at hand; without it
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 from collections.abc import Callable
@@ -20,8 +21,8 @@ from upbench.ops.cpu.rows import point_rows, tap_rows
 from upbench.ops.memory_layout import empty_map, empty_taps
 from upbench.ops.points import lattice
 
-INTERFACE = 4
-"""Of the kernel that this file calls; that of an older installation is left alone."""
+INTERFACE = 5
+"""Version of the C interface that this file expects. A kernel built by another upbench reports another, and is ignored."""
 
 
 def _load() -> Any:
@@ -38,11 +39,53 @@ TILE, PIECE, LANES = 8, 8, 16
 layer that are summed at once."""
 
 
-class Predicted(NamedTuple):
-    """Points that the kernel works out itself, from a query of the size of the map. See `offset_attend`."""
+def _struct(name: str, **fields: Any) -> type[ctypes.Structure]:
+    """A C struct of `kernels.c`: its fields by name, in the order in which they lie there."""
+    return type(name, (ctypes.Structure,), {"_fields_": list(fields.items())})
 
-    height: int
-    width: int
+
+_ADDRESS, _COUNT, _REAL = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
+_SIZES = ("height", "width", "out_height", "out_width", "channels", "depth", "groups", "taps", "heads", "blocks")
+_PITCHES = ("x_pitch", "key_pitch", "query_pitch")
+Maps = _struct(
+    "Maps",
+    **dict.fromkeys(("x", "keys", "query", "embedding", "out"), _ADDRESS),
+    **dict.fromkeys((*_SIZES, *_PITCHES), _COUNT),
+    factor=_REAL,
+    **dict.fromkeys(("border", "wide"), _COUNT),
+)
+_Given = _struct("Given", maps=Maps, **dict.fromkeys(("columns", "rows", "weights"), _ADDRESS))
+_Predicted = _struct(
+    "Predicted", maps=Maps, layers=_ADDRESS, kernel=_COUNT, in_input_pixels=_COUNT, theta=_REAL, eps=_REAL
+)
+_Moved = _struct(
+    "Moved",
+    maps=Maps,
+    **dict.fromkeys(("offsets", "guide", "projection"), _ADDRESS),
+    **dict.fromkeys(("offset_pitch", "scale", "spread", "guide_channels", "guide_step", "guide_pitch"), _COUNT),
+)
+
+
+class Given:
+    """Points [B, G, P, H', W', 2] that are at hand, and for an assembly without keys its weights [B, heads, P, H', W']."""
+
+    entry = "given"
+
+    def __init__(self, points: Tensor, weight: Tensor | None, dtype: torch.dtype) -> None:
+        self.groups, self.taps, self.out_height, self.out_width = points.shape[1:5]
+        self.columns, self.rows = point_rows(points.to(dtype))
+        self.weights = None if weight is None else tap_rows(weight, dtype).view(points.shape[0], -1)
+
+    def struct(self, maps: ctypes.Structure, image: int) -> ctypes.Structure:
+        columns, rows, weights = (_address(t, image) for t in (self.columns, self.rows, self.weights))
+        return _Given(maps=maps, columns=columns, rows=rows, weights=weights)
+
+
+class Predicted(NamedTuple):
+    """Points that the kernel works out itself, from a query of the size of the map. See `ops.offset_attention`."""
+
+    out_height: int
+    out_width: int
     groups: int
     taps: int
     kernel: int
@@ -51,19 +94,54 @@ class Predicted(NamedTuple):
     in_input_pixels: bool
     layers: Tensor
 
+    @property
+    def entry(self) -> str:
+        return "predicted"
 
-class Moved(NamedTuple):
-    """Points that are offsets [B, H, W, 1 or scale^2, (x, y), G, P] from the parent of each output pixel."""
+    def struct(self, maps: ctypes.Structure, image: int) -> ctypes.Structure:
+        return _Predicted(
+            maps=maps,
+            layers=self.layers.data_ptr(),
+            kernel=self.kernel,
+            in_input_pixels=self.in_input_pixels,
+            theta=self.theta,
+            eps=self.eps,
+        )
 
-    offsets: Tensor
-    scale: int
+
+class Moved:
+    """Points that are offsets from the parent of each output pixel, of a query that is a pointwise convolution of a guide.
+
+    offsets: [B, H, W, 1 or scale^2, (x, y), G, P]; guide: [B, C, H', W']; projection: see `layer`.
+    """
+
+    entry = "moved"
+
+    def __init__(self, offsets: Tensor, scale: int, guide: Tensor, projection: Tensor, dtype: torch.dtype) -> None:
+        h, w, self.spread, _, self.groups, self.taps = offsets.shape[1:]
+        self.scale, self.out_height, self.out_width = scale, scale * h, scale * w
+        self.offsets, self.projection = _rows(offsets.flatten(3), dtype), projection
+        # The pixels one after another, in whatever steps.
+        even = guide.stride(2) == self.out_width * guide.stride(3)
+        self.guide = (guide if even else guide.contiguous()).to(dtype)
+
+    def struct(self, maps: ctypes.Structure, image: int) -> ctypes.Structure:
+        return _Moved(
+            maps=maps,
+            offsets=_address(self.offsets, image),
+            guide=_address(self.guide, image),
+            projection=self.projection.data_ptr(),
+            offset_pitch=self.offsets.stride(1),
+            scale=self.scale,
+            spread=self.spread,
+            guide_channels=self.guide.shape[1],
+            guide_step=self.guide.stride(1),
+            guide_pitch=self.guide.stride(3),
+        )
 
 
-class Guided(NamedTuple):
-    """A query that is a pointwise convolution of a guide [B, C, H', W']. layer: its bias, then its weight in lanes."""
-
-    guide: Tensor
-    layer: Tensor
+def _address(tensor: Tensor | None, image: int) -> int | None:
+    return None if tensor is None else tensor[image].data_ptr()
 
 
 def kernels() -> str:
@@ -91,19 +169,19 @@ def attend(
     factor: float | None,
 ) -> Tensor:
     """As `attention.attend`."""
-    return _run(x, keys, query, embedding, None, points, padding, heads, factor)
+    return _run(x, keys, query, embedding, Given(points, None, x.dtype), padding, heads, factor)
 
 
 def attend_predicted(
     x: Tensor, keys: Tensor, query: Tensor, embedding: Tensor | None, points: Predicted, heads: int, factor: float
 ) -> Tensor:
     """As `offset_attend`."""
-    return _run(x, keys, query, embedding, None, points, "zeros", heads, factor)
+    return _run(x, keys, query, embedding, points, "zeros", heads, factor)
 
 
-def attend_guided(x: Tensor, keys: Tensor, query: Guided, points: Moved, heads: int) -> Tensor:
+def attend_guided(x: Tensor, keys: Tensor, points: Moved, heads: int) -> Tensor:
     """As `guided_attend`."""
-    return _run(x, keys, query, None, None, points, "zeros", heads, None)
+    return _run(x, keys, None, None, points, "zeros", heads, None)
 
 
 def layers(first: Tensor, gamma: Tensor, beta: Tensor, last: Tensor, bias: Tensor, dtype: torch.dtype) -> Tensor:
@@ -136,21 +214,21 @@ def _joined(dtype: torch.dtype, *parts: Tensor) -> Tensor:
 
 def similarity(query: Tensor, keys: Tensor, points: Tensor, padding: str, heads: int) -> Tensor:
     """As `deform_similarity`."""
-    return _run(None, keys, query, None, None, points, padding, heads, None)
+    return _run(None, keys, query, None, Given(points, None, keys.dtype), padding, heads, None)
 
 
 def assemble(x: Tensor, weight: Tensor | None, points: Tensor, padding: str) -> Tensor:
     """As `deform_assemble`, and for no weight as `sample_points` of one point."""
-    return _run(x, None, None, None, weight, points, padding, 1 if weight is None else weight.shape[1], None)
+    heads = 1 if weight is None else weight.shape[1]
+    return _run(x, None, None, None, Given(points, weight, x.dtype), padding, heads, None)
 
 
 def _run(
     x: Tensor | None,
     keys: Tensor | None,
-    query: Tensor | Guided | None,
+    query: Tensor | None,
     embedding: Tensor | None,
-    weight: Tensor | None,
-    points: Tensor | Predicted | Moved,
+    points: Given | Predicted | Moved,
     padding: str,
     heads: int,
     factor: float | None,
@@ -158,55 +236,30 @@ def _run(
     read = x if x is not None else keys
     assert read is not None
     (b, _, h, w), dtype = read.shape, read.dtype
-    columns = rows = predictor = guide = layer = None
-    kernel, theta, eps, in_input_pixels, scale, spread, point_pitch, guide_sizes = (
-        0,
-        0.0,
-        0.0,
-        False,
-        0,
-        0,
-        0,
-        (0, 0, 0),
-    )
-    if isinstance(points, Predicted):
-        out_h, out_w, groups, taps, kernel, theta, eps, in_input_pixels, predictor = points
-    elif isinstance(points, Moved):
-        scale, (spread, _, groups, taps) = points.scale, points.offsets.shape[3:]
-        out_h, out_w = scale * h, scale * w
-        columns = _rows(points.offsets.flatten(3), dtype)
-        point_pitch = columns.stride(1)
-    else:
-        groups, taps, out_h, out_w = points.shape[1:5]
-        columns, rows = point_rows(points.to(dtype))
-    if isinstance(query, Guided):
-        guide, layer = query
-        # The pixels one after another, in whatever steps.
-        guide = (guide if guide.stride(2) == out_w * guide.stride(3) else guide.contiguous()).to(dtype)
-        guide_sizes = (guide.shape[1], guide.stride(1), guide.stride(3))
-        query = None
+    out_h, out_w, groups, taps = points.out_height, points.out_width, points.groups, points.taps
     maps = [None if t is None else _rows(t.permute(0, 2, 3, 1), dtype) for t in (x, keys, query)]
     table = None if embedding is None else embedding.to(dtype).contiguous()
-    weights = None if weight is None else tap_rows(weight, dtype).view(b, -1)
     channels, depth = (0 if t is None else t.shape[1] for t in (x, keys))
-    pitches = (0 if t is None else t.stride(1) for t in maps)
-    blocks = math.lcm(groups, heads)
-    sizes = (h, w, out_h, out_w, channels, depth, groups, taps, heads, blocks, *pitches, point_pitch, kernel)
-    sizes = (*sizes, scale, spread, *guide_sizes)
     if x is not None:
         out = empty_map(read, b, channels, out_h, out_w)
         target = out.permute(0, 2, 3, 1)
     else:
         out = empty_taps(read, b, heads, taps, out_h, out_w)
         target = out.permute(0, 3, 4, 1, 2)
+    sizes = (h, w, out_h, out_w, channels, depth, groups, taps, heads, math.lcm(groups, heads))
+    pitches = (0 if t is None else t.stride(1) for t in maps)
+    common = {
+        **dict(zip(_SIZES, sizes, strict=True)),
+        **dict(zip(_PITCHES, pitches, strict=True)),
+        "embedding": None if table is None else table.data_ptr(),
+        "factor": 1.0 if factor is None else factor,
+        "border": padding == "border",
+        "wide": dtype == torch.float64,
+    }
     for image in range(b):
-        x_, keys_, query_, weights_, columns_, rows_, guide_ = (
-            None if t is None else t[image] for t in (*maps, weights, columns, rows, guide)
-        )
-        given = (x_, keys_, query_, table, weights_, columns_, rows_, predictor, guide_, layer, target[image])
-        addresses = tuple(0 if t is None else t.data_ptr() for t in given)
-        numbers, flags = (1.0 if factor is None else factor, theta, eps), (padding == "border", in_input_pixels)
-        work = partial(_kernels.points, addresses, sizes, numbers, *flags, dtype == torch.float64)
+        x_, keys_, query_ = (_address(t, image) for t in maps)
+        job = points.struct(Maps(x=x_, keys=keys_, query=query_, out=_address(target, image), **common), image)
+        work = partial(getattr(_kernels, points.entry), ctypes.addressof(job), ctypes.sizeof(job))
         _shared(work, math.ceil(out_h / TILE) * math.ceil(out_w / TILE))
     return out
 

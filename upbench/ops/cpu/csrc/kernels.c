@@ -10,6 +10,7 @@
 #include <Python.h>
 #include <float.h>
 #include <math.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,19 +40,76 @@ enum { MANY = 64, SOME = 16 }; /* channels that are summed at once */
 #define TILE 8                 /* output pixels along a side of a tile; native.py knows it too */
 #define PIXELS (TILE * TILE)
 
-/* keys: NULL to weigh only, by `weights` or, where those are NULL too, by 1. x: NULL to return the logits.
- * blocks: the channels that share a group and a head are one block; columns, rows: the x and y of the points, or for
- * a scale above 0 offsets from the parents in `columns`, see `fetch`. predictor: what makes the points from a query of
- * the map's size, see `derive`; guide, projection: what makes the query, see `project`. A pitch leads from a pixel to
- * the next. */
+/* What each entry is given: one struct, filled by name in `native.py`. Every field is 8 bytes wide, so that both sides lay
+ * it out alike. A pitch leads from a pixel to the next.
+ *
+ * keys: NULL to weigh only, by the weights that were given or, where those are NULL too, by 1. x: NULL to return the
+ * logits. blocks: the channels that share a group and a head are one block. */
 typedef struct {
-    const void *x, *keys, *query, *embedding, *weights, *columns, *rows, *predictor, *guide, *projection;
-    const void *out;
+    const void *x, *keys, *query, *embedding;
+    void *out;
+    int64_t height, width, out_height, out_width, channels, depth, groups, taps, heads, blocks;
+    int64_t x_pitch, key_pitch, query_pitch;
+    double factor;
+    int64_t border, wide;
+} Maps;
+
+/* Points that were given: the x and the y of each, and weights to assemble with. */
+typedef struct {
+    Maps maps;
+    const void *columns, *rows, *weights;
+} Given;
+
+/* Points that are predicted from a query of the map's size, see `derive`. */
+typedef struct {
+    Maps maps;
+    const void *layers;
+    int64_t kernel, in_input_pixels;
+    double theta, eps;
+} Predicted;
+
+/* Points that are offsets from the parents, see `fetch`, of a query that is made of a guide, see `project`. */
+typedef struct {
+    Maps maps;
+    const void *offsets, *guide, *projection;
+    int64_t offset_pitch, scale, spread, guide_channels, guide_step, guide_pitch;
+} Moved;
+
+/* All of it, as the loops read it: what an entry was not given is 0. */
+typedef struct {
+    const void *x, *keys, *query, *embedding, *weights, *columns, *rows, *offsets, *predictor, *guide, *projection;
+    void *out;
     long height, width, out_height, out_width, channels, depth, groups, taps, heads, blocks, kernel;
-    long x_pitch, key_pitch, query_pitch, point_pitch, guide_channels, guide_step, guide_pitch, scale, spread;
+    long x_pitch, key_pitch, query_pitch, offset_pitch, guide_channels, guide_step, guide_pitch, scale, spread;
     double factor, theta, eps;
-    int border, inward;
+    int border, in_input_pixels;
 } Job;
+
+static Job job_of(const Maps *maps) {
+    const Job job = {
+        .x = maps->x,
+        .keys = maps->keys,
+        .query = maps->query,
+        .embedding = maps->embedding,
+        .out = maps->out,
+        .height = (long)maps->height,
+        .width = (long)maps->width,
+        .out_height = (long)maps->out_height,
+        .out_width = (long)maps->out_width,
+        .channels = (long)maps->channels,
+        .depth = (long)maps->depth,
+        .groups = (long)maps->groups,
+        .taps = (long)maps->taps,
+        .heads = (long)maps->heads,
+        .blocks = (long)maps->blocks,
+        .x_pitch = (long)maps->x_pitch,
+        .key_pitch = (long)maps->key_pitch,
+        .query_pitch = (long)maps->query_pitch,
+        .factor = maps->factor,
+        .border = maps->border != 0,
+    };
+    return job;
+}
 
 /* e^v for v <= 0, to 2e-7 of it. Unlike the library's it can be taken in vectors. */
 static ALWAYS_INLINE float exp_of(float v) {
@@ -110,46 +168,70 @@ static ALWAYS_INLINE float erf_of(float v) {
 #define MOST DBL_MAX
 #include "body.h"
 
-static PyObject *points(PyObject *Py_UNUSED(self), PyObject *args) {
-    Job job;
-    PyObject *addresses, *sizes;
-    Py_ssize_t start, stop;
-    int wide, ready;
-    if (!PyArg_ParseTuple(args, "O!O!(ddd)pppnn", &PyTuple_Type, &addresses, &PyTuple_Type, &sizes, &job.factor,
-                          &job.theta, &job.eps, &job.border, &job.inward, &wide, &start, &stop))
-        return NULL;
-    const void **tensors[] = {&job.x,    &job.keys,      &job.query, &job.embedding,  &job.weights, &job.columns,
-                              &job.rows, &job.predictor, &job.guide, &job.projection, &job.out};
-    long *numbers[] = {&job.height,     &job.width,   &job.out_height, &job.out_width,   &job.channels,
-                       &job.depth,      &job.groups,  &job.taps,       &job.heads,       &job.blocks,
-                       &job.x_pitch,    &job.key_pitch, &job.query_pitch, &job.point_pitch, &job.kernel,
-                       &job.scale, &job.spread, &job.guide_channels, &job.guide_step, &job.guide_pitch};
-    const Py_ssize_t places = sizeof tensors / sizeof *tensors, counts = sizeof numbers / sizeof *numbers;
-    if (PyTuple_Size(addresses) != places || PyTuple_Size(sizes) != counts) {
-        PyErr_SetString(PyExc_TypeError, "another number of addresses or sizes than this kernel takes");
+/* The struct that the arguments name, or NULL: its address, its size, and the tiles to take. */
+static const void *parsed(PyObject *args, size_t expected, Py_ssize_t *start, Py_ssize_t *stop) {
+    unsigned long long address;
+    Py_ssize_t size;
+    if (!PyArg_ParseTuple(args, "Knnn", &address, &size, start, stop)) return NULL;
+    if ((size_t)size != expected) {
+        PyErr_SetString(PyExc_TypeError, "another struct than this entry takes");
         return NULL;
     }
-    for (Py_ssize_t i = 0; i < places; i++) *tensors[i] = PyLong_AsVoidPtr(PyTuple_GetItem(addresses, i));
-    for (Py_ssize_t i = 0; i < counts; i++) *numbers[i] = (long)PyLong_AsSsize_t(PyTuple_GetItem(sizes, i));
-    if (PyErr_Occurred()) return NULL;
+    return (const void *)(uintptr_t)address;
+}
+
+static PyObject *run(const Job *job, int wide, Py_ssize_t start, Py_ssize_t stop) {
+    int ready;
     Py_BEGIN_ALLOW_THREADS;
-    ready = wide ? points_double(&job, start, stop) : points_float(&job, start, stop);
+    ready = wide ? points_double(job, start, stop) : points_float(job, start, stop);
     Py_END_ALLOW_THREADS;
     if (!ready) return PyErr_NoMemory();
     Py_RETURN_NONE;
 }
 
+static PyObject *given(PyObject *Py_UNUSED(self), PyObject *args) {
+    Py_ssize_t start, stop;
+    const Given *from = parsed(args, sizeof(Given), &start, &stop);
+    if (!from) return NULL;
+    Job job = job_of(&from->maps);
+    job.columns = from->columns, job.rows = from->rows, job.weights = from->weights;
+    return run(&job, from->maps.wide != 0, start, stop);
+}
+
+static PyObject *predicted(PyObject *Py_UNUSED(self), PyObject *args) {
+    Py_ssize_t start, stop;
+    const Predicted *from = parsed(args, sizeof(Predicted), &start, &stop);
+    if (!from) return NULL;
+    Job job = job_of(&from->maps);
+    job.predictor = from->layers, job.kernel = (long)from->kernel;
+    job.theta = from->theta, job.eps = from->eps, job.in_input_pixels = from->in_input_pixels != 0;
+    return run(&job, from->maps.wide != 0, start, stop);
+}
+
+static PyObject *moved(PyObject *Py_UNUSED(self), PyObject *args) {
+    Py_ssize_t start, stop;
+    const Moved *from = parsed(args, sizeof(Moved), &start, &stop);
+    if (!from) return NULL;
+    Job job = job_of(&from->maps);
+    job.offsets = from->offsets, job.guide = from->guide, job.projection = from->projection;
+    job.offset_pitch = (long)from->offset_pitch, job.scale = (long)from->scale, job.spread = (long)from->spread;
+    job.guide_channels = (long)from->guide_channels, job.guide_step = (long)from->guide_step;
+    job.guide_pitch = (long)from->guide_pitch;
+    return run(&job, from->maps.wide != 0, start, stop);
+}
+
 static PyMethodDef methods[] = {
-    {"points", points, METH_VARARGS,
-     "Tiles start to stop of a job: addresses, sizes, (factor, theta, eps), border, inward, double, start, stop."},
+    {"given", given, METH_VARARGS, "Tiles start to stop over given points: address and size of a Given, start, stop."},
+    {"predicted", predicted, METH_VARARGS, "The same over predicted points: of a Predicted."},
+    {"moved", moved, METH_VARARGS, "The same over points moved from their parents: of a Moved."},
     {NULL, NULL, 0, NULL},
 };
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_kernels", NULL, 0, methods, NULL, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit__kernels(void) {
     PyObject *made = PyModule_Create(&module);
-    /* Of the addresses and sizes above: `native.py` takes none but its own. */
-    if (made && PyModule_AddIntConstant(made, "interface", 4) < 0) {
+    /* Of the structs above: `native.py` takes none but its own. */
+    if (made && PyModule_AddIntConstant(made, "interface", 5) < 0) {
         Py_DECREF(made);
         return NULL;
     }

@@ -88,7 +88,7 @@ static ALWAYS_INLINE void NAME(fetch)(const Job *job, const long *pixels, long c
         const long i = pixels[m] / job->out_width, j = pixels[m] % job->out_width;
         const long child = job->spread > 1 ? i % scale * scale + j % scale : 0;
         const REAL *from =
-            (const REAL *)job->columns + (i / scale * job->width + j / scale) * job->point_pitch + child * 2 * all;
+            (const REAL *)job->offsets + (i / scale * job->width + j / scale) * job->offset_pitch + child * 2 * all;
         for (long n = 0; n < all; n++) columns[n] = from[n] + (REAL)(j / scale);
         for (long n = 0; n < all; n++) rows[n] = from[all + n] + (REAL)(i / scale);
     }
@@ -160,8 +160,8 @@ static ALWAYS_INLINE void NAME(derive)(const Job *job, long top, long left, cons
             for (long t = 0; t < taps; t++) {
                 const REAL step_x = move[t] + places[t], step_y = move[taps + t] + places[taps + t];
                 /* Multiplied before it is divided: the last pixel falls on the last exactly. */
-                columns[t] = job->inward ? x * broad / right + step_x : (x + step_x) * broad / right;
-                rows[t] = job->inward ? y * high / down + step_y : (y + step_y) * high / down;
+                columns[t] = job->in_input_pixels ? x * broad / right + step_x : (x + step_x) * broad / right;
+                rows[t] = job->in_input_pixels ? y * high / down + step_y : (y + step_y) * high / down;
             }
         }
     }
