@@ -208,6 +208,36 @@ def test_modules_can_be_copied_pickled_and_saved(card: Card, tmp_path: Path) -> 
         assert torch.equal(other(*tensors), model(*tensors))
 
 
+@by_card
+def test_fx_takes_an_upsampler_as_one_layer(card: Card) -> None:
+    """Alone, with the weights of the module."""
+    model, tensors = make(card)
+    bare, given = model.neck["up"], (torch.randn(2, 32, 6, 8), *tensors[1:])
+    graph = torch.fx.symbolic_trace(bare)
+    close(graph(*given), bare, given)
+    close(copy.deepcopy(graph)(*given), bare, given)
+    assert sum(p.numel() for p in graph.parameters()) == sum(p.numel() for p in bare.parameters())
+
+
+@by_class
+def test_fx_inside_a_model(card: Card) -> None:
+    class Neck(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem = nn.Conv2d(3, 32, 1)
+            self.up = upbench.build(card.name, 32, seed=1)
+
+        def forward(self, image: Tensor, guide: Tensor) -> Tensor:
+            x = self.stem(image)
+            return self.up(x, guide) if card.guided else self.up(x)
+
+    neck, tensors = Neck().eval(), (torch.randn(2, 3, 6, 8), torch.randn(2, 32, 12, 16))
+    graph = torch.fx.symbolic_trace(neck)
+    assert [node.target for node in graph.graph.nodes if node.op == "call_module"] == ["stem", "up"]
+    assert graph.state_dict().keys() == neck.state_dict().keys()
+    close(graph(*tensors), neck, tensors)
+
+
 @pytest.mark.parametrize("size", [(12, 16), (10, 14), (7, 9), (3, 2)])
 def test_pooling_by_matrices_is_pooling(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     """What A2U's pooling is made of in an ONNX file that is written from a trace."""

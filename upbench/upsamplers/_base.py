@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.fx import Proxy
 
 from upbench.errors import InputError
 from upbench.ops import output_size, pool_map, tracing
@@ -34,6 +35,8 @@ class Upsampler(nn.Module):
     upsample: Callable[..., Tensor]
 
     def forward(self, x: Tensor, guide: Tensor | None = None, size: tuple[int, int] | None = None) -> Tensor:
+        if isinstance(x, Proxy):
+            return self._as_node(x, guide, size)
         self._check_x(x)
         if size is not None:
             x = self._extend(x, size)
@@ -47,6 +50,17 @@ class Upsampler(nn.Module):
         empty = not tracing() and x.shape[0] == 0
         out = self._empty(maps, target) if empty else self.upsample(*maps)
         return out if size is None else out[:, :, : size[0], : size[1]]
+
+    @property
+    def whole(self) -> Upsampler:
+        """The upsampler itself: what the node of a graph that `torch.fx` has traced calls, where it is all of the graph."""
+        return self
+
+    def _as_node(self, x: Proxy, guide: Any, size: Any) -> Any:
+        """One node of a graph that `torch.fx` traces, as torch's own layers are: what is checked and done inside depends on
+        sizes, which such a trace does not know."""
+        tracer: Any = x.tracer
+        return tracer.create_proxy("call_module", tracer.path_of_module(self) or "whole", (x, guide, size), {})
 
     def _empty(self, maps: tuple[Tensor, ...], size: tuple[int, int]) -> Tensor:
         """The result for a batch of no images, of which all maps and parameters have a gradient: zeros.
