@@ -65,8 +65,9 @@ RANKS = {
     "resume": 6,
     "worker": 10,
     "sweeping": 11,
-    "cli": 12,
-    "__main__": 13,
+    "api": 12,
+    "cli": 13,
+    "__main__": 14,
 }
 TORCH_FREE = {
     "backends",

@@ -1,28 +1,83 @@
 """upbench: benchmarking and ablation of feature upsamplers.
 
-Importing this package loads no torch; the functions below load it when they are first asked for.
+The functions are the verbs of the command line:
+
+    spec("ldaaqu", shape="256x60x60", theta=5)      what is to be measured, judged
+    profile(spec), profile(module, x)               everything about one upsampler
+    compare("ldaaqu", "carafe", shape=...)          several side by side, in interleaved rounds
+    sweep("sweeps/theta.yaml")                      an ablation
+    read("results/theta.jsonl"), table(records)     what was measured before
+    build("ldaaqu", channels=256)                   a module
+    load_weights(module, "checkpoint.pth")          released weights
+    names()                                         the upsamplers that there are
+
+Results have `.to_markdown()` and `.to_dataframe()`, and show themselves in a notebook. Importing this package loads
+neither torch nor pandas; a function loads what it needs when it is called.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from upbench.api.results import Comparison as Comparison
+    from upbench.api.results import Profile as Profile
+    from upbench.api.results import Records as Records
+    from upbench.api.results import ResultTable as ResultTable
+    from upbench.api.verbs import compare as compare
+    from upbench.api.verbs import profile as profile
+    from upbench.api.verbs import read as read
+    from upbench.api.verbs import spec as spec
+    from upbench.api.verbs import sweep as sweep
+    from upbench.api.verbs import table as table
+    from upbench.errors import UpbenchError as UpbenchError
+    from upbench.record import Record as Record
+    from upbench.registry import build as build
+    from upbench.registry import names as names
+    from upbench.specs.run_spec import RunSpec as RunSpec
+    from upbench.weights import load_weights as load_weights
 
 __version__ = "0.1.0"
-__all__ = ["build", "load_weights", "names", "run", "RunSpec", "Record", "UpbenchError"]
+__all__ = [
+    "spec",
+    "profile",
+    "compare",
+    "sweep",
+    "read",
+    "table",
+    "build",
+    "load_weights",
+    "names",
+    "Comparison",
+    "Profile",
+    "Record",
+    "Records",
+    "ResultTable",
+    "RunSpec",
+    "UpbenchError",
+]
 
 _HOME = {
+    **dict.fromkeys(("spec", "profile", "compare", "sweep", "read", "table"), "upbench.api.verbs"),
+    **dict.fromkeys(("Comparison", "Profile", "Records", "ResultTable"), "upbench.api.results"),
     "build": "upbench.registry",
     "names": "upbench.registry",
     "load_weights": "upbench.weights",
-    "run": "upbench.run",
     "RunSpec": "upbench.specs.run_spec",
     "Record": "upbench.record",
     "UpbenchError": "upbench.errors",
 }
+_DEPRECATED = {"run": "upbench.run"}
+"""Names of before."""
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(_HOME[name]), name)
-    raise AttributeError(f"module 'upbench' has no attribute {name!r}")
+    home = _HOME.get(name) or _DEPRECATED.get(name)
+    if home is None:
+        raise AttributeError(f"module 'upbench' has no attribute {name!r}")
+    return getattr(importlib.import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return sorted((*globals(), *__all__))

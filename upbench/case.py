@@ -49,10 +49,15 @@ class Case(Workload):
             if spec.measure.compile != "off":
                 torch.compiler.reset()
                 self.module = torch.compile(self.plain, mode=spec.measure.compile)
-            self.inputs = self.leaf_inputs = inputs.make(spec, device)
+            self.inputs = self.leaf_inputs = self._make_inputs()
             self._call_once(clock)
         for tensor in self.leaf_inputs:
-            tensor.requires_grad_()
+            if tensor.is_floating_point() or tensor.is_complex():
+                tensor.requires_grad_()
+
+    def _make_inputs(self) -> tuple[Tensor, ...]:
+        """The inputs of a call, made anew."""
+        return inputs.make(self.spec, self.device)
 
     def _built(self) -> nn.Module:
         """The module on its device, in its dtype, mode and memory format."""
@@ -97,7 +102,7 @@ class Case(Workload):
 
     def _notice_writes(self, versions: Sequence[int]) -> None:
         """Compare the inputs with what they were before the first call, and give later calls copies if they changed."""
-        made = inputs.make(self.spec, self.device)
+        made = self._make_inputs()
         self.written = tuple(
             name
             for name, tensor, version, was in zip(INPUTS, self.inputs, versions, made, strict=False)

@@ -1,0 +1,297 @@
+"""The functions behind `import upbench`: what the command line does, on values."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from upbench import axes, comparable, conventions, files, grid, store, yaml_file
+from upbench.api.results import Comparison, Profile, Records, ResultTable
+from upbench.errors import SpecError, UpbenchError, unknown
+from upbench.record import Record
+from upbench.report.formats import render
+from upbench.report.tables import column_choice, pivot
+from upbench.report.tables.result_set import ResultSet
+from upbench.report.tables.sweep import default_table, sweep_table
+from upbench.specs import run_spec
+from upbench.specs.run_spec import RunSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+SOURCE = "upbench.spec"
+
+
+def spec(
+    upsampler: str | Path | Mapping[str, Any],
+    shape: str | Sequence[int] | None = None,
+    *,
+    params: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> RunSpec:
+    """Make a complete spec: `spec("ldaaqu", shape="256x60x60", theta=5, mode="training")`.
+
+    Args:
+        upsampler: a name, "package.module:Class", a spec file (.yaml), or a mapping as such a file has it.
+        shape: of the low-resolution feature: "CxHxW", a named shape, or three integers. Default: that of the papers.
+        params: parameters of the upsampler whose names are those of an option as well.
+        options: keys of a spec (scale, guide_channels, batch, dtype, memory_format, offsets, seed, device, backend,
+            mode, compile, threads, budget), and parameters of the upsampler.
+
+    Returns:
+        The spec, judged; every value filled in.
+
+    Raises:
+        SpecError: with all mistakes together.
+    """
+    return run_spec.load(*_draft(upsampler, shape, params, options))
+
+
+def profile(
+    upsampler: RunSpec | str | Path | Mapping[str, Any] | nn.Module, *inputs: Tensor, **options: Any
+) -> Profile:
+    """Measure one upsampler: `profile("ldaaqu", shape="256x60x60")`, `profile(spec)` or `profile(module, x)`.
+
+    Args:
+        upsampler: a spec, or what `spec` takes, or a module instance.
+        inputs: the tensors that a module instance is called with; else none.
+        options: as `spec` has them; for a module instance mode, threads, budget, device, compile and seed.
+
+    Returns:
+        The record. Its `spec` is None for a module instance.
+
+    Raises:
+        UpbenchError: when something is wrong with a value, or the module cannot be built or called.
+    """
+    from torch import nn
+
+    from upbench import run
+
+    if isinstance(upsampler, nn.Module):
+        from upbench.api import handed_in
+
+        return Profile.of(handed_in.profile(upsampler, inputs, **options))
+    if inputs:
+        raise SpecError(["inputs are given to a module instance only; a spec says which are made: shape, dtype, seed"])
+    one = _specs([upsampler], options)[0]
+    run.validate([one])
+    return Profile.of(run.run(one))
+
+
+def compare(
+    *upsamplers: RunSpec | str | Path | Mapping[str, Any] | Sequence[RunSpec | str],
+    reference: str | None = None,
+    timed: bool = True,
+    **options: Any,
+) -> Comparison:
+    """Measure several upsamplers side by side, in interleaved rounds: `compare("ldaaqu", "carafe", shape="64x32x32")`.
+
+    Args:
+        upsamplers: specs, or what `spec` takes; what one leaves open, as its shape, the first that has it decides.
+        reference: the label or name of the one that ratios of latency are taken to. Default: the first.
+        timed: False measures what is exact alone, and leaves latency None.
+        options: as `spec` has them, for all that are no specs already.
+
+    Returns:
+        The records, in the order given.
+
+    Raises:
+        UpbenchError: when something is wrong with a value, an upsampler cannot be built or called, or its output is
+            wrong: no speed is reported then.
+    """
+    from upbench import check, run
+
+    listed = [one for each in upsamplers for one in (each if isinstance(each, list | tuple) else [each])]
+    specs = _specs(listed, options)
+    if not specs:
+        raise SpecError(["nothing to compare; give names or specs"])
+    run.validate(specs)
+    if mistakes := comparable.mistakes([(s.label, comparable.of_spec(s)) for s in specs], False):
+        raise SpecError(mistakes)
+    place = _reference(reference, specs)
+    checked = check.check(specs, None)
+    if red := [one for one in checked.checks if not one.passed]:
+        raise UpbenchError("; ".join(f"{one.upsampler} failed the check {one.name}: {one.detail}" for one in red))
+    records = [checked.without_digest(record) for record in run.compare(specs, timed=timed)]
+    return Comparison(records, records[place])
+
+
+def sweep(
+    plan: str | Path,
+    output: str | Path | None = None,
+    *,
+    fresh: bool = False,
+    retry: Sequence[str] = (),
+    timeout_s: float | None = None,
+    memory_bytes: int | None = None,
+    **options: Any,
+) -> Records:
+    """Measure every cell of a sweep that its results file does not have: `sweep("sweeps/theta.yaml", budget=0.5)`.
+
+    Every cell runs in a process of its own; a cell that fails is a record with its status.
+
+    Args:
+        plan: the file of the sweep.
+        output: the results file. Default: results/NAME.jsonl; its tables .md and .csv are written beside.
+        fresh: whether all cells are measured again, into a new file.
+        retry: statuses (oom, error, timeout, crashed) of cells that are measured again.
+        timeout_s: seconds after which a cell is given up.
+        memory_bytes: what a cell may take of the host's memory.
+        options: keys of a spec that stand above those of the file.
+
+    Returns:
+        The records of all cells.
+
+    Raises:
+        UpbenchError: when something is wrong with the file or a value.
+    """
+    from upbench.sweeping import runner
+
+    said: list[str] = []
+    read_plan = grid.read(Path(plan))
+    cells = grid.expand(read_plan, str(plan), options)
+    path = Path(output) if output is not None else Path("results") / f"{read_plan.name}.jsonl"
+    if output is None:
+        path.parent.mkdir(exist_ok=True)
+    chosen_options = runner.Options(timeout_s, frozenset(retry), memory_bytes)
+    store.check_appendable(path)
+    with files.locked(path), runner.crew(cells, chosen_options) as crew:
+        if fresh:
+            files.set_aside(path)
+        known = store.index(path)
+        outcome = runner.run_cells(
+            cells, read_plan, path, known, crew, chosen_options, lambda cell, part, left: None, said.append
+        )
+        records = list(store.pick(path, outcome.plan.identities).values())
+        if records:
+            result = default_table(ResultSet(records, read_plan.axes), read_plan.title or read_plan.name)
+            files.write_text(path.with_suffix(".md"), render.markdown(result))
+            files.write_text(path.with_suffix(".csv"), render.csv(result))
+    if outcome.interrupted:
+        raise KeyboardInterrupt
+    return Records(records, [*known.skipped, *said])
+
+
+def read(*paths: str | Path) -> Records:
+    """Read results files: the last record of every cell. Lines that are no record are in `skipped`.
+
+    Raises:
+        StoreError: for a file that is not there, or is no results file.
+    """
+    records: list[Record] = []
+    skipped: list[str] = []
+    for path in dict.fromkeys(map(Path, paths)):
+        contents = store.read(path)
+        skipped += contents.skipped
+        records += store.current(contents.records)
+    found = {(record.place, repr(record.axes)): record for record in records}
+    return Records(list(found.values()), skipped)
+
+
+def table(
+    records: Sequence[Record],
+    columns: str | None = None,
+    *,
+    base: str | None = None,
+    across: str | None = None,
+    convention: str = conventions.DEFAULT,
+) -> ResultTable:
+    """Make a table of records: `table(read("results/theta.jsonl"), columns="params,macs,latency", base="theta=11")`.
+
+    Args:
+        records: as `read`, `sweep`, `compare` or a list of profiles give them.
+        columns: names of quantities with commas between, as `upbench table --columns` has them.
+        base: the row that differences are taken to: AXIS=VALUE,... or a label.
+        across: the axis whose values are columns, for one quantity.
+        convention: how MACs and parameters are added up, as F3,P0.
+
+    Raises:
+        UpbenchError: for names that are not known, or no records.
+    """
+    listed = list(records)
+    if not listed:
+        raise UpbenchError("there are no records to make a table of")
+    results = ResultSet.of(listed, convention, base)
+    picked = column_choice.pick(
+        columns or ("latency" if across else "published,params,macs,latency,interval,peak-memory"), results
+    )
+    title = Records(listed).title
+    if across:
+        return ResultTable(pivot.pivot_table(results, title, picked, across))
+    return ResultTable(sweep_table(results, title, picked))
+
+
+def run(spec: RunSpec) -> Profile:
+    """Deprecated: `profile` does the same."""
+    warnings.warn(
+        "upbench.run(spec) is now upbench.profile(spec); the old name works for one more version",
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    return profile(spec)
+
+
+def _draft(
+    upsampler: str | Path | Mapping[str, Any],
+    shape: object,
+    params: Mapping[str, Any] | None,
+    options: Mapping[str, Any],
+) -> tuple[dict[str, Any], str]:
+    """The spec as written, and its source for messages."""
+    source = SOURCE
+    if isinstance(upsampler, Mapping):
+        data = copy.deepcopy(dict(upsampler))
+    elif isinstance(upsampler, Path) or str(upsampler).endswith((".yaml", ".yml")):
+        data, source = yaml_file.read(Path(upsampler))
+    else:
+        data = {"upsampler": upsampler}
+    given = {**options, **({} if shape is None else {"shape": list(shape) if isinstance(shape, tuple) else shape})}
+    for key, value in given.items():
+        if value is not None or key == "threads":
+            axes.set_value(data, key, value)
+    for key, value in (params or {}).items():
+        data.setdefault("params", {})[key] = value
+    return data, source
+
+
+def _specs(items: Sequence[Any], options: Mapping[str, Any]) -> list[RunSpec]:
+    """The specs of all items; what one leaves open another one may say. Raises SpecError with all mistakes."""
+    if options and items and all(isinstance(item, RunSpec) for item in items):
+        raise SpecError(
+            [f"{key} is given beside specs that are complete; give it to upbench.spec instead" for key in options]
+        )
+    options = dict(options)
+    shape, params = options.pop("shape", None), options.pop("params", None)
+    drafts: list[tuple[dict[str, Any], str]] = []
+    for item in items:
+        if isinstance(item, RunSpec):
+            drafts.append((item.to_dict(), SOURCE))
+        elif isinstance(item, str | Path | Mapping):
+            drafts.append(_draft(item, shape, params, options))
+        else:
+            kind = type(item).__name__
+            raise SpecError([f"an upsampler is a name, a spec, a file or a mapping, but {kind} was given"])
+    if len(drafts) > 1:
+        comparable.share([data for data, _ in drafts])
+    found: list[RunSpec] = []
+    mistakes: list[str] = []
+    for item, (data, source) in zip(items, drafts, strict=True):
+        try:
+            found.append(item if isinstance(item, RunSpec) else run_spec.load(data, source))
+        except SpecError as error:
+            mistakes += error.mistakes
+    if mistakes:
+        raise SpecError(list(dict.fromkeys(mistakes)))
+    return found
+
+
+def _reference(name: str | None, specs: Sequence[RunSpec]) -> int:
+    if name is None:
+        return 0
+    places = [n for n, one in enumerate(specs) if name in (one.label, one.upsampler)]
+    if not places:
+        raise unknown("reference", name, [one.label for one in specs])
+    return places[0]
