@@ -168,7 +168,13 @@ def _card(name: str, thing: Any, origin: str, path: str) -> Card:
 
     if isinstance(thing, Card):
         return replace(thing, name=name, origin=origin)
-    return from_class(name, thing, origin, _home(thing, path))
+    return from_class(name, thing, origin, _home(thing, path), _inherited_ops(thing))
+
+
+def _inherited_ops(thing: Any) -> tuple[str, ...]:
+    """The fused ops of the built-in upsampler that a class is derived from, which a card knows and the class does not."""
+    bases = {f"{base.__module__}:{base.__qualname__}" for base in getattr(thing, "__mro__", ())}
+    return next((card.fused_ops for card in builtin().values() if card.module in bases), ())
 
 
 def _home(thing: Any, path: str) -> str:

@@ -8,7 +8,7 @@ import inspect
 import math
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -21,7 +21,7 @@ _PLAIN = {"int": int, "float": float, "bool": bool, "str": str}
 _REPEATED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
-def from_class(name: str, thing: Any, origin: str, path: str) -> Card:
+def from_class(name: str, thing: Any, origin: str, path: str, fused_ops: Sequence[str] = ()) -> Card:
     """The card of a class that is called as Class(channels, scale, ...), with `guided` true (channels, guide_channels, scale, ...).
 
     Args:
@@ -29,6 +29,7 @@ def from_class(name: str, thing: Any, origin: str, path: str) -> Card:
         thing: the class.
         origin: where it comes from, for messages.
         path: "package.module:Class", under which it is imported again.
+        fused_ops: those of the built-in class that it is derived from, where it names none itself.
 
     Raises:
         UpbenchError: when it is no class of torch's modules, or its constructor takes other first arguments.
@@ -65,7 +66,7 @@ def from_class(name: str, thing: Any, origin: str, path: str) -> Card:
         params=tuple(_param(p) for p in rest if p.kind not in _REPEATED),
         guided=guided,
         scales=scales,
-        fused_ops=tuple(getattr(thing, "fused_ops", ())),
+        fused_ops=tuple(getattr(thing, "fused_ops", ()) or fused_ops),
         origin=origin,
         by_keyword=any(p.kind is inspect.Parameter.KEYWORD_ONLY for p in first),
         more_keywords=any(p.kind.name == "VAR_KEYWORD" for p in inspect.signature(thing).parameters.values()),
