@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 from tests import made
 from upbench import effects, papers, registry, stats
 from upbench.cli.app import app
+from upbench.papers import settings
 from upbench.record import Record
 from upbench.report.formats.table import Rank, letter
 from upbench.report.tables import notes, published, result_set, sweep
@@ -314,8 +315,8 @@ def test_published_values_of_dysample_stand_beside_its_sweep(tmp_path: Path) -> 
     found = [row["published_AP"] for row in csv.DictReader(io.StringIO(text))]
     assert found == ["38.3", "38.6", "38.4", "38.7", "", ""]
     card = registry.get("dysample")
-    assert published.translated({"scope_factor": 0.5}, card) is None
-    assert published.translated({"init": "nearest"}, card) is None
+    assert settings.translated({"scope_factor": 0.5}, card) is None
+    assert settings.translated({"init": "nearest"}, card) is None
 
 
 def test_a_published_metric_with_a_unit_can_be_named(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from upbench import cards
 from upbench.errors import SpecError, UnknownName
-from upbench.papers import published
+from upbench.papers import published, settings
 from upbench.papers.hosts import Host, host, varied
 from upbench.papers.published import Figure, Published, Row
 from upbench.reproduce.hypotheses import Hypotheses
@@ -92,7 +92,7 @@ def collect(table: Published, known: Hypotheses) -> tuple[list[Claim], list[Asid
             assert figure.delta is not None
             assert figure.step is not None
             stated = stated_params(table, row, known)
-            for sentence in _mistakes(row, stated, known):
+            for sentence in _mistakes(row, stated):
                 mistakes.append(f"{table.id}: rows[{number - 1}].settings: {sentence}")
             place = _host(table, row)
             claim = (table.id, table.paper, number, row, quantity, figure.printed, figure.delta, figure.step)
@@ -124,11 +124,12 @@ def _unjudged(row: Row, figure: Figure, quantity: Quantity) -> tuple[str | None,
     return None, False
 
 
-def _mistakes(row: Row, stated: dict[str, Any], known: Hypotheses) -> Iterator[str]:
-    params = {p.name: p for p in cards.builtin()[row.upsampler].params}
+def _mistakes(row: Row, stated: dict[str, Any]) -> Iterator[str]:
+    card = cards.builtin()[row.upsampler]
+    params = {p.name: p for p in card.params}
     for key in row.settings:
         close = get_close_matches(key, params, n=1, cutoff=MISSPELT)
-        if known.names.get(key, key) not in params and close:
+        if settings.param(key, card) is None and close:
             yield f"{key} is no parameter of {row.upsampler}; did you mean {close[0]!r}?"
     yield from (m for key, value in stated.items() if (m := params[key].mistake(value)) is not None)
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from upbench import cards, conventions, yaml_file
+from upbench.papers import settings as settings_of_tables
 from upbench.papers._strict import Many, Strict, load
 
 
@@ -91,8 +92,6 @@ class Hypotheses(Strict):
     departures: int = Field(ge=0, description="an integer of at least 0")
     chance: float = Field(gt=0, le=1, description="a number above 0, at most 1")
     conventions: Conventions
-    names: dict[str, str] = Field(default_factory=dict)
-    values: dict[str, dict[str, Any]] = Field(default_factory=dict)
     without: dict[str, Any] = Field(default_factory=dict)
     declared: Many[Declared] = ()
     stated: Many[Stated] = ()
@@ -129,22 +128,13 @@ class Hypotheses(Strict):
         return next((d for d in self.declared if d.paper == paper), None)
 
     def params(self, upsampler: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Published settings as parameters of the upsampler; those that are none of its parameters say something else
-        (a training detail, or what the upsampler's name says already) and are left out.
-        """
-        known = cards.builtin()[upsampler].defaults()
-        found = {}
-        for name, value in settings.items():
-            key = self.names.get(name, name)
-            translated = self.values.get(key, {}).get(str(value), value)
-            if key in known:
-                found[key] = float(translated) if isinstance(known[key], float) else translated
-        return found
+        """Published settings as parameters of the upsampler; what is none of them is left out."""
+        return settings_of_tables.known(settings, cards.builtin()[upsampler])
 
     def has(self, upsampler: str, settings: Mapping[str, Any]) -> bool:
         """Whether the upsampler can have these published settings, as far as `without` says."""
         known = cards.builtin()[upsampler].defaults()
-        names = {self.names.get(name, name): value for name, value in settings.items()}
+        names = {settings_of_tables.NAMES.get(name, name): value for name, value in settings.items()}
         return all(names.get(key, fixed) == fixed for key, fixed in self.without.items() if key not in known)
 
 
@@ -152,4 +142,4 @@ class Hypotheses(Strict):
 def hypotheses() -> Hypotheses:
     """The hypotheses of the package. Raises SpecError with every mistake."""
     with as_file(files("upbench.reproduce").joinpath("hypotheses.yaml")) as path:
-        return load(Hypotheses, yaml_file.read(path)[0], "papers/hypotheses.yaml")
+        return load(Hypotheses, yaml_file.read(path)[0], "reproduce/hypotheses.yaml")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from upbench import registry
 from upbench.errors import unknown
-from upbench.papers import Published, Row
+from upbench.papers import Published, Row, settings
 from upbench.record import Record
 from upbench.report.plots.quantities import Point, Quantity
 from upbench.report.tables import published
@@ -109,7 +109,7 @@ def _one(record: Record, rows: Sequence[Row]) -> Match | str:
 def _why(record: Record, row: Row) -> str:
     """What differs between a record and a row of the same upsampler."""
     card = registry.get(row.upsampler)
-    wanted = published.translated(row.settings, card)
+    wanted = settings.translated(row.settings, card)
     if wanted is None:
         return ", ".join(f"{key}={_shown(value)}" for key, value in row.settings.items())
     expected, params = {**card.defaults(), **wanted}, record.spec["params"]

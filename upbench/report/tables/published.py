@@ -2,37 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from upbench import papers, registry, units
-from upbench.cards import Card
 from upbench.errors import UpbenchError
-from upbench.papers import Published, Row
+from upbench.papers import Published, Row, settings
 from upbench.record import Record
 from upbench.report.tables.columns import Column
 
 SCALE = 2
 """The published models upsample by this factor."""
-
-OTHER_NAMES = {"kernel": "k_up", "offset_dof": "dof", "groupnorm": "norm", "points": "k_up"}
-"""Settings as tables name them -> our params, where neither the card's own name nor the released one fits."""
-
-IMPLIED: dict[str, dict[str, Any]] = {
-    "dysample": {"style": "lp", "dynamic_scope": False, "init": "bilinear", "scope_factor": 0.25},
-    "dysample+": {"style": "lp", "dynamic_scope": True, "init": "bilinear"},
-    "dysample-s": {"style": "pl", "dynamic_scope": False, "init": "bilinear", "scope_factor": 0.25},
-    "dysample-s+": {"style": "pl", "dynamic_scope": True, "init": "bilinear"},
-    "sapa-b": {"groups": 1, "norm_function": "e^x"},
-    "a2u": {"variant": "dynamic-cs-d+"},
-}
-"""Settings that the upsampler's name already says; another value of them is something else."""
-
-VARIANTS = {"HIN": "hin", "O2O": "o2o", "M2O": "m2o", "O2O-DIN": "o2o", "M2O-DIN": "m2o"}
-NO_SETTING = ("replaced", "task", "dataset", "leaderboard_rank")
-"""Keys among the settings that say where in the host model, or on what data; not how the upsampler is built."""
 
 
 @dataclass(frozen=True)
@@ -120,56 +100,8 @@ def matches(row: Row, record: Record) -> bool:
     if row.upsampler != spec["upsampler"] or spec["scale"] != SCALE:
         return False
     card = registry.get(row.upsampler)
-    wanted = translated(row.settings, card)
+    wanted = settings.translated(row.settings, card)
     return wanted is not None and all(spec["params"].get(k) == v for k, v in {**card.defaults(), **wanted}.items())
-
-
-def translated(settings: Mapping[str, Any], card: Card) -> dict[str, Any] | None:
-    """The params that a row's settings stand for; None where the card has no such thing."""
-    found: dict[str, Any] = {}
-    for name, value in _settings(settings):
-        if name in (implied := IMPLIED.get(card.name, {})):
-            if implied[name] != value:
-                return None
-            continue
-        param = _param(name, card)
-        ours = _value(name, value, param) if param else None
-        if param is None or ours is None:
-            return None
-        found[param] = ours
-    return found
-
-
-def _settings(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """What is set in the place that the row is about: `theta_mask_head` is theta there, and `theta` that elsewhere."""
-    suffix = "_mask_head"
-    inside = {name.removesuffix(suffix) for name in settings if name.endswith(suffix)}
-    for name, value in settings.items():
-        if name not in NO_SETTING and name not in inside:
-            yield name.removesuffix(suffix), value
-
-
-def _param(name: str, card: Card) -> str | None:
-    own = {p.name for p in card.params}
-    if name in own:
-        return name
-    if name == "variant" and "kind" in own:
-        return "kind"
-    released = {part: p.name for p in card.params if p.released for part in p.released.split(", ")}
-    other = released.get(name) or OTHER_NAMES.get(name)
-    return other if other in own else None
-
-
-def _value(name: str, value: Any, param: str) -> Any:
-    """A setting's value as the param has it; None where there is none."""
-    if name == "points" and param == "k_up":
-        root = math.isqrt(value)
-        return root if root * root == value else None
-    if name == "offset_dof":
-        return {"s^2": "s2", "1": 1}.get(str(value))
-    if name == "variant":
-        return VARIANTS.get(value)
-    return value
 
 
 def _contexts(table: Published) -> tuple[list[Row], list[str]]:

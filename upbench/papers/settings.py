@@ -1,0 +1,100 @@
+"""Settings as published tables name them, translated to the params of our upsamplers; in this one place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from upbench.cards import Card
+
+NAMES = {
+    "gating": "gate",
+    "embedding_dim": "embedding",
+    "kernel": "k_up",
+    "points": "k_up",
+    "offset_dof": "dof",
+    "groupnorm": "norm",
+    "variant": "kind",
+}
+"""Names in tables -> params, for those that are neither a param nor its name in the released constructor."""
+
+VALUES: dict[str, dict[str, Any]] = {
+    "dof": {"s^2": "s2", "1": 1},
+    "kind": {"HIN": "hin", "O2O": "o2o", "M2O": "m2o", "O2O-DIN": "o2o", "M2O-DIN": "m2o"},
+}
+"""Param -> printed values -> ours, where they differ."""
+
+IMPLIED: dict[str, dict[str, Any]] = {
+    "dysample": {"style": "lp", "dynamic_scope": False, "init": "bilinear", "scope_factor": 0.25},
+    "dysample+": {"style": "lp", "dynamic_scope": True, "init": "bilinear"},
+    "dysample-s": {"style": "pl", "dynamic_scope": False, "init": "bilinear", "scope_factor": 0.25},
+    "dysample-s+": {"style": "pl", "dynamic_scope": True, "init": "bilinear"},
+    "sapa-b": {"groups": 1, "norm_function": "e^x"},
+    "a2u": {"variant": "dynamic-cs-d+"},
+}
+"""Settings that the upsampler's name already says; another value of them is something else."""
+
+NO_SETTING = ("replaced", "task", "dataset", "leaderboard_rank")
+"""Keys among the settings that say where in the host model, or on what data; not how the upsampler is built."""
+
+
+def param(name: str, card: Card) -> str | None:
+    """Return the param that a setting's name stands for; None where the upsampler has no such param."""
+    own = {p.name for p in card.params}
+    if name in own:
+        return name
+    released = {part: p.name for p in card.params if p.released for part in p.released.split(", ")}
+    other = released.get(name) or NAMES.get(name)
+    return other if other in own else None
+
+
+def value(name: str, printed: Any, param: str) -> Any:
+    """Return a printed value as the param has it; None where the param has no such value."""
+    if name == "points" and param == "k_up":
+        root = math.isqrt(printed)
+        return root if root * root == printed else None
+    if name != param and param in VALUES:
+        return VALUES[param].get(str(printed))
+    return printed
+
+
+def translated(settings: Mapping[str, Any], card: Card) -> dict[str, Any] | None:
+    """Return the params that all settings of a row stand for; None where the upsampler has no such thing."""
+    params: dict[str, Any] = {}
+    for name, printed in _in_place(settings):
+        if name in (implied := IMPLIED.get(card.name, {})):
+            if implied[name] != printed:
+                return None
+            continue
+        meant = param(name, card)
+        ours = value(name, printed, meant) if meant else None
+        if meant is None or ours is None:
+            return None
+        params[meant] = ours
+    return params
+
+
+def known(settings: Mapping[str, Any], card: Card) -> dict[str, Any]:
+    """Return the params that are among the settings of a row.
+
+    What is none of them says something else, a training detail or what the upsampler's name says already, and is left
+    out.
+    """
+    defaults, params = card.defaults(), dict[str, Any]()
+    for name, printed in settings.items():
+        meant = param(name, card)
+        if meant is not None:
+            ours = value(name, printed, meant)
+            ours = printed if ours is None else ours
+            params[meant] = float(ours) if isinstance(defaults[meant], float) else ours
+    return params
+
+
+def _in_place(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What is set in the place that the row is about: `theta_mask_head` is theta there, and `theta` that elsewhere."""
+    suffix = "_mask_head"
+    inside = {name.removesuffix(suffix) for name in settings if name.endswith(suffix)}
+    for name, printed in settings.items():
+        if name not in NO_SETTING and name not in inside:
+            yield name.removesuffix(suffix), printed
