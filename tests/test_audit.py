@@ -212,8 +212,8 @@ def test_printed_formulas_are_those_of_our_modules() -> None:
 
 
 def test_hypotheses_are_judged() -> None:
-    from upbench.papers._strict import load
     from upbench.reproduce.hypotheses import Hypotheses
+    from upbench.specs.strict import load
 
     data = hypotheses().model_dump()
     data["settings"] = [{"upsampler": "sapa-b", "param": "theta", "values": [1], "why": "-"}]

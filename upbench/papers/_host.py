@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from upbench.papers._strict import Strict
+from upbench.specs.strict import Strict
 
 COUNT = "an integer of at least 1"
 

@@ -16,7 +16,7 @@ from upbench import yaml_file
 from upbench.errors import SpecError, UpbenchError, suggestion, unknown
 from upbench.papers._host import Base, BaseFigure, Host, HostInput, Stage, Variant, low_pixels, resized
 from upbench.papers._host_file import HostDraft, HostFile, made
-from upbench.papers._strict import load
+from upbench.specs.strict import load
 
 __all__ = [
     "Base",

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from upbench import cards, yaml_file
 from upbench.errors import UnknownName, suggestion, unknown
-from upbench.papers._strict import Many, Strict, load
+from upbench.specs.strict import Many, Strict, load
 
 OUTSIDE = ("sapa-g", "unknown")
 """Upsamplers of the tables that upbench does not build: gated SAPA, and rows without a name."""

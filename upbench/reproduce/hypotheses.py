@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from upbench import cards, conventions, yaml_file
 from upbench.papers import settings as settings_of_tables
-from upbench.papers._strict import Many, Strict, load
+from upbench.specs.strict import Many, Strict, load
 
 
 class Stated(Strict):

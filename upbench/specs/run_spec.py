@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_serializer
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_serializer
 from pydantic.fields import FieldInfo
 
 from upbench import backends, registry, shapes, yaml_file
 from upbench.cards import Card, Setting
 from upbench.errors import SpecError, UnknownName, UpbenchError, suggestion
+from upbench.specs import strict
+from upbench.specs.strict import Strict
 from upbench.yaml_file import told
 
 DTYPES = ("float32", "float16", "bfloat16", "float64", "autocast-float16", "autocast-bfloat16")
@@ -39,10 +41,6 @@ OTHER_NAMES = {
 """What others call a value."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
 def _shape(value: object) -> object:
     try:
         return shapes.parse(value)
@@ -65,7 +63,7 @@ def _section(value: object) -> object:
     return {} if value is None else value
 
 
-class InputSpec(_Strict):
+class InputSpec(Strict):
     """The features that are fed in. The guide, where one is needed, has the output's height and width.
 
     offsets: how far sampling methods reach, see `inputs.set_offsets`.
@@ -89,7 +87,7 @@ class InputSpec(_Strict):
         return shapes.text(shape)
 
 
-class MeasureSpec(_Strict):
+class MeasureSpec(Strict):
     """How it is measured. mode: forward without autograd; forward and backward; either of them alone.
 
     backend: eager computes as released, fused is one kernel where there is one; auto takes fused where it can run.
@@ -108,7 +106,7 @@ class MeasureSpec(_Strict):
     budget: float = Field(2.0, gt=0, description="a number of seconds above 0")
 
 
-class RunSpec(_Strict):
+class RunSpec(Strict):
     """One upsampler on one input, measured one way; every value filled in. Made by `load`, never by hand.
 
     guide_channels is None for an upsampler without a guide.
@@ -146,7 +144,7 @@ class RunSpec(_Strict):
         return self.model_dump(mode="json")
 
 
-class _Draft(_Strict):
+class _Draft(Strict):
     """A spec as written, before the card's defaults are filled in."""
 
     upsampler: str = Field(description="the name of an upsampler")
@@ -221,25 +219,8 @@ def _drop(data: dict[str, Any], location: tuple[int | str, ...]) -> None:
 
 
 def sentence(model: type[BaseModel], item: Any) -> str:
-    """One of pydantic's errors as a sentence: the key, what it is, what is allowed."""
-    keys = [str(key) for key in item["loc"] if isinstance(key, str)]
-    for depth, key in enumerate(keys):
-        fields = model.model_fields
-        if key not in fields:
-            known = list(fields)
-            return f"{'.'.join(keys[: depth + 1])}: unknown key; known: {', '.join(known)}{suggestion(key, known)}"
-        field = fields[key]
-        inner = field.annotation
-        if depth + 1 < len(keys) and isinstance(inner, type) and issubclass(inner, BaseModel):
-            model = inner
-            continue
-        where = ".".join(keys[: depth + 1])
-        if item["type"] == "missing":
-            return f"{where}: is missing; give {field.description}"
-        if item["type"] == "value_error":
-            return f"{where}: {item['ctx']['error']}"
-        return f"{where} is {_yaml_value(item['input'])}, but must be {field.description}{_meant(field, item['input'])}"
-    return str(item["msg"])
+    """One of pydantic's errors as a sentence: the key, what it is, what is allowed, what was meant."""
+    return strict.sentence(model, item, _meant)
 
 
 def _meant(field: FieldInfo, value: object) -> str:

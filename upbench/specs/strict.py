@@ -1,13 +1,14 @@
-"""Reading data that must be as its model says: every mistake of a file at once, each with its key."""
+"""Data that must be as its model says, and the sentences that say how it is not; for specs, sweeps and papers alike."""
 
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 
 from upbench.errors import SpecError, suggestion
 from upbench.yaml_file import told
@@ -33,7 +34,7 @@ def load(model: type[M], data: object, source: str) -> M:
         return model.model_validate(data)
     except ValidationError as error:
         items = error.errors()
-        found = dict.fromkeys(_sentence(model, item) for item in items if not _follows(item, items))
+        found = dict.fromkeys(sentence(model, item) for item in items if not _follows(item, items))
         raise SpecError([told(source, sentence) for sentence in found]) from None
 
 
@@ -43,14 +44,25 @@ def _follows(item: Any, items: Sequence[Any]) -> bool:
     return item["type"] == "too_short" and any(i["loc"][:depth] == item["loc"] and len(i["loc"]) > depth for i in items)
 
 
-def _sentence(model: type[BaseModel], item: Any) -> str:
-    """One of pydantic's errors in words: where, what it is, what is allowed."""
-    where = _path(item["loc"])
+def sentence(model: type[BaseModel], item: Any, meant: Callable[[FieldInfo, object], str] | None = None) -> str:
+    """One of pydantic's errors in words.
+
+    Args:
+        model: The model that was not kept.
+        item: One of `ValidationError.errors()`.
+        meant: Makes a guess at what a value of a field should have been, as '; did you mean ...?'.
+
+    Returns:
+        Where, what it is, what is allowed.
+    """
+    location = _without_tags(model, item["loc"])
+    where = _path(location)
     if item["type"] == "value_error":
         text = str(item["ctx"]["error"])
         return f"{where}: {text}" if where else text
-    *_, last = item["loc"] or ("",)
-    owner, description = _owner(model, item["loc"])
+    *_, last = location or ("",)
+    owner, field = _owner(model, location)
+    description = field.description if field is not None else None
     if item["type"] == "extra_forbidden":
         known = list(owner.model_fields)
         return f"{where}: unknown key; known: {', '.join(known)}{suggestion(str(last), known)}"
@@ -58,7 +70,8 @@ def _sentence(model: type[BaseModel], item: Any) -> str:
     if item["type"] == "missing":
         return f"{where}: is missing; give {wanted}"
     value = yaml.safe_dump(item["input"], default_flow_style=True, width=1000).removesuffix("\n").removesuffix("\n...")
-    return f"{where} is {value if len(value) < 60 else value[:57] + '...'}, but must be {wanted}"
+    guess = meant(field, item["input"]) if meant is not None and field is not None else ""
+    return f"{where} is {value if len(value) < 60 else value[:57] + '...'}, but must be {wanted}{guess}"
 
 
 def _path(location: tuple[int | str, ...]) -> str:
@@ -69,18 +82,37 @@ def _path(location: tuple[int | str, ...]) -> str:
     return text
 
 
-def _owner(model: type[BaseModel], location: tuple[int | str, ...]) -> tuple[type[BaseModel], str | None]:
-    """The model that the last key of a location belongs to, and what that key may be."""
-    description, inside = None, model
-    keys = list(location)
-    for place, key in enumerate(keys):
+def _owner(model: type[BaseModel], location: tuple[int | str, ...]) -> tuple[type[BaseModel], FieldInfo | None]:
+    """The model that the last key of a location belongs to, and its field there."""
+    found, inside = None, model
+    for depth, key in enumerate(location, 1):
         if isinstance(key, str) and key in inside.model_fields:
-            field = inside.model_fields[key]
-            description = field.description
-            deeper = _model_in(field.annotation)
-            if deeper is not None and place + 1 < len(keys):
-                inside, description = deeper, None
-    return inside, description
+            found = inside.model_fields[key]
+            deeper = _model_in(found.annotation)
+            if deeper is not None and depth < len(location):
+                inside, found = deeper, None
+    return inside, found
+
+
+def _without_tags(model: type[BaseModel], location: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """A location without what pydantic adds behind a field of several types: which of them it tried."""
+    inside = model
+    for depth, key in enumerate(location, 1):
+        if not isinstance(key, str) or key not in inside.model_fields:
+            continue
+        annotation = inside.model_fields[key].annotation
+        deeper = _model_in(annotation)
+        if deeper is not None:
+            inside = deeper
+        elif not _holds_several(annotation):
+            return location[:depth]
+    return location
+
+
+def _holds_several(annotation: Any) -> bool:
+    """Whether values are lists or mappings, whose places and keys are part of a location."""
+    parts = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType, Annotated) else (annotation,)
+    return any(get_origin(part) in (tuple, dict, list) or part in (tuple, dict, list) for part in parts)
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
