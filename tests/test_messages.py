@@ -366,3 +366,31 @@ def test_a_folder_and_empty_sections(tmp_path: Path) -> None:
     file = tmp_path / "a.yaml"
     file.write_text("upsampler: bilinear\nparams:\ninput:\nmeasure:\n")
     assert upbench("profile", file, *FAST).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["sweep"], "a sweep"),
+        (["compare", "carafe", "--host"], "a host"),
+        (["compare", "carafe", "--budgets"], "a file of budgets"),
+        (["reproduce"], "a published table"),
+        (["profile"], "a spec"),
+    ],
+)
+def test_what_a_file_should_hold_is_named_by_what_it_was_given_for(
+    tmp_path: Path, arguments: list[str], what: str
+) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text("- 1\n")
+    assert f"{file}: holds a list, but {what} is a mapping" in refused(*arguments, file)
+    file.write_text("")
+    said = refused(*arguments, file)
+    assert f"{file}: is empty" in said
+    assert ("upbench show NAME" in said) == (what == "a spec")
+
+
+def test_a_host_is_no_spec(tmp_path: Path) -> None:
+    file = tmp_path / "h.yaml"
+    file.write_text("name: h\nstages: [{name: a, channels: 8, height: 2, width: 2}]\n")
+    assert f"is a host; name upsamplers, as `upbench compare carafe fade --host {file}`" in refused("profile", file)

@@ -55,7 +55,7 @@ def write_text(path: Path, text: str) -> None:
         beside.replace(path)
     except OSError as error:
         beside.unlink(missing_ok=True)
-        raise OutputError(f"output {path} cannot be written ({error.strerror}); choose another with --output") from None
+        raise OutputError(f"output {path} cannot be written ({error.strerror}); choose another file") from None
 
 
 def set_aside(path: Path) -> Path | None:

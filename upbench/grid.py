@@ -97,7 +97,7 @@ def load(data: Mapping[str, Any], source: str) -> SweepSpec:
 
 def read(path: Path) -> SweepSpec:
     """The sweep in a YAML file."""
-    data, source = yaml_file.read(path)
+    data, source = yaml_file.read(path, "a sweep")
     if "upsampler" in data and not any(form in data for form in FORMS):
         raise SpecError(
             [f"{path}: is the spec of one run; give it to `upbench profile`, or add base and grid to sweep"]

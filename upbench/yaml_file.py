@@ -14,9 +14,9 @@ from upbench.errors import SpecError
 COMMAND_LINE = "command line"
 OTHER_FILES = {
     ".py": "is Python source, not YAML; name a class in it, as {stem}:Class",
-    ".jsonl": "holds results, not a spec; `upbench table {path}` shows them",
-    ".pth": "holds weights, not a spec; `upbench.load_weights` takes them",
-    ".pt": "holds weights, not a spec; `upbench.load_weights` takes them",
+    ".jsonl": "holds results, not {what}; `upbench table {path}` shows them",
+    ".pth": "holds weights, not {what}; `upbench.load_weights` takes them",
+    ".pt": "holds weights, not {what}; `upbench.load_weights` takes them",
 }
 """What a file with this ending is, where it cannot be read as YAML."""
 
@@ -94,8 +94,12 @@ def _mapping(loader: _Loader, node: yaml.MappingNode, deep: bool = False) -> dic
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
-def read(path: Path) -> tuple[dict[str, Any], Source]:
+def read(path: Path, what: str = "a spec") -> tuple[dict[str, Any], Source]:
     """The mapping in a YAML file, and the lines of its keys.
+
+    Args:
+        path: of the file.
+        what: it should hold, for messages.
 
     Raises:
         SpecError: when the file is missing, unreadable, not YAML, empty or no mapping.
@@ -106,7 +110,7 @@ def read(path: Path) -> tuple[dict[str, Any], Source]:
         raise SpecError([f"{path}: there is no such file"]) from None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise SpecError([f"{path}: {_other(path) or f'cannot be read ({reason})'}"]) from None
+        raise SpecError([f"{path}: {_other(path, what) or f'cannot be read ({reason})'}"]) from None
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
@@ -116,20 +120,21 @@ def read(path: Path) -> tuple[dict[str, Any], Source]:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise SpecError([f"{path}: {_other(path) or f'is not valid YAML{where} ({problem})'}"]) from None
+        raise SpecError([f"{path}: {_other(path, what) or f'is not valid YAML{where} ({problem})'}"]) from None
     if data is None:
-        raise SpecError([f"{path}: is empty; `upbench show NAME` prints a spec to start from"])
+        hint = "`upbench show NAME` prints a spec to start from" if what == "a spec" else f"write {what} into it"
+        raise SpecError([f"{path}: is empty; {hint}"])
     if not isinstance(data, dict):
-        other = _other(path) if isinstance(data, str) else None
-        said = f"holds a {type(data).__name__}, but a spec is a mapping of keys to values"
+        other = _other(path, what) if isinstance(data, str) else None
+        said = f"holds a {type(data).__name__}, but {what} is a mapping of keys to values"
         raise SpecError([f"{path}: {other or said}"])
     return data, Source(str(path), lines)
 
 
-def _other(path: Path) -> str | None:
+def _other(path: Path, what: str) -> str | None:
     """What a file is by its ending, when it is none of YAML."""
     sentence = OTHER_FILES.get(path.suffix.lower())
-    return sentence and sentence.format(stem=path.stem, path=path)
+    return sentence and sentence.format(stem=path.stem, path=path, what=what)
 
 
 def _lines(node: yaml.Node, path: str = "") -> Iterator[tuple[str, int]]:

@@ -59,7 +59,7 @@ def read(options: GateOptions, typed: Sequence[str], specs: Sequence[RunSpec]) -
     bounds, threshold, stored, like = budgets.Budgets(), 0.05, None, None
     try:
         if options.budgets:
-            data, source = yaml_file.read(options.budgets)
+            data, source = yaml_file.read(options.budgets, "a file of budgets")
         bounds, wrong = budgets.parse(
             options.maximum or (), options.minimum or (), options.tolerance or (), data, source
         )

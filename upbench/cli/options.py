@@ -193,6 +193,8 @@ def draft(item: str, given: Mapping[str, Any], params: Mapping[str, Any]) -> tup
         data, source = yaml_file.read(Path(item))
         if any(form in data for form in FORMS):
             raise SpecError([f"{item}: is a sweep; run it with `upbench sweep {item}`"])
+        if "stages" in data and "upsampler" not in data:
+            raise SpecError([f"{item}: is a host; name upsamplers, as `upbench compare carafe fade --host {item}`"])
         yaml_file.typed(source, (".".join(filter(None, axes.place(key))) for key in given))
         yaml_file.typed(source, (f"params.{key}" for key in params))
     elif item not in registry.names() and Path(item).is_dir():

@@ -96,7 +96,7 @@ def varied(host: Host, variant: str) -> Host:
 
 def read_host(path: Path) -> Host:
     """The host in a YAML file of stages. Raises SpecError with every mistake together."""
-    data, source = yaml_file.read(path)
+    data, source = yaml_file.read(path, "a host")
     draft = load(HostDraft, data, source)
     return made(draft, draft.name or path.stem, source)
 

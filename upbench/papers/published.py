@@ -218,7 +218,7 @@ def _named(name: str) -> Published:
 
 def read_table(path: Path) -> Published:
     """A table in a file of the same form. Raises SpecError with all mistakes together."""
-    return load(Published, *yaml_file.read(path))
+    return load(Published, *yaml_file.read(path, "a published table"))
 
 
 def siblings(table: Published) -> list[Published]:
