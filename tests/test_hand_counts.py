@@ -203,6 +203,19 @@ def test_no_gate_passes_on_a_count_that_is_known_to_be_incomplete(
     assert allowed.exit_code == 0, allowed.output
 
 
+def test_what_cannot_be_told_apart_by_layer_costs_its_convention_and_its_gate_alone(write: Any) -> None:
+    """A scripted layer takes no hooks, which tell biases and norms."""
+    name = write("self.c = torch.jit.script(nn.Conv2d(channels, channels, 1))", "x = self.c(x)")
+    record = profiled(name)
+    assert (record["macs"]["conv"], record["params"], record["breakdown"]) == (LOW * C * C, C * C + C, None)
+    assert record["memory"]["forward_peak_bytes"] > 0
+    assert record["latency"]["samples_s"]
+    assert upbench("compare", name, *FAST, "--exact", "--max", f"macs={LOW * C * C}").exit_code == 0
+    result = upbench("compare", name, *FAST, "--exact", "--max", "macs=1T", "--convention", "F1")
+    assert result.exit_code == 1
+    assert "is not known here" in result.stderr
+
+
 @pytest.mark.parametrize("mode", ["inference", "training"])
 @pytest.mark.parametrize(
     ("layers", "body", "conv", "gather"),

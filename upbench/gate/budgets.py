@@ -193,7 +193,8 @@ def _exact(
         return Finding(bound.gate, record.label, Result.failed, sentence, value)
     if value is None or base is None:
         whose = record.label if value is None else str(amount.reference)
-        return Finding(bound.gate, record.label, Result.unsure, f"{metric.name} of {whose} is not known here")
+        result = Result.failed if judged else Result.unsure  # a count that is missing is no evidence of a small one
+        return Finding(bound.gate, record.label, result, f"{metric.name} of {whose} is not known here")
     if tolerance is None:
         return Finding(bound.gate, record.label, Result.note, "not judged; its tolerance is off", value)
     limit = amount.value * base
