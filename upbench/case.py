@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from upbench import inputs, isolation, ops, registry
+from upbench.benchmark import runtimes
 from upbench.counts import counts_of
 from upbench.measure import output
 from upbench.measure.clock import Clock
@@ -44,12 +45,11 @@ class Case(Workload):
         self.written: tuple[str, ...] = ()
         self._no_autograd: Callable[[], AbstractContextManager[object]] = torch.no_grad
         with explained(spec):
+            if reason := runtimes.why_not(spec, device):
+                raise RunError(reason)
             self.plain = self._built()
-            self.module: Any = self.plain
-            if spec.measure.compile != "off":
-                torch.compiler.reset()
-                self.module = torch.compile(self.plain, mode=spec.measure.compile)
             self.inputs = self.leaf_inputs = self._make_inputs()
+            self._prepare_runtime()
             self._call_once(clock)
         for tensor in self.leaf_inputs:
             if tensor.is_floating_point() or tensor.is_complex():
@@ -58,6 +58,12 @@ class Case(Workload):
     def _make_inputs(self) -> tuple[Tensor, ...]:
         """The inputs of a call, made anew."""
         return inputs.make(self.spec, self.device)
+
+    def _prepare_runtime(self) -> None:
+        runtime = runtimes.load(self.spec.measure.run_by)
+        self.runtime = runtime.name
+        with self.guarded():
+            self.module: Callable[..., Any] = runtime.prepare(self.plain, self.inputs)
 
     def _built(self) -> nn.Module:
         """The module on its device, in its dtype, mode and memory format."""

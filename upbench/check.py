@@ -179,10 +179,10 @@ def _like(case: Case, like: RunSpec, limit: float) -> tuple[bool, str]:
 def _case(spec: RunSpec) -> Case:
     """The spec as it is checked: in evaluation mode, not compiled."""
     device = environment.resolve_device(spec.measure.device)
-    return Case(_with(spec, mode="inference", compile="off"), device, clock.clock_for(device))
+    return Case(_with(spec, mode="inference", compile="off", runtime=None), device, clock.clock_for(device))
 
 
-def _with(spec: RunSpec, offsets: str | None = None, dtype: str | None = None, **measure: str) -> RunSpec:
+def _with(spec: RunSpec, offsets: str | None = None, dtype: str | None = None, **measure: str | None) -> RunSpec:
     """The spec with other keys of `measure`, other offsets, or in another dtype."""
     given = {key: value for key, value in (("offsets", offsets), ("dtype", dtype)) if value is not None}
     changes = {

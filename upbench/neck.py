@@ -76,11 +76,10 @@ class StageCase(Case):
             )
             return tensor.detach()[:, :, : size[0], : size[1]].contiguous(memory_format=layout)
 
-        self.plain = self.module = Cropped(self.plain, size, full)
-        if self.spec.measure.compile != "off":
-            self.module = torch.compile(self.plain, mode=self.spec.measure.compile)
+        self.plain = Cropped(self.plain, size, full)
         x, *guides = self.leaf_inputs
         self.inputs = self.leaf_inputs = (x, *(cropped(guide).requires_grad_() for guide in guides))
+        self._prepare_runtime()
         self.output_gradient = cropped(self.output_gradient)
         with self.guarded():
             out = self.forward()
@@ -94,6 +93,7 @@ class Neck(Workload):
     def __init__(self, stages: Sequence[StageCase]) -> None:
         self.stages = self.parts = stages
         self.spec, self.device = stages[0].spec, stages[0].device
+        self.runtime = stages[0].runtime
         self.warnings: list[str] = []
         self.plain = nn.ModuleList([stage.plain for stage in stages])
         self.leaf_inputs = tuple(tensor for stage in stages for tensor in stage.leaf_inputs)
@@ -164,7 +164,14 @@ def _records(one: measurement.Measured, host: Host, shared: Mapping[str, Any]) -
 
     def record(part: measurement.Measured, spec: dict[str, Any], **more: Any) -> Record:
         fields = {**shared, **part.fields, **more}
-        return Record(label=label, spec=spec, sources=sources, backends=part.work.backends or None, **fields)
+        return Record(
+            label=label,
+            spec=spec,
+            sources=sources,
+            runtime=part.work.runtime,
+            backends=part.work.backends or None,
+            **fields,
+        )
 
     comparison = shared["comparison"]
     return Measured(

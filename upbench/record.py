@@ -118,7 +118,8 @@ class Record(_Part):
 
     status: one of STATUSES; unless it is "ok", `error` says why and the measurements are null.
 
-    backends: op -> the backend that ran it, for every op that has a choice.
+    runtime: what ran the module, see `runtimes`; null in records that do not tell. backends: op -> the backend that
+    ran it, for every op that has a choice.
 
     params: all parameters; params_trainable: those that require a gradient; buffers: elements of persistent and
     other buffers. macs_by_op: MACs of each operator the counter charged. uncounted: operators that it did not know,
@@ -142,6 +143,7 @@ class Record(_Part):
     floor_s: float | None = None
     environment: dict[str, Any]
     sources: dict[str, str] | None = None
+    runtime: str | None = None
     backends: dict[str, str] | None = None
     params: int | None = None
     params_trainable: int | None = None

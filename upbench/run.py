@@ -9,6 +9,7 @@ from functools import partial
 import torch
 
 from upbench import cards, comparable, environment, isolation, measurement, registry
+from upbench.benchmark import runtimes
 from upbench.case import Case
 from upbench.errors import SpecError, UpbenchError
 from upbench.measurement import Progress
@@ -31,6 +32,8 @@ def validate(specs: Sequence[RunSpec]) -> None:
     for device in {spec.measure.device for spec in specs}:
         environment.resolve_device(device)
     for spec in specs:
+        if sentence := runtimes.why_not(spec, environment.resolve_device(spec.measure.device)):
+            found[sentence] = UpbenchError(sentence)
         ours = spec.upsampler in cards.builtin()
         try:
             # A class that knows nothing of the meta device fails there, or keeps a tensor of it for all its instances.
@@ -70,6 +73,7 @@ def compare(
             label=spec.label,
             spec=spec.to_dict(),
             sources=registry.sources(spec.upsampler),
+            runtime=one.work.runtime,
             backends=one.work.backends or None,
             **found.shared,
             **one.fields,

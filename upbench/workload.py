@@ -35,6 +35,7 @@ class Workload(ABC):
         warnings: what a reader of the record should know.
         output_bytes: bytes of what a forward returns.
         first_call_s: seconds of the very first call (a forward), compilation included.
+        runtime: the name of what runs it.
         backends: op -> the backend that ran it, where there is a choice.
         changes: settings of the process that its calls change; they are put back after each call.
         parts: what it consists of, each a workload of its own; none for one upsampler.
@@ -48,6 +49,7 @@ class Workload(ABC):
     warnings: list[str]
     output_bytes: int
     first_call_s: float
+    runtime: str
     backends: dict[str, str]
     changes: tuple[str, ...] = ()
     parts: Sequence[Workload] = ()

@@ -8,10 +8,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_serializer
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_serializer,
+    model_serializer,
+)
 from pydantic.fields import FieldInfo
 
-from upbench import backends, registry, shapes, yaml_file
+from upbench import backends, registry, runtimes, shapes, yaml_file
 from upbench.cards import Card, Setting
 from upbench.errors import SpecError, UnknownName, UpbenchError, suggestion
 from upbench.specs import strict
@@ -91,7 +99,8 @@ class MeasureSpec(Strict):
     """How it is measured. mode: forward without autograd; forward and backward; either of them alone.
 
     backend: eager computes as released, fused is one kernel where there is one; auto takes fused where it can run.
-    budget: seconds of sampling for each upsampler. threads: None leaves torch's default. compile: torch.compile's mode.
+    budget: seconds of sampling for each upsampler. threads: None leaves torch's default. runtime: what runs the module,
+    see `runtimes`; None, which is not written down, leaves it to `compile`, torch.compile's mode.
     """
 
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
@@ -102,8 +111,21 @@ class MeasureSpec(Strict):
     compile: Annotated[Literal["off", "default", "max-autotune"], BeforeValidator(_off)] = Field(
         "off", description="off, default or max-autotune"
     )
+    runtime: str | None = Field(None, description="one of " + ", ".join(runtimes.CLASSES))
     threads: int | None = Field(None, ge=1, description="an integer of at least 1, or null")
     budget: float = Field(2.0, gt=0, description="a number of seconds above 0")
+
+    @property
+    def run_by(self) -> str:
+        """The name of the runtime."""
+        return self.runtime or runtimes.OF_COMPILE[self.compile]
+
+    @model_serializer(mode="wrap")
+    def _written(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        data: dict[str, Any] = whole(self)
+        if data.get("runtime", "") is None:
+            del data["runtime"]
+        return data
 
 
 class RunSpec(Strict):
@@ -133,11 +155,12 @@ class RunSpec(Strict):
 
     @property
     def label(self) -> str:
-        """The name, with the params that are not the defaults, and a chosen backend: 'ldaaqu (theta=5) [fused]'."""
+        """The name, with the params that are not the defaults, a chosen backend and a chosen runtime: 'ldaaqu (theta=5) [fused]'."""
         defaults = self.card.defaults()
         changed = [f"{k}={_yaml_value(v)}" for k, v in self.params.items() if defaults.get(k) != v]
         name = f"{self.upsampler} ({', '.join(changed)})" if changed else self.upsampler
-        return name if self.measure.backend == "auto" else f"{name} [{self.measure.backend}]"
+        marks = [*([self.measure.backend] if self.measure.backend != "auto" else []), self.measure.runtime]
+        return " ".join([name, *(f"[{mark}]" for mark in marks if mark)])
 
     def to_dict(self) -> dict[str, Any]:
         """The spec as it is written in YAML; `load` takes it back."""
@@ -265,6 +288,8 @@ def _judge(card: Card, draft: _Draft) -> tuple[Setting, list[str]]:
         found.append(f"guide_channels is given, but {card.name} takes no guide; leave it out")
     if mistake := backends.mistake(draft.measure.backend, card.name, card.fused_ops):
         found.append(f"measure.backend {mistake}")
+    if mistake := runtimes.mistake(draft.measure.runtime, draft.measure.compile):
+        found.append(f"measure.runtime {mistake}")
     setting = registry.setting_of(card, channels, draft.guide_channels, draft.scale, draft.params)
     return setting, found + card.mistakes(setting)
 

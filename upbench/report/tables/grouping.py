@@ -23,6 +23,7 @@ CONTEXT = (
             ("input", "offsets"),
             ("measure", "mode"),
             ("measure", "compile"),
+            ("measure", "runtime"),
             ("measure", "backend"),
         )
     ),

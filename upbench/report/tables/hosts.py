@@ -146,8 +146,9 @@ def _title(totals: Sequence[Record], host: Host) -> str:
         ("offsets {}", [s["input"]["offsets"] for s in specs]),
         ("{}", [WHAT[s["measure"]["mode"]] for s in specs]),
         ("compile {}", [s["measure"]["compile"] for s in specs]),
+        ("runtime {}", [s["measure"].get("runtime") for s in specs]),
     ]
-    same = [form.format(values[0]) for form, values in parts if len(set(values)) == 1]
+    same = [form.format(values[0]) for form, values in parts if len(set(values)) == 1 and values[0] is not None]
     where = f"input {_input(host)} (height x width)"
     if host.input and host.input.padded != (host.input.height, host.input.width):
         where += f", padded to {host.input.padded[0]}x{host.input.padded[1]}"

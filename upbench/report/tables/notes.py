@@ -73,9 +73,14 @@ def condition(records: Sequence[Record]) -> str:
         ("offsets {}", lambda s: s["input"]["offsets"]),
         ("{}", lambda s: s["measure"]["mode"]),
         ("compile {}", lambda s: s["measure"]["compile"]),
+        ("runtime {}", lambda s: s["measure"].get("runtime")),
         ("backend {}", lambda s: s["measure"]["backend"]),
     ]
-    texts = [form.format(get(first)) for form, get in parts if all(get(r.spec) == get(first) for r in records)]
+    texts = [
+        form.format(value)
+        for form, get in parts
+        if (value := get(first)) is not None and all(get(r.spec) == value for r in records)
+    ]
     return ", ".join(texts)
 
 

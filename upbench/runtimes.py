@@ -1,0 +1,35 @@
+"""The runtimes that can run a module, by name: the one list, without torch, so that everything can name them.
+
+A *backend* computes an op, a *runtime* runs a module. A runtime is a file in `upbench.benchmark.runtimes` whose class has a
+name, a predicate that says why it cannot run a spec, and `prepare`. One more is one such file and one entry here.
+"""
+
+from __future__ import annotations
+
+from upbench.errors import suggestion
+
+CLASSES: dict[str, str] = {
+    "torch": "upbench.benchmark.runtimes.eager:Eager",
+    "compile": "upbench.benchmark.runtimes.compiled:Compiled",
+    "compile-max-autotune": "upbench.benchmark.runtimes.compiled:MaxAutotune",
+}
+"""Runtime -> its class."""
+
+OF_COMPILE = {"off": "torch", "default": "compile", "max-autotune": "compile-max-autotune"}
+"""The runtime that a value of `compile` stands for."""
+
+
+def mistake(runtime: object, compile_mode: str = "off") -> str | None:
+    """Why a spec cannot have a runtime, as a sentence that begins "is"; None where it can.
+
+    Args:
+        runtime: what was given, None where nothing was.
+        compile_mode: the value of `compile`, which is another way to write a runtime.
+    """
+    if runtime is None:
+        return None
+    if runtime not in CLASSES:
+        return f"is {runtime}, but must be one of {', '.join(CLASSES)}{suggestion(str(runtime), CLASSES)}"
+    if compile_mode != "off" and runtime != OF_COMPILE[compile_mode]:
+        return f"is {runtime}, but measure.compile is {compile_mode}; leave one of them out"
+    return None
