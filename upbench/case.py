@@ -110,8 +110,8 @@ class Case(Workload):
         """Compare the inputs with what they were before the first call, and give later calls copies if they changed."""
         made = self._make_inputs()
         self.written = tuple(
-            name
-            for name, tensor, version, was in zip(INPUTS, self.inputs, versions, made, strict=False)
+            INPUTS[n] if n < len(INPUTS) else f"tensor {n + 1}"
+            for n, (tensor, version, was) in enumerate(zip(self.inputs, versions, made, strict=True))
             if tensor._version != version or tensor.shape != was.shape or not torch.equal(tensor, was)
         )
         if self.written:

@@ -81,7 +81,13 @@ def profile(module: nn.Module, tensors: tuple[Tensor, ...], **measure: Any) -> R
     )
     (one,) = found.measured
     record = Record(
-        label=spec.label, spec={}, sources=None, backends=one.work.backends or None, **found.shared, **one.fields
+        label=spec.label,
+        spec={},
+        sources=None,
+        runtime=one.work.runtime,
+        backends=one.work.backends or None,
+        **found.shared,
+        **one.fields,
     )
     return record.model_copy(update={"spec": None})
 
