@@ -394,3 +394,10 @@ def test_a_host_is_no_spec(tmp_path: Path) -> None:
     file = tmp_path / "h.yaml"
     file.write_text("name: h\nstages: [{name: a, channels: 8, height: 2, width: 2}]\n")
     assert f"is a host; name upsamplers, as `upbench compare carafe fade --host {file}`" in refused("profile", file)
+
+
+def test_aliases_of_aliases_are_read_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    bomb = ["a0: &a0 {x: 1}", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 30))]
+    file.write_text("upsampler: carafe\n" + "\n".join(bomb) + "\nscael: 2\n")
+    assert f"{file}, line 32: scael: unknown key" in refused("profile", file)

@@ -137,14 +137,18 @@ def _other(path: Path, what: str) -> str | None:
     return sentence and sentence.format(stem=path.stem, path=path, what=what)
 
 
-def _lines(node: yaml.Node, path: str = "") -> Iterator[tuple[str, int]]:
-    """Every key and item with its line."""
+def _lines(node: yaml.Node, path: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, int]]:
+    """Every key and item with its line; what an alias repeats only where it stands first."""
+    seen = set() if seen is None else seen
+    if id(node) in seen:
+        return
+    seen.add(id(node))
     if isinstance(node, yaml.MappingNode):
         for key_node, value in node.value:
             key = f"{path}.{key_node.value}" if path else str(key_node.value)
             yield key, key_node.start_mark.line + 1
-            yield from _lines(value, key)
+            yield from _lines(value, key, seen)
     elif isinstance(node, yaml.SequenceNode):
         for n, item in enumerate(node.value):
             yield f"{path}[{n}]", item.start_mark.line + 1
-            yield from _lines(item, f"{path}[{n}]")
+            yield from _lines(item, f"{path}[{n}]", seen)

@@ -63,9 +63,10 @@ def _a(thing: object) -> str:
 
 
 def _inside(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """The keys under a prefix, without it."""
+    """The keys under a prefix, without it. Its last dot may be missing."""
+    front = prefix if prefix.endswith(".") else f"{prefix}."
     for layout in (state, choose.unwrapped(dict(state), {})):
-        if inside := {key.removeprefix(prefix): value for key, value in layout.items() if key.startswith(prefix)}:
+        if inside := {key[len(front) :]: value for key, value in layout.items() if key.startswith(front)}:
             return inside
     raise WeightsError(f"no key starts with {prefix!r}; the first keys are {', '.join(list(state)[:5])}")
 
