@@ -1,0 +1,13 @@
+"""A table as CSV."""
+
+from __future__ import annotations
+
+from upbench.report.formats.table import Table
+
+
+def csv(table: Table) -> str:
+    """Raw values in SI base units, one row a record; empty where unknown."""
+    import pandas
+
+    frame = pandas.DataFrame(table.raw_rows, columns=table.raw_heads, dtype=object)
+    return frame.to_csv(index=False, lineterminator="\n")
