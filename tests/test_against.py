@@ -235,7 +235,7 @@ def test_the_quickest_sample_of_a_turn_counts_and_the_twin_shows_the_resolution(
     new = [[7.0, 2.2], [2.2]] * 20
     twin = [[2.0], [2.0, 50.0]] * 20
     assert against.change([new, old, twin]).value == pytest.approx(1.1)
-    assert stats.resolution(against.same([new, old, twin])) == 0
+    assert stats.noise_floor(against.same([new, old, twin])) == 0
     slow_twin = [[2.2]] * 40
     assert against.change([new, old, slow_twin]).value == pytest.approx(2.2 / 2.1)
-    assert stats.resolution(against.same([new, old, slow_twin])) == pytest.approx(0.1)
+    assert stats.noise_floor(against.same([new, old, slow_twin])) == pytest.approx(0.1)

@@ -81,5 +81,5 @@ def test_plateau_needs_three_looks_without_gain() -> None:
 
 
 def test_resolution_is_what_chance_made_of_equals() -> None:
-    assert stats.resolution(stats.Ratio(1.01, 0.99, 1.04, 9)) == pytest.approx(0.04)
-    assert stats.resolution(stats.Ratio(0.98, 0.95, 1.01, 9)) == pytest.approx(1 / 0.95 - 1)
+    assert stats.noise_floor(stats.Ratio(1.01, 0.99, 1.04, 9)) == pytest.approx(0.04)
+    assert stats.noise_floor(stats.Ratio(0.98, 0.95, 1.01, 9)) == pytest.approx(1 / 0.95 - 1)

@@ -218,13 +218,13 @@ def time_versions(
     stopped = rounds.take(rounds.PROCESSES, total, one_round, width)
     if stopped == "interrupted":  # a gate is not judged by what there is until then
         raise KeyboardInterrupt
-    return Timed(change(turns), stats.resolution(same(turns)), stopped, turn.calls, tuple(turns))
+    return Timed(change(turns), stats.noise_floor(same(turns)), stopped, turn.calls, tuple(turns))
 
 
 def together(first: Timed, second: Timed) -> Timed:
     """The rounds of both."""
     turns = tuple(a + b for a, b in zip(first.turns_s, second.turns_s, strict=True))
-    return replace(first, change=change(turns), resolution=stats.resolution(same(turns)), turns_s=turns)
+    return replace(first, change=change(turns), resolution=stats.noise_floor(same(turns)), turns_s=turns)
 
 
 def _order(workers: int, number: int) -> list[int]:

@@ -109,24 +109,26 @@ class Verdict(StrEnum):
     UNSURE = "UNSURE"
 
 
-def verdict(ratio: Ratio, resolution: float = 0.0, threshold: float = 0.05, floor: float = 0.02) -> Verdict:
-    """FASTER or SLOWER: the ratio differs from 1 by more than `threshold`, and its whole interval by more than `floor`.
+def verdict(
+    ratio: Ratio, noise_floor: float = 0.0, threshold: float = 0.05, interval_threshold: float = 0.02
+) -> Verdict:
+    """FASTER or SLOWER: the ratio differs from 1 by more than `threshold`, its whole interval by `interval_threshold`.
 
-    Both bounds are at least `resolution`, the smallest difference that the machine can tell from none. SAME: the whole
+    Both bounds are at least `noise_floor`, the smallest difference that the machine can tell from none. SAME: the whole
     interval lies within the threshold, and the machine can tell as much. UNSURE: anything else. The defaults are those
     under which 40 of 40 comparisons of an upsampler with itself pass on a noisy machine while a true 8 % is seen.
     """
-    bound, floor = max(threshold, resolution), max(floor, resolution)
-    if ratio.value > 1 + bound and ratio.low > 1 + floor:
+    bound, outer = max(threshold, noise_floor), max(interval_threshold, noise_floor)
+    if ratio.value > 1 + bound and ratio.low > 1 + outer:
         return Verdict.SLOWER
-    if ratio.value < 1 / (1 + bound) and ratio.high < 1 / (1 + floor):
+    if ratio.value < 1 / (1 + bound) and ratio.high < 1 / (1 + outer):
         return Verdict.FASTER
-    if resolution <= threshold and ratio.low > 1 / (1 + threshold) and ratio.high < 1 + threshold:
+    if noise_floor <= threshold and ratio.low > 1 / (1 + threshold) and ratio.high < 1 + threshold:
         return Verdict.SAME
     return Verdict.UNSURE
 
 
-def resolution(same: Ratio) -> float:
+def noise_floor(same: Ratio) -> float:
     """The smallest difference that a comparison of something with itself shows to be none, as a part of 1.
 
     same: the ratio of an upsampler to itself. The further end of its interval: what chance alone made of equals.

@@ -45,8 +45,7 @@ class Gates:
     def rules(self, gate: str, old: str, new: str) -> Rules:
         from upbench.gate.diff import Rules
 
-        floor = min(0.02, self.threshold)
-        return Rules(gate, old, new, self.budgets.tolerance, self.threshold, floor)
+        return Rules(gate, old, new, self.budgets.tolerance, self.threshold, min(0.02, self.threshold))
 
 
 def read(options: GateOptions, typed: Sequence[str], specs: Sequence[RunSpec]) -> Gates:

@@ -22,7 +22,7 @@ MIN_ROUNDS = 10
 class Rules:
     """gate: the word that names these gates. old, new: what the two sides are called in sentences.
 
-    tolerance: by metric, a part of the old value; None where it is not compared. threshold, floor: of latency.
+    tolerance: by metric, a part of the old value; None where it is not compared. threshold, interval_threshold: of latency.
     """
 
     gate: str
@@ -30,7 +30,7 @@ class Rules:
     new: str
     tolerance: Mapping[str, Fraction | None] = field(default_factory=dict)
     threshold: float = 0.05
-    floor: float = 0.02
+    interval_threshold: float = 0.02
 
 
 def compare(old: Sequence[Measured], new: Sequence[Measured], rules: Rules) -> list[Finding]:
@@ -198,8 +198,8 @@ def latency(
     gate: str, label: str, change: stats.Ratio, resolution: float, rules: Rules, then: str | None = None
 ) -> Finding:
     """The verdict on a ratio of new to old times: failed only when point estimate and interval both say slower."""
-    verdict = stats.verdict(change, resolution, rules.threshold, rules.floor)
-    threshold, floor = max(rules.threshold, resolution), max(rules.floor, resolution)
+    verdict = stats.verdict(change, resolution, rules.threshold, rules.interval_threshold)
+    threshold, floor = max(rules.threshold, resolution), max(rules.interval_threshold, resolution)
     shown = (
         f"{units.ratio(change.value)} (95 % interval {units.interval(change.low, change.high)}, {change.rounds} rounds)"
     )

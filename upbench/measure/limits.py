@@ -141,7 +141,7 @@ def resolution(
     build: makes the call that is compared with itself. Each run builds it twice anew, since where tensors lie in
     memory is part of what makes equals differ, and compares the two by the very protocol and stopping rules that
     compare different upsamplers. Each run counts with the further end of the 95 % interval of its ratio
-    (`stats.resolution`). The result is the end that nine of ten runs stay within: equals differ by more at most once
+    (`stats.noise_floor`). The result is the end that nine of ten runs stay within: equals differ by more at most once
     in ten times, and then mostly with an interval that shows it. The median would promise what every second comparison
     breaks; the largest would be set by one run that a neighbour disturbed. Of fewer than 11 runs it is the largest.
     Fewer than `repeats` runs are made, but never fewer than 3, once `budget_s` is spent.
@@ -157,7 +157,7 @@ def resolution(
         if first.stopped == "interrupted":
             raise KeyboardInterrupt
         same = stats.paired_ratio(second.samples_s, first.samples_s, latency.PER_ROUND)
-        found.append(stats.resolution(same))
+        found.append(stats.noise_floor(same))
     return float(np.quantile(found, QUANTILE, method="higher"))
 
 

@@ -190,7 +190,7 @@ def _dominators(results: ResultSet, metrics: Sequence[Column]) -> dict[int, list
         n: c for n, r in enumerate(results.rows) if (c := effect_cells.candidate(r, metrics, results)) is not None
     }
     better = {m.key: m.better or "lower" for m in metrics}
-    beaten = effects.dominated_by(list(candidates.values()), better, results.resolution)
+    beaten = effects.dominated_by(list(candidates.values()), better, results.noise_floor)
     able = list(candidates)
     return {n: [able[a] for a in dominators] for n, dominators in zip(able, beaten, strict=True)}
 

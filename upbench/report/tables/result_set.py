@@ -138,7 +138,7 @@ class ResultSet:
         return [name for name in self.axes if len(values[name]) > 1]
 
     @cached_property
-    def resolution(self) -> float | None:
+    def noise_floor(self) -> float | None:
         """The largest difference that any of the records could not tell from none, as a part of 1."""
         return noise_floor(self.rows)
 
