@@ -16,7 +16,7 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
-from upbench import against, rounds, stats
+from upbench import against, against_worker, rounds, stats
 from upbench.cli.app import app
 
 _numbers = itertools.count()
@@ -239,3 +239,11 @@ def test_the_quickest_sample_of_a_turn_counts_and_the_twin_shows_the_resolution(
     slow_twin = [[2.2]] * 40
     assert against.change([new, old, slow_twin]).value == pytest.approx(2.2 / 2.1)
     assert stats.noise_floor(against.same([new, old, slow_twin])) == pytest.approx(0.1)
+
+
+def test_another_upbench_may_have_its_modules_under_the_names_of_before() -> None:
+    found = [against_worker._first_of(*names) for names in against_worker.HOMES]
+    assert [module.__name__ for module in found] == [names[0] for names in against_worker.HOMES]
+    assert against_worker._first_of("upbench.not_there.case", "upbench.stats") is stats
+    with pytest.raises(ModuleNotFoundError, match=r"has none of upbench\.a, upbench\.b"):
+        against_worker._first_of("upbench.a", "upbench.b")

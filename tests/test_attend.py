@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import upbench
-from upbench import inputs, ops, registry
+from upbench import ops, registry
+from upbench.benchmark import inputs
 from upbench.measure import macs
 from upbench.ops.backend_fused import _predictor
 from upbench.ops.cpu import attention, native

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from tests.test_contract import CARDS
-from upbench import conventions, inputs, registry
+from upbench import conventions, registry
+from upbench.benchmark import inputs
 from upbench.conventions import Breakdown
 from upbench.measure import breakdown, macs
 from upbench.specs import run_spec as spec

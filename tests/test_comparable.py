@@ -12,7 +12,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from upbench import measurement, run
+from upbench.benchmark import measurement, run
 from upbench.cli.app import app
 from upbench.errors import SpecError
 from upbench.specs import run_spec as spec

@@ -11,7 +11,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from upbench import measurement, papers
+from upbench import papers
+from upbench.benchmark import measurement
 from upbench.cli.app import app
 from upbench.measure import latency
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 import upbench
-from upbench import inputs, registry
+from upbench import registry
+from upbench.benchmark import inputs
 from upbench.cards import Card
 from upbench.errors import InputError, SpecError
 from upbench.measure import macs

@@ -9,7 +9,8 @@ from dataclasses import asdict, fields
 import pytest
 import torch
 
-from upbench import conventions, inputs, registry
+from upbench import conventions, registry
+from upbench.benchmark import inputs
 from upbench.conventions import Breakdown
 from upbench.errors import UnknownName, UpbenchError
 from upbench.measure import breakdown, macs

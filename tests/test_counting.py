@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.test_contract import CARDS
-from upbench import inputs, registry
+from upbench import registry
+from upbench.benchmark import inputs
 from upbench.measure import counting, dispatched, macs, routes
 from upbench.measure.einsum import contractions
 from upbench.specs import run_spec as spec

@@ -9,7 +9,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from tests import made
-from upbench import measurement, store
+from upbench import store
+from upbench.benchmark import measurement
 from upbench.cli.app import app
 
 ROOT = Path(__file__).parents[1]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.test_calibration import example
-from upbench import floor, run
+from upbench import floor
+from upbench.benchmark import run
 from upbench.specs import run_spec as spec
 
 MACHINE = example(bandwidths=((2**20, 100e9), (2**30, 10e9)), macs_per_s={"float32": 1e12, "bfloat16": 4e12})

@@ -12,7 +12,7 @@ from torch import Tensor
 
 import upbench
 from upbench import ops, registry
-from upbench.check import TOLERANCES
+from upbench.benchmark.check import TOLERANCES
 from upbench.errors import BackendError
 from upbench.measure import macs
 from upbench.ops import fused

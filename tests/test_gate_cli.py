@@ -15,7 +15,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from upbench import measurement, store
+from upbench import store
+from upbench.benchmark import measurement
 from upbench.cli.app import app
 from upbench.measure import latency
 from upbench.record import from_json

@@ -10,7 +10,8 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from upbench import measurement, neck, papers, registry, rounds, run
+from upbench import papers, registry, rounds
+from upbench.benchmark import host_case, measurement, run
 from upbench.errors import SpecError, UnknownName
 from upbench.measure import clock, latency, memory
 from upbench.papers import Host
@@ -178,16 +179,16 @@ def stage_specs(host: Host, name: str, mode: str = "inference", **params: object
     ]
 
 
-def cases(host: Host, name: str, mode: str = "inference", **params: object) -> list[neck.StageCase]:
+def cases(host: Host, name: str, mode: str = "inference", **params: object) -> list[host_case.StageCase]:
     watch = clock.clock_for(CPU)
     specs = stage_specs(host, name, mode, **params)
-    return [neck.StageCase(one, stage, CPU, watch) for one, stage in zip(specs, host.stages, strict=True)]
+    return [host_case.StageCase(one, stage, CPU, watch) for one, stage in zip(specs, host.stages, strict=True)]
 
 
 @pytest.mark.parametrize(("name", "params"), [("ldaaqu", {}), ("fade", {"gate": False}), ("nearest", {})])
 def test_a_stage_returns_what_its_lateral_needs(tmp_path: Path, name: str, params: dict[str, object]) -> None:
     host = papers.host(mine(tmp_path))
-    built = neck.Neck(cases(host, name, **params))
+    built = host_case.HostCase(cases(host, name, **params))
     outs = built.forward()
     assert [tuple(out.shape) for out in outs] == [(s.batch, s.channels, s.out_height, s.out_width) for s in host.stages]
     assert built.output_bytes == sum(out.numel() * 4 for out in outs)
@@ -213,24 +214,24 @@ class Guided(nn.Module):
 
 def test_a_users_module_is_cropped_as_ours_are() -> None:
     x, guide = torch.randn(1, 4, 3, 2), torch.randn(1, 5, 5, 4)
-    crop = neck.Cropped(Guided(4, 5, 2), (5, 4), (6, 4))
+    crop = host_case.Cropped(Guided(4, 5, 2), (5, 4), (6, 4))
     wide = torch.cat([guide, guide[:, :, -1:]], 2)
     assert torch.equal(crop(x, guide), Guided(4, 5, 2)(x, wide)[:, :, :5])
     ours = registry.build("sapa-b", channels=4, guide_channels=5, seed=0, norm=False)
-    assert torch.equal(neck.Cropped(ours, (5, 4), (6, 4))(x, guide), ours(x, guide, size=(5, 4)))
+    assert torch.equal(host_case.Cropped(ours, (5, 4), (6, 4))(x, guide), ours(x, guide, size=(5, 4)))
 
 
 def test_memory_keeps_the_output_of_every_stage(tmp_path: Path) -> None:
     """Of three equal stages, the last runs while the outputs of the other two are held."""
     stages = [{"name": name, "channels": 64, "height": 16, "width": 16} for name in ("a", "b", "c")]
-    built = neck.Neck(cases(papers.host(mine(tmp_path, stages=stages)), "nearest"))
+    built = host_case.HostCase(cases(papers.host(mine(tmp_path, stages=stages)), "nearest"))
     alone = memory.peak_bytes(built.stages[0].forward, CPU)
     assert memory.peak_bytes(built.forward, CPU) == alone + 2 * 64 * 32 * 32 * 4
 
 
 def test_training_reaches_every_stage_and_leaves_no_gradients(tmp_path: Path) -> None:
     host = papers.host(mine(tmp_path))
-    built = neck.Neck(cases(host, "carafe", "training-backward"))
+    built = host_case.HostCase(cases(host, "carafe", "training-backward"))
     grads = built.call()()
     assert isinstance(grads, tuple)
     assert len(grads) == len(built.inputs) + len(list(built.plain.parameters()))
@@ -241,7 +242,7 @@ def test_training_reaches_every_stage_and_leaves_no_gradients(tmp_path: Path) ->
 
 def test_a_neck_is_the_sum_of_its_stages(tmp_path: Path) -> None:
     host = papers.host(mine(tmp_path))
-    (found,) = neck.compare([stage_specs(host, "ldaaqu", groups=1)], host, by_stage=True)
+    (found,) = host_case.compare([stage_specs(host, "ldaaqu", groups=1)], host, by_stage=True)
     alone = [run.run(one) for one in stage_specs(host, "ldaaqu", groups=1)]
     assert found.total.params == sum(record.params or 0 for record in alone)
     for total, parts in ((found.total, found.stages), (found.total, alone)):

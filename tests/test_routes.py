@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tests.test_contract import CARDS, SCALES, channels_for, params_for
-from upbench import cards, inputs, ops, registry
+from upbench import cards, ops, registry
+from upbench.benchmark import inputs
 from upbench.cards import Card
 from upbench.measure import macs, routes
 from upbench.specs import run_spec as spec

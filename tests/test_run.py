@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 import upbench
-from upbench import record, registry, run, store
-from upbench.case import Case
+from upbench import record, registry, store
+from upbench.benchmark import run
+from upbench.benchmark.case import Case
 from upbench.errors import DeviceError, OutputError, SpecError, StoreError, UpbenchError
 from upbench.measure import macs, memory, params
 from upbench.measure.clock import CpuClock

@@ -9,7 +9,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from upbench import measurement, runtimes
+from upbench import runtimes
+from upbench.benchmark import measurement
 from upbench.cli.app import app
 from upbench.specs import run_spec
 

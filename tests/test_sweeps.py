@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from upbench import grid, papers, run
+from upbench import grid, papers
+from upbench.benchmark import run
 from upbench.cards import builtin
 
 FOLDER = Path(__file__).parents[1] / "sweeps"

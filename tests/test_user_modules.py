@@ -68,7 +68,7 @@ def test_a_module_that_cannot_be_traced_keeps_every_other_number(name: str) -> N
 
 
 def test_a_trace_that_fails_leaves_no_hooks() -> None:
-    from upbench import case
+    from upbench.benchmark import case
     from upbench.measure.clock import CpuClock
     from upbench.specs import run_spec as spec
 

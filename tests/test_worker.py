@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from upbench import memory_limit, record, worker
-from upbench.case import RunError
+from upbench.benchmark.case import RunError
 from upbench.specs import run_spec as spec
 from upbench.worker import Worker, WorkerError
 

@@ -68,7 +68,7 @@ _HOME = {
     "Record": "upbench.record",
     "UpbenchError": "upbench.errors",
 }
-_DEPRECATED = {"run": "upbench.run"}
+_DEPRECATED = {"run": "upbench.benchmark.run"}
 """Names of before."""
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from upbench import rounds, stats
-from upbench.check import TOLERANCES, Check, compare_tensors
+from upbench.benchmark.check import TOLERANCES, Check, compare_tensors
 from upbench.record import Record, from_json
 from upbench.specs.run_spec import RunSpec
 from upbench.versions import Version, VersionError

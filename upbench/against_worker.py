@@ -19,6 +19,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from importlib import import_module
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -56,14 +57,33 @@ def _is_ours(error: BaseException) -> bool:
     return errors is not None and isinstance(error, errors.UpbenchError)
 
 
+HOMES = (
+    ("upbench.specs.run_spec", "upbench.spec"),
+    ("upbench.benchmark.run", "upbench.run"),
+    ("upbench.benchmark.case", "upbench.case"),
+)
+"""Modules that another version of upbench may have under another name: the present one first."""
+
+
+def _first_of(*names: str) -> Any:
+    """The first of these modules that is there."""
+    for name in names:
+        try:
+            return import_module(name)
+        except ModuleNotFoundError as error:
+            if not f"{name}.".startswith(f"{error.name}."):  # it is there, but not what it needs
+                raise
+    raise ModuleNotFoundError(f"this upbench has none of {', '.join(names)}")
+
+
 def _load(session: dict[str, Any], spec: dict[str, Any], source: str, output: str, counted: bool) -> dict[str, Any]:
     """Counts as a record without latency, None where this upbench cannot count alone; what was loaded, and from where."""
     import torch
 
-    from upbench import environment, run
-    from upbench.case import Case
+    from upbench import environment
     from upbench.measure import clock
-    from upbench.specs import run_spec as specs
+
+    specs, run, case_module = (_first_of(*names) for names in HOMES)
 
     loaded = specs.load(spec, source)
     if loaded.measure.threads is not None:
@@ -73,7 +93,7 @@ def _load(session: dict[str, Any], spec: dict[str, Any], source: str, output: st
     if counted and "timed" in inspect.signature(run.compare).parameters:
         record = run.compare([loaded], timed=False)[0].to_dict()
     watch = clock.clock_for(device)
-    case = Case(loaded, device, watch)
+    case = case_module.Case(loaded, device, watch)
     torch.save(case.forward().detach().cpu().clone(), output)
     single = torch.get_num_threads() == 1 and device.type == "cpu" and hasattr(os, "sched_setaffinity")
     cores = sorted(os.sched_getaffinity(0)) if single else []

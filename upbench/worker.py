@@ -243,7 +243,7 @@ def measure(job: Message, say: Say) -> Message:
     """Measure one spec on one device: its record, or what became of it. Nothing that a module raises leaves here."""
     import torch
 
-    from upbench import run
+    from upbench.benchmark import run
     from upbench.specs import run_spec as spec
 
     device = torch.device(job["device"])
@@ -289,6 +289,6 @@ def status_of(error: BaseException) -> Status:
 
 
 def _sentence(error: BaseException) -> str:
-    from upbench.workload import reason
+    from upbench.benchmark.workload import reason
 
     return reason(error)

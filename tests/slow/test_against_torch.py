@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.benchmark import Timer
 
-from upbench.case import Case
+from upbench.benchmark.case import Case
 from upbench.measure import latency
 from upbench.measure.clock import CpuClock
 from upbench.specs import run_spec as spec

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from upbench import run
+from upbench.benchmark import run
 from upbench.specs import run_spec as spec
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("short_warm_up")]

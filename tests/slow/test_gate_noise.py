@@ -20,7 +20,7 @@ import torch
 
 from upbench import against, stats
 from upbench.against import Timed
-from upbench.case import Case
+from upbench.benchmark.case import Case
 from upbench.gate import Finding, Result, diff
 from upbench.measure.clock import CpuClock
 from upbench.specs import run_spec as spec

@@ -68,7 +68,7 @@ def profile(
     """
     from torch import nn
 
-    from upbench import run
+    from upbench.benchmark import run
 
     if isinstance(upsampler, nn.Module):
         from upbench.api import handed_in
@@ -102,7 +102,7 @@ def compare(
         UpbenchError: when something is wrong with a value, an upsampler cannot be built or called, or its output is
             wrong: no speed is reported then.
     """
-    from upbench import check, run
+    from upbench.benchmark import check, run
 
     listed = [one for each in upsamplers for one in (each if isinstance(each, list | tuple) else [each])]
     specs = _specs(listed, options)

@@ -90,7 +90,7 @@ def _upsamplers(
         compare_versions.compare(judged, specs, [row.params for row in rows], show)
         return
 
-    from upbench import run as running
+    from upbench.benchmark import run as running
     from upbench.cli.progress import Progress
 
     running.validate(specs)

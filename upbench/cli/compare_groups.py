@@ -15,7 +15,7 @@ from upbench.comparable import Work
 from upbench.errors import SpecError
 
 if TYPE_CHECKING:
-    from upbench.check import Check
+    from upbench.benchmark.check import Check
     from upbench.gate import Finding
     from upbench.record import Record
     from upbench.report.formats.table import Table
@@ -69,7 +69,7 @@ def split(rows: Sequence[Chosen], reference: str | None, judged: Gates) -> list[
 
 def measure(group: Group, judged: Gates, exact: bool, convention: str, progress: Any) -> Measured:
     """Check the rows of a group, measure them where all checks passed, and judge them."""
-    from upbench import check, run
+    from upbench.benchmark import check, run
 
     specs = [row.spec for row in group.rows]
     checked = check.check(specs, judged.like, progress)

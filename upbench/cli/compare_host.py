@@ -53,7 +53,7 @@ def compare(
     place = _place(reference, typed, [specs[0].label for specs in necks])
     output.check(show.output_file)
 
-    from upbench import neck, run
+    from upbench.benchmark import host_case, run
     from upbench.cli.progress import Progress
     from upbench.report.tables import hosts
 
@@ -61,7 +61,7 @@ def compare(
     with Progress() as progress:
         checks = _checks(necks, host, progress)
         red = [check for check in checks if not check["passed"]]
-        found = [] if red else neck.compare(necks, host, wanted.by_stage, progress)
+        found = [] if red else host_case.compare(necks, host, wanted.by_stage, progress)
     for check in red:
         where = f"{check['upsampler']} in stage {check['stage']} of {host.name}"
         typer.echo(f"upbench: FAILED check {check['name']}: {where}: {check['detail']}", err=True)
@@ -110,7 +110,7 @@ def _document(host: Host, reference: str, checks: Sequence[Mapping[str, Any]], f
 
 def _checks(necks: Sequence[Sequence[RunSpec]], host: Host, progress: Any) -> list[dict[str, Any]]:
     """What was checked of every upsampler in every stage: no speed is reported where one is red."""
-    from upbench import check
+    from upbench.benchmark import check
 
     found = []
     for n, specs in enumerate(necks):

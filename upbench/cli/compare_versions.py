@@ -23,7 +23,8 @@ def compare(judged: Gates, specs: Sequence[RunSpec], params: Sequence[Mapping[st
 
     params: of each spec those that were asked for.
     """
-    from upbench import against, check, run, versions
+    from upbench import against, versions
+    from upbench.benchmark import check, run
     from upbench.cli.progress import Progress
     from upbench.report import gate_documents
     from upbench.report.tables import gates as gates_page

@@ -17,7 +17,7 @@ from upbench.cli.gate_options import GateOptions
 from upbench.errors import SpecError, StoreError, UpbenchError
 
 if TYPE_CHECKING:
-    from upbench.check import Check, Checked
+    from upbench.benchmark.check import Check, Checked
     from upbench.gate import Finding
     from upbench.gate.budgets import Budgets
     from upbench.gate.diff import Rules
@@ -197,7 +197,8 @@ def of_checks(checks: Sequence[Check], all_of_them: bool) -> list[Finding]:
 
 def is_as_saved(gates: Gates, specs: Sequence[RunSpec], checked: Checked) -> bool:
     """Whether no output is another than that of the baseline, where there is one: else no speed may be printed."""
-    from upbench import check, environment
+    from upbench import environment
+    from upbench.benchmark import check
     from upbench.gate import Result, diff, measured
 
     if gates.baseline is None:

@@ -28,7 +28,7 @@ def command(
     run_spec = spec.load(data, source)
     output.check(show.output_file)
 
-    from upbench import run as running
+    from upbench.benchmark import run as running
     from upbench.cli.progress import Progress
     from upbench.report.tables import comparison
 

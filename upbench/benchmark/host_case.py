@@ -17,15 +17,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from upbench import isolation, measurement, registry
-from upbench.case import Case
+from upbench import isolation, registry
+from upbench.benchmark import measurement
+from upbench.benchmark.case import Case
+from upbench.benchmark.measurement import Progress
+from upbench.benchmark.workload import Workload, explained
 from upbench.conventions import Breakdown
 from upbench.measure import clock, output
-from upbench.measurement import Progress
 from upbench.papers import Host, Stage
 from upbench.record import Macs, Record, Routes
 from upbench.specs.run_spec import RunSpec
-from upbench.workload import Workload, explained
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class StageCase(Case):
         self.output = self.attempt("the output could not be described", lambda: output.describe(out))
 
 
-class Neck(Workload):
+class HostCase(Workload):
     """All stages of a host with one upsampler, called one after another."""
 
     def __init__(self, stages: Sequence[StageCase]) -> None:
@@ -150,8 +151,8 @@ def compare(
     built or run.
     """
 
-    def build(specs: Sequence[RunSpec], device: torch.device, watch: clock.Clock) -> Neck:
-        return Neck([StageCase(spec, stage, device, watch) for spec, stage in zip(specs, host.stages, strict=True)])
+    def build(specs: Sequence[RunSpec], device: torch.device, watch: clock.Clock) -> HostCase:
+        return HostCase([StageCase(spec, stage, device, watch) for spec, stage in zip(specs, host.stages, strict=True)])
 
     every = [spec for specs in necks for spec in specs]
     found = measurement.measure(every, [partial(build, specs) for specs in necks], progress, by_part=by_stage)

@@ -8,14 +8,14 @@ from functools import partial
 
 import torch
 
-from upbench import cards, comparable, environment, isolation, measurement, registry
-from upbench.benchmark import runtimes
-from upbench.case import Case
+from upbench import cards, comparable, environment, isolation, registry
+from upbench.benchmark import measurement, runtimes
+from upbench.benchmark.case import Case
+from upbench.benchmark.measurement import Progress
+from upbench.benchmark.workload import reason
 from upbench.errors import SpecError, UpbenchError
-from upbench.measurement import Progress
 from upbench.record import Record
 from upbench.specs.run_spec import RunSpec
-from upbench.workload import reason
 
 
 def _silent(what: str, part: float) -> None:

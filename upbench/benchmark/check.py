@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from upbench import environment, isolation
-from upbench.case import INPUTS, Case, ShapeError
+from upbench.benchmark.case import INPUTS, Case, ShapeError
+from upbench.benchmark.workload import explained
 from upbench.measure import clock
 from upbench.measure.output import comparable, not_finite
 from upbench.record import Output, Record
 from upbench.specs.run_spec import RunSpec
-from upbench.workload import explained
 
 TOLERANCES = {
     "float64": (1e-10, 1e-9),

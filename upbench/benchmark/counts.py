@@ -10,9 +10,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from upbench import cards
+from upbench.benchmark.workload import Workload
 from upbench.measure import breakdown, counting, output, params, routes
 from upbench.record import Macs, Routes
-from upbench.workload import Workload
 
 
 def counts_of(work: Workload) -> dict[str, Any]:

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from upbench import inputs, isolation, ops, registry
-from upbench.benchmark import runtimes
-from upbench.counts import counts_of
+from upbench import isolation, ops, registry
+from upbench.benchmark import inputs, runtimes
+from upbench.benchmark.counts import counts_of
+from upbench.benchmark.workload import RunError, Workload, explained
 from upbench.measure import output
 from upbench.measure.clock import Clock
 from upbench.record import Output
 from upbench.specs.run_spec import RunSpec
-from upbench.workload import RunError, Workload, explained
 
 INPUTS = ("x", "guide")
 

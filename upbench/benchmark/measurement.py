@@ -11,12 +11,12 @@ from typing import Any
 import torch
 
 from upbench import calibration, environment, floor, rounds, stats
+from upbench.benchmark.workload import Workload, explained, failure
 from upbench.calibration import Calibration
 from upbench.errors import SpecError
 from upbench.measure import clock, graph, latency, limits, memory, params
 from upbench.record import Latency, Memory
 from upbench.specs.run_spec import RunSpec
-from upbench.workload import Workload, explained, failure
 
 AA_S = 2.0
 """Seconds of A/A runs before a comparison."""
