@@ -157,5 +157,11 @@ def test_the_surface_loads_neither_torch_nor_pandas_nor_fvcore(arguments: list[s
     assert done.stdout
 
 
+def test_the_help_is_printed_without_pydantic() -> None:
+    code = "import sys, upbench.cli.app; print([m for m in ('pydantic', 'rich', 'numpy') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_no_file_outgrows_its_room() -> None:
     assert {str(p): n for p in FILES if (n := len(p.read_text().splitlines())) > 330} == {}

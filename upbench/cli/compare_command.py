@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from upbench import conventions
-from upbench.cli import compare_groups, compare_specs, gates, options, output
+from upbench.cli import gates, options, output
 from upbench.cli.compare_host import HostOptions
 from upbench.cli.gate_options import GateOptions
 from upbench.cli.options import RunOptions, ShowOptions
@@ -75,6 +75,8 @@ def _upsamplers(
     convention: str,
 ) -> None:
     """Upsamplers beside each other; with --against each beside an older version of itself."""
+    from upbench.cli import compare_groups, compare_specs
+
     if per_shape and (lone := [name for name, given in gate.of_one_work.items() if given]):
         raise SpecError([f"--per-shape: {', '.join(lone)} is of one shape; give it to a comparison of one"])
     others = gates.compared_with(gate)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from upbench import comparable, files, yaml_file
+from upbench import files, yaml_file
 from upbench.cli.gate_options import GateOptions
 from upbench.errors import SpecError, StoreError, UpbenchError
 
@@ -94,6 +94,8 @@ def read(options: GateOptions, typed: Sequence[str], specs: Sequence[RunSpec]) -
 
 def _other_work(name: str, stored: Sequence[Mapping[str, Any]], specs: Sequence[RunSpec]) -> list[str]:
     """A sentence where nothing of a baseline is of the work of this run: then it could only say nothing."""
+    from upbench import comparable
+
     works = [work for one in stored if (work := comparable.of_mapping(one)) is not None]
     now = comparable.of_spec(specs[0])
     if not works or now in works:
@@ -104,6 +106,7 @@ def _other_work(name: str, stored: Sequence[Mapping[str, Any]], specs: Sequence[
 
 def _like(item: str, mine: Sequence[RunSpec]) -> tuple[RunSpec | None, list[str]]:
     """The spec of --like on the work of the user's modules, and the mistakes."""
+    from upbench import comparable
     from upbench.cli.options import draft as draft_of
     from upbench.specs import run_spec as spec
 
@@ -126,6 +129,7 @@ def compared_with(options: GateOptions) -> list[dict[str, Any]]:
 
     Files that cannot be read are left out here, and refused by `read`.
     """
+    from upbench import comparable
     from upbench.cli.options import draft as draft_of
 
     found = []
