@@ -227,7 +227,7 @@ def test_names_with_params_are_bound_by_flags_and_a_label_is_one_upsampler() -> 
     [("3x", Result.failed), ("3.999x", Result.unsure), ("4.5x", Result.passed)],
 )
 def test_a_ratio_of_latency_is_judged_on_its_interval(bound: str, result: Result) -> None:
-    pair = (record("bilinear", times(1.0)), record("carafe", times(4.0), resolution=0.01))
+    pair = (record("bilinear", times(1.0)), record("carafe", times(4.0), noise_floor=0.01))
     (found,) = judged([f"latency={bound}:bilinear"], [], *pair)
     assert found.result is result
     assert found.low is not None
@@ -270,9 +270,9 @@ def test_another_output_fails_and_says_whether_rounding_explains_it() -> None:
     assert compared(record(), record(output=unrepeatable))["output-digest"].result is Result.note
 
 
-def _in_a_run(factor: float, resolution: float = 0.01, n: int = 60, **environment: Any) -> list[measured.Measured]:
+def _in_a_run(factor: float, noise_floor: float = 0.01, n: int = 60, **environment: Any) -> list[measured.Measured]:
     pair = [
-        record(name, times(by, n=n), environment=environment, resolution=resolution)
+        record(name, times(by, n=n), environment=environment, noise_floor=noise_floor)
         for name, by in (("bilinear", 1.0), ("carafe", factor))
     ]
     return measured.from_records(pair, pair[0])
@@ -287,7 +287,7 @@ def test_latency_is_compared_as_a_ratio_to_the_common_reference() -> None:
     slower = latency_of(_in_a_run(4.4))
     assert slower.result is Result.failed
     assert slower.sentence.startswith("SLOWER: 1.10x")
-    for disturbed in ({"resolution": 0.2}, {"n": 10}):
+    for disturbed in ({"noise_floor": 0.2}, {"n": 10}):
         unsure = latency_of(_in_a_run(5.0, **disturbed))
         assert unsure.result is Result.unsure
         assert "are no evidence between runs" in unsure.sentence
@@ -327,7 +327,7 @@ def test_other_defaults_of_the_code_are_compared_and_other_settings_are_named() 
     assert "with the same settings (scale 2 in old, 4 in new)" in unsure.sentence
 
 
-def test_a_resolution_coarser_than_the_threshold_makes_no_equals() -> None:
+def test_a_noise_floor_coarser_than_the_threshold_makes_no_equals() -> None:
     rules = diff.Rules("against", "old", "new")
     wide = stats.Ratio(1.08, 1.0, 1.16, 20)
     found = diff.latency("against latency", "carafe", wide, 0.187, rules)
@@ -357,7 +357,7 @@ def test_a_baseline_reads_as_it_was_written() -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"schema": 9}, "has schema 9, but this version of upbench reads schema 1"),
+        ({"schema": 9}, "has schema 9, but this version of upbench reads schemas 1 and 2"),
         ({"kind": "x"}, "was not written by `upbench compare --save`"),
         ({"upsamplers": [{}]}, "is damaged"),
     ],

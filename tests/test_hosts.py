@@ -256,7 +256,7 @@ def test_a_neck_is_the_sum_of_its_stages(tmp_path: Path) -> None:
     assert len(found.total.latency.samples_s) >= 2 * rounds.ALONE.least
     assert [record.axes["stage"] for record in found.stages] == ["low", "high", "fixed"]
     assert all(record.latency and record.memory for record in found.stages)
-    assert found.total.spec["host"]["name"] == "mine"
+    assert (found.total.settings.host or {})["name"] == "mine"
     assert found.total.warnings == [w for w in found.total.warnings if "disagree" not in w]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from upbench import grid, plan, rounds
-from upbench.record import Latency, Record
+from upbench.record import Latency, Record, RunSpecData
 
 BUDGET_S = 3.0
 
@@ -86,7 +86,7 @@ def test_impossible_cells_and_repetitions_cost_nothing() -> None:
 
 def test_records_that_cannot_be_read_any_more_say_nothing() -> None:
     (cell,) = cells(batch=[1])
-    old = record(cell, 9.0).model_copy(update={"spec": {"upsampler": "gone"}})
+    old = record(cell, 9.0).model_copy(update={"spec": RunSpecData(upsampler="gone")})
     assert plan.estimate([cell], [old]).unknown == 1
 
 

@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from upbench.cli.app import app
+from upbench.origin import Environment, InputData, RunSpecData
 
 
 def run(*arguments: object) -> Result:
@@ -193,16 +194,12 @@ def test_measured_latencies_are_laid_beside_as_ratios_of_one_device(tmp_path: Pa
     def record(
         upsampler: str, params: dict, seconds: float, dtype: str = "float32", threads: int = 1
     ) -> SimpleNamespace:
-        spec = {
-            "upsampler": upsampler,
-            "params": params,
-            "scale": 2,
-            "input": {"shape": "256x120x120", "batch": 1, "dtype": dtype},
-            "measure": {"backend": "auto", "compile": "off"},
-        }
+        spec = RunSpecData(
+            upsampler=upsampler, params=params, scale=2, input=InputData(shape="256x120x120", dtype=dtype)
+        )
         taken = SimpleNamespace(mode="inference", samples_s=[seconds] * 5)
-        environment = {"device": "d", "torch": "t", "threads": threads}
-        return SimpleNamespace(spec=spec, latency=taken, status="ok", environment=environment)
+        environment = Environment(device="d", torch="t", threads=threads)
+        return SimpleNamespace(settings=spec, latency=taken, status="ok", environment=environment)
 
     records = [
         record("sapa-b", {"k_up": 5}, 0.2),

@@ -100,7 +100,7 @@ def test_groups_rows_and_base_rows_are_of_one_machine() -> None:
         row = results.base_row(record)
         assert row is not None
         assert row.axes == {"theta": 11, "groups": record.axes["groups"]}
-        assert row.environment["device"] == record.environment["device"]
+        assert row.environment.device == record.environment.device
     assert results.peers(records[0]) == results.peers(records[1]) != results.peers(records[-1])
     assert (results.varying, results.failed) == (["theta", "groups"], [])
     with pytest.raises(UnknownName, match="unknown value of theta '99'"):

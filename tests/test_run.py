@@ -30,9 +30,9 @@ def tiny(name: str = "carafe", **changes: object) -> spec.RunSpec:
 def test_a_record_holds_spec_environment_and_measurements() -> None:
     plan = tiny("ldaaqu")
     found = run.run(plan)
-    assert spec.load(found.spec) == plan
-    assert found.environment["torch"] == torch.__version__
-    assert found.environment["threads"] == torch.get_num_threads()
+    assert spec.load(found.settings.given()) == plan
+    assert found.environment.torch == torch.__version__
+    assert found.environment.threads == torch.get_num_threads()
     assert found.params == plan.card.count_params(plan.setting)
     assert found.macs is not None
     assert found.macs.total == found.macs.conv + found.macs.gather + found.macs.norm + found.macs.elementwise
@@ -158,7 +158,7 @@ def test_channels_last_reaches_the_module() -> None:
 def test_threads_are_set_recorded_and_put_back() -> None:
     before = torch.get_num_threads()
     found = run.run(tiny(measure={"threads": 1, "budget": 0.02, "device": "cpu"}))
-    assert found.environment["threads"] == 1
+    assert found.environment.threads == 1
     assert torch.get_num_threads() == before
 
 
@@ -392,7 +392,7 @@ def test_a_folder_cannot_be_appended_to(tmp_path: Path) -> None:
 
 def test_json_has_the_documented_keys() -> None:
     data = json.loads(run.run(tiny("dysample")).to_json())
-    assert data["schema"] == 1
+    assert data["schema"] == 2
     assert data["params"] == upbench.registry.get("dysample").count_params(tiny("dysample").setting)
     assert set(data["macs"]) == {"conv", "gather", "norm", "elementwise", "total"}
     assert registry.get("dysample").name == data["spec"]["upsampler"]

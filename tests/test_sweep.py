@@ -179,15 +179,13 @@ def test_several_gpus_have_a_worker_each_and_share_the_cells(tmp_path: Path) -> 
     run_fake(path, grid={"device": ["auto", "cuda:1", "cpu"], "seed": [30, 1001, 1002, 1003]})
     records = store.load(path).records
     assert len(records) == len({json.dumps(r.axes) for r in records}) == 12
-    on = {
-        device: [r for r in records if r.environment["device_id"] == device] for device in ("cuda:0", "cuda:1", "cpu")
-    }
+    on = {device: [r for r in records if r.environment.device_id == device] for device in ("cuda:0", "cuda:1", "cpu")}
     assert all(len({r.label.split()[1] for r in those}) == 1 for those in on.values()), "one worker each"
     assert on["cuda:0"]
     assert {r.axes["device"] for r in on["cuda:0"]} == {"auto"}
     assert {r.axes["device"] for r in on["cuda:1"]} == {"auto", "cuda:1"}
     assert records[-4:] == on["cpu"]
-    assert all(r.spec["measure"]["device"] == r.axes["device"] for r in records)
+    assert all(r.settings.measure.device == r.axes["device"] for r in records)
     assert {r.label.split()[0] for r in on["cuda:1"]} == {"cuda:1"}
 
 
@@ -225,7 +223,7 @@ def test_an_impossible_cell_is_written_before_the_first_is_measured_and_only_onc
         first, second = store.load(path).records
         assert first.status == "impossible"
         assert first.error == "params.k_up is 4, but must be an odd integer of at least 1"
-        assert first.spec["params"]["k_up"] == 4
+        assert first.settings.params["k_up"] == 4
         assert second.axes == {"k_up": 3}
 
 
@@ -242,7 +240,7 @@ def test_upsamplers_without_a_fused_form_are_impossible_cells_of_a_fused_sweep(
     assert found["carafe"].backends == {"window_assemble": "fused"}
     assert found["nearest"].status == "impossible"
     assert found["nearest"].error == "measure.backend is fused, but nearest has no fused backend; use auto or eager"
-    assert found["nearest"].spec["measure"]["backend"] == "fused"
+    assert found["nearest"].settings.measure.backend == "fused"
     assert "nearest has no fused backend" in done.stdout
 
 
@@ -341,7 +339,7 @@ def test_an_impossible_cell_stands_on_the_threads_that_it_asks_for(tmp_path: Pat
     """So that it is in one group with the cells that were measured."""
     path = tmp_path / "r.jsonl"
     run_fake(path, grid={"k_up": [3, 4]}, measure={"threads": 5, "device": "cpu"})
-    assert [(r.status, r.environment["threads"]) for r in store.load(path).records] == [("impossible", 5), ("ok", 1)]
+    assert [(r.status, r.environment.threads) for r in store.load(path).records] == [("impossible", 5), ("ok", 1)]
 
 
 def test_a_dry_run_learns_from_records_on_as_many_threads_as_the_cells_ask_for(
@@ -354,7 +352,9 @@ def test_a_dry_run_learns_from_records_on_as_many_threads_as_the_cells_ask_for(
     record = store.load(path).records[0]
     path.unlink()
     for threads, known in ((5, True), (1, False)):
-        store.append(path, record.model_copy(update={"environment": {**record.environment, "threads": threads}}))
+        store.append(
+            path, record.model_copy(update={"environment": record.environment.model_copy(update={"threads": threads})})
+        )
         file = write_sweep(tmp_path, base={"upsampler": "carafe"}, grid={"seed": [1002]}, **changes)
         done = CliRunner().invoke(app, ["sweep", str(file), "--output", str(path), "--dry-run"])
         assert done.exit_code == 0, done.output

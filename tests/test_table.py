@@ -263,10 +263,16 @@ def test_what_tells_rows_of_one_cell_apart_has_a_column(tmp_path: Path) -> None:
 
 def test_the_footer_names_device_versions_convention_resolution_and_samples(tmp_path: Path) -> None:
     text = shown(tmp_path, made.theta_sweep(), "--convention", "F0,P0")
-    for part in ("Measured on Some CPU", "torch 2.13, upbench 0.1.0", "FLOPs (F0)", "Resolution: 2.0 %", "40 samples"):
+    for part in (
+        "Measured on Some CPU",
+        "torch 2.13, upbench 0.1.0",
+        "FLOPs (F0)",
+        "Noise floor (A/A): 2.0 %",
+        "40 samples",
+    ):
         assert part in text
     assert rows(text)["theta"][6:8] == ["Params (P0)", "FLOPs (F0)"]
-    noisy = made.theta_sweep(resolution=0.5)
+    noisy = made.theta_sweep(noise_floor=0.5)
     assert "theta=5 is not told apart from theta=7; theta=9; theta=11; theta=13" in shown(tmp_path, noisy)
 
 
@@ -327,13 +333,13 @@ def test_a_published_metric_with_a_unit_can_be_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("factor", [0.7, 0.94, 0.96, 1.0, 1.04, 1.06, 1.5])
-@pytest.mark.parametrize("resolution", [0.02, 0.1])
-def test_the_short_way_to_tell_cells_apart_says_what_the_bootstrap_says(factor: float, resolution: float) -> None:
-    one, other = (made.record(latency_s=0.01 * f, cell=n, resolution=resolution) for n, f in enumerate((factor, 1.0)))
+@pytest.mark.parametrize("noise_floor", [0.02, 0.1])
+def test_the_short_way_to_tell_cells_apart_says_what_the_bootstrap_says(factor: float, noise_floor: float) -> None:
+    one, other = (made.record(latency_s=0.01 * f, cell=n, noise_floor=noise_floor) for n, f in enumerate((factor, 1.0)))
     assert one.latency
     assert other.latency
     ratio = effects.unpaired_ratio(one.latency.samples_s, other.latency.samples_s)
-    said = stats.verdict(ratio, resolution) in (stats.Verdict.FASTER, stats.Verdict.SLOWER)
+    said = stats.verdict(ratio, noise_floor) in (stats.Verdict.FASTER, stats.Verdict.SLOWER)
     assert result_set.told_apart(one, other) is said
 
 

@@ -67,7 +67,7 @@ def test_a_real_worker_measures_again_and_again_and_says_where(monkeypatch: pyte
             assert answer is not None
             assert answer["healthy"]
             found = record.from_dict(answer["record"], "here")
-            assert found.environment["device_id"] == "cpu"
+            assert found.environment.device_id == "cpu"
             assert found.key == record.key(found.spec, places["cpu"][0])
             assert found.latency is not None
     finally:

@@ -18,6 +18,7 @@ import torch
 import upbench
 from upbench import calibration
 from upbench.errors import DeviceError
+from upbench.measure import MEASUREMENT_VERSION
 from upbench.ops import kernels as cpu_kernels
 
 CPU0 = Path("/sys/devices/system/cpu/cpu0")
@@ -77,6 +78,7 @@ def identity(device: torch.device) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "upbench": upbench.__version__,
+        "measurement_version": MEASUREMENT_VERSION,
         "torch": torch.__version__,
         **({"kernels": kernels(device)} if device.type in ("cpu", "cuda") else {}),
         **({"cuda": torch.version.cuda} if device.type == "cuda" else {}),

@@ -24,7 +24,7 @@ SOFTWARE = ("device_type", "torch", "threads", "kernels")
 """What must agree before the memory of two runs can be compared."""
 GPU = ("device", "cuda")
 """What must agree besides on a GPU, whose libraries choose their workspace by its kind."""
-MACHINE = ("device", "cores", "threads", "torch", "cuda", "upbench", "kernels")
+MACHINE = ("device", "cores", "threads", "torch", "cuda", "measurement_version", "kernels")
 """What must agree before times, or outputs to the last bit, of two runs can be compared."""
 
 
@@ -132,7 +132,7 @@ def _latency_samples(record: Record) -> Sequence[float] | None:
 def _efficiency(record: Record) -> float | None:
     from upbench import floor
 
-    return floor.efficiency(record.floor_s, _of_latency("median")(record))
+    return floor.efficiency(record.roofline_s, _of_latency("median")(record))
 
 
 def _macs_class(name: str, title: str, head: str, formerly: str, what: str) -> Metric:
@@ -195,7 +195,7 @@ METRICS: dict[str, Metric] = {
         ),
         Metric(
             "efficiency", "Efficiency", "least time at this machine's ceilings over the latency", units.SHARE,
-            "floor_s", key="efficiency", head="Effic.", reader=_efficiency, better="higher", exact=False,
+            "roofline_s", key="efficiency", head="Effic.", reader=_efficiency, better="higher", exact=False,
             compared=False,
         ),
         _memory(

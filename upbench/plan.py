@@ -113,7 +113,7 @@ def _spec_of(record: Record) -> RunSpec | None:
     if record.status != "ok":
         return None
     try:
-        return spec.load(record.spec)
+        return spec.load(record.settings.given())
     except UpbenchError:
         return None
 

@@ -1,6 +1,6 @@
-"""A record: one spec, where it ran, and all that was measured. Raw numbers in SI base units; schema 1.
+"""A record: one spec, where it ran, and all that was measured. Raw numbers in SI base units; schema 2.
 
-Written as one JSON object a line. Fields that were not measured are null, never 0.
+Written as one JSON object a line. Fields that were not measured are null, never 0. Records of schema 1 are read as well.
 """
 
 from __future__ import annotations
@@ -15,8 +15,15 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from upbench import source_files
 from upbench.conventions import Breakdown
 from upbench.errors import StoreError
+from upbench.origin import Environment as Environment
+from upbench.origin import RunSpecData as RunSpecData
+from upbench.origin import of_key
 
-SCHEMA = 1
+SCHEMA = 2
+RENAMED = {"resolution": "noise_floor", "floor_s": "roofline_s", "routes": "cross_check"}
+"""Fields of schema 1 -> of schema 2."""
+FIRST_VERSION = {"0.1.0": 1}
+"""Version of upbench that wrote a record of schema 1 -> its measurement version, which such records do not hold."""
 
 Status = Literal["ok", "error", "oom", "timeout", "crashed", "impossible"]
 STATUSES: tuple[str, ...] = get_args(Status)
@@ -40,8 +47,8 @@ class Macs(_Part):
     total: int
 
 
-class Routes(_Part):
-    """MACs of one call by class (conv, gather) on the two routes besides the counter's, and what torch did not charge.
+class CrossCheck(_Part):
+    """MACs of one call by class (conv, gather) from two other counters, and what torch's did not charge.
 
     closed: the card's closed form, null where none is declared. torch_uncounted: operators that ran, how often.
     """
@@ -126,22 +133,23 @@ class Record(_Part):
     with how often they occur. missing: those of them whose arithmetic is in no number here, so that the MACs are too
     small; null in records that do not tell. op_count: operators that torch dispatches in a forward, views included.
     comparison: shared by the records measured in the same interleaved rounds.
-    resolution: the smallest difference of latencies, as a part of 1, that the machine could tell from none just then.
-    floor_s: the least time a forward can take on this machine, see `floor`; null where it is not calibrated.
+    noise_floor: the smallest difference of latencies, as a part of 1, that the machine could tell from none just then.
+    roofline_s: the least time a forward can take on this machine, see `floor`; null where it is not calibrated.
+    cross_check: the MACs as other counters have them. spec: null for a module that was handed in as it is.
     """
 
     schema_version: int = SCHEMA
     label: str
-    spec: dict[str, Any]
+    spec: RunSpecData | None = None
     axes: dict[str, Any] = {}
     sweep: SweepInfo | None = None
     status: Status = "ok"
     error: str | None = None
     started: str
     comparison: str | None = None
-    resolution: float | None = None
-    floor_s: float | None = None
-    environment: dict[str, Any]
+    noise_floor: float | None = None
+    roofline_s: float | None = None
+    environment: Environment
     sources: dict[str, str] | None = None
     runtime: str | None = None
     backends: dict[str, str] | None = None
@@ -152,7 +160,7 @@ class Record(_Part):
     macs_by_op: dict[str, int] | None = None
     uncounted: dict[str, int] | None = None
     missing: dict[str, int] | None = None
-    routes: Routes | None = None
+    cross_check: CrossCheck | None = None
     breakdown: Breakdown | None = None
     op_count: int | None = None
     output: Output | None = None
@@ -163,12 +171,17 @@ class Record(_Part):
     @property
     def key(self) -> str:
         """What makes two records the same measurement: spec, device, versions, and the code of a user's module."""
-        return key(self.spec, self.environment, self.sources)
+        return key(self.settings, self.environment, self.sources)
 
     @property
     def place(self) -> str:
         """The key without the code: of a cell that was measured before and after an edit, the later record counts."""
-        return key(self.spec, self.environment)
+        return key(self.settings, self.environment)
+
+    @property
+    def settings(self) -> RunSpecData:
+        """The spec; an empty one for a module that was handed in."""
+        return self.spec or RunSpecData()
 
     @property
     def incomplete(self) -> str | None:
@@ -185,7 +198,9 @@ class Record(_Part):
         return json.dumps(self.to_dict(), separators=(", ", ": "))
 
     def to_dict(self) -> dict[str, Any]:
+        """The record as JSON has it; its spec and environment with the keys that they were given."""
         data = self.model_dump(mode="json")
+        data |= {"spec": self.spec and self.spec.given(), "environment": self.environment.given()}
         return {"schema": data.pop("schema_version"), **data}
 
 
@@ -200,20 +215,38 @@ def from_json(line: str, source: str) -> Record:
 
 def from_dict(data: object, source: str) -> Record:
     """The record in a mapping as `Record.to_dict` gives it. Raises StoreError naming `source` when it is none."""
-    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-        found = data.get("schema") if isinstance(data, dict) else None
-        raise StoreError(f"{source} has schema {found}, but this version of upbench reads schema {SCHEMA}")
+    schema = data.get("schema") if isinstance(data, dict) else None
+    if not isinstance(data, dict) or schema not in (1, SCHEMA):
+        raise StoreError(f"{source} has schema {schema}, but this version of upbench reads schemas 1 and {SCHEMA}")
+    fields = {name: value for name, value in data.items() if name != "schema"}
     try:
-        return Record.model_validate({"schema_version": SCHEMA, **{k: v for k, v in data.items() if k != "schema"}})
+        return Record.model_validate({"schema_version": SCHEMA, **(_migrated(fields) if schema == 1 else fields)})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise StoreError(f"{source} is not a record of upbench ({where}: {first['msg'].lower()})") from None
 
 
-def key(spec: Mapping[str, Any], environment: Mapping[str, Any], sources: Mapping[str, str] | None = None) -> str:
+def _migrated(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a record of schema 1 under the names of schema 2."""
+    found = {RENAMED.get(name, name): value for name, value in fields.items()}
+    if isinstance(where := found.get("environment"), dict):
+        found["environment"] = with_measurement_version(where)
+    return found
+
+
+def with_measurement_version(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """An environment of schema 1 with the measurement version of the upbench that wrote it, where that is known."""
+    version = FIRST_VERSION.get(str(environment.get("upbench")))
+    return dict(environment) if version is None else {"measurement_version": version, **environment}
+
+
+def key(
+    spec: RunSpecData | Mapping[str, Any],
+    environment: Environment | Mapping[str, Any],
+    sources: Mapping[str, str] | None = None,
+) -> str:
     """Hash of a spec with the parts of the environment that change a measurement, and with a user's source files."""
-    same = {name: environment.get(name) for name in ("device", "threads", "torch", "upbench", "kernels", "cuda")}
     code = source_files.digest(sources)
-    text = json.dumps([spec, same, *([code] if code else [])], sort_keys=True)
+    text = json.dumps([*of_key(spec, environment), *([code] if code else [])], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

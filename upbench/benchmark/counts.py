@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from upbench import cards
 from upbench.benchmark.workload import Workload
 from upbench.measure import breakdown, counting, output, params, routes
-from upbench.record import Macs, Routes
+from upbench.record import CrossCheck, Macs
 
 
 def counts_of(work: Workload) -> dict[str, Any]:
@@ -53,8 +53,8 @@ def counts_of(work: Workload) -> dict[str, Any]:
         "macs_by_op": counted and counted.by_op,
         "uncounted": counted and counted.uncounted,
         "missing": counted and counted.missing,
-        "routes": seen
-        and Routes(closed=vars(closed) if closed else None, torch=seen.by_kind, torch_uncounted=seen.uncounted),
+        "cross_check": seen
+        and CrossCheck(closed=vars(closed) if closed else None, torch=seen.by_kind, torch_uncounted=seen.uncounted),
         "breakdown": parts,
         "op_count": operators,
         "output": work.repeated_output(),

@@ -25,7 +25,7 @@ from upbench.benchmark.workload import Workload, explained
 from upbench.conventions import Breakdown
 from upbench.measure import clock, output
 from upbench.papers import Host, Stage
-from upbench.record import Macs, Record, Routes
+from upbench.record import CrossCheck, Macs, Record
 from upbench.specs.run_spec import RunSpec
 
 
@@ -222,13 +222,13 @@ def _sum(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     total |= {key: whole(key, _added) for key in ("macs_by_op", "uncounted", "missing")}
     total["macs"] = whole("macs", fields_of(Macs, Macs.model_fields))
     total["breakdown"] = whole("breakdown", fields_of(Breakdown, [field.name for field in fields(Breakdown)]))
-    total["routes"] = whole("routes", _routes)
+    total["cross_check"] = whole("cross_check", _cross_check)
     return total
 
 
-def _routes(parts: Sequence[Routes]) -> Routes:
+def _cross_check(parts: Sequence[CrossCheck]) -> CrossCheck:
     closed = [route.closed for route in parts if route.closed is not None]
-    return Routes(
+    return CrossCheck(
         closed=_added(closed) if len(closed) == len(parts) else None,
         torch=_added(route.torch for route in parts),
         torch_uncounted=_added(route.torch_uncounted for route in parts),

@@ -84,10 +84,10 @@ def measure(
         shared["environment"] = environment.capture(device)
         watch = clock.clock_for(device)
         known = calibration.load(environment.machine_key(device))
-        shared["resolution"] = known.resolution if known else None
+        shared["noise_floor"] = known.resolution if known else None
         if many > 1 and timed:
             progress("A/A run: what this machine can tell apart", 0)
-            shared["resolution"] = limits.resolution(watch, lambda: limits.call(device), AA_S)
+            shared["noise_floor"] = limits.resolution(watch, lambda: limits.call(device), AA_S)
         counted_until = 0.4 if by_part else many / (many + 1)
         measured: list[Measured] = []
         for n, build in enumerate(builds):
@@ -118,7 +118,7 @@ def _counted(work: Workload) -> Measured:
 def _add_memory(one: Measured, known: Calibration | None, by_part: bool) -> None:
     for each in (one, *(one.parts if by_part else ())):
         each.fields["memory"] = memory_of(each.work)
-        each.fields["floor_s"] = floor_of(each.work, each.fields, known)
+        each.fields["roofline_s"] = floor_of(each.work, each.fields, known)
 
 
 def _add_latency(

@@ -123,6 +123,7 @@ _SHOWN: dict[str, tuple[str, Callable[[Any], str]]] = {
     "machine": ("Architecture", _text),
     "python": ("Python", _text),
     "upbench": ("upbench", _text),
+    "measurement_version": ("  version of its measurements", _text),
     "torch": ("torch", _text),
     "kernels": ("Fused ops are made of", _text),
     "cuda": ("CUDA", _text),

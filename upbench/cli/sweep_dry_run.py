@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from upbench import plan, resume, store
 from upbench.cli.progress import span
@@ -62,11 +61,12 @@ def _text(value: object) -> str:
 def _made_here(path: Path, cells: Sequence[Cell], places: Mapping[str, Sequence[Environment]]) -> Iterator[Record]:
     """The records beside a results file, and in it, of a device of these cells with as many threads as they ask for."""
 
-    def where(env: Mapping[str, Any]) -> tuple[Any, Any]:
-        return env.get("device"), env.get("threads")
-
     here = {
-        where(resume.conditions(cell, env)) for cell in cells if cell.spec for env in places[cell.spec.measure.device]
+        (env["device"], env["threads"])
+        for cell in cells
+        if cell.spec
+        for env in (resume.conditions(cell, one) for one in places[cell.spec.measure.device])
     }
     for file in sorted(path.parent.glob("*.jsonl")):
-        yield from (line.record for line in store.scan(file) if line.record and where(line.record.environment) in here)
+        found = (line.record for line in store.scan(file) if line.record)
+        yield from (r for r in found if (r.environment.device, r.environment.threads) in here)

@@ -1,4 +1,4 @@
-"""Baselines: what a comparison measured, small enough to commit; schema 1."""
+"""Baselines: what a comparison measured, small enough to commit; schema 2, and schema 1 is read as well."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from upbench import metrics, stats
 from upbench.errors import StoreError
 from upbench.gate.measured import Measured
-from upbench.record import Output
+from upbench.record import Output, with_measurement_version
 
-SCHEMA = 1
+SCHEMA = 2
 KIND = "upbench baseline"
 KEYS = {
     "macs": "macs",
@@ -48,7 +48,7 @@ class Entry(_Part):
     exact: dict[str, int | None]
     output: Output | None
     latency_ratio: LatencyRatio | None
-    resolution: float | None
+    noise_floor: float | None
     sources: dict[str, str] | None = None
 
 
@@ -75,7 +75,7 @@ def to_text(measured: Sequence[Measured]) -> str:
                 exact={_key(name): value for name, value in m.exact.items()},
                 output=Output.model_validate(m.output) if m.output else None,
                 latency_ratio=LatencyRatio(**vars(m.ratio)) if m.ratio else None,
-                resolution=m.resolution,
+                noise_floor=m.noise_floor,
                 sources=dict(m.sources) if m.sources is not None else None,
             )
             for m in measured
@@ -93,6 +93,17 @@ def _by_name(exact: Mapping[str, int | None]) -> dict[str, int | None]:
     return {name: exact[key] for name in metrics.compared() if (key := _key(name)) in exact}
 
 
+def _migrated(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a baseline of schema 1 under the names of schema 2."""
+    found = dict(fields)
+    found["environment"] = with_measurement_version(fields["environment"])
+    found["upsamplers"] = [
+        {("noise_floor" if name == "resolution" else name): value for name, value in entry.items()}
+        for entry in fields["upsamplers"]
+    ]
+    return found
+
+
 def is_baseline(data: object) -> bool:
     return isinstance(data, Mapping) and data.get("kind") == KIND
 
@@ -101,13 +112,14 @@ def from_data(data: object, source: str) -> list[Measured]:
     """What a baseline holds. Raises StoreError naming `source` when it is none, or of another schema."""
     if not isinstance(data, Mapping) or not is_baseline(data):
         raise StoreError(f"baseline {source} was not written by `upbench compare --save`; write one with --save")
-    if data.get("schema") != SCHEMA:
+    if data.get("schema") not in (1, SCHEMA):
         raise StoreError(
-            f"baseline {source} has schema {data.get('schema')}, but this version of upbench reads schema {SCHEMA}; "
-            f"write a new one with --save"
+            f"baseline {source} has schema {data.get('schema')}, but this version of upbench reads schemas 1 and "
+            f"{SCHEMA}; write a new one with --save"
         )
     try:
-        whole = Baseline.model_validate({key: value for key, value in data.items() if key != "schema"})
+        fields = {key: value for key, value in data.items() if key != "schema"}
+        whole = Baseline.model_validate(_migrated(fields) if data["schema"] == 1 else fields)
         return [
             Measured(
                 label=entry.label,
@@ -117,7 +129,7 @@ def from_data(data: object, source: str) -> list[Measured]:
                 output=entry.output.model_dump() if entry.output else None,
                 reference=whole.reference if entry.latency_ratio else None,
                 ratio=stats.Ratio(**entry.latency_ratio.model_dump()) if entry.latency_ratio else None,
-                resolution=entry.resolution,
+                noise_floor=entry.noise_floor,
                 sources=entry.sources,
             )
             for entry in whole.upsamplers
@@ -127,5 +139,5 @@ def from_data(data: object, source: str) -> list[Measured]:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise StoreError(f"baseline {source} is damaged ({where}: {first['msg'].lower()}); write a new one") from None
-    except (KeyError, TypeError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         raise StoreError(f"baseline {source} is damaged (a spec without `measure`); write a new one") from None

@@ -217,7 +217,7 @@ def _timed(bound: Bound, record: Record, reference: Record | None) -> Finding:
     if record.latency is None or (reference is not None and reference.latency is None):
         return Finding(bound.gate, record.label, Result.unsure, "latency was not measured")
     limit = float(bound.amount.value)
-    resolution = record.resolution or 0.0
+    noise_floor = record.noise_floor or 0.0
     if reference is not None and reference.latency is not None:
         per_round = reference.latency.samples_per_round
         pair = stats.paired_ratio(record.latency.samples_s, reference.latency.samples_s, per_round)
@@ -230,9 +230,9 @@ def _timed(bound: Bound, record: Record, reference: Record | None) -> Finding:
         shown = f"{units.seconds(value)} (95 % interval {units.seconds(low)} to {units.seconds(high)})"
         limited = f"{bound.side} {units.seconds(limit)}"
     if bound.side == "max":
-        broken, kept = low > limit * (1 + resolution), high <= limit
+        broken, kept = low > limit * (1 + noise_floor), high <= limit
     else:
-        broken, kept = high < limit / (1 + resolution), low >= limit
+        broken, kept = high < limit / (1 + noise_floor), low >= limit
     result = Result.failed if broken else Result.passed if kept else Result.unsure
     if broken:
         way = "above" if bound.side == "max" else "below"
@@ -240,7 +240,7 @@ def _timed(bound: Bound, record: Record, reference: Record | None) -> Finding:
     elif kept:
         verb = f"keeps {limited}, with its whole interval"
     else:
-        verb = f"is too near {limited} to tell (resolution {units.percent(resolution)}); raise --budget"
+        verb = f"is too near {limited} to tell (noise floor {units.percent(noise_floor)}); raise --budget"
     return Finding(bound.gate, record.label, result, f"{shown} {verb}", value, limit, low, high)
 
 

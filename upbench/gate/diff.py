@@ -56,7 +56,7 @@ def compare(old: Sequence[Measured], new: Sequence[Measured], rules: Rules) -> l
                 found.append(Finding(rules.gate, after.label, Result.unsure, sentence))
                 continue
             del before[match.identity]
-            told = _changed(match.spec["params"], after.spec["params"], rules)
+            told = _changed(match.spec.get("params", {}), after.spec.get("params", {}), rules)
             found.append(Finding(rules.gate, after.label, Result.note, f"its defaults are others: {told}"))
         found += pair(match, after, rules)
     found += [
@@ -183,31 +183,27 @@ def _latency(old: Measured, new: Measured, rules: Rules) -> Finding | None:
         min(new.ratio.rounds, old.ratio.rounds),
     )
     then = f"{units.ratio(new.ratio.value)} of the reference, {units.ratio(old.ratio.value)} in {rules.old}"
-    resolution = max(old.resolution or 0.0, new.resolution or 0.0)
-    found = latency(gate, new.label, change_ratio, resolution, rules, then)
-    if found.result is Result.failed and (resolution > rules.threshold or change_ratio.rounds < MIN_ROUNDS):
+    noise_floor = max(old.noise_floor or 0.0, new.noise_floor or 0.0)
+    found = latency(gate, new.label, change_ratio, noise_floor, rules, then)
+    if found.result is Result.failed and (noise_floor > rules.threshold or change_ratio.rounds < MIN_ROUNDS):
         # What disturbed one of two runs is no change of the code; only --against meets both sides alike.
-        why = (
-            f"{change_ratio.rounds} rounds at a resolution of {units.percent(resolution)} are no evidence between runs"
-        )
+        why = f"{change_ratio.rounds} rounds at a noise floor of {units.percent(noise_floor)} are no evidence between runs"
         return replace(found, result=Result.unsure, sentence=f"{found.sentence}; {why}, --against GIT_REF decides")
     return found
 
 
 def latency(
-    gate: str, label: str, change: stats.Ratio, resolution: float, rules: Rules, then: str | None = None
+    gate: str, label: str, change: stats.Ratio, noise_floor: float, rules: Rules, then: str | None = None
 ) -> Finding:
     """The verdict on a ratio of new to old times: failed only when point estimate and interval both say slower."""
-    verdict = stats.verdict(change, resolution, rules.threshold, rules.interval_threshold)
-    threshold, floor = max(rules.threshold, resolution), max(rules.interval_threshold, resolution)
+    verdict = stats.verdict(change, noise_floor, rules.threshold, rules.interval_threshold)
+    threshold, floor = max(rules.threshold, noise_floor), max(rules.interval_threshold, noise_floor)
     shown = (
         f"{units.ratio(change.value)} (95 % interval {units.interval(change.low, change.high)}, {change.rounds} rounds)"
     )
     shown += f" of the time of {rules.old}" + (f" ({then})" if then else "")
-    bounds = (
-        f"threshold {units.percent(threshold)}, floor {units.percent(floor)}, resolution {units.percent(resolution)}"
-    )
-    if verdict is stats.Verdict.UNSURE and resolution > rules.threshold:
+    bounds = f"threshold {units.percent(threshold)}, interval threshold {units.percent(floor)}, noise floor {units.percent(noise_floor)}"
+    if verdict is stats.Verdict.UNSURE and noise_floor > rules.threshold:
         bounds = f"{bounds}: too coarse for {units.percent(rules.threshold)}"
     result = {
         stats.Verdict.SLOWER: Result.failed,

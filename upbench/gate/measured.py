@@ -9,7 +9,7 @@ from typing import Any
 
 from upbench import metrics, stats
 from upbench.metrics import MACHINE, SOFTWARE
-from upbench.record import Record
+from upbench.record import Record, RunSpecData
 
 _WHERE = tuple(dict.fromkeys((*MACHINE, *SOFTWARE)))
 
@@ -31,7 +31,7 @@ class Measured:
     output: Mapping[str, Any] | None = None
     reference: str | None = None
     ratio: stats.Ratio | None = None
-    resolution: float | None = None
+    noise_floor: float | None = None
     latency_s: float | None = None
     sources: Mapping[str, str] | None = None
     incomplete: str | None = None
@@ -51,8 +51,9 @@ def identity(spec: Mapping[str, Any]) -> str:
 
     Left out: device and threads, which the environment tells as they really were, and the budget of sampling.
     """
-    measure = {k: v for k, v in spec["measure"].items() if k not in ("device", "threads", "budget")}
-    return json.dumps({**spec, "measure": measure}, sort_keys=True)
+    whole = RunSpecData.model_validate(dict(spec)).model_dump(mode="json")
+    whole["measure"] = {k: v for k, v in whole["measure"].items() if k not in ("device", "threads", "budget")}
+    return json.dumps(whole, sort_keys=True)
 
 
 def from_records(records: Sequence[Record], reference: Record | None = None) -> list[Measured]:
@@ -67,13 +68,13 @@ def from_records(records: Sequence[Record], reference: Record | None = None) -> 
             ratio = stats.paired_ratio(record.latency.samples_s, reference.latency.samples_s, per_round)
         one = Measured(
             label=record.label,
-            spec=record.spec,
-            environment={key: record.environment.get(key) for key in _WHERE},
+            spec=record.settings.given(),
+            environment={key: record.environment.value(key) for key in _WHERE},
             exact={name: metric.read(record) for name, metric in metrics.compared().items()},
             output=record.output.model_dump() if record.output else None,
-            reference=identity(reference.spec) if reference is not None and ratio else None,
+            reference=identity(reference.settings.given()) if reference is not None and ratio else None,
             ratio=ratio,
-            resolution=record.resolution,
+            noise_floor=record.noise_floor,
             latency_s=stats.summarise(record.latency.samples_s).median if record.latency else None,
             sources=record.sources,
             incomplete=record.incomplete,

@@ -19,7 +19,7 @@ from upbench.gate.outcome import exit_code
 from upbench.record import Record
 from upbench.report.tables import columns
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 class _Part(BaseModel):

@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from multiprocessing import connection
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from upbench import resume, source_files, store, worker
 from upbench.grid import Cell, SweepSpec
-from upbench.record import Record, Status, SweepInfo, from_dict
+from upbench.record import Record, RunSpecData, Status, SweepInfo, from_dict
 from upbench.resume import Environment, Plan
 from upbench.worker import Message, Worker
 
@@ -268,11 +267,11 @@ class _Run:
     def _append(self, n: int, record: Record) -> None:
         cell, sweep = self.cells[n], self.sweep
         info = SweepInfo(name=sweep.name, title=sweep.title, published=sweep.published, cell=n)
-        spec: dict[str, Any] = cell.spec.to_dict() if cell.spec else dict(cell.draft)
+        spec = RunSpecData.model_validate(cell.spec.to_dict() if cell.spec else dict(cell.draft))
         written = record.model_copy(update={"spec": spec, "axes": dict(cell.axes), "sweep": info})
         store.append(self.path, written)
         self.status[n] = record.status
-        planned = self.plan.sources.get(spec["upsampler"]) if cell.spec else None
+        planned = self.plan.sources.get(spec.upsampler) if cell.spec else None
         if files := source_files.changed(planned, record.sources):
             # Its worker began after the edit. The record is that of the new code, and a later run measures the others.
             self.plan.identities[store.identity(written.key, cell.axes)] = n

@@ -90,7 +90,7 @@ def _part(row: Row) -> str:
 
 def _one(record: Record, rows: Sequence[Row]) -> Match | str:
     """The row for a record, or why there is none."""
-    named = [row for row in rows if row.upsampler == record.spec["upsampler"]]
+    named = [row for row in rows if row.upsampler == record.settings.upsampler]
     if not named:
         return "Not in the table"
     same = [row for row in named if published.matches(row, record)]
@@ -101,8 +101,8 @@ def _one(record: Record, rows: Sequence[Row]) -> Match | str:
         return Match(
             same[0], same[0].why or (f"upsampler in {replaced}, the others' place differs" if replaced else "")
         )
-    if record.spec["scale"] != published.SCALE:
-        return f"Measured at x{record.spec['scale']:g}, published at x{published.SCALE}"
+    if record.settings.scale != published.SCALE:
+        return f"Measured at x{record.settings.scale or 0:g}, published at x{published.SCALE}"
     return f"Published with other settings ({min((_why(record, row) for row in named), key=len)})"
 
 
@@ -112,7 +112,7 @@ def _why(record: Record, row: Row) -> str:
     wanted = settings.translated(row.settings, card)
     if wanted is None:
         return ", ".join(f"{key}={_shown(value)}" for key, value in row.settings.items())
-    expected, params = {**card.defaults(), **wanted}, record.spec["params"]
+    expected, params = {**card.defaults(), **wanted}, record.settings.params
     return ", ".join(
         f"{name}={_shown(value)}, here {_shown(params.get(name))}"
         for name, value in expected.items()

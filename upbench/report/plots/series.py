@@ -38,14 +38,14 @@ def names(results: ResultSet) -> list[str]:
     """
     records = results.records
     others = [name for name in results.varying if name != LABEL]
-    single = len({r.spec["upsampler"] for r in records}) == 1 and bool(others)
-    devices = {r.environment["device"] for r in records}
+    single = len({r.settings.upsampler for r in records}) == 1 and bool(others)
+    devices = {r.environment.device for r in records}
     found = []
     for record in records:
-        told = () if single else record.spec["params"]
+        told = () if single else record.settings.params
         parts = [_part(n, axis_value(record, n)) for n in others if n not in told]
         if len(devices) > 1 and "device" not in others:
-            parts.append(str(record.environment["device"]))
+            parts.append(str(record.environment.device))
         found.append(", ".join(parts if single else [record.label, *parts]))
     return found
 
@@ -66,7 +66,7 @@ def lines(results: ResultSet, axis: str, quantity: Quantity) -> tuple[list[Line]
     """The lines of a metric along an axis, and the names of measured cells that do not have the metric."""
     records = results.records
     others = [name for name in results.varying if name != axis]
-    devices = {r.environment["device"] for r in records}
+    devices = {r.environment.device for r in records}
     found: dict[str, list[Sample]] = {}
     without = []
     for record in records:
@@ -76,7 +76,7 @@ def lines(results: ResultSet, axis: str, quantity: Quantity) -> tuple[list[Line]
             continue
         parts = [_part(name, axis_value(record, name)) for name in others]
         if len(devices) > 1 and "device" not in others:
-            parts.append(str(record.environment["device"]))
+            parts.append(str(record.environment.device))
         found.setdefault(", ".join(parts), []).append(Sample(axis_value(record, axis), point, record))
     if is_numeric([s.at for samples in found.values() for s in samples]):
         found = {name: sorted(samples, key=lambda s: float(s.at)) for name, samples in found.items()}
@@ -88,7 +88,7 @@ def by_size(results: ResultSet, quantity: Quantity) -> tuple[list[Line], list[st
     records = results.records
     others = [name for name in results.varying if name not in ("upsampler", "shape", "batch", "scale")]
     channels = {_channels(r) for r in records}
-    devices = {r.environment["device"] for r in records}
+    devices = {r.environment.device for r in records}
     found: dict[str, list[Sample]] = {}
     without = []
     for record in records:
@@ -96,12 +96,12 @@ def by_size(results: ResultSet, quantity: Quantity) -> tuple[list[Line], list[st
         if point is None:
             without.append(cell_name(record, level_text))
             continue
-        known = record.spec["params"]
+        known = record.settings.params
         parts = [_part(n, axis_value(record, n)) for n in others if n not in known]
         if len(channels) > 1:
             parts.append(f"C={_channels(record)}")
         if len(devices) > 1:
-            parts.append(str(record.environment["device"]))
+            parts.append(str(record.environment.device))
         name = ", ".join([record.label, *parts])
         found.setdefault(name, []).append(Sample(pixels(record), point, record))
     ordered = {name: sorted(samples, key=lambda s: int(s.at)) for name, samples in found.items()}
@@ -110,9 +110,9 @@ def by_size(results: ResultSet, quantity: Quantity) -> tuple[list[Line], list[st
 
 def pixels(record: Record) -> int:
     """Output pixels of the whole batch; sides are rounded down, as upsamplers do."""
-    _, height, width = (int(n) for n in record.spec["input"]["shape"].split("x"))
-    scale = float(record.spec["scale"])
-    return int(record.spec["input"]["batch"]) * math.floor(height * scale) * math.floor(width * scale)
+    _, height, width = record.settings.sizes or (0, 0, 0)
+    scale = record.settings.scale or 1
+    return record.settings.input.batch * math.floor(height * scale) * math.floor(width * scale)
 
 
 def is_numeric(values: Sequence[Any]) -> bool:
@@ -120,7 +120,7 @@ def is_numeric(values: Sequence[Any]) -> bool:
 
 
 def _channels(record: Record) -> int:
-    return int(record.spec["input"]["shape"].split("x")[0])
+    return (record.settings.sizes or (0, 0, 0))[0]
 
 
 def _part(name: str, value: Any) -> str:

@@ -106,9 +106,9 @@ def _measured(row: Row, table: Published, records: Sequence[Record], known: Hypo
         if r.status == "ok"
         and r.latency is not None
         and r.latency.mode == "inference"
-        and (r.spec["upsampler"], r.spec["input"]["shape"], r.spec["input"]["batch"], r.spec["scale"])
+        and (r.settings.upsampler, r.settings.input.shape, r.settings.input.batch, r.settings.scale)
         == (row.upsampler, shape, 1, table.input.scale)
-        and all(wanted.get(key) == value for key, value in r.spec["params"].items())
+        and all(wanted.get(key) == value for key, value in r.settings.params.items())
     ]
 
 
@@ -129,9 +129,9 @@ def _alike(
 
 def _conditions(record: Record) -> tuple[Any, ...]:
     """What must be alike before two latencies have a ratio: device, versions, threads, input, how it was measured."""
-    where = [record.environment.get(key) for key in ("device", "torch", "threads")]
-    one = [record.spec["input"].get(key) for key in ("dtype", "memory_format", "offsets")]
-    how = [record.spec["measure"].get(key) for key in ("backend", "compile")]
+    where = [record.environment.value(key) for key in ("device", "torch", "threads")]
+    one = [record.settings.input.value(key) for key in ("dtype", "memory_format", "offsets")]
+    how = [record.settings.measure.value(key) for key in ("backend", "compile")]
     return (*where, *one, *how)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -30,7 +29,7 @@ def ran(record: Record) -> str | None:
 def against_eager(records: Sequence[Record]) -> tuple[list[Column], list[str]]:
     """The columns that set each record against the eager one of the same spec, and their note; nothing where no
     record has one."""
-    eager = {_same(r): r for r in records if r.spec["measure"]["backend"] == "eager"}
+    eager = {_same(r): r for r in records if r.settings.measure.backend == "eager"}
     pairs = {id(r): eager[_same(r)] for r in records if _same(r) in eager and eager[_same(r)] is not r}
     if not pairs:
         return [], []
@@ -63,6 +62,6 @@ def against_eager(records: Sequence[Record]) -> tuple[list[Column], list[str]]:
 
 def _same(record: Record) -> str:
     """What two records have in common that differ in nothing but the backend."""
-    spec = copy.deepcopy(record.spec)
+    spec = record.settings.model_dump(mode="json")
     spec["measure"].pop("backend")
     return json.dumps(spec, sort_keys=True)

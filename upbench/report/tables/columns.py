@@ -53,8 +53,8 @@ def of(metric: Metric) -> Column:
 
 
 LABEL = Column("label", "Upsampler", lambda r: r.label, units.plain, numeric=False)
-SHAPE = Column("shape", "Shape", lambda r: r.spec["input"]["shape"], units.plain, numeric=False)
-SCALE = Column("scale", "Scale", lambda r: r.spec["scale"], lambda v: f"{v:g}")
+SHAPE = Column("shape", "Shape", lambda r: r.settings.input.shape, units.plain, numeric=False)
+SCALE = Column("scale", "Scale", lambda r: r.settings.scale, lambda v: units.DASH if v is None else f"{v:g}")
 
 
 def costs(convention: str = conventions.DEFAULT) -> tuple[Column, ...]:
@@ -64,7 +64,7 @@ def costs(convention: str = conventions.DEFAULT) -> tuple[Column, ...]:
 
 def _where(key: str, name: str) -> Column:
     """A part of the environment."""
-    return Column(key, "", lambda r: r.environment.get(name), units.plain, numeric=False)
+    return Column(key, "", lambda r: r.environment.value(name), units.plain, numeric=False)
 
 
 WHERE = (
@@ -88,11 +88,11 @@ def _raw(key: str, value: Callable[[Record], Any]) -> Column:
     return Column(key, "", value, units.plain, numeric=False)
 
 
-UPSAMPLER = _raw("upsampler", lambda r: r.spec["upsampler"])
+UPSAMPLER = _raw("upsampler", lambda r: r.settings.upsampler)
 STATUS = Column("status", "Status", lambda r: r.status, units.plain, numeric=False)
-BATCH = Column("batch", "Batch", lambda r: r.spec["input"]["batch"], units.plain)
-DTYPE = Column("dtype", "Dtype", lambda r: r.spec["input"]["dtype"], units.plain, numeric=False)
-MODE = Column("mode", "Mode", lambda r: r.spec["measure"]["mode"], units.plain, numeric=False)
+BATCH = Column("batch", "Batch", lambda r: r.settings.input.batch, units.plain)
+DTYPE = Column("dtype", "Dtype", lambda r: r.settings.input.dtype, units.plain, numeric=False)
+MODE = Column("mode", "Mode", lambda r: r.settings.measure.mode, units.plain, numeric=False)
 ALL_PARAMS = _raw("params_all", lambda r: r.params)
 
 
@@ -106,8 +106,8 @@ def raw_only() -> tuple[Column, ...]:
         _raw("macs_total", lambda r: r.macs.total if r.macs else None),
         *(_raw(f"latency_{name}_s", _summary(name)) for name in ("q1", "q3", "low", "high")),
         _raw("latency_stopped", lambda r: r.latency.stopped if r.latency else None),
-        _raw("floor_s", lambda r: r.floor_s),
-        _raw("resolution", lambda r: r.resolution),
+        _raw("roofline_s", lambda r: r.roofline_s),
+        _raw("noise_floor", lambda r: r.noise_floor),
         *(of(known[name]) for name in ("saved-memory", "workspace", "first-call")),
         *(_raw(name, _memory(name)) for name in ("input_bytes", "weight_bytes", "output_bytes")),
         *WHERE,
@@ -159,7 +159,7 @@ def verdict(record: Record, reference: Record) -> str | None:
     """FASTER, SLOWER, SAME or UNSURE; None for the reference itself."""
     if record is reference or not record.latency or not reference.latency:
         return None
-    return str(stats.verdict(paired(record, reference), record.resolution or 0.0))
+    return str(stats.verdict(paired(record, reference), record.noise_floor or 0.0))
 
 
 def paired(record: Record, reference: Record) -> stats.Ratio:

@@ -33,7 +33,7 @@ def comparison_table(records: Sequence[Record], reference: Record, convention: s
     ratio_note = (
         f"{ratio.title}: median of ratios taken round by round, with its 95 % bootstrap interval. FASTER, SLOWER: by "
         "more than 5 % and, with the whole interval, by more than 2 %; SAME: the interval lies within 5 %; neither "
-        "bound is ever below the resolution."
+        "bound is ever below the noise floor."
     )
     return _build(notes.condition(records), records, shown, (low, high), convention, [ratio_note, *eager_note])
 
@@ -101,9 +101,9 @@ def _time(record: Record) -> list[list[str]]:
         rows.append(["  on the host", units.seconds(latency.host_s)])
     if latency.graph_s is not None:
         rows.append(["  as a CUDA graph", units.seconds(latency.graph_s)])
-    if record.floor_s is not None:
+    if record.roofline_s is not None:
         share = units.percent(metrics.METRICS["efficiency"].read(record))
-        rows.append(["  floor", f"{units.seconds(record.floor_s)} (efficiency {share})"])
+        rows.append(["  roofline bound", f"{units.seconds(record.roofline_s)} (efficiency {share})"])
     return rows
 
 
@@ -125,7 +125,7 @@ def operators_table(record: Record) -> Table:
     found = record.macs_by_op or {}
     total = sum(found.values())
     rows = [[name, units.count(n), units.percent(n / total)] for name, n in found.items()]
-    unseen = record.routes.torch_uncounted if record.routes else {}
+    unseen = record.cross_check.torch_uncounted if record.cross_check else {}
     note = "Not charged by torch's counter: " + ", ".join(f"{name} ({n}x)" for name, n in unseen.items()) + "."
     return Table(
         f"{record.label}: {notes.condition([record])}",
@@ -160,12 +160,12 @@ def _build(
             conventions.describe(convention),
             *notes.memory_note(records),
             *notes.machine(records),
-            *notes.resolution(records),
+            *notes.noise_floor(records),
             *notes.warnings(records),
         ],
     )
 
 
 def _low_pixels(record: Record) -> int:
-    _, height, width = (int(n) for n in record.spec["input"]["shape"].split("x"))
-    return record.spec["input"]["batch"] * height * width
+    _, height, width = record.settings.sizes or (1, 1, 1)
+    return record.settings.input.batch * height * width

@@ -229,7 +229,7 @@ def _raw(metric: Column, one: Effect, verdict: object, record: Record) -> list[A
 
 
 def _where(record: Record) -> list[Any]:
-    return [record.environment.get(name) for name in ("device", "torch", "upbench")]
+    return [record.environment.value(name) for name in ("device", "torch", "upbench")]
 
 
 def _how(full: bool, several: bool, metrics: Sequence[Column]) -> list[str]:
@@ -251,7 +251,7 @@ def _how(full: bool, several: bool, metrics: Sequence[Column]) -> list[str]:
         found.append(
             "Latency: ratio of medians, in brackets its 95 % interval: each cell's samples are resampled on their own "
             f"({effects.RESAMPLES} times) and the mean log-ratio is taken anew. It holds the noise within the cells, not "
-            "the drift between them. Verdict: as in `upbench compare`, no bound below the resolution."
+            "the drift between them. Verdict: as in `upbench compare`, no bound below the noise floor."
         )
     if not all(m.measured for m in metrics):
         found.append("Published values were printed once, without an interval; shown is their mean difference.")

@@ -10,12 +10,18 @@ from upbench.record import Record
 from upbench.report.tables import columns
 from upbench.report.tables.columns import Column
 
+
+def _reader(section: str, name: str) -> Callable[[Record], Any]:
+    """A key of the input or measure section of a record's spec."""
+    return lambda record: getattr(record.settings, section).value(name)
+
+
 CONTEXT = (
     columns.LABEL,
     columns.SHAPE,
     columns.SCALE,
     *(
-        Column(name, name.replace("_", " "), lambda r, s=section, n=name: r.spec[s].get(n), units.plain, numeric=False)  # type: ignore[misc]
+        Column(name, name.replace("_", " "), _reader(section, name), units.plain, numeric=False)
         for section, name in (
             ("input", "batch"),
             ("input", "dtype"),
@@ -32,8 +38,6 @@ CONTEXT = (
 
 LABEL = "upsampler"
 """The axis that pictures have even where a sweep has none: the labels of the records."""
-
-_WORKLOAD = (("input", "shape"), ("input", "batch"), ("input", "offsets"), ("measure", "mode"))
 
 
 def bare(axis: str) -> str:
@@ -79,18 +83,18 @@ def context(records: Sequence[Record], axes: Sequence[str]) -> list[Column]:
 def machine_key(record: Record, axes: Sequence[str]) -> tuple[Hashable, ...]:
     """Device, threads and versions, without those that are axes: records that differ in it stand in different groups."""
     env, taken = record.environment, {bare(axis) for axis in axes}
-    where = None if "device" in taken else (env.get("device"), env.get("cuda"))
-    threads = None if taken & {"threads", "device"} or env.get("device_type") != "cpu" else env.get("threads")
-    return where, threads, env.get("torch"), env.get("upbench"), env.get("kernels")
+    where = None if "device" in taken else (env.device, env.cuda)
+    threads = None if taken & {"threads", "device"} or env.device_type != "cpu" else env.threads
+    return where, threads, env.torch, env.measurement_version, env.kernels
 
 
 def machine_text(record: Record, axes: Sequence[str]) -> str:
     """The same in words."""
-    where, threads, torch, own, kernels = machine_key(record, axes)
+    where, threads, torch, _, kernels = machine_key(record, axes)
     parts = [f"{where[0]}" if isinstance(where, tuple) else "", f"{threads} threads" if threads is not None else ""]
     return (
         ", ".join(p for p in parts if p)
-        + f"{'; ' if any(parts) else ''}torch {torch}, upbench {own}{kernels_text(kernels)}"
+        + f"{'; ' if any(parts) else ''}torch {torch}, upbench {record.environment.upbench}{kernels_text(kernels)}"
     )
 
 
@@ -102,8 +106,8 @@ def kernels_text(kernels: object) -> str:
 
 def workload_key(record: Record) -> tuple[Hashable, ...]:
     """What a call is asked to do; only cells of equal work are better or worse than each other."""
-    spec = record.spec
-    return (spec["scale"], *(str(spec[section].get(name)) for section, name in _WORKLOAD))
+    spec = record.settings
+    return spec.scale, spec.input.shape, str(spec.input.batch), spec.input.offsets, spec.measure.mode
 
 
 def by_machine(records: Sequence[Record], axes: Sequence[str]) -> dict[tuple[Hashable, ...], list[Record]]:

@@ -107,7 +107,7 @@ def _stage_label(record: Record) -> str:
     name = _stage_name(record)
     if name is None:
         return "all"
-    shape, batch = record.spec["input"]["shape"], record.spec["input"]["batch"]
+    shape, batch = record.settings.input.shape, record.settings.input.batch
     return f"{name} ({shape})" if batch == 1 else f"{name} ({batch}x{shape})"
 
 
@@ -138,15 +138,15 @@ def _stage_text(stage: Stage) -> str:
 
 
 def _title(totals: Sequence[Record], host: Host) -> str:
-    specs = [record.spec for record in totals]
+    specs = [record.settings for record in totals]
     parts: list[tuple[str, Any]] = [
-        ("batch {}", [s["input"]["batch"] for s in specs]),
-        ("{}", [s["input"]["dtype"] for s in specs]),
-        ("{}", [s["input"]["memory_format"] for s in specs]),
-        ("offsets {}", [s["input"]["offsets"] for s in specs]),
-        ("{}", [WHAT[s["measure"]["mode"]] for s in specs]),
-        ("compile {}", [s["measure"]["compile"] for s in specs]),
-        ("runtime {}", [s["measure"].get("runtime") for s in specs]),
+        ("batch {}", [s.input.batch for s in specs]),
+        ("{}", [s.input.dtype for s in specs]),
+        ("{}", [s.input.memory_format for s in specs]),
+        ("offsets {}", [s.input.offsets for s in specs]),
+        ("{}", [WHAT[s.measure.mode] for s in specs]),
+        ("compile {}", [s.measure.compile for s in specs]),
+        ("runtime {}", [s.measure.runtime for s in specs]),
     ]
     same = [form.format(values[0]) for form, values in parts if len(set(values)) == 1 and values[0] is not None]
     where = f"input {_input(host)} (height x width)"
@@ -172,7 +172,7 @@ def _notes(totals: Sequence[Record], host: Host, convention: str) -> list[str]:
         MEMORY,
         *notes.memory_note(totals),
         *notes.machine(totals),
-        *notes.resolution(totals),
+        *notes.noise_floor(totals),
         *notes.warnings(totals),
     ]
 

@@ -37,9 +37,9 @@ def notes(results: ResultSet, shown: Sequence[Column], emphasised: bool, publish
             "Rows stand in groups because the machine or the versions differ; values of two groups do not compare."
         )
     if any(key.startswith("latency") or key in ("efficiency", "host_s", "graph_s") for key in keys):
-        found += [*samples(rows), *close_calls(results), *resolution(rows, "efficiency" in keys)]
+        found += [*samples(rows), *close_calls(results), *noise_floor(rows, "efficiency" in keys)]
     else:
-        found += resolution(rows, efficiency=False)
+        found += noise_floor(rows, efficiency=False)
     left_out = [note for table in results.published for note in table.notes] if published else []
     return [*found, *left_out, *warnings(rows)]
 
@@ -63,24 +63,21 @@ def close_calls(results: ResultSet) -> list[str]:
 
 def condition(records: Sequence[Record]) -> str:
     """What was measured, as far as all records agree."""
-    first = records[0].spec
+    first = records[0].settings
     parts = [
-        ("shape {}", lambda s: s["input"]["shape"]),
-        ("x{:g}", lambda s: s["scale"]),
-        ("batch {}", lambda s: s["input"]["batch"]),
-        ("{}", lambda s: s["input"]["dtype"]),
-        ("{}", lambda s: s["input"]["memory_format"]),
-        ("offsets {}", lambda s: s["input"]["offsets"]),
-        ("{}", lambda s: s["measure"]["mode"]),
-        ("compile {}", lambda s: s["measure"]["compile"]),
-        ("runtime {}", lambda s: s["measure"].get("runtime")),
-        ("backend {}", lambda s: s["measure"]["backend"]),
+        ("shape {}", lambda s: s.input.shape),
+        ("x{:g}", lambda s: s.scale),
+        ("batch {}", lambda s: s.input.batch),
+        ("{}", lambda s: s.input.dtype),
+        ("{}", lambda s: s.input.memory_format),
+        ("offsets {}", lambda s: s.input.offsets),
+        ("{}", lambda s: s.measure.mode),
+        ("compile {}", lambda s: s.measure.compile),
+        ("runtime {}", lambda s: s.measure.runtime),
+        ("backend {}", lambda s: s.measure.backend),
     ]
-    texts = [
-        form.format(value)
-        for form, get in parts
-        if (value := get(first)) is not None and all(get(r.spec) == value for r in records)
-    ]
+    values = [(form, get(first)) for form, get in parts if all(get(r.settings) == get(first) for r in records)]
+    texts = [form.format(value) for form, value in values if value is not None]
     return ", ".join(texts)
 
 
@@ -93,11 +90,11 @@ def machine(records: Sequence[Record]) -> list[str]:
     found: dict[str, None] = {}
     for record in records:
         env = record.environment
-        if env.get("device") is None:  # a cell that is impossible on any machine
+        if env.device is None:  # a cell that is impossible on any machine
             continue
-        threads = f", {env['threads']} threads" if env.get("device_type") == "cpu" else ""
-        own = f"upbench {env['upbench']}{grouping.kernels_text(env.get('kernels'))}"
-        found[f"Measured on {env['device']}{threads}; torch {env['torch']}, {own}."] = None
+        threads = f", {env.threads} threads" if env.device_type == "cpu" else ""
+        own = f"upbench {env.upbench}{grouping.kernels_text(env.kernels)}"
+        found[f"Measured on {env.device}{threads}; torch {env.torch}, {own}."] = None
     return list(found)
 
 
@@ -110,17 +107,17 @@ def samples(records: Sequence[Record]) -> list[str]:
     return [f"Latency: the median of {many} samples a cell; +-: half its 95 % bootstrap interval."]
 
 
-def resolution(records: Sequence[Record], efficiency: bool = True) -> list[str]:
+def noise_floor(records: Sequence[Record], efficiency: bool = True) -> list[str]:
     """What the machine could tell apart, and against what its efficiency is measured."""
-    found = [r.resolution for r in records if r.resolution is not None]
+    found = [r.noise_floor for r in records if r.noise_floor is not None]
     calibrate = "`upbench env --calibrate` measures it"
     if found:
-        notes = [f"Resolution: {units.percent(max(found))}; an upsampler compared with itself showed as much (A/A)."]
+        notes = [f"Noise floor (A/A): {units.percent(max(found))}; an upsampler compared with itself showed as much."]
     else:
-        notes = [f"Resolution of this machine: unknown; {calibrate}."]
+        notes = [f"Noise floor (A/A) of this machine: unknown; {calibrate}."]
     if not efficiency:
         return notes
-    if any(r.floor_s is not None for r in records):
+    if any(r.roofline_s is not None for r in records):
         notes.append("Effic.: least time at this machine's measured bandwidth and arithmetic / measured time.")
     elif all(r.latency is None or r.latency.mode == "inference" for r in records):
         notes.append(f"Efficiency: unknown without this machine's ceilings; {calibrate}.")

@@ -96,12 +96,12 @@ def _cell_key(key: str, record: Record) -> str:
 
 def matches(row: Row, record: Record) -> bool:
     """Whether a published row is of the upsampler and all the settings of a record; what it does not print is default."""
-    spec = record.spec
-    if row.upsampler != spec["upsampler"] or spec["scale"] != SCALE:
+    spec = record.settings
+    if row.upsampler != spec.upsampler or spec.scale != SCALE:
         return False
     card = registry.get(row.upsampler)
     wanted = settings.translated(row.settings, card)
-    return wanted is not None and all(spec["params"].get(k) == v for k, v in {**card.defaults(), **wanted}.items())
+    return wanted is not None and all(spec.params.get(k) == v for k, v in {**card.defaults(), **wanted}.items())
 
 
 def _contexts(table: Published) -> tuple[list[Row], list[str]]:

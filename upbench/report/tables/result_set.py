@@ -157,7 +157,7 @@ class ResultSet:
 
 def noise_floor(records: Sequence[Record]) -> float | None:
     """The largest difference that any of some records could not tell from none, as a part of 1."""
-    return max((r.resolution for r in records if r.resolution is not None), default=None)
+    return max((r.noise_floor for r in records if r.noise_floor is not None), default=None)
 
 
 def told_apart(record: Record, other: Record) -> bool:
