@@ -269,7 +269,7 @@ def test_failed_cells_are_measured_again_on_request(
 
 def test_another_version_or_device_is_measured_anew() -> None:
     _, cells = cells_of(grid={"seed": [1]})
-    env = {"device": "One", "threads": 1, "torch": "2.0", "upbench": "0"}
+    env = {"device": "One", "threads": 1, "torch": "2.0", "upbench": "0", "measurement_version": 1}
 
     def planned(known: store.Index, **changed: object) -> resume.Plan:
         return resume.plan(cells, known, {"auto": [{**env, **changed}]})
@@ -277,8 +277,9 @@ def test_another_version_or_device_is_measured_anew() -> None:
     (place,) = planned(store.Index()).identities
     known = store.Index({place: store.Place(0, "ok", None)}, {place[0]: store.Place(0, "ok", None)})
     assert planned(known).measure == []
-    for changed in ({"device": "Two"}, {"threads": 2}, {"torch": "2.1"}, {"upbench": "1"}):
+    for changed in ({"device": "Two"}, {"threads": 2}, {"torch": "2.1"}, {"measurement_version": 2}):
         assert planned(known, **changed).measure == [0]
+    assert planned(known, upbench="1").measure == [], "a release measures as the one before, unless it says otherwise"
     both: Mapping[str, Any] = {"auto": [{**env, "device": "Two"}, env]}
     assert resume.plan(cells, known, both).measure == [], "measured on one of the GPUs"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import yaml
@@ -41,7 +41,7 @@ def command(
     output.emit(json.dumps(data, indent=2) if as_json else _yaml(card, data), output_file)
 
 
-def _yaml(card: Card, data: dict) -> str:
+def _yaml(card: Card, data: dict[str, Any]) -> str:
     """The spec with a comment for every parameter: what it does and what is allowed."""
     head = [f"# {card.name}: {card.summary}"]
     if card.paper:

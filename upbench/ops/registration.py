@@ -57,14 +57,14 @@ def register(
     kind: str,
     macs: Callable[[Sequence[Sequence[int]], Sequence[Any]], int],
     shares: Shares | None = None,
-) -> Callable:
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorator: define `upbench::<signature>` with the decorated function as its plain implementation.
 
     Returns what calls the op: through torch, or where `exporting` the function itself.
     """
     name = signature.split("(")[0]
 
-    def wrap(function: Callable) -> Callable:
+    def wrap(function: Callable[..., Any]) -> Callable[..., Any]:
         LIBRARY.define(signature)
         LIBRARY.impl(name, function, "CompositeImplicitAutograd")
         OPS[f"upbench::{name}"] = Op(f"upbench::{name}", kind, macs, shares)

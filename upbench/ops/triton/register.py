@@ -6,6 +6,7 @@ Imported only where a CUDA tensor asks for a fused op, and by the tests, which r
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from upbench.ops.registration import LIBRARY
 from upbench.ops.triton import points as triton_points
 from upbench.ops.triton import window as triton_window
 
-KERNELS: dict[str, Callable] = {
+KERNELS: dict[str, Callable[..., Any]] = {
     "window_assemble_fused": triton_window.assemble,
     "window_similarity_fused": triton_window.similarity,
     "window_scatter_fused": triton_window.scatter,
