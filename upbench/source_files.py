@@ -8,9 +8,7 @@ libraries are left out. Files are compared byte by byte, so that an edited comme
 from __future__ import annotations
 
 import ast
-import hashlib
 import sys
-import sysconfig
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
@@ -195,8 +193,12 @@ def _kernel(folder: Path, text: str) -> Iterator[Path]:
 
 def _installed() -> set[Path]:
     """The folders that libraries are installed in."""
+    import sysconfig
+
     return {Path(sysconfig.get_path(name)) for name in ("purelib", "platlib", "stdlib", "platstdlib")}
 
 
 def _sha(content: bytes) -> str:
+    import hashlib  # with OpenSSL behind it; most runs have no module of a user
+
     return hashlib.sha256(content).hexdigest()[:16]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from html import escape
 
 from upbench.report.formats.table import Rank, Table, letter
 
@@ -102,3 +101,10 @@ def _spans(table: Table) -> list[str]:
     if n < len(table.heads):
         cells.append(f'<td colspan="{len(table.heads) - n}"></td>')
     return [f"<tr>{''.join(cells)}</tr>"]
+
+
+def escape(text: str) -> str:
+    """Text with the characters that HTML gives a meaning written as entities."""
+    from html import escape as escaped  # with a table of all entities, which `--help` need not load
+
+    return escaped(text)
