@@ -203,6 +203,8 @@ def _charge(ledger: _Ledger, func: Any, args: Sequence[Any], kwargs: Any, out: A
         if kind == "gather" and (name.startswith("quantized") or (convolution and slides("convolution", first.shape))):
             kind = "conv"
         ledger.charges.append((kind, name, macs))
+    elif ledger.linear and name in ("aten::add", "aten::add_"):
+        pass  # the bias of a linear layer, which is in none of its MACs; it is added apart where x is not contiguous
     elif name in ("aten::mul", "aten::mul_") and is_product(args):
         kind = class_of("gather", *map(ledger.bits, args[:2]))
         if ledger.einsum:

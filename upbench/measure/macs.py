@@ -112,6 +112,10 @@ def _shape(value: Any) -> list[int]:
     return known
 
 
+def _is_of_unknown_shape(value: Any) -> bool:
+    return value.type().kind() == "TensorType" and not value.isCompleteTensor()
+
+
 def _product(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
     """A product of matrices or vectors: each output value is a sum over the last dimension of the first factor."""
     return math.prod(_shape(outputs[0])) * _shape(inputs[0])[-1]
@@ -214,6 +218,8 @@ def _charges(trace: Trace, name: str, node: Any) -> list[Charge]:
         return [(kind, name, handle(inputs, outputs))]
     if name == "aten::einsum":
         return _einsum(trace, inputs)
+    if work_of(name) != "movement" and any(_is_of_unknown_shape(v) for v in (*inputs[:2], *outputs[:1])):
+        raise _Unknown  # as in a scripted function: with nothing to multiply, it would count as 0
     if name in PRODUCTS and is_product(node) and trace.summed(outputs[0]):
         return [(class_of("gather", *map(trace.made_of, inputs[:2])), SUMMED, numel(outputs[0]))]
     if name == "aten::sum":

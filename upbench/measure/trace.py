@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.jit import _trace
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 
 from upbench.measure.operators import VALUELESS, VIEWS
 
@@ -45,6 +47,27 @@ def class_of(default: str, *operands: int) -> str:
     return "gather" if all(bits & INPUT for bits in operands) else default
 
 
+class _EveryResult(TorchFunctionMode):
+    """Makes every result of a function an output of the graph that is traced, before those of the module.
+
+    A trace drops what its outputs do not depend on: a gate whose value decides a branch, what goes through numpy, what
+    is written to a buffer or kept for later. All of it is computed nevertheless. Nothing is held in memory.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        state = torch._C._get_tracing_state()
+        for made in tree_leaves(out) if state is not None else ():
+            if isinstance(made, Tensor):
+                state.graph().registerOutput(torch._C._get_value_trace(made))
+                self.kept += 1
+        return out
+
+
 class Trace:
     """One call of a module as a graph of operators. The module is run once, without autograd, its mode as it is.
 
@@ -56,7 +79,9 @@ class Trace:
     """
 
     def __init__(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        self.graph, _ = _trace._get_trace_graph(module, inputs)
+        with _EveryResult() as results:
+            self.graph, _ = _trace._get_trace_graph(module, inputs)
+        self._kept = results.kept
         torch._C._jit_pass_inline(self.graph)
         state = _trace._unique_state_dict(module, keep_vars=True).values()
         given = [INPUT] * len(inputs) + [WEIGHT if isinstance(value, nn.Parameter) else 0 for value in state]
@@ -121,7 +146,10 @@ class Trace:
         return found
 
     def _uses(self, value: Any) -> list[Any]:
-        return [use for use in value.uses() if use.user.kind() not in _SIZES]
+        return [use for use in value.uses() if use.user.kind() not in _SIZES and not self._only_kept(use)]
+
+    def _only_kept(self, use: Any) -> bool:
+        return bool(use.user.kind() == "prim::Return" and use.offset < self._kept)
 
     def _consumers(self, value: Any) -> list[str]:
         """The kinds of all that reads a value, views followed to what reads them."""
