@@ -63,7 +63,7 @@ class _EveryResult(TorchFunctionMode):
         state = torch._C._get_tracing_state()
         for made in tree_leaves(out) if state is not None else ():
             if isinstance(made, Tensor):
-                state.graph().registerOutput(torch._C._get_value_trace(made))
+                state.graph().registerOutput(torch._C._get_value_trace(made))  # type: ignore[attr-defined]
                 self.kept += 1
         return out
 
