@@ -27,6 +27,8 @@ NOT_WEIGHTS = re.compile(
 AVERAGED = re.compile(r"(?i)(^|[._])(ema|swa|averaged?|average_model|polyak|shadow)([._]|$|\d)")
 WRAPPERS = ("module.", "_orig_mod.", "model.")
 """What DataParallel, torch.compile and training frameworks put before every key."""
+INSIDE = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
+"""What torch.compile, fully sharded training and activation checkpointing put anywhere in a key."""
 COUNTERS = ("n_averaged", "steps", "num_updates", "decay")
 """Scalars that averaging keeps beside the weights."""
 DEPTH = 4
@@ -62,13 +64,20 @@ def find_state_dict(held: Any, name: str, key: str | None, fits: Fits) -> StateD
         raise WeightsError(
             f"{where}holds several state dicts: {', '.join(candidates)}; choose one with key={_any(candidates)!r}"
         )
-    if others := [other for other in candidates if other != taken]:
+    others = [other for other in candidates if other != taken and not _are_scalars(candidates[other])]
+    if others:
+        fitting = next((other for other in others if fits(candidates[other])), None)
         warnings.warn(
-            f"{where}took the weights under {taken!r}; there are others under {', '.join(map(repr, others))}, which "
-            f"key={others[0]!r} takes",
+            f"{where}took the weights under {taken!r}; there are others under {', '.join(map(repr, others))}"
+            + (f", which key={fitting!r} takes" if fitting else ", which do not fit"),
             stacklevel=3,
         )
     return _texts(candidates[taken], where)
+
+
+def _are_scalars(state: Mapping[str, Any]) -> bool:
+    """Whether a mapping holds statistics, as the best score so far, and no weights."""
+    return all(not getattr(value, "ndim", 0) for value in state.values())
 
 
 def _any(candidates: Mapping[str, object]) -> str:
@@ -149,8 +158,9 @@ def unwrapped(state: StateDict, own: Mapping[str, object]) -> StateDict:
         state: as found in a checkpoint.
         own: the keys of the module.
     """
-    if not any("_orig_mod." in key for key in own):
-        state = {key.replace("_orig_mod.", ""): value for key, value in state.items()}
+    for mark in INSIDE:
+        if not any(mark in key for key in own):
+            state = {key.replace(mark, ""): value for key, value in state.items()}
     while state:
         counters = {key for key in state if key in COUNTERS and key not in own}
         rest = {key: value for key, value in state.items() if key not in counters}

@@ -12,6 +12,7 @@ import re
 import types
 import warnings
 import zipfile
+import zlib
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from os import PathLike
@@ -26,6 +27,9 @@ from upbench.errors import WeightsError, first_line
 
 HEAD_BYTES = 4096
 """Bytes at the start of a file from which its kind is recognised."""
+
+CHUNK_BYTES = 2**20
+"""Bytes that are read at a time where a file is checked."""
 
 
 class Unknown:
@@ -60,6 +64,11 @@ def _rebuild_plain(function: Callable[..., Any], subclass: object, arguments: tu
     return function(*arguments)
 
 
+def _load_from_bytes(data: bytes) -> Any:
+    """The values of a tensor that pickle wrote without torch.save, as torch.storage's function of the name."""
+    return torch.load(io.BytesIO(data), map_location="cpu", weights_only=False, pickle_module=_PICKLE)
+
+
 _CLASSES: tuple[Any, ...] = (OrderedDict, defaultdict, dict, list, tuple, set, frozenset, complex, bytearray)
 _ALLOWED: dict[str, Any] = {
     **{f"{one.__module__}.{one.__qualname__}": one for one in (*_CLASSES, int, float, str, bool)},
@@ -78,6 +87,8 @@ _ALLOWED: dict[str, Any] = {
         if hasattr(rebuild, name)
     },
     "torch._tensor._rebuild_from_type_v2": _rebuild_plain,
+    "torch.storage._load_from_bytes": _load_from_bytes,
+    "torch.storage.UntypedStorage": torch.UntypedStorage,  # of dtypes that have no storage class, as float8
     "torch.nn.parameter.Parameter": torch.nn.Parameter,
     "torch.Tensor": torch.Tensor,
     "torch.Size": torch.Size,
@@ -172,6 +183,10 @@ def _parse(file: IO[bytes], name: str) -> Any:
                 return _load(file, encoding="latin1")
             return torch.load(file, map_location="cpu", weights_only=False, pickle_module=_PICKLE)
     except Exception as error:
+        if head[:1] not in (b"\x80", b"P"):
+            raise WeightsError(
+                f"{name}: cannot be read as weights: torch.save and pickle write no such file; it begins with the bytes {head[:8].hex(' ')}"
+            ) from error
         raise WeightsError(
             f"{name}: cannot be read as weights written by torch.save ({_clean(first_line(error))}); it may be cut off: "
             f"compare its size with the original"
@@ -228,6 +243,7 @@ def _other_archive(file: IO[bytes]) -> str | None:
     try:
         with zipfile.ZipFile(file) as archive:
             names = archive.namelist()
+            damaged = _damaged(archive)
     except (zipfile.BadZipFile, OSError, ValueError):
         return "is cut off: the end of the archive is missing; copy or download it again"
     if any(name.endswith("/constants.pkl") for name in names):
@@ -235,11 +251,32 @@ def _other_archive(file: IO[bytes]) -> str | None:
             "is TorchScript, a program and not a state dict; if you trust it, give what it holds: "
             "upbench.load_weights(module, torch.jit.load(path).state_dict())"
         )
+    if damaged:
+        return f"is damaged: {damaged} does not match its checksum; copy or download it again"
     if any(name.endswith("data.pkl") for name in names):
         return None
     if names and all(name.endswith(".npy") for name in names):
         return "is an archive of numpy arrays; give what it holds: upbench.load_weights(module, dict(numpy.load(path)))"
     return f"is a zip archive that torch.save did not write; unpack it, it holds {', '.join(names[:3])}"
+
+
+def _damaged(archive: zipfile.ZipFile) -> str | None:
+    """The first record whose bytes are not those that were written, which torch.load would take as they are.
+
+    None where no checksum at all is right: torch.serialization.set_crc32_options(False) writes none.
+    """
+    wrong, right = None, False
+    for record in archive.infolist():
+        if not record.file_size:
+            continue
+        try:
+            with archive.open(record) as content:
+                while content.read(CHUNK_BYTES):
+                    pass
+            right = True
+        except (zipfile.BadZipFile, zlib.error, EOFError):
+            wrong = wrong or record.filename
+    return wrong if right else None
 
 
 def _clean(text: str) -> str:
