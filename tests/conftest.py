@@ -6,6 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests import shape_checks
+
+shape_checks.install()  # before anything imports upbench
+
 # Without a GPU Triton's kernels run in its interpreter, which it must be told before anything imports it.
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"

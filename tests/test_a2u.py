@@ -11,7 +11,8 @@ import torch.nn.functional as F
 import upbench
 from upbench.errors import SpecError, WeightsError
 from upbench.ops.affinity import affinity_logits
-from upbench.ops.backend_fused import pool_both, unsupported_reason
+from upbench.ops.backend_fused import unsupported_reason
+from upbench.ops.cpu.affinity import pool_both
 
 # The softmax over nine sigmoids: one of them 1 and the others 0, or the other way round.
 LOWEST, HIGHEST = 1 / (1 + 8 * math.e), math.e / (math.e + 8)

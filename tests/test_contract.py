@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import importlib
+import inspect
 import math
 import warnings
 
@@ -395,3 +397,20 @@ def test_scales_that_it_cannot_do_are_refused(card: Card) -> None:
     wrong = {"any": 0.5, "integer": 1.5, "2": 3}[card.scales]
     with pytest.raises(SpecError, match="scale is"):
         upbench.build(card.name, 32, wrong)
+
+
+@by_card
+def test_defaults_of_the_constructor_are_those_of_the_card(card: Card) -> None:
+    module, name = card.module.split(":")
+    parameters = inspect.signature(getattr(importlib.import_module(module), name)).parameters
+    leading = ["channels", "guide_channels", "scale"] if card.guided else ["channels", "scale"]
+    assert list(parameters)[: len(leading)] == leading
+    assert parameters["scale"].default == 2
+    keywords = {name: p.default for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+    assert len(keywords) == len(parameters) - len(leading)
+    assert {*card.defaults(), *card.fixed} <= set(keywords)
+    # A class with several cards has the defaults of the one that fixes nothing but its defaults: dysample, fade.
+    if all(keywords[name] in (value, inspect.Parameter.empty) for name, value in card.fixed.items()):
+        ours = {name: keywords[name] for name in card.defaults()}
+        assert ours == card.defaults()
+        assert list(map(type, ours.values())) == list(map(type, card.defaults().values()))

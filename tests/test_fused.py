@@ -70,13 +70,13 @@ def test_windows_at_any_ratio(h: int, w: int, more_h: int, more_w: int, kernel: 
     x, query = (torch.randn(2, 2 * heads, a, b, dtype=DOUBLE) for a, b in ((h, w), (h + more_h, w + more_w)))
     weight = torch.randn(2, heads, kernel**2, h + more_h, w + more_w, dtype=DOUBLE)
     agree(
-        lambda x, weight: ops.nearby_assemble(x, weight, kernel),
-        lambda x, weight: ops.nearby_assemble(x, weight, kernel, backend="fused"),
+        lambda x, weight: ops.window_assemble(x, weight, kernel),
+        lambda x, weight: ops.window_assemble(x, weight, kernel, backend="fused"),
         (x, weight),
     )
     agree(
-        lambda q, k: ops.nearby_similarity(q, k, kernel, heads),
-        lambda q, k: ops.nearby_similarity(q, k, kernel, heads, backend="fused"),
+        lambda q, k: ops.window_head_similarity(q, k, kernel, heads),
+        lambda q, k: ops.window_head_similarity(q, k, kernel, heads, backend="fused"),
         (query, x),
     )
 

@@ -12,7 +12,7 @@ from torch import Tensor
 import upbench
 from upbench.errors import SpecError
 from upbench.ops.box import box_mean
-from upbench.ops.points import neighbour_assemble
+from upbench.ops.points import sample_window_assemble
 from upbench.upsamplers.resfu import GuidedFilter, PairedCentralDifference
 
 D = torch.float64
@@ -24,7 +24,7 @@ def _seeded() -> None:
 
 
 def loop_neighbours(x: Tensor, weight: Tensor, kernel: int) -> Tensor:
-    """The equation of `neighbour_assemble`, pixel by pixel and tap by tap. x: [C, H, W]; weight: [k^2, H', W']."""
+    """The equation of `sample_window_assemble`, pixel by pixel and tap by tap. x: [C, H, W]; weight: [k^2, H', W']."""
     _, h, w = x.shape
     _, out_h, out_w = weight.shape
     out = torch.zeros(x.shape[0], out_h, out_w, dtype=x.dtype)
@@ -44,21 +44,21 @@ def loop_neighbours(x: Tensor, weight: Tensor, kernel: int) -> Tensor:
 
 @pytest.mark.parametrize("kernel", [1, 3, 5])
 @pytest.mark.parametrize("sizes", [(5, 6, 10, 12), (5, 7, 7, 10), (4, 3, 10, 8), (1, 4, 2, 9), (3, 1, 3, 1)])
-def test_neighbour_assemble_is_its_equation(sizes: tuple[int, int, int, int], kernel: int) -> None:
+def test_sample_window_assemble_is_its_equation(sizes: tuple[int, int, int, int], kernel: int) -> None:
     h, w, out_h, out_w = sizes
     x, weight = torch.randn(2, 3, h, w, dtype=D), torch.randn(2, kernel**2, out_h, out_w, dtype=D)
-    out = neighbour_assemble(x, weight, kernel)
+    out = sample_window_assemble(x, weight, kernel)
     for n in range(2):
         torch.testing.assert_close(out[n], loop_neighbours(x[n], weight[n], kernel))
 
 
 @pytest.mark.parametrize("sizes", [(3, 4, 6, 8), (3, 4, 4, 6), (1, 3, 2, 4)])
-def test_gradient_of_neighbour_assemble(sizes: tuple[int, int, int, int]) -> None:
+def test_gradient_of_sample_window_assemble(sizes: tuple[int, int, int, int]) -> None:
     """Those of samples clamped to the last row and column included, which the release loses."""
     h, w, out_h, out_w = sizes
     x = torch.randn(2, 2, h, w, dtype=D, requires_grad=True)
     weight = torch.randn(2, 9, out_h, out_w, dtype=D, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda a, b: neighbour_assemble(a, b, 3), (x, weight))
+    assert torch.autograd.gradcheck(lambda a, b: sample_window_assemble(a, b, 3), (x, weight))
 
 
 @pytest.mark.parametrize("radius", [0, 1, 4])

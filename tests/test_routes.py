@@ -177,7 +177,7 @@ SAME_MATHS: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor], tuple[
         lambda x: as_neighbours(x, torch.ones(1, 1, 8, 8), 1),
         (rand(1, 6, 4, 4),),
     ),
-    "neighbour_assemble": (ops.neighbour_assemble, as_neighbours, (rand(1, 4, 4, 5), rand(1, 9, 8, 10), 3)),
+    "neighbour_assemble": (ops.sample_window_assemble, as_neighbours, (rand(1, 4, 4, 5), rand(1, 9, 8, 10), 3)),
     "point_similarity": (
         lambda q, k: ops.point_similarity(q, k, 2),
         lambda q, k: torch.einsum("bndhw,bndthw->bnthw", q.unflatten(1, (2, -1)), k.unflatten(1, (2, -1))),

@@ -3,7 +3,7 @@
 - select:   `lattice` and `parents` name low-resolution positions, `sample_points` reads the map there
             `read_windows` copies whole windows
 - weigh:    `point_similarity` and `window_similarity` compare a query with keys, `affinity_logits` two maps
-- assemble: `window_assemble`, `point_assemble` and `neighbour_assemble` sum with the weights, `modulate` scales,
+- assemble: `window_assemble`, `point_assemble` and `sample_window_assemble` sum with the weights, `modulate` scales,
             `gate_fuse` mixes the guide in
 - resize:   `interpolate` for features, `resize_map` for auxiliary maps (queries, keys)
 - methods:  `offset_attention`, `guided_attention` and `kernel_affinity` are whole methods made of these
@@ -28,19 +28,18 @@ from upbench.ops.layers import conv1x1, softmax_over_taps
 from upbench.ops.offsets import child_points, points_around
 from upbench.ops.points import (
     lattice,
-    neighbour_assemble,
     parents,
     point_assemble,
     point_similarity,
     sample_points,
+    sample_window_assemble,
 )
 from upbench.ops.registration import OPS, Op, coordinate_dtype, exporting, tracing, whole_ops
 from upbench.ops.resize import interpolate, output_size, pool_map, resize_map
 from upbench.ops.window import (
-    nearby_assemble,
-    nearby_similarity,
     read_windows,
     window_assemble,
+    window_head_similarity,
     window_similarity,
 )
 
@@ -68,9 +67,6 @@ __all__ = [
     "lattice",
     "load",
     "modulate",
-    "nearby_assemble",
-    "nearby_similarity",
-    "neighbour_assemble",
     "offset_attention",
     "output_size",
     "parents",
@@ -82,10 +78,12 @@ __all__ = [
     "recorded",
     "resize_map",
     "sample_points",
+    "sample_window_assemble",
     "select_backend",
     "softmax_over_taps",
     "tracing",
     "whole_ops",
     "window_assemble",
+    "window_head_similarity",
     "window_similarity",
 ]

@@ -1,9 +1,10 @@
-"""Affinity: the product of two features, summed over the channels, as the only thing that kernels know of a place."""
+"""Affinity: kernels that depend on a pixel only through the dot product of two feature maps there (A2U)."""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from upbench.ops.dispatch import compute
@@ -15,22 +16,32 @@ from upbench.ops.registration import numel, register
     kind="conv",
     macs=lambda shapes, args: numel(shapes[0]) + numel(shapes[-1]),
 )
-def _affinity_logits(first: Tensor, second: Tensor, pattern: Tensor) -> Tensor:
+def _affinity_logits(
+    first: Float[Tensor, "B C H W"], second: Float[Tensor, "B C H W"], pattern: Float[Tensor, "B T 1 1"]
+) -> Float[Tensor, "B T H W"]:
     return (first * second).sum(1, keepdim=True) * first.shape[1] ** -0.5 * pattern
 
 
-def affinity_logits(first: Tensor, second: Tensor, pattern: Tensor) -> Tensor:
-    """A sample's pattern, scaled at every pixel by the affinity of two features.
+def affinity_logits(
+    first: Float[Tensor, "B C H W"], second: Float[Tensor, "B C H W"], pattern: Float[Tensor, "B T 1 1"]
+) -> Float[Tensor, "B T H W"]:
+    """Scale a sample's tap pattern at every pixel by the dot product of two feature maps there: the logits of A2U.
 
-    first, second: [B, C, H, W]; pattern: [B, T, 1, 1] -> [B, T, H, W].
-    out[t, p] = pattern[t] * sum_c first[c, p] * second[c, p] / sqrt(C).
+    Args:
+        first: one feature map.
+        second: the other feature map.
+        pattern: T numbers of each sample, which all of its pixels share.
+
+    Returns:
+        out[t, p] = pattern[t] * sum_c first[c, p] * second[c, p] / sqrt(C).
+
     MACs: one per value of `first` and one per output value, class conv, where the papers count A2U's. Source: A2U.
     """
     return _affinity_logits(first, second, pattern)
 
 
 def kernel_affinity(
-    guide: Tensor,
+    guide: Float[Tensor, "B C iH iW"],
     first: nn.Sequential,
     second: nn.Sequential,
     first_norm: nn.Sequential,
@@ -38,13 +49,25 @@ def kernel_affinity(
     pattern: nn.Sequential,
     *,
     backend: str = "eager",
-) -> Tensor:
-    """`affinity_logits` of a guide that is filtered twice, by filters that it predicts itself, normed and rectified.
+) -> Float[Tensor, "B T H W"]:
+    """Take `affinity_logits` of a guide that is filtered twice, by filters that it predicts itself, normed and rectified.
 
-    guide: [B, C, 2H, 2W] -> [B, T, H, W]. first, second: pooling to k x k, then a 1x1 convolution to one channel: the
-    filters of a sample, applied to each of its channels at stride 2. first_norm, second_norm: group norm, then a leaky
-    rectifier. pattern: pooling to a point, then a 1x1 convolution to T channels.
-    backend: eager, fused (on a CPU where no gradient is recorded: without a map of the guide's size) or auto.
+    Args:
+        guide: the high-resolution map, of 2H x 2W pixels.
+        first: pooling to k x k, then a 1x1 convolution to one channel: a sample's first filter, applied to each of its
+            channels at stride 2.
+        second: the same for its second filter.
+        first_norm: group norm and leaky rectifier of what the first filter gives.
+        second_norm: the same for the second filter.
+        pattern: pooling to a point, then a 1x1 convolution to T channels.
+        backend: eager, fused (on a CPU where no gradient is recorded: without a map of the guide's size) or auto.
+
+    Returns:
+        The logits of the T taps and sub-pixels.
+
+    Raises:
+        BackendError: when the backend that was asked for is unknown.
+
     MACs: those of the layers, and of the two filters 2 k^2 per value of the filtered maps. Source: A2U.
     """
     given = (guide, first, second, first_norm, second_norm, pattern)
@@ -52,13 +75,13 @@ def kernel_affinity(
 
 
 def _kernel_affinity(
-    guide: Tensor,
+    guide: Float[Tensor, "B C iH iW"],
     first: nn.Sequential,
     second: nn.Sequential,
     first_norm: nn.Sequential,
     second_norm: nn.Sequential,
     pattern: nn.Sequential,
-) -> Tensor:
+) -> Float[Tensor, "B T H W"]:
     filters = torch.cat((first(guide), second(guide)), 1)
     # Samples as groups, channels as batch: every channel of a sample meets that sample's two filters.
     filtered = F.conv2d(

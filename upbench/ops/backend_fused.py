@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from upbench.ops.cpu import points as _points  # noqa: F401 # registers its kernels
 from upbench.ops.cpu import windows as _windows  # noqa: F401 # registers its kernels
-from upbench.ops.cpu.affinity import affinity_fused, pool_both_fused
+from upbench.ops.cpu.affinity import affinity_fused, pool_both
 from upbench.ops.cpu.guided_attention import guided_attend_fused
 from upbench.ops.cpu.offset_attention import offset_attend_fused
 from upbench.ops.deformable import add_position, deform_assemble, deform_similarity
@@ -29,26 +30,32 @@ from upbench.ops.fused import (
 )
 from upbench.ops.memory_layout import channels_last, rows_last
 from upbench.ops.offsets import offset_points, predict_points
-from upbench.ops.points import neighbour_positions
+from upbench.ops.points import sample_window_positions
 from upbench.ops.registration import coordinate_dtype, numel, register
 from upbench.ops.resize import resize_map
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 ATTENTION = ("deform_similarity", "deform_assemble")
-"""The ops that a whole attention stands for."""
+"""The ops that a whole attention stands for: those are written down as what ran."""
 
 
 def can_fuse_attention(*tensors: Tensor) -> bool:
-    """Whether a whole method can be one op on these: on a CPU, where no gradient is recorded."""
+    """Say whether a whole method can be one op on these tensors: on a CPU, where no gradient is recorded."""
     recording = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
     return tensors[0].device.type == "cpu" and not recording
 
 
-def window_assemble(x: Tensor, weight: Tensor, kernel: int, scale: int) -> Tensor:
+def window_assemble(
+    x: Float[Tensor, "B C H W"], weight: Float[Tensor, "B G T oH oW"], kernel: int, scale: int
+) -> Float[Tensor, "B C oH oW"]:
+    """Compute `ops.window_assemble`, whose scale the sizes of x and weight say already."""
     return window_assemble_fused(*autocasted(x, weight), kernel)
 
 
-def window_similarity(query: Tensor, keys: Tensor, kernel: int, scale: int) -> Tensor:
+def window_similarity(
+    query: Float[Tensor, "B d oH oW"], keys: Float[Tensor, "B d H W"], kernel: int, scale: int
+) -> Float[Tensor, "B T oH oW"]:
+    """Compute `ops.window_similarity`, whose scale the sizes of query and keys say already."""
     return window_similarity_fused(*autocasted(query, keys), kernel, 1).squeeze(1)
 
 
@@ -58,7 +65,10 @@ def window_similarity(query: Tensor, keys: Tensor, kernel: int, scale: int) -> T
     macs=lambda shapes, args: args[0] ** 2 * numel(shapes[0]),
     shares={"nearby_similarity": 1},
 )
-def nearby_similarity(query: Tensor, keys: Tensor, kernel: int, heads: int) -> Tensor:
+def window_head_similarity(
+    query: Float[Tensor, "B C oH oW"], keys: Float[Tensor, "B C H W"], kernel: int, heads: int
+) -> Float[Tensor, "B {heads} T oH oW"]:
+    """Compute `ops.window_head_similarity`; registered, so that its MACs are counted under the name of the plain op."""
     return window_similarity_fused(query, keys, kernel, heads)
 
 
@@ -68,7 +78,10 @@ def nearby_similarity(query: Tensor, keys: Tensor, kernel: int, heads: int) -> T
     macs=lambda shapes, args: args[0] ** 2 * numel(shapes[-1]),
     shares={"nearby_assemble": 1},
 )
-def nearby_assemble(x: Tensor, weight: Tensor, kernel: int) -> Tensor:
+def window_assemble_any(
+    x: Float[Tensor, "B C H W"], weight: Float[Tensor, "B heads T oH oW"], kernel: int
+) -> Float[Tensor, "B C oH oW"]:
+    """Compute `ops.window_assemble` at any ratio; registered, so that its MACs are counted under the plain op's name."""
     return window_assemble_fused(x, weight, kernel)
 
 
@@ -78,52 +91,54 @@ def nearby_assemble(x: Tensor, weight: Tensor, kernel: int) -> Tensor:
     macs=lambda shapes, args: 5 * args[0] ** 2 * numel(shapes[-1]),
     shares={"neighbour_assemble": 1},
 )
-def neighbour_assemble(x: Tensor, weight: Tensor, kernel: int) -> Tensor:
-    aligned, taps = neighbour_positions(x, weight.shape[2], weight.shape[3], kernel)
+def sample_window_assemble(
+    x: Float[Tensor, "B C H W"], weight: Float[Tensor, "B T oH oW"], kernel: int
+) -> Float[Tensor, "B C oH oW"]:
+    """Compute `ops.sample_window_assemble` as one sum over points."""
+    aligned, taps = sample_window_positions(x, weight.shape[2], weight.shape[3], kernel)
     points = (aligned + taps[:, None, None]).expand(x.shape[0], 1, -1, -1, -1, -1)
     source, weight = x.to(aligned.dtype), weight.to(aligned.dtype)
     return deform_assemble_fused(source, weight.unsqueeze(1), points, "border").to(x.dtype)
 
 
-def sample_points(x: Tensor, points: Tensor, padding: str) -> Tensor:
+def sample_points(
+    x: Float[Tensor, "B C H W"], points: Float[Tensor, "B G 1 oH oW 2"], padding: str
+) -> Float[Tensor, "B C 1 oH oW"]:
+    """Compute `ops.sample_points` of one point for each output pixel, as a sum without weights."""
     return deform_assemble_fused(x, None, points, padding).unsqueeze(2)
 
 
-def gate_fuse(guide: Tensor, up: Tensor, gate: Tensor, reuse_up: bool) -> Tensor:
+def gate_fuse(
+    guide: Float[Tensor, "B C oH oW"], up: Float[Tensor, "B C oH oW"], gate: Float[Tensor, "B 1 oH oW"], reuse_up: bool
+) -> Float[Tensor, "B C oH oW"]:
+    """Compute `ops.gate_fuse` in the memory of `up`."""
     gate_fuse_fused_(guide, up, gate)
     return up
 
 
-def conv1x1(layer: nn.Conv2d, x: Tensor) -> Tensor:
+def conv1x1(layer: nn.Conv2d, x: Float[Tensor, "B I H W"]) -> Float[Tensor, "B O H W"]:
+    """Compute `ops.conv1x1` as a product of matrices."""
     # A contiguous map enters the product transposed: it is never copied into the other memory order.
     out = F.linear(x.flatten(2).transpose(1, 2), layer.weight.flatten(1), layer.bias)
     return out.unflatten(1, (x.shape[2], x.shape[3])).permute(0, 3, 1, 2)
 
 
-def softmax_over_taps(logits: Tensor, dim: int) -> Tensor:
+def softmax_over_taps(logits: Float[Tensor, "*shape"], dim: int) -> Float[Tensor, "*shape"]:
+    """Compute `ops.softmax_over_taps` with the taps last in memory where the fused ops have them there."""
     if not channels_last(logits.device):
         return logits.softmax(dim)
     return logits.movedim(dim, -1).softmax(-1).movedim(-1, dim)
 
 
-def pool_both(guide: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """A map pooled to size x size and to a point, read once. guide: [B, C, H, W] -> [B, C, size, size], [B, C, 1, 1].
-
-    MACs: those of the three poolings that A2U does: two to the grid, one to the point.
-    """
-    both = pool_both_fused(guide, size)
-    return both[:, :, :-1].unflatten(2, (size, size)), both[:, :, -1:].unsqueeze(3)
-
-
 def kernel_affinity(
-    guide: Tensor,
+    guide: Float[Tensor, "B C iH iW"],
     first: Any,
     second: Any,
     first_norm: Any,
     second_norm: Any,
     pattern: Any,
-) -> Tensor:
-    """From two readings of the guide, without a map of its size; in at least float32."""
+) -> Float[Tensor, "B T H W"]:
+    """Compute `ops.kernel_affinity` from two readings of the guide, without a map of its size; in at least float32."""
     grid, point = pool_both(guide, first[0].output_size)
     filters = torch.cat((first[1](grid), second[1](grid)), 1)
     norm, slope = first_norm[0], first_norm[1].negative_slope
@@ -133,18 +148,21 @@ def kernel_affinity(
 
 
 def offset_attention(
-    x: Tensor,
+    x: Float[Tensor, "B C H W"],
     norm: Any,
     query: nn.Conv2d,
     key: nn.Conv2d,
     predictor: nn.Sequential,
-    embedding: Tensor | None,
+    embedding: Float[Tensor, "{heads} T d"] | None,
     theta: float,
     in_input_pixels: bool,
     heads: int,
     size: tuple[int, int],
-) -> Tensor:
-    """In one op where no gradient is recorded on a CPU, else with rows of channels and rows of taps throughout."""
+) -> Float[Tensor, "B C {size[0]} {size[1]}"]:
+    """Compute `ops.offset_attention`, in one op where no gradient is recorded on a CPU.
+
+    Elsewhere the channels of every map and the taps of every weight are kept last in memory.
+    """
     outer: Any = norm.norm
     layers, inner_eps = _predictor(predictor)
     factor = (query.out_channels // heads) ** -0.5
@@ -175,23 +193,23 @@ def offset_attention(
 
 
 def _predictor(layers: Any) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor, Tensor], float]:
-    """The numbers of a predictor as `predict_points` takes them: first convolution, norm, last convolution; and eps."""
+    """The parameters of a predictor as `predict_points` takes them: first convolution, norm, last convolution; and eps."""
     first, norm, _, last = layers
     return (first.weight, norm.norm.weight, norm.norm.bias, last.weight, last.bias), norm.norm.eps
 
 
 def guided_attention(
-    x: Tensor,
-    normed: Tensor,
-    guide: Tensor,
+    x: Float[Tensor, "B C H W"],
+    normed: Float[Tensor, "B C H W"],
+    guide: Float[Tensor, "B Cy {scale}*H {scale}*W"],
     query: nn.Conv2d,
     key: nn.Conv2d,
     offset: nn.Conv2d,
     scale: int,
     groups: int,
     each: bool,
-) -> Tensor:
-    """Keys and offsets are one product of matrices; the rest is one op where no gradient is recorded."""
+) -> Float[Tensor, "B C {scale}*H {scale}*W"]:
+    """Compute `ops.guided_attention`: keys and offsets in one product of matrices, the rest in one op without gradients."""
     keys, offsets = _keys_and_offsets(normed, key, offset, groups, scale * scale if each else 1)
     if can_fuse_attention(x, keys, guide, query.weight):
         for op in ATTENTION:
@@ -204,9 +222,9 @@ def guided_attention(
 
 
 def _keys_and_offsets(
-    normed: Tensor, key: nn.Conv2d, offset: nn.Conv2d, groups: int, children: int
-) -> tuple[Tensor, Tensor]:
-    """The keys, [B, d, H, W], channels-last, and the offsets, [B, H, W, children, (x, y), groups, points]."""
+    normed: Float[Tensor, "B C H W"], key: nn.Conv2d, offset: nn.Conv2d, groups: int, children: int
+) -> tuple[Float[Tensor, "B d H W"], Float[Tensor, "B H W {children} 2 {groups} P"]]:
+    """The keys, channels-last, and the offsets (x, y) of every child, group and point."""
     b, _, h, w = normed.shape
     count = offset.out_channels
     # Released channels are (group, point, (x, y), sub-pixel): taken as (sub-pixel, (x, y), group, point) here.
@@ -225,9 +243,9 @@ def _keys_and_offsets(
 FORMS: dict[str, tuple[Callable[..., Any], int]] = {
     "window_assemble": (window_assemble, 2),
     "window_similarity": (window_similarity, 2),
-    "nearby_assemble": (nearby_assemble, 2),
-    "nearby_similarity": (nearby_similarity, 2),
-    "neighbour_assemble": (neighbour_assemble, 1),
+    "nearby_assemble": (window_assemble_any, 2),
+    "nearby_similarity": (window_head_similarity, 2),
+    "neighbour_assemble": (sample_window_assemble, 1),
     "sample_points": (sample_points, 1),
     "deform_assemble": (deform_assemble_fused, 2),
     "deform_similarity": (deform_similarity_fused, 2),
@@ -243,7 +261,15 @@ AUTOCASTED = ("window_assemble", "window_similarity")
 
 
 def unsupported_reason(op: str, *args: Any) -> str | None:
-    """Why the fused form of an op cannot run on these arguments, or None where it can."""
+    """Say why the fused form of an op cannot run on some arguments.
+
+    Args:
+        op: the name of an op in `FORMS`.
+        args: the arguments of the op, without `backend`.
+
+    Returns:
+        The reason as half a sentence, or None where it can run.
+    """
     tensors = [t for t in args[: FORMS[op][1]] if isinstance(t, Tensor)]
     if op in AUTOCASTED:
         tensors = list(autocasted(*tensors))

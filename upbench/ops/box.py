@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 
 from upbench.ops.registration import numel, register
@@ -13,17 +14,23 @@ from upbench.ops.registration import numel, register
     kind="conv",
     macs=lambda shapes, args: 2 * (2 * args[0] + 1) * numel(shapes[-1]),
 )
-def _box_mean(x: Tensor, radius: int) -> Tensor:
+def _box_mean(x: Float[Tensor, "B C H W"], radius: int) -> Float[Tensor, "B C H W"]:
     side = 2 * radius + 1
     # Pooling divides by the local count itself and, unlike a convolution, is not cast to half by autocast.
     rows = F.avg_pool2d(x, (1, side), stride=1, padding=(0, radius), count_include_pad=False)
     return F.avg_pool2d(rows, (side, 1), stride=1, padding=(radius, 0), count_include_pad=False)
 
 
-def box_mean(x: Tensor, radius: int) -> Tensor:
-    """Mean over the (2 radius + 1)^2 pixels around each pixel, those outside the map left out.
+def box_mean(x: Float[Tensor, "B C H W"], radius: int) -> Float[Tensor, "B C H W"]:
+    """Take the mean over the (2 radius + 1)^2 pixels around each pixel, those outside the map left out.
 
-    x: [B, C, H, W] -> [B, C, H, W]. Equals a zero-padded convolution with ones, divided by the local count.
+    Args:
+        x: the map.
+        radius: pixels from the centre of the window to its side.
+
+    Returns:
+        The means: what a zero-padded convolution with ones gives, divided by the local count.
+
     MACs: 2 (2 radius + 1) per value, class conv: what a row and a column convolution cost, as ReSFU's release does it.
     """
     return _box_mean(x, radius)

@@ -1,4 +1,4 @@
-"""Sampling at points and what comes after it in one op: compared with a query, or weighed and summed; and whole attention.
+"""Sampling at points together with what is done with the samples: compare them with a query, sum them; and whole attention.
 
 The eager forms are compositions of `sample_points` with `point_similarity` and `point_assemble`; a backend need not hold
 what was read, which is as large as the output times the number of points.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import partial
 
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from upbench.ops.dispatch import compute, no_autocast
@@ -20,61 +21,121 @@ from upbench.ops.resize import resize_map
 
 
 def deform_similarity(
-    query: Tensor, keys: Tensor, points: Tensor, padding: str, heads: int, *, backend: str = "eager"
-) -> Tensor:
-    """Dot product of each query with the keys at its points.
+    query: Float[Tensor, "B C oH oW"],
+    keys: Float[Tensor, "B C H W"],
+    points: Float[Tensor, "B G P oH oW 2"],
+    padding: str,
+    heads: int,
+    *,
+    backend: str = "eager",
+) -> Float[Tensor, "B {heads} P oH oW"]:
+    """Compare each query with the keys at its points.
 
-    query: [B, C, H', W']; keys: [B, C, H, W]; points: [B, G, P, H', W', 2], in low-resolution pixels, G and heads
-    divide C -> [B, heads, P, H', W']. padding: as `sample_points`.
-    backend: eager, fused (on a CPU the points of the result lie last in memory) or auto.
-    MACs: 5 per value read (4 to sample, 1 to compare), class gather. Raises BackendError.
+    Args:
+        query: the high-resolution map of queries.
+        keys: the low-resolution map of keys.
+        points: P positions (x, y) for each of G groups of channels, in low-resolution pixels; G divides C.
+        padding: what is read outside the map, as in `sample_points`.
+        heads: parts of the channels that are compared each for itself; divides C.
+        backend: eager, fused (on a CPU the points of the result lie last in memory) or auto.
+
+    Returns:
+        The dot products of query and key.
+
+    Raises:
+        BackendError: when the backend that was asked for cannot compute it.
+
+    MACs: 5 per value read (4 to sample, 1 to compare), class gather.
     """
     return compute("deform_similarity", backend, _deform_similarity, query, keys, points, padding, heads)
 
 
-def _deform_similarity(query: Tensor, keys: Tensor, points: Tensor, padding: str, heads: int) -> Tensor:
+def _deform_similarity(
+    query: Float[Tensor, "B C oH oW"],
+    keys: Float[Tensor, "B C H W"],
+    points: Float[Tensor, "B G P oH oW 2"],
+    padding: str,
+    heads: int,
+) -> Float[Tensor, "B {heads} P oH oW"]:
     return point_similarity(query, sample_points(keys, points, padding), heads)
 
 
-def deform_assemble(x: Tensor, weight: Tensor, points: Tensor, padding: str, *, backend: str = "eager") -> Tensor:
-    """Weighted sum of the values at each output pixel's points.
+def deform_assemble(
+    x: Float[Tensor, "B C H W"],
+    weight: Float[Tensor, "B heads P oH oW"],
+    points: Float[Tensor, "B G P oH oW 2"],
+    padding: str,
+    *,
+    backend: str = "eager",
+) -> Float[Tensor, "B C oH oW"]:
+    """Sum the values at each output pixel's points with weights.
 
-    x: [B, C, H, W]; weight: [B, heads, P, H', W']; points: [B, G, P, H', W', 2], in low-resolution pixels, G and heads
-    divide C -> [B, C, H', W']. padding: as `sample_points`.
-    backend: eager, fused (on a CPU the result is channels-last) or auto.
-    MACs: 5 per value read (4 to sample, 1 to weigh), class gather. Raises BackendError.
+    Args:
+        x: the low-resolution map.
+        weight: the weight of each point for each of the heads; their number divides C.
+        points: P positions (x, y) for each of G groups of channels, in low-resolution pixels; G divides C.
+        padding: what is read outside the map, as in `sample_points`.
+        backend: eager, fused (on a CPU the result is channels-last) or auto.
+
+    Returns:
+        The weighted sums.
+
+    Raises:
+        BackendError: when the backend that was asked for cannot compute it.
+
+    MACs: 5 per value read (4 to sample, 1 to weigh), class gather.
     """
     return compute("deform_assemble", backend, _deform_assemble, x, weight, points, padding)
 
 
-def _deform_assemble(x: Tensor, weight: Tensor, points: Tensor, padding: str) -> Tensor:
+def _deform_assemble(
+    x: Float[Tensor, "B C H W"],
+    weight: Float[Tensor, "B heads P oH oW"],
+    points: Float[Tensor, "B G P oH oW 2"],
+    padding: str,
+) -> Float[Tensor, "B C oH oW"]:
     return point_assemble(weight, sample_points(x, points, padding))
 
 
 def offset_attention(
-    x: Tensor,
+    x: Float[Tensor, "B C H W"],
     norm: nn.Module,
     query: nn.Conv2d,
     key: nn.Conv2d,
     predictor: nn.Sequential,
-    embedding: Tensor | None,
+    embedding: Float[Tensor, "{heads} T d"] | None,
     theta: float,
     in_input_pixels: bool,
     heads: int,
     size: tuple[int, int],
     *,
     backend: str = "eager",
-) -> Tensor:
-    """Attention of an interpolated query over points around each output pixel, moved by predicted offsets.
+) -> Float[Tensor, "B C {size[0]} {size[1]}"]:
+    """Attend from an interpolated query to points around each output pixel that are moved by predicted offsets.
 
-    out[p] = sum over taps t of softmax_t(query(p) . (key(s_t) + embedding_t) / sqrt(d)) * x(s_t), zero outside the map,
-    s = `points_around`(predictor, query). x: [B, C, H, W] -> [B, C, size].
-    norm: a layer norm over the channels whose child `norm` holds its numbers; query, key: 1x1 convolutions C to heads d
-    without bias, of the normed x; the query is interpolated to `size`, corner on corner. predictor: see `points_around`.
-    embedding: [heads, taps, d], added to the keys, or None. backend: of `deform_assemble` and its like; fused takes all
-    of it in one op on a CPU where no gradient is recorded, and is channels-last there.
-    The query and the points are at least float32, whatever the dtype of x and autocast.
-    MACs: those of the ops it stands for. Source: LDA-AQU, eq. 6-11. Raises BackendError.
+    Args:
+        x: the low-resolution map, which gives queries, keys and values.
+        norm: a layer norm over the channels whose child `norm` holds its parameters.
+        query: 1x1 convolution of the normed x to heads * d channels, without bias; its result is interpolated to `size`,
+            corner on corner.
+        key: the same for the keys, which are not interpolated.
+        predictor: the layers that predict the offsets from the query, as in `points_around`.
+        embedding: added to the keys of the T taps, or None.
+        theta: bound of the offsets in pixels.
+        in_input_pixels: whether taps and theta are measured in low-resolution pixels, not in output pixels.
+        heads: attention heads; divides C.
+        size: rows and columns of the output.
+        backend: eager, fused (on a CPU where no gradient is recorded one op, whose result is channels-last) or auto.
+
+    Returns:
+        out[p] = sum over taps t of softmax_t(query(p) . (key(s_t) + embedding_t) / sqrt(d)) * x(s_t) with
+        s = `points_around`(predictor, query), zero outside the map.
+
+    Raises:
+        BackendError: when the backend that was asked for cannot compute it.
+
+    The query and the points are at least float32, whatever the dtype of x and autocast. MACs: those of the ops it stands
+    for. Source: LDA-AQU, eq. 6-11.
     """
     eager = partial(_offset_attention, backend)
     given = (x, norm, query, key, predictor, embedding, theta, in_input_pixels, heads, size)
@@ -83,17 +144,17 @@ def offset_attention(
 
 def _offset_attention(
     backend: str,
-    x: Tensor,
+    x: Float[Tensor, "B C H W"],
     norm: nn.Module,
     query: nn.Conv2d,
     key: nn.Conv2d,
     predictor: nn.Sequential,
-    embedding: Tensor | None,
+    embedding: Float[Tensor, "{heads} T d"] | None,
     theta: float,
     in_input_pixels: bool,
     heads: int,
     size: tuple[int, int],
-) -> Tensor:
+) -> Float[Tensor, "B C {size[0]} {size[1]}"]:
     # The query decides where is read, and theta makes eleven pixels of its rounding: it is float32 in any dtype.
     with no_autocast(x):
         normed = norm(x.to(coordinate_dtype(x.dtype)))
@@ -109,9 +170,9 @@ def _offset_attention(
 
 
 def guided_attention(
-    x: Tensor,
-    normed: Tensor,
-    guide: Tensor,
+    x: Float[Tensor, "B C H W"],
+    normed: Float[Tensor, "B C H W"],
+    guide: Float[Tensor, "B Cy {scale}*H {scale}*W"],
     query: nn.Conv2d,
     key: nn.Conv2d,
     offset: nn.Conv2d,
@@ -120,14 +181,30 @@ def guided_attention(
     each: bool,
     *,
     backend: str = "eager",
-) -> Tensor:
-    """Attention of a projected guide over points that are offsets away from each output pixel's parent.
+) -> Float[Tensor, "B C {scale}*H {scale}*W"]:
+    """Attend from a projected guide to points that are offsets away from each output pixel's parent.
 
-    out[p] = sum over points t of softmax_t(query(guide)(p) . key(normed)(s_t)) * x(s_t), zero outside the map, no
-    1 / sqrt(d); s = `child_points`(offset(normed)), of each group its own.
-    x, normed: [B, C, H, W]; guide: [B, Cy, sH, sW]; query, key: 1x1 convolutions to groups d; offset: to 2 groups taps,
-    times s^2 with `each`, where every sub-pixel has its own -> [B, C, sH, sW]. backend: as in `offset_attention`.
-    MACs: those of the ops it stands for. Source: SAPA-D, eq. 8. Raises BackendError.
+    Args:
+        x: the low-resolution map, which gives the values.
+        normed: x after its norm, which gives keys and offsets.
+        guide: the high-resolution guide.
+        query: 1x1 convolution of the guide to groups * d channels.
+        key: 1x1 convolution of `normed` to groups * d channels.
+        offset: 1x1 convolution of `normed` to 2 * groups * points channels, times scale^2 with `each`; in low-resolution
+            pixels.
+        scale: output pixels per low-resolution pixel.
+        groups: groups of channels with points and an attention map each; divides C.
+        each: whether every sub-pixel has offsets of its own.
+        backend: eager, fused (on a CPU where no gradient is recorded one op, whose result is channels-last) or auto.
+
+    Returns:
+        out[p] = sum over points t of softmax_t(query(guide)(p) . key(normed)(s_t)) * x(s_t) with
+        s = `child_points`(offset(normed)), zero outside the map; similarities are not divided by sqrt(d).
+
+    Raises:
+        BackendError: when the backend that was asked for cannot compute it.
+
+    MACs: those of the ops it stands for. Source: SAPA-D, eq. 8.
     """
     eager = partial(_guided_attention, backend)
     return compute(
@@ -137,16 +214,16 @@ def guided_attention(
 
 def _guided_attention(
     backend: str,
-    x: Tensor,
-    normed: Tensor,
-    guide: Tensor,
+    x: Float[Tensor, "B C H W"],
+    normed: Float[Tensor, "B C H W"],
+    guide: Float[Tensor, "B Cy {scale}*H {scale}*W"],
     query: nn.Conv2d,
     key: nn.Conv2d,
     offset: nn.Conv2d,
     scale: int,
     groups: int,
     each: bool,
-) -> Tensor:
+) -> Float[Tensor, "B C {scale}*H {scale}*W"]:
     points = child_points(offset(normed), groups, scale, each)
     keys, queries = conv1x1(key, normed, backend=backend), conv1x1(query, guide, backend=backend)
     logits = deform_similarity(queries, keys, points, "zeros", groups, backend=backend)
@@ -159,7 +236,9 @@ def _guided_attention(
     kind="elementwise",
     macs=lambda shapes, args: shapes[2][1] * numel(shapes[1]),
 )
-def _add_position(logits: Tensor, query: Tensor, embedding: Tensor) -> Tensor:
+def _add_position(
+    logits: Float[Tensor, "B heads P oH oW"], query: Float[Tensor, "B C oH oW"], embedding: Float[Tensor, "heads P d"]
+) -> Float[Tensor, "B heads P oH oW"]:
     b, _, h, w = query.shape
     heads, taps, d = embedding.shape
     rows = query.permute(0, 2, 3, 1).reshape(b * h * w, heads, d)
@@ -168,10 +247,19 @@ def _add_position(logits: Tensor, query: Tensor, embedding: Tensor) -> Tensor:
     return logits + shift.view(b, h, w, heads, taps).permute(0, 3, 4, 1, 2)
 
 
-def add_position(logits: Tensor, query: Tensor, embedding: Tensor) -> Tensor:
-    """Logits of keys without an embedding, as they are with it: query . (key + e) = query . key + query . e.
+def add_position(
+    logits: Float[Tensor, "B heads P oH oW"], query: Float[Tensor, "B C oH oW"], embedding: Float[Tensor, "heads P d"]
+) -> Float[Tensor, "B heads P oH oW"]:
+    """Add to logits what a position embedding of the keys adds: query . (key + e) = query . key + query . e.
 
-    logits: [B, heads, P, H', W']; query: [B, C, H', W']; embedding: [heads, P, C / heads] -> as logits.
+    Args:
+        logits: the dot products of query and key for each of P taps.
+        query: the high-resolution map of queries, of C = heads * d channels.
+        embedding: the embedding of each tap.
+
+    Returns:
+        The logits of query and key + embedding.
+
     MACs: P per query value, class elementwise: what adding the embedding to every key costs.
     """
     return _add_position(logits, query, embedding)

@@ -44,7 +44,7 @@ _records: list[dict[str, str]] = []
 
 
 def load(name: str) -> Backend:
-    """The backend of a name in `upbench.backends.MODULES`; imported at its first use."""
+    """Give a backend by its name in `upbench.backends.MODULES`; import it at its first use."""
     if name not in _loaded:
         _loaded[name] = import_module(backends.MODULES[name]).BACKEND
     return _loaded[name]
@@ -74,7 +74,20 @@ def compute(op: str, backend: str, eager: Callable[..., Any], *args: Any, option
 
 
 def select_backend(op: str, backend: str, *args: Any, optional: bool = False) -> str:
-    """The name of the backend that computes an op, "eager" for its own form. Arguments and errors as `compute`."""
+    """Choose the backend that computes one call of an op.
+
+    Args:
+        op: the name by which backends know it.
+        backend: "auto", "eager" or the name of a backend.
+        args: the arguments of the op.
+        optional: as in `compute`.
+
+    Returns:
+        The name of the backend, "eager" for the op's own form.
+
+    Raises:
+        BackendError: for a backend that cannot compute the op, with its reason, and for an unknown one.
+    """
     if backend not in ("auto", "eager") and backend not in backends.MODULES:
         known = ", ".join(backends.names())
         raise BackendError(f"backend {backend!r} was asked for, but must be one of {known}")
@@ -94,13 +107,13 @@ def select_backend(op: str, backend: str, *args: Any, optional: bool = False) ->
 
 def record(op: str, name: str) -> None:
     """Write down which backend computed an op, for every `recorded` that is open."""
-    for one in _records:
-        one[op] = name
+    for ran in _records:
+        ran[op] = name
 
 
 @contextmanager
 def recorded() -> Iterator[dict[str, str]]:
-    """Collects op -> backend for every op with a choice that is called inside."""
+    """Collect op -> backend for every op with a choice that is called inside."""
     ran: dict[str, str] = {}
     _records.append(ran)
     try:
@@ -110,12 +123,19 @@ def recorded() -> Iterator[dict[str, str]]:
 
 
 def dtype_name(dtype: torch.dtype) -> str:
-    """A dtype as users write it: "float16"."""
+    """Write a dtype as users do: "float16"."""
     return str(dtype).removeprefix("torch.")
 
 
 def same_dtype(op: str, first: str, left: Tensor, second: str, right: Tensor) -> None:
-    """Check that two operands have one dtype; first, second: what to call them.
+    """Check that two operands have one dtype.
+
+    Args:
+        op: the name of the op, for the message.
+        first: what to call the left operand.
+        left: one operand.
+        second: what to call the right operand.
+        right: the other operand.
 
     Raises:
         InputError: where they have two.
@@ -128,18 +148,19 @@ def same_dtype(op: str, first: str, left: Tensor, second: str, right: Tensor) ->
 
 
 def autocasts(x: Tensor) -> bool:
-    """Whether torch.autocast is on for the device of x. torch 2.11 cannot trace its own question."""
+    """Say whether torch.autocast is on for the device of x."""
+    # Devices are listed, because torch 2.11 cannot trace its own question whether one has an autocast.
     device = x.device.type
     return device in AUTOCAST and torch.is_autocast_enabled(device)
 
 
 def no_autocast(x: Tensor) -> AbstractContextManager[object]:
-    """A context in which torch.autocast does not lower the precision of what is computed from x."""
+    """Open a context in which torch.autocast does not lower the precision of what is computed from x."""
     return torch.autocast(x.device.type, enabled=False) if autocasts(x) else nullcontext()
 
 
 def autocasted(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """The tensors in the dtype that torch.autocast gives to matrix products here; as they are where it is off.
+    """Convert tensors to the dtype that torch.autocast gives to matrix products here; leave them where it is off.
 
     Eager forms are made of such products; an op of a backend is not known to autocast.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jaxtyping import Float
 from torch import Tensor
 
 from upbench.ops.dispatch import compute
@@ -13,21 +14,43 @@ from upbench.ops.registration import numel, register
     kind="gather",
     macs=lambda shapes, args: 2 * numel(shapes[-1]),
 )
-def _gate_fuse(guide: Tensor, up: Tensor, gate: Tensor) -> Tensor:
+def _gate_fuse(
+    guide: Float[Tensor, "B C oH oW"], up: Float[Tensor, "B C oH oW"], gate: Float[Tensor, "B 1 oH oW"]
+) -> Float[Tensor, "B C oH oW"]:
     return gate * guide + (1 - gate) * up
 
 
-def gate_fuse(guide: Tensor, up: Tensor, gate: Tensor, *, reuse_up: bool = False, backend: str = "eager") -> Tensor:
-    """The guide where the gate is 1, the upsampled map where it is 0, and their mixture between.
+def gate_fuse(
+    guide: Float[Tensor, "B C oH oW"],
+    up: Float[Tensor, "B C oH oW"],
+    gate: Float[Tensor, "B 1 oH oW"],
+    *,
+    reuse_up: bool = False,
+    backend: str = "eager",
+) -> Float[Tensor, "B C oH oW"]:
+    """Mix the guide into the upsampled map: the guide where the gate is 1, the map where it is 0.
 
-    guide, up: [B, C, sH, sW]; gate: [B, 1, sH, sW] -> [B, C, sH, sW].
-    reuse_up: the result may be written over `up`, which the caller needs no more.
+    Args:
+        guide: the high-resolution guide.
+        up: the upsampled map.
+        gate: the share of the guide at every pixel, from 0 to 1.
+        reuse_up: whether the result may be written over `up`, because the caller does not need it any more.
+        backend: eager, fused (with `reuse_up`, where no gradient is recorded) or auto.
+
+    Returns:
+        gate * guide + (1 - gate) * up.
+
+    Raises:
+        BackendError: when the backend that was asked for is unknown.
+
     MACs: 2 per output value, class gather. Source: FADE, the gating mechanism.
     """
     return compute("gate_fuse", backend, _mixture, guide, up, gate, reuse_up, optional=True)
 
 
-def _mixture(guide: Tensor, up: Tensor, gate: Tensor, reuse_up: bool) -> Tensor:
+def _mixture(
+    guide: Float[Tensor, "B C oH oW"], up: Float[Tensor, "B C oH oW"], gate: Float[Tensor, "B 1 oH oW"], reuse_up: bool
+) -> Float[Tensor, "B C oH oW"]:
     return _gate_fuse(guide, up, gate)
 
 
@@ -36,18 +59,28 @@ def _mixture(guide: Tensor, up: Tensor, gate: Tensor, reuse_up: bool) -> Tensor:
     kind="gather",
     macs=lambda shapes, args: numel(shapes[-1]),
 )
-def _modulate(x: Tensor, index: Tensor, scale: int) -> Tensor:
+def _modulate(
+    x: Float[Tensor, "B C H W"], index: Float[Tensor, "B N {scale}*H {scale}*W"], scale: int
+) -> Float[Tensor, "B C {scale}*H {scale}*W"]:
     b, c, h, w = x.shape
     # Broadcasting over the sub-pixels saves the copy that upsampling x would be.
     parts = index.reshape(b, index.shape[1], h, scale, w, scale)
     return (x[:, :, :, None, :, None] * parts).reshape(b, c, h * scale, w * scale)
 
 
-def modulate(x: Tensor, index: Tensor, scale: int) -> Tensor:
-    """Each output pixel's parent, times the index of that pixel.
+def modulate(
+    x: Float[Tensor, "B C H W"], index: Float[Tensor, "B N {scale}*H {scale}*W"], scale: int
+) -> Float[Tensor, "B C {scale}*H {scale}*W"]:
+    """Multiply each output pixel's parent by the index of that pixel.
 
-    x: [B, C, H, W]; index: [B, C, sH, sW], or [B, 1, sH, sW] for all channels -> [B, C, sH, sW]. Integer scale.
-    out[c, i', j'] = index[c, i', j'] * x[c, i' // s, j' // s].
+    Args:
+        x: the low-resolution map.
+        index: the index map of N = C channels, or of one for all.
+        scale: output pixels per low-resolution pixel.
+
+    Returns:
+        out[c, i', j'] = index[c, i', j'] * x[c, i' // s, j' // s].
+
     MACs: one per output value, class gather. Source: IndexNet, guided upsampling.
     """
     return _modulate(x, index, scale)

@@ -3,26 +3,45 @@
 from __future__ import annotations
 
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from upbench.ops.dispatch import compute
 
 
-def conv1x1(layer: nn.Conv2d, x: Tensor, *, backend: str = "eager") -> Tensor:
-    """A 1x1 convolution: [B, I, H, W] -> [B, O, H, W].
+def conv1x1(layer: nn.Conv2d, x: Float[Tensor, "B I H W"], *, backend: str = "eager") -> Float[Tensor, "B O H W"]:
+    """Apply a 1x1 convolution.
 
-    backend: eager (the layer itself), fused (on a CPU one product of matrices, and the result channels-last) or auto.
+    Args:
+        layer: the convolution, from I to O channels.
+        x: the map.
+        backend: eager (the layer itself), fused (on a CPU one product of matrices, and the result channels-last) or auto.
+
+    Returns:
+        What the layer gives.
+
+    Raises:
+        BackendError: when the backend that was asked for is unknown.
     """
     return compute("conv1x1", backend, _conv1x1, layer, x, optional=True)
 
 
-def _conv1x1(layer: nn.Conv2d, x: Tensor) -> Tensor:
+def _conv1x1(layer: nn.Conv2d, x: Float[Tensor, "B I H W"]) -> Float[Tensor, "B O H W"]:
     return layer(x)
 
 
-def softmax_over_taps(logits: Tensor, dim: int, *, backend: str = "eager") -> Tensor:
-    """Softmax over dimension `dim`, in which the taps lie. logits: of any shape.
+def softmax_over_taps(logits: Float[Tensor, "*shape"], dim: int, *, backend: str = "eager") -> Float[Tensor, "*shape"]:
+    """Take the softmax over the taps of each output pixel.
 
-    backend: eager, fused (on a CPU the taps of the result lie last in memory) or auto.
+    Args:
+        logits: the logits of the taps, of any shape.
+        dim: the dimension of the taps.
+        backend: eager, fused (on a CPU the taps of the result lie last in memory) or auto.
+
+    Returns:
+        The weights, which sum to one over the taps.
+
+    Raises:
+        BackendError: when the backend that was asked for is unknown.
     """
     return compute("softmax_over_taps", backend, F.softmax, logits, dim, optional=True)

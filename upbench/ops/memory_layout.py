@@ -15,10 +15,13 @@ from functools import cache
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 SMALLEST = 2**22
+"""Bytes from which memory is marked for huge pages."""
 ADVICE: int | None = getattr(mmap, "MADV_HUGEPAGE", None)
+"""The number by which Linux is asked for huge pages; None where Python knows none."""
 
 
 @cache
@@ -32,7 +35,14 @@ def _madvise() -> Any:
 
 
 def on_huge_pages(fresh: Tensor) -> Tensor:
-    """The tensor itself, its memory marked for huge pages if it is large, on the CPU and real. Its values stay."""
+    """Mark the memory of a tensor for huge pages if it is large, on the CPU and real.
+
+    Args:
+        fresh: the tensor, best before anything was written to it.
+
+    Returns:
+        The same tensor; its values stay.
+    """
     # Asked first: the size of a traced tensor may be a symbol, which must not be compared with a number.
     if type(fresh) is not Tensor or fresh.device.type != "cpu":
         return fresh
@@ -45,32 +55,32 @@ def on_huge_pages(fresh: Tensor) -> Tensor:
 
 
 def channels_last(device: torch.device) -> bool:
-    """Whether the fused ops of a device return maps with the channels, and weights with the taps, last in memory."""
+    """Say whether the fused ops of a device return maps with the channels, and weights with the taps, last in memory."""
     return device.type != "cuda"
 
 
-def empty_map(like: Tensor, b: int, c: int, h: int, w: int) -> Tensor:
-    """A map [b, c, h, w] in the memory order of the fused ops, in the dtype and on the device of `like`."""
+def empty_map(like: Tensor, b: int, c: int, h: int, w: int) -> Float[Tensor, "{b} {c} {h} {w}"]:
+    """Allocate a map in the memory order of the fused ops, in the dtype and on the device of `like`."""
     if channels_last(like.device):
         return on_huge_pages(like.new_empty((b, h, w, c))).permute(0, 3, 1, 2)
     return like.new_empty((b, c, h, w))
 
 
-def empty_taps(like: Tensor, b: int, g: int, t: int, h: int, w: int) -> Tensor:
-    """Weights or logits [b, g, t, h, w] in the memory order of the fused ops."""
+def empty_taps(like: Tensor, b: int, g: int, t: int, h: int, w: int) -> Float[Tensor, "{b} {g} {t} {h} {w}"]:
+    """Allocate weights or logits in the memory order of the fused ops, in the dtype and on the device of `like`."""
     if channels_last(like.device):
         return like.new_empty((b, h, w, g, t)).permute(0, 3, 4, 1, 2)
     return like.new_empty((b, g, t, h, w))
 
 
-def empty_points(points: Tensor) -> Tensor:
-    """Points of the shape of `points`, [B, G, P, H', W', 2], in the memory order of the fused ops."""
+def empty_points(points: Float[Tensor, "B G P oH oW 2"]) -> Float[Tensor, "B G P oH oW 2"]:
+    """Allocate points of the shape of others in the memory order of the fused ops."""
     b, g, p, h, w, _ = points.shape
     if channels_last(points.device):
         return points.new_empty((2, b, h, w, g, p)).permute(1, 4, 5, 2, 3, 0)
     return points.new_empty((b, g, p, h, w, 2))
 
 
-def rows_last(x: Tensor) -> Tensor:
-    """The map [B, C, H, W] in the memory order in which the fused ops of its device read: on a CPU channels-last."""
+def rows_last(x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+    """Bring a map into the memory order in which the fused ops of its device read: on a CPU channels-last."""
     return x.contiguous(memory_format=torch.channels_last) if channels_last(x.device) else x

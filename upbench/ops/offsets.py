@@ -6,6 +6,7 @@ import math
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from upbench.ops.points import lattice, parents
@@ -13,14 +14,29 @@ from upbench.ops.resize import interpolate, output_size
 
 
 def points_around(
-    predictor: nn.Module, query: Tensor, theta: float, in_input_pixels: bool, height: int, width: int
-) -> Tensor:
-    """Low-resolution positions read by each output pixel: [B, G, k_u^2, H', W', 2], x first.
+    predictor: nn.Module,
+    query: Float[Tensor, "B C oH oW"],
+    theta: float,
+    in_input_pixels: bool,
+    height: int,
+    width: int,
+) -> Float[Tensor, "B G T oH oW 2"]:
+    """Predict the low-resolution positions around each output pixel that it reads.
 
-    position = (output pixel + tap + theta * tanh(predictor(query))) * (size - 1) / (size' - 1), or where the taps and
-    theta are measured in_input_pixels, output pixel * (size - 1) / (size' - 1) + tap + theta * tanh(.).
-    query: [B, G d, H', W']; predictor: [B G, d, H', W'] -> [B G, k_u^2 (y, x), H', W'], begins with a convolution of d
-    channels; height, width: size of the low-resolution map. Source: LDA-AQU, eq. 8-10.
+    Args:
+        predictor: layers from [B G, d, H', W'] to [B G, T (y, x), H', W']; the first is a convolution of d channels.
+        query: the high-resolution map of queries, of C = G d channels.
+        theta: bound of the offsets in pixels.
+        in_input_pixels: whether taps and theta are measured in low-resolution pixels, not in output pixels.
+        height: rows of the low-resolution map.
+        width: columns of the low-resolution map.
+
+    Returns:
+        The positions (x, y) in low-resolution pixels of T = k_u^2 taps for each of G groups:
+        (output pixel + tap + theta * tanh(predictor(query))) * (size - 1) / (size' - 1), or with `in_input_pixels`
+        output pixel * (size - 1) / (size' - 1) + tap + theta * tanh(predictor(query)).
+
+    Source: LDA-AQU, eq. 8-10.
     """
     b, channels, out_h, out_w = query.shape
     groups = channels // predictor[0].in_channels  # type: ignore[index] # nn.Sequential, or its copy in a trace
@@ -39,8 +55,10 @@ def points_around(
     return points.permute(0, 1, 2, 4, 5, 3)
 
 
-def _to_low(points: Tensor, height: int, width: int, out_h: int, out_w: int) -> Tensor:
-    """Output pixels as low-resolution pixels, corner on corner. points: [..., 2, H', W'], x first.
+def _to_low(
+    points: Float[Tensor, "*shape 2 oH oW"], height: int, width: int, out_h: int, out_w: int
+) -> Float[Tensor, "*shape 2 oH oW"]:
+    """Convert output pixels, x first, to low-resolution pixels, corner on corner.
 
     Multiplied before it is divided, so that the last pixel falls on the last exactly.
     """
@@ -48,10 +66,22 @@ def _to_low(points: Tensor, height: int, width: int, out_h: int, out_w: int) -> 
     return torch.stack((x * (width - 1) / max(out_w - 1, 1), y * (height - 1) / max(out_h - 1, 1)), dim=-3)
 
 
-def child_points(offset: Tensor, groups: int, scale: int, each: bool) -> Tensor:
-    """The parent of each output pixel, moved: [B, G, P, sH, sW, 2], in low-resolution pixels, x first.
+def child_points(
+    offset: Float[Tensor, "B N H W"], groups: int, scale: int, each: bool
+) -> Float[Tensor, "B {groups} P {scale}*H {scale}*W 2"]:
+    """Move the parent of each output pixel by predicted offsets.
 
-    offset: [B, G P 2, H, W], or with `each` [B, G P 2 s^2, H, W] of every sub-pixel (pixel shuffle). Source: SAPA-D.
+    Args:
+        offset: N = groups * P * 2 offsets in low-resolution pixels, with `each` times scale^2, those of every sub-pixel
+            (pixel shuffle).
+        groups: groups of channels with points each.
+        scale: output pixels per low-resolution pixel.
+        each: whether every sub-pixel has offsets of its own.
+
+    Returns:
+        The positions (x, y) in low-resolution pixels.
+
+    Source: SAPA-D, eq. 8.
     """
     b, channels, h, w = offset.shape
     height, width = output_size(h, w, scale)
@@ -63,23 +93,35 @@ def child_points(offset: Tensor, groups: int, scale: int, each: bool) -> Tensor:
 
 
 def predict_points(
-    query: Tensor,
-    first: Tensor,
-    gamma: Tensor,
-    beta: Tensor,
-    last: Tensor,
-    bias: Tensor,
+    query: Float[Tensor, "B C oH oW"],
+    first: Float[Tensor, "d 1 3 3"],
+    gamma: Float[Tensor, " d"],
+    beta: Float[Tensor, " d"],
+    last: Float[Tensor, "T2 d k_e k_e"],
+    bias: Float[Tensor, " T2"],
     eps: float,
     theta: float,
     in_input_pixels: bool,
     height: int,
     width: int,
-) -> Tensor:
-    """Low-resolution positions [B, groups, k_u^2, H', W', 2] read by each output pixel; in memory all x before all y.
+) -> Float[Tensor, "B G T2//2 oH oW 2"]:
+    """Predict the positions of `points_around` from the parameters of its layers, in fewer steps.
 
-    query: [B, groups d, H', W'], best channels-last; first: depthwise [d, 1, 3, 3]; gamma, beta: [d], of the layer
-    norm before the GELU; last: [2 k_u^2, d, k_e, k_e] with its bias; height, width: size of the low-resolution map.
-    in_input_pixels: the taps and theta are measured in low-resolution pixels, not in output pixels.
+    Args:
+        query: the high-resolution map of queries, of C = G d channels; fastest channels-last.
+        first: kernel of the depthwise convolution.
+        gamma: factors of the layer norm before the GELU.
+        beta: shifts of the same.
+        last: kernel of the last convolution, to (y, x) of each of k_u^2 taps.
+        bias: bias of the same.
+        eps: of the layer norm.
+        theta: bound of the offsets in pixels.
+        in_input_pixels: whether taps and theta are measured in low-resolution pixels, not in output pixels.
+        height: rows of the low-resolution map.
+        width: columns of the low-resolution map.
+
+    Returns:
+        The positions (x, y) in low-resolution pixels; in memory all x before all y.
     """
     b, channels, out_h, out_w = query.shape
     first, gamma, beta, last, bias = (t.to(query.dtype) for t in (first, gamma, beta, last, bias))
@@ -110,10 +152,17 @@ def predict_points(
     return points.permute(1, 4, 5, 2, 3, 0)
 
 
-def offset_points(offsets: Tensor, scale: int) -> Tensor:
-    """The parent of each output pixel, moved: [B, G, P, sH, sW, 2]; in memory all x before all y.
+def offset_points(
+    offsets: Float[Tensor, "B H W spread 2 G P"], scale: int
+) -> Float[Tensor, "B G P {scale}*H {scale}*W 2"]:
+    """Move the parent of each output pixel, as `child_points` does, by offsets in the memory order of the fused ops.
 
-    offsets: [B, H, W, s^2 or 1, (x, y), G, P], of each child of a low-resolution pixel, or of all alike.
+    Args:
+        offsets: the offsets (x, y) in low-resolution pixels of each of scale^2 children, or of all alike (spread 1).
+        scale: output pixels per low-resolution pixel.
+
+    Returns:
+        The positions (x, y) in low-resolution pixels; in memory all x before all y.
     """
     b, h, w, spread, _, groups, count = offsets.shape
     rows = offsets.flatten(5).unflatten(3, (scale, scale) if spread > 1 else (1, 1))

@@ -18,17 +18,22 @@ from typing import Any
 import torch
 
 LIBRARY = torch.library.Library("upbench", "FRAGMENT")
+"""The namespace `torch.ops.upbench`."""
 Shares = Mapping[str, int] | Callable[[Sequence[Sequence[int]], Sequence[Any]], dict[str, int]]
+"""How the MACs of an op are shared among others, see `Op`."""
 
 
 @dataclass(frozen=True)
 class Op:
-    """A registered op. kind: the class of its MACs, "conv", "gather" or "elementwise".
+    """A registered op and what it costs.
 
-    macs(shapes, args): MACs from the shapes of its tensor arguments and output (last), and its other arguments
-    (None where the value is not known). shares: of a fused op, the plain ops that it stands for and how its MACs are
-    shared among them, or a function like `macs` that gives the MACs of each by its full name; so that counts are the
-    same whatever backend runs.
+    Args:
+        name: its full name, "upbench::...".
+        kind: the class of its MACs, "conv", "gather" or "elementwise".
+        macs: gives its MACs from the shapes of its tensor arguments and (last) its output, and from its other arguments
+            (None where the value is not known).
+        shares: of a fused op, the plain ops that it stands for and how its MACs are shared among them, or a function like
+            `macs` that gives the MACs of each by its full name; so that counts are the same whatever backend runs.
     """
 
     name: str
@@ -37,7 +42,7 @@ class Op:
     shares: Shares | None = None
 
     def charge(self, shapes: Sequence[Sequence[int]], args: Sequence[Any]) -> dict[str, int]:
-        """The MACs, under the op's own name or under those of the plain ops that it stands for."""
+        """Count the MACs of one call, under the op's own name or under those of the plain ops that it stands for."""
         if callable(self.shares):
             return self.shares(shapes, args)
         total = self.macs(shapes, args)
@@ -49,7 +54,9 @@ class Op:
 
 
 WEIGHING = "point_assemble"
+"""The plain op that a sum over points without weights does not do."""
 OPS: dict[str, Op] = {}
+"""Every registered op by its full name."""
 
 
 def register(
@@ -58,9 +65,16 @@ def register(
     macs: Callable[[Sequence[Sequence[int]], Sequence[Any]], int],
     shares: Shares | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorator: define `upbench::<signature>` with the decorated function as its plain implementation.
+    """Register the decorated function as the plain implementation of `upbench::<signature>`.
 
-    Returns what calls the op: through torch, or where `exporting` the function itself.
+    Args:
+        signature: name, arguments and result in torch's schema language.
+        kind: see `Op`.
+        macs: see `Op`.
+        shares: see `Op`.
+
+    Returns:
+        A decorator; what it returns calls the op through torch, or where `exporting` the function itself.
     """
     name = signature.split("(")[0]
 
@@ -84,7 +98,7 @@ _whole = 0
 
 @contextmanager
 def whole_ops() -> Iterator[None]:
-    """Traces taken inside keep every op as one node, and take the backend that runs outside of a trace as well."""
+    """Let traces keep every op as one node, and take the backend that runs outside of a trace as well."""
     global _whole
     _whole += 1
     try:
@@ -94,7 +108,7 @@ def whole_ops() -> Iterator[None]:
 
 
 def exporting() -> bool:
-    """Whether a program is being written down that may run without upbench: torch.export, torch.onnx, torch.jit.trace.
+    """Say whether a program is being saved that may run without upbench: by torch.export, torch.onnx or torch.jit.trace.
 
     torch.compile is no export, nor is a trace inside `whole_ops`.
     """
@@ -102,16 +116,17 @@ def exporting() -> bool:
 
 
 def tracing() -> bool:
-    """Whether torch.jit.trace or a counter of its kind is at work: every comparison of sizes is then written down."""
+    """Say whether torch.jit.trace or a counter of its kind is at work, to which comparisons of sizes are constants."""
     return torch.jit.is_tracing()  # type: ignore[attr-defined] # torch documents it, and forgot to export it
 
 
 def numel(shape: Sequence[int]) -> int:
+    """Count the values of a tensor of a shape."""
     return math.prod(shape)
 
 
 def coordinate_dtype(dtype: torch.dtype) -> torch.dtype:
-    """The dtype of sampling positions for features of `dtype`: float32, or float64 for float64.
+    """Give the dtype of sampling positions for features of `dtype`: float32, or float64 for float64.
 
     Half precision cannot name the pixels of a wide map: bfloat16 has 8 bits, so beyond 256 it skips pixels.
     """

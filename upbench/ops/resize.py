@@ -6,15 +6,26 @@ import math
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 
 from upbench.ops.registration import coordinate_dtype, exporting, numel, register
 
 TAPS = {"nearest": 0, "bilinear": 4, "bicubic": 16}
+"""MACs of one output value in each mode."""
 
 
 def output_size(height: int, width: int, scale: float) -> tuple[int, int]:
-    """Size of the output for an input of height x width: floor(height * scale), floor(width * scale)."""
+    """Work out the size of the output.
+
+    Args:
+        height: rows of the input.
+        width: columns of the input.
+        scale: output pixels per input pixel along each axis.
+
+    Returns:
+        floor(height * scale), floor(width * scale).
+    """
     if isinstance(scale, int) or scale == int(scale):
         # An integer product keeps symbolic sizes symbolic under torch.export.
         return height * int(scale), width * int(scale)
@@ -26,7 +37,9 @@ def output_size(height: int, width: int, scale: float) -> tuple[int, int]:
     kind="gather",
     macs=lambda shapes, args: TAPS[args[-1]] * numel(shapes[-1]),
 )
-def _interpolate(x: Tensor, out_height: int, out_width: int, mode: str) -> Tensor:
+def _interpolate(
+    x: Float[Tensor, "B C H W"], out_height: int, out_width: int, mode: str
+) -> Float[Tensor, "B C {out_height} {out_width}"]:
     align = None if mode == "nearest" else False
     return F.interpolate(x, size=(out_height, out_width), mode=mode, align_corners=align)
 
@@ -36,23 +49,42 @@ def _interpolate(x: Tensor, out_height: int, out_width: int, mode: str) -> Tenso
     kind="elementwise",
     macs=lambda shapes, args: 4 * numel(shapes[-1]),
 )
-def _resize_map(x: Tensor, out_height: int, out_width: int, align_corners: bool) -> Tensor:
+def _resize_map(
+    x: Float[Tensor, "B C H W"], out_height: int, out_width: int, align_corners: bool
+) -> Float[Tensor, "B C {out_height} {out_width}"]:
     return F.interpolate(x, size=(out_height, out_width), mode="bilinear", align_corners=align_corners)
 
 
-def interpolate(x: Tensor, out_height: int, out_width: int, mode: str) -> Tensor:
-    """Resize a feature map. x: [B, C, H, W] -> [B, C, out_height, out_width].
+def interpolate(
+    x: Float[Tensor, "B C H W"], out_height: int, out_width: int, mode: str
+) -> Float[Tensor, "B C {out_height} {out_width}"]:
+    """Resize a feature map.
 
-    mode: nearest (floor of the source index), bilinear or bicubic (align_corners=False, edges replicated).
+    Args:
+        x: the map.
+        out_height: rows of the output.
+        out_width: columns of the output.
+        mode: nearest (floor of the source index), bilinear or bicubic (align_corners=False, edges replicated).
+
+    Returns:
+        The resized map.
+
     MACs: 0, 4 or 16 per output value, class gather.
     """
     return _interpolate(x, out_height, out_width, mode)
 
 
-def pool_map(x: Tensor, size: int) -> Tensor:
-    """Mean over each cell of a size x size grid laid over the map, as adaptive average pooling takes it.
+def pool_map(x: Float[Tensor, "B C H W"], size: int) -> Float[Tensor, "B C {size} {size}"]:
+    """Take the mean over each cell of a size x size grid laid over the map, as adaptive average pooling does.
 
-    x: [B, C, H, W] -> [B, C, size, size]. MACs: one per value of x, class elementwise.
+    Args:
+        x: the map.
+        size: cells along each axis.
+
+    Returns:
+        The means.
+
+    MACs: one per value of x, class elementwise.
     """
     if exporting() and torch.onnx.is_in_onnx_export() and not torch.compiler.is_exporting():
         # ONNX has no such operator, and torch's exporter by tracing knows it for sizes that the grid divides only.
@@ -61,8 +93,8 @@ def pool_map(x: Tensor, size: int) -> Tensor:
     return F.adaptive_avg_pool2d(x, size)
 
 
-def _cell_means(length: int, cells: int, like: Tensor) -> Tensor:
-    """The matrix [cells, length] that takes the mean over each cell: from floor(n length / cells), to the next up."""
+def _cell_means(length: int, cells: int, like: Tensor) -> Float[Tensor, "{cells} {length}"]:
+    """The matrix that takes the mean over each cell: from floor(n length / cells), to the next up."""
     dtype = coordinate_dtype(like.dtype)
     cell = torch.arange(cells, device=like.device, dtype=dtype).unsqueeze(1)
     pixel = torch.arange(length, device=like.device, dtype=dtype)
@@ -71,8 +103,20 @@ def _cell_means(length: int, cells: int, like: Tensor) -> Tensor:
     return (weight / weight.sum(1, keepdim=True)).to(like.dtype)
 
 
-def resize_map(x: Tensor, out_height: int, out_width: int, align_corners: bool = False) -> Tensor:
-    """Resize an auxiliary map, such as a query, bilinearly. x: [B, C, H, W] -> [B, C, out_height, out_width].
+def resize_map(
+    x: Float[Tensor, "B C H W"], out_height: int, out_width: int, align_corners: bool = False
+) -> Float[Tensor, "B C {out_height} {out_width}"]:
+    """Resize an auxiliary map, such as a query, bilinearly.
+
+    Args:
+        x: the map.
+        out_height: rows of the output.
+        out_width: columns of the output.
+        align_corners: whether the corner pixels of input and output fall on each other, rather than the corners of the
+            maps.
+
+    Returns:
+        The resized map.
 
     MACs: 4 per output value, class elementwise: it is not the feature that is being resampled.
     """

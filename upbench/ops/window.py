@@ -1,14 +1,15 @@
 """Windows: the k x k low-resolution pixels around the parent of each output pixel.
 
 Output pixel (i', j') at integer scale s has the parent (i' // s, j' // s); at any scale, where pixels need not have equally
-many children, that of nearest interpolation (`nearby_similarity`, `nearby_assemble`). Taps run row by row from the top
-left; taps outside the map read zero, and the weights are not renormalised.
+many children, that of nearest interpolation. Taps run row by row from the top left; taps outside the map read zero, and the
+weights are not renormalised.
 """
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 
 from upbench.ops.dispatch import autocasted, compute, same_dtype
@@ -21,7 +22,9 @@ from upbench.ops.registration import numel, register
     kind="gather",
     macs=lambda shapes, args: args[0] ** 2 * numel(shapes[-1]),
 )
-def _window_assemble(x: Tensor, weight: Tensor, kernel: int, scale: int) -> Tensor:
+def _window_assemble(
+    x: Float[Tensor, "B C H W"], weight: Float[Tensor, "B G T sH sW"], kernel: int, scale: int
+) -> Float[Tensor, "B C sH sW"]:
     b, c, h, w = x.shape
     groups = weight.shape[1]
     taps = F.unfold(x, kernel, padding=kernel // 2).view(b, groups, c // groups, kernel * kernel, h, w)
@@ -35,7 +38,9 @@ def _window_assemble(x: Tensor, weight: Tensor, kernel: int, scale: int) -> Tens
     kind="gather",
     macs=lambda shapes, args: args[0] ** 2 * numel(shapes[0]),
 )
-def _window_similarity(query: Tensor, keys: Tensor, kernel: int, scale: int) -> Tensor:
+def _window_similarity(
+    query: Float[Tensor, "B d sH sW"], keys: Float[Tensor, "B d H W"], kernel: int, scale: int
+) -> Float[Tensor, "B T sH sW"]:
     b, d, h, w = keys.shape
     taps = F.unfold(keys, kernel, padding=kernel // 2).view(b, d, kernel * kernel, h, w)
     # The sub-pixels of one parent share its window, so the keys are never copied to high resolution.
@@ -49,7 +54,9 @@ def _window_similarity(query: Tensor, keys: Tensor, kernel: int, scale: int) -> 
     kind="gather",
     macs=lambda shapes, args: 0,
 )
-def _read_windows(x: Tensor, kernel: int, out_height: int, out_width: int) -> Tensor:
+def _read_windows(
+    x: Float[Tensor, "B C H W"], kernel: int, out_height: int, out_width: int
+) -> Float[Tensor, "B C T {out_height} {out_width}"]:
     b, c, h, w = x.shape
     taps = F.unfold(x, kernel, padding=kernel // 2).view(b, c * kernel * kernel, h, w)
     # Of the ways to copy each window to its children, nearest interpolation has the cheapest gradient.
@@ -57,12 +64,15 @@ def _read_windows(x: Tensor, kernel: int, out_height: int, out_width: int) -> Te
     return read.view(b, c, kernel * kernel, out_height, out_width)
 
 
+# Records, cards and counts know the windows at any ratio by these names of their registered ops.
 @register(
     "nearby_similarity(Tensor query, Tensor keys, int kernel, int heads) -> Tensor",
     kind="gather",
     macs=lambda shapes, args: args[0] ** 2 * numel(shapes[0]),
 )
-def _nearby_similarity(query: Tensor, keys: Tensor, kernel: int, heads: int) -> Tensor:
+def _nearby_similarity(
+    query: Float[Tensor, "B C oH oW"], keys: Float[Tensor, "B C H W"], kernel: int, heads: int
+) -> Float[Tensor, "B {heads} T oH oW"]:
     return point_similarity(query, read_windows(keys, kernel, query.shape[2], query.shape[3]), heads)
 
 
@@ -71,61 +81,116 @@ def _nearby_similarity(query: Tensor, keys: Tensor, kernel: int, heads: int) -> 
     kind="gather",
     macs=lambda shapes, args: args[0] ** 2 * numel(shapes[-1]),
 )
-def _nearby_assemble(x: Tensor, weight: Tensor, kernel: int) -> Tensor:
+def _nearby_assemble(
+    x: Float[Tensor, "B C H W"], weight: Float[Tensor, "B heads T oH oW"], kernel: int
+) -> Float[Tensor, "B C oH oW"]:
     return point_assemble(weight, read_windows(x, kernel, weight.shape[3], weight.shape[4]))
 
 
-def window_assemble(x: Tensor, weight: Tensor, kernel: int, scale: int, *, backend: str = "eager") -> Tensor:
-    """Weighted sum of the window around each output pixel's parent.
+def window_assemble(
+    x: Float[Tensor, "B C H W"],
+    weight: Float[Tensor, "B G T oH oW"],
+    kernel: int,
+    scale: int | None = None,
+    *,
+    backend: str = "eager",
+) -> Float[Tensor, "B C oH oW"]:
+    """Sum the window around each output pixel's parent with weights.
 
-    x: [B, C, H, W]; weight: [B, G, kernel^2, sH, sW], one set of weights for each of G channel groups
-    -> [B, C, sH, sW]. kernel odd, scale integer, G divides C.
-    out[c, p] = sum over taps t of weight[c // (C/G), t, p] * x[c, parent(p) + offset(t)], taps outside the map zero.
-    backend: eager (unfold, then a product), fused (the result is channels-last on a CPU) or auto.
-    MACs: kernel^2 per output value, class gather. Source: CARAFE, eq. 2. Raises BackendError.
+    Args:
+        x: the low-resolution map.
+        weight: for each of G groups of channels, the weights of the T = kernel^2 taps; G divides C.
+        kernel: side of the window in low-resolution pixels, odd.
+        scale: output pixels per low-resolution pixel where that is a whole number that is known, so that no window is
+            copied to high resolution; None for any ratio of the sizes.
+        backend: eager, fused (on a CPU the result is channels-last) or auto.
+
+    Returns:
+        out[c, p] = sum over taps t of weight[c // (C/G), t, p] * x[c, parent(p) + offset(t)], zero outside the map.
+
+    Raises:
+        BackendError: when the backend that was asked for cannot compute it.
+
+    MACs: kernel^2 per output value, class gather. Source: CARAFE, eq. 2.
     """
+    if scale is None:
+        return compute("nearby_assemble", backend, _nearby_assemble, x, weight, kernel)
     return compute("window_assemble", backend, _window_assemble, x, weight, kernel, scale)
 
 
-def window_similarity(query: Tensor, keys: Tensor, kernel: int, scale: int, *, backend: str = "eager") -> Tensor:
-    """Dot product of each query with the keys in the window around its parent.
+def window_similarity(
+    query: Float[Tensor, "B d sH sW"],
+    keys: Float[Tensor, "B d H W"],
+    kernel: int,
+    scale: int,
+    *,
+    backend: str = "eager",
+) -> Float[Tensor, "B T sH sW"]:
+    """Compare each query with the keys in the window around its parent, at a whole scale.
 
-    query: [B, d, sH, sW]; keys: [B, d, H, W] -> [B, kernel^2, sH, sW]; kernel odd, scale integer.
-    logit[t, p] = sum over c of query[c, p] * keys[c, parent(p) + offset(t)], zero where the tap is outside the map.
-    backend: eager (unfold, then a product), fused (on a CPU the taps of the result lie last in memory) or auto.
-    MACs: kernel^2 per query value, class gather. Source: SAPA, eq. 6 and 7. Raises BackendError, and InputError for two dtypes.
+    Args:
+        query: the high-resolution map of queries.
+        keys: the low-resolution map of keys, in the dtype of the queries.
+        kernel: side of the window in low-resolution pixels, odd.
+        scale: output pixels per low-resolution pixel.
+        backend: eager (unfold, then a product), fused (on a CPU the taps of the result lie last in memory) or auto.
+
+    Returns:
+        The logits of the T = kernel^2 taps: sum over c of query[c, p] * keys[c, parent(p) + offset(t)], zero where the
+        tap is outside the map.
+
+    Raises:
+        BackendError: when the backend that was asked for cannot compute it.
+        InputError: when queries and keys have two dtypes.
+
+    MACs: kernel^2 per query value, class gather. Source: SAPA, eq. 6 and 7.
     """
     lowered = autocasted(query, keys)
     same_dtype("window_similarity", "a query", lowered[0], "keys", lowered[1])
     return compute("window_similarity", backend, _window_similarity, query, keys, kernel, scale)
 
 
-def read_windows(x: Tensor, kernel: int, out_height: int, out_width: int) -> Tensor:
-    """Read the window around each output pixel's parent, at any scale, for `point_similarity` and `point_assemble`.
+def window_head_similarity(
+    query: Float[Tensor, "B C oH oW"],
+    keys: Float[Tensor, "B C H W"],
+    kernel: int,
+    heads: int,
+    *,
+    backend: str = "eager",
+) -> Float[Tensor, "B {heads} T oH oW"]:
+    """Compare each query with the keys in the window around its parent, head by head and at any ratio of the sizes.
 
-    x: [B, C, H, W] -> [B, C, kernel^2, out_height, out_width]; kernel odd. The parent is the pixel that nearest
-    interpolation copies, floor(i' * H / out_height) for row i'; taps outside the map read zero.
-    The values are copied, not interpolated: no MACs.
-    """
-    return _read_windows(x, kernel, out_height, out_width)
+    Args:
+        query: the high-resolution map of queries.
+        keys: the low-resolution map of keys.
+        kernel: side of the window in low-resolution pixels, odd.
+        heads: parts of the channels that are compared each for itself; divides C.
+        backend: eager, fused (on a CPU the taps of the result lie last in memory) or auto.
 
+    Returns:
+        The logits of the T = kernel^2 taps, zero where a tap is outside the map. The parent is that of `read_windows`.
 
-def nearby_similarity(query: Tensor, keys: Tensor, kernel: int, heads: int, *, backend: str = "eager") -> Tensor:
-    """Dot product of each query with the keys in the window around its parent.
+    Raises:
+        BackendError: when the backend that was asked for cannot compute it.
 
-    query: [B, C, H', W']; keys: [B, C, H, W], heads divides C -> [B, heads, kernel^2, H', W']; kernel odd, any ratio.
-    The parent is that of `read_windows`; taps outside the map give zero.
-    backend: eager, fused (on a CPU the taps of the result lie last in memory) or auto.
-    MACs: kernel^2 per query value, class gather. Raises BackendError.
+    MACs: kernel^2 per query value, class gather.
     """
     return compute("nearby_similarity", backend, _nearby_similarity, query, keys, kernel, heads)
 
 
-def nearby_assemble(x: Tensor, weight: Tensor, kernel: int, *, backend: str = "eager") -> Tensor:
-    """Weighted sum of the window around each output pixel's parent.
+def read_windows(
+    x: Float[Tensor, "B C H W"], kernel: int, out_height: int, out_width: int
+) -> Float[Tensor, "B C T {out_height} {out_width}"]:
+    """Read the window around each output pixel's parent, at any scale, for `point_similarity` and `point_assemble`.
 
-    x: [B, C, H, W]; weight: [B, heads, kernel^2, H', W'], heads divides C -> [B, C, H', W']; kernel odd, any ratio.
-    backend: eager, fused (on a CPU the result is channels-last) or auto.
-    MACs: kernel^2 per output value, class gather. Raises BackendError.
+    Args:
+        x: the low-resolution map.
+        kernel: side of the window in low-resolution pixels, odd.
+        out_height: rows of the output.
+        out_width: columns of the output.
+
+    Returns:
+        The values of the T = kernel^2 taps. The parent is the pixel that nearest interpolation copies,
+        floor(i' * H / out_height) for row i'; taps outside the map read zero. Values are copied, not interpolated: no MACs.
     """
-    return compute("nearby_assemble", backend, _nearby_assemble, x, weight, kernel)
+    return _read_windows(x, kernel, out_height, out_width)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.fx import Proxy
 
@@ -18,23 +19,55 @@ from upbench.ops import output_size, pool_map, tracing
 class Upsampler(nn.Module):
     """Base of the zoo: called as `module(x)`, or as `module(x, guide)` where `guided` is true.
 
-    x: [B, channels, H, W], low resolution; guide: [B, guide_channels, H', W'], high resolution;
-    the result is [B, channels, H', W'] with H' = floor(H * scale), W' = floor(W * scale).
-    size: an output size other than that, at most one low-resolution pixel away, as the levels of a pyramid over an
-    odd-sized image need. Where the result would be larger it is cropped at the bottom and right (the guide is
-    first extended by its last row and column); where it would be smaller x is extended by its last row and column.
-    Raises InputError for anything else. Subclasses define `upsample(x)` or `upsample(x, guide)`.
+    Subclasses define `upsample(x)` or `upsample(x, guide)`, and a constructor with keyword-only parameters, which are those
+    of the card.
+
+    Args:
+        channels: channels C of the low-resolution map.
+        scale: output pixels per low-resolution pixel along each axis.
+        guide_channels: channels Cy of the high-resolution guide, where there is one.
     """
 
     guided = False
-    backend = "auto"  # of the ops, see `upbench.backends`
-    fused_ops: tuple[str, ...] = ()  # those of its ops that a backend may compute, as its card says
+    """Whether it is called with a guide."""
+    backend = "auto"
+    """The backend of its ops, see `upbench.backends`."""
+    fused_ops: tuple[str, ...] = ()
+    """Those of its ops that a backend may compute, as its card says."""
     channels: int
     guide_channels: int
-    scale: Any  # int where the method needs a whole number, else float
+    scale: Any
+    """An int where the method needs a whole number, else a float."""
     upsample: Callable[..., Tensor]
 
-    def forward(self, x: Tensor, guide: Tensor | None = None, size: tuple[int, int] | None = None) -> Tensor:
+    def __init__(self, channels: int, scale: float, guide_channels: int | None = None) -> None:
+        super().__init__()
+        self.channels, self.scale = channels, scale
+        if guide_channels is not None:
+            self.guide_channels = guide_channels
+
+    def forward(
+        self,
+        x: Float[Tensor, "B C H W"],
+        guide: Float[Tensor, "B Cy oH oW"] | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> Float[Tensor, "B C oH oW"]:
+        """Upsample a map.
+
+        Args:
+            x: the low-resolution map.
+            guide: the high-resolution guide, where `guided` is true.
+            size: rows and columns of the output where they are not floor(H * scale) and floor(W * scale), at most one
+                low-resolution pixel away, as the levels of a pyramid over an odd-sized image need. Where the result would
+                be larger it is cropped at the bottom and right (the guide is first extended by its last row and column);
+                where it would be smaller x is extended by its last row and column.
+
+        Returns:
+            The high-resolution map.
+
+        Raises:
+            InputError: for maps of other shapes, a guide too many or too few, and a size further away.
+        """
         if isinstance(x, Proxy):
             return self._as_node(x, guide, size)
         self._check_x(x)
@@ -80,10 +113,17 @@ class Upsampler(nn.Module):
         return super()._apply(apply, recurse)
 
     def adapt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """A state dict in another released layout, with the module's own keys; unknown keys are left as they are."""
+        """Rename the keys of a state dict in another released layout to the module's own.
+
+        Args:
+            state: the state dict, which stays as it is.
+
+        Returns:
+            The state dict with the module's keys; unknown keys are left as they are.
+        """
         return state
 
-    def _check_x(self, x: Tensor) -> None:
+    def _check_x(self, x: Float[Tensor, "B C H W"]) -> None:
         if x.dim() != 4 or x.shape[1] != self.channels:
             raise InputError(
                 f"{type(self).__name__} was given x of shape {list(x.shape)}, "
@@ -95,7 +135,7 @@ class Upsampler(nn.Module):
                 f"but takes maps of at least one row and one column"
             )
 
-    def _extend(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+    def _extend(self, x: Float[Tensor, "B C H W"], size: tuple[int, int]) -> Float[Tensor, "B C H1 W1"]:
         """x, extended by its last row or column where `size` needs one more low-resolution pixel."""
         need = [math.ceil(n / self.scale) for n in size]
         need = [n + (math.floor(n * self.scale) < wanted) for n, wanted in zip(need, size, strict=True)]
@@ -108,8 +148,12 @@ class Upsampler(nn.Module):
         return F.pad(x, (0, max(columns, 0), 0, max(rows, 0)), mode="replicate") if max(rows, columns) > 0 else x
 
     def _check_guide(
-        self, x: Tensor, guide: Tensor | None, target: tuple[int, int], size: tuple[int, int] | None
-    ) -> Tensor:
+        self,
+        x: Float[Tensor, "B C H W"],
+        guide: Float[Tensor, "B Cy gH gW"] | None,
+        target: tuple[int, int],
+        size: tuple[int, int] | None,
+    ) -> Float[Tensor, "B Cy oH oW"]:
         name = type(self).__name__
         if guide is None:
             raise InputError(
@@ -134,7 +178,7 @@ class Upsampler(nn.Module):
 
 
 def xavier(module: nn.Module) -> None:
-    """Xavier-uniform weights and zero biases for every convolution in `module`, as mmcv's xavier_init does."""
+    """Set every convolution in `module` to Xavier-uniform weights and zero biases, as mmcv's xavier_init does."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.xavier_uniform_(layer.weight)
@@ -166,13 +210,13 @@ class AdaptiveAvgPool2d(nn.AdaptiveAvgPool2d):
 
     output_size: int
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C n n"]:
         return pool_map(x, self.output_size)
 
 
 class Conv2d(nn.Conv2d):
     """A convolution that computes in the dtype of its input, whatever the dtype of its weights."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "B I H W"]) -> Float[Tensor, "B O oH oW"]:
         bias = None if self.bias is None else self.bias.to(x.dtype)
         return self._conv_forward(x, self.weight.to(x.dtype), bias)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from upbench.ops import conv1x1, softmax_over_taps, window_assemble
@@ -10,12 +11,21 @@ from upbench.upsamplers._base import Upsampler, xavier
 
 
 class CARAFE(Upsampler):
-    """A k_up x k_up kernel per output pixel, predicted from the content (eq. 2-4).
+    """Reassembles x by a k_up x k_up kernel for every output pixel, predicted from the content.
 
-    x: [B, C, H, W] -> [B, C, sH, sW]; integer scale, groups divide C.
+    Args:
+        channels: channels C of x.
+        scale: output pixels per low-resolution pixel, whole.
+        k_up: side of the reassembly kernel, odd.
+        k_enc: side of the content encoder's kernel, odd.
+        groups: groups of channels with a kernel each; divide C.
+        compressed: channels after the compressor.
+        dilation: dilation of the content encoder.
+
     weights = softmax(pixel_shuffle(content_encoder(channel_compressor(x)))), out = window_assemble(x, weights).
     State dict: channel_compressor.{weight,bias}, content_encoder.{weight,bias}, as mmcv's CARAFEPack.
     Initialised Xavier-uniform, content_encoder N(0, 0.001), biases 0, as CARAFEPack.init_weights does.
+    Source: CARAFE, eq. 2-4.
     """
 
     def __init__(
@@ -29,8 +39,8 @@ class CARAFE(Upsampler):
         compressed: int = 64,
         dilation: int = 1,
     ) -> None:
-        super().__init__()
-        self.channels, self.scale, self.k_up, self.groups = channels, scale, k_up, groups
+        super().__init__(channels, scale)
+        self.k_up, self.groups = k_up, groups
         self.channel_compressor = nn.Conv2d(channels, compressed, 1)
         self.content_encoder = nn.Conv2d(
             compressed,
@@ -42,7 +52,7 @@ class CARAFE(Upsampler):
         xavier(self)
         nn.init.normal_(self.content_encoder.weight, std=0.001)
 
-    def upsample(self, x: Tensor) -> Tensor:
+    def upsample(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C sH sW"]:
         compressed = conv1x1(self.channel_compressor, x, backend=self.backend)
         logits = F.pixel_shuffle(self.content_encoder(compressed), self.scale)
         logits = logits.unflatten(1, (self.groups, self.k_up**2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from upbench.ops import coordinate_dtype, parents, sample_points
@@ -11,10 +12,16 @@ from upbench.upsamplers._base import Upsampler, zero_bias
 
 
 class DySample(Upsampler):
-    """One bilinear sample per output pixel and channel group, at a predicted offset from the bilinear position.
+    """Takes one bilinear sample for each output pixel and group of channels, at a predicted offset from the bilinear position.
 
-    x: [B, C, H, W] -> [B, C, sH, sW]; integer scale, groups divide C, style pl needs s^2 to divide C.
-    style lp: linear, then pixel shuffle; pl: pixel shuffle, then linear. dynamic: the offset's range is predicted too.
+    Args:
+        channels: channels C of x.
+        scale: output pixels per low-resolution pixel, whole.
+        groups: groups of channels with offsets each; divide C.
+        style: lp, linear, then pixel shuffle; pl, pixel shuffle, then linear, which needs scale^2 to divide C.
+        dynamic: whether the range of the offsets is predicted too.
+        scope_bias: whether the layer that predicts the range has a bias.
+
     position = parent + sub-pixel centre + offset, offset = 0.25 * linear(x), or 0.5 * sigmoid(scope(x)) * linear(x).
     Positions outside the map are clamped onto it. Zero offsets give bilinear interpolation.
     State dict: init_pos (buffer), offset.{weight,bias}, scope.weight with dynamic; scope.bias only with scope_bias
@@ -31,8 +38,8 @@ class DySample(Upsampler):
         dynamic: bool = False,
         scope_bias: bool = False,
     ) -> None:
-        super().__init__()
-        self.channels, self.scale, self.groups, self.style, self.dynamic = channels, scale, groups, style, dynamic
+        super().__init__(channels, scale)
+        self.groups, self.style, self.dynamic = groups, style, dynamic
         area = scale * scale
         inputs, outputs = (channels, 2 * groups * area) if style == "lp" else (channels // area, 2 * groups)
         self.offset = nn.Conv2d(inputs, outputs, 1)
@@ -45,14 +52,14 @@ class DySample(Upsampler):
         centres = self._centres(torch.empty(0))
         self.register_buffer("init_pos", centres.repeat(1, groups, 1, 1).view(1, -1, 1, 1))
 
-    def _centres(self, like: Tensor) -> Tensor:
-        """Centre of each sub-pixel relative to its parent's, in low-resolution pixels: [2, 1, s, s], x first."""
+    def _centres(self, like: Tensor) -> Float[Tensor, "2 1 s s"]:
+        """Centre of each sub-pixel relative to its parent's, (x, y) in low-resolution pixels."""
         step = torch.arange(self.scale, device=like.device, dtype=coordinate_dtype(like.dtype))
         centre = (step + 0.5) / self.scale - 0.5
         return torch.stack((centre.expand(self.scale, -1), centre.view(-1, 1).expand(-1, self.scale))).unsqueeze(1)
 
     def adapt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Released with and without a bias on scope; the module gets one when the weights have one."""
+        """Give `scope` a bias where the weights have one, and take it away where not: both have been released."""
         if self.dynamic and "scope.bias" in state and self.scope.bias is None:
             self.scope.bias = nn.Parameter(self.offset.weight.new_zeros(self.offset.out_channels))
         if self.dynamic and "scope.bias" not in state and self.scope.bias is not None:
@@ -60,20 +67,25 @@ class DySample(Upsampler):
         return state
 
     def set_offsets(self, reach: str, generator: torch.Generator) -> None:
-        """Offsets of 0.25 ("trained", the range within which neighbours do not cross) or 1 ("max") low-resolution
-        pixels, root mean square on features of unit variance."""
+        """Draw the weights of the offsets, so that these are as large as in use.
+
+        Args:
+            reach: "trained" for 0.25 low-resolution pixels, the range within which neighbours do not cross, "max" for 1;
+                root mean square on features of unit variance.
+            generator: of the random numbers.
+        """
         factor = 1 if reach == "trained" else 4
         with torch.no_grad():
             self.offset.weight.normal_(0, factor * self.offset.in_channels**-0.5, generator=generator)
 
-    def offsets(self, x: Tensor) -> Tensor:
-        """Predicted offsets in low-resolution pixels: [B, 2 * groups, sH, sW], all x before all y."""
+    def offsets(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 2*{self.groups} sH sW"]:
+        """Predict the offsets in low-resolution pixels, those along x of all groups before those along y."""
         source = x if self.style == "lp" else F.pixel_shuffle(x, self.scale)
         offset = self.offset(source)
         offset = offset * self.scope(source).sigmoid() * 0.5 if self.dynamic else offset * 0.25
         return F.pixel_shuffle(offset, self.scale) if self.style == "lp" else offset
 
-    def upsample(self, x: Tensor) -> Tensor:
+    def upsample(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C sH sW"]:
         b, _, h, w = x.shape
         # The buffer init_pos is kept for released checkpoints; the grid is rebuilt so that a cast of the module
         # to half precision does not round it.

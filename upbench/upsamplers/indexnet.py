@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from upbench.ops import modulate
 from upbench.upsamplers._base import Upsampler
 
 BRANCHES = ("indexnet1", "indexnet2", "indexnet3", "indexnet4")
+"""Released names of the blocks of o2o and m2o, one for each sub-pixel."""
 
 
 class IndexNet(Upsampler):
-    """Nearest upsampling, scaled by indices in (0, 1) that the guide alone predicts.
+    """Scales the nearest low-resolution pixel by indices in (0, 1) that the guide alone predicts.
 
-    x: [B, C, H, W], guide: [B, Cy, 2H, 2W] -> [B, C, 2H, 2W]; scale 2; o2o and m2o need Cy = C.
-    out = sigmoid(pixel_shuffle(block(guide))) * nearest(x). The block reads 4x4 pixels (2x2 without context).
-    kind: hin, one index for all channels; o2o, one per channel from that channel; m2o, one per channel from all.
+    Args:
+        channels: channels C of x.
+        guide_channels: channels Cy of the guide; C for o2o and m2o.
+        scale: 2.
+        kind: hin, one index for all channels; o2o, one for each channel from that channel; m2o, one for each from all.
+        nonlinear: whether a block is two convolutions with batch norm and ReLU6 between, rather than one.
+        context: whether a block reads 4x4 pixels of the guide, rather than 2x2.
+
+    out = sigmoid(pixel_shuffle(block(guide))) * nearest(x).
     State dict: hin indexnet.*, others indexnet{1..4}.*, sub-pixels row by row; nonlinear 0.weight, 1 (BatchNorm),
     3.weight, linear 0.weight (hin: indexnet.weight). Initialised as PyTorch does.
     """
@@ -35,8 +43,8 @@ class IndexNet(Upsampler):
         nonlinear: bool = True,
         context: bool = True,
     ) -> None:
-        super().__init__()
-        self.channels, self.guide_channels, self.scale, self.kind = channels, guide_channels, scale, kind
+        super().__init__(channels, scale, guide_channels)
+        self.kind = kind
         groups = guide_channels if kind == "o2o" else 1
         if kind == "hin":
             block = _block(guide_channels, 2 * guide_channels, 4, groups, nonlinear, context)
@@ -46,8 +54,8 @@ class IndexNet(Upsampler):
                 block = _block(guide_channels, guide_channels, guide_channels, groups, nonlinear, context)
                 self.add_module(branch, block)
 
-    def index(self, guide: Tensor) -> Tensor:
-        """The decoder's index map: [B, Cy, 2H, 2W] -> [B, 1, 2H, 2W] for hin, [B, Cy, 2H, 2W] for o2o and m2o."""
+    def index(self, guide: Float[Tensor, "B Cy sH sW"]) -> Float[Tensor, "B N sH sW"]:
+        """Predict the decoder's index map: of N = 1 channel for hin, of N = Cy for o2o and m2o."""
         if self.kind == "hin":
             logits = self.indexnet(guide)
         else:
@@ -55,7 +63,7 @@ class IndexNet(Upsampler):
             logits = torch.stack([self.get_submodule(branch)(guide) for branch in BRANCHES], 2).flatten(1, 2)
         return F.pixel_shuffle(logits.sigmoid(), self.scale)
 
-    def upsample(self, x: Tensor, guide: Tensor) -> Tensor:
+    def upsample(self, x: Float[Tensor, "B C H W"], guide: Float[Tensor, "B Cy sH sW"]) -> Float[Tensor, "B C sH sW"]:
         return modulate(x, self.index(guide).to(x.dtype), self.scale)
 
 

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from upbench.ops import (
     add_position,
     conv1x1,
-    nearby_assemble,
-    nearby_similarity,
     output_size,
     resize_map,
     softmax_over_taps,
+    window_assemble,
+    window_head_similarity,
 )
 from upbench.upsamplers._base import Upsampler, xavier
 from upbench.upsamplers.ldaaqu import ChannelNorm
 
 
 class LAAQU(Upsampler):
-    """Attention of an interpolated query over the k_u x k_u input pixels around each output pixel's parent.
+    """Attends from an interpolated query to the k_u x k_u input pixels around each output pixel's parent.
 
-    x: [B, C, H, W] -> [B, C, floor(H*scale), floor(W*scale)]; any scale of at least 1.
+    Args:
+        channels: channels C of x.
+        scale: output pixels per low-resolution pixel, any number of at least 1; sizes are rounded down.
+        reduction: C / hidden channels of query and key.
+        k_u: side of the neighbourhood that is attended to, odd.
+        heads: attention heads.
+        position_bias: whether the keys have a learned embedding of each tap.
+
     out[p] = sum over taps t of softmax_t(query(p) . (key(s_t) + embedding_t) / sqrt(d)) * x(s_t),
     s_t = psi(p) + offset(t), psi(p) = (floor(i' * H / H'), floor(j' * W / W')).
 
@@ -44,8 +52,8 @@ class LAAQU(Upsampler):
         heads: int = 1,
         position_bias: bool = True,
     ) -> None:
-        super().__init__()
-        self.channels, self.scale, self.k_u, self.heads = channels, scale, k_u, heads
+        super().__init__(channels, scale)
+        self.k_u, self.heads = k_u, heads
         self.hidden = channels // reduction
         self.layer_norm = ChannelNorm(channels)
         self.proj_q = nn.Conv2d(channels, self.hidden, 1, bias=False)
@@ -54,15 +62,15 @@ class LAAQU(Upsampler):
         self.relative_position_bias_table = nn.Parameter(table) if position_bias else None
         xavier(self)
 
-    def upsample(self, x: Tensor) -> Tensor:
+    def upsample(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C oH oW"]:
         height, width = output_size(x.shape[2], x.shape[3], self.scale)
         table, backend = self.relative_position_bias_table, self.backend
         normed = self.layer_norm(x)
         query = resize_map(conv1x1(self.proj_q, normed, backend=backend), height, width, align_corners=True)
         keys = conv1x1(self.proj_k, normed, backend=backend)
-        logits = nearby_similarity(query, keys, self.k_u, self.heads, backend=backend)
+        logits = window_head_similarity(query, keys, self.k_u, self.heads, backend=backend)
         if table is not None:
             logits = add_position(logits, query, table[0, :, 0])
         logits = logits * (self.hidden // self.heads) ** -0.5
         weights = softmax_over_taps(logits, dim=2, backend=backend).to(x.dtype)
-        return nearby_assemble(x, weights, self.k_u, backend=backend)
+        return window_assemble(x, weights, self.k_u, backend=backend)

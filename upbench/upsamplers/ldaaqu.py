@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from upbench.ops import offset_attention, output_size, points_around
@@ -11,29 +12,39 @@ from upbench.upsamplers._base import Conv2d, Upsampler, xavier
 
 
 class ChannelNorm(nn.Module):
-    """Layer norm over the channels of a map, in its dtype. x: [B, C, H, W]. State dict: norm.{weight,bias}."""
+    """Layer norm over the channels of a map, in its dtype. State dict: norm.{weight,bias}."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(channels)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         return self.rows(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2).contiguous()
 
-    def rows(self, rows: Tensor) -> Tensor:
-        """The same over the last dimension. rows: [..., C]."""
+    def rows(self, rows: Float[Tensor, "*pixels C"]) -> Float[Tensor, "*pixels C"]:
+        """Apply the same norm to a map whose channels are its last dimension."""
         weight, bias = self.norm.weight.to(rows.dtype), self.norm.bias.to(rows.dtype)
         return F.layer_norm(rows, self.norm.normalized_shape, weight, bias, self.norm.eps)
 
 
 class LDAAQU(Upsampler):
-    """Attention of an interpolated query over k_u x k_u points around each output pixel, moved by predicted offsets.
+    """Attends from an interpolated query to k_u x k_u points around each output pixel, moved by predicted offsets.
 
-    x: [B, C, H, W] -> [B, C, floor(H*scale), floor(W*scale)]; any scale of at least 1.
+    Args:
+        channels: channels C of x.
+        scale: output pixels per low-resolution pixel, any number of at least 1; sizes are rounded down.
+        theta: bound of the offsets, in the pixels that `coord` says.
+        groups: groups of the hidden channels with offsets each.
+        reduction: C / hidden channels of query and key.
+        k_u: side of the neighbourhood that is attended to, odd.
+        k_e: side of the offset predictor's last kernel, odd.
+        heads: attention heads.
+        position_bias: whether the keys have a learned embedding of each tap.
+        coord: "output" measures taps and theta in output pixels as the release does, "input" in low-resolution pixels as
+            the paper writes: position = output pixel * (H - 1) / (H' - 1) + tap + theta * tanh(.).
+
     position = (output pixel + tap + theta * tanh(predictor(query))) * (H - 1) / (H' - 1), zero outside the map;
     out = sum over taps of softmax(query . (key + embedding) / sqrt(d)) * x, eq. 6-11.
-    coord: "output" measures taps and theta in output pixels as the release does, "input" in input pixels as the
-    paper writes: position = output pixel * (H - 1) / (H' - 1) + tap + theta * tanh(.).
     State dict: the released keys; the embedding is relative_position_bias_table [1, heads, 1, k_u^2, hidden / heads].
     Initialised as the release's init_weights: Xavier-uniform, biases 0, last offset layer 0, embedding N(0, 0.02).
     """
@@ -52,9 +63,8 @@ class LDAAQU(Upsampler):
         position_bias: bool = True,
         coord: str = "output",
     ) -> None:
-        super().__init__()
-        self.channels, self.scale, self.theta, self.groups = channels, scale, theta, groups
-        self.k_u, self.heads, self.coord = k_u, heads, coord
+        super().__init__(channels, scale)
+        self.theta, self.groups, self.k_u, self.heads, self.coord = theta, groups, k_u, heads, coord
         self.hidden = channels // reduction
         taps, per_group = k_u * k_u, self.hidden // groups
         self.layer_norm = ChannelNorm(channels)
@@ -73,8 +83,13 @@ class LDAAQU(Upsampler):
         nn.init.zeros_(last.weight)
 
     def set_offsets(self, reach: str, generator: torch.Generator) -> None:
-        """Offsets of theta * tanh(n) with n of standard deviation 0.5 ("trained": 0.42 theta, root mean square), or at
-        the bound, plus or minus theta ("max")."""
+        """Draw the last layer's weights, so that offsets are as large as in use.
+
+        Args:
+            reach: "trained" for theta * tanh(n) with n of standard deviation 0.5 (0.42 theta, root mean square), "max" for
+                plus or minus theta, the bound.
+            generator: of the random numbers.
+        """
         last: nn.Conv2d = self.conv_offset[-1]  # type: ignore[assignment]
         # The layer norm and GELU before it leave a second moment of 0.425.
         fan_in = last.in_channels * last.kernel_size[0] ** 2
@@ -82,14 +97,17 @@ class LDAAQU(Upsampler):
         with torch.no_grad():
             last.weight.normal_(0, factor * (0.425 * fan_in) ** -0.5, generator=generator)
 
-    def points(self, query: Tensor, height: int, width: int) -> Tensor:
-        """Low-resolution positions read by each output pixel: [B, groups, k_u^2, H', W', 2], x first.
+    def points(self, query: Float[Tensor, "B hidden oH oW"], height: int, width: int) -> Float[Tensor, "B G T oH oW 2"]:
+        """Predict the low-resolution positions (x, y) that each output pixel reads.
 
-        query: [B, hidden, H', W']; height, width: size of the low-resolution map.
+        Args:
+            query: the interpolated query.
+            height: rows of the low-resolution map.
+            width: columns of the low-resolution map.
         """
         return points_around(self.conv_offset, query, self.theta, self.coord == "input", height, width)
 
-    def upsample(self, x: Tensor) -> Tensor:
+    def upsample(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C oH oW"]:
         table = self.relative_position_bias_table
         return offset_attention(
             x,

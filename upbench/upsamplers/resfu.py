@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from upbench.ops import box_mean, coordinate_dtype, lattice, neighbour_assemble, resize_map
+from upbench.ops import box_mean, coordinate_dtype, lattice, resize_map, sample_window_assemble
 from upbench.upsamplers._base import GroupNorm, Upsampler
 
 HIDDEN = 128
+"""Channels of the differences that scores are made of."""
 
 
 class GuidedFilter(nn.Module):
-    """Fast guided filter: source, made locally affine in guidance. Both [B, C, H', W'] -> [B, C, H', W'].
+    """Fast guided filter: makes a source locally affine in its guidance.
+
+    Args:
+        channels: channels C of guidance and source.
+        radius: pixels from the centre of the mean's window to its side, at full size.
+        eps: added to the variance.
+        subsample: pixels of which one is kept along each axis for the means.
 
     a = cov(guidance, source) / (var(guidance) + eps), b = mean(source) - a mean(guidance), at 1 / subsample of the
     size; out = mean(a) guidance + mean(b). Buffer: kernel [C, 1, 1, 2 radius + 1], ones, for released checkpoints.
@@ -24,7 +32,7 @@ class GuidedFilter(nn.Module):
         self.radius, self.eps, self.subsample = radius // subsample, eps, subsample
         self.register_buffer("kernel", torch.ones(channels, 1, 1, 2 * self.radius + 1))
 
-    def _subsampled(self, x: Tensor) -> Tensor:
+    def _subsampled(self, x: Float[Tensor, "B C oH oW"]) -> Float[Tensor, "B C H1 W1"]:
         """The first of every `subsample` pixels, floor(size / subsample) of them, at least one."""
         for dim in (2, 3):
             count = max(x.shape[dim] // self.subsample, 1)
@@ -39,7 +47,9 @@ class GuidedFilter(nn.Module):
             means = resize_map(means, *size)
         return means.unflatten(0, (len(maps), maps[0].shape[0])).unbind()
 
-    def forward(self, guidance: Tensor, source: Tensor) -> Tensor:
+    def forward(
+        self, guidance: Float[Tensor, "B C oH oW"], source: Float[Tensor, "B C oH oW"]
+    ) -> Float[Tensor, "B C oH oW"]:
         # The variance is a difference of near-equal means: half precision would leave nothing of it.
         dtype = coordinate_dtype(guidance.dtype)
         i, p = self._subsampled(guidance).to(dtype), self._subsampled(source).to(dtype)
@@ -51,7 +61,14 @@ class GuidedFilter(nn.Module):
 
 
 class PairedCentralDifference(nn.Module):
-    """Scores of the k x k neighbours of each pixel: [B, e, H', W'] twice -> [B, kernel^2, H', W'].
+    """Scores the k x k neighbours of each pixel by learned differences of key and query.
+
+    Args:
+        channels: channels of key and query.
+        groups: groups of channels that are compared each for itself.
+        kernel: side k of the neighbourhood, odd.
+        dilation: pixels from one neighbour to the next.
+        norm_groups: groups of the norms.
 
     v[p] = sum over taps n of weight[n] . (key[p + dilation n] - query[p]) + bias, both normed alike, edges replicated;
     scores = channel_compressor(v).
@@ -72,7 +89,7 @@ class PairedCentralDifference(nn.Module):
         )
         nn.init.kaiming_normal_(self.weight, mode="fan_out")
 
-    def forward(self, key: Tensor, query: Tensor) -> Tensor:
+    def forward(self, key: Float[Tensor, "B e oH oW"], query: Float[Tensor, "B e oH oW"]) -> Float[Tensor, "B T oH oW"]:
         key = F.pad(self.norm(key), (self.reach,) * 4, mode="replicate")
         around = F.conv2d(key, self.weight, dilation=self.dilation, groups=self.groups)
         centre = F.conv2d(self.norm(query), self.weight.sum((2, 3), keepdim=True), groups=self.groups)
@@ -80,12 +97,24 @@ class PairedCentralDifference(nn.Module):
 
 
 class ReSFU(Upsampler):
-    """k_up x k_up bilinear samples, one low-resolution pixel apart, weighed by learned differences of query and key.
+    """Sums k_up x k_up bilinear samples, one low-resolution pixel apart, weighed by learned differences of query and key.
 
-    x: [B, C, H, W], guide: [B, Cy, H', W'] -> [B, C, H', W']; any scale.
+    Args:
+        channels: channels C of x.
+        guide_channels: channels Cy of the guide.
+        scale: output pixels per low-resolution pixel, any number of at least 1; sizes are rounded down.
+        groups: groups of channels that are compared each for itself.
+        k_up: side of the neighbourhood, odd.
+        embedding: channels of query and key.
+        radius: radius of the guided filter in output pixels.
+        eps: of the guided filter's variance.
+        gn_groups: groups of the norms of the scores.
+        gf_scale: output pixels of which the guided filter's means keep one along each axis.
+        norm: whether guide and x are group-normed before their projections.
+
     q = linear(norm(guide)), k = bilinear(linear(norm(x))), q_gf = guided_filter(q, k), q_gs = gauss(q);
     weights = softmax(semantic(k, q_gf) + detail(q_gs, q)), neighbours outside the output left out;
-    out = neighbour_assemble(x, weights).
+    out = sample_window_assemble(x, weights).
     Neighbours in the scores are `dilation` output pixels apart: the scale, rounded to a whole number (halves up).
     State dict: norm_x, norm_y (with norm), q, k, GF.kernel (buffer), {semantic,detail}_scores.{weight,bias},
     {semantic,detail}_scores.norm, {semantic,detail}_scores.channel_compressor.{1,3,4}.
@@ -110,8 +139,8 @@ class ReSFU(Upsampler):
         gf_scale: int = 2,
         norm: bool = True,
     ) -> None:
-        super().__init__()
-        self.channels, self.guide_channels, self.scale, self.k_up = channels, guide_channels, scale, k_up
+        super().__init__(channels, scale, guide_channels)
+        self.k_up = k_up
         self.dilation = int(scale + 0.5)
         self.norm_x = GroupNorm(min(32, channels), channels) if norm else nn.Identity()
         self.norm_y = GroupNorm(min(32, guide_channels), guide_channels) if norm else nn.Identity()
@@ -129,15 +158,15 @@ class ReSFU(Upsampler):
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)
 
-    def outside(self, height: int, width: int, like: Tensor) -> Tensor:
-        """Which neighbours of each output pixel are outside the output: bool [k_up^2, H', W']."""
+    def outside(self, height: int, width: int, like: Tensor) -> Bool[Tensor, "T {height} {width}"]:
+        """Say which of the T = k_up^2 neighbours of each output pixel are outside an output of height x width."""
         pixels = lattice(height, width, like)
         taps = (lattice(self.k_up, self.k_up, like) - self.k_up // 2).flatten(1) * self.dilation
         x, y = pixels.unsqueeze(1) + taps[..., None, None]
         return (x < 0) | (x >= width) | (y < 0) | (y >= height)
 
-    def weights(self, x: Tensor, guide: Tensor) -> Tensor:
-        """Weights of the neighbours: [B, k_up^2, H', W'], summing to one."""
+    def weights(self, x: Float[Tensor, "B C H W"], guide: Float[Tensor, "B Cy oH oW"]) -> Float[Tensor, "B T oH oW"]:
+        """Predict the weights of the T = k_up^2 neighbours, which sum to one."""
         height, width = guide.shape[2:]
         query = self.q(self.norm_y(guide))
         key = resize_map(self.k(self.norm_x(x)), height, width)
@@ -145,5 +174,5 @@ class ReSFU(Upsampler):
         scores = self.semantic_scores(key, self.GF(query, key)) + self.detail_scores(smooth, query)
         return F.softmax(scores.masked_fill(self.outside(height, width, x), -torch.inf), dim=1)
 
-    def upsample(self, x: Tensor, guide: Tensor) -> Tensor:
-        return neighbour_assemble(x, self.weights(x, guide), self.k_up, backend=self.backend)
+    def upsample(self, x: Float[Tensor, "B C H W"], guide: Float[Tensor, "B Cy sH sW"]) -> Float[Tensor, "B C sH sW"]:
+        return sample_window_assemble(x, self.weights(x, guide), self.k_up, backend=self.backend)

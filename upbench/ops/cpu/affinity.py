@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 
 from upbench.ops.registration import LIBRARY, OPS, Op, coordinate_dtype, numel
@@ -30,8 +31,19 @@ pool_both_fused: Any = torch.ops.upbench.pool_both_fused.default
 affinity_fused: Any = torch.ops.upbench.affinity_fused.default
 
 
-def pool_both(guide: Tensor, size: int) -> Tensor:
-    """The guide pooled to size x size and, last, to a point, from one reading of it: [B, C, size^2 + 1]."""
+def pool_both(
+    guide: Float[Tensor, "B C H W"], size: int
+) -> tuple[Float[Tensor, "B C {size} {size}"], Float[Tensor, "B C 1 1"]]:
+    """Pool a map to size x size and to a point, from one reading of it.
+
+    MACs: those of the three poolings that A2U does: two to the grid, one to the point.
+    """
+    both = pool_both_fused(guide, size)
+    return both[:, :, :-1].unflatten(2, (size, size)), both[:, :, -1:].unsqueeze(3)
+
+
+def _pool_both(guide: Float[Tensor, "B C H W"], size: int) -> Float[Tensor, "B C {size}**2+1"]:
+    """The guide pooled to size x size and, last, to a point."""
     b, c, height, width = guide.shape
     if height % size or width % size or not guide.is_contiguous() or guide.dtype != coordinate_dtype(guide.dtype):
         grid = F.adaptive_avg_pool2d(guide, size)
@@ -48,8 +60,8 @@ def _tile(height: int, width: int) -> tuple[int, int]:
     return 1 + (height % 2 == 0), next(n for n in (4, 2, 1) if width % n == 0)
 
 
-def _shifted(filters: Tensor, tile: tuple[int, int]) -> Tensor:
-    """[2, k, k] -> [2 * tile, 1, .., ..]: each filter where every pixel of a block needs it, at stride 2."""
+def _shifted(filters: Float[Tensor, "2 k k"], tile: tuple[int, int]) -> Float[Tensor, "N 1 tH tW"]:
+    """Each filter where every pixel of a block needs it, at stride 2."""
     size = filters.shape[-1]
     span = [2 * n + size - 2 for n in tile]
     out = filters.new_zeros(2, *tile, *span)
@@ -59,9 +71,10 @@ def _shifted(filters: Tensor, tile: tuple[int, int]) -> Tensor:
     return out.view(-1, 1, *span)
 
 
-def _norm_(maps: Tensor, scale: Tensor, shift: Tensor, eps: float, groups: int) -> None:
-    """Norm each filter's maps over a group's channels and pixels, in place. maps: [channels, 2, pixels];
-    scale: [channels, 2]; groups: how many the channels are."""
+def _norm_(
+    maps: Float[Tensor, "C 2 pixels"], scale: Float[Tensor, "C 2"], shift: Float[Tensor, "C 2"], eps: float, groups: int
+) -> None:
+    """Norm each filter's maps over a group's channels and pixels, in place."""
     channels, _, pixels = maps.shape
     rows = 2 * channels
     # torch's variance is slow; its group norm finds it on the way.
@@ -75,8 +88,30 @@ def _norm_(maps: Tensor, scale: Tensor, shift: Tensor, eps: float, groups: int) 
 
 
 def affinity(
-    guide: Tensor, filters: Tensor, scale: Tensor, shift: Tensor, pattern: Tensor, groups: int, eps: float, slope: float
-) -> Tensor:
+    guide: Float[Tensor, "B C iH iW"],
+    filters: Float[Tensor, "B 2 k k"],
+    scale: Float[Tensor, "C 2"],
+    shift: Float[Tensor, "C 2"],
+    pattern: Float[Tensor, "B T 1 1"],
+    groups: int,
+    eps: float,
+    slope: float,
+) -> Float[Tensor, "B T iH//2 iW//2"]:
+    """Compute `ops.affinity_logits` of the guide after two filters at stride 2, group norms and leaky rectifiers.
+
+    Args:
+        guide: the high-resolution map.
+        filters: the two filters of each sample.
+        scale: factors of the two norms.
+        shift: shifts of the two norms.
+        pattern: T numbers of each sample.
+        groups: groups of the norms.
+        eps: of the norms.
+        slope: of the rectifiers below zero.
+
+    Returns:
+        The logits.
+    """
     b, c = guide.shape[:2]
     h, w = guide.shape[2] // 2, guide.shape[3] // 2
     size, dtype, tile = filters.shape[-1], coordinate_dtype(guide.dtype), _tile(h, w)
@@ -142,5 +177,5 @@ def _(
     return guide.new_empty((guide.shape[0], pattern.shape[1], guide.shape[2] // 2, guide.shape[3] // 2))
 
 
-LIBRARY.impl("pool_both_fused", pool_both, "CPU")
+LIBRARY.impl("pool_both_fused", _pool_both, "CPU")
 LIBRARY.impl("affinity_fused", affinity, "CPU")

@@ -141,7 +141,11 @@ class Moved:
 
 
 def _address(tensor: Tensor | None, image: int) -> int | None:
-    return None if tensor is None else tensor[image].data_ptr()
+    """Where an image of a tensor begins in memory."""
+    if tensor is None:
+        return None
+    # tensor[image] makes a tensor each time, which on small maps is seen.
+    return tensor.data_ptr() + image * tensor.stride(0) * tensor.element_size()
 
 
 def kernels() -> str:
