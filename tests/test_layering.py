@@ -152,7 +152,7 @@ def test_the_surface_loads_neither_torch_nor_pandas_nor_fvcore(arguments: list[s
         "import sys\n"
         "from upbench.cli.app import app\n"
         "try:\n    app(sys.argv[1:])\nexcept SystemExit as end:\n    assert not end.code\n"
-        "print([m for m in ('torch', 'pandas', 'fvcore') if m in sys.modules], file=sys.stderr)\n"
+        "print([m for m in ('torch', 'pandas', 'fvcore', 'jaxtyping') if m in sys.modules], file=sys.stderr)\n"
     )
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
