@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 import upbench
 from upbench.measure import limits
+from upbench.record import from_dict
 
 pytestmark = pytest.mark.usefixtures("short_warm_up")
 ROOT = Path(__file__).parents[1]
@@ -29,6 +30,15 @@ def _short_aa_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "resolution", lambda *_: 0.05)
 
 
+EVERY_SUBMODULE = (
+    "import importlib, pkgutil, upbench\n"
+    "skipped = ('upbench.ops.triton', 'upbench.__main__')\n"
+    "for module in pkgutil.walk_packages(upbench.__path__, 'upbench.'):\n"
+    "    if not module.name.startswith(skipped):\n"
+    "        importlib.import_module(module.name)\n"
+)
+
+
 def python(code: str, *options: str) -> str:
     done = subprocess.run([sys.executable, *options, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
@@ -38,11 +48,7 @@ def python(code: str, *options: str) -> str:
 def test_no_public_name_is_that_of_a_submodule_and_each_is_good_for_two_calls() -> None:
     """Importing a submodule puts it into the package under its own name, over whatever stood there."""
     out = python(
-        "import importlib, pkgutil, types, upbench\n"
-        "skipped = ('upbench.ops.triton', 'upbench.__main__')\n"
-        "for module in pkgutil.walk_packages(upbench.__path__, 'upbench.'):\n"
-        "    if not module.name.startswith(skipped):\n"
-        "        importlib.import_module(module.name)\n"
+        EVERY_SUBMODULE + "import types\n"
         "for name in upbench.__all__:\n"
         "    first, second = getattr(upbench, name), getattr(upbench, name)\n"
         "    assert first is second and not isinstance(first, types.ModuleType), name\n"
@@ -62,6 +68,21 @@ def test_a_spec_is_profiled_twice_in_one_process_without_a_warning_of_ours() -> 
         "error::DeprecationWarning:upbench",
     )
     assert out.split() == [str(64 * 32 * 32)] * 2
+
+
+def test_the_name_of_before_is_a_function_that_says_what_to_call_after_every_submodule_was_imported() -> None:
+    out = python(
+        EVERY_SUBMODULE + "import warnings\n"
+        "spec = upbench.spec('dysample', shape='32x8x8', budget=0.01, threads=1)\n"
+        "for _ in range(2):\n"
+        "    with warnings.catch_warnings(record=True) as caught:\n"
+        "        warnings.simplefilter('always')\n"
+        "        record = upbench.run(spec)\n"
+        "    said = [str(w.message) for w in caught if w.category is DeprecationWarning and 'upbench' in str(w.message)]\n"
+        "    print(record.macs.conv, type(record).__name__, *said)\n"
+    )
+    sentence = "upbench.run(spec) is now upbench.profile(spec); the old name works for one more version"
+    assert out.splitlines() == [f"{64 * 32 * 32} Profile {sentence}"] * 2
 
 
 def test_importing_upbench_loads_neither_torch_nor_pandas() -> None:
@@ -132,6 +153,20 @@ def test_a_module_instance_is_measured_as_it_is_and_left_alone() -> None:
     two = upbench.profile(module, x, torch.ones(2, 32, 6, 5), budget=0.01, threads=1, mode="training")
     assert two.macs is not None
     assert two.macs.elementwise == 2 * 32 * 30
+
+
+def test_the_record_of_a_module_instance_shows_itself_and_is_read_back() -> None:
+    record = upbench.profile(nn.Conv2d(4, 6, 1), torch.randn(1, 4, 6, 5), budget=0.01, threads=1)
+    assert "Conv2d" in record.to_markdown()
+    assert "Parameters" in record.to_markdown()
+    assert record.to_dataframe()["params"].tolist() == [4 * 6 + 6]
+    assert "<table" in record._repr_html_()
+    assert "convolution" in record.by_operator().to_markdown()
+    shown = upbench.table([record], columns="params,macs")
+    assert shown.to_dataframe()["params"].tolist() == [4 * 6 + 6]
+    data = json.loads(record.to_json())
+    assert data["spec"] is None
+    assert from_dict(data, "record").params == record.params
 
 
 def test_a_wrong_call_on_a_module_is_one_sentence() -> None:

@@ -68,8 +68,8 @@ _HOME = {
     "Record": "upbench.record",
     "UpbenchError": "upbench.errors",
 }
-_DEPRECATED = {"run": "upbench.benchmark.run"}
-"""Names of before."""
+_DEPRECATED = {"run": "upbench.api.verbs"}
+"""Names of earlier versions, which warn when they are called and say what to call instead."""
 
 
 def __getattr__(name: str) -> Any:

@@ -81,16 +81,14 @@ def profile(module: nn.Module, tensors: tuple[Tensor, ...], **measure: Any) -> R
         [spec], [lambda device, watch: _HandedIn(given, tensors, spec, device, watch)], lambda what, part: None
     )
     (one,) = found.measured
-    record = Record(
+    return Record(
         label=spec.label,
-        spec={},
-        sources=None,
+        spec=None,
         runtime=one.work.runtime,
         backends=one.work.backends or None,
         **found.shared,
         **one.fields,
     )
-    return record.model_copy(update={"spec": None})
 
 
 def _copied(module: nn.Module) -> nn.Module:
