@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -167,3 +168,17 @@ def test_the_help_is_printed_without_pydantic() -> None:
 
 def test_no_file_outgrows_its_room() -> None:
     assert {str(p): n for p in FILES if (n := len(p.read_text().splitlines())) > 330} == {}
+
+
+def _functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    """Every function of the package, with its place as `file:name`."""
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield f"{path.relative_to(ROOT)}:{node.name}", node
+
+
+def test_no_function_is_longer_than_a_screen() -> None:
+    lengths = {where: (node.end_lineno or 0) - node.lineno + 1 for where, node in _functions()}
+    assert len(lengths) > 500
+    assert {where: lines for where, lines in lengths.items() if lines > 60} == {}

@@ -145,8 +145,10 @@ def test_the_contract_is_tested_without_being_told(toy: Path) -> None:
     (toy / "with_toy.py").write_text(PLUGIN.format(**folders))
     names = "shape_and_dtype or gradients or closed_forms or card_says or state_dict or single_rows or refused"
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-n", "0", "-p", "with_toy", "-q", "-rA", "-k", f"toy and ({names})"]
-        + ["-p", "no:cacheprovider", str(ROOT / "tests" / "test_contract.py")],
+        [
+            *(sys.executable, "-m", "pytest", "-n", "0", "-p", "with_toy", "-p", "no:cacheprovider", "-q", "-rA"),
+            *("-k", f"toy and ({names})", str(ROOT / "tests" / "test_contract.py")),
+        ],
         capture_output=True,
         text=True,
         check=False,

@@ -72,15 +72,6 @@ def test_no_declaration_is_written_twice_in_the_sources() -> None:
     }
 
 
-def test_no_function_of_the_command_line_is_long() -> None:
-    long = {}
-    for path in (ROOT / "cli").glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.FunctionDef) and (n := (node.end_lineno or 0) - node.lineno + 1) > 60:
-                long[f"{path.name}:{node.name}"] = n
-    assert set(long) <= {"command"} | {f"{name}_command.py:command" for name in ("sweep", "plot", "reproduce")}, long
-
-
 def test_a_group_is_one_object_for_its_command() -> None:
     @dataclass(frozen=True)
     class Colours:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,39 +14,81 @@ from upbench import conventions, metrics
 from upbench.cli import options, output
 from upbench.errors import OutputError, SpecError
 
+if TYPE_CHECKING:
+    from upbench.record import Record
+
 FORMS = {".png": "png", ".svg": "svg", ".pdf": "pdf"}
+
+
+@dataclass(frozen=True)
+class PictureOptions:
+    """Which picture is drawn, of which quantities, and how large."""
+
+    kind: Annotated[
+        str | None,
+        typer.Option(metavar="axis|bubble|pareto|resolution", help="Default: what fits the file."),
+    ] = None
+    metric: Annotated[
+        str | None, typer.Option(help=f"What is drawn. Default: latency. Known: {', '.join(metrics.numeric())}.")
+    ] = None
+    axis: Annotated[str | None, typer.Option(help="The axis it is drawn along; the others become lines.")] = None
+    x: Annotated[
+        str | None,
+        typer.Option("--x", help="Of bubble and pareto: as --metric, or a published metric. Default: latency."),
+    ] = None
+    y: Annotated[
+        str | None,
+        typer.Option("--y", help="Of bubble and pareto. Default: the first published metric, or peak-memory."),
+    ] = None
+    published: Annotated[
+        str | None,
+        typer.Option(metavar="PAPER/TABLE", help="Published accuracy, as lda-aqu/table1. Default: the sweep's own."),
+    ] = None
+    host: options.Host = None
+    convention: options.Convention = conventions.DEFAULT
+    title: Annotated[str | None, typer.Option(help="Default: the title of the sweep.")] = None
+    width: Annotated[float, typer.Option(metavar="INCHES", help="3.5 is a column, 7 a page.")] = 3.5
+    zoom: Annotated[bool, typer.Option("--zoom", help="Let axes begin where the values do, and not at 0.")] = False
 
 
 def command(
     results: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Results files, as results/theta.jsonl.")],
     output_file: options.RequiredOutput,
-    kind: Annotated[
-        str | None,
-        typer.Option(metavar="axis|bubble|pareto|resolution", help="Default: what fits the file."),
-    ] = None,
-    metric: Annotated[
-        str | None, typer.Option(help=f"What is drawn. Default: latency. Known: {', '.join(metrics.numeric())}.")
-    ] = None,
-    axis: Annotated[str | None, typer.Option(help="The axis it is drawn along; the others become lines.")] = None,
-    x: Annotated[
-        str | None,
-        typer.Option("--x", help="Of bubble and pareto: as --metric, or a published metric. Default: latency."),
-    ] = None,
-    y: Annotated[
-        str | None,
-        typer.Option("--y", help="Of bubble and pareto. Default: the first published metric, or peak-memory."),
-    ] = None,
-    published: Annotated[
-        str | None,
-        typer.Option(metavar="PAPER/TABLE", help="Published accuracy, as lda-aqu/table1. Default: the sweep's own."),
-    ] = None,
-    host: options.Host = None,
-    convention: options.Convention = conventions.DEFAULT,
-    title: Annotated[str | None, typer.Option(help="Default: the title of the sweep.")] = None,
-    width: Annotated[float, typer.Option(metavar="INCHES", help="3.5 is a column, 7 a page.")] = 3.5,
-    zoom: Annotated[bool, typer.Option("--zoom", help="Let axes begin where the values do, and not at 0.")] = False,
+    picture: PictureOptions,
 ) -> None:
     """Draw results: a metric along an axis, accuracy against cost, the Pareto front, latency against resolution."""
+    form = _judge(results, output_file, picture)
+
+    from upbench.report.formats import render
+    from upbench.report.plots import page, request
+    from upbench.report.plots import picture as pictures
+    from upbench.report.tables.result_set import ResultSet
+
+    wanted = request.PlotOptions(
+        request.Kind(picture.kind) if picture.kind else None,
+        picture.metric,
+        picture.axis,
+        picture.x,
+        picture.y,
+        picture.published,
+        picture.host,
+        picture.title,
+        picture.width,
+        picture.zoom,
+    )
+    plan = request.plan(ResultSet.of(_read(results), picture.convention), wanted)
+    with page.settings():
+        drawn = pictures.draw(plan)
+        data = drawn.page.render(form)
+    _write(output_file, data)
+    for sentence in drawn.said:
+        typer.echo(f"upbench: {sentence}", err=True)
+    for table in drawn.tables:
+        typer.echo(render.terminal(table), nl=False)
+
+
+def _judge(results: Sequence[Path], output_file: Path, picture: PictureOptions) -> str:
+    """Return the format of the picture. Raises SpecError with everything that keeps it from being drawn."""
     from upbench.report.plots import request
 
     mistakes: list[str] = []
@@ -56,40 +100,29 @@ def command(
             output.check(output_file)
         except OutputError as error:
             mistakes.append(str(error))
-    if kind is not None and kind not in list(request.Kind):
-        mistakes.append(f"--kind {kind}: is not one of {', '.join(request.Kind)}")
+    if picture.kind is not None and picture.kind not in list(request.Kind):
+        mistakes.append(f"--kind {picture.kind}: is not one of {', '.join(request.Kind)}")
     mistakes += [f"results file {path} does not exist" for path in results if not path.is_file()]
     if (lacking := _lacking()) is not None:
         mistakes.append(lacking)
     if mistakes or form is None:
         raise SpecError(mistakes)
+    return form
 
+
+def _read(results: Sequence[Path]) -> list[Record]:
+    """Return the current records of results files; a sentence on stderr for each line that is no record."""
     from upbench import store
-    from upbench.report.tables.result_set import ResultSet
 
-    records, skipped = [], []
+    records: list[Record] = []
+    skipped: list[str] = []
     for path in results:
-        found = store.read(path)
-        records += found.records
-        skipped += found.skipped
+        contents = store.read(path)
+        records += contents.records
+        skipped += contents.skipped
     for sentence in skipped:
         typer.echo(f"upbench: {sentence}", err=True)
-    asked = request.PlotOptions(
-        request.Kind(kind) if kind else None, metric, axis, x, y, published, host, title, width, zoom
-    )
-    plan = request.plan(ResultSet.of(store.current(records), convention), asked)
-
-    from upbench.report.formats import render
-    from upbench.report.plots import page, picture
-
-    with page.settings():
-        drawn = picture.draw(plan)
-        data = drawn.page.render(form)
-    _write(output_file, data)
-    for sentence in drawn.said:
-        typer.echo(f"upbench: {sentence}", err=True)
-    for table in drawn.tables:
-        typer.echo(render.terminal(table), nl=False)
+    return store.current(records)
 
 
 def _lacking() -> str | None:
@@ -105,10 +138,10 @@ def _lacking() -> str | None:
 
 def _write(path: Path, data: bytes) -> None:
     """Replace a file in one step."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        beside.write_bytes(data)
-        beside.replace(path)
+        temporary.write_bytes(data)
+        temporary.replace(path)
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise OutputError(f"output {path} cannot be written ({error.strerror}); choose another with --output") from None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +16,30 @@ from upbench.errors import UpbenchError
 from upbench.report.formats import render
 from upbench.report.formats.table import Table
 
+if TYPE_CHECKING:
+    from upbench.papers.published import Published
+
+
+@dataclass(frozen=True)
+class RowOptions:
+    """Which row of a published table is added up, and under which assumptions."""
+
+    row: Annotated[str | None, typer.Option(metavar="LABEL|NUMBER", help="One row: print its sums stage by stage.")] = (
+        None
+    )
+    convention: options.MaybeConvention = None
+    params: options.Set = None
+    host: options.Host = None
+    way: Annotated[
+        str | None, typer.Option(help="With --row: a way of counting, as samples-at-8 or per-output-pixel.")
+    ] = None
+    version: Annotated[str | None, typer.Option(help="With --row: another version of the module, as raw-a2u.")] = None
+
+    @property
+    def assumes(self) -> bool:
+        """Whether any assumption was given."""
+        return any(given is not None for given in (self.convention, self.params, self.host, self.way, self.version))
+
 
 def command(
     show: ShowOptions,
@@ -22,16 +47,8 @@ def command(
         str | None, typer.Argument(metavar="TABLE|FILE", help="A published table, as lda-aqu/table1, or a YAML file.")
     ] = None,
     listed: Annotated[bool, typer.Option("--list", help="List the published tables instead.")] = False,
-    row: Annotated[
-        str | None, typer.Option(metavar="LABEL|NUMBER", help="One row: print its sums stage by stage.")
-    ] = None,
-    convention: options.MaybeConvention = None,
-    params: options.Set = None,
-    host: options.Host = None,
-    way: Annotated[
-        str | None, typer.Option(help="With --row: a way of counting, as samples-at-8 or per-output-pixel.")
-    ] = None,
-    version: Annotated[str | None, typer.Option(help="With --row: another version of the module, as raw-a2u.")] = None,
+    *,
+    row: RowOptions,
     records: Annotated[
         list[Path] | None,
         typer.Option(
@@ -41,53 +58,61 @@ def command(
     ] = None,
 ) -> None:
     """Count what papers print: published, ours, the convention that gives it, verdict."""
-    details = (convention, params, host, way, version)
-    if row is None and any(d is not None for d in details):
+    if row.row is None and row.assumes:
         raise UpbenchError("--convention, --set, --host, --way and --version are about one row; give --row as well")
-    if (listed and (table is not None or row is not None)) or (row is not None and table is None):
+    if (listed and (table is not None or row.row is not None)) or (row.row is not None and table is None):
         raise UpbenchError(
             "--list takes no table, and --row needs one, as `upbench reproduce lda-aqu/table1 --row FADE`"
         )
-    if records and (listed or row is not None):
+    if records and (listed or row.row is not None):
         raise UpbenchError("--records is about latencies, which neither --list nor --row shows; leave it out")
     output.check(show.output_file)
     from upbench.papers import published
 
     if listed:
         _list(show)
-        return
-    if table is None:
-        chosen = [published.table(name) for name in published.names()]
-    elif options.is_file(table):
-        chosen = [published.read_table(Path(table))]
+    elif table is None:
+        _all([published.table(name) for name in published.names()], records or [], show)
     else:
-        chosen = [published.table(table)]
-    if row is not None:
-        _row(chosen[0], row, details, show)
-        return
+        one = published.read_table(Path(table)) if options.is_file(table) else published.table(table)
+        if row.row is not None:
+            _row(one, row, show)
+        else:
+            _one(one, records or [], show)
 
+
+def _all(published: Sequence[Published], records: Sequence[Path], show: ShowOptions) -> None:
+    """Every published table: an overview, or the whole page as Markdown."""
     from upbench.report.reproduce import latency, page, tables
+    from upbench.reproduce.audit import audit
+    from upbench.reproduce.hypotheses import hypotheses
+
+    measured = latency.read(records)
+    result = audit(published, _counts(), hypotheses(), [])
+    if show.form == "markdown":
+        text = latency.text(published, measured, hypotheses())
+        output.emit(page.page(result, published, _per_pixel(), text), show.output_file)
+        return
+    rows = json.dumps(tables.rows(result.findings, result.search), indent=2)
+    output.show([tables.overview(result)], show, lambda: rows)
+
+
+def _one(published: Published, records: Sequence[Path], show: ShowOptions) -> None:
+    """One published table, figure by figure."""
+    from upbench.papers.published import siblings
+    from upbench.report.reproduce import latency, tables
     from upbench.reproduce import formulas
     from upbench.reproduce.audit import audit
     from upbench.reproduce.hypotheses import hypotheses
 
-    measured = latency.read(records or [])
-    if table is not None and chosen[0].device is not None:
-        _sheets([latency.sheet(chosen[0], measured, hypotheses())], show)
-        return
-    others = published.siblings(chosen[0]) if table is not None else []
-    found = audit(chosen, _counts(), hypotheses(), others)
-    if table is None and show.form == "markdown":
-        text = latency.text(chosen, measured, hypotheses())
-        output.emit(page.page(found, chosen, _per_pixel(), text), show.output_file)
-    elif table is None:
-        rows = json.dumps(tables.rows(found.findings, found.search), indent=2)
-        output.show([tables.overview(found)], show, lambda: rows)
-    elif any(row.formulas for row in chosen[0].rows):
-        checked = formulas.check(chosen, _per_pixel(), hypotheses())
-        _sheets([tables.formulas(chosen[0], checked)], show)
+    measured = latency.read(records)
+    if published.device is not None:
+        sheet = latency.sheet(published, measured, hypotheses())
+    elif any(row.formulas for row in published.rows):
+        sheet = tables.formulas(published, formulas.check([published], _per_pixel(), hypotheses()))
     else:
-        _sheets([tables.beside(chosen[0], found)], show)
+        sheet = tables.beside(published, audit([published], _counts(), hypotheses(), siblings(published)))
+    _sheets([sheet], show)
 
 
 def _sheets(sheets: Sequence[Table], show: ShowOptions) -> None:
@@ -124,13 +149,14 @@ def _list(show: ShowOptions) -> None:
     _sheets([sheet], show)
 
 
-def _row(table: Any, row: str, details: tuple[Any, ...], show: ShowOptions) -> None:
+def _row(table: Published, wanted: RowOptions, show: ShowOptions) -> None:
     """The sums of one row, term by term."""
     from upbench.cli.reproduce_row import sums
 
-    convention, params, host, way, version = details
-    changes = options.assignments(params)
-    _sheets(sums(table, row, convention, changes, host, way, version, _counts()), show)
+    changes = options.assignments(wanted.params)
+    label = str(wanted.row)
+    found = sums(table, label, wanted.convention, changes, wanted.host, wanted.way, wanted.version, _counts())
+    _sheets(found, show)
 
 
 def _counts() -> Any:

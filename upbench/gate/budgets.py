@@ -45,74 +45,101 @@ class Budgets:
 def parse(
     maximum: Sequence[str], minimum: Sequence[str], tolerances: Sequence[str], data: Mapping[Any, Any], source: str
 ) -> tuple[Budgets, list[str]]:
-    """From the values of --max, --min and --tolerance and the mapping of a budgets file, which flags add to.
+    """Read the values of --max, --min and --tolerance, and the mapping of a budgets file, which flags add to.
 
-    What can be understood, and a sentence for every mistake.
+    Args:
+        maximum: values of --max, as "params=40k" or "carafe.params=40k".
+        minimum: values of --min.
+        tolerances: values of --tolerance, as "peak-memory=1%".
+        data: content of a budgets file; empty where there is none.
+        source: name of that file for messages.
+
+    Returns:
+        What can be understood, and a sentence for every mistake.
     """
-    mistakes: list[str] = []
-    bounds: list[Bound] = []
-    allowed: dict[str, Fraction | None] = {}
+    reader = _Reader(source)
+    reader.mapping(data, None, "")
+    for side, texts in zip(SIDES, (maximum, minimum), strict=True):
+        for text in texts:
+            reader.bound_flag(side, text)
+    for text in tolerances:
+        reader.tolerance_flag(text)
+    return Budgets(tuple(reader.bounds), reader.tolerance), reader.mistakes
 
-    def attempt(where: str, act: Callable[..., None], *arguments: object) -> None:
+
+class _Reader:
+    """Collects bounds and tolerances from flags and a file, and a sentence for each that cannot be understood."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.bounds: list[Bound] = []
+        self.tolerance: dict[str, Fraction | None] = {}
+        self.mistakes: list[str] = []
+
+    def mapping(self, content: Mapping[Any, Any], upsampler: str | None, prefix: str) -> None:
+        """Read a budgets file, or its part about one upsampler, whose keys stand under `prefix`."""
+        for key, values in content.items():
+            where = told(self.source, f"{prefix}{key}", f"{prefix}{key}")
+            known = (*SIDES, *(("tolerance", "upsamplers") if upsampler is None else ()))
+            if key not in known:
+                self.mistakes.append(f"{where}: unknown key; known: {', '.join(known)}{suggestion(str(key), known)}")
+            elif not isinstance(values, Mapping):
+                self.mistakes.append(f"{where} is {values!r}, but must be a mapping")
+            elif key == "upsamplers":
+                self._upsamplers(values)
+            else:
+                for name, value in values.items():
+                    where = told(self.source, f"{prefix}{key}.{name}", f"{prefix}{key}.{name}")
+                    if key == "tolerance":
+                        self._add(where, self._tolerance, str(name), value)
+                    else:
+                        self._add(where, self._bound, str(key), str(name), value, upsampler, self.source)
+
+    def bound_flag(self, side: str, text: str) -> None:
+        """Read one value of --max or --min."""
+        where = f"--{side} {text}"
+        left, value = _sides(text)
+        if not value.strip() or not left.strip():
+            self.mistakes.append(
+                f"{where}: is not METRIC=VALUE; write --{side} params=40k or --{side} carafe.params=40k"
+            )
+            return
+        upsampler, _, name = left.strip().rpartition(".")
+        self._add(where, self._bound, side, name, value, upsampler or None, where)
+
+    def tolerance_flag(self, text: str) -> None:
+        """Read one value of --tolerance."""
+        name, equals, value = text.partition("=")
+        if not equals:
+            self.mistakes.append(f"--tolerance {text}: is not METRIC=VALUE; write --tolerance peak-memory=1%")
+            return
+        self._add(f"--tolerance {text}", self._tolerance, name.strip(), value)
+
+    def _upsamplers(self, parts: Mapping[Any, Any]) -> None:
+        for name, own in parts.items():
+            if isinstance(own, Mapping):
+                self.mapping(own, str(name), f"upsamplers.{name}.")
+            else:
+                self.mistakes.append(
+                    told(self.source, f"upsamplers.{name} is {own!r}, but must be a mapping with max or min")
+                )
+
+    def _add(self, where: str, add: Callable[..., None], *arguments: object) -> None:
         try:
-            act(*arguments)
+            add(*arguments)
         except SpecError as error:
-            mistakes.extend(f"{where}: {sentence}" for sentence in error.mistakes)
+            self.mistakes.extend(f"{where}: {sentence}" for sentence in error.mistakes)
 
-    def bound(side: str, name: str, value: object, upsampler: str | None, where: str) -> None:
+    def _bound(self, side: str, name: str, value: object, upsampler: str | None, where: str) -> None:
         metric = amounts.bounded(name)
-        bounds.append(Bound(side, metric, amounts.amount(metric, _text(value)), upsampler, where))
+        self.bounds.append(Bound(side, metric, amounts.amount(metric, _text(value)), upsampler, where))
 
-    def tolerate(name: str, value: object) -> None:
+    def _tolerance(self, name: str, value: object) -> None:
         metric = amounts.tolerated(name)
         part = amounts.tolerance("off" if value is False else _text(value))
         if not metric.unit.numeric and part is not None:
             raise SpecError([f"{metric.name} is the same or it is not; its only tolerance is off"])
-        allowed[metric.name] = part
-
-    def section(content: Mapping[Any, Any], upsampler: str | None, prefix: str) -> None:
-        for key, values in content.items():
-            where = told(source, f"{prefix}{key}", f"{prefix}{key}")
-            known = (*SIDES, *(("tolerance", "upsamplers") if upsampler is None else ()))
-            if key not in known:
-                mistakes.append(f"{where}: unknown key; known: {', '.join(known)}{suggestion(str(key), known)}")
-            elif not isinstance(values, Mapping):
-                mistakes.append(f"{where} is {values!r}, but must be a mapping")
-            elif key == "upsamplers":
-                for name, own in values.items():
-                    if isinstance(own, Mapping):
-                        section(own, str(name), f"upsamplers.{name}.")
-                    else:
-                        mistakes.append(
-                            told(source, f"{prefix}{key}.{name} is {own!r}, but must be a mapping with max or min")
-                        )
-            else:
-                for name, value in values.items():
-                    where = told(source, f"{prefix}{key}.{name}", f"{prefix}{key}.{name}")
-                    if key == "tolerance":
-                        attempt(where, tolerate, str(name), value)
-                    else:
-                        attempt(where, bound, str(key), str(name), value, upsampler, source)
-
-    section(data, None, "")
-    for side, texts in zip(SIDES, (maximum, minimum), strict=True):
-        for text in texts:
-            where = f"--{side} {text}"
-            left, value = _sides(text)
-            if not value.strip() or not left.strip():
-                mistakes.append(
-                    f"{where}: is not METRIC=VALUE; write --{side} params=40k or --{side} carafe.params=40k"
-                )
-                continue
-            upsampler, _, name = left.strip().rpartition(".")
-            attempt(where, bound, side, name, value, upsampler or None, where)
-    for text in tolerances:
-        name, equals, value = text.partition("=")
-        if not equals:
-            mistakes.append(f"--tolerance {text}: is not METRIC=VALUE; write --tolerance peak-memory=1%")
-            continue
-        attempt(f"--tolerance {text}", tolerate, name.strip(), value)
-    return Budgets(tuple(bounds), allowed), mistakes
+        self.tolerance[metric.name] = part
 
 
 def _sides(text: str) -> tuple[str, str]:
