@@ -7,6 +7,7 @@ by call. torch is imported only when one of them is entered.
 from __future__ import annotations
 
 import gc
+import io
 import os
 import random
 import signal
@@ -55,7 +56,9 @@ def printing_to_stderr() -> Iterator[None]:
     with suppress(OSError):  # a process may have been started without one of the two
         kept = os.dup(1)
         os.dup2(2, 1)
-    sys.stdout = sys.stderr
+    errors = sys.stderr
+    # Each has a stream of its own, so that code that closes or wraps it, as for another encoding, takes nothing away.
+    sys.stdout, sys.stderr = _apart(errors), _apart(errors)
     try:
         yield
     finally:
@@ -63,7 +66,44 @@ def printing_to_stderr() -> Iterator[None]:
         if kept is not None:
             os.dup2(kept, 1)
             os.close(kept)
-        sys.stdout = stream
+        sys.stdout, sys.stderr = stream, errors
+
+
+class _Bytes(io.RawIOBase):
+    """Bytes on their way to a stream of text, which stays open whatever becomes of this."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def writable(self) -> bool:
+        """True."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Write UTF-8 as text at once."""
+        content = bytes(data)
+        with suppress(OSError, ValueError):
+            self._stream.write(content.decode("utf-8", "replace"))
+            self._stream.flush()
+        return len(content)
+
+    def fileno(self) -> int:
+        """That of the stream, for programs that are started."""
+        number: int = self._stream.fileno()
+        return number
+
+    def isatty(self) -> bool:
+        """Whether the stream is a terminal."""
+        return bool(getattr(self._stream, "isatty", bool)())
+
+
+def _apart(stream: Any) -> Any:
+    """A stream of text of its own that writes to another one; None where there is none, as the process was started."""
+    if stream is None:
+        return None
+    return io.TextIOWrapper(
+        io.BufferedWriter(_Bytes(stream)), encoding="utf-8", errors="replace", line_buffering=True, write_through=True
+    )
 
 
 def silence_exit() -> None:
@@ -78,7 +118,7 @@ def silence_exit() -> None:
 
 def _flush(*streams: Any) -> None:
     """Write what Python and C still hold back, to where stdout goes now."""
-    for stream in (sys.stdout, sys.__stdout__, *streams):
+    for stream in (sys.stdout, sys.stderr, sys.__stdout__, *streams):
         with suppress(OSError, ValueError, AttributeError):
             stream.flush()
     import ctypes
@@ -162,6 +202,7 @@ def _process() -> dict[str, Setting]:
     found: dict[str, Setting] = {
         "gc.enable": (gc.isenabled, lambda on: gc.enable() if on else gc.disable()),
         "os.chdir": (os.getcwd, os.chdir),
+        "sys.setrecursionlimit": (sys.getrecursionlimit, sys.setrecursionlimit),
     }
     if hasattr(os, "sched_setaffinity"):
         found["os.sched_setaffinity"] = (

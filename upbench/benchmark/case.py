@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from upbench import isolation, ops, registry
+from upbench import cards, isolation, memory_limit, ops, registry
 from upbench.benchmark import inputs, runtimes
 from upbench.benchmark.counts import counts_of
-from upbench.benchmark.workload import RunError, Workload, explained
+from upbench.benchmark.workload import RunError, Workload, explained, reason
 from upbench.measure import output
 from upbench.measure.clock import Clock
 from upbench.record import Output
@@ -79,7 +79,8 @@ class Case(Workload):
         if changed:
             self.warnings.append(f"its constructor changes {', '.join(changed)}; that was put back")
         inputs.set_offsets(module, spec)
-        module = module.to(self.device, inputs.dtype_of(spec)).train(spec.measure.mode != "inference")
+        inputs.cast_to(module, spec, self.device)
+        module.train(spec.measure.mode != "inference")
         if spec.input.memory_format == "channels_last":
             for weight in module.parameters():
                 if not nn.parameter.is_lazy(weight) and weight.dim() == 4:
@@ -134,8 +135,26 @@ class Case(Workload):
             self.inputs = tuple(tensor.clone() for tensor in self.leaf_inputs)
 
     def to_inference(self) -> None:
-        """Let every later forward run in inference mode, whose tensors no backward can use."""
+        """Let every later forward run in inference mode, whose tensors no backward can use.
+
+        A user's module that fails there, as one does that takes gradients itself or computes in other threads, runs
+        without autograd instead.
+        """
+        if self._no_autograd is torch.inference_mode:
+            return
         self._no_autograd = torch.inference_mode
+        if self.spec.upsampler in cards.builtin() or self.module is not self.plain:
+            return
+        try:
+            with self.guarded():
+                self.forward()
+        except Exception as error:
+            if memory_limit.ran_out(error):
+                raise
+            self._no_autograd = torch.no_grad
+            self.warnings.append(
+                f"it fails under torch.inference_mode ({reason(error)}), and was timed under torch.no_grad instead"
+            )
 
     def forward(self) -> Any:
         """One call without autograd."""
@@ -180,6 +199,9 @@ class Case(Workload):
             many = f" of {len(out)}" if isinstance(out, tuple | list | dict) else ""
             kind = "None" if out is None else f"a {type(out).__name__}{many}"
             raise RunError(f"{self.spec.label} returned {kind}, {must} one tensor of {expected}")
+        if out.layout != torch.strided:
+            layout = str(out.layout).removeprefix("torch.")
+            raise RunError(f"{self.spec.label} returned a sparse tensor ({layout}), {must} a dense one of {expected}")
         if list(out.shape) != expected:
             raise ShapeError(f"{self.spec.label} returned {list(out.shape)}, {must} {expected}")
         differentiable = out.is_floating_point() or out.is_complex()

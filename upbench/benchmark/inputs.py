@@ -22,6 +22,20 @@ def dtype_of(spec: RunSpec) -> torch.dtype:
     return DTYPES.get(spec.input.dtype, torch.float32)
 
 
+def cast_to(module: nn.Module, spec: RunSpec, device: torch.device) -> None:
+    """Move a module to a device and into the dtype of a spec.
+
+    Where that is the dtype in which modules are made, as float32 is, nothing is cast: a layer that its class made in
+    another one stays as it is. Complex weights always do.
+    """
+    module.to(device)
+    dtype = dtype_of(spec)
+    if dtype == torch.get_default_dtype():
+        return
+    casts = {torch.float16: "half", torch.bfloat16: "bfloat16", torch.float64: "double", torch.float32: "float"}
+    getattr(module, casts[dtype])()
+
+
 def make(spec: RunSpec, device: torch.device) -> tuple[Tensor, ...]:
     """(x,) or (x, guide): standard normal, drawn on the CPU from the seed, so that every device gets the same.
 

@@ -85,11 +85,22 @@ class Workload(ABC):
 
     def training(self) -> object:
         """Forward and backward with gradients of inputs and parameters, which are dropped; returns the output."""
-        outs = self.training_forward()
+        outs = self._differentiable()
         torch.autograd.backward(outs, self.output_gradients())
         for tensor in self.leaves():
             tensor.grad = None
         return outs.detach() if isinstance(outs, Tensor) else [out.detach() for out in outs]
+
+    def _differentiable(self) -> Any:
+        """What `training_forward` returns, where a backward can start from it."""
+        outs = self.training_forward()
+        for out in (outs,) if isinstance(outs, Tensor) else outs:
+            if not out.requires_grad:
+                raise RunError(
+                    f"{self.spec.label} returned a tensor that no gradient can be taken of: its forward detaches it, or "
+                    "runs under torch.no_grad or torch.inference_mode; measure it in mode inference"
+                )
+        return outs
 
     def all_warnings(self) -> list[str]:
         """The warnings, those of its parts included."""
@@ -123,7 +134,7 @@ class Workload(ABC):
 
     def _backward(self) -> Callable[[], object]:
         """Backward alone, again and again through one graph."""
-        outs, leaves, gradients = self.training_forward(), self.leaves(), self.output_gradients()
+        outs, leaves, gradients = self._differentiable(), self.leaves(), self.output_gradients()
         return lambda: torch.autograd.grad(outs, leaves, gradients, retain_graph=True, allow_unused=True)
 
     def _before(self) -> None:

@@ -105,8 +105,15 @@ def _wrong_forward(thing: type, guided: bool) -> str | None:
     # A list that follows the arguments is of more maps; as *args it only passes on what a wrapper is given.
     more = [p for p in arguments if p.kind is p.VAR_POSITIONAL and p.name != "args" and not p.name.startswith("_")]
     several = bool(more) and len(single) >= len(given)
-    if len(required) <= len(given) and not several:
+    too_few = len(single) < len(given) and not any(p.kind is p.VAR_POSITIONAL for p in arguments)
+    elsewhere = guided and any(p.name == "guide" for p in arguments) and "guide" not in [p.name for p in single[:2]]
+    if len(required) <= len(given) and not (several or too_few or elsewhere):
         return None
+    if too_few or elsewhere:
+        return (
+            f"takes ({', '.join(map(_shown, arguments))}) in its forward, but an upsampler is called as "
+            f"module({', '.join(given)}), by position; wrap it in a class whose forward takes ({', '.join(given)})"
+        )
     fix = f"wrap it in a class whose forward takes ({', '.join(given)})"
     if len(required) == 2 and not guided and not more:
         fix = "write guided = True into the class where the second is the high-resolution guide, or wrap it"
