@@ -52,7 +52,7 @@ def test_a_module_is_built_and_counted_where_it_runs(name: str) -> None:
     """The meta device refuses the first, a copy of the second; it would leave its mark on the third, and fool the last."""
     record = profile(name)
     assert (record["params"], record["macs"]["conv"]) == (CONV_PARAMS, CONV_MACS)
-    assert record["routes"]["torch"]["conv"] == CONV_MACS
+    assert record["cross_check"]["torch"]["conv"] == CONV_MACS
     assert record["breakdown"]["bias"] == 8 * 12 * 10
     assert not warned(record, "disagree")
 
@@ -63,7 +63,7 @@ def test_a_module_that_cannot_be_traced_keeps_every_other_number(name: str) -> N
     assert record["params"] == CONV_PARAMS
     assert record["memory"]["forward_peak_bytes"] >= OUT_BYTES
     assert record["memory"]["training_peak_bytes"] > OUT_BYTES
-    assert record["routes"]["torch"]["conv"] == CONV_MACS
+    assert record["cross_check"]["torch"]["conv"] == CONV_MACS
     assert record["macs"]["conv"] == CONV_MACS
 
 
@@ -83,7 +83,7 @@ def test_a_trace_that_fails_leaves_no_hooks() -> None:
     [
         (params, "count", "params"),
         (counting, "count", "macs"),
-        (routes, "torch_count", "routes"),
+        (routes, "torch_count", "cross_check"),
         (output, "op_count", "op_count"),
         (output, "describe", "output"),
         (memory, "peak_bytes", "memory"),
@@ -107,7 +107,7 @@ def test_an_instrument_that_fails_costs_its_own_numbers(
 def test_a_module_that_refuses_dispatch_modes_is_counted_by_the_trace() -> None:
     record = profile("RefusesDispatchModes")
     assert record["macs"]["conv"] == CONV_MACS
-    assert (record["routes"], record["op_count"]) == (None, None)
+    assert (record["cross_check"], record["op_count"]) == (None, None)
     assert warned(record, "no dispatch modes")
 
 
