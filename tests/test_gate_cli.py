@@ -20,7 +20,7 @@ from upbench.benchmark import measurement
 from upbench.cli.app import app
 from upbench.measure import latency
 from upbench.record import from_json
-from upbench.report import document
+from upbench.report import json_documents
 
 pytestmark = pytest.mark.usefixtures("short_warm_up")
 FAST = ["--shape", "32x6x5", "--budget", "0.02", "--device", "cpu", "--threads", "1"]
@@ -355,10 +355,10 @@ def test_mistakes_in_gates_are_said_together_before_anything_runs(write: Write) 
 def test_json_is_what_its_schema_says() -> None:
     result = upbench("compare", "bilinear", "nearest", *FAST, "--max", "params=0", "--format", "json")
     data = json.loads(result.stdout)
-    assert data["schema"] == document.SCHEMA
+    assert data["schema"] == json_documents.SCHEMA
     records = [from_json(json.dumps(one), "x") for one in data["records"]]
     renamed = {("schema_version" if key == "schema" else key): value for key, value in data.items()}
-    document.Comparison.model_validate({**renamed, "records": records})
+    json_documents.Comparison.model_validate({**renamed, "records": records})
     described = json.loads(upbench("compare", "--schema").stdout)
     assert set(described["$defs"]["Comparison"]["properties"]) == set(data)
     assert set(described["$defs"]["Record"]["properties"]) == set(data["records"][0])

@@ -95,7 +95,7 @@ def show(
     per_shape: bool,
 ) -> None:
     """Print a table of each group, or one document of all; then say what failed, and exit with 1 where something did."""
-    from upbench.report import document
+    from upbench.report import json_documents
     from upbench.report.formats import table
     from upbench.report.tables import comparison
 
@@ -104,8 +104,8 @@ def show(
         if result.reference is not None:
             tables.append(comparison.comparison_table(result.records, result.reference, convention))
     findings = [finding for result in results for finding in result.findings]
-    parts = [document.Part(r.group.work, r.records, r.reference, r.checks) for r in results]
+    parts = [json_documents.WorkResult(r.group.work, r.records, r.reference, r.checks) for r in results]
     if tables or to.form == "json":
         shown = [table.stacked(tables)] if to.form == "csv" else tables
-        output.show(shown, to, lambda: document.comparison(parts, findings, judged.options.strict, per_shape))
+        output.show(shown, to, lambda: json_documents.comparison(parts, findings, judged.options.strict, per_shape))
     gates.tell(findings, judged.options, tables)

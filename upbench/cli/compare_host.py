@@ -92,12 +92,12 @@ def _host(wanted: HostOptions, run_options: RunOptions) -> Host:
 
 def _document(host: Host, reference: str, checks: Sequence[Mapping[str, Any]], found: Sequence[Any], place: int) -> str:
     """The JSON of a comparison in a host."""
-    from upbench.report import document
+    from upbench.report import json_documents
     from upbench.report.tables import columns
 
     totals = [measured.total for measured in found]
     result = {
-        "schema": document.SCHEMA,
+        "schema": json_documents.SCHEMA,
         "host": host.model_dump(mode="json", exclude={"variants"}),
         "reference": reference,
         "checks": checks,

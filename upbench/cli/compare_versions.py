@@ -26,7 +26,7 @@ def compare(judged: Gates, specs: Sequence[RunSpec], params: Sequence[Mapping[st
     from upbench import against, versions
     from upbench.benchmark import check, run
     from upbench.cli.progress import Progress
-    from upbench.report import gate_documents
+    from upbench.report import json_documents
     from upbench.report.tables import gates as gates_page
 
     pairs: list[Pair] = []
@@ -54,7 +54,7 @@ def compare(judged: Gates, specs: Sequence[RunSpec], params: Sequence[Mapping[st
             found += _findings(judged, spec, pair, old)
     strict = judged.options.strict
     table = gates_page.table(found, strict, f"The current files against {old_name}")
-    output.show([table], show, lambda: gate_documents.against(old_name, found, strict, [_raw(pair) for pair in pairs]))
+    output.show([table], show, lambda: json_documents.against(old_name, found, strict, [_raw(pair) for pair in pairs]))
     gates.tell(found, judged.options)
 
 

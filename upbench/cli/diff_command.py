@@ -43,13 +43,13 @@ def command(
         raise SpecError(mistakes)
 
     from upbench.gate import diff
-    from upbench.report import gate_documents
+    from upbench.report import json_documents
     from upbench.report.tables import gates as gates_page
 
     before, after = (str(old), str(new)) if old.name == new.name else (old.name, new.name)
     found = diff.compare(sides[0], sides[1], judged.rules("diff", before, after))
     table = gates_page.table(found, gate.strict, f"{after} compared with {before}")
-    output.show([table], show, lambda: gate_documents.difference(str(old), str(new), found, gate.strict))
+    output.show([table], show, lambda: json_documents.difference(str(old), str(new), found, gate.strict))
     gates.tell(found, gate, [])
 
 

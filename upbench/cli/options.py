@@ -34,9 +34,11 @@ def _convention(context: typer.Context, value: str | None) -> str | None:
 def _schema(context: typer.Context, asked: bool) -> None:
     """Print the JSON Schema of --format json, and end."""
     if asked:
-        from upbench.report import gate_documents
+        from upbench.report import json_documents
 
-        typer.echo({"compare": gate_documents.of_compare, "diff": gate_documents.of_diff}[str(context.info_name)]())
+        typer.echo(
+            {"compare": json_documents.compare_schema, "diff": json_documents.diff_schema}[str(context.info_name)]()
+        )
         raise typer.Exit
 
 
