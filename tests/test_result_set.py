@@ -74,7 +74,7 @@ def test_every_question_is_answered_once_for_all_tables_and_pictures(calls: Coun
     text = render.markdown(sweep.sweep_table(results, "title", shown))
     assert "not told apart" in text
     render.markdown(pivot.pivot_table(results, "title", column_choice.pick("latency", results), "theta"))
-    metrics = effect_cells.chosen(None, results)
+    metrics = effect_cells.metric_columns(None, results)
     effects.effects_table(results, "title", metrics)
     effects.front_table(results, "title", metrics)
     request.plan(results, request.PlotOptions())

@@ -45,7 +45,7 @@ def command(
 
     records = results.read(files)
     title, measured = results.title(records), ResultSet.of(records, convention)
-    asked = effect_cells.chosen(names, measured)
+    asked = effect_cells.metric_columns(names, measured)
     tables = []
     if part is not Part.front:
         tables.append(report.effects_table(measured, title, asked, base, part is Part.all))

@@ -17,10 +17,11 @@ This page is made from `upbench/metrics.py` by `upbench list --metrics > docs/qu
 | Name | What it is | Unit | Better | How sure | Column in CSV and JSON | Field of the record |
 |---|---|---|---|---|---|---|
 """
+"""The text of the page above the table of quantities."""
 
 
 def page() -> str:
-    """All quantities as Markdown."""
+    """Return the page of all measured quantities as Markdown."""
     rows = "\n".join(f"| {' | '.join(_row(metric))} |" for metric in metrics.METRICS.values())
     return f"{HEAD}{rows}\n\n{_gates()}\n\n{_comparable()}\n\n{_spellings()}\n"
 

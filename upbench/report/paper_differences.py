@@ -11,15 +11,16 @@ HEAD = """# Where papers and released code differ
 What upbench computes is what the released code computes; these are the places where that is not what the paper says,
 where two releases disagree, or where a count needs its convention. `upbench show NAME --notes` prints one part.
 """
+"""The text of the page above the differences."""
 
 
 def lines(card: Card) -> list[str]:
-    """One card's notes, numbered."""
+    """Return the notes of one card, numbered; one line that says so where there are none."""
     return [f"{n}. {note}" for n, note in enumerate(card.notes, 1)] or ["nothing known"]
 
 
 def page(cards: Sequence[Card]) -> str:
-    """All notes as Markdown; upsamplers of one paper that share their notes stand together."""
+    """Return the page of all differences as Markdown; upsamplers of one paper that share their notes share a section."""
     groups: dict[tuple[str, ...], list[Card]] = {}
     for card in cards:
         if card.notes:

@@ -26,7 +26,7 @@ def lines(
     """
     names = {quantity.name for quantity in drawn}
     lost, good = results.failed, results.measured.records
-    under = [f"Failed, not drawn: {notes.some(lost, 0)}."] if lost else []
+    under = [f"Failed, not drawn: {notes.name_some(lost, 0)}."] if lost else []
     under += left_out
     if accuracy is not None:
         under += _published(accuracy, good)

@@ -16,10 +16,11 @@ NOTE = (
     "median of ratios taken round by round, with its 95 % bootstrap interval. Peak / eager: "
     "peak memory of this backend as a part of the eager form's, in inference and in training."
 )
+"""The note under a table with the columns of `against_eager`."""
 
 
 def ran(record: Record) -> str | None:
-    """Which ops had a choice, and what ran: 'fused (window_assemble)'; None where there was no choice."""
+    """Return what computed the ops that had a choice, as 'fused (window_assemble)'; None where there was no choice."""
     by_backend: dict[str, list[str]] = {}
     for op, backend in (record.backends or {}).items():
         by_backend.setdefault(backend, []).append(op)
@@ -27,27 +28,35 @@ def ran(record: Record) -> str | None:
 
 
 def against_eager(records: Sequence[Record]) -> tuple[list[Column], list[str]]:
-    """The columns that set each record against the eager one of the same spec, and their note; nothing where no
-    record has one."""
+    """Return the columns that compare each record with the eager one of the same spec, and their note.
+
+    Args:
+        records: The records of a table, whatever their backends.
+
+    Returns:
+        The columns and the notes; both are empty where no record has an eager counterpart.
+    """
     eager = {_same(r): r for r in records if r.settings.measure.backend == "eager"}
     pairs = {id(r): eager[_same(r)] for r in records if _same(r) in eager and eager[_same(r)] is not r}
     if not pairs:
         return [], []
 
     def of(record: Record, part: Callable[[Record, Record], Any]) -> Any:
-        other = pairs.get(id(record))
-        return None if other is None else part(record, other)
+        eager_record = pairs.get(id(record))
+        return None if eager_record is None else part(record, eager_record)
 
     def speedup(name: str) -> Callable[[Record], float | None]:
-        def value(record: Record, other: Record) -> float | None:
-            return getattr(columns.paired(other, record), name) if record.latency and other.latency else None
+        def value(record: Record, eager_record: Record) -> float | None:
+            return (
+                getattr(columns.paired(eager_record, record), name) if record.latency and eager_record.latency else None
+            )
 
         return lambda record: of(record, value)
 
     def memory(name: str) -> Callable[[Record], float | None]:
-        def value(record: Record, other: Record) -> float | None:
-            mine, theirs = (getattr(r.memory, name) if r.memory else None for r in (record, other))
-            return mine / theirs if mine is not None and theirs else None
+        def value(record: Record, eager_record: Record) -> float | None:
+            ours, eagers = (getattr(r.memory, name) if r.memory else None for r in (record, eager_record))
+            return ours / eagers if ours is not None and eagers else None
 
         return lambda record: of(record, value)
 

@@ -17,38 +17,57 @@ _SETTINGS = {
     "mode": columns.MODE,
     "status": columns.STATUS,
 }
-"""Columns that are no measured quantity."""
+"""Columns of what a cell is, rather than of a measured quantity."""
 
 
 def names() -> list[str]:
-    """All names but those of published metrics: the quantities of `upbench.metrics`, and what a cell is of."""
+    """Return every name that --columns takes, but for the metrics of published tables.
+
+    They are the quantities of `upbench.metrics`, and the parts of a spec that a column can show.
+    """
     return ["published", *metrics.METRICS, *_SETTINGS]
 
 
 def parse(text: str, results: ResultSet) -> list[str]:
-    """The names in 'latency,params', each judged. Raises UnknownName with all that are known."""
+    """Return the names in a text as 'latency,params', each once and in the spelling of today.
+
+    Args:
+        text: The names, separated by commas.
+        results: The records, whose sweeps may name published tables with columns of their own.
+
+    Raises:
+        UnknownName: A name is not known; the error lists all that are.
+    """
     known = [*names(), *(c.title for table in results.published for c in table.columns)]
-    found = []
+    spelled = []
     for name in filter(None, map(str.strip, text.split(","))):
-        found.append(name if name in known else metrics.spelling(name, known))
-        if found[-1] not in known:
+        spelled.append(name if name in known else metrics.spelling(name, known))
+        if spelled[-1] not in known:
             raise unknown("column", name, known)
-    if not found:
+    if not spelled:
         raise unknown("column", text, known)
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(spelled))
 
 
 def pick(text: str, results: ResultSet) -> list[Column]:
-    """The columns named in 'latency,params', in their order, each once. Raises UnknownName with all that are known."""
+    """Return the columns named in a text as 'latency,params', in their order, each once.
+
+    Args:
+        text: The names, separated by commas.
+        results: The records that the columns are to show.
+
+    Raises:
+        UnknownName: A name is not known; the error lists all that are.
+    """
     known = {name: columns.of(metric) for name, metric in metrics.under(results.convention).items()} | _SETTINGS
     printed = [c for table in results.published for c in table.columns]
-    found: dict[str, Column] = {}
+    picked: dict[str, Column] = {}
     for name in parse(text, results):
         if name == "published":
-            hits = printed
+            matching = printed
         elif name in known:
-            hits = [known[name]]
+            matching = [known[name]]
         else:
-            hits = [c for c in printed if c.title == name]
-        found.update({c.key: c for c in hits})
-    return list(found.values())
+            matching = [c for c in printed if c.title == name]
+        picked.update({c.key: c for c in matching})
+    return list(picked.values())

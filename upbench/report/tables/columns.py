@@ -13,11 +13,18 @@ from upbench.record import Record
 
 @dataclass(frozen=True)
 class Column:
-    """key: its name in CSV, unit included. title: its head in a table. raw and text: the value, and as shown.
+    """A column of a table of records: how its value is read, and how it is shown.
 
-    shown: a cell's text where it needs more than the value. better: "lower" or "higher", where one value can be better than another. delta: how a difference is shown, None
-    where there is none to show. metric: what it shows, None for what is not measured here; a cell that failed has no
-    value of a metric.
+    Args:
+        key: The name of the column in CSV and JSON, unit included.
+        title: The head of the column in a table.
+        raw: Reads the value of a record, in SI base units; None where it is unknown.
+        text: Writes a value as a reader sees it.
+        numeric: Whether the values are numbers, which are aligned to the right.
+        better: Which of two values is the better one; None where neither is.
+        delta: Writes a difference of two values; None where there is none to show.
+        metric: The quantity that the column shows, None for what is not measured here. A failed cell has no value of it.
+        shown: Writes the cell of a record where its text needs more than the value.
     """
 
     key: str
@@ -31,21 +38,22 @@ class Column:
     shown: Callable[[Record], str] | None = None
 
     def cell(self, record: Record) -> str:
-        """A record's value as a reader sees it."""
+        """Return the value of a record as a reader sees it."""
         return self.text(self.raw(record)) if self.shown is None else self.shown(record)
 
     @property
     def measured(self) -> bool:
+        """Return whether the column shows a quantity that upbench measured."""
         return self.metric is not None
 
     @property
     def timed(self) -> bool:
-        """Whether its values are medians of samples."""
+        """Return whether the values are medians of samples."""
         return self.metric is not None and self.metric.samples is not None
 
 
 def of(metric: Metric) -> Column:
-    """The column of a measured quantity."""
+    """Return the column of a measured quantity."""
     unit = metric.unit
     return Column(
         metric.key, metric.head, metric.read, unit.text, unit.numeric, metric.better, unit.delta, metric=metric
@@ -53,12 +61,15 @@ def of(metric: Metric) -> Column:
 
 
 LABEL = Column("label", "Upsampler", lambda r: r.label, units.plain, numeric=False)
+"""The label of a record: its upsampler with the settings that are not the default."""
 SHAPE = Column("shape", "Shape", lambda r: r.settings.input.shape, units.plain, numeric=False)
+"""The shape of the low-resolution input, as 256x120x120."""
 SCALE = Column("scale", "Scale", lambda r: r.settings.scale, lambda v: units.DASH if v is None else f"{v:g}")
+"""The factor by which an upsampler enlarges its input."""
 
 
 def costs(convention: str = conventions.DEFAULT) -> tuple[Column, ...]:
-    """What an upsampler costs: the columns of every table."""
+    """Return the columns of every table: the quantities that an upsampler costs, counted by a convention."""
     return tuple(of(metric) for metric in metrics.under(convention).values() if metric.in_tables)
 
 
@@ -74,10 +85,11 @@ WHERE = (
     _where("upbench", "upbench"),
     _where("cuda", "cuda"),
 )
+"""Columns of CSV that say on what machine, and with which versions, a record was measured."""
 
 
 def _summary(name: str) -> Callable[[Record], float | None]:
-    return lambda record: getattr(found, name) if (found := metrics.latency_summary(record)) else None
+    return lambda record: getattr(summary, name) if (summary := metrics.latency_summary(record)) else None
 
 
 def _memory(name: str) -> Callable[[Record], int | None]:
@@ -89,15 +101,21 @@ def _raw(key: str, value: Callable[[Record], Any]) -> Column:
 
 
 UPSAMPLER = _raw("upsampler", lambda r: r.settings.upsampler)
+"""The registered name of the upsampler, without its settings."""
 STATUS = Column("status", "Status", lambda r: r.status, units.plain, numeric=False)
+"""Whether the cell was measured, and if not, why."""
 BATCH = Column("batch", "Batch", lambda r: r.settings.input.batch, units.plain)
+"""The number of images in the input."""
 DTYPE = Column("dtype", "Dtype", lambda r: r.settings.input.dtype, units.plain, numeric=False)
+"""The number type of the input."""
 MODE = Column("mode", "Mode", lambda r: r.settings.measure.mode, units.plain, numeric=False)
+"""Whether the forward pass, the backward pass or both were measured."""
 ALL_PARAMS = _raw("params_all", lambda r: r.params)
+"""All parameters of the module, whatever convention the table counts by."""
 
 
 def raw_only() -> tuple[Column, ...]:
-    """What CSV has besides the columns of the table."""
+    """Return the columns that CSV and JSON have besides those of the table."""
     known = metrics.METRICS
     return (
         *(UPSAMPLER, STATUS, BATCH, DTYPE, MODE),
@@ -116,20 +134,27 @@ def raw_only() -> tuple[Column, ...]:
 
 
 def each_once(columns: Sequence[Column]) -> list[Column]:
-    """Columns by their key: of several with one key the first."""
-    found: dict[str, Column] = {}
+    """Return columns without repetitions: of several columns with one key the first."""
+    by_key: dict[str, Column] = {}
     for column in columns:
-        found.setdefault(column.key, column)
-    return list(found.values())
+        by_key.setdefault(column.key, column)
+    return list(by_key.values())
 
 
 def axis(name: str) -> Column:
-    """The column of a sweep's axis."""
+    """Return the column of a sweep's axis."""
     return Column(name, name, lambda r: r.axes.get(name), units.plain, numeric=False)
 
 
 def ratio_to(reference: Record) -> tuple[Column, Column, Column, Column]:
-    """Latency over that of `reference`, round by round: the ratio, the ends of its interval, and the verdict."""
+    """Return the columns of latency over that of a reference, by ratios taken round by round.
+
+    Args:
+        reference: The record that latencies are divided by.
+
+    Returns:
+        The ratio, the low and the high end of its 95 % interval, and the verdict.
+    """
 
     def part(name: str) -> Callable[[Record], float | None]:
         def value(record: Record) -> float | None:
@@ -156,14 +181,22 @@ def ratio_to(reference: Record) -> tuple[Column, Column, Column, Column]:
 
 
 def verdict(record: Record, reference: Record) -> str | None:
-    """FASTER, SLOWER, SAME or UNSURE; None for the reference itself."""
+    """Return FASTER, SLOWER, SAME or UNSURE; None for the reference itself and where nothing was timed."""
     if record is reference or not record.latency or not reference.latency:
         return None
     return str(stats.verdict(paired(record, reference), record.noise_floor or 0.0))
 
 
 def paired(record: Record, reference: Record) -> stats.Ratio:
-    """The paired ratio of two records of one comparison."""
+    """Return the ratio of the latencies of two records, taken round by round.
+
+    Args:
+        record: The record whose latency is divided.
+        reference: A record of the same comparison, timed in the same rounds.
+
+    Raises:
+        ValueError: One of the records has no latency.
+    """
     if record.latency is None or reference.latency is None:
         raise ValueError("a record without latency has no ratio")
     return stats.paired_ratio(
@@ -172,5 +205,5 @@ def paired(record: Record, reference: Record) -> stats.Ratio:
 
 
 def varying(records: Sequence[Record], columns: Sequence[Column]) -> list[Column]:
-    """Those columns whose value is not the same in all records."""
+    """Return the columns whose text is not the same in all records."""
     return [c for c in columns if len({c.text(c.raw(r)) for r in records}) > 1]

@@ -16,16 +16,24 @@ WHAT = {
     "training-forward": "forward, recording for backward",
     "training-backward": "backward",
 }
+"""What a call of each mode runs, in words."""
 STOPPED = {
     "precise": "the interval is narrow enough",
     "plateau": "more samples no longer narrow the interval",
     "budget": "the budget was spent",
     "interrupted": "it was interrupted",
 }
+"""Why sampling ended, in words."""
 
 
 def comparison_table(records: Sequence[Record], reference: Record, convention: str = conventions.DEFAULT) -> Table:
-    """Upsamplers as rows, with the latency of each over that of the reference, and what that says."""
+    """Return the table of a comparison: upsamplers as rows, with their latency over that of the reference.
+
+    Args:
+        records: One record for each upsampler, timed in the same rounds.
+        reference: The record among them that latencies are divided by.
+        convention: How parameters and MACs are counted.
+    """
     ratio, low, high, verdict = columns.ratio_to(reference)
     shapes = columns.varying(records, (columns.SHAPE, columns.SCALE))
     against_eager, eager_note = backend_columns.against_eager(records)
@@ -39,7 +47,7 @@ def comparison_table(records: Sequence[Record], reference: Record, convention: s
 
 
 def profile_table(record: Record, convention: str = conventions.DEFAULT) -> Table:
-    """One record in full: quantities as rows. Its CSV form is one row."""
+    """Return one record in full, with quantities as rows; its CSV form is a single row."""
     flat = _build(notes.condition([record]), [record], (columns.LABEL, *columns.costs(convention)), (), convention)
     rows = [*_counts(record, convention), *_time(record), *_memory(record)]
     known = [m for m in metrics.METRICS.values() if m.name not in DETAILED and m.read(record) is not None]
@@ -121,10 +129,10 @@ def _memory(record: Record) -> list[list[str]]:
 
 
 def operators_table(record: Record) -> Table:
-    """Where the MACs of one record go: operators as rows, the largest first."""
-    found = record.macs_by_op or {}
-    total = sum(found.values())
-    rows = [[name, units.count(n), units.percent(n / total)] for name, n in found.items()]
+    """Return the MACs of one record by operator, the largest first."""
+    macs_by_op = record.macs_by_op or {}
+    total = sum(macs_by_op.values())
+    rows = [[name, units.count(n), units.percent(n / total)] for name, n in macs_by_op.items()]
     unseen = record.cross_check.torch_uncounted if record.cross_check else {}
     note = "Not charged by torch's counter: " + ", ".join(f"{name} ({n}x)" for name, n in unseen.items()) + "."
     return Table(
@@ -133,7 +141,7 @@ def operators_table(record: Record) -> Table:
         rows,
         [False, True, True],
         ["operator", "macs"],
-        [[name, n] for name, n in found.items()],
+        [[name, n] for name, n in macs_by_op.items()],
         [conventions.describe(), *([note] if unseen else []), *notes.warnings([record])],
     )
 

@@ -1,4 +1,4 @@
-"""Records as `upbench.effects` sees them: places in a grid with metrics."""
+"""Records as `upbench.effects` sees them: cells of a grid with the values of metrics."""
 
 from __future__ import annotations
 
@@ -16,29 +16,38 @@ from upbench.report.tables.published import PublishedColumns
 from upbench.report.tables.result_set import ResultSet
 
 DEFAULT = ("params", "macs", "latency", "peak-memory")
-"""The metrics that are compared unless others are asked for; published accuracy joins them."""
+"""The metrics that are compared unless others are named; published accuracy is added to them."""
 
 
 def value(column: Column, record: Record) -> float | None:
-    """A cell's value of a metric; a published one belongs to the settings, and so to a cell that failed as well."""
+    """Return the value of a metric in a cell; None where the cell failed.
+
+    A published value belongs to the settings of a cell, so that a cell that failed has it as well.
+    """
     if record.status != "ok" and column.measured:
         return None
-    found: float | None = column.raw(record)
-    return found
+    raw: float | None = column.raw(record)
+    return raw
 
 
 def samples(column: Column, record: Record) -> list[float] | None:
-    """The samples behind a measured cell's value."""
+    """Return the samples behind the value of a cell; None for what is not sampled."""
     if column.metric is None or column.metric.samples is None or record.status != "ok":
         return None
-    found = column.metric.samples(record)
-    return None if found is None else list(found)
+    values = column.metric.samples(record)
+    return None if values is None else list(values)
 
 
-def chosen(names: str | None, results: ResultSet) -> list[Column]:
-    """The metrics in 'latency,peak-memory,AP', or those of DEFAULT and published accuracy.
+def metric_columns(names: str | None, results: ResultSet) -> list[Column]:
+    """Return the columns of the metrics named in a text as 'latency,peak-memory,AP'.
 
-    Of a published table the default is the first column, for each subtask. Raises UnknownName with all that there are.
+    Args:
+        names: The metrics, separated by commas. None stands for those of DEFAULT, and for the first accuracy of a
+            published table for each of its subtasks.
+        results: The cells.
+
+    Raises:
+        UnknownName: A name is not known; the error lists all that are.
     """
     published = results.published
     counted = metrics.with_evidence(metrics.under(results.convention))
@@ -46,15 +55,15 @@ def chosen(names: str | None, results: ResultSet) -> list[Column]:
         return [*(columns.of(counted[name]) for name in DEFAULT), *(c for b in published for c in _leading(b))]
     printed = {c.title: c for b in published for c in b.columns}
     listed = {**counted, **dict.fromkeys(printed)}
-    found = []
+    chosen_columns = []
     for name in filter(None, map(str.strip, names.split(","))):
         if name in printed:
-            found.append(printed[name])
+            chosen_columns.append(printed[name])
         else:
-            found.append(columns.of(metrics.find(name, counted, "metric", listed)))
-    if not found:
+            chosen_columns.append(columns.of(metrics.find(name, counted, "metric", listed)))
+    if not chosen_columns:
         raise unknown("metric", names, listed)
-    return list({column.key: column for column in found}.values())
+    return list({column.key: column for column in chosen_columns}.values())
 
 
 def _leading(table: PublishedColumns) -> list[Column]:
@@ -67,7 +76,7 @@ def _leading(table: PublishedColumns) -> list[Column]:
 
 
 def grid(results: ResultSet, records: Sequence[Record]) -> list[dict[str, Hashable]]:
-    """The cell of each record: the values of its axes, and of whatever else records with equal axes differ in."""
+    """Return the place of each record in the grid: the values of its axes, and what else tells equal ones apart."""
     axes = results.axes
     return [
         {
@@ -79,20 +88,27 @@ def grid(results: ResultSet, records: Sequence[Record]) -> list[dict[str, Hashab
 
 
 def hashable(value: object) -> Hashable:
+    """Return a value that can be a key: the value itself, or else its text."""
     return value if isinstance(value, Hashable) else repr(value)
 
 
 def references(text: str | None, cells: Sequence[dict[str, Hashable]], measured: Sequence[bool]) -> dict[str, Hashable]:
-    """The reference level of each axis with several levels: as asked for with AXIS=VALUE,..., else as `effects` chooses.
+    """Return the reference level of each axis that has several levels.
 
-    measured: for each cell whether it has values; the choice is made among those where there are any. Raises
-    UnknownName for an axis or a value that is not there.
+    Args:
+        text: Levels as AXIS=VALUE,...; for the other axes `effects.reference_level` chooses.
+        cells: The cells of the grid.
+        measured: Whether each cell has values; the levels are chosen among those that have, where there are any.
+
+    Raises:
+        UnknownName: The text names an axis or a value that is not there.
+        UpbenchError: A part of the text is not AXIS=VALUE.
     """
     names = dict.fromkeys(name for cell in cells for name in cell)
     levels = {name: list(dict.fromkeys(c[name] for c in cells if name in c)) for name in names}
     several = [name for name in names if len(levels[name]) > 1]
     able = [cell for cell, has in zip(cells, measured, strict=True) if has]
-    found = {
+    levels_by_axis = {
         name: effects.reference_level(able if any(name in cell for cell in able) else cells, name) for name in several
     }
     for part in (text or "").split(",") if text else []:
@@ -105,21 +121,27 @@ def references(text: str | None, cells: Sequence[dict[str, Hashable]], measured:
         typed = value if value in shown else str(yaml.safe_load(value))
         if typed not in shown:
             raise unknown(f"value of {name}", value, shown)
-        found[name] = shown[typed]
-    return found
+        levels_by_axis[name] = shown[typed]
+    return levels_by_axis
 
 
 def within(
-    asked: Mapping[str, Hashable], cells: Sequence[dict[str, Hashable]], measured: Sequence[bool]
+    wanted: Mapping[str, Hashable], cells: Sequence[dict[str, Hashable]], measured: Sequence[bool]
 ) -> dict[str, Hashable]:
-    """The reference levels of some of the cells: as asked for where these have that level."""
-    found = references(None, cells, measured)
+    """Return the reference levels of some of the cells.
+
+    Args:
+        wanted: The levels of all cells, which are kept where these cells have them.
+        cells: The cells of one group.
+        measured: Whether each of them has values.
+    """
+    levels = references(None, cells, measured)
     there = {(name, level) for cell in cells for name, level in cell.items()}
-    return {name: asked[name] if (name, asked.get(name)) in there else level for name, level in found.items()}
+    return {name: wanted[name] if (name, wanted.get(name)) in there else level for name, level in levels.items()}
 
 
 def candidate(record: Record, metrics: Sequence[Column], results: ResultSet) -> Candidate | None:
-    """A record for the front; None when it has no value for one of the metrics."""
+    """Return a record as a candidate for the Pareto front; None where it has no value of one of the metrics."""
     if record.status != "ok" or any(value(column, record) is None for column in metrics):
         return None
     counted = {c.key: v for c in metrics if not c.timed and (v := value(c, record)) is not None}

@@ -21,20 +21,23 @@ RAW = (
     "axis", "level", "reference", "metric", "pairs", "ratio", "low", "high", "least", "most", "difference", "verdict",
     "exact", "measured_on", "torch", "upbench",
 )  # fmt: skip
+"""The columns of the table of effects in CSV and JSON."""
 
 FRONT = ("on_front", "dominated_by", "status", "measured_on", "torch", "upbench")
-"""What CSV has after the axes and the metrics."""
+"""The columns that CSV has after the axes and the metrics in the table of the front."""
 
 
 def effects_table(
     results: ResultSet, title: str, metrics: Sequence[Column], base: str | None = None, brief: bool = False
 ) -> Table:
-    """Main effects: a row for each level of each axis, against the axis's reference level. CSV: a row for each metric.
+    """Return the main effects: a row for each level of each axis, against the reference level of the axis.
+
+    CSV has a row for each metric.
 
     Args:
-        results: The effect_cells.
-        title: What they are of.
-        metrics: The metrics, see `effect_cells.chosen`.
+        results: The cells.
+        title: The title of the sweep.
+        metrics: The metrics, see `effect_cells.metric_columns`.
         base: AXIS=VALUE,... for other reference levels than `effects.reference_level` chooses.
         brief: Leave out the notes that `front_table` has too, which stands below when both are printed.
 
@@ -44,7 +47,7 @@ def effects_table(
     lines: list[_Line] = []
     starts: dict[int, str] = {}
     full = True
-    chosen = (
+    wanted = (
         effect_cells.references(base, effect_cells.grid(results, results.records), _measured(results.records))
         if base
         else {}
@@ -52,21 +55,16 @@ def effects_table(
     for group in results.groups:
         grid = effect_cells.grid(results, group.records)
         full &= effects.is_full([c for c, r in zip(grid, group.records, strict=True) if r.status == "ok"])
-        found = _lines(group.records, grid, effect_cells.within(chosen, grid, _measured(group.records)), metrics)
-        if found:
+        group_lines = _lines(group.records, grid, effect_cells.within(wanted, grid, _measured(group.records)), metrics)
+        if group_lines:
             starts[len(lines)] = group.heading
-        lines += found
+        lines += group_lines
     if not lines:
         raise UpbenchError(
             "no two measured cells differ in one axis only, so that there are no effects; give the results of a sweep "
             "with an axis of several values"
         )
-    marks = Footnotes()
-    for m, line in enumerate(lines):
-        for n, metric in enumerate(metrics):
-            one = line.effects.get(metric.key)
-            if one is not None and one.ratio is None and metric.measured:
-                marks.add(m, 4 + n, "a ratio to 0 does not exist; the difference is shown")
+    footnotes = _footnotes(lines, metrics)
     timed = any(m.timed for m in metrics)
     under = _how(full, len({line.axis for line in lines}) > 1, metrics)
     if not brief:
@@ -79,8 +77,8 @@ def effects_table(
         raw_heads=list(RAW),
         raw_rows=[raw for line in lines for raw in line.raw(metrics)],
         notes=under,
-        refs=marks.refs,
-        footnotes=marks.texts,
+        refs=footnotes.refs,
+        footnotes=footnotes.texts,
         groups=starts if len(results.groups) > 1 else {},
         lead=3,
         label=f"{results.name or 'records'}-effects",
@@ -89,42 +87,53 @@ def effects_table(
 
 @dataclass(frozen=True)
 class _Line:
-    """A level of an axis. effects: by the key of the metric. where: a record of its machine. resolution: of the group."""
+    """A level of an axis. effects: by the key of the metric. record: one of its machine. noise_floor: of its group."""
 
     axis: str
     level: Any
     reference: Any
     effects: dict[str, Effect]
-    where: Record
-    resolution: float | None
+    record: Record
+    noise_floor: float | None
 
     def texts(self, metrics: Sequence[Column]) -> list[str]:
-        pairs = max((one.pairs for one in self.effects.values()), default=0)
+        pairs = max((effect.pairs for effect in self.effects.values()), default=0)
         shown = [_text(metric, self.effects.get(metric.key)) for metric in metrics]
         return [self.axis, str(self.level), str(self.reference), str(pairs), *shown]
 
     def verdict(self, metrics: Sequence[Column]) -> str:
         """That of the metric with samples."""
         timed = [self.effects[m.key] for m in metrics if m.timed and m.key in self.effects]
-        verdicts = [v for one in timed if (v := effects.verdict(one, self.resolution))]
+        verdicts = [v for effect in timed if (v := effects.verdict(effect, self.noise_floor))]
         return str(verdicts[-1]) if verdicts else units.DASH
 
     def raw(self, metrics: Sequence[Column]) -> list[list[Any]]:
         known = [(metric, self.effects[metric.key]) for metric in metrics if metric.key in self.effects]
         return [
-            _raw(m, one, effects.verdict(one, self.resolution) if m.timed else None, self.where) for m, one in known
+            _raw(m, effect, effects.verdict(effect, self.noise_floor) if m.timed else None, self.record)
+            for m, effect in known
         ]
 
 
 def _lines(
     records: Sequence[Record], grid: Sequence[dict[str, Any]], references: Mapping[str, Any], metrics: Sequence[Column]
 ) -> list[_Line]:
-    resolution = noise_floor(records)
+    noise = noise_floor(records)
     return [
-        _Line(axis, level, reference, by_metric, records[0], resolution)
+        _Line(axis, level, reference, by_metric, records[0], noise)
         for axis, reference in references.items()
         for level, by_metric in _effects(records, grid, axis, reference, metrics).items()
     ]
+
+
+def _footnotes(lines: Sequence[_Line], metrics: Sequence[Column]) -> Footnotes:
+    footnotes = Footnotes()
+    for m, line in enumerate(lines):
+        for n, metric in enumerate(metrics):
+            effect = line.effects.get(metric.key)
+            if effect is not None and effect.ratio is None and metric.measured:
+                footnotes.add(m, 4 + n, "a ratio to 0 does not exist; the difference is shown")
+    return footnotes
 
 
 def _measured(records: Sequence[Record]) -> list[bool]:
@@ -132,25 +141,31 @@ def _measured(records: Sequence[Record]) -> list[bool]:
 
 
 def _effects(
-    members: Sequence[Record], found: Sequence[dict[str, Any]], axis: str, reference: Any, metrics: Sequence[Column]
+    members: Sequence[Record], grid: Sequence[dict[str, Any]], axis: str, reference: Any, metrics: Sequence[Column]
 ) -> dict[Any, dict[str, Effect]]:
     """Level -> metric -> effect, in the order of the levels."""
     by_level: dict[Any, dict[str, Effect]] = {}
     for metric in metrics:
         read = effect_cells.samples if metric.timed else effect_cells.value
         values: Any = [read(metric, r) for r in members]
-        for one in effects.main_effects(found, values, axis, reference):
-            by_level.setdefault(one.level, {})[metric.key] = one
-    order = dict.fromkeys(c[axis] for c in found if axis in c)
+        for effect in effects.main_effects(grid, values, axis, reference):
+            by_level.setdefault(effect.level, {})[metric.key] = effect
+    order = dict.fromkeys(c[axis] for c in grid if axis in c)
     return {level: by_level[level] for level in order if level in by_level}
 
 
 def front_table(results: ResultSet, title: str, metrics: Sequence[Column]) -> Table:
-    """Cells with their metrics, and for each whether it is on the Pareto front or which cells dominate it."""
+    """Return the cells with their metrics, and for each whether it is on the Pareto front or which cells dominate it.
+
+    Args:
+        results: The cells.
+        title: The title of the sweep.
+        metrics: The metrics in which cells are compared.
+    """
     rows = results.rows
     lead = results.keys or [columns.LABEL]
     by = _dominators(results, metrics)
-    marks = Footnotes()
+    footnotes = Footnotes()
     texts: list[list[str]] = []
     raw: list[list[Any]] = []
     for m, record in enumerate(rows):
@@ -158,12 +173,12 @@ def front_table(results: ResultSet, title: str, metrics: Sequence[Column]) -> Ta
         names = [cell_name(rows[a]) for a in by[m]] if m in by else None
         if names is None:
             why = failures.reason(record) if record.status != "ok" else "not compared: a metric is unknown here"
-            marks.add(m, len(lead) + len(metrics), why)
-        what = units.DASH if names is None else f"dominated by {_some(names)}" if names else "front"
+            footnotes.add(m, len(lead) + len(metrics), why)
+        what = units.DASH if names is None else f"dominated by {_named(names)}" if names else "front"
         texts.append([*(c.text(c.raw(record)) for c in lead), *shown, what])
         values = [effect_cells.value(metric, record) for metric in metrics]
         state = (None, None) if names is None else (not names, "; ".join(names))
-        raw.append([*(c.raw(record) for c in lead), *values, *state, record.status, *_where(record)])
+        raw.append([*(c.raw(record) for c in lead), *values, *state, record.status, *_machine(record)])
     return Table(
         title=f"{title}: Pareto front",
         heads=[*(c.title for c in lead), *map(_head, metrics), "Front"],
@@ -176,8 +191,8 @@ def front_table(results: ResultSet, title: str, metrics: Sequence[Column]) -> Ta
             *notes.notes(results, metrics, False, published=False),
             *_published_notes(results, metrics),
         ],
-        refs=marks.refs,
-        footnotes=marks.texts,
+        refs=footnotes.refs,
+        footnotes=footnotes.texts,
         groups=results.headings,
         lead=len(lead),
         label=f"{results.name or 'records'}-front",
@@ -204,31 +219,31 @@ def _value(metric: Column, record: Record) -> str:
     return metric.text(value) if value is not None else failures.text(record)
 
 
-def _some(names: Sequence[str]) -> str:
-    return notes.some(names, 0, most=2)
+def _named(names: Sequence[str]) -> str:
+    return notes.name_some(names, 0, most=2)
 
 
-def _text(metric: Column, one: Effect | None) -> str:
+def _text(metric: Column, effect: Effect | None) -> str:
     """'1.26x (1.22-1.31)' for what is timed, '1.50x (+1.1M)' for what is counted, '+0.3' for what is published."""
-    if one is None:
+    if effect is None:
         return units.DASH
     delta: Callable[[Any], str] = metric.delta or units.delta
-    if not metric.measured or one.ratio is None:
-        return delta(one.difference)
-    inside = units.interval(one.low, one.high) if metric.timed else delta(one.difference)
-    pairs = units.interval(one.least, one.most)
-    several = f", pairs {pairs}" if one.pairs > 1 and len(set(pairs.split("-"))) > 1 else ""
-    return f"{units.ratio(one.ratio)} ({inside}){several}"
+    if not metric.measured or effect.ratio is None:
+        return delta(effect.difference)
+    inside = units.interval(effect.low, effect.high) if metric.timed else delta(effect.difference)
+    pairs = units.interval(effect.least, effect.most)
+    several = f", pairs {pairs}" if effect.pairs > 1 and len(set(pairs.split("-"))) > 1 else ""
+    return f"{units.ratio(effect.ratio)} ({inside}){several}"
 
 
-def _raw(metric: Column, one: Effect, verdict: object, record: Record) -> list[Any]:
+def _raw(metric: Column, effect: Effect, verdict: object, record: Record) -> list[Any]:
     return [
-        one.axis, one.level, one.reference, metric.key, one.pairs, one.ratio, one.low, one.high, one.least,
-        one.most, one.difference, None if verdict is None else str(verdict), one.exact, *_where(record),
+        effect.axis, effect.level, effect.reference, metric.key, effect.pairs, effect.ratio, effect.low, effect.high, effect.least,
+        effect.most, effect.difference, None if verdict is None else str(verdict), effect.exact, *_machine(record),
     ]  # fmt: skip
 
 
-def _where(record: Record) -> list[Any]:
+def _machine(record: Record) -> list[Any]:
     return [record.environment.value(name) for name in ("device", "torch", "upbench")]
 
 
@@ -240,7 +255,7 @@ def _how(full: bool, several: bool, metrics: Sequence[Column]) -> list[str]:
         else "The cells are not a full grid (one factor at a time, a list, or cells that failed): each effect is over "
         "the pairs that there are."
     )
-    found = [
+    sentences = [
         "Effect: every cell is set against the one that differs from it in this axis only and has the level in "
         "`Against`; shown is the geometric mean of the ratios over these pairs. In brackets the mean difference; "
         "pairs: smallest and largest single ratio, where they differ. Counted metrics are exact and have no interval.",
@@ -248,30 +263,30 @@ def _how(full: bool, several: bool, metrics: Sequence[Column]) -> list[str]:
         "Against: the level with the most pairs, then with the most cells, then the first; --base AXIS=VALUE sets another.",
     ]
     if any(m.timed for m in metrics):
-        found.append(
+        sentences.append(
             "Latency: ratio of medians, in brackets its 95 % interval: each cell's samples are resampled on their own "
             f"({effects.RESAMPLES} times) and the mean log-ratio is taken anew. It holds the noise within the cells, not "
             "the drift between them. Verdict: as in `upbench compare`, no bound below the noise floor."
         )
     if not all(m.measured for m in metrics):
-        found.append("Published values were printed once, without an interval; shown is their mean difference.")
-    return found
+        sentences.append("Published values were printed once, without an interval; shown is their mean difference.")
+    return sentences
 
 
 def _front_notes(metrics: Sequence[Column]) -> list[str]:
     names = ", ".join(f"{_head(m)} ({m.better or 'lower'})" for m in metrics)
-    found = [
+    sentences = [
         f"Better is: {names}.",
         "A cell is dominated when another one is no worse in all of these and better in at least one; the cells that "
         "are not are the Pareto front. Only cells of equal work (shape, scale, batch, mode, offsets) on the same "
         "machine and versions are compared.",
     ]
     if any(m.timed for m in metrics):
-        found.append(
+        sentences.append(
             "Latency counts as better only where the verdict is FASTER, and as no worse where it is SAME; where it is "
             "UNSURE there is no domination."
         )
-    return found
+    return sentences
 
 
 def _published_notes(results: ResultSet, metrics: Sequence[Column]) -> list[str]:

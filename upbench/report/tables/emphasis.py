@@ -14,11 +14,17 @@ def ranks(
     peers: Sequence[Hashable],
     better: Literal["lower", "higher"],
 ) -> list[Rank]:
-    """The rank of each value among those with equal `peers`; None and the only one of its kind have none.
+    """Return the rank of each value among those with equal peers.
 
-    Values that are shown by the same text are equal, so that ties are both best. Where all are equal nothing is.
+    Values that are shown by the same text are equal, so that ties are both best. Where all are equal none is.
+
+    Args:
+        values: The values of one column; None has no rank.
+        texts: The values as they are shown.
+        peers: What must be equal before two values are ranked against each other.
+        better: Whether the lower or the higher value is the better one.
     """
-    found = [Rank.none] * len(values)
+    by_row = [Rank.none] * len(values)
     for peer in dict.fromkeys(peers):
         sign = 1 if better == "lower" else -1
         known = [(sign * v, n) for n, v in enumerate(values) if v is not None and peers[n] == peer]
@@ -26,5 +32,5 @@ def ranks(
         if len(order) < 2:
             continue
         for _, n in known:
-            found[n] = Rank(place + 1) if (place := order.index(texts[n])) < 2 else Rank.none
-    return found
+            by_row[n] = Rank(position + 1) if (position := order.index(texts[n])) < 2 else Rank.none
+    return by_row

@@ -6,6 +6,7 @@ from upbench import units
 from upbench.record import Record
 
 SHOWN = {"oom": "OOM", "timeout": "timeout", "crashed": "crash", "error": "error", "impossible": "n/a"}
+"""What stands in the table for a cell of each status."""
 WORDS = {
     "oom": "out of memory",
     "timeout": "not done in the time it was given",
@@ -13,14 +14,15 @@ WORDS = {
     "error": "it raised an error",
     "impossible": "impossible: it breaks a rule of the upsampler",
 }
+"""What each status means, in words."""
 
 
 def text(record: Record) -> str:
-    """'OOM', 'timeout', 'crash', 'error', 'n/a'; a dash for a measured cell."""
+    """Return what is shown for a cell: 'OOM', 'timeout', 'crash', 'error', 'n/a', or a dash where it was measured."""
     return SHOWN.get(record.status, units.DASH)
 
 
 def reason(record: Record) -> str:
-    """The footnote: what it means, and what was said when it happened, on one line."""
-    said = " ".join((record.error or "").split())
-    return f"{WORDS[record.status]}{': ' if said else ''}{said.removesuffix('.')}"
+    """Return the footnote of a failed cell: what its status means, and the error message on one line."""
+    message = " ".join((record.error or "").split())
+    return f"{WORDS[record.status]}{': ' if message else ''}{message.removesuffix('.')}"

@@ -1,4 +1,4 @@
-"""What gates found, as a table."""
+"""The findings of gates, as a table."""
 
 from __future__ import annotations
 
@@ -10,10 +10,17 @@ from upbench.gate.outcome import counts, word
 from upbench.report.formats.table import Table
 
 ORDER = (Result.failed, Result.unsure, Result.passed, Result.note)
+"""The results in the order of the rows: those that need attention first."""
 
 
 def table(findings: Sequence[Finding], strict: bool, title: str = "Gates") -> Table:
-    """A row for each gate on each upsampler, those that failed first; raw in SI base units."""
+    """Return a table with a row for each gate on each upsampler, those that failed first.
+
+    Args:
+        findings: What the gates found.
+        strict: Whether what is unsure counts as failed.
+        title: The title of the table.
+    """
     rows = sorted(findings, key=lambda f: ORDER.index(f.result))
     return Table(
         title=title,

@@ -34,26 +34,26 @@ CONTEXT = (
         )
     ),
 )
-"""Besides the axes: what a row must say where records differ in it."""
+"""Columns that are added to a table when records with equal axis values differ in them."""
 
 LABEL = "upsampler"
 """The axis that pictures have even where a sweep has none: the labels of the records."""
 
 
 def bare(axis: str) -> str:
-    """`input.batch` is the axis batch."""
+    """Return the name of an axis without its section: batch for `input.batch`."""
     return axis.rpartition(".")[2]
 
 
 def axis_value(record: Record, axis: str) -> Any:
-    """The value of an axis in a record; a record without that axis has None, one without axes its label."""
+    """Return the value of an axis in a record; None for a record without that axis, its label for one without axes."""
     if axis == LABEL and LABEL not in record.axes:
         return record.label
     return record.axes.get(axis)
 
 
 def level_text(value: Any) -> str:
-    """A value of an axis as text, as it is written in YAML."""
+    """Return the value of an axis as it is written in YAML."""
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -62,12 +62,17 @@ def level_text(value: Any) -> str:
 
 
 def cell_name(record: Record, text: Callable[[Any], str] = str) -> str:
-    """A cell in a sentence: its axes with their values, or its label. text: how a value is written."""
+    """Return the name of a cell in a sentence: its axes with their values, or its label.
+
+    Args:
+        record: The record of the cell.
+        text: Writes the value of an axis.
+    """
     return ", ".join(f"{key}={text(value)}" for key, value in record.axes.items()) or record.label
 
 
 def context(records: Sequence[Record], axes: Sequence[str]) -> list[Column]:
-    """The columns that tell rows apart where the axes do not: what differs among records with equal axes.
+    """Return the columns that tell rows apart where the axes do not: those that differ among records with equal axes.
 
     Without axes the label is one of them.
     """
@@ -81,17 +86,17 @@ def context(records: Sequence[Record], axes: Sequence[str]) -> list[Column]:
 
 
 def machine_key(record: Record, axes: Sequence[str]) -> tuple[Hashable, ...]:
-    """Device, threads and versions, without those that are axes: records that differ in it stand in different groups."""
+    """Return device, threads and versions without those that are axes; records of different keys stand in different groups."""
     env, taken = record.environment, {bare(axis) for axis in axes}
-    where = None if "device" in taken else (env.device, env.cuda)
+    device = None if "device" in taken else (env.device, env.cuda)
     threads = None if taken & {"threads", "device"} or env.device_type != "cpu" else env.threads
-    return where, threads, env.torch, env.measurement_version, env.kernels
+    return device, threads, env.torch, env.measurement_version, env.kernels
 
 
 def machine_text(record: Record, axes: Sequence[str]) -> str:
-    """The same in words."""
-    where, threads, torch, _, kernels = machine_key(record, axes)
-    parts = [f"{where[0]}" if isinstance(where, tuple) else "", f"{threads} threads" if threads is not None else ""]
+    """Return the machine and the versions of `machine_key` in words."""
+    device, threads, torch, _, kernels = machine_key(record, axes)
+    parts = [f"{device[0]}" if isinstance(device, tuple) else "", f"{threads} threads" if threads is not None else ""]
     return (
         ", ".join(p for p in parts if p)
         + f"{'; ' if any(parts) else ''}torch {torch}, upbench {record.environment.upbench}{kernels_text(kernels)}"
@@ -99,33 +104,37 @@ def machine_text(record: Record, axes: Sequence[str]) -> str:
 
 
 def kernels_text(kernels: object) -> str:
-    """What stands behind the version of upbench: what its fused ops were made of, as far as the record knows."""
+    """Return the words that follow the version of upbench: what its fused ops were compiled from, as far as the record knows."""
     known = {"c": " with C kernels", "torch": " without C kernels"}
     return known.get(str(kernels), f" with {kernels}" if kernels else "")
 
 
 def workload_key(record: Record) -> tuple[Hashable, ...]:
-    """What a call is asked to do; only cells of equal work are better or worse than each other."""
+    """Return what a call has to do; only cells of equal work are better or worse than each other."""
     spec = record.settings
     return spec.scale, spec.input.shape, str(spec.input.batch), spec.input.offsets, spec.measure.mode
 
 
 def by_machine(records: Sequence[Record], axes: Sequence[str]) -> dict[tuple[Hashable, ...], list[Record]]:
-    """Records by machine, each in their order.
+    """Return the records by machine, each group in its order.
 
-    A cell that is impossible, which is so on any machine, joins the first when its own has no other records, and stands
-    once in a group.
+    A cell that is impossible is so on every machine: it joins the first group when its own machine has no other records,
+    and stands once in a group.
+
+    Args:
+        records: The records, at least one.
+        axes: The axes of the sweep.
     """
-    tried = [machine_key(r, axes) for r in records if r.status != "impossible"] or [machine_key(records[0], axes)]
-    found: dict[tuple[Hashable, ...], list[Record]] = {where: [] for where in tried}
+    machines = [machine_key(r, axes) for r in records if r.status != "impossible"] or [machine_key(records[0], axes)]
+    groups: dict[tuple[Hashable, ...], list[Record]] = {machine: [] for machine in machines}
     seen: set[tuple[Hashable, ...]] = set()
     for record in records:
-        where = machine_key(record, axes)
-        where = where if where in found else tried[0]
+        machine = machine_key(record, axes)
+        machine = machine if machine in groups else machines[0]
         if record.status == "impossible":
-            cell = (where, repr(record.axes), repr(record.spec))
+            cell = (machine, repr(record.axes), repr(record.spec))
             if cell in seen:
                 continue
             seen.add(cell)
-        found[where].append(record)
-    return found
+        groups[machine].append(record)
+    return groups

@@ -1,4 +1,4 @@
-"""Tables of hosts: what upsamplers cost in one, and which there are."""
+"""Tables of hosts: what upsamplers cost in one of them, and which hosts there are."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ MEMORY = (
     "Peaks of all stages: one after another, the output of each kept until the last has run, as a feature pyramid keeps "
     "its merged levels. A stage's own peak: that stage alone."
 )
+"""The note on what the peaks of a host are."""
 
 
 def comparison(
@@ -26,9 +27,14 @@ def comparison(
     reference: int,
     convention: str = conventions.DEFAULT,
 ) -> Table:
-    """What each upsampler adds to a host. totals: of all stages; stages: of each total those to be shown, or none.
+    """Return what each upsampler adds to a host: a row for all stages together, and one for each stage that is to be shown.
 
-    reference: place of the upsampler that latencies are divided by.
+    Args:
+        totals: One record of all stages for each upsampler.
+        stages: For each upsampler the records of the stages to be shown, or none.
+        host: The host.
+        reference: The index of the upsampler that latencies are divided by.
+        convention: How parameters and MACs are counted.
     """
     params, flops = (columns.of(metrics.under(convention)[name]) for name in ("params", "macs"))
     costs = columns.costs(convention)
@@ -45,13 +51,13 @@ def comparison(
         first = {columns.LABEL.key: "base", **{c.key: c.text(base[c.key]) for c in (params, flops)}}
         rows.append([first.get(c.key, units.DASH) for c in shown] + [units.DASH] * 2)
     for n, total in enumerate(totals):
-        for place, record in enumerate((total, *stages[n])):
-            other = (totals[reference], *stages[reference])[place]
-            ratio, low, high, verdict = columns.ratio_to(other)
+        for stage_index, record in enumerate((total, *stages[n])):
+            base_record = (totals[reference], *stages[reference])[stage_index]
+            ratio, low, high, verdict = columns.ratio_to(base_record)
             rows.append([c.cell(record) for c in (*shown, ratio, verdict)])
             pair = [c.raw(record) for c in (ratio, low, high, verdict)]
-            whose = [host.name, _input(host), _stage_name(record), *base.values()]
-            raw.append([*(c.raw(record) for c in shown), *pair, *whose, *(c.raw(record) for c in more)])
+            of_host = [host.name, _input(host), _stage_name(record), *base.values()]
+            raw.append([*(c.raw(record) for c in shown), *pair, *of_host, *(c.raw(record) for c in more)])
     heads = ["host", "host_input", "stage_name", "base_params", "base_flops"]
     return Table(
         title=_title(totals, host),
@@ -65,8 +71,13 @@ def comparison(
     )
 
 
-def listing(hosts: Sequence[Host], others: Sequence[Host]) -> Table:
-    """The hosts, with their stages. others: those with the stages of one of them and another backbone."""
+def listing(hosts: Sequence[Host], aliases: Sequence[Host]) -> Table:
+    """Return the table of the hosts with their stages.
+
+    Args:
+        hosts: The hosts.
+        others: Hosts that have the stages of one of them and another backbone; a note names them.
+    """
     rows, raw = [], []
     for host in hosts:
         stages = ", ".join(_stage_text(stage) for stage in host.stages)
@@ -91,7 +102,7 @@ def listing(hosts: Sequence[Host], others: Sequence[Host]) -> Table:
         notes=[
             "Stages: channels x height x width of the low-resolution input, and the size of the result. Input: height x "
             "width. Params, FLOPs: of the whole host with its own upsampling.",
-            f"The same stages with another backbone: {', '.join(host.name for host in others)}.",
+            f"The same stages with another backbone: {', '.join(host.name for host in aliases)}.",
             "`upbench compare ldaaqu dysample --host faster-rcnn-r50` measures the sum over all stages; a variant is "
             "named as faster-rcnn-r50/three-stage, a host of your own by its YAML file.",
         ],
@@ -149,11 +160,11 @@ def _title(totals: Sequence[Record], host: Host) -> str:
         ("runtime {}", [s.measure.runtime for s in specs]),
     ]
     same = [form.format(values[0]) for form, values in parts if len(set(values)) == 1 and values[0] is not None]
-    where = f"input {_input(host)} (height x width)"
+    size = f"input {_input(host)} (height x width)"
     if host.input and host.input.padded != (host.input.height, host.input.width):
-        where += f", padded to {host.input.padded[0]}x{host.input.padded[1]}"
+        size += f", padded to {host.input.padded[0]}x{host.input.padded[1]}"
     many = f"{len(host.stages)} stages" if len(host.stages) > 1 else "1 stage"
-    return ", ".join([f"{host.name}: {many}", where if host.input else "no input size given", *same])
+    return ", ".join([f"{host.name}: {many}", size if host.input else "no input size given", *same])
 
 
 def _notes(totals: Sequence[Record], host: Host, convention: str) -> list[str]:

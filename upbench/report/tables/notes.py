@@ -1,4 +1,4 @@
-"""What stands under a table: what was measured, where, how finely, and what to know about it."""
+"""The notes under a table: what was measured, where, how finely, and what to know about it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from upbench.report.tables.result_set import ResultSet
 
 
 def notes(results: ResultSet, shown: Sequence[Column], emphasised: bool, published: bool = True) -> list[str]:
-    """What stands under a table of several cells, as far as it is about the columns that are shown.
+    """Return the notes under a table of several cells, as far as they are about the columns that are shown.
 
     Args:
         results: The cells.
@@ -21,32 +21,32 @@ def notes(results: ResultSet, shown: Sequence[Column], emphasised: bool, publish
         published: Whether to say what of the published tables was left out.
     """
     rows, keys = results.rows, {c.key for c in shown}
-    found = [condition(rows)]
+    sentences = [condition(rows)]
     if emphasised:
         among = " among rows of equal work (shape, scale, batch, mode, offsets)" if len(results.works) > 1 else ""
-        found.append(f"Best of a column in bold, second best underlined{among}.")
+        sentences.append(f"Best of a column in bold, second best underlined{among}.")
     if results.base is not None:
-        found.append(f"With a sign: the difference to the row with {results.base}.")
+        sentences.append(f"With a sign: the difference to the row with {results.base}.")
     if any(c.metric and c.metric.name.startswith(("params", "macs")) for c in shown):
-        found.append(conventions.describe(results.convention))
+        sentences.append(conventions.describe(results.convention))
     if any(key.endswith("peak_bytes") or key == "workspace_bytes" for key in keys):
-        found += memory_note(rows)
-    found += machine([r for r in rows if r.status != "impossible"] or rows)
+        sentences += memory_note(rows)
+    sentences += machine([r for r in rows if r.status != "impossible"] or rows)
     if len(results.groups) > 1:
-        found.append(
+        sentences.append(
             "Rows stand in groups because the machine or the versions differ; values of two groups do not compare."
         )
     if any(key.startswith("latency") or key in ("efficiency", "host_s", "graph_s") for key in keys):
-        found += [*samples(rows), *close_calls(results), *noise_floor(rows, "efficiency" in keys)]
+        sentences += [*samples(rows), *close_calls(results), *noise_floor(rows, "efficiency" in keys)]
     else:
-        found += noise_floor(rows, efficiency=False)
+        sentences += noise_floor(rows, efficiency=False)
     left_out = [note for table in results.published for note in table.notes] if published else []
-    return [*found, *left_out, *warnings(rows)]
+    return [*sentences, *left_out, *warnings(rows)]
 
 
 def close_calls(results: ResultSet) -> list[str]:
-    """Which cells cannot be told apart from the fastest: the order among them may be chance."""
-    found = []
+    """Return which cells are not told apart from the fastest of their work: the order among them may be chance."""
+    sentences = []
     by_peers: dict[Hashable, list[Record]] = {}
     for record in results.rows:
         if record.latency and record.status == "ok":
@@ -55,14 +55,14 @@ def close_calls(results: ResultSet) -> list[str]:
         best = min(peers, key=lambda r: s.median if (s := metrics.latency_summary(r)) else 0.0)
         close = [grouping.cell_name(r) for r in peers if r is not best and not results.told_apart(r, best)]
         if close:
-            found.append(
-                f"Latency: {grouping.cell_name(best)} is not told apart from {some(close, len(peers) - 1)} (verdict SAME or UNSURE)."
+            sentences.append(
+                f"Latency: {grouping.cell_name(best)} is not told apart from {name_some(close, len(peers) - 1)} (verdict SAME or UNSURE)."
             )
-    return found
+    return sentences
 
 
 def condition(records: Sequence[Record]) -> str:
-    """What was measured, as far as all records agree."""
+    """Return what was measured, as far as all records agree, as 'shape 256x120x120, x2, batch 1'."""
     first = records[0].settings
     parts = [
         ("shape {}", lambda s: s.input.shape),
@@ -82,37 +82,46 @@ def condition(records: Sequence[Record]) -> str:
 
 
 def memory_note(records: Sequence[Record]) -> list[str]:
+    """Return a note for each method by which peak memory was measured."""
     methods = {r.memory.method for r in records if r.memory}
     return [f"Peak memory: beyond inputs and weights, output included; {method}." for method in sorted(methods)]
 
 
 def machine(records: Sequence[Record]) -> list[str]:
-    found: dict[str, None] = {}
+    """Return a note for each machine and each set of versions."""
+    sentences: dict[str, None] = {}
     for record in records:
         env = record.environment
         if env.device is None:  # a cell that is impossible on any machine
             continue
         threads = f", {env.threads} threads" if env.device_type == "cpu" else ""
-        own = f"upbench {env.upbench}{grouping.kernels_text(env.kernels)}"
-        found[f"Measured on {env.device}{threads}; torch {env.torch}, {own}."] = None
-    return list(found)
+        versions = f"upbench {env.upbench}{grouping.kernels_text(env.kernels)}"
+        sentences[f"Measured on {env.device}{threads}; torch {env.torch}, {versions}."] = None
+    return list(sentences)
 
 
 def samples(records: Sequence[Record]) -> list[str]:
-    """How many samples stand behind each latency."""
-    found = [len(r.latency.samples_s) for r in records if r.latency]
-    if not found:
+    """Return how many samples are behind each latency; nothing where none was timed."""
+    numbers = [len(r.latency.samples_s) for r in records if r.latency]
+    if not numbers:
         return []
-    many = f"{min(found)} to {max(found)}" if min(found) < max(found) else f"{min(found)}"
+    many = f"{min(numbers)} to {max(numbers)}" if min(numbers) < max(numbers) else f"{min(numbers)}"
     return [f"Latency: the median of {many} samples a cell; +-: half its 95 % bootstrap interval."]
 
 
 def noise_floor(records: Sequence[Record], efficiency: bool = True) -> list[str]:
-    """What the machine could tell apart, and against what its efficiency is measured."""
-    found = [r.noise_floor for r in records if r.noise_floor is not None]
+    """Return what differences the machine could tell from none, and what its efficiency is measured against.
+
+    Args:
+        records: The records of the table.
+        efficiency: Whether the table shows efficiency.
+    """
+    noise_floors = [r.noise_floor for r in records if r.noise_floor is not None]
     calibrate = "`upbench env --calibrate` measures it"
-    if found:
-        notes = [f"Noise floor (A/A): {units.percent(max(found))}; an upsampler compared with itself showed as much."]
+    if noise_floors:
+        notes = [
+            f"Noise floor (A/A): {units.percent(max(noise_floors))}; an upsampler compared with itself showed as much."
+        ]
     else:
         notes = [f"Noise floor (A/A) of this machine: unknown; {calibrate}."]
     if not efficiency:
@@ -125,16 +134,23 @@ def noise_floor(records: Sequence[Record], efficiency: bool = True) -> list[str]
 
 
 def warnings(records: Sequence[Record]) -> list[str]:
+    """Return the warnings of the records, each once with the cells that it is about."""
     by_text: dict[str, list[str]] = {}
     for record in records:
         for warning in record.warnings:
             by_text.setdefault(warning, []).append(grouping.cell_name(record))
     measured = sum(r.status == "ok" for r in records)
-    return [f"Warning ({some(cells, measured)}): {text}." for text, cells in by_text.items()]
+    return [f"Warning ({name_some(cells, measured)}): {text}." for text, cells in by_text.items()]
 
 
-def some(cells: Sequence[str], of: int, most: int = 6) -> str:
-    """The names of cells; where they are many, the first of them and how many more."""
+def name_some(cells: Sequence[str], of: int, most: int = 6) -> str:
+    """Return the names of cells; where they are many, the first of them and how many more.
+
+    Args:
+        cells: The names.
+        of: How many cells there are; all of them are named by their number.
+        most: The most names to be written out.
+    """
     if len(cells) == of and of > most:
         return f"all {of} cells"
     if len(cells) <= most:

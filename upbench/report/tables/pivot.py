@@ -14,8 +14,12 @@ from upbench.report.tables.columns import Column
 from upbench.report.tables.result_set import ResultSet
 
 
-def choose(results: ResultSet) -> str:
-    """The axis whose values become columns: that with the fewest values but more than one, the last of several."""
+def choose_axis(results: ResultSet) -> str:
+    """Return the axis whose values become columns: of those with several values the one with the fewest, the last of equals.
+
+    Raises:
+        UpbenchError: Fewer than two axes have several values.
+    """
     counts = {name: len({str(r.axes.get(name)) for r in results.records}) for name in results.axes}
     several = {name: n for name, n in counts.items() if n > 1}
     if len(several) < 2:
@@ -26,30 +30,27 @@ def choose(results: ResultSet) -> str:
     return min(reversed(list(several)), key=lambda name: several[name])
 
 
-def pivot_table(results: ResultSet, title: str, chosen: Sequence[Column], across: str | None = None) -> Table:
-    """The pivot of one metric; the best and second best are those of the whole table.
+def pivot_table(results: ResultSet, title: str, metrics: Sequence[Column], across: str | None = None) -> Table:
+    """Return the pivot of one metric; the best and the second best are those of the whole table.
 
     Args:
         results: The cells.
         title: The title of the table.
-        chosen: The metric, alone.
-        across: The axis whose values are columns; None for the one that `choose` takes.
+        metrics: The columns to be shown, of which there must be one.
+        across: The axis whose values are columns; None for the one that `choose_axis` takes.
 
     Raises:
         UpbenchError: There are several metrics, or too few axes.
+        UnknownName: There is no such axis.
     """
-    if len(chosen) != 1:
-        raise UpbenchError(
-            f"--pivot shows one metric, but --columns has {len(chosen)} ({', '.join(c.title for c in chosen)}); name one"
-        )
-    metric = chosen[0]
+    metric = _only(metrics)
     if across is not None and across not in results.axes:
         raise unknown("axis", across, results.axes)
-    turned = across or choose(results)
-    keys = [*(columns.axis(name) for name in results.axes if name != turned), *results.context]
-    levels = list(dict.fromkeys(str(r.axes.get(turned)) for r in results.records))
-    lines, starts = _lines(results, keys, turned)
-    marks = sweep.Footnotes()
+    pivoted = across or choose_axis(results)
+    keys = [*(columns.axis(name) for name in results.axes if name != pivoted), *results.context]
+    levels = list(dict.fromkeys(str(r.axes.get(pivoted)) for r in results.records))
+    lines, starts = _lines(results, keys, pivoted)
+    footnotes = sweep.Footnotes()
     shown: list[tuple[tuple[int, int], Record]] = []
     rows: list[list[str]] = []
     raw: list[list[object]] = []
@@ -60,27 +61,27 @@ def pivot_table(results: ResultSet, title: str, chosen: Sequence[Column], across
                 continue
             shown.append(((m, n), record))
             if metric.measured and record.status != "ok" and metric.raw(record) is None:
-                marks.add(m, n, failures.reason(record))
+                footnotes.add(m, n, failures.reason(record))
             if note := bases.remark(metric, record, results):
-                marks.add(m, n, note)
+                footnotes.add(m, n, note)
         texts = [units.DASH if r is None else sweep.shown_text(results, metric, r) for r in here]
         rows.append([*lead, *texts])
         named = next(iter(cells.values()))
         raw.append([*(c.raw(named) for c in keys), *(None if r is None else metric.raw(r) for r in here)])
     order = sweep.ranks_of(results, metric, [r for _, r in shown])
     emphasis = {at: rank for (at, _), rank in zip(shown, order, strict=True) if rank}
-    heads = [*(c.title for c in keys), *(f"{turned}={level}" for level in levels)]
+    heads = [*(c.title for c in keys), *(f"{pivoted}={level}" for level in levels)]
     return Table(
         title=title,
         heads=heads,
         rows=rows,
         numeric=[*(c.numeric for c in keys), *(True for _ in levels)],
-        raw_heads=[*(c.key for c in keys), *(f"{metric.key} {turned}={level}" for level in levels)],
+        raw_heads=[*(c.key for c in keys), *(f"{metric.key} {pivoted}={level}" for level in levels)],
         raw_rows=raw,
         notes=_notes(results, metric, bool(emphasis)),
         ranks=emphasis,
-        refs=marks.refs,
-        footnotes=marks.texts,
+        refs=footnotes.refs,
+        footnotes=footnotes.texts,
         groups=starts if len(results.groups) > 1 else {},
         spans=[Span(len(keys), len(heads) - 1, metric.title)],
         lead=len(keys),
@@ -88,8 +89,16 @@ def pivot_table(results: ResultSet, title: str, chosen: Sequence[Column], across
     )
 
 
+def _only(metrics: Sequence[Column]) -> Column:
+    if len(metrics) != 1:
+        raise UpbenchError(
+            f"--pivot shows one metric, but --columns has {len(metrics)} ({', '.join(c.title for c in metrics)}); name one"
+        )
+    return metrics[0]
+
+
 def _lines(
-    results: ResultSet, keys: Sequence[Column], turned: str
+    results: ResultSet, keys: Sequence[Column], pivoted: str
 ) -> tuple[list[tuple[tuple[str, ...], dict[str, Record]]], dict[int, str]]:
     """What names each row, with its cells by the value of the turned axis; and the heading of each group."""
     lines: list[tuple[tuple[str, ...], dict[str, Record]]] = []
@@ -99,7 +108,7 @@ def _lines(
         by_key: dict[tuple[str, ...], dict[str, Record]] = {}
         for record in group.records:
             lead = tuple(c.text(c.raw(record)) for c in keys)
-            by_key.setdefault(lead, {})[str(record.axes.get(turned))] = record
+            by_key.setdefault(lead, {})[str(record.axes.get(pivoted))] = record
         lines += by_key.items()
     return lines, starts
 

@@ -12,14 +12,19 @@ from upbench.record import Record
 from upbench.report.tables.columns import Column
 
 SCALE = 2
-"""The published models upsample by this factor."""
+"""The factor by which the published models upsample."""
 
 
 @dataclass(frozen=True)
 class PublishedColumns:
-    """A published table as columns of records. columns: one for each metric. title: for the head above them.
+    """A published table as columns of records.
 
-    source: the footnote of their heads. rows: the published row behind each value. notes: what was left out.
+    Args:
+        columns: One column for each metric, and for each subtask that the table has.
+        title: The head above these columns.
+        source: The footnote of their heads.
+        rows: The published row behind each value, by the key of its cell.
+        notes: What was left out.
     """
 
     columns: list[Column]
@@ -29,13 +34,13 @@ class PublishedColumns:
     notes: list[str] = field(default_factory=list)
 
     def doubt(self, column: Column, record: Record) -> str | None:
-        """Why a value is uncertain in print, or None."""
+        """Return why a value is uncertain in print; None where it is not."""
         row = self.rows.get(_cell_key(column.key, record))
         return row.why if row is not None and row.uncertain else None
 
 
 def columns_of(records: Sequence[Record]) -> list[PublishedColumns]:
-    """The published tables that the records' sweeps name, in order; one that is not known is a note."""
+    """Return the published tables that the sweeps of records name, in their order; one that is not known becomes a note."""
     names = dict.fromkeys(r.sweep.published for r in records if r.sweep and r.sweep.published)
     return [_columns_of_table(name, records) for name in names]
 
@@ -45,16 +50,20 @@ def _columns_of_table(name: str, records: Sequence[Record]) -> PublishedColumns:
         table = papers.table(name)
     except UpbenchError as error:
         return PublishedColumns([], notes=[f"Warning: no published values are shown: {error}."])
-    shown, others = _contexts(table)
+    shown, left_out = _contexts(table)
     rows: dict[str, Row] = {}
-    found: list[Column] = []
+    metric_columns: list[Column] = []
     for subtask in dict.fromkeys(row.subtask for row in shown):
-        mine = [row for row in shown if row.subtask == subtask]
+        subtask_rows = [row for row in shown if row.subtask == subtask]
         for metric in table.metrics:
-            if any(metric in row.values for row in mine):
-                found.append(_column(table, metric, subtask, mine, records, rows))
+            if any(metric in row.values for row in subtask_rows):
+                metric_columns.append(_column(table, metric, subtask, subtask_rows, records, rows))
     return PublishedColumns(
-        found, f"published: {table.paper} {table.source.table}", _source(table, shown), rows, _left_out(others)
+        metric_columns,
+        f"published: {table.paper} {table.source.table}",
+        _source(table, shown),
+        rows,
+        _left_out(left_out),
     )
 
 
@@ -95,7 +104,7 @@ def _cell_key(key: str, record: Record) -> str:
 
 
 def matches(row: Row, record: Record) -> bool:
-    """Whether a published row is of the upsampler and all the settings of a record; what it does not print is default."""
+    """Return whether a published row has the upsampler and all the settings of a record; what it does not print is default."""
     spec = record.settings
     if row.upsampler != spec.upsampler or spec.scale != SCALE:
         return False
@@ -120,13 +129,15 @@ def _source(table: Published, rows: Sequence[Row]) -> str:
     source = table.source
     backbones = dict.fromkeys(row.backbone for row in rows if row.backbone)
     model = ", ".join(p for p in (table.host_model, *backbones) if p)
-    place = f"{source.paper} ({source.venue}), {source.table}"
+    printed_in = f"{source.paper} ({source.venue}), {source.table}"
     return (
-        f"published, not measured here: {place}; {'; '.join(p for p in (model, table.dataset) if p)}. "
+        f"published, not measured here: {printed_in}; {'; '.join(p for p in (model, table.dataset) if p)}. "
         "These values are of the whole model; what is measured here is one upsampler on one input. A row belongs to a "
         "cell when all its settings are the cell's, and what it does not print is the default"
     )
 
 
-def _left_out(others: Sequence[str]) -> list[str]:
-    return [f"The published table has other rows too, for {'; '.join(others)}; they are not shown."] if others else []
+def _left_out(contexts: Sequence[str]) -> list[str]:
+    return (
+        [f"The published table has other rows too, for {'; '.join(contexts)}; they are not shown."] if contexts else []
+    )

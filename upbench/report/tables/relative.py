@@ -1,4 +1,4 @@
-"""The row that differences are taken to."""
+"""The base row of a table, which differences are taken to."""
 
 from __future__ import annotations
 
@@ -19,16 +19,26 @@ UNDECIDED = (
     "no difference of latency is established: between these samples, or beside what the machine can resolve, it may be "
     "chance (verdict SAME or UNSURE)"
 )
+"""The footnote of a difference that may be chance."""
 
 
 def parse(
     text: str, records: Sequence[Record], axes: Sequence[str], context: Sequence[Column]
 ) -> Callable[[Record], Record | None]:
-    """The base row of each record, from AXIS=VALUE[,AXIS=VALUE] or the label of a row.
+    """Return the function that gives the base row of each record.
 
-    With AXIS=VALUE the base of a row is the one that has these values, and the row's own values of the other axes.
-    It is of the same machine and, where rows differ in more than axes, alike in that. Raises UnknownName for an axis,
-    a value or a label that is not there.
+    With AXIS=VALUE the base row of a record is the one that has these values, and the record's own values of the other
+    axes. It is of the same machine and, where rows differ in more than axes, alike in that.
+
+    Args:
+        text: AXIS=VALUE[,AXIS=VALUE], or the label of a row.
+        records: The rows of the table.
+        axes: The axes of the sweep.
+        context: The columns besides the axes that tell rows apart.
+
+    Raises:
+        UnknownName: The text names an axis, a value or a label that is not there.
+        UpbenchError: A part of the text is not AXIS=VALUE, or its label is that of several rows.
     """
 
     def alike(record: Record) -> tuple[Any, ...]:
@@ -38,28 +48,28 @@ def parse(
         return tuple(values[name] for name in axes)
 
     if "=" not in text or any(text == r.label for r in records):
-        hits = [r for r in records if text == r.label or text in map(str, r.axes.values())]
-        if not hits:
+        labelled = [r for r in records if text == r.label or text in map(str, r.axes.values())]
+        if not labelled:
             raise unknown("base row", text, dict.fromkeys(r.label for r in records))
-        if len({repr(sorted(r.axes.items(), key=str)) for r in hits}) > 1:
+        if len({repr(sorted(r.axes.items(), key=str)) for r in labelled}) > 1:
             raise UpbenchError(
-                f"--base {text} is {len(hits)} rows; name one by its axes, as --base "
-                + ",".join(f"{k}={v}" for k, v in hits[0].axes.items())
+                f"--base {text} is {len(labelled)} rows; name one by its axes, as --base "
+                + ",".join(f"{k}={v}" for k, v in labelled[0].axes.items())
             )
         by_likeness: dict[tuple[Any, ...], Record] = {}
-        for hit in hits:
+        for hit in labelled:
             by_likeness.setdefault(alike(hit), hit)
         return lambda record: by_likeness.get(alike(record))
 
     wanted = _wanted(text, records, axes)
     by_cell: dict[tuple[Any, ...], Record] = {}
     for record in records:
-        own = {name: str(record.axes.get(name)) for name in axes}
-        by_cell.setdefault((cell(own), alike(record)), record)
+        levels = {name: str(record.axes.get(name)) for name in axes}
+        by_cell.setdefault((cell(levels), alike(record)), record)
 
     def base(record: Record) -> Record | None:
-        own = {name: str(record.axes.get(name)) for name in axes}
-        return by_cell.get((cell(own | wanted), alike(record)))
+        levels = {name: str(record.axes.get(name)) for name in axes}
+        return by_cell.get((cell(levels | wanted), alike(record)))
 
     return base
 
@@ -81,13 +91,13 @@ def _wanted(text: str, records: Sequence[Record], axes: Sequence[str]) -> dict[s
 
 
 def difference(column: Column, record: Record, base: Record) -> float | None:
-    """The raw difference of a column to the base row; None where either has no value."""
-    value, other = column.raw(record), column.raw(base)
-    return None if value is None or other is None else value - other
+    """Return the difference of a column to the base row, in its raw unit; None where either has no value."""
+    value, base_value = column.raw(record), column.raw(base)
+    return None if value is None or base_value is None else value - base_value
 
 
 def remark(column: Column, record: Record, results: ResultSet) -> str | None:
-    """What must be said about a cell of a table of differences: that it is none, or that it may be chance."""
+    """Return the footnote of a cell in a table of differences: that it is none, or that it may be chance; else None."""
     base = results.base_row(record)
     if results.base is None or base is record or column.delta is None or column.raw(record) is None:
         return None

@@ -16,7 +16,12 @@ from upbench.report.tables.published import PublishedColumns
 
 @dataclass(frozen=True)
 class Group:
-    """Records of one machine and its versions, the only ones that compare. heading: these in words."""
+    """Records of one machine and its versions, the only ones that compare.
+
+    Args:
+        heading: The machine and the versions in words.
+        records: The records, in their order.
+    """
 
     heading: str
     records: list[Record]
@@ -44,27 +49,27 @@ class ResultSet:
 
     @classmethod
     def of(cls, records: Sequence[Record], convention: str = conventions.DEFAULT, base: str | None = None) -> ResultSet:
-        """The records with all axes that they have, in the order in which they come."""
+        """Return records as a set with all axes that they have, in the order in which they come."""
         axes = list(dict.fromkeys(name for record in records for name in record.axes))
         return cls(records, axes, convention, base)
 
     @cached_property
     def groups(self) -> list[Group]:
-        """The records by machine and versions, each group in its order; see `grouping.grouped`."""
-        found = []
+        """Return the records by machine and versions, each group in its order; see `grouping.by_machine`."""
+        groups = []
         for members in grouping.by_machine(self.records, self.axes).values():
-            where = next((r for r in members if r.status != "impossible"), members[0])
-            found.append(Group(grouping.machine_text(where, self.axes), members))
-        return found
+            named = next((r for r in members if r.status != "impossible"), members[0])
+            groups.append(Group(grouping.machine_text(named, self.axes), members))
+        return groups
 
     @cached_property
     def rows(self) -> list[Record]:
-        """The records in the order of the groups."""
+        """Return the records in the order of the groups."""
         return [record for group in self.groups for record in group.records]
 
     @cached_property
     def headings(self) -> dict[int, str]:
-        """The line above each group of `rows`, by its first row; empty where there is one group only."""
+        """Return the line above each group, by its first row in `rows`; nothing where there is one group only."""
         starts: dict[int, str] = {}
         start = 0
         for group in self.groups:
@@ -74,22 +79,22 @@ class ResultSet:
 
     @cached_property
     def context(self) -> list[Column]:
-        """The columns besides the axes that tell rows apart; see `grouping.context`."""
+        """Return the columns besides the axes that tell rows apart; see `grouping.context`."""
         return grouping.context(self.records, self.axes)
 
     @cached_property
     def keys(self) -> list[Column]:
-        """The columns that name a cell: its axes and its context."""
+        """Return the columns that name a cell: its axes and its context."""
         return [*map(columns.axis, self.axes), *self.context]
 
     @cached_property
     def published(self) -> list[PublishedColumns]:
-        """The published tables that the records' sweeps name."""
+        """Return the published tables that the records' sweeps name."""
         return published.columns_of(self.records)
 
     @cached_property
     def printed(self) -> dict[str, PublishedColumns]:
-        """The published table of each published column, by the column's key."""
+        """Return the published table of each published column, by the key of the column."""
         return {column.key: table for table in self.published for column in table.columns}
 
     @cached_property
@@ -97,12 +102,12 @@ class ResultSet:
         return {id(r): (grouping.machine_key(r, self.axes), grouping.workload_key(r)) for r in self.records}
 
     def peers(self, record: Record) -> Hashable:
-        """What two records must have in common before one is better than the other: machine, versions and work."""
+        """Return what two records must have in common before one is better than the other: machine, versions and work."""
         return self._peers[id(record)]
 
     @cached_property
     def works(self) -> set[Hashable]:
-        """The kinds of work that the rows do."""
+        """Return the kinds of work that the rows do."""
         return {grouping.workload_key(record) for record in self.rows}
 
     @cached_property
@@ -113,7 +118,7 @@ class ResultSet:
         return {id(record): base_of(record) for record in self.rows}
 
     def base_row(self, record: Record) -> Record | None:
-        """The row that a record's differences are taken to: itself for the base row, None where there is none.
+        """Return the row that a record's differences are taken to: itself for the base row, None where there is none.
 
         Raises:
             UnknownName: `base` names an axis, a value or a row that is not there.
@@ -122,33 +127,33 @@ class ResultSet:
 
     @cached_property
     def measured(self) -> ResultSet:
-        """Those of the records that hold measurements, with the same axes."""
+        """Return the set of those records that hold measurements, with the same axes."""
         return ResultSet([r for r in self.records if r.status == "ok"], self.axes, self.convention, self.base)
 
     @cached_property
     def failed(self) -> list[str]:
-        """A few words for every cell that has no measurements: its name and its status."""
+        """Return the name and the status of every cell that has no measurements."""
         names = [f"{grouping.cell_name(r, grouping.level_text)} ({r.status})" for r in self.records if r.status != "ok"]
         return list(dict.fromkeys(names))
 
     @cached_property
     def varying(self) -> list[str]:
-        """The axes that take more than one value, in the order of the axes."""
+        """Return the axes that take more than one value, in the order of the axes."""
         values = {name: {grouping.level_text(grouping.axis_value(r, name)) for r in self.records} for name in self.axes}
         return [name for name in self.axes if len(values[name]) > 1]
 
     @cached_property
     def noise_floor(self) -> float | None:
-        """The largest difference that any of the records could not tell from none, as a part of 1."""
+        """Return the largest difference that any of the records could not tell from none, as a part of 1."""
         return noise_floor(self.rows)
 
     @cached_property
     def name(self) -> str:
-        """The name of the sweep, empty without one."""
+        """Return the name of the sweep; empty without one."""
         return next((r.sweep.name for r in self.records if r.sweep), "")
 
     def told_apart(self, record: Record, other: Record) -> bool:
-        """Whether two separate runs differ by the rule of comparisons: FASTER or SLOWER."""
+        """Return whether two separate runs differ by the rule of comparisons: FASTER or SLOWER."""
         pair = (id(record), id(other))
         if pair not in self._apart:
             self._apart[pair] = told_apart(record, other)
@@ -156,18 +161,18 @@ class ResultSet:
 
 
 def noise_floor(records: Sequence[Record]) -> float | None:
-    """The largest difference that any of some records could not tell from none, as a part of 1."""
+    """Return the largest difference that any of some records could not tell from none, as a part of 1; None where unknown."""
     return max((r.noise_floor for r in records if r.noise_floor is not None), default=None)
 
 
 def told_apart(record: Record, other: Record) -> bool:
-    """Whether two separate runs differ by the rule of comparisons: FASTER or SLOWER."""
+    """Return whether two separate runs differ by the rule of comparisons: FASTER or SLOWER."""
     if record.latency is None or other.latency is None:
         return False
-    resolution = noise_floor((record, other)) or 0.0
+    noise = noise_floor((record, other)) or 0.0
     slow, fast = metrics.latency_summary(record), metrics.latency_summary(other)
-    bound = 1 + max(0.05, resolution)
+    bound = 1 + max(0.05, noise)
     if slow and fast and (slow.low > fast.high * bound or 1 / bound <= slow.median / fast.median <= bound):
         return slow.low > fast.high * bound  # the bootstrap below, 20 ms a cell, would say the same
     ratio = effects.unpaired_ratio(record.latency.samples_s, other.latency.samples_s)
-    return stats.verdict(ratio, resolution) in (stats.Verdict.FASTER, stats.Verdict.SLOWER)
+    return stats.verdict(ratio, noise) in (stats.Verdict.FASTER, stats.Verdict.SLOWER)

@@ -1,4 +1,4 @@
-"""The table of a sweep: axis values as rows, what was published and what was measured beside them."""
+"""The table of a sweep: the values of its axes as rows, and what was published and measured for each."""
 
 from __future__ import annotations
 
@@ -16,16 +16,23 @@ from upbench.report.tables.emphasis import ranks
 from upbench.report.tables.result_set import ResultSet
 
 UNMATCHED = "no published row has the upsampler and all the settings of this cell"
+"""The footnote of a cell that no published row fits."""
 
 
 @dataclass
 class Footnotes:
-    """Sentences under a table and the cells that they belong to; the same sentence stands once."""
+    """Sentences under a table and the cells that they belong to; the same sentence stands once.
+
+    Args:
+        texts: The sentences.
+        refs: For each cell the indices of its sentences in `texts`.
+    """
 
     texts: list[str] = field(default_factory=list)
     refs: dict[CellIndex, list[int]] = field(default_factory=dict)
 
     def add(self, row: int, column: int, text: str) -> None:
+        """Add a sentence to a cell; row -1 is the head of the column."""
         if text not in self.texts:
             self.texts.append(text)
         numbers = self.refs.setdefault((row, column), [])
@@ -33,18 +40,18 @@ class Footnotes:
             numbers.append(number)
 
 
-def sweep_table(results: ResultSet, title: str, chosen: Sequence[Column]) -> Table:
-    """Rows are cells, grouped by machine and versions.
+def sweep_table(results: ResultSet, title: str, shown: Sequence[Column]) -> Table:
+    """Return the table of a sweep. Rows are cells, grouped by machine and versions.
 
     Args:
         results: The cells. Where they have a base, every other row shows its difference to its base row.
         title: The title of the table.
-        chosen: The columns behind those that name a cell.
+        shown: The columns behind those that name a cell.
     """
     rows = results.rows
-    lead = [c for c in results.keys if c not in chosen] or [columns.LABEL]
-    heads = [*lead, *(c for c in chosen if c not in lead)]
-    marks = _footnotes(results, heads)
+    lead = [c for c in results.keys if c not in shown] or [columns.LABEL]
+    heads = [*lead, *(c for c in shown if c not in lead)]
+    footnotes = _footnotes(results, heads)
     emphasis = _emphasis(results, heads)
     raw = _raw_columns(results, heads)
     return Table(
@@ -56,8 +63,8 @@ def sweep_table(results: ResultSet, title: str, chosen: Sequence[Column]) -> Tab
         raw_rows=[[c.raw(r) for c in raw] for r in rows],
         notes=notes.notes(results, heads, bool(emphasis)),
         ranks=emphasis,
-        refs=marks.refs,
-        footnotes=marks.texts,
+        refs=footnotes.refs,
+        footnotes=footnotes.texts,
         groups=results.headings,
         spans=_spans(results, heads),
         lead=len(lead),
@@ -66,13 +73,13 @@ def sweep_table(results: ResultSet, title: str, chosen: Sequence[Column]) -> Tab
 
 
 def default_table(results: ResultSet, title: str) -> Table:
-    """The table that a sweep writes: what was published where the sweep names a table, and what everything costs."""
+    """Return the table that a sweep writes: what was published where the sweep names a table, and what everything costs."""
     printed = [column for table in results.published for column in table.columns]
     return sweep_table(results, title, [*printed, *columns.costs(results.convention)])
 
 
 def shown_text(results: ResultSet, column: Column, record: Record) -> str:
-    """A cell as a reader sees it: its value, its difference to the base row, or why it has none."""
+    """Return a cell as a reader sees it: its value, its difference to the base row, or why it has none."""
     value, base = column.raw(record), results.base_row(record)
     if value is None:
         return failures.text(record) if column.measured else column.text(None)
@@ -82,7 +89,7 @@ def shown_text(results: ResultSet, column: Column, record: Record) -> str:
 
 
 def ranks_of(results: ResultSet, column: Column, records: Sequence[Record]) -> list[Rank]:
-    """The rank of each record's value of a column among records of its machine and work."""
+    """Return the rank of each record's value of a column among records of its machine and work."""
     if column.better is None:
         return [Rank.none] * len(records)
     # A published value is of the settings; a cell that failed here still has it.
@@ -92,24 +99,24 @@ def ranks_of(results: ResultSet, column: Column, records: Sequence[Record]) -> l
 
 def _footnotes(results: ResultSet, heads: Sequence[Column]) -> Footnotes:
     """Footnotes, in the order in which a reader meets them: heads first, then cell by cell."""
-    marks, printed = Footnotes(), results.printed
+    footnotes, printed = Footnotes(), results.printed
     for n, column in enumerate(heads):
         if column.key in printed:
-            marks.add(-1, n, printed[column.key].source)
+            footnotes.add(-1, n, printed[column.key].source)
     first = next((n for n, c in enumerate(heads) if c.key in printed), None)
     for m, record in enumerate(results.rows):
         failed = next((n for n, c in enumerate(heads) if c.measured and c.raw(record) is None), None)
         for n, column in enumerate(heads):
             table = printed.get(column.key)
             if table is not None and column.raw(record) is None and n == first:
-                marks.add(m, n, UNMATCHED)
+                footnotes.add(m, n, UNMATCHED)
             if table is not None and (doubt := table.doubt(column, record)):
-                marks.add(m, n, f"uncertain in print: {doubt}")
+                footnotes.add(m, n, f"uncertain in print: {doubt}")
             if n == failed and record.status != "ok":
-                marks.add(m, n, failures.reason(record))
+                footnotes.add(m, n, failures.reason(record))
             if note := bases.remark(column, record, results):
-                marks.add(m, n, note)
-    return marks
+                footnotes.add(m, n, note)
+    return footnotes
 
 
 def _emphasis(results: ResultSet, heads: Sequence[Column]) -> dict[CellIndex, Rank]:
@@ -137,10 +144,10 @@ def _delta_of(results: ResultSet, column: Column) -> Callable[[Record], Any]:
 
 
 def _spans(results: ResultSet, heads: Sequence[Column]) -> list[Span]:
-    found = []
+    spans = []
     for table in results.published:
         keys = {c.key for c in table.columns}
         at = [n for n, c in enumerate(heads) if c.key in keys]
         if at and at == list(range(at[0], at[-1] + 1)):
-            found.append(Span(at[0], at[-1], table.title, " (published)"))
-    return found
+            spans.append(Span(at[0], at[-1], table.title, " (published)"))
+    return spans
