@@ -17,7 +17,7 @@ from upbench import papers, store
 from upbench.cli.app import app
 from upbench.record import Record, SweepInfo
 from upbench.report.plots import growth, picture, request, series, style
-from upbench.report.plots.labels import Anchor, Box, crosses, place
+from upbench.report.plots.labels import Anchor, Box, crosses, place_labels
 from upbench.report.plots.page import Page, settings
 from upbench.report.plots.pareto import Cell, front
 from upbench.report.plots.quantities import Point, measured
@@ -227,7 +227,7 @@ def test_labels_cover_neither_each_other_nor_a_point(kind: Kind, width: float) -
 def test_what_has_no_published_row_is_named_with_the_reason() -> None:
     cells = [*zoo(), record("bicubic", 0.004, {"upsampler": "bicubic"}, 20, published="lda-aqu/table1")]
     cells[-2] = record("ldaaqu", 0.1, {"upsampler": "ldaaqu"}, 9, params={"theta": 5}, published="lda-aqu/table1")
-    said = " ".join(drawn(cells).said)
+    said = " ".join(drawn(cells).messages)
     assert "Not in the table: bicubic" in said
     assert "theta=11, here 5" in said
     assert "ldaaqu (theta=5)" in said
@@ -400,8 +400,8 @@ def test_labels_are_placed_the_same_every_time_and_apart() -> None:
     anchors = [Anchor(x, y, 40, 8, 3) for x, y in random.uniform(20, 280, (25, 2))]
     area = Box(0, 0, 300, 300)
     stroke = ((0.0, 150.0), (300.0, 150.0))
-    places = [p for p in place(anchors, area, [stroke]) if p]
-    assert places == [p for p in place(anchors, area, [stroke]) if p]
+    places = [p for p in place_labels(anchors, area, [stroke]) if p]
+    assert places == [p for p in place_labels(anchors, area, [stroke]) if p]
     assert len(places) == 25
     for n, one in enumerate(places):
         assert one.box.inside(area)
@@ -411,7 +411,7 @@ def test_labels_are_placed_the_same_every_time_and_apart() -> None:
 
 
 def test_a_label_without_room_has_no_place() -> None:
-    assert place([Anchor(5, 5, 40, 8, 1)], Box(0, 0, 30, 30)) == [None]
+    assert place_labels([Anchor(5, 5, 40, 8, 1)], Box(0, 0, 30, 30)) == [None]
 
 
 def test_lines_differ_in_grey_print() -> None:
@@ -465,7 +465,7 @@ def test_names_with_commas_are_told_apart_and_many_are_counted() -> None:
     ]  # fmt: skip
     lost = [record("sapa-d", 1, {"points": p, "groups": 3}, p, "impossible") for p in range(12)]
     found = drawn([*cells, *lost], kind=Kind.pareto)
-    said = "\n".join(found.said)
+    said = "\n".join(found.messages)
     assert "on the front: points=2, groups=4; points=4, groups=4; points=16, groups=4" in said
     assert "sapa-d (points=2, groups=1)" in said
     assert "points=11, groups=3 (impossible)" in said
@@ -494,4 +494,4 @@ def test_without_crossings_there_is_no_table_of_them() -> None:
     cells = [c for c in sizes() if c.axes["upsampler"] == "carafe"]
     found = drawn(cells, kind=Kind.resolution)
     assert len(found.tables) == 1
-    assert growth.NO_CROSSING in found.said
+    assert growth.NO_CROSSING in found.messages

@@ -81,7 +81,7 @@ def command(
         drawn = pictures.draw(plan)
         data = drawn.page.render(form)
     _write(output_file, data)
-    for sentence in drawn.said:
+    for sentence in drawn.messages:
         typer.echo(f"upbench: {sentence}", err=True)
     for table in drawn.tables:
         typer.echo(render.terminal(table), nl=False)

@@ -6,7 +6,7 @@ from upbench.report.formats.table import Table
 
 
 def csv(table: Table) -> str:
-    """Raw values in SI base units, one row a record; empty where unknown."""
+    """Return the raw values of a table as CSV, in SI base units: one row for each record, empty where unknown."""
     import pandas
 
     frame = pandas.DataFrame(table.raw_rows, columns=table.raw_heads, dtype=object)

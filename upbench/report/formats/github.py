@@ -1,4 +1,4 @@
-"""Findings as GitHub shows them beside a change: workflow commands, a line each."""
+"""Findings as GitHub shows them at a change: workflow commands, one on each line."""
 
 from __future__ import annotations
 
@@ -7,10 +7,18 @@ from collections.abc import Sequence
 from upbench.gate import Finding, Result, result_of
 
 COMMANDS = {Result.failed: "error", Result.unsure: "warning", Result.note: "notice"}
+"""The command for each result; what passed has none."""
 
 
 def commands(findings: Sequence[Finding], strict: bool) -> list[str]:
-    """'::error title=...::sentence' for what failed, '::warning' for what is unsure, '::notice' for what was not judged."""
+    """Return a workflow command for each finding that did not pass.
+
+    '::error title=...::sentence' for what failed, '::warning' for what is unsure, '::notice' for what was not judged.
+
+    Args:
+        findings: What the gates found.
+        strict: Whether what is unsure counts as failed.
+    """
     return [
         f"::{COMMANDS[result]} title={_property(f'upbench: {f.upsampler}, {f.gate}')}::{_message(f.sentence)}"
         for f in findings

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from upbench.report.formats.table import Rank, Table, letter
 
 EMPHASIS = {Rank.none: "{}", Rank.best: "<b>{}</b>", Rank.second: "<u>{}</u>"}
+"""The markup of each rank."""
 STYLE = """
 :root { color-scheme: light dark; }
 body { font: 1rem/1.5 system-ui, sans-serif; margin: 2rem; max-width: 90rem; }
@@ -25,10 +26,11 @@ tbody:last-child > tr:last-child > * { border-bottom: 2px solid; }
 tbody .group { font-style: italic; }
 .notes { font-size: .875rem; max-width: 60rem; }
 """
+"""The style sheet of the page."""
 
 
 def page(tables: Sequence[Table]) -> str:
-    """A complete page. Rows and columns have headers with a scope, footnotes are links, there is no script."""
+    """Return a complete page. Rows and columns have headers with a scope, footnotes are links, there is no script."""
     title = escape(tables[0].title) if tables else ""
     body = "\n".join(fragment(table, n) for n, table in enumerate(tables))
     return (
@@ -39,7 +41,12 @@ def page(tables: Sequence[Table]) -> str:
 
 
 def fragment(table: Table, number: int = 0) -> str:
-    """One table with its notes. number: makes its ids unique on the page."""
+    """Return one table with its notes.
+
+    Args:
+        table: The table.
+        number: The number of the table on its page, which makes its ids unique.
+    """
     name = f"t{number}"
     lines = ['<section class="wide">', "<table>", f"<caption>{escape(table.title)}</caption>"]
     lines += ["<thead>", *_spans(table), "<tr>"]
@@ -83,7 +90,7 @@ def _align(table: Table, column: int) -> str:
 
 def _mark(table: Table, row: int, column: int, name: str) -> str:
     letters = [letter(n) for n in table.refs.get((row, column), [])]
-    links = [f'<a href="#{name}-{one}" aria-label="footnote {one}">{one}</a>' for one in letters]
+    links = [f'<a href="#{name}-{mark}" aria-label="footnote {mark}">{mark}</a>' for mark in letters]
     return f"<sup>{','.join(links)}</sup>" if links else ""
 
 
@@ -104,7 +111,7 @@ def _spans(table: Table) -> list[str]:
 
 
 def escape(text: str) -> str:
-    """Text with the characters that HTML gives a meaning written as entities."""
+    """Return text with the characters that HTML gives a meaning written as entities."""
     from html import escape as escaped  # with a table of all entities, which `--help` need not load
 
     return escaped(text)

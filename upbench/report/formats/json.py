@@ -10,9 +10,9 @@ from upbench.report.formats.table import Table
 
 
 def data(table: Table) -> dict[str, Any]:
-    """A table as JSON has it: raw rows in SI base units, and what stands around them.
+    """Return a table as JSON has it: raw rows in SI base units, and what stands around them.
 
-    emphasis: for each row, shown head -> "best" or "second".
+    `emphasis` maps, for each row, the heads of the emphasised cells to "best" or "second".
     """
     return {
         "title": table.title,
@@ -31,5 +31,5 @@ def data(table: Table) -> dict[str, Any]:
 
 
 def json(tables: Sequence[Table]) -> str:
-    """Tables as one JSON object."""
+    """Return tables as one JSON object."""
     return _json.dumps({"schema": 1, "tables": [data(table) for table in tables]}, indent=2) + "\n"

@@ -9,11 +9,18 @@ from xml.etree import ElementTree as ET
 from upbench.gate import Finding, Result, result_of
 
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML has no way to write, as the escape codes of a terminal in what a module said."""
+"""Characters that XML cannot hold, such as the escape codes of a terminal in the message of a module."""
 
 
 def document(findings: Sequence[Finding], strict: bool) -> str:
-    """One test case for each gate on each upsampler; unsure and not judged ones are skipped, with the reason."""
+    """Return the findings as JUnit XML, with a test case for each gate on each upsampler.
+
+    Gates that are unsure or were not judged are skipped, with the reason.
+
+    Args:
+        findings: What the gates found.
+        strict: Whether what is unsure counts as failed.
+    """
     results = [result_of(finding, strict) for finding in findings]
     numbers = {
         "tests": str(len(results)),

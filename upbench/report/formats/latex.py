@@ -7,7 +7,9 @@ import re
 from upbench.report.formats.table import Rank, Table, letter
 
 NEEDS = "% needs \\usepackage{booktabs}"
+"""The comment that names the package which the tables need."""
 EMPHASIS = {Rank.none: "{}", Rank.best: "\\textbf{{{}}}", Rank.second: "\\underline{{{}}}"}
+"""The command of each rank."""
 SPECIAL = {
     "\\": "\\textbackslash{}",
     "~": "\\textasciitilde{}",
@@ -19,30 +21,34 @@ SPECIAL = {
     "]": "{]}",
     **{c: f"\\{c}" for c in "&%$#_{}"},
 }
-# A bracket is put in braces: at the beginning of a row LaTeX would take it for the optional argument of the \\ before.
+"""Characters that LaTeX gives a meaning, as they are written in text.
+
+A bracket is put in braces: at the beginning of a row LaTeX would take it for the optional argument of the line break
+before.
+"""
 
 
-def table(sheet: Table) -> str:
-    """A `table` environment: caption, label, rules of booktabs, bold and underline, footnotes and notes below."""
-    width = len(sheet.heads)
-    columns = "".join("r" if numeric else "l" for numeric in sheet.numeric)
-    lines = [NEEDS, "\\begin{table}[t]", "  \\centering", f"  \\caption{{{escape(sheet.title)}}}"]
-    if sheet.label:
-        lines.append(f"  \\label{{tab:{re.sub(r'[^A-Za-z0-9:-]', '-', sheet.label)}}}")
+def environment(table: Table) -> str:
+    """Return a `table` environment: caption, label, rules of booktabs, bold and underline, footnotes and notes below."""
+    width = len(table.heads)
+    columns = "".join("r" if numeric else "l" for numeric in table.numeric)
+    lines = [NEEDS, "\\begin{table}[t]", "  \\centering", f"  \\caption{{{escape(table.title)}}}"]
+    if table.label:
+        lines.append(f"  \\label{{tab:{re.sub(r'[^A-Za-z0-9:-]', '-', table.label)}}}")
     lines += ["  \\small", "  \\setlength{\\tabcolsep}{4pt}", f"  \\begin{{tabular}}{{{columns}}}", "    \\toprule"]
-    lines += _spans(sheet)
-    lines.append(_row([head(text) + _mark(sheet, -1, n) for n, text in enumerate(sheet.heads)]))
+    lines += _spans(table)
+    lines.append(_row([head(text) + _mark(table, -1, n) for n, text in enumerate(table.heads)]))
     lines.append("    \\midrule")
-    for m, row in enumerate(sheet.rows):
-        if m in sheet.groups:
+    for m, row in enumerate(table.rows):
+        if m in table.groups:
             lines += ["    \\midrule"] if m else []
-            lines.append(f"    \\multicolumn{{{width}}}{{l}}{{\\textit{{{escape(sheet.groups[m])}}}}} \\\\")
+            lines.append(f"    \\multicolumn{{{width}}}{{l}}{{\\textit{{{escape(table.groups[m])}}}}} \\\\")
         lines.append(
-            _row([EMPHASIS[sheet.rank(m, n)].format(escape(t)) + _mark(sheet, m, n) for n, t in enumerate(row)])
+            _row([EMPHASIS[table.rank(m, n)].format(escape(t)) + _mark(table, m, n) for n, t in enumerate(row)])
         )
     lines += ["    \\bottomrule", "  \\end{tabular}"]
-    under = [f"\\textsuperscript{{{letter(n)}}}\\,{escape(text)}." for n, text in enumerate(sheet.footnotes)]
-    under += [escape(note) for note in sheet.notes]
+    under = [f"\\textsuperscript{{{letter(n)}}}\\,{escape(text)}." for n, text in enumerate(table.footnotes)]
+    under += [escape(note) for note in table.notes]
     if under:
         lines += ["", "  \\medskip", "  \\begin{minipage}{\\linewidth}\\footnotesize\\raggedright"]
         lines += [f"    {text}\\par" for text in under]
@@ -51,16 +57,16 @@ def table(sheet: Table) -> str:
 
 
 def escape(text: str) -> str:
-    """Plain text for LaTeX; `code` in backquotes is set in typewriter."""
+    """Return plain text for LaTeX; `code` in backquotes is set in typewriter."""
     parts = re.split(r"`([^`]*)`", text)
     plain = ["".join(SPECIAL.get(c, c) for c in part).replace("--", "-{}-") for part in parts]
     return "".join(f"\\texttt{{{part}}}" if n % 2 else part for n, part in enumerate(plain))
 
 
 def head(text: str) -> str:
-    """A head: AP50 and AP_S with an index as papers print them, +- as one sign."""
-    if found := re.fullmatch(r"AP_?(50|75|S|M|L)( .*)?", text):
-        return f"AP$_{{{found[1]}}}${escape(found[2] or '')}"
+    """Return a head for LaTeX: AP50 and AP_S with an index as papers print them, +- as one sign."""
+    if index := re.fullmatch(r"AP_?(50|75|S|M|L)( .*)?", text):
+        return f"AP$_{{{index[1]}}}${escape(index[2] or '')}"
     return "$\\pm$" if text == "+-" else escape(text)
 
 
@@ -68,20 +74,20 @@ def _row(cells: list[str]) -> str:
     return f"    {' & '.join(cells)} \\\\"
 
 
-def _mark(sheet: Table, row: int, column: int) -> str:
-    letters = sheet.letters(row, column)
+def _mark(table: Table, row: int, column: int) -> str:
+    letters = table.letters(row, column)
     return f"\\textsuperscript{{{letters}}}" if letters else ""
 
 
-def _spans(sheet: Table) -> list[str]:
+def _spans(table: Table) -> list[str]:
     """The heads above the heads, each with a rule under it."""
-    if not sheet.spans:
+    if not table.spans:
         return []
     cells, rules, n = [], [], 0
-    for span in sorted(sheet.spans, key=lambda s: s.first):
+    for span in sorted(table.spans, key=lambda s: s.first):
         cells += [""] * (span.first - n)
         cells.append(f"\\multicolumn{{{span.last - span.first + 1}}}{{c}}{{{escape(span.text)}}}")
         rules.append(f"\\cmidrule(lr){{{span.first + 1}-{span.last + 1}}}")
         n = span.last + 1
-    cells += [""] * (len(sheet.heads) - n)
+    cells += [""] * (len(table.heads) - n)
     return [_row(cells), f"    {' '.join(rules)}"]

@@ -7,10 +7,11 @@ import re
 from upbench.report.formats.table import Rank, Table, letter
 
 EMPHASIS = {Rank.none: "{}", Rank.best: "**{}**", Rank.second: "<u>{}</u>"}
+"""The markup of each rank."""
 
 
 def markdown(table: Table) -> str:
-    """GitHub-flavoured Markdown: title, table, footnotes, notes. The best is bold, the second best underlined."""
+    """Return a table as GitHub-flavoured Markdown: title, table, footnotes, notes. The second best is underlined."""
     from tabulate import tabulate
 
     align = ["right" if numeric else "left" for numeric in table.numeric]

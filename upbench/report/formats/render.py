@@ -1,4 +1,4 @@
-"""The formats that tables are printed in, by name; each has a file of its own beside this one."""
+"""The formats that tables are printed in, by name; each is in a file of its own in this folder."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ __all__ = ["FORMATS", "Format", "csv", "json", "markdown", "render", "terminal"]
 
 
 def terminal(table: Table, width: int | None = None, plain: bool = False) -> str:
-    """A table drawn for a terminal, see `formats.terminal`."""
+    """Return a table drawn for a terminal, see `formats.terminal`."""
     return _terminal.draw(table, width, plain)
 
 
 Format = Callable[[Sequence[Table], bool], str]
-"""Makes the text of tables, one below another; the second argument: without the styles of a terminal, as for a file."""
+"""A function that makes the text of tables, one below another.
+
+Its second argument says whether to leave out the styles of a terminal, as for a file.
+"""
 
 
 def _each(maker: Callable[[Table], str]) -> Format:
@@ -38,7 +41,7 @@ FORMATS: dict[str, Format] = {
     "table": lambda tables, plain: "\n".join(terminal(table, None, plain) for table in tables),
     "markdown": _each(markdown),
     "csv": _one_csv,
-    "latex": _each(latex.table),
+    "latex": _each(latex.environment),
     "html": lambda tables, plain: html.page(tables),
     "json": lambda tables, plain: json(tables),
 }
@@ -46,9 +49,16 @@ FORMATS: dict[str, Format] = {
 
 
 def render(tables: Sequence[Table], form: str, plain: bool = False) -> str:
-    """Tables one below another in one of FORMATS. plain: without the styles of a terminal, as for a file.
+    """Return tables one below another in one of FORMATS.
 
-    Raises UnknownName for another format, ValueError for several tables as CSV, which holds one.
+    Args:
+        tables: The tables.
+        form: The name of the format.
+        plain: Leave out the styles of a terminal, as for a file.
+
+    Raises:
+        UnknownName: There is no such format.
+        ValueError: Several tables are to be CSV, which holds one.
     """
     if form not in FORMATS:
         raise unknown("format", form, FORMATS)

@@ -21,9 +21,13 @@ class Rank(IntEnum):
 
 @dataclass(frozen=True)
 class Span:
-    """A head above the heads: over the columns `first` to `last`, both included.
+    """A head above the heads.
 
-    suffix: what is added to each head where there is one row of heads only.
+    Args:
+        first: The index of the first column below it.
+        last: The index of the last column below it.
+        text: The text of the head.
+        suffix: What is added to each head where there is one row of heads only.
     """
 
     first: int
@@ -36,10 +40,21 @@ class Span:
 class Table:
     """Heads, rows as shown, the same rows raw, and what stands above and below.
 
-    numeric: which columns are numbers. raw_heads, raw_rows: for CSV and JSON, in SI base units.
-    ranks: the emphasised cells. refs: cells that a footnote belongs to, with its place in `footnotes`.
-    groups: a line above row n, that belongs to it and the rows below. spans: heads above the heads.
-    lead: how many of the first columns name the row. label: a short name, for references to the table.
+    Args:
+        title: The title.
+        heads: The head of each column that is shown.
+        rows: The rows as shown.
+        numeric: Whether each column holds numbers.
+        raw_heads: The keys of the columns of CSV and JSON.
+        raw_rows: The rows of CSV and JSON, in SI base units.
+        notes: Sentences below the table.
+        ranks: The rank of each emphasised cell.
+        refs: For each cell with footnotes their indices in `footnotes`.
+        footnotes: The texts of the footnotes.
+        groups: A line above a row, by the index of the row; it belongs to this row and those below.
+        spans: Heads above the heads.
+        lead: How many of the first columns name the row.
+        label: A short name, for references to the table.
     """
 
     title: str
@@ -58,10 +73,11 @@ class Table:
     label: str = ""
 
     def rank(self, row: int, column: int) -> Rank:
+        """Return the rank of a cell."""
         return self.ranks.get((row, column), Rank.none)
 
     def letters(self, row: int, column: int) -> str:
-        """The footnotes of a cell or (row -1) a head: 'a', or 'a,c'; empty where there is none."""
+        """Return the footnotes of a cell or (row -1) a head as 'a' or 'a,c'; empty where there is none."""
         return ",".join(letter(n) for n in self.refs.get((row, column), []))
 
 
@@ -73,7 +89,7 @@ def stacked(tables: Sequence[Table]) -> Table:
 
 
 def letter(number: int) -> str:
-    """The mark of a footnote: a to z, then aa, ab, ..."""
+    """Return the mark of a footnote: a to z, then aa, ab, ..."""
     text = ""
     number += 1
     while number:

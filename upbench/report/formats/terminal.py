@@ -15,35 +15,40 @@ if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
 GROUP = "\ue000"
-"""Stands for a line across all columns until the table is drawn: rich has no cell that spans."""
+"""A character that stands for a line across all columns until the table is drawn: rich has no cell that spans."""
 WRAP = 24
-"""A column of text is not made narrower than this."""
+"""The width, in characters, below which a column of text is not narrowed."""
 STYLES = {Rank.best: "bold", Rank.second: "underline"}
+"""The style of each rank."""
 
 
 def draw(table: Table, width: int | None = None, plain: bool = False) -> str:
-    """A table drawn for a terminal: long text wraps, nothing is cut off.
+    """Return a table drawn for a terminal: long text wraps, nothing is cut off.
 
-    width: columns of the terminal; None asks it, and takes what the table needs where there is none. A table whose
-    first columns name its rows (`lead`) and that is too wide is drawn in blocks, each with these columns. The best and
-    second best are bold and underlined where the terminal can, or FORCE_COLOR is set; else, or if `plain`, they are
-    not marked.
+    A table whose first columns name its rows (`lead`) and that is too wide is drawn in blocks, each with these columns.
+    The best and second best are bold and underlined where the terminal can, or FORCE_COLOR is set; else they are not
+    marked.
+
+    Args:
+        table: The table.
+        width: The columns of the terminal; None asks it, and takes what the table needs where there is none.
+        plain: Mark nothing.
     """
     from rich.console import Console
 
-    asked = width if width is not None else Console().width if _is_terminal() or "COLUMNS" in os.environ else None
+    available = width if width is not None else Console().width if _is_terminal() or "COLUMNS" in os.environ else None
     styled = bool(table.ranks) and not plain and (_is_terminal() or forced())
     everything = list(range(len(table.heads)))
-    if asked is None:
+    if available is None:
         blocks, room = [everything], max(100, _needed(table, everything))
-    elif table.lead and _needed(table, everything) > asked:
-        blocks = _blocks(table, asked)
-        room = max(asked, *(_needed(table, block) for block in blocks))
+    elif table.lead and _needed(table, everything) > available:
+        blocks = _blocks(table, available)
+        room = max(available, *(_needed(table, block) for block in blocks))
     else:
         widest = _widest(table)
         needed = _needed(table, everything)
         shortest = needed - max([len(row[widest]) for row in table.rows] or [0]) + 20
-        blocks, room = [everything], max(asked, min(needed, shortest))
+        blocks, room = [everything], max(available, min(needed, shortest))
     console = Console(
         file=io.StringIO(),
         width=room,
@@ -74,12 +79,12 @@ def _taken(console: Console) -> str:
 
 def _line(table: Table, line: str) -> str:
     """A line as drawn, with the line of a group in its place."""
-    found = re.search(f"{GROUP}(\\d+)", line)
-    return table.groups[int(found[1])] if found else line
+    group = re.search(f"{GROUP}(\\d+)", line)
+    return table.groups[int(group[1])] if group else line
 
 
 def forced() -> bool:
-    """Whether styles are wanted where there is no terminal, as for `less -R`."""
+    """Return whether styles are wanted where there is no terminal, as for `less -R`."""
     return bool(os.environ.get("FORCE_COLOR"))
 
 

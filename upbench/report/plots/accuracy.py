@@ -1,4 +1,4 @@
-"""Published accuracy beside measured cost: which row of a published table belongs to which record."""
+"""Published accuracy and measured cost: which row of a published table belongs to which record."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ _COSTS = ("params", "flops", "latency", "latency_min", "latency_max")
 
 @dataclass(frozen=True)
 class Match:
-    """A record's row. remark: why the row is in doubt, empty where it is not."""
+    """The published row of a record.
+
+    Args:
+        row: The row.
+        remark: Why the row is in doubt; empty where it is not.
+    """
 
     row: Row
     remark: str
@@ -25,9 +30,14 @@ class Match:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """The rows of one table and one host that were matched. matches: by the place of the record.
+    """The rows of one published table that were matched to records, all of one part of it.
 
-    missing: the labels of records without a row, by the reason. other_hosts: further parts of the table.
+    Args:
+        table: The published table.
+        host: The part of the table: host model, box or mask, section.
+        other_hosts: The other parts of the table.
+        matches: The row of each matched record, by the index of the record.
+        missing: The labels of the records without a row, by the reason.
     """
 
     table: Published
@@ -38,46 +48,58 @@ class Accuracy:
 
 
 def metrics(table: Published) -> list[str]:
-    """The columns of a table that say how good a model is."""
+    """Return the metrics of a table that say how good a model is."""
     return [name for name, metric in table.metrics.items() if name not in _COSTS and metric.better is not None]
 
 
 def hosts(table: Published) -> list[str]:
-    """The parts of a table that hold one row per upsampler: host model, box or mask, section."""
+    """Return the parts of a table that hold one row per upsampler: host model, box or mask, section."""
     return list(dict.fromkeys(_part(row) for row in table.rows))
 
 
 def match(records: Sequence[Record], table: Published, host: str | None = None) -> Accuracy:
-    """Lay the rows of a table beside records: the same upsampler with the same settings, as in tables.
+    """Match the rows of a table to records: the same upsampler with the same settings, as in tables.
 
-    host: one of `hosts`; default: the first. Raises UnknownName for another.
+    Args:
+        records: The records.
+        table: The published table.
+        host: One of `hosts`; None for the first.
+
+    Raises:
+        UnknownName: The table has no such part.
     """
     known = hosts(table)
     if host is not None and host not in known:
         raise unknown(f"part (--host) of {table.id}", host, known)
-    chosen = host or known[0]
-    rows = [row for row in table.rows if _part(row) == chosen]
+    part = host or known[0]
+    rows = [row for row in table.rows if _part(row) == part]
     matches: dict[int, Match] = {}
     missing: dict[str, list[str]] = {}
     for n, record in enumerate(records):
-        found = _one(record, rows)
-        if isinstance(found, Match):
-            matches[n] = found
+        matched = _match_row(record, rows)
+        if isinstance(matched, Match):
+            matches[n] = matched
         else:
-            named = missing.setdefault(found, [])
+            named = missing.setdefault(matched, [])
             if record.label not in named:
                 named.append(record.label)
-    return Accuracy(table, chosen, tuple(k for k in known if k != chosen), matches, missing)
+    return Accuracy(table, part, tuple(k for k in known if k != part), matches, missing)
 
 
 def quantity(name: str, accuracy: Accuracy, records: Sequence[Record]) -> Quantity:
-    """A published metric as a quantity of the records that it was matched to."""
+    """Return a published metric as a quantity of the records that it was matched to.
+
+    Args:
+        name: The name of the metric.
+        accuracy: The rows that were matched.
+        records: The records that they were matched to, in the same order.
+    """
     metric = accuracy.table.metrics[name]
-    places = {id(record): n for n, record in enumerate(records)}
+    indices = {id(record): n for n, record in enumerate(records)}
 
     def read(record: Record) -> Point | None:
-        found = accuracy.matches.get(places.get(id(record), -1))
-        value = found.row.values.get(name) if found else None
+        matched = accuracy.matches.get(indices.get(id(record), -1))
+        value = matched.row.values.get(name) if matched else None
         return None if value is None else Point(value, value, value)
 
     unit = " %" if metric.unit == "percent" else ""
@@ -88,7 +110,7 @@ def _part(row: Row) -> str:
     return "/".join(part for part in (row.section, row.host, row.subtask) if part) or "all rows"
 
 
-def _one(record: Record, rows: Sequence[Row]) -> Match | str:
+def _match_row(record: Record, rows: Sequence[Row]) -> Match | str:
     """The row for a record, or why there is none."""
     named = [row for row in rows if row.upsampler == record.settings.upsampler]
     if not named:

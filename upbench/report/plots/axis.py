@@ -17,13 +17,25 @@ from upbench.report.plots.series import Line
 from upbench.report.tables.grouping import LABEL, level_text
 
 _ROW_IN = 0.19
-_ASIDE_PT = 2.5  # between the points of two lines, so that their intervals do not cover each other
+_OFFSET_PT = 2.5  # between the points of two lines, so that their intervals do not cover each other
 
 
 def draw(
     lines: Sequence[Line], axis: str, quantity: Quantity, title: str, small: Sequence[str], width_in: float, zoom: bool
 ) -> Page:
-    """Numbers along the x axis and the metric upward; an axis of names runs downward, the metric to the right."""
+    """Draw a metric against an axis, with a line for each value of the other axes.
+
+    An axis of numbers runs along x and the metric upward; an axis of names runs downward and the metric to the right.
+
+    Args:
+        lines: The lines.
+        axis: The name of the axis.
+        quantity: The metric.
+        title: The heading of the page.
+        small: The small print.
+        width_in: The width of the page in inches.
+        zoom: Let the metric's axis begin where its values do, and not at 0.
+    """
     values = [s.at for line in lines for s in line.samples]
     if series.is_numeric(values):
         page = Page(width_in, min(2.3, width_in * 0.62))
@@ -32,8 +44,8 @@ def draw(
         names = list(dict.fromkeys(level_text(v) for v in values))
         page = Page(width_in, _ROW_IN * max(1.0, 0.55 * len(lines)) * len(names) + 0.15)
         _names(page, lines, names, axis, quantity, zoom)
-    beside = _ends_are_apart(page, lines) if series.is_numeric(values) else False
-    handles = _handles(lines) if len(lines) > 1 and not beside else []
+    named_at_ends = _ends_are_apart(page, lines) if series.is_numeric(values) else False
+    handles = _handles(lines) if len(lines) > 1 and not named_at_ends else []
     page.finish(title, small, handles)
     return page
 
@@ -44,19 +56,19 @@ def _numbers(page: Page, lines: Sequence[Line], axis: str, quantity: Quantity, z
         look = style.look(n)
         x = [float(s.at) for s in line.samples]
         y = [s.point.value for s in line.samples]
-        aside = ScaledTranslation(_aside_pt(n, len(lines)) / 72, 0, page.figure.dpi_scale_trans)
-        beside = axes.transData + aside
-        axes.plot(x, y, **look.marks(), linestyle=look.dashes, label=line.name, transform=beside)
-        _bars(page, line, x, look.colour, upward=True, transform=beside)
+        offset = ScaledTranslation(_offset_pt(n, len(lines)) / 72, 0, page.figure.dpi_scale_trans)
+        transform = axes.transData + offset
+        axes.plot(x, y, **look.markers(), linestyle=look.dashes, label=line.name, transform=transform)
+        _bars(page, line, x, look.colour, upward=True, transform=transform)
         axes.update_datalim(
             [(at, v) for at, s in zip(x, line.samples, strict=True) for v in (s.point.low, s.point.high)]
         )
     axes.autoscale_view()
-    where = sorted({float(s.at) for line in lines for s in line.samples})
-    if where[0] > 0 and where[-1] >= 16 * where[0]:
+    ticks = sorted({float(s.at) for line in lines for s in line.samples})
+    if ticks[0] > 0 and ticks[-1] >= 16 * ticks[0]:
         axes.set_xscale("log")
-    if len(where) <= 8:
-        axes.set_xticks(where, [f"{v:g}" for v in where])
+    if len(ticks) <= 8:
+        axes.set_xticks(ticks, [f"{v:g}" for v in ticks])
         axes.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
     axes.set_xlabel(axis)
     style.dress(axes.yaxis, quantity, _values(lines), zoom)
@@ -69,7 +81,7 @@ def _names(page: Page, lines: Sequence[Line], names: Sequence[str], axis: str, q
         shift = (n - (len(lines) - 1) / 2) * 0.7 / len(lines)
         y = [names.index(level_text(s.at)) + shift for s in line.samples]
         axes.plot(
-            [s.point.value for s in line.samples], y, **look.marks(), linestyle="none", label=line.name, clip_on=False
+            [s.point.value for s in line.samples], y, **look.markers(), linestyle="none", label=line.name, clip_on=False
         )
         _bars(page, line, y, look.colour, upward=False)
     axes.set_yticks(range(len(names)), names)
@@ -78,19 +90,25 @@ def _names(page: Page, lines: Sequence[Line], names: Sequence[str], axis: str, q
     style.dress(axes.xaxis, quantity, _values(lines), zoom)
 
 
-def _aside_pt(n: int, of: int) -> float:
+def _offset_pt(n: int, of: int) -> float:
     """How far to the right the n-th line stands of where it is."""
-    return (n - (of - 1) / 2) * _ASIDE_PT
+    return (n - (of - 1) / 2) * _OFFSET_PT
 
 
-def _bars(page: Page, line: Line, where: Sequence[float], colour: str, upward: bool, **more: Any) -> None:
+def _bars(page: Page, line: Line, positions: Sequence[float], colour: str, upward: bool, **more: Any) -> None:
     """The 95 % intervals."""
     points = [s.point for s in line.samples]
     if all(p.low == p.high for p in points):
         return
     draw_bars = page.axes.vlines if upward else page.axes.hlines
     draw_bars(
-        where, [p.low for p in points], [p.high for p in points], colors=colour, linewidth=1.0, gid="interval", **more
+        positions,
+        [p.low for p in points],
+        [p.high for p in points],
+        colors=colour,
+        linewidth=1.0,
+        gid="interval",
+        **more,
     )
 
 
@@ -102,7 +120,7 @@ def _handles(lines: Sequence[Line]) -> list[Artist]:
     handles: list[Artist] = []
     for n, line in enumerate(lines):
         look = style.look(n)
-        handles.append(Line2D([], [], linestyle=look.dashes, label=line.name, **look.marks()))
+        handles.append(Line2D([], [], linestyle=look.dashes, label=line.name, **look.markers()))
     return handles
 
 
@@ -120,7 +138,7 @@ def _ends_are_apart(page: Page, lines: Sequence[Line]) -> bool:
         return False
     for n, (line, end) in enumerate(zip(lines, ends, strict=True)):
         axes.annotate(
-            line.name, end, xytext=(6 + _aside_pt(n, len(lines)), 0), textcoords="offset points", va="center", gid="label",
+            line.name, end, xytext=(6 + _offset_pt(n, len(lines)), 0), textcoords="offset points", va="center", gid="label",
             color=style.look(n).colour, annotation_clip=False,
         )  # fmt: skip
     return True

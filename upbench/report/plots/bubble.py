@@ -20,7 +20,7 @@ _DOT_PT = 3.0
 
 @dataclass(frozen=True)
 class Bubble:
-    """One upsampler: cost, accuracy, and FLOPs for the area."""
+    """One upsampler of the picture: its cost, its accuracy, and its FLOPs, which give the area of its circle."""
 
     name: str
     x: Point
@@ -32,7 +32,21 @@ def draw(
     bubbles: Sequence[Bubble], x: Quantity, y: Quantity, size: Quantity, title: str, small: Sequence[str], width_in: float,
     zoom: bool,
 ) -> tuple[Page, list[str]]:  # fmt: skip
-    """The page, and the names for which there was no room. size: what the areas say."""
+    """Draw accuracy against cost, with circles for the FLOPs.
+
+    Args:
+        bubbles: The upsamplers.
+        x: The cost.
+        y: The accuracy.
+        size: The quantity of the areas.
+        title: The heading of the page.
+        small: The small print.
+        width_in: The width of the page in inches.
+        zoom: Let axes begin where the values do, and not at 0.
+
+    Returns:
+        The page, and the names for which there was no room.
+    """
     page = Page(width_in, width_in * 0.72)
     axes = page.axes
     largest = max(b.flops for b in bubbles) or 1.0
@@ -54,7 +68,7 @@ def draw(
     axes.margins(y=0.14)
     style.dress(axes.yaxis, y, [v for b in bubbles for v in (b.y.value, b.y.low, b.y.high)], zoom)
     _room(page, bubbles, areas)
-    page.finish(title, small, box=_sizes(largest, size) if any(areas) else _words(f"{size.title}: all 0"))
+    page.finish(title, small, box=_sizes(largest, size) if any(areas) else _text_area(f"{size.title}: all 0"))
     radii = [math.sqrt(area) / 2 for area in areas]
     strokes = [((b.x.low, b.y.value), (b.x.high, b.y.value)) for b in bubbles if b.x.low != b.x.high]
     strokes += [((b.x.value, b.y.low), (b.x.value, b.y.high)) for b in bubbles if b.y.low != b.y.high]
@@ -85,18 +99,18 @@ def _room(page: Page, bubbles: Sequence[Bubble], areas: Sequence[float]) -> None
 def _sizes(largest: float, quantity: Quantity) -> HPacker:
     """Three circles to compare with: round numbers, the largest about that of the largest bubble."""
     top = _round(largest)
-    children: list[Artist] = [_words(f"Area, {quantity.title}:")]
+    children: list[Artist] = [_text_area(f"Area, {quantity.title}:")]
     for value in (top, top / 4, top / 16):
         across = math.sqrt(_LARGEST_PT2 * value / largest)
         box = DrawingArea(across + 1, across + 1)
         middle = (across + 1) / 2
         circle = Circle((middle, middle), across / 2, fill=False, edgecolor=style.GREY, linewidth=1, gid="size")
         box.add_artist(circle)
-        children += [box, _words(quantity.text(value))]
+        children += [box, _text_area(quantity.text(value))]
     return HPacker(children=children, align="center", pad=0, sep=5)
 
 
-def _words(text: str) -> TextArea:
+def _text_area(text: str) -> TextArea:
     return TextArea(text, textprops={"size": style.LETTERS_PT})
 
 

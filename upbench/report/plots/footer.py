@@ -20,13 +20,17 @@ def lines(
     left_out: Sequence[str] = (),
     accuracy: Accuracy | None = None,
 ) -> list[str]:
-    """Small print for a picture of `drawn` quantities. left_out: sentences on what could not be drawn.
+    """Return the small print of a picture.
 
-    results: all cells, those that failed among them.
+    Args:
+        results: All cells, those that failed among them.
+        drawn: The quantities that the picture shows.
+        left_out: Sentences on what could not be drawn.
+        accuracy: The published accuracy that it shows.
     """
     names = {quantity.name for quantity in drawn}
-    lost, good = results.failed, results.measured.records
-    under = [f"Failed, not drawn: {notes.name_some(lost, 0)}."] if lost else []
+    failed, good = results.failed, results.measured.records
+    under = [f"Failed, not drawn: {notes.name_some(failed, 0)}."] if failed else []
     under += left_out
     if accuracy is not None:
         under += _published(accuracy, good)
@@ -41,10 +45,10 @@ def lines(
 
 def _published(accuracy: Accuracy, records: Sequence[Record]) -> list[str]:
     source = accuracy.table.source
-    where = f"{source.paper}, {source.venue}, {source.table}; {accuracy.host}"
-    under = [f"Accuracy is published, not measured here: {where}. Cost is that of one upsampler, measured here."]
+    source_text = f"{source.paper}, {source.venue}, {source.table}; {accuracy.host}"
+    under = [f"Accuracy is published, not measured here: {source_text}. Cost is that of one upsampler, measured here."]
     by_remark: dict[str, list[str]] = {}
-    for place, found in accuracy.matches.items():
-        if found.remark:
-            by_remark.setdefault(found.remark, []).append(records[place].label)
+    for index, matched in accuracy.matches.items():
+        if matched.remark:
+            by_remark.setdefault(matched.remark, []).append(records[index].label)
     return under + [f"? {', '.join(names)}: {remark.rstrip('.')}." for remark, names in by_remark.items()]

@@ -1,4 +1,4 @@
-"""Power laws of lines against size, where they cross, and both as a table."""
+"""Power laws of latency against size, the sizes at which they cross, and both as tables."""
 
 from __future__ import annotations
 
@@ -13,25 +13,31 @@ from upbench.report.plots.series import Line
 from upbench.scaling import Crossing, PowerLaw
 
 NO_CROSSING = "no two fits cross, up to a factor of 4 beyond the measured sizes"
+"""The sentence that stands for the table of crossovers where there are none."""
 
 
 @dataclass(frozen=True)
 class Growth:
-    """A line and its law, None where it has fewer than two sizes."""
+    """A line and its power law, which is None where the line has fewer than two sizes."""
 
     line: Line
     law: PowerLaw | None
 
     @property
     def legend(self) -> str:
+        """Return the name of the line with its exponent."""
         return f"{self.line.name}: {exponent(self.law)}"
 
 
 @dataclass(frozen=True)
 class Crossover:
-    """Two lines whose laws meet: below `at.x` output pixels `below` is the faster one, above it `above`.
+    """Two lines whose laws meet.
 
-    measured: the sizes between which the measured order changes, None where it does not.
+    Args:
+        below: The line that is faster at fewer output pixels than `at.x`.
+        above: The line that is faster at more.
+        at: The point where the laws meet, in output pixels and seconds.
+        measured: The sizes between which the measured order changes; None where it does not.
     """
 
     below: str
@@ -41,18 +47,18 @@ class Crossover:
 
 
 def fit(lines: Sequence[Line]) -> list[Growth]:
-    """The law of every line."""
+    """Return every line with its law."""
     return [
         Growth(line, scaling.power_law([s.at for s in line.samples], [s.point.value for s in line.samples]))
         for line in lines
     ]
 
 
-def crossovers(found: Sequence[Growth]) -> list[Crossover]:
-    """Every pair whose laws meet within, or within a factor of 4 beyond, the sizes of both; the smallest first."""
+def crossovers(growths: Sequence[Growth]) -> list[Crossover]:
+    """Return every pair whose laws meet within the sizes of both, or a factor of 4 beyond; the smallest size first."""
     crossed = []
-    for n, a in enumerate(found):
-        for b in found[n + 1 :]:
+    for n, a in enumerate(growths):
+        for b in growths[n + 1 :]:
             if a.law is None or b.law is None or (at := scaling.crossing(a.law, b.law)) is None:
                 continue
             # The steeper one is the lower one below the crossing.
@@ -62,7 +68,7 @@ def crossovers(found: Sequence[Growth]) -> list[Crossover]:
 
 
 def exponent(law: PowerLaw | None) -> str:
-    """'0.98 [0.91, 1.05]'; only the exponent where two sizes leave no interval."""
+    """Return an exponent as '0.98 [0.91, 1.05]', and without the interval where there are two sizes only."""
     if law is None:
         return units.DASH
     inner = "" if law.low is None or law.high is None else f" [{law.low:.2f}, {law.high:.2f}]"
@@ -70,16 +76,16 @@ def exponent(law: PowerLaw | None) -> str:
 
 
 def side(pixels: float) -> str:
-    """Output pixels, and the side of a square of as many."""
+    """Return a number of output pixels with the side of a square of as many."""
     return f"{units.count(round(pixels))} ({round(pixels**0.5)}x{round(pixels**0.5)})"
 
 
-def laws_table(found: Sequence[Growth], title: str) -> Table:
-    """The exponents as a table."""
+def laws_table(growths: Sequence[Growth], title: str) -> Table:
+    """Return the table of the exponents."""
     heads = ["Upsampler", "Exponent", "95 % interval", "Sizes", "From", "To"]
     rows: list[list[str]] = []
     raw: list[list[Any]] = []
-    for growth in found:
+    for growth in growths:
         law = growth.law
         if law is None:
             rows.append(
@@ -99,7 +105,7 @@ def laws_table(found: Sequence[Growth], title: str) -> Table:
 
 
 def crossings_table(crossed: Sequence[Crossover]) -> Table:
-    """The crossover sizes as a table."""
+    """Return the table of the sizes at which two laws cross."""
     rows, raw = [], []
     for c in crossed:
         order = f"{side(c.measured[0])} to {side(c.measured[1])}" if c.measured else "no"
@@ -113,7 +119,7 @@ def crossings_table(crossed: Sequence[Crossover]) -> Table:
 
 def _order_changes(below: Line, above: Line) -> tuple[int, int] | None:
     """Neighbouring sizes between which `below` stops being the faster one, as measured."""
-    other = {s.at: s.point.value for s in above.samples}
-    common = [(s.at, s.point.value - other[s.at]) for s in below.samples if s.at in other]
+    above_s = {s.at: s.point.value for s in above.samples}
+    common = [(s.at, s.point.value - above_s[s.at]) for s in below.samples if s.at in above_s]
     changes = [(x0, x1) for (x0, d0), (x1, d1) in pairwise(common) if d0 < 0 <= d1]
     return changes[-1] if changes else None

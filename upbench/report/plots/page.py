@@ -15,7 +15,7 @@ from matplotlib.offsetbox import AnchoredOffsetbox, OffsetBox
 from matplotlib.transforms import Bbox
 
 from upbench.report.plots import style
-from upbench.report.plots.labels import Anchor, Box, LabelPosition, Stroke, place
+from upbench.report.plots.labels import Anchor, Box, LabelPosition, Stroke, place_labels
 
 _MARGIN_IN = 0.08
 _LEGEND: dict[str, Any] = {
@@ -28,12 +28,17 @@ _METADATA: dict[str, dict[str, str | None]] = {
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
 }
 SUFFIXES = tuple(_METADATA)
+"""The formats that a page can be written in."""
 
 
 class Page:
-    """One figure with one Axes. width_in: of the page; axes_in: height of the axes, all in inches.
+    """One figure with one Axes; its height follows from what is on it.
 
-    Draw on `axes`, then call `finish`, then `label`; the height of the page follows from what stands on it.
+    Draw on `axes`, then call `finish`, then `label`.
+
+    Args:
+        width_in: The width of the page in inches.
+        axes_in: The height of the axes in inches.
     """
 
     def __init__(self, width_in: float, axes_in: float) -> None:
@@ -46,22 +51,26 @@ class Page:
     def finish(
         self, heading: str, small: Sequence[str], handles: Sequence[Artist] = (), box: OffsetBox | None = None
     ) -> None:
-        """Lay out heading, axes, legend and the small print, from top to bottom.
+        """Arrange heading, axes, legend and small print from top to bottom.
 
-        The legend is made of handles with their labels, or is a box that is there already.
+        Args:
+            heading: The heading.
+            small: The sentences of the small print.
+            handles: The entries of the legend, with their labels.
+            box: A box in the place of the legend.
         """
         head = self._wrap(heading, style.LETTERS_PT, bold=True)
-        foot = [line for text in small for line in self._wrap(text, style.SMALL_PT)]
+        small_lines = [line for text in small for line in self._wrap(text, style.SMALL_PT)]
         head_in = len(head) * style.LETTERS_PT * 1.25 / 72 + (0.06 if head else 0)
-        foot_in = len(foot) * style.SMALL_PT * 1.25 / 72
+        small_in = len(small_lines) * style.SMALL_PT * 1.25 / 72
         legend = self._boxed(box) if box is not None else self._legend(handles)
         legend_in = self._inches(legend)[1] if legend else 0.0
         self._break_label()
         for _ in range(3):  # ticks depend on the size, and the size on the ticks
             left, right, below, above = self._overhang()
-            height = 2 * _MARGIN_IN + head_in + above + self.axes_in + below + legend_in + foot_in + 0.06
+            height = 2 * _MARGIN_IN + head_in + above + self.axes_in + below + legend_in + small_in + 0.06
             self.figure.set_size_inches(self.width_in, height)
-            bottom = _MARGIN_IN + foot_in + 0.06 + legend_in + below
+            bottom = _MARGIN_IN + small_in + 0.06 + legend_in + below
             width = self.width_in - 2 * _MARGIN_IN - left - right
             self.axes.set_position(
                 (
@@ -73,9 +82,9 @@ class Page:
             )
         x = _MARGIN_IN / self.width_in
         self._column(head, x, 1 - _MARGIN_IN / height, style.LETTERS_PT, weight="bold")
-        self._column(foot, x, (_MARGIN_IN + foot_in) / height, style.SMALL_PT, color=style.GREY)
+        self._column(small_lines, x, (_MARGIN_IN + small_in) / height, style.SMALL_PT, color=style.GREY)
         if legend:
-            corner = (x, (_MARGIN_IN + foot_in + 0.06) / height)
+            corner = (x, (_MARGIN_IN + small_in + 0.06) / height)
             legend.set_bbox_to_anchor(Bbox.from_bounds(*corner, 0, 0), self.figure.transFigure)
 
     def label(
@@ -86,9 +95,14 @@ class Page:
         soft_pt: Sequence[float],
         strokes: Sequence[Stroke] = (),
     ) -> list[str]:
-        """Write texts beside points in data coordinates; returns those for which there was no room.
+        """Write texts next to points and return those for which there was no room.
 
-        strokes: lines in data coordinates that no text may cover.
+        Args:
+            texts: The texts.
+            at: The points, in data coordinates.
+            radii_pt: The radius of the marker of each point, in points of 1/72 inch.
+            soft_pt: The radius around each point that a text covers only where it must, in the same unit.
+            strokes: Lines in data coordinates that no text may cover.
         """
         if not texts:
             return []
@@ -102,27 +116,27 @@ class Page:
         ends = self.axes.transData.transform
         taken: list[Stroke] = [(tuple(ends(first)), tuple(ends(last))) for first, last in strokes]
         area = Box(frame.x0 + 2, frame.y0 + 2, frame.x1, frame.y1)
-        places = place(anchors, area, taken, step=6 * dots)
-        for text, found in zip(texts, places, strict=True):
-            if found is not None:
-                self._write(text, found)
-        return [text for text, found in zip(texts, places, strict=True) if found is None]
+        positions = place_labels(anchors, area, taken, step=6 * dots)
+        for text, position in zip(texts, positions, strict=True):
+            if position is not None:
+                self._write(text, position)
+        return [text for text, position in zip(texts, positions, strict=True) if position is None]
 
     def render(self, form: str) -> bytes:
-        """The figure as PNG (300 dots an inch), SVG or PDF; the same bytes every time."""
+        """Return the figure as PNG (300 dots an inch), SVG or PDF; the same bytes every time."""
         buffer = io.BytesIO()
         self.figure.savefig(buffer, format=form, dpi=300, metadata=_METADATA[form])
         return buffer.getvalue()
 
-    def _write(self, text: str, found: LabelPosition) -> None:
+    def _write(self, text: str, position: LabelPosition) -> None:
         back = self.figure.dpi_scale_trans.inverted()
-        x, y = back.transform((found.box.x0, (found.box.y0 + found.box.y1) / 2))
+        x, y = back.transform((position.box.x0, (position.box.y0 + position.box.y1) / 2))
         self.axes.text(
             x, y, text, transform=self.figure.dpi_scale_trans, ha="left", va="center", gid="label", zorder=6,
             fontsize=style.LETTERS_PT,
         )  # fmt: skip
-        if found.leader:
-            (x0, y0), (x1, y1) = (back.transform(end) for end in found.leader)
+        if position.leader:
+            (x0, y0), (x1, y1) = (back.transform(end) for end in position.leader)
             self.axes.plot(
                 [x0, x1], [y0, y1], transform=self.figure.dpi_scale_trans, color=style.GREY, linewidth=0.5, zorder=5,
                 gid="leader", scalex=False, scaley=False,
@@ -193,6 +207,6 @@ class Page:
 
 
 def settings() -> Any:
-    """The context in which a page is made, drawn and rendered: our settings, whatever the user's are."""
+    """Return the context in which a page is made, drawn and rendered: our settings, whatever the user's are."""
     ours: dict[Any, Any] = {**matplotlib.rcParamsDefault, **style.SETTINGS}
     return matplotlib.rc_context({key: value for key, value in ours.items() if key != "backend"})

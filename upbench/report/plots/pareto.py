@@ -15,7 +15,7 @@ from upbench.report.plots.quantities import Point, Quantity
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell by its name and its two quantities."""
+    """One cell: its name and its two quantities."""
 
     name: str
     x: Point
@@ -23,26 +23,39 @@ class Cell:
 
 
 def front(cells: Sequence[Cell], x: Quantity, y: Quantity) -> list[int]:
-    """The places of the cells on the front, from the best x to the worst.
+    """Return the indices of the cells on the Pareto front, from the best x to the worst.
 
-    A cell is dominated by another that is at least as good in both by their values and better in one.
+    A cell is dominated by another that is at least as good in both quantities, by their values, and better in one.
     """
 
     def good(cell: Cell) -> tuple[float, float]:
         return cell.x.value if x.higher else -cell.x.value, cell.y.value if y.higher else -cell.y.value
 
-    places = [
+    indices = [
         n
         for n, cell in enumerate(cells)
         if not any(good(o)[0] >= good(cell)[0] and good(o)[1] >= good(cell)[1] and good(o) != good(cell) for o in cells)
     ]
-    return sorted(places, key=lambda n: (-good(cells[n])[0], -good(cells[n])[1], n))
+    return sorted(indices, key=lambda n: (-good(cells[n])[0], -good(cells[n])[1], n))
 
 
 def draw(
     cells: Sequence[Cell], x: Quantity, y: Quantity, title: str, small: Sequence[str], width_in: float, zoom: bool
 ) -> tuple[Page, list[str]]:
-    """The page, and the names for which there was no room. Cells off the front are hollow and grey."""
+    """Draw two quantities against each other, with the Pareto front; cells off the front are hollow and grey.
+
+    Args:
+        cells: The cells.
+        x: The quantity of the x axis.
+        y: The quantity of the y axis.
+        title: The heading of the page.
+        small: The small print.
+        width_in: The width of the page in inches.
+        zoom: Let axes begin where the values do, and not at 0.
+
+    Returns:
+        The page, and the names for which there was no room.
+    """
     page = Page(width_in, width_in * 0.72)
     axes = page.axes
     best = front(cells, x, y)

@@ -1,4 +1,4 @@
-"""A plan drawn: the one place that knows every kind of picture."""
+"""Drawing what a request has planned: the module that knows every kind of picture."""
 
 from __future__ import annotations
 
@@ -12,27 +12,37 @@ from upbench.report.plots.quantities import Quantity
 from upbench.report.plots.request import Kind, Plan
 
 NAMED = 10
-"""On the page itself more cells without a published row are not named one by one; stderr has them all."""
+"""The most cells without a published row that are named on the page itself; stderr names all of them."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """page: what was drawn. said: sentences on what is not on it. tables: what belongs beside it."""
+    """A picture as it was drawn.
+
+    Args:
+        page: The page.
+        messages: Sentences on what is not on it.
+        tables: Tables that belong to it.
+    """
 
     page: Page
-    said: list[str]
+    messages: list[str]
     tables: list[Table]
 
 
 def draw(plan: Plan) -> Picture:
-    """The picture of a plan. Raises UpbenchError when no cell has what it is to show."""
+    """Draw a picture.
+
+    Raises:
+        UpbenchError: No cell has what the picture is to show.
+    """
     makers: dict[Kind, Callable[[Plan], Picture]] = {
         Kind.axis: _axis, Kind.bubble: _bubble, Kind.pareto: _pareto, Kind.resolution: _resolution,
     }  # fmt: skip
     picture = makers[plan.kind](plan)
-    lost = plan.results.failed
-    said = [f"failed, not drawn: {'; '.join(lost)}"] if lost else []
-    return Picture(picture.page, [*plan.said, *said, *picture.said], picture.tables)
+    failed = plan.results.failed
+    messages = [f"failed, not drawn: {'; '.join(failed)}"] if failed else []
+    return Picture(picture.page, [*plan.messages, *messages, *picture.messages], picture.tables)
 
 
 def _axis(plan: Plan) -> Picture:
@@ -48,13 +58,13 @@ def _bubble(plan: Plan) -> Picture:
     flops = quantities.measured(plan.results.convention)["macs"]
     bubbles, without, names = [], [], series.names(plan.results.measured)
     for n, record in enumerate(plan.results.measured.records):
-        found = plan.accuracy.matches.get(n)
+        matched = plan.accuracy.matches.get(n)
         x, y, size = plan.x.read(record), plan.y.read(record), flops.read(record)
         if x is None or y is None or size is None:
-            if found is not None:
+            if matched is not None:
                 without.append(names[n])
             continue
-        name = names[n] + (" ?" if found is not None and found.remark else "")
+        name = names[n] + (" ?" if matched is not None and matched.remark else "")
         bubbles.append(bubble.Bubble(name, x, y, size.value))
     left_out = _left_out(without, [plan.x, plan.y, flops])
     brief = [*_unmatched(plan, NAMED), *left_out]
@@ -74,8 +84,8 @@ def _pareto(plan: Plan) -> Picture:
             if used is None or n in used.matches:
                 without.append(names[n])
             continue
-        found = used.matches.get(n) if used else None
-        cells.append(pareto.Cell(names[n] + (" ?" if found and found.remark else ""), x, y))
+        matched = used.matches.get(n) if used else None
+        cells.append(pareto.Cell(names[n] + (" ?" if matched and matched.remark else ""), x, y))
     left_out = _left_out(without, [plan.x, plan.y])
     brief = [*(_unmatched(plan, NAMED) if used else []), *left_out]
     small = footer.lines(plan.results, [plan.x, plan.y], brief, used)
@@ -88,11 +98,11 @@ def _pareto(plan: Plan) -> Picture:
 def _resolution(plan: Plan) -> Picture:
     lines, without = series.by_size(plan.results.measured, plan.metric)
     left_out = _left_out(without, [plan.metric])
-    found = growth.fit(lines)
-    crossed = growth.crossovers(found)
+    growths = growth.fit(lines)
+    crossed = growth.crossovers(growths)
     small = footer.lines(plan.results, [plan.metric], left_out)
-    page = resolution.draw(found, crossed, plan.metric, plan.title, small, plan.options.width_in)
-    laws = growth.laws_table(found, plan.title)
+    page = resolution.draw(growths, crossed, plan.metric, plan.title, small, plan.options.width_in)
+    laws = growth.laws_table(growths, plan.title)
     if not crossed:
         return Picture(page, [*left_out, growth.NO_CROSSING], [laws])
     return Picture(page, left_out, [laws, growth.crossings_table(crossed)])

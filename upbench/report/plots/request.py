@@ -1,4 +1,4 @@
-"""What a picture is to show, judged against the records before anything is drawn."""
+"""What a picture is to show, checked against the records before anything is drawn."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ _T = TypeVar("_T")
 
 
 class Kind(StrEnum):
+    """The kinds of pictures."""
+
     axis = "axis"
     bubble = "bubble"
     pareto = "pareto"
@@ -28,7 +30,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class PlotOptions:
-    """The options of `upbench plot` as they were given; None is a choice left to us."""
+    """The options of `upbench plot` as they were given; None leaves the choice to upbench."""
 
     kind: Kind | None = None
     metric: str | None = None
@@ -44,9 +46,19 @@ class PlotOptions:
 
 @dataclass(frozen=True)
 class Plan:
-    """A picture that can be drawn. results: all cells, those that failed among them. x, y: of bubble and pareto.
+    """A picture that can be drawn.
 
-    said: sentences about what was chosen and what cannot be drawn.
+    Args:
+        kind: The kind of picture.
+        results: All cells, those that failed among them.
+        title: The heading.
+        axis: The axis of a line picture.
+        metric: The quantity of line and resolution pictures.
+        x: The quantity of the x axis of bubble and pareto pictures.
+        y: The quantity of their y axis.
+        accuracy: The published rows that were matched, None without any.
+        options: The options as they were given.
+        messages: Sentences about what was chosen and what cannot be drawn.
     """
 
     kind: Kind
@@ -58,17 +70,22 @@ class Plan:
     y: Quantity
     accuracy: Accuracy | None
     options: PlotOptions
-    said: list[str]
+    messages: list[str]
 
 
 def plan(results: ResultSet, options: PlotOptions) -> Plan:
-    """Judge what was asked for. Raises SpecError with all mistakes together."""
+    """Check the options against the records, and choose what they leave open.
+
+    Raises:
+        SpecError: Options cannot be had; the error lists all mistakes together.
+        UpbenchError: There is nothing to draw.
+    """
     good = results.measured.records
     if not good:
         what = "no cell was measured" if results.records else "there are no records"
-        lost = results.failed
+        failed = results.failed
         raise UpbenchError(
-            f"nothing to draw: {what}{': ' + ', '.join(lost) if lost else ''}; run the sweep, or give another file"
+            f"nothing to draw: {what}{': ' + ', '.join(failed) if failed else ''}; run the sweep, or give another file"
         )
     mistakes: list[str] = []
 
@@ -80,18 +97,18 @@ def plan(results: ResultSet, options: PlotOptions) -> Plan:
             return instead
 
     known = judged(lambda: quantities.measured(results.convention), quantities.measured())
-    found = judged(lambda: _accuracy(good, options), None)
-    kind = options.kind or _kind(results.measured, found, options)
+    matched = judged(lambda: _accuracy(good, options), None)
+    kind = options.kind or _kind(results.measured, matched, options)
     mistakes += _idle(kind, options)
     metric = judged(lambda: quantities.find(options.metric or "latency", known, "--metric"), known["latency"])
     axis = judged(lambda: series.choose_axis(results.measured, options.axis), LABEL)
     both = dict(known)
-    if found is not None:
-        both.update({name: accuracy.quantity(name, found, good) for name in accuracy.metrics(found.table)})
+    if matched is not None:
+        both.update({name: accuracy.quantity(name, matched, good) for name in accuracy.metrics(matched.table)})
     x = judged(lambda: quantities.find(options.x or "latency", both, "--x"), known["latency"])
     default_y = next((name for name in both if name not in known), "peak-memory")
     y = judged(lambda: quantities.find(options.y or default_y, both, "--y"), known["peak-memory"])
-    if kind is Kind.bubble and found is None and not mistakes:
+    if kind is Kind.bubble and matched is None and not mistakes:
         mistakes.append(
             "--kind bubble needs published accuracy: name a table with --published, as --published lda-aqu/table1; "
             f"known: {', '.join(papers.names())}"
@@ -102,9 +119,9 @@ def plan(results: ResultSet, options: PlotOptions) -> Plan:
         raise SpecError(mistakes)
     shown = (x, y) if kind in (Kind.bubble, Kind.pareto) else (metric,)
     if not any(all(quantity.read(r) is not None for quantity in shown) for r in good):
-        raise SpecError([_empty(shown, found)])
-    said = _said(kind, options, axis, found, shown)
-    return Plan(kind, results, _title(results.records, options), axis, metric, x, y, found, options, said)
+        raise SpecError([_empty(shown, matched)])
+    messages = _messages(kind, options, axis, matched, shown)
+    return Plan(kind, results, _title(results.records, options), axis, metric, x, y, matched, options, messages)
 
 
 def _accuracy(records: Sequence[Record], options: PlotOptions) -> Accuracy | None:
@@ -121,11 +138,11 @@ def _accuracy(records: Sequence[Record], options: PlotOptions) -> Accuracy | Non
     return accuracy.match(records, table, options.host)
 
 
-def _kind(results: ResultSet, found: Accuracy | None, options: PlotOptions) -> Kind:
+def _kind(results: ResultSet, matched: Accuracy | None, options: PlotOptions) -> Kind:
     """The kind of picture that fits the records and the options given."""
     if options.metric is not None or options.axis is not None:
         return Kind.axis
-    if options.published is not None or (found and "upsampler" in results.varying):
+    if options.published is not None or (matched and "upsampler" in results.varying):
         return Kind.bubble
     if options.x is not None or options.y is not None:
         return Kind.pareto
@@ -149,23 +166,27 @@ def _idle(kind: Kind, options: PlotOptions) -> list[str]:
     return [f"{', '.join(idle)}: not of --kind {kind}, which takes {uses}"] if idle else []
 
 
-def _said(kind: Kind, options: PlotOptions, axis: str, found: Accuracy | None, shown: Sequence[Quantity]) -> list[str]:
-    said = []
+def _messages(
+    kind: Kind, options: PlotOptions, axis: str, matched: Accuracy | None, shown: Sequence[Quantity]
+) -> list[str]:
+    messages = []
     if options.kind is None:
-        said.append(f"drawn as --kind {kind}; others: {', '.join(k for k in Kind if k is not kind)}")
+        messages.append(f"drawn as --kind {kind}; others: {', '.join(k for k in Kind if k is not kind)}")
     if kind is Kind.axis and options.axis is None:
-        said.append(f"drawn along --axis {axis}")
-    if found is not None and any(quantity.name in accuracy.metrics(found.table) for quantity in shown):
-        more = f"; --host takes also: {', '.join(found.other_hosts)}" if found.other_hosts else ""
-        said.append(f"accuracy is that of {found.table.id}, {found.host}{more}")
-    return said
+        messages.append(f"drawn along --axis {axis}")
+    if matched is not None and any(quantity.name in accuracy.metrics(matched.table) for quantity in shown):
+        more = f"; --host takes also: {', '.join(matched.other_hosts)}" if matched.other_hosts else ""
+        messages.append(f"accuracy is that of {matched.table.id}, {matched.host}{more}")
+    return messages
 
 
-def _empty(shown: Sequence[Quantity], found: Accuracy | None) -> str:
+def _empty(shown: Sequence[Quantity], matched: Accuracy | None) -> str:
     """Why no cell can be drawn."""
     names = " and ".join(quantity.name for quantity in shown)
-    lost = [f"{reason.lower()}: {', '.join(labels)}" for reason, labels in found.missing.items()] if found else []
-    return f"nothing to draw: no cell has {names}; {'; '.join(lost) or 'choose another quantity'}"
+    reasons = (
+        [f"{reason.lower()}: {', '.join(labels)}" for reason, labels in matched.missing.items()] if matched else []
+    )
+    return f"nothing to draw: no cell has {names}; {'; '.join(reasons) or 'choose another quantity'}"
 
 
 def _title(records: Sequence[Record], options: PlotOptions) -> str:

@@ -16,28 +16,37 @@ from upbench.report.plots.quantities import Quantity
 
 
 def draw(
-    found: Sequence[Growth], crossed: Sequence[Crossover], quantity: Quantity, title: str, small: Sequence[str],
+    growths: Sequence[Growth], crossed: Sequence[Crossover], quantity: Quantity, title: str, small: Sequence[str],
     width_in: float,
 ) -> Page:  # fmt: skip
-    """Points are measured, lines are fitted; diamonds stand where two laws meet, hollow ones are extrapolated."""
+    """Draw latency against output pixels: points are measured, lines are fitted, diamonds mark where two laws meet.
+
+    Args:
+        growths: The lines with their laws.
+        crossed: The sizes at which two laws meet; extrapolated ones are hollow.
+        quantity: The quantity of the y axis.
+        title: The heading of the page.
+        small: The small print.
+        width_in: The width of the page in inches.
+    """
     page = Page(width_in, max(2.4, width_in * 0.62))
     axes = page.axes
-    sizes = [float(s.at) for g in found for s in g.line.samples]
-    values = [v for g in found for s in g.line.samples for v in (s.point.value, s.point.low, s.point.high)]
+    sizes = [float(s.at) for g in growths for s in g.line.samples]
+    values = [v for g in growths for s in g.line.samples for v in (s.point.value, s.point.low, s.point.high)]
     handles: list[Artist] = []
-    for n, growth in enumerate(found):
+    for n, growth in enumerate(growths):
         look = style.look(n)
         x = [float(s.at) for s in growth.line.samples]
-        axes.plot(x, [s.point.value for s in growth.line.samples], linestyle="none", **look.marks(), gid="measured")
+        axes.plot(x, [s.point.value for s in growth.line.samples], linestyle="none", **look.markers(), gid="measured")
         axes.vlines(
             x, [s.point.low for s in growth.line.samples], [s.point.high for s in growth.line.samples],
             colors=look.colour, linewidth=1,
         )  # fmt: skip
         if growth.law is not None:
-            mine = [c.at.x for c in crossed if growth.line.name in (c.below, c.above)]
-            ends = [min([growth.law.first, *mine]), max([growth.law.last, *mine])]
+            crossings = [c.at.x for c in crossed if growth.line.name in (c.below, c.above)]
+            ends = [min([growth.law.first, *crossings]), max([growth.law.last, *crossings])]
             axes.plot(ends, [growth.law.at(x) for x in ends], look.dashes, color=look.colour, gid="fit", linewidth=0.9)
-        handles.append(Line2D([], [], linestyle=look.dashes, label=growth.legend, **look.marks()))
+        handles.append(Line2D([], [], linestyle=look.dashes, label=growth.legend, **look.markers()))
     for c in crossed:
         axes.plot([c.at.x], [c.at.y], zorder=5, gid="crossover", **_crossover(c.at.inside))
     for inside, name in ((True, "two fits cross"), (False, "the same, extrapolated")):
@@ -56,11 +65,11 @@ def draw(
 
 def _pixels(page: Page, sizes: Sequence[float]) -> None:
     """Ticks at the measured sizes as long as they are few, elsewhere at round numbers."""
-    places = sorted(set(sizes))
-    if len(places) <= 8:
+    ticks = sorted(set(sizes))
+    if len(ticks) <= 8:
         from matplotlib.ticker import FixedLocator
 
-        page.axes.xaxis.set_major_locator(FixedLocator(places))
+        page.axes.xaxis.set_major_locator(FixedLocator(ticks))
     page.axes.xaxis.set_major_formatter(lambda value, _: units.count(round(value)))
 
 

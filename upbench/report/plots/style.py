@@ -1,4 +1,4 @@
-"""How pictures look: colours that colour-blind readers tell apart, a marker for each line, letters of 8 points."""
+"""The style of pictures: colours that colour-blind readers tell apart, a marker for each line, letters of 8 points."""
 
 from __future__ import annotations
 
@@ -9,13 +9,19 @@ from typing import Any, Literal
 from upbench.report.plots.quantities import Quantity
 
 COLOURS = ("#0072B2", "#D55E00", "#000000", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-"""Okabe and Ito (2008), without the yellow, which white paper swallows."""
+"""The palette of Okabe and Ito (2008), without the yellow, which is hard to see on white."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*", "d", "8")
+"""The markers of lines, in order."""
 Dashes = Literal["-", "--", "-.", ":"]
+"""The dash patterns of matplotlib."""
 LINES: tuple[Dashes, ...] = ("-", "--", "-.", ":")
+"""The dash patterns of lines, in order."""
 GREY = "#666666"
+"""The colour of what stays in the background."""
 LETTERS_PT = 8.0
+"""The size of letters, in points."""
 SMALL_PT = 6.5
+"""The size of the small print, in points."""
 
 SETTINGS: dict[str, Any] = {
     "font.family": "DejaVu Sans",
@@ -39,6 +45,7 @@ SETTINGS: dict[str, Any] = {
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "upbench",  # the same ids every time
 }
+"""The settings of matplotlib that every page is drawn with."""
 
 
 @dataclass(frozen=True)
@@ -50,22 +57,28 @@ class Look:
     filled: bool
     dashes: Dashes
 
-    def marks(self) -> dict[str, Any]:
-        """Keywords of Line2D for the markers."""
+    def markers(self) -> dict[str, Any]:
+        """Return the keywords of Line2D for the markers."""
         face = self.colour if self.filled else "white"
         return {"marker": self.marker, "color": self.colour, "markerfacecolor": face, "markeredgecolor": self.colour}
 
 
 def look(n: int) -> Look:
-    """The look of the n-th line; the first 28 differ in marker or filling."""
+    """Return the look of the n-th line; the first 28 differ in marker or filling."""
     filled = (n // len(MARKERS)) % 2 == 0
     return Look(COLOURS[n % len(COLOURS)], MARKERS[n % len(MARKERS)], filled, LINES[n % len(LINES)])
 
 
 def dress(axis: Any, quantity: Quantity, values: Sequence[float], zoom: bool = False) -> None:
-    """Scale, ticks and label of an axis for the values drawn on it.
+    """Set scale, ticks and label of an axis for the values drawn on it.
 
-    Logarithmic from a factor of 15 on; otherwise from 0 where that has a meaning, unless `zoom` is asked for.
+    The scale is logarithmic from a factor of 15 on; otherwise it begins at 0 where that has a meaning.
+
+    Args:
+        axis: The axis of matplotlib.
+        quantity: What it shows.
+        values: The values drawn, in SI base units.
+        zoom: Let the axis begin where the values do, and not at 0.
     """
     from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
 
@@ -86,16 +99,19 @@ def dress(axis: Any, quantity: Quantity, values: Sequence[float], zoom: bool = F
         low, high = _limits(axis)()
         if zoom or not quantity.zero:
             _limits(axis)(low, high)
-        places = MaxNLocator(nbins=7, steps=[1, 2, 2.5, 5, 10]).tick_values(low / factor, high / factor)
-        axis.set_major_locator(FixedLocator([p * factor for p in places if low <= p * factor <= high]))
+        steps = MaxNLocator(nbins=7, steps=[1, 2, 2.5, 5, 10]).tick_values(low / factor, high / factor)
+        axis.set_major_locator(FixedLocator([p * factor for p in steps if low <= p * factor <= high]))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / factor:.6g}"))
     axis.set_label_text(f"{quantity.title} ({', '.join(notes)})" if notes else quantity.title)
 
 
 def ticks(axis: Any, values: Sequence[float], factor: float = 1.0) -> None:
-    """A logarithmic axis whose ticks are 1, 2, 5 as long as they are few, and powers of ten from three decades on.
+    """Make an axis logarithmic, with ticks at 1, 2, 5 as long as they are few, and at powers of ten from three decades on.
 
-    factor: the unit in which they are round.
+    Args:
+        axis: The axis of matplotlib.
+        values: The values drawn.
+        factor: The unit in which the ticks are round.
     """
     from matplotlib.ticker import FixedLocator, NullLocator
 
@@ -104,8 +120,8 @@ def ticks(axis: Any, values: Sequence[float], factor: float = 1.0) -> None:
     _scale(axis)("log")
     _limits(axis)(low / margin, high * margin)
     steps = (1, 2, 5) if high / low < 200 else (1, 3) if high / low < 2000 else (1,)
-    places = [factor * s * 10.0**e for e in range(-12, 18) for s in steps]
-    axis.set_major_locator(FixedLocator([p for p in places if low / margin <= p <= high * margin]))
+    positions = [factor * s * 10.0**e for e in range(-12, 18) for s in steps]
+    axis.set_major_locator(FixedLocator([p for p in positions if low / margin <= p <= high * margin]))
     axis.set_minor_locator(NullLocator())
 
 
