@@ -208,7 +208,7 @@ def test_measured_latencies_are_laid_beside_as_ratios_of_one_device(tmp_path: Pa
         record("sapa-d", {"points": 9, "groups": 2}, 0.1),
         record("sapa-d", {"points": 9, "groups": 4}, 0.1, threads=2),  # no SAPA-B was measured with two
     ]
-    sheet = latency.sheet(published.table("sapa/table13"), records, hypotheses())  # type: ignore[arg-type]
+    sheet = latency.latency_table(published.table("sapa/table13"), records, hypotheses())  # type: ignore[arg-type]
     ours = {(row[0], row[1]): row[-1] for row in sheet.rows}
     assert ours["SAPA-D", "points 9, groups 2"] == "0.50x"
     assert ours["SAPA-D", "points 9, groups 4"] == "-"

@@ -107,11 +107,11 @@ def _one(published: Published, records: Sequence[Path], show: ShowOptions) -> No
 
     measured = latency.read(records)
     if published.device is not None:
-        sheet = latency.sheet(published, measured, hypotheses())
+        sheet = latency.latency_table(published, measured, hypotheses())
     elif any(row.formulas for row in published.rows):
         sheet = tables.formulas(published, formulas.check([published], _per_pixel(), hypotheses()))
     else:
-        sheet = tables.beside(published, audit([published], _counts(), hypotheses(), siblings(published)))
+        sheet = tables.published_table(published, audit([published], _counts(), hypotheses(), siblings(published)))
     _sheets([sheet], show)
 
 

@@ -1,4 +1,4 @@
-"""Published latencies beside measured ones: as ratios to one row of the same table, never as times across devices."""
+"""Published latencies and measured ones: as ratios to one row of the same table, never as times across devices."""
 
 from __future__ import annotations
 
@@ -14,35 +14,47 @@ from upbench.report.formats.table import Table
 from upbench.reproduce.hypotheses import Hypotheses
 
 REFERENCES = ("bilinear", "sapa-b")
+"""The upsamplers that ratios are taken to; the first of them that a table has."""
 HOW = (
     "`upbench sweep sweeps/papers-latency.yaml` measures the defaults, a sweep of your own other settings; "
     "`--records results/papers-latency.jsonl` lays them beside"
 )
+"""How latencies are measured for these tables."""
 
 
 def read(paths: Sequence[Path]) -> list[Record]:
-    """The records of results files. Raises StoreError when one is not there or has none."""
-    found: list[Record] = []
+    """Return the records of results files.
+
+    Raises:
+        StoreError: A file is not there, or has no records.
+    """
+    records: list[Record] = []
     for path in paths:
         if not path.exists():
             raise StoreError(f"results file {path} is not there; {HOW}")
-        here = store.read(path).records
-        if not here:
+        in_file = store.read(path).records
+        if not in_file:
             raise StoreError(f"results file {path} has no records; {HOW}")
-        found += here
-    return found
+        records += in_file
+    return records
 
 
-def sheet(table: Published, records: Sequence[Record], known: Hypotheses) -> Table:
-    """One table of latencies: published, its ratio to the reference, and the ratio that was measured here."""
+def latency_table(table: Published, records: Sequence[Record], known: Hypotheses) -> Table:
+    """Return a published table of latencies: each row with its ratio to the reference, and the ratio measured here.
+
+    Args:
+        table: The published table.
+        records: The records to look for its rows in.
+        known: What is known of the tables' settings.
+    """
     reference = _reference(table)
-    base, other, beside = _span(reference), *_alike(reference, table, records, known)
+    base, base_record, row_records = _span(reference), *_alike(reference, table, records, known)
     rows: list[list[str]] = []
     raw: list[list[Any]] = []
-    for row, one in zip(table.rows, beside, strict=True):
+    for row, record in zip(table.rows, row_records, strict=True):
         low, high = _span(row)
         ratios = (low / base[0], high / base[0])
-        ours = _ratio(one, other)
+        ours = _ratio(record, base_record)
         shown = [row.label or row.upsampler, _settings(row), _milliseconds(low, high), _ratios(*ratios)]
         rows.append([*shown, units.ratio(ours)])
         raw.append([table.id, row.upsampler, _settings(row), low, high, *ratios, ours])
@@ -55,7 +67,7 @@ def sheet(table: Published, records: Sequence[Record], known: Hypotheses) -> Tab
         if not known.has(row.upsampler, row.settings)
     ]
     notes += [f"upbench does not build {', '.join(lacking)}."] if lacking else []
-    notes += [f"Measured {_in_words(other)}."] if other else []
+    notes += [f"Measured {_in_words(base_record)}."] if base_record else []
     notes += [f"A dash: not measured. {HOW}."] if any(line[-1] is None for line in raw) else []
     heads = ["Row", "Settings", "Published, ms", "Its ratio", "Ratio here"]
     keys = [
@@ -72,11 +84,17 @@ def sheet(table: Published, records: Sequence[Record], known: Hypotheses) -> Tab
 
 
 def text(tables: Sequence[Published], records: Sequence[Record], known: Hypotheses) -> str:
-    """Every table of latencies as Markdown."""
+    """Return every table of latencies as Markdown.
+
+    Args:
+        tables: Published tables; those without a device have no latencies and are left out.
+        records: The records to look for their rows in.
+        known: What is known of the tables' settings.
+    """
     from upbench.report.formats import render
 
-    found = [t for t in tables if t.device is not None]
-    return "\n".join(render.markdown(sheet(t, records, known)) for t in found)
+    latency_tables = [t for t in tables if t.device is not None]
+    return "\n".join(render.markdown(latency_table(t, records, known)) for t in latency_tables)
 
 
 def _reference(table: Published) -> Row:
@@ -90,8 +108,8 @@ def _reference(table: Published) -> Row:
 
 def _span(row: Row) -> tuple[float, float]:
     """The published latency in ms; a range where one is printed for several rows."""
-    one = row.values.get("latency")
-    return (one, one) if one is not None else (row.values["latency_min"], row.values["latency_max"])
+    latency = row.values.get("latency")
+    return (latency, latency) if latency is not None else (row.values["latency_min"], row.values["latency_max"])
 
 
 def _measured(row: Row, table: Published, records: Sequence[Record], known: Hypotheses) -> list[Record]:
@@ -118,21 +136,21 @@ def _alike(
     """The reference, and the record of each row, all measured under the same conditions: those of most rows."""
     best: tuple[Record | None, list[Record | None]] = (None, [None] * len(table.rows))
     measured = [_measured(row, table, records, known) for row in table.rows]
-    others = {_conditions(record): record for record in _measured(reference, table, records, known)}
-    for conditions, other in others.items():
-        alike = [[r for r in found if _conditions(r) == conditions] for found in measured]
-        last = [found[-1] if found else None for found in alike]
+    references = {_conditions(record): record for record in _measured(reference, table, records, known)}
+    for conditions, base_record in references.items():
+        alike = [[r for r in candidates if _conditions(r) == conditions] for candidates in measured]
+        last = [candidates[-1] if candidates else None for candidates in alike]
         if best[1].count(None) >= last.count(None):
-            best = (other, last)
+            best = (base_record, last)
     return best
 
 
 def _conditions(record: Record) -> tuple[Any, ...]:
     """What must be alike before two latencies have a ratio: device, versions, threads, input, how it was measured."""
-    where = [record.environment.value(key) for key in ("device", "torch", "threads")]
-    one = [record.settings.input.value(key) for key in ("dtype", "memory_format", "offsets")]
+    environment = [record.environment.value(key) for key in ("device", "torch", "threads")]
+    input_ = [record.settings.input.value(key) for key in ("dtype", "memory_format", "offsets")]
     how = [record.settings.measure.value(key) for key in ("backend", "compile")]
-    return (*where, *one, *how)
+    return (*environment, *input_, *how)
 
 
 def _in_words(record: Record) -> str:
@@ -143,9 +161,9 @@ def _in_words(record: Record) -> str:
     )
 
 
-def _ratio(one: Record | None, other: Record | None) -> float | None:
+def _ratio(record: Record | None, reference: Record | None) -> float | None:
     """Median over median."""
-    first, second = (None if record is None else metrics.latency_summary(record) for record in (one, other))
+    first, second = (None if record is None else metrics.latency_summary(record) for record in (record, reference))
     return first.median / second.median if first and second else None
 
 

@@ -15,11 +15,20 @@ from upbench.reproduce.hypotheses import Hypotheses
 from upbench.reproduce.verdicts import Figure, by_verdict, chance, coincidences, distinct, mixed
 
 NAMES = {"params": "Parameters", "flops": "FLOPs"}
+"""The heads of the quantities."""
 LEADS = 2
+"""The most leads that are listed for a figure that is not reproduced."""
 
 
 def page(audit: Audit, tables: Sequence[Published], per_pixel: PerPixel, latency: str) -> str:
-    """The whole page as Markdown. latency: the text of its section on latency."""
+    """Return the whole page as Markdown.
+
+    Args:
+        audit: The audit of the figures.
+        tables: The tables that were audited.
+        per_pixel: Counts what one low-resolution pixel costs in a built module.
+        latency: The text of the section on latency.
+    """
     figures, known = distinct(audit.findings), audit.search.known
     parts = [
         HEAD,
@@ -64,9 +73,9 @@ def _summary(audit: Audit, figures: Sequence[Figure]) -> str:
 def _chance(audit: Audit, figures: Sequence[Figure]) -> str:
     lines = []
     for quantity in QUANTITIES:
-        found = chance(audit, figures, quantity)
-        shares = [f"{found.by_verdict[v]} ({units.percent(found.share(v))})" for v in VERDICTS]
-        lines.append([NAMES[quantity], str(found.tested), *shares])
+        moved = chance(audit, figures, quantity)
+        shares = [f"{moved.by_verdict[v]} ({units.percent(moved.share(v))})" for v in VERDICTS]
+        lines.append([NAMES[quantity], str(moved.tested), *shares])
     return (
         "## How much of this is chance\n\n"
         "A search over settings and conventions finds accidental matches. To know how many, every distinct figure was "
@@ -92,7 +101,7 @@ def _not(audit: Audit, figures: Sequence[Figure], known: Hypotheses) -> str:
         ]
         leads = coincidences(first, audit)[:LEADS] if not remarks else []
         why = "; ".join(remarks[:1] or leads) or "nothing that was tried is near"
-        lines.append([*_head(figure), units.count(first.value), why, _tried(first)])
+        lines.append([*_head(figure), units.count(first.value), why, _search_size(first)])
     heads = ["Row", "Host", "Figure", "Published", "Ours, as stated", "Most likely explanation", "Tried / sums / near"]
     return _grid(heads, lines, (3, 4)) if lines else "Every figure was reproduced.\n"
 
@@ -109,7 +118,7 @@ def _explained(audit: Audit, figures: Sequence[Figure]) -> str:
                 units.count(f.best.tried.value),
                 phrases.verdict(f),
                 str(f.best.cost),
-                _tried(f),
+                _search_size(f),
                 _code(phrases.command(f, audit.search)),
             ]
         )
@@ -131,32 +140,36 @@ def _explained(audit: Audit, figures: Sequence[Figure]) -> str:
 def _reasons(audit: Audit, known: Hypotheses) -> str:
     """Why the hypotheses that were used are among those that may be tried."""
     used = [f for f in audit.findings if f.best and f.verdict != NOT_VERDICT]
-    found: dict[str, None] = {}
+    reasons: dict[str, None] = {}
     for f in used:
         assert f.best is not None
-        tried, upsampler = f.best.tried, f.claim.row.upsampler
-        for key, _ in tried.model.settings:
-            said = next(s for s in known.settings if (s.upsampler, s.param) == (upsampler, key))
-            found[f"{key} of {upsampler}: {said.why}."] = None
-        for name in (tried.model.version, tried.counting.way if tried.counting.way != f.usual.way else None):
+        explanation, upsampler = f.best.tried, f.claim.row.upsampler
+        for key, _ in explanation.model.settings:
+            hypothesis = next(s for s in known.settings if (s.upsampler, s.param) == (upsampler, key))
+            reasons[f"{key} of {upsampler}: {hypothesis.why}."] = None
+        for name in (
+            explanation.model.version,
+            explanation.counting.way if explanation.counting.way != f.usual.way else None,
+        ):
             if name is not None:
                 change = known.change(name)
-                found[f"{name}: {change.words}. {change.why}."] = None
-        if tried.model.variant is not None:
-            variant = f.claim.host.variants[tried.model.variant]
-            said_of = variant.why or variant.fits or variant.note
-            found[
-                f"host variant {tried.model.variant} of {f.claim.host.title}" + (f": {said_of}." if said_of else ".")
+                reasons[f"{name}: {change.words}. {change.why}."] = None
+        if explanation.model.variant is not None:
+            variant = f.claim.host.variants[explanation.model.variant]
+            about_variant = variant.why or variant.fits or variant.note
+            reasons[
+                f"host variant {explanation.model.variant} of {f.claim.host.title}"
+                + (f": {about_variant}." if about_variant else ".")
             ] = None
-    return "Why these may be tried:\n\n" + "".join(f"- {text}\n" for text in found) if found else ""
+    return "Why these may be tried:\n\n" + "".join(f"- {text}\n" for text in reasons) if reasons else ""
 
 
 def _mixed(audit: Audit) -> str:
     lines = []
     for column in mixed(audit.findings):
-        where = f"{column.table} ({column.section})" if column.section else column.table
-        others = "; ".join(f"{f.claim.label}: {phrases.counting(f, audit.search)}" for f in column.others)
-        lines.append([where, NAMES[column.quantity], str(column.size), column.usual.convention, others])
+        table_name = f"{column.table} ({column.section})" if column.section else column.table
+        exceptions = "; ".join(f"{f.claim.label}: {phrases.counting(f, audit.search)}" for f in column.others)
+        lines.append([table_name, NAMES[column.quantity], str(column.size), column.usual.convention, exceptions])
     return (
         "A column counts as its paper says; where the paper does not say, as most of its figures come out. A row that "
         "was taken over from an earlier table often keeps that table's way of counting.\n\n"
@@ -181,11 +194,11 @@ def _table(audit: Audit, table: Published) -> str:
     lines = []
     for f in findings:
         ours = f.best.tried.value if f.best and f.verdict != NOT_VERDICT else f.value
-        place = ", ".join(x for x in (f.claim.row.section, f.claim.row.backbone, f.claim.row.subtask) if x)
+        row_name = ", ".join(x for x in (f.claim.row.section, f.claim.row.backbone, f.claim.row.subtask) if x)
         lines.append(
             [
                 f.claim.label,
-                place or units.DASH,
+                row_name or units.DASH,
                 NAMES[f.claim.quantity],
                 f.claim.printed,
                 "none" if ours is None else f"{ours:,}",
@@ -195,7 +208,7 @@ def _table(audit: Audit, table: Published) -> str:
             ]
         )
     source = f"{table.source.paper} ({table.source.venue}), {table.source.table}"
-    where = f", {table.source.repository} {(table.source.commit or '')[:7]}" if table.source.repository else ""
+    repository = f", {table.source.repository} {(table.source.commit or '')[:7]}" if table.source.repository else ""
     usual = dict.fromkeys(
         f"{NAMES[f.claim.quantity]}{f' ({f.claim.row.section})' if f.claim.row.section else ''}: {f.usual.convention}"
         for f in findings
@@ -203,7 +216,7 @@ def _table(audit: Audit, table: Published) -> str:
     heads = ["Row", "Where", "Figure", "Published", "Ours", "Counted", "Verdict", "Command"]
     notes = "".join(f"- {text}.\n" for text in phrases.about([r for r in table.rows if r.params or r.flops]))
     return (
-        f"### {table.id}: {table.title}\n\n{source}{where}. Columns count {', '.join(usual)}.\n\n"
+        f"### {table.id}: {table.title}\n\n{source}{repository}. Columns count {', '.join(usual)}.\n\n"
         + _grid(heads, lines, (3, 4))
         + (f"\n{notes}" if notes else "")
     )
@@ -234,7 +247,7 @@ def _head(figure: Figure) -> list[str]:
     return [f"{claim.label}: {', '.join(tables)}{same}", claim.host.name, NAMES[claim.quantity], claim.printed]
 
 
-def _tried(f: Finding) -> str:
+def _search_size(f: Finding) -> str:
     return f"{f.tried} / {f.values} / {f.near} of {f.of}"
 
 

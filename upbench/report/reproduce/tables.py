@@ -1,4 +1,4 @@
-"""Tables of the audit: a paper's table beside ours, one sum term by term, all columns at once."""
+"""Tables of the audit: a paper's table with our counts, one sum term by term, all columns at once."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ from upbench.reproduce.rounding import NEAREST, agrees, odd
 from upbench.reproduce.verdicts import by_verdict, distinct
 
 TITLES = {"params": "Params", "flops": "FLOPs"}
+"""The heads of the quantities."""
 
 
 def sum_of(finding: Finding) -> int | None:
-    """Our sum: of the explanation, or under what is stated where there is none."""
+    """Return our sum for a figure: that of its explanation, or where there is none the sum under what is stated."""
     return finding.best.tried.value if finding.best and finding.verdict != NOT_VERDICT else finding.value
 
 
 def rows(findings: Sequence[Finding], search: Search) -> list[dict[str, Any]]:
-    """Findings as plain data, one mapping a figure: for JSON and CSV."""
+    """Return the findings as plain data, one mapping for each figure, for JSON and CSV."""
     return [
         {
             "table": f.claim.table,
@@ -60,14 +61,14 @@ def rows(findings: Sequence[Finding], search: Search) -> list[dict[str, Any]]:
 
 
 def overview(audit: Audit, title: str = "Published complexity figures") -> Table:
-    """Every figure, one a row, with how many distinct ones have each verdict."""
+    """Return every figure as a row, with notes on how many distinct ones have each verdict."""
     figures = distinct(audit.findings)
     notes = []
     for quantity in QUANTITIES:
         counted = by_verdict(figures, quantity)
         if sum(counted.values()):
-            said = ", ".join(f"{counted[v]} {v}" for v in VERDICTS)
-            notes.append(f"{TITLES[quantity]}: {sum(counted.values())} distinct figures: {said}.")
+            verdicts = ", ".join(f"{counted[v]} {v}" for v in VERDICTS)
+            notes.append(f"{TITLES[quantity]}: {sum(counted.values())} distinct figures: {verdicts}.")
     shown = [
         [
             f.claim.table,
@@ -82,14 +83,21 @@ def overview(audit: Audit, title: str = "Published complexity figures") -> Table
         for f in audit.findings
     ]
     heads = ["Table", "Row", "Host", "Figure", "Published", "Ours", "Counted", "Verdict"]
-    return _made(title, heads, shown, (4, 5), rows(audit.findings, audit.search), [*notes, *_legend(audit.findings)])
+    return _table(title, heads, shown, (4, 5), rows(audit.findings, audit.search), [*notes, *_legend(audit.findings)])
 
 
-def beside(table: Published, audit: Audit) -> Table:
-    """The paper's rows and columns, with ours beside every complexity figure. Accuracy is as published."""
+def published_table(table: Published, audit: Audit) -> Table:
+    """Return the rows and columns of a paper's table, with our count next to each complexity figure.
+
+    Accuracy is as published.
+
+    Args:
+        table: The published table.
+        audit: The audit of this table alone.
+    """
     of_row: dict[tuple[int, str], Finding] = {(f.claim.number, f.claim.quantity): f for f in audit.findings}
-    asides = {(a.number, a.quantity): a for a in audit.asides}
-    figures = [q for q in QUANTITIES if any(q == quantity for _, quantity in (*of_row, *asides))]
+    unjudged_by_cell = {(a.number, a.quantity): a for a in audit.asides}
+    figures = [q for q in QUANTITIES if any(q == quantity for _, quantity in (*of_row, *unjudged_by_cell))]
     metrics = [name for name in table.metrics if any(name in row.values for row in table.rows)]
     leading = [k for k in ("section", "backbone", "subtask") if len({getattr(r, k) for r in table.rows}) > 1]
     shown = []
@@ -97,14 +105,14 @@ def beside(table: Published, audit: Audit) -> Table:
         line = [str(number), row.label or row.upsampler, *(getattr(row, k) or units.DASH for k in leading)]
         line += [_accuracy(table, name, row.values.get(name)) for name in metrics]
         for quantity in figures:
-            finding, aside = of_row.get((number, quantity)), asides.get((number, quantity))
+            finding, unjudged = of_row.get((number, quantity)), unjudged_by_cell.get((number, quantity))
             if finding is not None:
                 line += [finding.claim.printed, units.count(sum_of(finding)), _short(finding, audit.search)]
             else:
                 line += [
-                    aside.figure.printed if aside else units.DASH,
+                    unjudged.figure.printed if unjudged else units.DASH,
                     units.DASH,
-                    _aside(aside.base if aside else None),
+                    _unjudged(unjudged.base if unjudged else None),
                 ]
         shown.append(line)
     heads = ["#", "Upsampler", *(k.capitalize() for k in leading), *metrics]
@@ -117,15 +125,15 @@ def beside(table: Published, audit: Audit) -> Table:
     )
     notes = ["Accuracy is as published."] if metrics else []
     notes += [f"{text}." for text in phrases.about(table.rows)]
-    whys = dict.fromkeys(aside.why for aside in audit.asides if not aside.base)
+    whys = dict.fromkeys(unjudged.why for unjudged in audit.asides if not unjudged.base)
     notes += [f"Not judged: {why}." for why in whys]
     notes += [f"{text}." for text in table.notes] if not table.rows else []
     raw = rows(audit.findings, audit.search) or _as_published(table)
-    return _made(_title(table), heads, shown, numeric, raw, [*notes, *_legend(audit.findings)])
+    return _table(_title(table), heads, shown, numeric, raw, [*notes, *_legend(audit.findings)])
 
 
 def formulas(table: Published, checked: Sequence[Checked]) -> Table:
-    """A table of formulas: the value of each beside what the built module counts."""
+    """Return a table of printed formulas: the value of each, and what the built module counts."""
     shown, raw = [], []
     for c in checked:
         metric = METRICS.get(c.metric, c.metric)
@@ -133,7 +141,7 @@ def formulas(table: Published, checked: Sequence[Checked]) -> Table:
         shown.append([c.label, c.step, metric, c.printed, f"{c.value:,}", ours, c.difference])
         raw.append({**vars(c)})
     heads = ["Row", "Step", "Counts", "Formula", "Its value", "Ours", "Difference"]
-    return _made(_title(table), heads, shown, (4, 5, 6), raw, [FORMULAS])
+    return _table(_title(table), heads, shown, (4, 5, 6), raw, [FORMULAS])
 
 
 def _title(table: Published) -> str:
@@ -150,12 +158,19 @@ def _as_published(table: Published) -> list[dict[str, Any]]:
     ]
 
 
-def terms(claim: Claim, rule: Counting, places: Sequence[tuple[Stage, int]], said: str) -> Table:
-    """One sum, stage by stage, and whether it is printed as the figure."""
-    total = sum(n for _, n in places)
+def terms(claim: Claim, rule: Counting, stages: Sequence[tuple[Stage, int]], departures: str) -> Table:
+    """Return one sum stage by stage, with a note on whether it is printed as the figure.
+
+    Args:
+        claim: The printed figure.
+        rule: How the sum counts.
+        stages: Each stage with its count.
+        departures: What the sum changes of what is stated, in words.
+    """
+    total = sum(n for _, n in stages)
     shown = [
         [s.name, str(s.channels), str(s.guide_channels), f"{s.height}x{s.width}", str(s.batch), f"{n:,}"]
-        for s, n in places
+        for s, n in stages
     ]
     shown.append(["sum", "", "", "", "", f"{total:,}"])
     if agrees(total, claim.delta, claim.step, NEAREST):
@@ -174,17 +189,17 @@ def terms(claim: Claim, rule: Counting, places: Sequence[tuple[Stage, int]], sai
             "batch": s.batch,
             "count": n,
         }
-        for s, n in places
+        for s, n in stages
     ]
     notes = [
         f"Sum: {total}; printed: {claim.printed}, known to half of {claim.step:,}: {outcome}.",
         f"{rule.convention}: {phrases.convention(rule.convention)}." + (f" {rule.way}." if rule.way else ""),
     ]
     heads = ["Stage", "Channels", "Guide", "Low resolution", "Batch", TITLES[claim.quantity]]
-    return _made(f"{claim.table}, {claim.label}: {said}", heads, shown, (1, 2, 4, 5), raw, notes)
+    return _table(f"{claim.table}, {claim.label}: {departures}", heads, shown, (1, 2, 4, 5), raw, notes)
 
 
-def _made(
+def _table(
     title: str,
     heads: list[str],
     shown: list[list[str]],
@@ -199,12 +214,12 @@ def _made(
 
 def _short(finding: Finding, search: Search) -> str:
     """'as stated (P0)': the convention is named where the verdict does not name it."""
-    said, rule = phrases.verdict(finding), phrases.counting(finding, search)
-    named = finding.verdict == NOT_VERDICT or f"count {rule}" in said
-    return said if named else f"{said} ({rule})"
+    text, rule = phrases.verdict(finding), phrases.counting(finding, search)
+    named = finding.verdict == NOT_VERDICT or f"count {rule}" in text
+    return text if named else f"{text} ({rule})"
 
 
-def _aside(base: bool | None) -> str:
+def _unjudged(base: bool | None) -> str:
     return units.DASH if base is None else "base" if base else "not judged"
 
 

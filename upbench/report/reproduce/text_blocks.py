@@ -12,6 +12,7 @@ That a figure is not reproduced says that nothing we tried gives it. It does not
 print the stages, the input size and the rule by which they counted, and any of them may differ from what we took. It
 says nothing about accuracy. Corrections are welcome. Made by `upbench reproduce --format markdown`.
 """
+"""The head of the page."""
 
 DEFINITIONS = """## What the verdicts mean
 
@@ -47,6 +48,7 @@ whose changes explain most figures of the paper; then rounding to nearest.
 | F4 | F3 and the fusion by a gate |
 | all | everything, norms and element-wise arithmetic included |
 """
+"""The section on verdicts; it takes `departures` and `chance`."""
 
 STAGES = """## Where the stages come from
 
@@ -57,7 +59,9 @@ solved from three of its printed parameter increments. For these the agreement o
 than its consistency over a column. Parameters do not depend on the input size. `upbench/papers/hosts.yaml` has every
 stage with its reasons.
 """
+"""The section on stages."""
 
 HOW_TO_READ = """Published and ours, the convention under which ours was added up, and a command that prints the sum stage by
 stage. Where a figure is not reproduced, ours is the sum under what is stated.
 """
+"""The paragraph above the tables of all figures."""
