@@ -107,8 +107,8 @@ def test_what_cannot_be_built_at_a_stage_is_no_explanation() -> None:
 def test_lda_aqu_with_reduction_16_is_four_whole_modules() -> None:
     found = finding("lda-aqu/table1", "LDA-AQU*", "params")
     assert found.best is not None
-    assert found.best.tried.value == 4 * 10_250 == 41_000
-    assert found.best.tried.counting == Counting("P2")
+    assert found.best.candidate.value == 4 * 10_250 == 41_000
+    assert found.best.candidate.counting == Counting("P2")
     terms = everything().search.sums.terms("ldaaqu", found.claim.stated, found.claim.host.stages, None, Counting("P2"))
     assert terms is not None
     assert [n for _, n in terms] == [10_250] * 4
@@ -146,7 +146,7 @@ def test_known_departures_are_found_and_named() -> None:
     ):
         best = finding(table, label, quantity).best
         assert best is not None
-        assert (best.tried.model, best.tried.counting) == (model, rule), (table, label)
+        assert (best.candidate.model, best.candidate.counting) == (model, rule), (table, label)
     assert finding("sapa/table3", "SAPA-D", "flops").verdict == ODD_VERDICT
     assert finding("sapa/readme", "PixelShuffle", "params").verdict == NOT_VERDICT
     assert any(
@@ -173,10 +173,10 @@ def test_verdicts_add_up_and_hold_what_they_say() -> None:
         assert f.best is not None
         assert f.best.cost <= hypotheses().departures
         if f.verdict == STATED_VERDICT:
-            assert f.best.tried.value == f.value
-            assert f.best.tried.counting == f.usual
+            assert f.best.candidate.value == f.value
+            assert f.best.candidate.counting == f.usual
         if f.verdict in (STATED_VERDICT, OTHER_VERDICT):
-            assert 2 * abs(f.best.tried.value - f.claim.delta) <= f.claim.step
+            assert 2 * abs(f.best.candidate.value - f.claim.delta) <= f.claim.step
 
 
 def test_no_explanation_with_fewer_departures_was_passed_over() -> None:
@@ -243,7 +243,7 @@ def test_a_table_alone_has_the_verdicts_that_it_has_among_all() -> None:
             assert (f.verdict, f.usual, f.value) == (other.verdict, other.usual, other.value)
             assert (f.best is None) == (other.best is None)
             if f.best and other.best:
-                assert (f.best.tried, f.best.rounding) == (other.best.tried, other.best.rounding)
+                assert (f.best.candidate, f.best.rounding) == (other.best.candidate, other.best.rounding)
 
 
 def test_a_misspelt_setting_of_a_row_is_not_taken_for_the_default() -> None:

@@ -16,12 +16,18 @@ _OPERATORS: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] =
     ast.Div: operator.truediv,
 }
 LARGEST_POWER = 8
+"""The largest exponent that a formula may have."""
 
 
 def evaluate(formula: str, variables: Mapping[str, int]) -> int:
-    """The whole number that a formula gives. It is parsed, never executed.
+    """Return the whole number that a formula gives. The formula is parsed, never executed.
 
-    Raises UpbenchError for anything but arithmetic, for an unknown name and for a result that is not whole.
+    Args:
+        formula: The formula, as 5*C*d + 4*K**2*C.
+        variables: The values of its names.
+
+    Raises:
+        UpbenchError: The formula is not arithmetic, has an unknown name, or gives a number that is not whole.
     """
     try:
         tree = ast.parse(formula, mode="eval")

@@ -17,43 +17,57 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from upbench.papers.published import Published
-from upbench.reproduce.claims import Aside, Claim, collect
-from upbench.reproduce.explanations import STATED, Counting, Counts, Space, Sums, Try
+from upbench.reproduce.claims import Claim, Unjudged, collect
+from upbench.reproduce.explanations import STATED, Candidate, Counting, Counts, Space, Sums
 from upbench.reproduce.hypotheses import Hypotheses
 from upbench.reproduce.rounding import NEAREST, agrees, odd
 
 STATED_VERDICT = "as stated"
+"""The sum of what the paper states is the printed figure."""
 OTHER_VERDICT = "with a departure"
+"""The figure has an explanation that changes something of what is stated, and is rounded to nearest."""
 ODD_VERDICT = "only by odd rounding"
+"""The figure has an explanation only with a rounding other than to nearest."""
 NOT_VERDICT = "not reproduced"
+"""The figure has no explanation, or one that chance gives as well."""
 VERDICTS = (STATED_VERDICT, OTHER_VERDICT, ODD_VERDICT, NOT_VERDICT)
+"""The verdicts, the strongest first."""
 NEIGHBOURS = (-3, -2, -1, 1, 2, 3)
+"""The units of the last place by which a figure is moved to see how much of a verdict is chance."""
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """A sum that is printed as the figure by a rounding."""
+    """A candidate whose sum is printed as the figure by some rounding."""
 
-    tried: Try
+    candidate: Candidate
     rounding: str
 
     @property
     def cost(self) -> int:
-        return self.tried.departures + (self.rounding != NEAREST)
+        """Return how many things the explanation changes; an odd rounding is one."""
+        return self.candidate.departures + (self.rounding != NEAREST)
 
     @property
     def rank(self) -> tuple[int, bool]:
-        return (self.cost, self.tried.recounts)
+        """Return what explanations are sorted by, the best first: the cost, then whether it leaves its column's convention."""
+        return (self.cost, self.candidate.recounts)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One claim, judged. usual: how its column counts; value: our sum under what is stated.
+    """One claim with its verdict.
 
-    best: the explanation that departs least, None where there is none. tried: how many explanations there were to
-    try, values: how many different sums they gave. near: how many of `of` neighbouring figures, up to three units of
-    the last place away, would have had an explanation as good. by_chance: too many of them, so that `best` says
-    nothing.
+    Args:
+        claim: The printed figure.
+        usual: How its column counts.
+        value: Our sum under what is stated; None where it cannot be built.
+        best: The explanation that departs least; None where there is none.
+        tried: The number of candidates.
+        values: The number of different sums that they gave.
+        near: The number of neighbouring figures, up to three units of the last place away, with an explanation as good.
+        of: The number of neighbouring figures.
+        by_chance: Whether `near` is so many that `best` says nothing.
     """
 
     claim: Claim
@@ -68,106 +82,124 @@ class Finding:
 
     @property
     def verdict(self) -> str:
+        """Return one of VERDICTS."""
         if self.best is None or self.by_chance:
             return NOT_VERDICT
         if self.best.rounding != NEAREST:
             return ODD_VERDICT
-        return OTHER_VERDICT if self.best.tried.departures else STATED_VERDICT
+        return OTHER_VERDICT if self.best.candidate.departures else STATED_VERDICT
 
 
 @dataclass
 class Audit:
-    """All findings, what was not judged, and the search itself, which can be asked about other figures."""
+    """All findings, the figures that were not judged, and the search, which can judge other figures."""
 
     findings: list[Finding]
-    asides: list[Aside]
+    unjudged: list[Unjudged]
     search: Search = field(repr=False)
 
 
-def audit(tables: Iterable[Published], counts: Counts, known: Hypotheses, beside: Iterable[Published] = ()) -> Audit:
-    """Judge every figure of the tables. counts: what a module counts at a stage.
+def audit(tables: Iterable[Published], counts: Counts, known: Hypotheses, context: Iterable[Published] = ()) -> Audit:
+    """Judge every figure of some tables.
 
-    beside: other tables of the same papers. They are not judged, but a figure has the same verdict whether its table
-    is asked for alone or with all others only where they are there: most of a paper's figures decide some questions.
+    Args:
+        tables: The tables.
+        counts: Counts a module at a stage.
+        known: What may be tried.
+        context: Other tables of the same papers, which are not judged. Most of a paper's figures decide some questions, so
+            that a figure has the same verdict for one table as for all only where the other tables are here.
     """
     claims: list[Claim] = []
-    asides: list[Aside] = []
+    unjudged: list[Unjudged] = []
     for table in tables:
-        some, rest = collect(table, known)
-        claims += some
-        asides += rest
-    others = [claim for table in beside for claim in collect(table, known)[0]]
-    search = Search([*claims, *others], Sums(counts, known), known)
-    return Audit([search.judge(claim, claim.delta) for claim in claims], asides, search)
+        table_claims, table_unjudged = collect(table, known)
+        claims += table_claims
+        unjudged += table_unjudged
+    context_claims = [claim for table in context for claim in collect(table, known)[0]]
+    search = Search([*claims, *context_claims], Sums(counts, known), known)
+    return Audit([search.judge(claim, claim.delta) for claim in claims], unjudged, search)
 
 
 class Search:
-    """The space of every claim, computed once, so that other figures in its place cost nothing."""
+    """The candidates of every claim with their sums, computed once, so that other figures in its place cost nothing.
+
+    Args:
+        claims: The claims.
+        sums: Computes the sums.
+        known: What may be tried.
+    """
 
     def __init__(self, claims: Sequence[Claim], sums: Sums, known: Hypotheses) -> None:
         self.claims, self.sums, self.known = claims, sums, known
         self.usual = _usual(claims, sums, known)
-        self._tries: dict[Claim, list[Try]] = {}
+        self._candidates: dict[Claim, list[Candidate]] = {}
         rows: dict[tuple[str, int], list[Claim]] = {}
         for claim in claims:
             rows.setdefault((claim.table, claim.number), []).append(claim)
         self._partner = {c: next((o for o in row if o is not c), None) for row in rows.values() for c in row}
 
-    def tries(self, claim: Claim) -> list[Try]:
-        if claim not in self._tries:
-            self._tries[claim] = list(Space(claim, self.usual[claim.column], self.known).tries(self.sums))
-        return self._tries[claim]
+    def candidates(self, claim: Claim) -> list[Candidate]:
+        """Return every candidate for a claim."""
+        if claim not in self._candidates:
+            self._candidates[claim] = list(Space(claim, self.usual[claim.column], self.known).candidates(self.sums))
+        return self._candidates[claim]
 
     def explanations(self, claim: Claim, delta: int) -> list[Explanation]:
-        """Every allowed explanation of `delta` in the place of the claim's figure, the best rank first."""
-        found = []
-        for tried in self.tries(claim):
+        """Return every allowed explanation of a number in the place of the claim's figure, the best rank first."""
+        explanations = []
+        for candidate in self.candidates(claim):
             rounding = (
-                NEAREST if agrees(tried.value, delta, claim.step, NEAREST) else odd(tried.value, delta, claim.step)
+                NEAREST
+                if agrees(candidate.value, delta, claim.step, NEAREST)
+                else odd(candidate.value, delta, claim.step)
             )
             if rounding is None:
                 continue
-            explanation = Explanation(tried, rounding)
-            if explanation.cost <= self.known.departures and self._fits_the_row(claim, tried):
-                found.append(explanation)
-        return sorted(found, key=lambda e: (e.rank, e.rounding != NEAREST))
+            explanation = Explanation(candidate, rounding)
+            if explanation.cost <= self.known.departures and self._fits_the_row(claim, candidate):
+                explanations.append(explanation)
+        return sorted(explanations, key=lambda e: (e.rank, e.rounding != NEAREST))
 
-    def _fits_the_row(self, claim: Claim, tried: Try) -> bool:
+    def _fits_the_row(self, claim: Claim, candidate: Candidate) -> bool:
         """Whether a change of the model explains the other figure of its row as well."""
-        other = self._partner[claim]
-        if tried.model == STATED or other is None:
+        partner = self._partner[claim]
+        if candidate.model == STATED or partner is None:
             return True
-        for same in (t for t in self.tries(other) if t.model == tried.model):
-            if agrees(same.value, other.delta, other.step, NEAREST):
+        for same in (t for t in self.candidates(partner) if t.model == candidate.model):
+            if agrees(same.value, partner.delta, partner.step, NEAREST):
                 return True
-            if same.departures < self.known.departures and odd(same.value, other.delta, other.step):
+            if same.departures < self.known.departures and odd(same.value, partner.delta, partner.step):
                 return True
         return False
 
     @cached_property
     def votes(self) -> Counter[tuple[str, object]]:
-        """How many figures of a paper each departure could explain, as (paper, departure)."""
-        found: Counter[tuple[str, object]] = Counter()
+        """Return how many figures of a paper each departure could explain, by (paper, departure)."""
+        votes: Counter[tuple[str, object]] = Counter()
         for claim in self.claims:
             equals = _equals(self.explanations(claim, claim.delta))
-            found.update({(claim.paper, mark) for e in equals for mark in marks(claim, e, self.usual[claim.column])})
-        return found
+            votes.update(
+                {(claim.paper, mark) for e in equals for mark in departures_of(claim, e, self.usual[claim.column])}
+            )
+        return votes
 
     def judge(self, claim: Claim, delta: int) -> Finding:
-        """The finding if `delta` were printed in the place of the claim's figure."""
+        """Return the finding for a number in the place of the claim's figure."""
         usual = self.usual[claim.column]
         equals = _equals(self.explanations(claim, delta))
-        best = max(equals, key=lambda e: sum(self.votes[claim.paper, m] for m in marks(claim, e, usual)), default=None)
+        best = max(
+            equals, key=lambda e: sum(self.votes[claim.paper, m] for m in departures_of(claim, e, usual)), default=None
+        )
         around = [delta + n * claim.step for n in NEIGHBOURS if delta + n * claim.step >= 0]
-        near = sum(self._explained(claim, other, best) for other in around)
-        tries = self.tries(claim)
+        near = sum(self._explained(claim, neighbour, best) for neighbour in around)
+        candidates = self.candidates(claim)
         return Finding(
             claim,
             usual,
             self.sums.value(claim, STATED, usual),
             best,
-            len(tries),
-            len({t.value for t in tries}),
+            len(candidates),
+            len({t.value for t in candidates}),
             near,
             len(around),
             best is not None and best.cost > 0 and near >= self.known.chance * len(around),
@@ -175,8 +207,8 @@ class Search:
 
     def _explained(self, claim: Claim, delta: int, as_well_as: Explanation | None) -> bool:
         """Whether a figure has an explanation of the same rank; where there is none to compare with, any."""
-        found = self.explanations(claim, delta)
-        return bool(found) and (as_well_as is None or found[0].rank <= as_well_as.rank)
+        explanations = self.explanations(claim, delta)
+        return bool(explanations) and (as_well_as is None or explanations[0].rank <= as_well_as.rank)
 
 
 def _equals(explanations: Sequence[Explanation]) -> list[Explanation]:
@@ -184,15 +216,15 @@ def _equals(explanations: Sequence[Explanation]) -> list[Explanation]:
     return [e for e in explanations if e.rank == explanations[0].rank]
 
 
-def marks(claim: Claim, explanation: Explanation, usual: Counting) -> set[object]:
-    """The single departures of an explanation, to be counted over a table."""
-    tried = explanation.tried
-    found: set[object] = {(claim.row.upsampler, *setting) for setting in tried.model.settings}
-    found |= {("variant", tried.model.variant)} if tried.model.variant else set()
-    found |= {("version", tried.model.version)} if tried.model.version else set()
-    found |= {("convention", tried.counting.convention)} if tried.recounts else set()
-    found |= {("way", tried.counting.way)} if tried.counting.way != usual.way else set()
-    return found | ({("rounding", explanation.rounding)} if explanation.rounding != NEAREST else set())
+def departures_of(claim: Claim, explanation: Explanation, usual: Counting) -> set[object]:
+    """Return the single departures of an explanation, to be counted over a paper."""
+    candidate = explanation.candidate
+    departures: set[object] = {(claim.row.upsampler, *setting) for setting in candidate.model.settings}
+    departures |= {("variant", candidate.model.variant)} if candidate.model.variant else set()
+    departures |= {("version", candidate.model.version)} if candidate.model.version else set()
+    departures |= {("convention", candidate.counting.convention)} if candidate.recounts else set()
+    departures |= {("way", candidate.counting.way)} if candidate.counting.way != usual.way else set()
+    return departures | ({("rounding", explanation.rounding)} if explanation.rounding != NEAREST else set())
 
 
 def _usual(claims: Sequence[Claim], sums: Sums, known: Hypotheses) -> dict[object, Counting]:
@@ -212,8 +244,8 @@ def _column(members: Sequence[Claim], claims: Sequence[Claim], sums: Sums, known
     options = [Counting(name) for name in getattr(known.conventions, first.quantity)]
     paper = [c for c in claims if (c.paper, c.quantity) == (first.paper, first.quantity)]
 
-    def hits(counting: Counting, among: Sequence[Claim]) -> int:
+    def count_hits(counting: Counting, among: Sequence[Claim]) -> int:
         values = [(c, sums.value(c, STATED, counting)) for c in among]
         return sum(v is not None and agrees(v, c.delta, c.step, NEAREST) for c, v in values)
 
-    return max(options, key=lambda counting: (hits(counting, members), hits(counting, paper)))
+    return max(options, key=lambda counting: (count_hits(counting, members), count_hits(counting, paper)))

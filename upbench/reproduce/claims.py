@@ -16,18 +16,30 @@ from upbench.papers.published import Figure, Published, Row
 from upbench.reproduce.hypotheses import Hypotheses
 
 MISSPELT = 0.7
-"""A setting that is this like a parameter is meant to be it; others say something else, as in which part of a host."""
+"""How alike a setting and a parameter must be, from 0 to 1, for the setting to be a misspelling; others say something else."""
 
 Quantity = Literal["params", "flops"]
+"""What a complexity figure counts."""
 QUANTITIES: tuple[Quantity, ...] = ("params", "flops")
+"""The quantities, in the order of the tables."""
 
 
 @dataclass(frozen=True, eq=False)
 class Claim:
-    """One printed increment. number: of the row in its table, from 1. stated: what the paper says, as our parameters.
+    """One printed increment over the host.
 
-    host: the variant that the table itself states by its base row, where there is one. alone: no other row of the
-    table has its label.
+    Args:
+        table: The id of the table.
+        paper: The id of the paper.
+        number: The number of the row in its table, from 1.
+        row: The row.
+        quantity: What the figure counts.
+        printed: The figure as printed.
+        delta: The figure as a number.
+        step: One unit of the last printed place.
+        host: The host of the row, or the variant of it that the base row of the table states.
+        stated: What the paper says of the upsampler, as our parameters.
+        alone: Whether no other row of the table has the same label.
     """
 
     table: str
@@ -44,22 +56,23 @@ class Claim:
 
     @property
     def column(self) -> tuple[str, str | None, Quantity]:
-        """Where figures stand that are counted alike, as far as a table is consistent."""
+        """Return the table, section and quantity; figures that agree in them count alike, as far as a table is consistent."""
         return (self.table, self.row.section, self.quantity)
 
     @property
     def distinct(self) -> tuple[str, str, str, int, int]:
-        """Host model, upsampler, quantity and printed value: rows of several tables with these are one figure."""
+        """Return what makes two printed figures one: host model, upsampler, quantity and printed value."""
         return (self.host.title, self.row.upsampler, self.quantity, self.delta, self.step)
 
     @property
     def label(self) -> str:
+        """Return the label of the row, or else its upsampler."""
         return self.row.label or self.row.upsampler
 
 
 @dataclass(frozen=True)
-class Aside:
-    """A printed figure that is not judged, and why: the base of a host, or something upbench does not have."""
+class Unjudged:
+    """A printed figure that is not judged, and why: the base of a host, or something that upbench does not have."""
 
     table: str
     number: int
@@ -70,13 +83,14 @@ class Aside:
     base: bool
 
 
-def collect(table: Published, known: Hypotheses) -> tuple[list[Claim], list[Aside]]:
-    """The figures of a table that can be judged, and those that cannot.
+def collect(table: Published, known: Hypotheses) -> tuple[list[Claim], list[Unjudged]]:
+    """Return the figures of a table that can be judged, and those that cannot.
 
-    Raises SpecError for settings that the upsampler does not take.
+    Raises:
+        SpecError: A row has settings that its upsampler does not take.
     """
     claims: list[Claim] = []
-    asides: list[Aside] = []
+    unjudged: list[Unjudged] = []
     mistakes: list[str] = []
     labels = Counter(row.label or row.upsampler for row in table.rows)
     for number, row in enumerate(table.rows, 1):
@@ -86,7 +100,7 @@ def collect(table: Published, known: Hypotheses) -> tuple[list[Claim], list[Asid
                 continue
             why, base = _unjudged(row, figure, quantity)
             if why is not None:
-                asides.append(Aside(table.id, number, row, quantity, figure, why, base))
+                unjudged.append(Unjudged(table.id, number, row, quantity, figure, why, base))
                 continue
             assert row.host is not None
             assert figure.delta is not None
@@ -94,23 +108,23 @@ def collect(table: Published, known: Hypotheses) -> tuple[list[Claim], list[Asid
             stated = stated_params(table, row, known)
             for sentence in _mistakes(row, stated):
                 mistakes.append(f"{table.id}: rows[{number - 1}].settings: {sentence}")
-            place = _host(table, row)
+            row_host = _host(table, row)
             claim = (table.id, table.paper, number, row, quantity, figure.printed, figure.delta, figure.step)
-            claims.append(Claim(*claim, place, stated, labels[row.label or row.upsampler] == 1))
+            claims.append(Claim(*claim, row_host, stated, labels[row.label or row.upsampler] == 1))
     if mistakes:
         raise SpecError(list(dict.fromkeys(mistakes)))
-    return claims, asides
+    return claims, unjudged
 
 
 def _unjudged(row: Row, figure: Figure, quantity: Quantity) -> tuple[str | None, bool]:
     """Why a figure is no increment that can be counted, and whether it is that of a base."""
     if figure.total is not None:
         try:
-            found = host(row.host or "")
+            row_host = host(row.host or "")
         except UnknownName:
             return f"base of a host that upbench does not have ({row.host})", True
         # What the host file says of its own base holds only where that base is the printed one.
-        base = getattr(found.base, quantity)
+        base = getattr(row_host.base, quantity)
         how = base.how if base.total is None or _near(base.total, figure.total, figure.step or 1) else None
         return f"base of the host, not an upsampler{f': {how}' if how else ''}", True
     if row.upsampler in published.OUTSIDE:
@@ -135,15 +149,19 @@ def _mistakes(row: Row, stated: dict[str, Any]) -> Iterator[str]:
 
 
 def stated_params(table: Published, row: Row, known: Hypotheses) -> dict[str, Any]:
-    """The settings of a row: what the paper says once, then what the row says."""
-    found: dict[str, Any] = {}
-    for said in known.stated:
-        if said.paper != table.paper or said.upsampler != row.upsampler or (said.hosts and row.host not in said.hosts):
+    """Return the settings of a row as our parameters: what the paper says once, then what the row says."""
+    params: dict[str, Any] = {}
+    for statement in known.stated:
+        if (
+            statement.paper != table.paper
+            or statement.upsampler != row.upsampler
+            or (statement.hosts and row.host not in statement.hosts)
+        ):
             continue
-        found |= said.params
-        if said.table is not None:
-            found |= _listed(said.table, row, known)
-    return found | known.params(row.upsampler, row.settings)
+        params |= statement.params
+        if statement.table is not None:
+            params |= _listed(statement.table, row, known)
+    return params | known.params(row.upsampler, row.settings)
 
 
 def _listed(table: str, row: Row, known: Hypotheses) -> dict[str, Any]:
@@ -151,23 +169,23 @@ def _listed(table: str, row: Row, known: Hypotheses) -> dict[str, Any]:
     if row.host is None:
         return {}
     title = host(row.host).title
-    for other in published.table(table).rows:
-        if other.upsampler == row.upsampler and other.host and host(other.host).title == title:
-            return known.params(row.upsampler, other.settings)
+    for listed_row in published.table(table).rows:
+        if listed_row.upsampler == row.upsampler and listed_row.host and host(listed_row.host).title == title:
+            return known.params(row.upsampler, listed_row.settings)
     return {}
 
 
 def _host(table: Published, row: Row) -> Host:
     """The host of a row. Where the base row of its section prints the total of a variant alone, that variant is it."""
-    found = host(row.host or "")
+    row_host = host(row.host or "")
     for base in table.rows:
         if base.params is None or base.params.total is None or (base.section, base.host) != (row.section, row.host):
             continue
-        for name, variant in found.variants.items():
+        for name, variant in row_host.variants.items():
             total, step = base.params.total, base.params.step or 1
-            if _near(variant.base.params.value, total, step) and not _near(found.base.params.value, total, step):
-                return varied(found, name)
-    return found
+            if _near(variant.base.params.value, total, step) and not _near(row_host.base.params.value, total, step):
+                return varied(row_host, name)
+    return row_host
 
 
 def _near(value: int | None, total: int, step: int) -> bool:

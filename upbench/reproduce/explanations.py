@@ -1,4 +1,4 @@
-"""What one explanation of a printed figure says, and what it gives: the sum over the stages of a host.
+"""Candidate explanations of a printed figure, and the sum that each gives over the stages of a host.
 
 Pure: the counts of modules come from a function that is handed in.
 """
@@ -20,8 +20,10 @@ from upbench.reproduce.claims import Claim, Quantity
 from upbench.reproduce.hypotheses import Change, Hypotheses
 
 Counts = Callable[[str, Mapping[str, Any], Stage, Quantity], Breakdown]
-"""(upsampler, params, stage, quantity) -> the parts of its count there, at least those of the quantity; raises
-SpecError where it cannot be built."""
+"""A function (upsampler, params, stage, quantity) that returns the parts of a count, at least those of the quantity.
+
+It raises SpecError where the upsampler cannot be built.
+"""
 
 
 @dataclass(frozen=True)
@@ -34,31 +36,47 @@ class Model:
 
     @property
     def departures(self) -> int:
+        """Return how many things are changed."""
         return (self.variant is not None) + len(self.settings) + (self.version is not None)
 
 
 @dataclass(frozen=True)
 class Counting:
-    """What is added up, and how: a convention, and a way of counting that differs from ours."""
+    """What is added up, and how.
+
+    Args:
+        convention: The name of a convention, as F0 or P2.
+        way: The name of a way of counting that differs from ours; None for ours.
+    """
 
     convention: str
     way: str | None = None
 
     @property
     def quantity(self) -> Quantity:
-        """What the convention counts; "all" is one of FLOPs here, because P2 is all of the parameters."""
+        """Return what the convention counts; "all" is one of FLOPs here, because P2 is all of the parameters."""
         return "flops" if self.convention in conventions.FLOPS else "params"
 
     def departures(self, usual: Counting) -> int:
+        """Return how many things differ from the way in which the column counts."""
         return (self.convention != usual.convention) + (self.way != usual.way)
 
 
 STATED = Model()
+"""The model as the paper states it."""
 
 
 @dataclass(frozen=True)
-class Try:
-    """One explanation with the sum that it gives. departures: how many things it changes of what is stated."""
+class Candidate:
+    """One candidate explanation with its sum.
+
+    Args:
+        model: What is changed of the stated model.
+        counting: How the sum counts.
+        value: The sum.
+        departures: The number of things changed of what is stated.
+        recounts: Whether it leaves the convention of its column.
+    """
 
     model: Model
     counting: Counting
@@ -68,46 +86,59 @@ class Try:
 
 
 class Sums:
-    """Sums over stages, each computed once."""
+    """Sums over stages, each computed once.
+
+    Args:
+        counts: Counts a module at a stage.
+        known: The versions and ways of counting.
+    """
 
     def __init__(self, counts: Counts, known: Hypotheses) -> None:
         self.counts, self.known = counts, known
         self._terms: dict[Any, tuple[tuple[Stage, int], ...] | None] = {}
 
     def value(self, claim: Claim, model: Model, counting: Counting) -> int | None:
-        """The sum for a claim, or None where the model cannot be built or be placed there."""
+        """Return the sum for a claim; None where the model cannot be built there."""
         params = {**claim.stated, **dict(model.settings)}
-        found = self.terms(claim.row.upsampler, params, stages(claim.host, model), model.version, counting)
-        return None if found is None else sum(n for _, n in found)
+        terms = self.terms(claim.row.upsampler, params, stages(claim.host, model), model.version, counting)
+        return None if terms is None else sum(n for _, n in terms)
 
     def terms(
         self,
         upsampler: str,
         params: Mapping[str, Any],
-        places: Sequence[Stage],
+        stages: Sequence[Stage],
         version: str | None,
         counting: Counting,
     ) -> tuple[tuple[Stage, int], ...] | None:
-        """Each stage with its count, or None where the upsampler cannot be built at one of them."""
+        """Return each stage with its count; None where the upsampler cannot be built at one of them.
+
+        Args:
+            upsampler: The registered name.
+            params: Its parameters.
+            stages: The stages.
+            version: The name of another version of the module; None for the released one.
+            counting: How to count.
+        """
         quantity = counting.quantity
-        key = (upsampler, tuple(sorted(params.items())), tuple(places), version, counting)
+        key = (upsampler, tuple(sorted(params.items())), tuple(stages), version, counting)
         if key not in self._terms:
-            self._terms[key] = self._sum(upsampler, params, places, version, counting, quantity)
+            self._terms[key] = self._sum(upsampler, params, stages, version, counting, quantity)
         return self._terms[key]
 
     def _sum(
         self,
         upsampler: str,
         params: Mapping[str, Any],
-        places: Sequence[Stage],
+        stages: Sequence[Stage],
         version: str | None,
         counting: Counting,
         quantity: Quantity,
     ) -> tuple[tuple[Stage, int], ...] | None:
         changes = [self.known.change(name) for name in (version, counting.way) if name is not None]
         add = conventions.params if quantity == "params" else conventions.flops
-        found = []
-        for stage in places:
+        terms = []
+        for stage in stages:
             try:
                 parts = self.counts(upsampler, params, stage, quantity)
             except SpecError:
@@ -115,12 +146,12 @@ class Sums:
             for change in changes:
                 if change.applies(upsampler):
                     parts = changed(parts, change, stage)
-            found.append((stage, add(parts, counting.convention)))
-        return tuple(found)
+            terms.append((stage, add(parts, counting.convention)))
+        return tuple(terms)
 
 
 def changed(parts: Breakdown, change: Change, stage: Stage) -> Breakdown:
-    """The parts of a count at a stage under a version or a way of counting."""
+    """Return the parts of a count at a stage under a version or a way of counting."""
     names = {"C": stage.channels, "G": stage.guide_channels, "s": stage.scale}
     new = {part: getattr(parts, part) * evaluate(text, names) for part, text in change.times.items()}
     for part, text in change.adds.items():
@@ -129,12 +160,19 @@ def changed(parts: Breakdown, change: Change, stage: Stage) -> Breakdown:
 
 
 def stages(host: Host, model: Model) -> tuple[Stage, ...]:
+    """Return the stages of a host, or of the variant that a model names."""
     return host.stages if model.variant is None else host.variants[model.variant].stages
 
 
 @dataclass(frozen=True)
 class Space:
-    """Everything that may be tried for one claim, by departures."""
+    """Everything that may be tried for one claim.
+
+    Args:
+        claim: The printed figure.
+        usual: How its column counts.
+        known: What may be tried.
+    """
 
     claim: Claim
     usual: Counting
@@ -142,37 +180,39 @@ class Space:
 
     @cached_property
     def models(self) -> list[Model]:
-        """The stated model, then every model with one departure, then with two, as far as is allowed."""
+        """Return the stated model, then every model with one departure, then with two, as far as is allowed."""
         upsampler, most = self.claim.row.upsampler, self.known.departures
         full = {**cards.builtin()[upsampler].defaults(), **self.claim.stated}
         single: list[Model] = [Model(variant=name) for name in self.claim.host.variants]
         for setting in self.known.settings:
             if setting.upsampler == upsampler:
-                others = [v for v in setting.values if v != full[setting.param]]
-                single += [Model(settings=((setting.param, value),)) for value in others]
+                values = [v for v in setting.values if v != full[setting.param]]
+                single += [Model(settings=((setting.param, value),)) for value in values]
         single += [Model(version=c.name) for c in self.known.versions if c.applies(upsampler)]
-        found = [STATED, *single]
+        models = [STATED, *single]
         for n in range(2, most + 1):
-            found += [m for parts in combinations(single, n) if (m := _joined(parts)) is not None]
-        return found
+            models += [m for parts in combinations(single, n) if (m := _joined(parts)) is not None]
+        return models
 
     @cached_property
     def countings(self) -> list[Counting]:
-        """The column's counting, then the others."""
+        """Return the column's counting, then the others."""
         rules = self.known.conventions.params if self.claim.quantity == "params" else self.known.conventions.flops
         ways = [None, *(w.name for w in self.known.ways if w.applies(self.claim.row.upsampler))]
         ways = list(dict.fromkeys([self.usual.way, *ways]))
         return [Counting(c, w) for w in ways for c in dict.fromkeys([self.usual.convention, *rules])]
 
-    def tries(self, sums: Sums) -> Iterator[Try]:
-        """Every explanation that is allowed, with its sum."""
+    def candidates(self, sums: Sums) -> Iterator[Candidate]:
+        """Yield every candidate that is allowed, with its sum."""
         for model in self.models:
             for counting in self.countings:
                 departures = model.departures + counting.departures(self.usual)
                 if departures <= self.known.departures:
                     value = sums.value(self.claim, model, counting)
                     if value is not None:
-                        yield Try(model, counting, value, departures, counting.convention != self.usual.convention)
+                        yield Candidate(
+                            model, counting, value, departures, counting.convention != self.usual.convention
+                        )
 
 
 def _joined(parts: Sequence[Model]) -> Model | None:

@@ -1,4 +1,4 @@
-"""Printed formulas beside what the built modules count."""
+"""Printed formulas and what the built modules count."""
 
 from __future__ import annotations
 
@@ -16,20 +16,33 @@ from upbench.reproduce.explanations import changed
 from upbench.reproduce.hypotheses import Hypotheses
 
 PerPixel = Callable[[str, Mapping[str, Any], int, int, float], Breakdown | None]
-"""(upsampler, params, channels, guide channels, scale) -> what one more low-resolution pixel costs."""
+"""A function (upsampler, params, channels, guide channels, scale) that counts what one more low-resolution pixel costs."""
 CHANNELS = 256
+"""The channels at which formulas are compared."""
 LAST_STEP, TOTAL = "III", "Total"
 METRICS = {"params": "parameters", "flops_per_lr_pixel": "FLOPs"}
+"""What the metrics of formulas count, in words."""
 FORMULAS = (
     f"Formulas at {CHANNELS} channels, x2, beside what one low-resolution pixel costs in the built module, counted as the "
     "paper declares (weights only; a bilinear sample at 8). I: point selection, II: weight generation, III: feature "
     "assembly; a dash where our count cannot tell I from II."
 )
+"""The note under a table of formulas."""
 
 
 @dataclass(frozen=True)
 class Checked:
-    """A formula with its value and ours at `CHANNELS` channels, scale 2. ours: None where we cannot tell it apart."""
+    """A formula with its value and our count, at `CHANNELS` channels and scale 2.
+
+    Args:
+        table: The id of the table.
+        label: The label of the row.
+        step: The step of upsampling that the formula is of.
+        metric: What it counts.
+        printed: The formula as printed.
+        value: The value of the formula.
+        ours: Our count; None where it cannot be told apart from that of another step.
+    """
 
     table: str
     label: str
@@ -41,15 +54,23 @@ class Checked:
 
     @property
     def difference(self) -> str:
-        """Ours less the formula's value: 'equal', '+2,304', or a dash."""
+        """Return our count less the formula's value, as 'equal', '+2,304' or a dash."""
         return (
             units.DASH if self.ours is None else "equal" if self.ours == self.value else f"{self.ours - self.value:+,}"
         )
 
 
 def check(tables: Iterable[Published], per_pixel: PerPixel, known: Hypotheses) -> list[Checked]:
-    """Every formula of the tables. A step is feature assembly (III), the whole (Total), or what comes before assembly."""
-    found = []
+    """Return every formula of some tables with its value and our count.
+
+    A step is feature assembly (III), the whole (Total), or what comes before assembly.
+
+    Args:
+        tables: The tables.
+        per_pixel: Counts what one low-resolution pixel costs.
+        known: What the papers state.
+    """
+    checked = []
     for table in tables:
         for row in table.rows:
             if not row.formulas:
@@ -60,7 +81,7 @@ def check(tables: Iterable[Published], per_pixel: PerPixel, known: Hypotheses) -
             first = any(r.upsampler == row.upsampler and r.settings.get("step") == "I" for r in table.rows)
             for metric, formula in row.formulas.items():
                 ours = None if parts is None else _ours(_declared(parts, table, known), metric, step, first)
-                found.append(
+                checked.append(
                     Checked(
                         table.id,
                         row.label or row.upsampler,
@@ -71,17 +92,17 @@ def check(tables: Iterable[Published], per_pixel: PerPixel, known: Hypotheses) -
                         ours,
                     )
                 )
-    return found
+    return checked
 
 
 def _variables(table: Published, upsampler: str) -> dict[str, int]:
     """The letters of a table's formulas for one upsampler."""
-    found = {"C": CHANNELS}
+    letters = {"C": CHANNELS}
     for letter, value in table.variables.items():
-        chosen = value.get(upsampler, value.get(upsampler.split("-")[0])) if isinstance(value, dict) else value
-        if isinstance(chosen, int):
-            found[letter] = chosen
-    return found
+        number = value.get(upsampler, value.get(upsampler.split("-")[0])) if isinstance(value, dict) else value
+        if isinstance(number, int):
+            letters[letter] = number
+    return letters
 
 
 def _declared(parts: Breakdown, table: Published, known: Hypotheses) -> Breakdown:
@@ -89,10 +110,10 @@ def _declared(parts: Breakdown, table: Published, known: Hypotheses) -> Breakdow
     declared = known.declares(table.paper)
     if declared is None or declared.way is None:
         return parts
-    where = Stage(
+    stage = Stage(
         name="", channels=CHANNELS, guide_channels=CHANNELS, height=1, width=1, scale=2, out_height=2, out_width=2
     )
-    return changed(parts, known.change(declared.way), where)
+    return changed(parts, known.change(declared.way), stage)
 
 
 def _ours(parts: Breakdown, metric: str, step: str, has_selection: bool) -> int | None:

@@ -19,7 +19,7 @@ from upbench.specs.strict import Many, Strict, load
 
 
 class Stated(Strict):
-    """What a paper says once: params of an upsampler (at some hosts), or the table of settings that says it."""
+    """What a paper says once: params of an upsampler (at some hosts), or the table of settings that has them."""
 
     paper: str
     upsampler: str
@@ -63,6 +63,7 @@ class Change(Strict):
     adds: dict[str, str] = Field(default_factory=dict)
 
     def applies(self, upsampler: str) -> bool:
+        """Return whether the change is about an upsampler."""
         return not self.upsamplers or upsampler in self.upsamplers
 
 
@@ -83,9 +84,11 @@ class Conventions(Strict):
 
 
 class Hypotheses(Strict):
-    """Everything that may be tried. departures: the most things that one explanation may change.
+    """Everything that may be tried.
 
-    chance: the share of neighbouring figures with an explanation as good from which on one with departures says nothing.
+    Args:
+        departures: The most things that one explanation may change.
+        chance: The share of neighbouring figures with an explanation as good, from which on one with departures says nothing.
     """
 
     about: str
@@ -104,35 +107,40 @@ class Hypotheses(Strict):
     def _judge(self) -> Hypotheses:
         known = cards.builtin()
         named: list[Stated | Setting] = [*self.stated, *self.settings]
-        strange = sorted({h.upsampler for h in named} - set(known))
-        strange += sorted({u for c in (*self.versions, *self.ways) for u in c.upsamplers} - set(known))
-        if strange:
-            raise ValueError(f"unknown upsamplers: {', '.join(strange)}")
+        unknown = sorted({h.upsampler for h in named} - set(known))
+        unknown += sorted({u for c in (*self.versions, *self.ways) for u in c.upsamplers} - set(known))
+        if unknown:
+            raise ValueError(f"unknown upsamplers: {', '.join(unknown)}")
         for setting in self.settings:
             if setting.param not in known[setting.upsampler].defaults():
                 raise ValueError(f"{setting.upsampler} has no parameter {setting.param}")
         parts = set(vars(conventions.Breakdown()))
-        odd = sorted({p for c in (*self.versions, *self.ways) for p in (*c.times, *c.adds)} - parts)
-        if odd:
-            raise ValueError(f"unknown parts of a count: {', '.join(odd)}; known: {', '.join(sorted(parts))}")
+        unknown_parts = sorted({p for c in (*self.versions, *self.ways) for p in (*c.times, *c.adds)} - parts)
+        if unknown_parts:
+            raise ValueError(f"unknown parts of a count: {', '.join(unknown_parts)}; known: {', '.join(sorted(parts))}")
         ways = [w.name for w in self.ways]
-        if lost := [d.way for d in self.declared if d.way is not None and d.way not in ways]:
-            raise ValueError(f"declared: unknown way {lost[0]!r}; known: {', '.join(ways)}")
+        if unknown_ways := [d.way for d in self.declared if d.way is not None and d.way not in ways]:
+            raise ValueError(f"declared: unknown way {unknown_ways[0]!r}; known: {', '.join(ways)}")
         return self
 
     def change(self, name: str) -> Change:
-        """The version or way with a name. Raises KeyError."""
+        """Return the version or the way of counting with a name.
+
+        Raises:
+            KeyError: There is none.
+        """
         return {c.name: c for c in (*self.versions, *self.ways)}[name]
 
     def declares(self, paper: str) -> Declared | None:
+        """Return how a paper says that it counts; None where it does not say."""
         return next((d for d in self.declared if d.paper == paper), None)
 
     def params(self, upsampler: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Published settings as parameters of the upsampler; what is none of them is left out."""
+        """Return published settings as parameters of the upsampler; what is none of them is left out."""
         return settings_of_tables.known(settings, cards.builtin()[upsampler])
 
     def has(self, upsampler: str, settings: Mapping[str, Any]) -> bool:
-        """Whether the upsampler can have these published settings, as far as `without` says."""
+        """Return whether the upsampler can have published settings, as far as `without` says."""
         known = cards.builtin()[upsampler].defaults()
         names = {settings_of_tables.NAMES.get(name, name): value for name, value in settings.items()}
         return all(names.get(key, fixed) == fixed for key, fixed in self.without.items() if key not in known)
@@ -140,6 +148,10 @@ class Hypotheses(Strict):
 
 @cache
 def hypotheses() -> Hypotheses:
-    """The hypotheses of the package. Raises SpecError with every mistake."""
+    """Return the hypotheses of the package.
+
+    Raises:
+        SpecError: The file has mistakes; the error lists all of them.
+    """
     with as_file(files("upbench.reproduce").joinpath("hypotheses.yaml")) as path:
         return load(Hypotheses, yaml_file.read(path)[0], "reproduce/hypotheses.yaml")

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 NEAREST = "nearest"
+"""Rounding to the nearest multiple of the last printed place."""
 TRUNCATED = "truncated"
+"""Dropping the digits beyond the last printed place."""
 TWICE = "rounded twice"
+"""Rounding to one more place first, and then again."""
 RAISED = "raised to one unit of the last place"
+"""Printing as one unit of the last place what would be printed as zero."""
 ODD = (TRUNCATED, TWICE, RAISED)
+"""The roundings other than to nearest."""
 
 
 def agrees(value: int, figure: int, step: int, rounding: str) -> bool:
-    """Whether `value`, rounded so, is printed as `figure`. step: one unit of the last printed place.
+    """Return whether a value is printed as a figure by some rounding.
 
-    nearest: within half a step; exactly half a step may go either way. truncated: the digits beyond are dropped.
-    rounded twice: to one more place first, halves up, and then again. raised: an amount that would be printed as zero
-    is printed as one unit of the last place.
+    Args:
+        value: The exact value.
+        figure: The printed figure as a number.
+        step: One unit of the last printed place.
+        rounding: NEAREST, within half a step, where exactly half a step may go either way; TRUNCATED; TWICE, halves up;
+            or RAISED.
+
+    Raises:
+        ValueError: There is no such rounding.
     """
     if rounding == NEAREST:
         return 2 * abs(value - figure) <= step
@@ -28,7 +39,7 @@ def agrees(value: int, figure: int, step: int, rounding: str) -> bool:
 
 
 def odd(value: int, figure: int, step: int) -> str | None:
-    """The odd rounding that prints `value` as `figure`, or None."""
+    """Return the odd rounding that prints a value as a figure; None where none does."""
     return next((name for name in ODD if agrees(value, figure, step, name)), None)
 
 

@@ -1,4 +1,4 @@
-"""What findings add up to: distinct figures, how often chance would have done, columns that count in several ways."""
+"""What findings add up to: distinct figures, the share that chance would give, columns that count in several ways."""
 
 from __future__ import annotations
 
@@ -14,57 +14,57 @@ from upbench.reproduce.rounding import NEAREST, agrees
 
 @dataclass(frozen=True)
 class Figure:
-    """One distinct figure: host model, upsampler and printed value, in every table that prints it.
-
-    verdict: that of most of its rows; of two that are equally many, the weaker.
-    """
+    """One distinct figure: host model, upsampler and printed value, in every table that prints it."""
 
     findings: tuple[Finding, ...]
 
     @property
     def verdict(self) -> str:
+        """Return the verdict of most rows of the figure; of two that are equally many, the weaker."""
         counted = Counter(f.verdict for f in self.findings)
         return max(VERDICTS, key=lambda v: (counted[v], VERDICTS.index(v)))
 
     @property
     def first(self) -> Finding:
-        """The first of its rows that has the figure's verdict."""
+        """Return the first of its rows that has the figure's verdict."""
         return next(f for f in self.findings if f.verdict == self.verdict)
 
     @property
     def agreed(self) -> bool:
+        """Return whether all its rows have the same verdict."""
         return len({f.verdict for f in self.findings}) == 1
 
 
 def distinct(findings: Sequence[Finding]) -> list[Figure]:
-    """The distinct figures of findings, in the order in which they first appear."""
-    found: dict[object, list[Finding]] = {}
+    """Return the distinct figures of findings, in the order in which they first appear."""
+    by_figure: dict[object, list[Finding]] = {}
     for finding in findings:
-        found.setdefault(finding.claim.distinct, []).append(finding)
-    return [Figure(tuple(same)) for same in found.values()]
+        by_figure.setdefault(finding.claim.distinct, []).append(finding)
+    return [Figure(tuple(same)) for same in by_figure.values()]
 
 
 def by_verdict(figures: Sequence[Figure], quantity: Quantity) -> dict[str, int]:
-    """How many figures of a quantity have each verdict."""
+    """Return how many figures of a quantity have each verdict."""
     counted = Counter(f.verdict for f in figures if f.first.claim.quantity == quantity)
     return {verdict: counted[verdict] for verdict in VERDICTS}
 
 
 @dataclass(frozen=True)
 class Chance:
-    """Figures that nobody printed, judged like printed ones. by_verdict: how many of `tested` had each verdict."""
+    """How many figures that nobody printed have each verdict, judged like printed ones."""
 
     tested: int
     by_verdict: dict[str, int]
 
     def share(self, verdict: str) -> float | None:
+        """Return the share of a verdict, as a part of 1; None where none was tested."""
         return self.by_verdict[verdict] / self.tested if self.tested else None
 
 
 def chance(audit: Audit, figures: Sequence[Figure], quantity: Quantity) -> Chance:
-    """Each figure shifted by one, two and three units of its last place either way, where that is positive.
+    """Judge each figure moved by one, two and three units of its last place either way, where that is positive.
 
-    A shifted figure that is printed elsewhere for the same upsampler in the same host is left out: it is not bogus.
+    A moved figure that is printed elsewhere for the same upsampler in the same host is left out: it is not bogus.
     """
     printed = {f.claim.distinct for figure in figures for f in figure.findings}
     counted: Counter[str] = Counter()
@@ -81,7 +81,16 @@ def chance(audit: Audit, figures: Sequence[Figure], quantity: Quantity) -> Chanc
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table that counts in more than one way. usual: as most of it; others: figures that do not."""
+    """A column of a table that counts in more than one way.
+
+    Args:
+        table: The id of the table.
+        section: The section of the table.
+        quantity: What the column counts.
+        usual: How most of it counts.
+        size: The number of its figures.
+        others: The figures that count in another way.
+    """
 
     table: str
     section: str | None
@@ -92,45 +101,48 @@ class Column:
 
 
 def mixed(findings: Sequence[Finding]) -> list[Column]:
-    """Columns of which some figures come out only under another convention or way of counting."""
+    """Return the columns of which some figures come out only under another convention or way of counting."""
     columns: dict[tuple[str, str | None, Quantity], list[Finding]] = {}
     for finding in findings:
         columns.setdefault(finding.claim.column, []).append(finding)
-    found = []
+    mixed_columns = []
     for (table, section, quantity), members in columns.items():
-        others = [f for f in members if f.verdict != NOT_VERDICT and f.best and f.best.tried.counting != f.usual]
-        if others:
-            found.append(Column(table, section, quantity, members[0].usual, len(members), tuple(others)))
-    return found
+        exceptions = [
+            f for f in members if f.verdict != NOT_VERDICT and f.best and f.best.candidate.counting != f.usual
+        ]
+        if exceptions:
+            mixed_columns.append(Column(table, section, quantity, members[0].usual, len(members), tuple(exceptions)))
+    return mixed_columns
 
 
 MULTIPLES = ((2, 1, "twice"), (1, 2, "half"), (4, 1, "four times"), (1, 4, "a quarter of"))
+"""Plain multiples of a count that papers are known to print, as (times, over, words)."""
 
 
 def coincidences(finding: Finding, audit: Audit) -> list[str]:
-    """What else has the value of a figure that is not reproduced: leads for its explanation, not explanations.
+    """Return what else has the value of a figure that is not reproduced: leads for its explanation, not explanations.
 
-    Tried: a plain multiple of our count, the count of another row of the column, the same upsampler in another host.
+    Tried are a plain multiple of our count, the count of another row of the column, and the same upsampler in another host.
     """
     claim, sums = finding.claim, audit.search.sums
-    found = []
+    leads = []
     if finding.value:
         for up, down, words in MULTIPLES:
             if agrees(finding.value * up // down, claim.delta, claim.step, NEAREST):
-                found.append(f"it is {words} our count of {finding.value:,}")
-    for other in audit.search.claims:
-        if other is claim or other.quantity != claim.quantity:
+                leads.append(f"it is {words} our count of {finding.value:,}")
+    for another in audit.search.claims:
+        if another is claim or another.quantity != claim.quantity:
             continue
-        same_column = other.column == claim.column and other.host.title == claim.host.title
-        same_upsampler = other.row.upsampler == claim.row.upsampler and other.paper == claim.paper
-        if other.row.upsampler != claim.row.upsampler and same_column:
-            words = f"it is our count of {other.label} in the same host"
-        elif same_upsampler and other.host.title != claim.host.title:
-            other = replace(other, stated=claim.stated)
-            words = f"it is our count of {claim.label} in {other.host.name}"
+        same_column = another.column == claim.column and another.host.title == claim.host.title
+        same_upsampler = another.row.upsampler == claim.row.upsampler and another.paper == claim.paper
+        if another.row.upsampler != claim.row.upsampler and same_column:
+            words = f"it is our count of {another.label} in the same host"
+        elif same_upsampler and another.host.title != claim.host.title:
+            another = replace(another, stated=claim.stated)
+            words = f"it is our count of {claim.label} in {another.host.name}"
         else:
             continue
-        value = sums.value(other, STATED, finding.usual)
+        value = sums.value(another, STATED, finding.usual)
         if value and agrees(value, claim.delta, claim.step, NEAREST):
-            found.append(f"{words}, {value:,}")
-    return list(dict.fromkeys(found))
+            leads.append(f"{words}, {value:,}")
+    return list(dict.fromkeys(leads))

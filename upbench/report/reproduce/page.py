@@ -53,7 +53,7 @@ def page(audit: Audit, tables: Sequence[Published], per_pixel: PerPixel, latency
         "## Latency\n",
         latency,
         "## Not judged\n",
-        _asides(audit),
+        _unjudged(audit),
     ]
     return "\n".join(part for part in parts if part)
 
@@ -115,7 +115,7 @@ def _explained(audit: Audit, figures: Sequence[Figure]) -> str:
             [
                 *_head(figure),
                 units.count(f.value),
-                units.count(f.best.tried.value),
+                units.count(f.best.candidate.value),
                 phrases.verdict(f),
                 str(f.best.cost),
                 _search_size(f),
@@ -143,7 +143,7 @@ def _reasons(audit: Audit, known: Hypotheses) -> str:
     reasons: dict[str, None] = {}
     for f in used:
         assert f.best is not None
-        explanation, upsampler = f.best.tried, f.claim.row.upsampler
+        explanation, upsampler = f.best.candidate, f.claim.row.upsampler
         for key, _ in explanation.model.settings:
             hypothesis = next(s for s in known.settings if (s.upsampler, s.param) == (upsampler, key))
             reasons[f"{key} of {upsampler}: {hypothesis.why}."] = None
@@ -193,7 +193,7 @@ def _table(audit: Audit, table: Published) -> str:
         return ""
     lines = []
     for f in findings:
-        ours = f.best.tried.value if f.best and f.verdict != NOT_VERDICT else f.value
+        ours = f.best.candidate.value if f.best and f.verdict != NOT_VERDICT else f.value
         row_name = ", ".join(x for x in (f.claim.row.section, f.claim.row.backbone, f.claim.row.subtask) if x)
         lines.append(
             [
@@ -222,7 +222,7 @@ def _table(audit: Audit, table: Published) -> str:
     )
 
 
-def _asides(audit: Audit) -> str:
+def _unjudged(audit: Audit) -> str:
     lines = [
         [
             a.table,
@@ -232,7 +232,7 @@ def _asides(audit: Audit) -> str:
             a.figure.printed,
             a.why,
         ]
-        for a in audit.asides
+        for a in audit.unjudged
     ]
     return (
         "Bases of the hosts are not counts of an upsampler, and some rows name what upbench does not have.\n\n"

@@ -23,15 +23,15 @@ def departures(claim: Claim, explanation: Explanation, usual: Counting) -> list[
         explanation: An explanation of it.
         usual: How the figure's column counts.
     """
-    attempt, model = explanation.tried, explanation.tried.model
+    candidate, model = explanation.candidate, explanation.candidate.model
     full = {**builtin()[claim.row.upsampler].defaults(), **claim.stated}
     changes = [f"host variant {model.variant}"] if model.variant else []
     changes += [f"{key} {_yaml(value)} instead of {_yaml(full[key])}" for key, value in model.settings]
     changes += [f"version {model.version}"] if model.version else []
-    if attempt.counting.convention != usual.convention:
-        changes.append(f"count {attempt.counting.convention} instead of {usual.convention}")
-    if attempt.counting.way != usual.way:
-        changes.append(f"{attempt.counting.way}" if attempt.counting.way else f"without {usual.way}")
+    if candidate.counting.convention != usual.convention:
+        changes.append(f"count {candidate.counting.convention} instead of {usual.convention}")
+    if candidate.counting.way != usual.way:
+        changes.append(f"{candidate.counting.way}" if candidate.counting.way else f"without {usual.way}")
     if explanation.rounding != NEAREST:
         changes.append(explanation.rounding)
     return changes
@@ -39,8 +39,8 @@ def departures(claim: Claim, explanation: Explanation, usual: Counting) -> list[
 
 def counting(finding: Finding, search: Search) -> str:
     """Return how an explanation counts, as 'F4, samples-at-8': a way of counting is named where it changes the sum."""
-    attempt = finding.best.tried if finding.best and finding.verdict != NOT_VERDICT else None
-    rule, model = (attempt.counting, attempt.model) if attempt else (finding.usual, STATED)
+    candidate = finding.best.candidate if finding.best and finding.verdict != NOT_VERDICT else None
+    rule, model = (candidate.counting, candidate.model) if candidate else (finding.usual, STATED)
     return f"{rule.convention}, {rule.way}" if _matters(search, finding.claim, model, rule) else rule.convention
 
 
@@ -49,7 +49,7 @@ def verdict(finding: Finding) -> str:
     if finding.best is None or finding.verdict == NOT_VERDICT:
         return NOT_VERDICT
     changed = departures(finding.claim, finding.best, finding.usual)
-    if finding.best.tried.departures:
+    if finding.best.candidate.departures:
         return f"with {', '.join(changed)}"
     return ", ".join(changed) or finding.verdict
 
@@ -58,15 +58,15 @@ def command(finding: Finding, search: Search) -> str | None:
     """Return the command that prints the sum of an explanation stage by stage; None where there is no explanation."""
     if finding.best is None:
         return None
-    claim, attempt = finding.claim, finding.best.tried
+    claim, candidate = finding.claim, finding.best.candidate
     parts = ["upbench", "reproduce", claim.table, "--row", _name(claim)]
-    parts += ["--convention", attempt.counting.convention]
-    if attempt.counting.way is not None and _matters(search, claim, attempt.model, attempt.counting):
-        parts += ["--way", attempt.counting.way]
-    parts += ["--version", attempt.model.version] if attempt.model.version else []
-    for key, value in attempt.model.settings:
+    parts += ["--convention", candidate.counting.convention]
+    if candidate.counting.way is not None and _matters(search, claim, candidate.model, candidate.counting):
+        parts += ["--way", candidate.counting.way]
+    parts += ["--version", candidate.model.version] if candidate.model.version else []
+    for key, value in candidate.model.settings:
         parts += ["--set", f"{key}={_yaml(value)}"]
-    parts += ["--host", f"{claim.host.name}/{attempt.model.variant}"] if attempt.model.variant else []
+    parts += ["--host", f"{claim.host.name}/{candidate.model.variant}"] if candidate.model.variant else []
     return shlex.join(parts)
 
 

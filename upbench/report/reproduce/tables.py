@@ -23,7 +23,7 @@ TITLES = {"params": "Params", "flops": "FLOPs"}
 
 def sum_of(finding: Finding) -> int | None:
     """Return our sum for a figure: that of its explanation, or where there is none the sum under what is stated."""
-    return finding.best.tried.value if finding.best and finding.verdict != NOT_VERDICT else finding.value
+    return finding.best.candidate.value if finding.best and finding.verdict != NOT_VERDICT else finding.value
 
 
 def rows(findings: Sequence[Finding], search: Search) -> list[dict[str, Any]]:
@@ -96,7 +96,7 @@ def published_table(table: Published, audit: Audit) -> Table:
         audit: The audit of this table alone.
     """
     of_row: dict[tuple[int, str], Finding] = {(f.claim.number, f.claim.quantity): f for f in audit.findings}
-    unjudged_by_cell = {(a.number, a.quantity): a for a in audit.asides}
+    unjudged_by_cell = {(a.number, a.quantity): a for a in audit.unjudged}
     figures = [q for q in QUANTITIES if any(q == quantity for _, quantity in (*of_row, *unjudged_by_cell))]
     metrics = [name for name in table.metrics if any(name in row.values for row in table.rows)]
     leading = [k for k in ("section", "backbone", "subtask") if len({getattr(r, k) for r in table.rows}) > 1]
@@ -125,7 +125,7 @@ def published_table(table: Published, audit: Audit) -> Table:
     )
     notes = ["Accuracy is as published."] if metrics else []
     notes += [f"{text}." for text in phrases.about(table.rows)]
-    whys = dict.fromkeys(unjudged.why for unjudged in audit.asides if not unjudged.base)
+    whys = dict.fromkeys(unjudged.why for unjudged in audit.unjudged if not unjudged.base)
     notes += [f"Not judged: {why}." for why in whys]
     notes += [f"{text}." for text in table.notes] if not table.rows else []
     raw = rows(audit.findings, audit.search) or _as_published(table)
@@ -235,6 +235,6 @@ def _legend(findings: Sequence[Finding]) -> list[str]:
     names = dict.fromkeys(
         rule.convention
         for f in findings
-        for rule in (f.usual, *([f.best.tried.counting] if f.best and f.verdict != NOT_VERDICT else []))
+        for rule in (f.usual, *([f.best.candidate.counting] if f.best and f.verdict != NOT_VERDICT else []))
     )
     return [f"{name}: {phrases.convention(name)}." for name in sorted(names)]
