@@ -15,7 +15,14 @@ __all__ = ["Card", "Macs", "Paper", "Param", "Setting", "builtin", "from_class"]
 
 @cache
 def builtin() -> dict[str, Card]:
-    """Every built-in card by name, oldest first."""
+    """Read the folder's files.
+
+    Returns:
+        Every built-in card by name, oldest first.
+
+    Raises:
+        UpbenchError: when two cards claim one name.
+    """
     found: dict[str, Card] = {}
     for info in pkgutil.iter_modules(__path__):
         if info.name in ("card", "signature"):

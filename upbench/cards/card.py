@@ -17,7 +17,14 @@ from upbench.errors import suggestion
 
 @dataclass(frozen=True)
 class Paper:
-    """Where an upsampler was published; `code` names the released repository and commit that ours equals."""
+    """Where an upsampler was published.
+
+    Args:
+        title: the title of the paper.
+        venue: the conference or journal, or the number on arXiv.
+        year: the year, None where there is none.
+        code: the released repository and commit that ours equals, None where nothing was released.
+    """
 
     title: str
     venue: str
@@ -29,10 +36,19 @@ class Paper:
 class Param:
     """One parameter of an upsampler, with its default and what it may be.
 
-    `released` is the name the released constructor gives it. `minimum`, `odd` and `choices` limit the value.
-    Of a user's own class: `required` ones have no default, `positional` ones cannot be given by name. Where the default is
-    an object that no spec can hold, `own` holds it (alone in a tuple) and `default` is the text that stands for it; unless
-    `settable`, a spec can only leave it.
+    Args:
+        name: the name in specs and of the constructor's argument.
+        default: the default; of a user's own class the text that stands for it where no spec can hold it.
+        doc: what it is, in words.
+        released: the name that the released constructor gives it, None where nothing was released.
+        minimum: the least value, None for no bound.
+        odd: whether the value must be odd.
+        choices: the values that are allowed, None for all of the type.
+        kind: the type of the value, None for that of the default.
+        required: whether there is no default.
+        positional: whether it cannot be given by name.
+        settable: whether a spec may set it.
+        own: the default itself, alone in a tuple, where `default` only stands for it.
     """
 
     name: str
@@ -50,10 +66,11 @@ class Param:
 
     @property
     def type(self) -> type:
+        """The type that values must have."""
         return self.kind or type(self.default)
 
     def allowed(self) -> str:
-        """What the parameter may be, in words."""
+        """Say in words what the parameter may be."""
         if not self.settable:
             return "not settable here: an object of the class"
         if self.choices:
@@ -67,7 +84,7 @@ class Param:
         return text if self.minimum is None else f"{text} of at least {self.minimum:g}"
 
     def mistake(self, value: Any) -> str | None:
-        """A sentence that says why `value` cannot be, or None."""
+        """Say in a sentence why the parameter cannot be `value`, or give None where it can."""
         if self.own and value == self.default:
             return None
         if not self.settable:
@@ -96,7 +113,7 @@ class Param:
         return None if ok else f"{self.name} is {_yaml(value)}, but must be {self.allowed()}"
 
     def argument(self, value: Any) -> Any:
-        """What the constructor is given for a value of a spec: its own default where the value stands for it."""
+        """Give what the constructor is called with for a value of a spec: its own default where the value stands for it."""
         if not self.own:
             return value
         (default,) = self.own
@@ -107,9 +124,16 @@ class Param:
 
 @dataclass(frozen=True)
 class Setting:
-    """One upsampler with every value filled in, and optionally the size of its input, for rules and counts.
+    """The configuration of one upsampler that rules and closed forms are evaluated on.
 
-    Shapes: x is [batch, channels, height, width], guide is [batch, guide_channels, out_height, out_width].
+    Args:
+        channels: channels of the low-resolution map.
+        guide_channels: channels of the high-resolution guide.
+        scale: output pixels per low-resolution pixel.
+        params: the value of every parameter by name.
+        batch: images.
+        height: rows of the low-resolution map.
+        width: columns of the low-resolution map.
     """
 
     channels: int
@@ -125,10 +149,12 @@ class Setting:
 
     @property
     def out_height(self) -> int:
+        """Rows of the output."""
         return math.floor(self.height * self.scale)
 
     @property
     def out_width(self) -> int:
+        """Columns of the output."""
         return math.floor(self.width * self.scale)
 
     @property
@@ -144,14 +170,19 @@ class Setting:
 
 @dataclass(frozen=True)
 class Macs:
-    """Multiply-accumulates of one call: convolutions and linear layers, and gathers (sampling at 4 per value,
-    similarity, assembly)."""
+    """Multiply-accumulates of one call.
+
+    Args:
+        conv: those of convolutions and linear layers.
+        gather: those of sampling (4 per value), similarity and assembly.
+    """
 
     conv: int = 0
     gather: int = 0
 
 
 def no_rules(setting: Setting) -> list[str]:
+    """Allow every setting."""
     return []
 
 
@@ -159,12 +190,23 @@ def no_rules(setting: Setting) -> list[str]:
 class Card:
     """All that is known of an upsampler without torch.
 
-    name: the name in specs. module: "package.module:Class". scales: "any", "integer" or "2".
-    count_params and count_macs: closed forms; None where there is none (a user's own upsampler).
-    rules: combinations of values that the method cannot do, a sentence for each that is broken.
-    fixed: constructor arguments that this name stands for and a user does not set.
-    fused_ops: those of its ops that a backend may compute; none: it is only eager.
-    by_keyword: whether channels and scale are given by name. more_keywords: whether the constructor has **kwargs.
+    Args:
+        name: the name in specs.
+        module: "package.module:Class".
+        summary: what it does, in half a sentence.
+        paper: where it was published, None where it was not.
+        params: its parameters.
+        guided: whether it is called with a guide.
+        scales: "any", "integer" or "2".
+        count_params: closed form of its parameters, None where there is none (a user's own class).
+        count_macs: closed form of its MACs, None where there is none.
+        rules: gives a sentence for each combination of values that the method cannot do.
+        fixed: arguments of the constructor that this name stands for and a user does not set.
+        notes: where paper, release and ours differ, a sentence each.
+        origin: where it comes from, for messages.
+        fused_ops: those of its ops that a backend may compute; none where it is only eager.
+        by_keyword: whether channels and scale are given by name.
+        more_keywords: whether the constructor has **kwargs.
     """
 
     name: str
@@ -190,10 +232,11 @@ class Card:
         return bool(self.fused_ops)
 
     def defaults(self) -> dict[str, Any]:
+        """Give the default of every parameter that has one."""
         return {p.name: p.default for p in self.params if not p.required}
 
     def mistakes(self, setting: Setting) -> list[str]:
-        """Every sentence that says why this setting cannot be built; empty when it can."""
+        """Say why a setting cannot be built, a sentence for each reason; none when it can."""
         known = {p.name: p for p in self.params}
         found = [self._unknown(key) for key in setting.params if key not in known]
         found += [
@@ -236,7 +279,17 @@ def _yaml(value: Any) -> str:
 
 
 def divides(setting: Setting, name: str, number: int, what: str) -> list[str]:
-    """The mistake of a count `name` that does not divide `number`, or nothing."""
+    """Check that a parameter divides a number.
+
+    Args:
+        setting: the setting that holds the parameter.
+        name: the name of the parameter.
+        number: the number.
+        what: what the number is, for the message.
+
+    Returns:
+        The mistake as a sentence, alone in a list; nothing where it divides.
+    """
     count = setting[name]
     if number % count == 0:
         return []

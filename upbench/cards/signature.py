@@ -202,7 +202,7 @@ def _written(default: Any) -> _Written:
 
 
 def as_lists(value: Any) -> Any:
-    """Tuples as lists, at every depth."""
+    """Make lists of tuples, at every depth."""
     return [as_lists(item) for item in value] if isinstance(value, tuple | list) else value
 
 
@@ -218,7 +218,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def described(value: Any, depth: int = 0) -> str:
-    """A value as text that is the same in every process: "torch.nn.modules.activation.ReLU" for a class."""
+    """Write a value as text that is the same in every process: "torch.nn.modules.activation.ReLU" for a class."""
     text = re.sub(r"\s+", " ", "".join(_described(value, depth)))
     return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
 

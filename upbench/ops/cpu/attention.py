@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from jaxtyping import Float
 from torch import Tensor
 
 from upbench.ops.cpu import native
@@ -23,7 +24,12 @@ ENTRIES = 2**23
 
 
 def charge(shapes: Sequence[Sequence[int]], args: Sequence[Any]) -> dict[str, int]:
-    """MACs of each plain op that `attend` stands for. shapes: x, keys, query, (embedding,) points, output."""
+    """Count the MACs of each plain op that `attend` stands for.
+
+    Args:
+        shapes: of x, keys, query, embedding where there is one, points and output.
+        args: padding, heads, factor.
+    """
     query, points, out = numel(shapes[2]), shapes[-2], numel(shapes[-1])
     taps, heads = points[2], args[-2]
     logits = points[0] * heads * taps * points[3] * points[4]
@@ -38,19 +44,29 @@ def charge(shapes: Sequence[Sequence[int]], args: Sequence[Any]) -> dict[str, in
 
 
 def attend(
-    x: Tensor,
-    keys: Tensor,
-    query: Tensor,
-    embedding: Tensor | None,
-    points: Tensor,
+    x: Float[Tensor, "B C H W"],
+    keys: Float[Tensor, "B d H W"],
+    query: Float[Tensor, "B d oH oW"],
+    embedding: Float[Tensor, "{heads} P e"] | None,
+    points: Float[Tensor, "B G P oH oW 2"],
     padding: str,
     heads: int,
     factor: float | None,
-) -> Tensor:
-    """`deform_assemble` of x by the softmax over the points of `deform_similarity`.
+) -> Float[Tensor, "B C oH oW"]:
+    """Compute `ops.deform_assemble` of x by the softmax over the points of `ops.deform_similarity`.
 
-    query: [B, d, H', W']; keys: [B, d, H, W]; embedding: [heads, P, d / heads], added to the keys, or None; factor:
-    of the logits, None for 1. Others as there. The result is channels-last.
+    Args:
+        x: the low-resolution map of values.
+        keys: the low-resolution map of keys.
+        query: the high-resolution map of queries.
+        embedding: added to the keys of each point, of d / heads channels, or None.
+        points: positions (x, y) in low-resolution pixels.
+        padding: what is read outside the map, as in `ops.sample_points`.
+        heads: attention heads.
+        factor: of the logits, None for 1.
+
+    Returns:
+        The weighted sums, channels-last.
     """
     if native.can_run_native(x, keys, query):
         return native.attend(x, keys, query, embedding, points, padding, heads, factor)

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 
 from upbench.ops.cpu import attention, native
@@ -28,7 +29,7 @@ guided_attend_fused: Any = torch.ops.upbench.guided_attend_fused.default
 
 
 def _charge(shapes: Sequence[Sequence[int]], args: Sequence[Any]) -> dict[str, int]:
-    """MACs of each plain op that it stands for. shapes: x, keys, guide, weight, (bias,) offsets, output."""
+    """MACs of each plain op that it stands for, from the shapes of x, keys, guide, weight, bias if any, offsets, output."""
     (depth, inner), (groups, taps), out = shapes[3][:2], shapes[-2][5:], shapes[-1]
     query, points = [out[0], depth, *out[2:]], [out[0], groups, taps, *out[2:], 2]
     attended = attention.charge([*shapes[:2], query, points, out], ["zeros", args[-1], None])
@@ -41,15 +42,30 @@ OPS[f"upbench::{NAME}"] = Op(
 
 
 def attend(
-    x: Tensor,
-    keys: Tensor,
-    guide: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    offsets: Tensor,
+    x: Float[Tensor, "B C H W"],
+    keys: Float[Tensor, "B d H W"],
+    guide: Float[Tensor, "B Cy {scale}*H {scale}*W"],
+    weight: Float[Tensor, "d Cy 1 1"],
+    bias: Float[Tensor, " d"] | None,
+    offsets: Float[Tensor, "B H W spread 2 G P"],
     scale: int,
     heads: int,
-) -> Tensor:
+) -> Float[Tensor, "B C {scale}*H {scale}*W"]:
+    """Attend from a projected guide to points that are offsets away from each output pixel's parent.
+
+    Args:
+        x: the low-resolution map of values.
+        keys: the low-resolution map of keys.
+        guide: the high-resolution guide.
+        weight: kernel of the 1x1 convolution that makes the guide a query.
+        bias: its bias, or None.
+        offsets: (x, y) in low-resolution pixels of each of scale^2 children, or of all alike (spread 1).
+        scale: output pixels per low-resolution pixel.
+        heads: attention heads.
+
+    Returns:
+        The weighted sums, channels-last.
+    """
     if native.can_run_native(x, keys, guide, weight, offsets):
         points = native.Moved(offsets, scale, guide, native.layer(weight, bias, x.dtype), x.dtype)
         return native.attend_guided(x, keys, points, heads)

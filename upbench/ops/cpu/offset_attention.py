@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 
 from upbench.ops.cpu import attention, native
@@ -35,8 +36,7 @@ STRIP = 2**20
 
 
 def _charge(shapes: Sequence[Sequence[int]], args: Sequence[Any]) -> dict[str, int]:
-    """MACs of each plain op that it stands for. shapes: x, scale, shift, query, key, first, gamma, beta, last, bias,
-    (embedding,) output."""
+    """MACs of each plain op that it stands for, from the shapes of its tensors, in order, and of its output."""
     x, depth, first, last, out = shapes[0], shapes[3][0], shapes[5], shapes[8], shapes[-1]
     pixels, groups, taps, side = x[0] * out[2] * out[3], depth // first[0], last[0] // 2, last[-1]
     query, coordinates = pixels * depth, pixels * groups * 2 * taps
@@ -68,17 +68,17 @@ OPS[f"upbench::{NAME}"] = Op(
 
 
 def attend(
-    x: Tensor,
-    scale: Tensor,
-    shift: Tensor,
-    query: Tensor,
-    key: Tensor,
-    first: Tensor,
-    gamma: Tensor,
-    beta: Tensor,
-    last: Tensor,
-    bias: Tensor,
-    embedding: Tensor | None,
+    x: Float[Tensor, "B C H W"],
+    scale: Float[Tensor, " C"],
+    shift: Float[Tensor, " C"],
+    query: Float[Tensor, "d C 1 1"],
+    key: Float[Tensor, "d C 1 1"],
+    first: Float[Tensor, "g 1 3 3"],
+    gamma: Float[Tensor, " g"],
+    beta: Float[Tensor, " g"],
+    last: Float[Tensor, "T2 g k_e k_e"],
+    bias: Float[Tensor, " T2"],
+    embedding: Float[Tensor, "{heads} T e"] | None,
     outer_eps: float,
     eps: float,
     theta: float,
@@ -87,7 +87,33 @@ def attend(
     factor: float,
     out_height: int,
     out_width: int,
-) -> Tensor:
+) -> Float[Tensor, "B C {out_height} {out_width}"]:
+    """Compute `ops.offset_attention` from the parameters of its layers.
+
+    Args:
+        x: the low-resolution map.
+        scale: factors of the layer norm of x.
+        shift: shifts of the same.
+        query: kernel of the 1x1 convolution for the query.
+        key: kernel of the 1x1 convolution for the keys.
+        first: kernel of the predictor's depthwise convolution.
+        gamma: factors of its layer norm.
+        beta: shifts of the same.
+        last: kernel of its last convolution, to (y, x) of each tap.
+        bias: bias of the same.
+        embedding: added to the keys of each tap, or None.
+        outer_eps: of the layer norm of x.
+        eps: of the predictor's layer norm.
+        theta: bound of the offsets in pixels.
+        in_input_pixels: whether taps and theta are measured in low-resolution pixels, not in output pixels.
+        heads: attention heads.
+        factor: of the logits.
+        out_height: rows of the output.
+        out_width: columns of the output.
+
+    Returns:
+        The weighted sums, channels-last.
+    """
     dtype = coordinate_dtype(x.dtype)
     scale, shift, query = (t.to(dtype) for t in (scale, shift, query.flatten(1)))
     if native.can_run_native(x):
@@ -107,8 +133,14 @@ def attend(
     return attention.attend(x, keys, queries.to(keys.dtype), embedding, where, "zeros", heads, factor)
 
 
-def _projected(x: Tensor, scale: Tensor, shift: Tensor, eps: float, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """x channels-last, and the product of its layer norm over the channels with weight [O, C], likewise."""
+def _projected(
+    x: Float[Tensor, "B C H W"],
+    scale: Float[Tensor, " C"],
+    shift: Float[Tensor, " C"],
+    eps: float,
+    weight: Float[Tensor, "O C"],
+) -> tuple[Float[Tensor, "B C H W"], Float[Tensor, "B O H W"]]:
+    """x channels-last, and the product of its layer norm over the channels with weight, likewise."""
     b, c, h, w = x.shape
     given = x.permute(0, 2, 3, 1)
     rows = given if given.is_contiguous() else empty_map(x, b, c, h, w).permute(0, 2, 3, 1)

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from upbench.ops.cpu import native
@@ -26,10 +27,11 @@ from upbench.ops.cpu.rows import (
 from upbench.ops.memory_layout import empty_map, empty_points, empty_taps
 from upbench.ops.registration import LIBRARY, coordinate_dtype
 
-# Zeros around the map, wide enough that all four corners of any position outside read them.
 MARGIN = 2
-# Fewer, larger pieces would cost memory; smaller ones the start of a parallel region each, dear on a busy machine.
+"""Zeros around the map, wide enough that all four corners of any position outside read them."""
 CHUNK_ENTRIES = 2**20
+"""Rows that are read for a piece of the output: larger pieces would cost memory, smaller ones the start of a parallel region
+each, dear on a busy machine."""
 
 
 class _Cells:
@@ -91,7 +93,13 @@ def _map_rows(x: Tensor, image: int, blocks: int) -> Tensor:
     return padded_rows(x[image : image + 1], MARGIN).view(-1, x.shape[1] // blocks)
 
 
-def deform_assemble(x: Tensor, weight: Tensor | None, points: Tensor, padding: str) -> Tensor:
+def deform_assemble(
+    x: Float[Tensor, "B C H W"],
+    weight: Float[Tensor, "B heads P oH oW"] | None,
+    points: Float[Tensor, "B G P oH oW 2"],
+    padding: str,
+) -> Float[Tensor, "B C oH oW"]:
+    """Compute `ops.deform_assemble`; without weights the plain sum over the points."""
     if native.can_run_native(x, *([] if weight is None else [weight])):
         return native.assemble(x, weight, points, padding)
     b, c, h, w = x.shape
@@ -113,7 +121,14 @@ def deform_assemble(x: Tensor, weight: Tensor | None, points: Tensor, padding: s
     return out
 
 
-def deform_similarity(query: Tensor, keys: Tensor, points: Tensor, padding: str, heads: int) -> Tensor:
+def deform_similarity(
+    query: Float[Tensor, "B C oH oW"],
+    keys: Float[Tensor, "B C H W"],
+    points: Float[Tensor, "B G P oH oW 2"],
+    padding: str,
+    heads: int,
+) -> Float[Tensor, "B {heads} P oH oW"]:
+    """Compute `ops.deform_similarity`."""
     if native.can_run_native(query, keys):
         return native.similarity(query, keys, points, padding, heads)
     b, c, h, w = keys.shape
@@ -135,8 +150,14 @@ def deform_similarity(query: Tensor, keys: Tensor, points: Tensor, padding: str,
 
 
 def deform_scatter(
-    source: Tensor, weight: Tensor | None, points: Tensor, padding: str, height: int, width: int
-) -> Tensor:
+    source: Float[Tensor, "B C oH oW"],
+    weight: Float[Tensor, "B heads P oH oW"] | None,
+    points: Float[Tensor, "B G P oH oW 2"],
+    padding: str,
+    height: int,
+    width: int,
+) -> Float[Tensor, "B C {height} {width}"]:
+    """Add what each output pixel holds to the pixels around its points: the transpose of `deform_assemble`."""
     b, c = source.shape[:2]
     groups, taps = points.shape[1:3]
     heads = 1 if weight is None else weight.shape[1]
@@ -166,8 +187,13 @@ def deform_scatter(
 
 
 def deform_slope(
-    source: Tensor, x: Tensor, weight: Tensor | None, points: Tensor, padding: str
-) -> tuple[Tensor, Tensor]:
+    source: Float[Tensor, "B C oH oW"],
+    x: Float[Tensor, "B C H W"],
+    weight: Float[Tensor, "B heads P oH oW"] | None,
+    points: Float[Tensor, "B G P oH oW 2"],
+    padding: str,
+) -> tuple[Float[Tensor, "B heads P oH oW"], Float[Tensor, "B G P oH oW 2"]]:
+    """Compare source with x at the points, and differentiate sum(source * deform_assemble(x, weight, points)) by the points."""
     b, c, h, w = x.shape
     groups, taps, out_h, out_w = points.shape[1:5]
     heads = 1 if weight is None else weight.shape[1]

@@ -6,6 +6,7 @@ import warnings
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from upbench.ops.memory_layout import on_huge_pages
@@ -16,18 +17,18 @@ LARGE = 2**25
 
 
 def index_dtype(rows: int, entries: int) -> torch.dtype:
-    """The dtype of `entries` indices into `rows` rows: half the bytes to read as long as int32 can count both."""
+    """Give the dtype of `entries` indices into `rows` rows: half the bytes to read as long as int32 can count both."""
     return torch.int32 if max(rows, entries) < 2**31 else torch.int64
 
 
-def pixel_rows(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """[B, C, H, W] -> [B, H * W, C] contiguous; a view where x is channels-last and of that dtype."""
+def pixel_rows(x: Float[Tensor, "B C H W"], dtype: torch.dtype) -> Float[Tensor, "B H*W C"]:
+    """Lay out a map as rows of channels, contiguous; a view where x is channels-last and of that dtype."""
     b, c, h, w = x.shape
     return x.to(dtype).permute(0, 2, 3, 1).contiguous().view(b, h * w, c)
 
 
-def padded_rows(x: Tensor, margin: int) -> Tensor:
-    """[B, C, H, W] -> [B, H + 2 margin, W + 2 margin, C] contiguous, zero outside the map, at least float32."""
+def padded_rows(x: Float[Tensor, "B C H W"], margin: int) -> Float[Tensor, "B H+2*{margin} W+2*{margin} C"]:
+    """Lay out a map with a margin of zeros as rows of channels, contiguous and at least float32."""
     b, c, h, w = x.shape
     out = on_huge_pages(x.new_empty((b, h + 2 * margin, w + 2 * margin, c), dtype=coordinate_dtype(x.dtype)))
     if margin:
@@ -39,19 +40,21 @@ def padded_rows(x: Tensor, margin: int) -> Tensor:
     return out
 
 
-def tap_rows(weight: Tensor, dtype: torch.dtype) -> Tensor:
-    """[B, G, T, H, W] -> [B * H * W * G, T] contiguous; a view where the taps are last in memory already."""
+def tap_rows(weight: Float[Tensor, "B G T H W"], dtype: torch.dtype) -> Float[Tensor, "B*H*W*G T"]:
+    """Lay out weights as rows of taps, contiguous; a view where the taps are last in memory already."""
     return weight.to(dtype).permute(0, 3, 4, 1, 2).contiguous().view(-1, weight.shape[2])
 
 
-def point_rows(points: Tensor) -> Tensor:
-    """[B, G, P, H', W', 2] -> [2, B, H' * W', G, P] contiguous: all x before all y."""
+def point_rows(points: Float[Tensor, "B G P oH oW 2"]) -> Float[Tensor, "2 B oH*oW G P"]:
+    """Lay out points with all x before all y, contiguous."""
     b, g, p, h, w, _ = points.shape
     return points.permute(5, 0, 3, 4, 1, 2).contiguous().view(2, b, h * w, g, p)
 
 
-def row_sums(rows: Tensor, index: Tensor, weight: Tensor) -> Tensor:
-    """out[n] = sum over t of weight[n, t] * rows[index[n, t]]. rows: [R, d]; index, weight: [N, T] -> [N, d].
+def row_sums(
+    rows: Float[Tensor, "R d"], index: Int[Tensor, "N T"], weight: Float[Tensor, "N T"]
+) -> Float[Tensor, "N d"]:
+    """Sum rows with weights: out[n] = sum over t of weight[n, t] * rows[index[n, t]].
 
     As bags of rows. A large result is the product of a sparse matrix and the rows instead, which MKL writes where it is
     told to: on huge pages.
@@ -64,9 +67,13 @@ def row_sums(rows: Tensor, index: Tensor, weight: Tensor) -> Tensor:
         return torch.addmm(out, _sparse(index, weight, len(rows)), rows, beta=0, out=out)
 
 
-def sums_of_bags(rows: Tensor, index: Tensor, starts: Tensor, weight: Tensor) -> Tensor:
-    """out[n] = sum of weight[e] * rows[index[e]] over starts[n] <= e < starts[n + 1], the last bag ending with the
-    list. rows: [R, d]; index, weight: [E]; starts: [N] -> [N, d]."""
+def sums_of_bags(
+    rows: Float[Tensor, "R d"], index: Int[Tensor, " E"], starts: Int[Tensor, " N"], weight: Float[Tensor, " E"]
+) -> Float[Tensor, "N d"]:
+    """Sum bags of rows with weights: out[n] = sum of weight[e] * rows[index[e]] over starts[n] <= e < starts[n + 1].
+
+    The last bag ends with the list.
+    """
     with torch.no_grad():
         return F.embedding_bag(index, rows, starts.to(index.dtype), per_sample_weights=weight, mode="sum")
 
@@ -82,8 +89,8 @@ def _sparse(index: Tensor, values: Tensor, columns: int) -> Tensor:
         )
 
 
-def row_dots(left: Tensor, rows: Tensor, index: Tensor) -> Tensor:
-    """out[n, t] = left[n] . rows[index[n, t]]. left: [N, d]; rows: [R, d]; index: [N, T] -> [N, T].
+def row_dots(left: Float[Tensor, "N d"], rows: Float[Tensor, "R d"], index: Int[Tensor, "N T"]) -> Float[Tensor, "N T"]:
+    """Compare each left row with some rows: out[n, t] = left[n] . rows[index[n, t]].
 
     The product of two matrices, sampled at the places of a sparse one: row n has its places at index[n].
     """

@@ -7,19 +7,22 @@ the windows. Half precision is computed in float32.
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from upbench.ops.cpu.rows import index_dtype, padded_rows, pixel_rows, row_dots, row_sums, tap_rows
 from upbench.ops.registration import LIBRARY, coordinate_dtype
 
 
-def _parents(size: int, out: int) -> Tensor:
+def _parents(size: int, out: int) -> Int[Tensor, " {out}"]:
     """The parent of every output index along one axis: floor(i' * size / out)."""
     return torch.arange(out) * size // out
 
 
-def _windows(b: int, h: int, w: int, out_h: int, out_w: int, kernel: int, groups: int) -> Tensor:
-    """The rows of a padded map that each output pixel reads: [B * H' * W' * groups, kernel^2]."""
+def _windows(
+    b: int, h: int, w: int, out_h: int, out_w: int, kernel: int, groups: int
+) -> Int[Tensor, "{b}*{out_h}*{out_w}*{groups} {kernel}**2"]:
+    """The rows of a padded map that each output pixel and group reads."""
     height, width = h + kernel - 1, w + kernel - 1
     dtype = index_dtype(b * height * width * groups, b * out_h * out_w * groups * kernel * kernel)
     images = torch.arange(b).view(-1, 1, 1) * (height * width)
@@ -29,7 +32,10 @@ def _windows(b: int, h: int, w: int, out_h: int, out_w: int, kernel: int, groups
     return first.to(dtype).view(-1, 1) + taps.to(dtype).view(1, -1)
 
 
-def window_assemble(x: Tensor, weight: Tensor, kernel: int) -> Tensor:
+def window_assemble(
+    x: Float[Tensor, "B C H W"], weight: Float[Tensor, "B G T oH oW"], kernel: int
+) -> Float[Tensor, "B C oH oW"]:
+    """Compute `ops.window_assemble` at any ratio of the sizes."""
     b, c, h, w = x.shape
     groups, out_h, out_w = weight.shape[1], *weight.shape[3:]
     index = _windows(b, h, w, out_h, out_w, kernel, groups)
@@ -38,7 +44,10 @@ def window_assemble(x: Tensor, weight: Tensor, kernel: int) -> Tensor:
     return out.view(b, out_h, out_w, c).to(x.dtype).permute(0, 3, 1, 2)
 
 
-def window_similarity(query: Tensor, keys: Tensor, kernel: int, heads: int) -> Tensor:
+def window_similarity(
+    query: Float[Tensor, "B C oH oW"], keys: Float[Tensor, "B C H W"], kernel: int, heads: int
+) -> Float[Tensor, "B {heads} T oH oW"]:
+    """Compute `ops.window_head_similarity`."""
     b, c, h, w = keys.shape
     out_h, out_w = query.shape[2:]
     index = _windows(b, h, w, out_h, out_w, kernel, heads)
@@ -69,7 +78,10 @@ def _readers(size: int, out: int, kernel: int) -> tuple[Tensor, Tensor, Tensor]:
     )
 
 
-def window_scatter(source: Tensor, weight: Tensor, kernel: int, height: int, width: int) -> Tensor:
+def window_scatter(
+    source: Float[Tensor, "B C oH oW"], weight: Float[Tensor, "B G T oH oW"], kernel: int, height: int, width: int
+) -> Float[Tensor, "B C {height} {width}"]:
+    """Add what each output pixel holds, times its weights, to the pixels of its window: the transpose of `window_assemble`."""
     b, c, out_h, out_w = source.shape
     groups, taps = weight.shape[1], kernel * kernel
     i, tap_y, valid_y = (t.view(height, 1, -1, 1) for t in _readers(height, out_h, kernel))
