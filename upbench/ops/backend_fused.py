@@ -271,9 +271,9 @@ def unsupported_reason(op: str, *args: Any) -> str | None:
         The reason as half a sentence, or None where it can run.
     """
     tensors = [t for t in args[: FORMS[op][1]] if isinstance(t, Tensor)]
-    if op in AUTOCASTED:
+    if op in AUTOCASTED and autocasts(tensors[0]):
         tensors = list(autocasted(*tensors))
-    return _unsupported_tensors(tensors) or _unsupported_here(op, tensors[0]) or _unsupported_call(op, *args)
+    return _unsupported_tensors(tensors) or _unsupported_here(op, tensors[0]) or _unsupported_call(op, args)
 
 
 def _unsupported_tensors(tensors: list[Tensor]) -> str | None:
@@ -305,7 +305,7 @@ def _unsupported_here(op: str, x: Tensor) -> str | None:
     return register.unsupported_reason("deform_assemble" if op == "offset_attention" else op, x)
 
 
-def _unsupported_call(op: str, *args: Any) -> str | None:
+def _unsupported_call(op: str, args: tuple[Any, ...]) -> str | None:
     """What a single op stands in the way of."""
     if op == "sample_points" and args[1].shape[2] != 1:
         return "it reads one point per output pixel and these are more"

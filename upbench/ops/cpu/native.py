@@ -252,17 +252,17 @@ def _run(
         target = out.permute(0, 3, 4, 1, 2)
     sizes = (h, w, out_h, out_w, channels, depth, groups, taps, heads, math.lcm(groups, heads))
     pitches = (0 if t is None else t.stride(1) for t in maps)
-    common = {
+    job_maps = Maps(
         **dict(zip(_SIZES, sizes, strict=True)),
         **dict(zip(_PITCHES, pitches, strict=True)),
-        "embedding": None if table is None else table.data_ptr(),
-        "factor": 1.0 if factor is None else factor,
-        "border": padding == "border",
-        "wide": dtype == torch.float64,
-    }
+        embedding=None if table is None else table.data_ptr(),
+        factor=1.0 if factor is None else factor,
+        border=padding == "border",
+        wide=dtype == torch.float64,
+    )
     for image in range(b):
-        x_, keys_, query_ = (_address(t, image) for t in maps)
-        job = points.struct(Maps(x=x_, keys=keys_, query=query_, out=_address(target, image), **common), image)
+        job_maps.x, job_maps.keys, job_maps.query, job_maps.out = (_address(t, image) for t in (*maps, target))
+        job = points.struct(job_maps, image)
         work = partial(getattr(_kernels, points.entry), ctypes.addressof(job), ctypes.sizeof(job))
         _shared(work, math.ceil(out_h / TILE) * math.ceil(out_w / TILE))
     return out

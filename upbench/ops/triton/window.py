@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 import triton
 import triton.language as tl
+from jaxtyping import Float
 from torch import Tensor
 
 from upbench.ops import memory_layout
@@ -185,8 +186,10 @@ def _scatter(
     tl.store(place, total.to(out.dtype.element_ty), mask=(c < per_group)[:, None] & there[None, :])
 
 
-def assemble(x: Tensor, weight: Tensor, kernel: int) -> Tensor:
-    """x: [B, C, H, W]; weight: [B, G, kernel^2, H', W'] -> [B, C, H', W']."""
+def assemble(
+    x: Float[Tensor, "B C H W"], weight: Float[Tensor, "B G T oH oW"], kernel: int
+) -> Float[Tensor, "B C oH oW"]:
+    """Compute `ops.window_assemble` at any ratio of the sizes."""
     b, c, h, w = x.shape
     x, weight = rows(x), weight.contiguous()
     groups, _, out_h, out_w = weight.shape[1:]
@@ -206,8 +209,10 @@ def assemble(x: Tensor, weight: Tensor, kernel: int) -> Tensor:
     return out
 
 
-def similarity(query: Tensor, keys: Tensor, kernel: int, heads: int) -> Tensor:
-    """query: [B, C, H', W']; keys: [B, C, H, W] -> [B, heads, kernel^2, H', W']."""
+def similarity(
+    query: Float[Tensor, "B C oH oW"], keys: Float[Tensor, "B C H W"], kernel: int, heads: int
+) -> Float[Tensor, "B {heads} T oH oW"]:
+    """Compute `ops.window_head_similarity`."""
     b, c, h, w = keys.shape
     query, keys = rows(query), rows(keys)
     out_h, out_w = query.shape[2:]
@@ -221,8 +226,10 @@ def similarity(query: Tensor, keys: Tensor, kernel: int, heads: int) -> Tensor:
     return out
 
 
-def scatter(source: Tensor, weight: Tensor, kernel: int, height: int, width: int) -> Tensor:
-    """source: [B, C, H', W']; weight: [B, G, kernel^2, H', W'] -> [B, C, height, width], the transpose of `assemble`."""
+def scatter(
+    source: Float[Tensor, "B C oH oW"], weight: Float[Tensor, "B G T oH oW"], kernel: int, height: int, width: int
+) -> Float[Tensor, "B C {height} {width}"]:
+    """Add what each output pixel holds, times its weights, to the pixels of its window: the transpose of `assemble`."""
     b, c, out_h, out_w = source.shape
     source, weight = rows(source), weight.contiguous()
     groups = weight.shape[1]
