@@ -18,6 +18,7 @@ from typer.testing import CliRunner, Result
 
 from upbench import against, against_worker, rounds, stats
 from upbench.cli.app import app
+from upbench.report.json_documents import Times
 
 _numbers = itertools.count()
 MODULE = """
@@ -145,6 +146,9 @@ def test_equal_code_is_timed_in_rounds(write: Write) -> None:
     timed = data["versions"][0]["latency"]
     assert {len(turns) for turns in timed["turns_s"].values()} == {2 * timed["ratio"]["rounds"]}
     assert timed["ratio"]["rounds"] >= rounds.PROCESSES.least
+    assert timed["noise_floor"] >= 0
+    before = {("resolution" if key == "noise_floor" else key): value for key, value in timed.items()}
+    assert Times.model_validate(before) == Times.model_validate(timed)
     assert any(f["gate"] == "against latency" for f in data["findings"])
     described = json.loads(upbench("compare", "--schema").stdout)["$defs"]
     assert set(data) == set(described["Against"]["properties"])
@@ -230,7 +234,7 @@ def test_a_slowdown_that_fails_is_measured_by_new_processes_too(
     assert (pair.timed.change.rounds, pair.repeated, left) == (20 * len(factors), len(factors) > 1, [])
 
 
-def test_the_quickest_sample_of_a_turn_counts_and_the_twin_shows_the_resolution() -> None:
+def test_the_quickest_sample_of_a_turn_counts_and_the_twin_shows_the_noise_floor() -> None:
     old = [[2.0, 9.0], [2.0]] * 20
     new = [[7.0, 2.2], [2.2]] * 20
     twin = [[2.0], [2.0, 50.0]] * 20

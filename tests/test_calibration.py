@@ -31,7 +31,7 @@ def example(**changes: Any) -> Calibration:
             threads=2,
             bandwidths=((2**20, 100e9), (2**30, 20e9)),
             macs_per_s={"float32": 1e11, "bfloat16": 4e11},
-            resolution=0.01,
+            noise_floor=0.01,
             disturbed_cores=0.5,
             date="2026-01-01",
             versions={"torch": "2.6", "upbench": "0.1.0"},
@@ -62,12 +62,21 @@ class SteadyClock(FakeClock):
 def test_what_was_saved_is_loaded(cache: Path) -> None:
     assert calibration.load("a machine") is None
     calibration.save(example())
-    calibration.save(example(key="another", resolution=0.5))
-    calibration.save(example(resolution=0.02))
-    assert calibration.load("a machine") == example(resolution=0.02)
-    assert calibration.load("another") == example(key="another", resolution=0.5)
+    calibration.save(example(key="another", noise_floor=0.5))
+    calibration.save(example(noise_floor=0.02))
+    assert calibration.load("a machine") == example(noise_floor=0.02)
+    assert calibration.load("another") == example(key="another", noise_floor=0.5)
     assert calibration.load("a third") is None
     assert [file.name for file in cache.parent.iterdir()] == [cache.name]
+
+
+def test_a_calibration_of_an_earlier_version_is_read(cache: Path) -> None:
+    """Which called the noise floor `resolution`; saving another machine keeps it."""
+    old = {("resolution" if name == "noise_floor" else name): value for name, value in example().to_dict().items()}
+    cache.write_text(json.dumps({"schema": calibration.SCHEMA, "machines": {"a machine": old}}))
+    assert calibration.load("a machine") == example()
+    calibration.save(example(key="another"))
+    assert calibration.load("a machine") == example()
 
 
 @pytest.mark.parametrize(
@@ -93,9 +102,9 @@ def test_a_damaged_cache_counts_as_empty_and_is_replaced(cache: Path, content: b
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("resolution", -0.1),
-        ("resolution", math.nan),
-        ("resolution", None),
+        ("noise_floor", -0.1),
+        ("noise_floor", math.nan),
+        ("noise_floor", None),
         ("bandwidths", []),
         ("bandwidths", [[1, 0.0]]),
         ("bandwidths", [[1, math.inf]]),
@@ -200,26 +209,26 @@ def builder(clock: FakeClock, *costs: float) -> Callable[[], Callable[[], object
 
 def test_equals_have_the_resolution_zero() -> None:
     clock = FakeClock()
-    assert limits.resolution(clock, builder(clock, 0.01), repeats=3) == pytest.approx(0)
+    assert limits.noise_floor(clock, builder(clock, 0.01), repeats=3) == pytest.approx(0)
 
 
 def test_the_resolution_is_the_furthest_that_equals_came_apart() -> None:
     clock = FakeClock()
-    found = limits.resolution(clock, builder(clock, 0.01, 0.01, 0.01, 0.012, 0.01), repeats=4)
+    found = limits.noise_floor(clock, builder(clock, 0.01, 0.01, 0.01, 0.012, 0.01), repeats=4)
     assert found == pytest.approx(0.2)
 
 
 def test_one_disturbed_run_of_many_does_not_set_the_resolution() -> None:
     clock = FakeClock()
     costs = [0.01, 0.01, 0.01, 0.012, 0.01, 0.05, 0.01]
-    assert limits.resolution(clock, builder(clock, *costs), budget_s=100.0, repeats=11) == pytest.approx(0.2)
+    assert limits.noise_floor(clock, builder(clock, *costs), budget_s=100.0, repeats=11) == pytest.approx(0.2)
     clock = FakeClock()
-    assert limits.resolution(clock, builder(clock, *costs), budget_s=100.0, repeats=10) == pytest.approx(4.0)
+    assert limits.noise_floor(clock, builder(clock, *costs), budget_s=100.0, repeats=10) == pytest.approx(4.0)
 
 
 def test_what_is_slower_when_built_first_counts_as_well() -> None:
     clock = FakeClock()
-    assert limits.resolution(clock, builder(clock, 0.02, 0.01, 0.01), repeats=3) >= 0.5
+    assert limits.noise_floor(clock, builder(clock, 0.02, 0.01, 0.01), repeats=3) >= 0.5
 
 
 @pytest.mark.parametrize(("cost", "runs"), [(100.0, limits.MIN_REPEATS), (0.001, 5)])
@@ -230,7 +239,7 @@ def test_runs_end_with_the_budget_but_not_before_the_third(cost: float, runs: in
         built.append(clock.call("a", cost))
         return built[-1]
 
-    limits.resolution(clock, build, budget_s=10.0, repeats=5)
+    limits.noise_floor(clock, build, budget_s=10.0, repeats=5)
     assert len(built) == 2 * runs
 
 
@@ -245,7 +254,7 @@ def test_ctrl_c_ends_the_runs() -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        limits.resolution(clock, lambda: work)
+        limits.noise_floor(clock, lambda: work)
     assert calls == 30
 
 

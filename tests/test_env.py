@@ -33,7 +33,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def brief(monkeypatch: pytest.MonkeyPatch) -> None:
     """A calibration that takes no time worth the name."""
-    for name, value in {"CEILING_S": 0.01, "LARGEST_BYTES": 2**21, "RESOLUTION_S": 0.05, "REPEATS": 3}.items():
+    for name, value in {"CEILING_S": 0.01, "LARGEST_BYTES": 2**21, "NOISE_FLOOR_S": 0.05, "REPEATS": 3}.items():
         monkeypatch.setattr(limits, name, value)
     monkeypatch.setattr(latency, "WARMUP_S", 0.01)
 
@@ -81,12 +81,15 @@ def test_a_calibration_is_measured_kept_and_printed(brief: None, cache: Path, tm
     assert measured.bandwidth_bytes_per_s > 0
     assert set(measured.macs_per_s) <= set(limits.DTYPES)
     assert measured.macs_per_s["float32"] > 0
-    assert measured.resolution >= 0
+    assert measured.noise_floor >= 0
     later = upbench("env", "--device", "cpu", "--format", "json")
     assert calibration.from_dict(json.loads(later.stdout)["calibration"]) == measured
     text = upbench("env", "--device", "cpu").stdout
-    for part in ("Bandwidth", "Arithmetic, float32", "Resolution (A/A)", measured.date):
+    for part in ("Bandwidth", "Arithmetic, float32", "Noise floor (A/A)", measured.date):
         assert part in text
+    assert "esolution" not in text
+    rows = csv.reader(io.StringIO(upbench("env", "--device", "cpu", "--format", "csv").stdout))
+    assert "noise_floor" in [row[0] for row in rows]
 
 
 def test_a_calibration_holds_for_its_number_of_threads() -> None:

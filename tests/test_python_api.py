@@ -27,7 +27,7 @@ CARAFE = 64 * (32 * 64 + 64 * 100 * 9)
 
 @pytest.fixture(autouse=True)
 def _short_aa_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "resolution", lambda *_: 0.05)
+    monkeypatch.setattr(limits, "noise_floor", lambda *_: 0.05)
 
 
 EVERY_SUBMODULE = (

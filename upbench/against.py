@@ -71,7 +71,7 @@ class Timed:
     """
 
     change: stats.Ratio
-    resolution: float
+    noise_floor: float
     stopped: str
     calls_per_sample: int
     turns_s: tuple[list[list[float]], ...]
@@ -224,7 +224,7 @@ def time_versions(
 def together(first: Timed, second: Timed) -> Timed:
     """The rounds of both."""
     turns = tuple(a + b for a, b in zip(first.turns_s, second.turns_s, strict=True))
-    return replace(first, change=change(turns), resolution=stats.noise_floor(same(turns)), turns_s=turns)
+    return replace(first, change=change(turns), noise_floor=stats.noise_floor(same(turns)), turns_s=turns)
 
 
 def _order(workers: int, number: int) -> list[int]:

@@ -28,14 +28,21 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 @dataclass(frozen=True)
 class Calibration:
-    """The ceilings of one machine, and the smallest difference that it resolves.
+    """The ceilings of one machine, and the smallest difference of latency that it can tell from none.
 
-    key: of the machine, see `key`. device: its name. threads: of torch while it was measured. bandwidths: pairs
-    (working set in bytes, bytes read and written per second), small working sets first; the last is far larger than
-    the caches. macs_per_s: multiply-accumulates per second of a matrix product, by dtype; a dtype that the device
-    cannot multiply is missing. resolution: the difference of latency, as a part of 1, that an upsampler shows to
-    itself (see `measure.limits.resolution`). disturbed_cores: how many cores other programs kept busy
-    meanwhile. date: UTC. versions: of the software.
+    Args:
+        key: Name of the machine, as the function `key` makes it.
+        device: Name of the device.
+        threads: Number of torch's threads during the calibration.
+        bandwidths: Pairs of a working set in bytes and its rate in bytes read and written per second, small working sets
+            first. The last one is far larger than the caches.
+        macs_per_s: Multiply-accumulates per second of a matrix product, by dtype. A dtype that the device cannot multiply
+            is missing.
+        noise_floor: Difference of latency, as a part of 1, that an upsampler shows to itself, see
+            `measure.limits.noise_floor`.
+        disturbed_cores: Number of cores that other programs kept busy during the calibration; None where unknown.
+        date: UTC date of the calibration, as YYYY-MM-DD.
+        versions: Versions of torch and upbench.
     """
 
     key: str
@@ -43,7 +50,7 @@ class Calibration:
     threads: int
     bandwidths: Annotated[tuple[tuple[int, Positive], ...], Field(min_length=1)]
     macs_per_s: dict[str, Positive]
-    resolution: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    noise_floor: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     disturbed_cores: float | None
     date: str
     versions: dict[str, str]
@@ -87,7 +94,19 @@ def key(environment: Mapping[str, Any]) -> str:
 
 
 def from_dict(data: object) -> Calibration:
-    """The calibration that `to_dict` wrote. Raises ValueError for anything else."""
+    """Read what `Calibration.to_dict` wrote, in this version or in one that called the noise floor `resolution`.
+
+    Args:
+        data: A mapping with the fields of a calibration.
+
+    Returns:
+        The calibration.
+
+    Raises:
+        ValueError: If a field is missing, unknown or of an impossible value.
+    """
+    if isinstance(data, Mapping) and "noise_floor" not in data:
+        data = {("noise_floor" if name == "resolution" else name): value for name, value in data.items()}
     return _adapter().validate_python(data)
 
 

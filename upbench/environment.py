@@ -136,7 +136,7 @@ def _gpu(device: torch.device) -> dict[str, Any]:
     return {
         "gpu_memory_bytes": _gpu_property(device, "total_memory"),
         **_gpu_clocks(device),
-        "cudnn": torch.backends.cudnn.version(),
+        "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call] # torch gives it no types
         "tf32": torch.backends.cuda.matmul.allow_tf32,
         "tf32_convolution": torch.backends.cudnn.allow_tf32,
     }

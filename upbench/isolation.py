@@ -142,7 +142,8 @@ def _generators() -> Iterator[None]:
     import numpy
     import torch
 
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
+    started = torch.cuda.is_initialized()  # type: ignore[no-untyped-call] # torch gives it no types
+    devices = range(torch.cuda.device_count()) if started else []
     python, arrays = random.getstate(), numpy.random.get_state()
     try:
         with torch.random.fork_rng(devices=devices):

@@ -123,7 +123,7 @@ def _gates(old: Version, new: Version, run_spec: RunSpec) -> list[Finding]:
     rules = diff.Rules("against", "the old version", "the new version")
 
     def latency(timed: Timed) -> Finding:
-        return diff.latency("against latency", "noisy_up:Up", timed.change, timed.resolution, rules)
+        return diff.latency("against latency", "noisy_up:Up", timed.change, timed.noise_floor, rules)
 
     while len(found) < RUNS:
         pair = against.compare(run_spec, old, new, fails=lambda timed: latency(timed).result is Result.failed)

@@ -47,7 +47,7 @@ class Comparison:
     """What was measured side by side.
 
     Attributes:
-        shared: fields of a `Record` that are the same for all: started, comparison, resolution, environment.
+        shared: fields of a `Record` that are the same for all: started, comparison, noise_floor, environment.
         measured: each workload, in the order given.
     """
 
@@ -84,10 +84,10 @@ def measure(
         shared["environment"] = environment.capture(device)
         watch = clock.clock_for(device)
         known = calibration.load(environment.machine_key(device))
-        shared["noise_floor"] = known.resolution if known else None
+        shared["noise_floor"] = known.noise_floor if known else None
         if many > 1 and timed:
             progress("A/A run: what this machine can tell apart", 0)
-            shared["noise_floor"] = limits.resolution(watch, lambda: limits.call(device), AA_S)
+            shared["noise_floor"] = limits.noise_floor(watch, lambda: limits.call(device), AA_S)
         counted_until = 0.4 if by_part else many / (many + 1)
         measured: list[Measured] = []
         for n, build in enumerate(builds):

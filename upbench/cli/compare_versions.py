@@ -84,7 +84,7 @@ def _findings(judged: Gates, spec: RunSpec, pair: Pair, old: Version) -> list[Fi
     if pair.timed:
         twice = "by two sets of processes" if pair.repeated else None
         timed = pair.timed
-        found.append(diff.latency("against latency", pair.label, timed.change, timed.resolution, rules, twice))
+        found.append(diff.latency("against latency", pair.label, timed.change, timed.noise_floor, rules, twice))
     return found
 
 
@@ -93,7 +93,7 @@ def _fails(judged: Gates, old: Version, timed: Timed) -> bool:
     from upbench.gate import Result, diff
 
     rules = judged.rules("against", old.name, "the current files")
-    return diff.latency("", "", timed.change, timed.resolution, rules).result is Result.failed
+    return diff.latency("", "", timed.change, timed.noise_floor, rules).result is Result.failed
 
 
 def _measured(spec: RunSpec, loaded: Any) -> Any:
@@ -113,7 +113,7 @@ def _raw(pair: Pair) -> dict[str, Any]:
         "new": pair.new.record.to_dict() if pair.new.record else None,
         "latency": {
             "ratio": vars(timed.change),
-            "resolution": timed.resolution,
+            "noise_floor": timed.noise_floor,
             "stopped": timed.stopped,
             "calls_per_sample": timed.calls_per_sample,
             "turns_s": dict(zip(("new", "old", "old_twin"), timed.turns_s, strict=True)),

@@ -16,6 +16,9 @@ from upbench.report.formats.table import Table
 if TYPE_CHECKING:
     from upbench.calibration import Calibration
 
+SCHEMA = 2
+"""Version of the keys that `--format json` prints."""
+
 
 def command(
     show: ShowOptions,
@@ -46,7 +49,7 @@ def command(
                 calibration.save(known)
         else:
             known = calibration.load(environment.machine_key(place))
-    whole = {"schema": 1, "environment": found, "calibration": known.to_dict() if known else None}
+    whole = {"schema": SCHEMA, "environment": found, "calibration": known.to_dict() if known else None}
     output.show([table(found, known)], show, lambda: json.dumps(whole, indent=2))
 
 
@@ -61,8 +64,8 @@ def table(environment: Mapping[str, Any], known: Calibration | None) -> Table:
         for dtype, rate in known.macs_per_s.items():
             raw.append([f"macs_per_s_{dtype}", rate])
             rows.append([f"Arithmetic, {dtype}", f"{units.count(round(rate))} MACs/s"])
-        raw += [["resolution", known.resolution], ["calibrated", known.date]]
-        rows += [["Resolution (A/A)", units.percent(known.resolution)], ["Calibrated", known.date]]
+        raw += [["noise_floor", known.noise_floor], ["calibrated", known.date]]
+        rows += [["Noise floor (A/A)", units.percent(known.noise_floor)], ["Calibrated", known.date]]
     return Table(
         title="Environment",
         heads=["Quantity", "Value"],
@@ -77,11 +80,11 @@ def table(environment: Mapping[str, Any], known: Calibration | None) -> Table:
 def _notes(environment: Mapping[str, Any], known: Calibration | None) -> list[str]:
     if known is None:
         return [
-            "Not calibrated: `upbench env --calibrate` measures the ceilings and the resolution of this machine "
+            "Not calibrated: `upbench env --calibrate` measures the ceilings and the noise floor of this machine "
             "(about 20 s; leave it alone meanwhile)."
         ]
     notes = [
-        f"Resolution: differences of latency below {units.percent(known.resolution)} are not told from none; an "
+        f"Noise floor: differences of latency below {units.percent(known.noise_floor)} are not told from none; an "
         f"upsampler compared with itself showed as much. Valid for {known.threads} threads and torch "
         f"{known.versions['torch']}; when the machine changes, calibrate again."
     ]

@@ -33,13 +33,13 @@ REPEATS = 19
 """A/A runs: enough that a single disturbed one does not set the result."""
 QUANTILE = 0.9
 MIN_REPEATS = 3
-RESOLUTION_S = 10.0
+NOISE_FLOOR_S = 10.0
 SIDE_S = 0.5
 """Most seconds of sampling for each side of one A/A run."""
 
 
 def calibrate(device: torch.device, environment: Mapping[str, Any], progress: Progress) -> Calibration:
-    """Measure the ceilings and the resolution of a device, with torch's threads as they are set; about 20 s.
+    """Measure the ceilings and the noise floor of a device, with torch's threads as they are set; about 20 s.
 
     environment: as `environment.capture` gives it for this device.
     """
@@ -54,8 +54,8 @@ def calibrate(device: torch.device, environment: Mapping[str, Any], progress: Pr
         progress(f"matrix products in {name}", 0.15 + 0.15 * n / len(DTYPES))
         if rate := macs_per_s(clock, device, getattr(torch, name), CEILING_S / len(DTYPES)):
             rates[name] = rate
-    found = resolution(
-        clock, lambda: call(device), RESOLUTION_S, REPEATS, lambda part: progress("A/A runs", 0.3 + 0.7 * part)
+    found = noise_floor(
+        clock, lambda: call(device), NOISE_FLOOR_S, REPEATS, lambda part: progress("A/A runs", 0.3 + 0.7 * part)
     )
     after = others_s()
     busy = None if others is None or after is None else max(after - others, 0.0) / (time.perf_counter() - start)
@@ -65,7 +65,7 @@ def calibrate(device: torch.device, environment: Mapping[str, Any], progress: Pr
         threads=environment["threads"],
         bandwidths=tuple(bandwidths),
         macs_per_s=rates,
-        resolution=found,
+        noise_floor=found,
         disturbed_cores=busy,
         date=time.strftime("%Y-%m-%d", time.gmtime()),
         versions={name: environment[name] for name in ("torch", "upbench")},
@@ -129,10 +129,10 @@ def macs_per_s(
     return best
 
 
-def resolution(
+def noise_floor(
     clock: Clock,
     build: Callable[[], Call],
-    budget_s: float = RESOLUTION_S,
+    budget_s: float = NOISE_FLOOR_S,
     repeats: int = REPEATS,
     progress: Callable[[float], None] = lambda part: None,
 ) -> float:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, TypeAdapter
 
 from upbench import shapes
 from upbench.comparable import Work
@@ -86,12 +86,12 @@ class Turns(_Part):
 class Times(_Part):
     """The latency of two versions of one upsampler.
 
-    ratio: new over old, round by round. resolution: what two processes of the old version differ by. stopped: why
-    sampling ended, "precise", "plateau" or "budget".
+    ratio: new over old, round by round. noise_floor: what two processes of the old version differ by, as a part of 1;
+    `resolution` in earlier documents. stopped: why sampling ended, "precise", "plateau" or "budget".
     """
 
     ratio: Ratio
-    resolution: float
+    noise_floor: float = Field(validation_alias=AliasChoices("noise_floor", "resolution"))
     stopped: str
     calls_per_sample: int
     turns_s: Turns

@@ -160,7 +160,8 @@ def ratio_to(reference: Record) -> tuple[Column, Column, Column, Column]:
         def value(record: Record) -> float | None:
             if not record.latency or not reference.latency:
                 return None
-            return getattr(paired(record, reference), name)
+            found: float = getattr(paired(record, reference), name)
+            return found
 
         return value
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 from upbench import conventions, metrics, units
-from upbench.record import Record
+from upbench.record import Record, RunSpecData
 from upbench.report.tables import grouping
 from upbench.report.tables.columns import Column
 from upbench.report.tables.result_set import ResultSet
@@ -64,7 +64,7 @@ def close_calls(results: ResultSet) -> list[str]:
 def condition(records: Sequence[Record]) -> str:
     """Return what was measured, as far as all records agree, as 'shape 256x120x120, x2, batch 1'."""
     first = records[0].settings
-    parts = [
+    parts: list[tuple[str, Callable[[RunSpecData], object]]] = [
         ("shape {}", lambda s: s.input.shape),
         ("x{:g}", lambda s: s.scale),
         ("batch {}", lambda s: s.input.batch),
