@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from tests import made
+from tests import record_builder
 from upbench import metrics
 from upbench.cli.app import app
 from upbench.errors import RenamedWarning, UnknownName
@@ -40,7 +40,7 @@ def with_toy(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
-    return made.file(tmp_path / "r.jsonl", made.theta_sweep())
+    return record_builder.file(tmp_path / "r.jsonl", record_builder.theta_sweep())
 
 
 def test_the_page_of_quantities_is_made_from_the_entries() -> None:
@@ -50,7 +50,7 @@ def test_the_page_of_quantities_is_made_from_the_entries() -> None:
 
 
 def test_every_field_and_key_is_one_of_the_record() -> None:
-    record = made.record()
+    record = record_builder.record()
     keys = [m.key for m in METRICS.values()]
     assert len(set(keys)) == len(keys)
     for metric in METRICS.values():
@@ -184,7 +184,7 @@ def test_a_library_call_warns_where_the_command_line_speaks() -> None:
 
 
 def test_quantities_under_a_convention_are_counted_by_it() -> None:
-    record = made.record(flops=7, params=5)
+    record = record_builder.record(flops=7, params=5)
     assert METRICS["macs"].read(record) == metrics.under("F0")["macs"].read(record) == 7
     assert metrics.under("F0")["macs"].title == "FLOPs (F0)"
     assert metrics.under("P0")["params"].head == "Params (P0)"

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from upbench.api.verbs import sweep as sweep
     from upbench.api.verbs import table as table
     from upbench.errors import UpbenchError as UpbenchError
-    from upbench.record import Record as Record
+    from upbench.records.record import Record as Record
     from upbench.registry import build as build
     from upbench.registry import names as names
     from upbench.specs.run_spec import RunSpec as RunSpec
@@ -65,7 +65,7 @@ _HOME = {
     "names": "upbench.registry",
     "load_weights": "upbench.weights",
     "RunSpec": "upbench.specs.run_spec",
-    "Record": "upbench.record",
+    "Record": "upbench.records.record",
     "UpbenchError": "upbench.errors",
 }
 _DEPRECATED = {"run": "upbench.api.verbs"}

@@ -3,8 +3,8 @@
 
 def main() -> None:
     """Run the command line."""
-    from upbench import isolation
     from upbench.cli.app import app
+    from upbench.user_code import isolation
 
     try:
         app(prog_name="upbench")

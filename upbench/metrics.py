@@ -17,8 +17,8 @@ from upbench.errors import RenamedWarning, UpbenchError, unknown
 from upbench.units import Unit
 
 if TYPE_CHECKING:
-    from upbench import stats
-    from upbench.record import Record
+    from upbench.analysis import stats
+    from upbench.records.record import Record
 
 SOFTWARE = ("device_type", "torch", "threads", "kernels")
 """What must agree before the memory of two runs can be compared."""
@@ -101,7 +101,7 @@ _SUMMARIES: dict[bytes, stats.Summary] = {}
 def _summary(samples: Sequence[float]) -> stats.Summary:
     import hashlib
 
-    from upbench import stats
+    from upbench.analysis import stats
 
     key = hashlib.blake2b(array("d", samples).tobytes(), digest_size=16).digest()
     if key not in _SUMMARIES:
@@ -130,9 +130,9 @@ def _latency_samples(record: Record) -> Sequence[float] | None:
 
 
 def _efficiency(record: Record) -> float | None:
-    from upbench import floor
+    from upbench.machine import roofline
 
-    return floor.efficiency(record.roofline_s, _of_latency("median")(record))
+    return roofline.efficiency(record.roofline_s, _of_latency("median")(record))
 
 
 def _macs_class(name: str, title: str, head: str, formerly: str, what: str) -> Metric:

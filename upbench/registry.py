@@ -18,9 +18,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from upbench import backends, isolation, source_files
+from upbench import backends
 from upbench.cards import Card, Setting, builtin, from_class
 from upbench.errors import SpecError, UpbenchError, first_line, suggestion, unknown, user_line
+from upbench.user_code import isolation, source_files
 
 if TYPE_CHECKING:
     from torch import nn

@@ -18,14 +18,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from upbench import against, stats
-from upbench.against import Timed
+from upbench.analysis import stats
 from upbench.benchmark.case import Case
 from upbench.gate import Finding, Result, diff
 from upbench.measure.clock import CpuClock
 from upbench.specs import run_spec as spec
 from upbench.specs.run_spec import RunSpec
-from upbench.versions import Version
+from upbench.versions import comparison
+from upbench.versions.checkout import Version
+from upbench.versions.comparison import Timed
 
 pytestmark = pytest.mark.slow
 RUNS = int(os.environ.get("UPBENCH_GATE_RUNS", "50"))
@@ -126,7 +127,7 @@ def _gates(old: Version, new: Version, run_spec: RunSpec) -> list[Finding]:
         return diff.latency("against latency", "noisy_up:Up", timed.change, timed.noise_floor, rules)
 
     while len(found) < RUNS:
-        pair = against.compare(run_spec, old, new, fails=lambda timed: latency(timed).result is Result.failed)
+        pair = comparison.compare(run_spec, old, new, fails=lambda timed: latency(timed).result is Result.failed)
         assert pair.timed is not None, pair.checks
         found.append(latency(pair.timed))
         print(f"  {found[-1].result}{' (again)' * pair.repeated}: {found[-1].sentence}", flush=True)

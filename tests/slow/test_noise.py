@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import upbench
-from upbench import stats
+from upbench.analysis import stats
 from upbench.measure import latency
 from upbench.measure.clock import CpuClock
 

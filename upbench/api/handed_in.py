@@ -8,16 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from upbench import isolation
 from upbench.benchmark import measurement
 from upbench.benchmark.case import Case
 from upbench.benchmark.workload import RunError
 from upbench.cards import Card
 from upbench.errors import SpecError
 from upbench.measure import clock, output
-from upbench.record import Record
+from upbench.records.record import Record
 from upbench.specs import run_spec
 from upbench.specs.run_spec import InputSpec, MeasureSpec, RunSpec
+from upbench.user_code import isolation
 
 
 class _Spec(RunSpec):

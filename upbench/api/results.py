@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, overload
 
-from upbench.record import Record
+from upbench.records.record import Record
 from upbench.report.formats import html, render
 from upbench.report.formats.table import Table
 from upbench.report.tables import comparison

@@ -8,16 +8,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from upbench import axes, comparable, conventions, files, grid, store, yaml_file
+from upbench import conventions, files
 from upbench.api.results import Comparison, Profile, Records, ResultTable
 from upbench.errors import SpecError, UpbenchError, unknown
-from upbench.record import Record
+from upbench.records import store
+from upbench.records.record import Record
 from upbench.report.formats import render
 from upbench.report.tables import column_choice, pivot
 from upbench.report.tables.result_set import ResultSet
 from upbench.report.tables.sweep import default_table, sweep_table
-from upbench.specs import run_spec
+from upbench.specs import comparable, run_spec, yaml_file
 from upbench.specs.run_spec import RunSpec
+from upbench.sweeping import axes, expand
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -151,8 +153,8 @@ def sweep(
     from upbench.sweeping import runner
 
     said: list[str] = []
-    read_plan = grid.read(Path(plan))
-    cells = grid.expand(read_plan, str(plan), options)
+    read_plan = expand.read(Path(plan))
+    cells = expand.expand(read_plan, str(plan), options)
     path = Path(output) if output is not None else Path("results") / f"{read_plan.name}.jsonl"
     if output is None:
         path.parent.mkdir(exist_ok=True)

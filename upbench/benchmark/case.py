@@ -9,14 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from upbench import cards, isolation, memory_limit, ops, registry
+from upbench import cards, ops, registry
 from upbench.benchmark import inputs, runtimes
 from upbench.benchmark.counts import counts_of
 from upbench.benchmark.workload import RunError, Workload, explained, reason
+from upbench.machine import memory_limit
 from upbench.measure import output
 from upbench.measure.clock import Clock
-from upbench.record import Output
+from upbench.records.record import Output
 from upbench.specs.run_spec import RunSpec
+from upbench.user_code import isolation
 
 INPUTS = ("x", "guide")
 

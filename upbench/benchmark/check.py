@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from upbench import environment, isolation
 from upbench.benchmark.case import INPUTS, Case, ShapeError
 from upbench.benchmark.workload import explained
+from upbench.machine import environment
 from upbench.measure import clock
 from upbench.measure.output import comparable, not_finite
-from upbench.record import Output, Record
+from upbench.records.record import Output, Record
 from upbench.specs.run_spec import RunSpec
+from upbench.user_code import isolation
 
 TOLERANCES = {
     "float64": (1e-10, 1e-9),

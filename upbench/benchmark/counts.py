@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from upbench import cards
 from upbench.benchmark.workload import Workload
 from upbench.measure import breakdown, counting, output, params, routes
-from upbench.record import CrossCheck, Macs
+from upbench.records.record import CrossCheck, Macs
 
 
 def counts_of(work: Workload) -> dict[str, Any]:

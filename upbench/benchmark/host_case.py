@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from upbench import isolation, registry
+from upbench import registry
 from upbench.benchmark import measurement
 from upbench.benchmark.case import Case
 from upbench.benchmark.measurement import Progress
@@ -25,8 +25,9 @@ from upbench.benchmark.workload import Workload, explained
 from upbench.conventions import Breakdown
 from upbench.measure import clock, output
 from upbench.papers import Host, Stage
-from upbench.record import CrossCheck, Macs, Record
+from upbench.records.record import CrossCheck, Macs, Record
 from upbench.specs.run_spec import RunSpec
+from upbench.user_code import isolation
 
 
 @dataclass(frozen=True)

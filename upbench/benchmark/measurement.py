@@ -10,12 +10,13 @@ from typing import Any
 
 import torch
 
-from upbench import calibration, environment, floor, rounds, stats
+from upbench.analysis import stats
 from upbench.benchmark.workload import Workload, explained, failure
-from upbench.calibration import Calibration
 from upbench.errors import SpecError
-from upbench.measure import clock, graph, latency, limits, memory, params
-from upbench.record import Latency, Memory
+from upbench.machine import calibration, ceilings, environment, roofline
+from upbench.machine.calibration import Calibration
+from upbench.measure import clock, graph, latency, memory, params, rounds
+from upbench.records.record import Latency, Memory
 from upbench.specs.run_spec import RunSpec
 
 AA_S = 2.0
@@ -87,7 +88,7 @@ def measure(
         shared["noise_floor"] = known.noise_floor if known else None
         if many > 1 and timed:
             progress("A/A run: what this machine can tell apart", 0)
-            shared["noise_floor"] = limits.noise_floor(watch, lambda: limits.call(device), AA_S)
+            shared["noise_floor"] = ceilings.noise_floor(watch, lambda: ceilings.call(device), AA_S)
         counted_until = 0.4 if by_part else many / (many + 1)
         measured: list[Measured] = []
         for n, build in enumerate(builds):
@@ -159,8 +160,8 @@ def floor_of(work: Workload, part: Mapping[str, Any], known: Calibration | None)
             "the calibration was disturbed by other programs, so that efficiency looks better than it is; "
             "run `upbench env --calibrate` when they have ended"
         )
-    moved = floor.compulsory_bytes(held.input_bytes, held.weight_bytes, held.output_bytes)
-    return floor.floor_s(moved, part["macs"].total, known, work.spec.input.dtype)
+    moved = roofline.compulsory_bytes(held.input_bytes, held.weight_bytes, held.output_bytes)
+    return roofline.floor_s(moved, part["macs"].total, known, work.spec.input.dtype)
 
 
 def memory_of(work: Workload) -> Memory | None:

@@ -8,14 +8,17 @@ from functools import partial
 
 import torch
 
-from upbench import cards, comparable, environment, isolation, registry
+from upbench import cards, registry
 from upbench.benchmark import measurement, runtimes
 from upbench.benchmark.case import Case
 from upbench.benchmark.measurement import Progress
 from upbench.benchmark.workload import reason
 from upbench.errors import SpecError, UpbenchError
-from upbench.record import Record
+from upbench.machine import environment
+from upbench.records.record import Record
+from upbench.specs import comparable
 from upbench.specs.run_spec import RunSpec
+from upbench.user_code import isolation
 
 
 def _silent(what: str, part: float) -> None:

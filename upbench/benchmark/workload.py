@@ -10,11 +10,12 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from upbench import isolation, memory_limit
 from upbench.errors import UpbenchError, first_line
+from upbench.machine import memory_limit
 from upbench.measure.clock import Prepared
-from upbench.record import Output
+from upbench.records.record import Output
 from upbench.specs.run_spec import RunSpec
+from upbench.user_code import isolation
 
 T = TypeVar("T")
 

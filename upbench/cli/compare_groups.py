@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from upbench import comparable
 from upbench.cli import compare_specs, gates, output
 from upbench.cli.compare_specs import Chosen
 from upbench.cli.gates import Gates
 from upbench.cli.options import ShowOptions
-from upbench.comparable import Work
 from upbench.errors import SpecError
+from upbench.specs import comparable
+from upbench.specs.comparable import Work
 
 if TYPE_CHECKING:
     from upbench.benchmark.check import Check
     from upbench.gate import Finding
-    from upbench.record import Record
+    from upbench.records.record import Record
     from upbench.report.formats.table import Table
 
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from upbench import yaml_file
 from upbench.cli import backends, options, output
 from upbench.cli.options import RunOptions, ShowOptions
 from upbench.errors import SpecError, UpbenchError, unknown
+from upbench.specs import yaml_file
 
 if TYPE_CHECKING:
     from upbench.papers import Host

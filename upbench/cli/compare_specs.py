@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from upbench import comparable, yaml_file
 from upbench.cli import backends, options
 from upbench.errors import SpecError, unknown
+from upbench.specs import comparable, yaml_file
 from upbench.specs import run_spec as spec
 from upbench.specs.run_spec import RunSpec
 

@@ -12,10 +12,10 @@ from upbench.cli.gates import Gates
 from upbench.cli.options import ShowOptions
 
 if TYPE_CHECKING:
-    from upbench.against import Pair, Timed
     from upbench.gate import Finding
     from upbench.specs.run_spec import RunSpec
-    from upbench.versions import Version
+    from upbench.versions.checkout import Version
+    from upbench.versions.comparison import Pair, Timed
 
 
 def compare(judged: Gates, specs: Sequence[RunSpec], params: Sequence[Mapping[str, Any]], show: ShowOptions) -> None:
@@ -23,11 +23,11 @@ def compare(judged: Gates, specs: Sequence[RunSpec], params: Sequence[Mapping[st
 
     params: of each spec those that were asked for.
     """
-    from upbench import against, versions
     from upbench.benchmark import check, run
     from upbench.cli.progress import Progress
     from upbench.report import json_documents
     from upbench.report.tables import gates as gates_page
+    from upbench.versions import checkout, comparison
 
     pairs: list[Pair] = []
     old_name = str(judged.options.against or judged.options.against_python)
@@ -39,8 +39,8 @@ def compare(judged: Gates, specs: Sequence[RunSpec], params: Sequence[Mapping[st
             module = spec.card.module.partition(":")[0]
             with _other(judged, module) as old:
                 old_name = old.name
-                current, alike = versions.current(module), judged.judges_output
-                pair = against.compare(
+                current, alike = checkout.current(module), judged.judges_output
+                pair = comparison.compare(
                     spec,
                     old,
                     current,
@@ -59,11 +59,11 @@ def compare(judged: Gates, specs: Sequence[RunSpec], params: Sequence[Mapping[st
 
 
 def _other(judged: Gates, module: str) -> AbstractContextManager[Version]:
-    from upbench import versions
+    from upbench.versions import checkout
 
     if judged.options.against is not None:
-        return versions.at_commit(judged.options.against, module)
-    return versions.of_python(str(judged.options.against_python))
+        return checkout.at_commit(judged.options.against, module)
+    return checkout.of_python(str(judged.options.against_python))
 
 
 def _findings(judged: Gates, spec: RunSpec, pair: Pair, old: Version) -> list[Finding]:

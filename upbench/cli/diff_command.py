@@ -55,7 +55,7 @@ def command(
 
 def _of_other_work(sides: Sequence[Sequence[Measured]], old: Path, new: Path) -> list[str]:
     """A sentence where the two files have no work in common, so that nothing could be compared."""
-    from upbench import comparable
+    from upbench.specs import comparable
 
     before, after = ([w for m in side if (w := comparable.of_mapping(m.spec)) is not None] for side in sides)
     if not before or not after or set(before) & set(after):
@@ -65,8 +65,8 @@ def _of_other_work(sides: Sequence[Sequence[Measured]], old: Path, new: Path) ->
 
 def _load(path: Path) -> list[Measured]:
     """What a file holds, told by its content. Raises StoreError when that is nothing of upbench."""
-    from upbench import documents, store
     from upbench.gate import baseline, measured
+    from upbench.records import documents, store
 
     if (data := documents.json_of(path)) is not None and baseline.is_baseline(data):
         return baseline.from_data(data, str(path))

@@ -14,7 +14,7 @@ from upbench.cli.options import ShowOptions
 from upbench.report.formats.table import Table
 
 if TYPE_CHECKING:
-    from upbench.calibration import Calibration
+    from upbench.machine.calibration import Calibration
 
 SCHEMA = 2
 """Version of the keys that `--format json` prints."""
@@ -32,7 +32,7 @@ def command(
     threads: options.Threads = None,
 ) -> None:
     """Print everything that a record holds of the machine, and its calibration."""
-    from upbench import calibration, environment
+    from upbench.machine import calibration, environment
 
     place = environment.resolve_device(device or "auto")
     output.check(show.output_file)
@@ -40,11 +40,11 @@ def command(
         found = environment.capture(place)
         if calibrate:
             from upbench.cli.progress import Progress
-            from upbench.measure import limits
+            from upbench.machine import ceilings
 
             calibration.check()
             with Progress() as progress:
-                known: Calibration | None = limits.calibrate(place, found, progress)
+                known: Calibration | None = ceilings.calibrate(place, found, progress)
             if known:
                 calibration.save(known)
         else:

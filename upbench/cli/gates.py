@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from upbench import files, yaml_file
+from upbench import files
 from upbench.cli.gate_options import GateOptions
 from upbench.errors import SpecError, StoreError, UpbenchError
+from upbench.specs import yaml_file
 
 if TYPE_CHECKING:
     from upbench.benchmark.check import Check, Checked
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from upbench.gate.budgets import Budgets
     from upbench.gate.diff import Rules
     from upbench.gate.measured import Measured
-    from upbench.record import Record
+    from upbench.records.record import Record
     from upbench.report.formats.table import Table
     from upbench.specs.run_spec import RunSpec
 
@@ -94,7 +95,7 @@ def read(options: GateOptions, typed: Sequence[str], specs: Sequence[RunSpec]) -
 
 def _other_work(name: str, stored: Sequence[Mapping[str, Any]], specs: Sequence[RunSpec]) -> list[str]:
     """A sentence where nothing of a baseline is of the work of this run: then it could only say nothing."""
-    from upbench import comparable
+    from upbench.specs import comparable
 
     works = [work for one in stored if (work := comparable.of_mapping(one)) is not None]
     now = comparable.of_spec(specs[0])
@@ -106,8 +107,8 @@ def _other_work(name: str, stored: Sequence[Mapping[str, Any]], specs: Sequence[
 
 def _like(item: str, mine: Sequence[RunSpec]) -> tuple[RunSpec | None, list[str]]:
     """The spec of --like on the work of the user's modules, and the mistakes."""
-    from upbench import comparable
     from upbench.cli.options import draft as draft_of
+    from upbench.specs import comparable
     from upbench.specs import run_spec as spec
 
     if not mine:
@@ -129,8 +130,8 @@ def compared_with(options: GateOptions) -> list[dict[str, Any]]:
 
     Files that cannot be read are left out here, and refused by `read`.
     """
-    from upbench import comparable
     from upbench.cli.options import draft as draft_of
+    from upbench.specs import comparable
 
     found = []
     stored: list[Measured] = []
@@ -201,9 +202,9 @@ def of_checks(checks: Sequence[Check], all_of_them: bool) -> list[Finding]:
 
 def is_as_saved(gates: Gates, specs: Sequence[RunSpec], checked: Checked) -> bool:
     """Whether no output is another than that of the baseline, where there is one: else no speed may be printed."""
-    from upbench import environment
     from upbench.benchmark import check
     from upbench.gate import Result, diff, measured
+    from upbench.machine import environment
 
     if gates.baseline is None:
         return True

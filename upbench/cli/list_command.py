@@ -10,13 +10,14 @@ from typing import Annotated, Any
 
 import typer
 
-from upbench import cards, registry, shapes, units
+from upbench import cards, registry, units
 from upbench.cli import options, output
 from upbench.cli.options import ShowOptions
 from upbench.errors import UpbenchError
 from upbench.report import metrics_page
 from upbench.report import paper_differences as notes_page
 from upbench.report.formats.table import Table
+from upbench.specs import shapes
 
 CHANNELS = 256
 SCALES = {"any": "any", "integer": "whole", "2": "2"}

@@ -187,8 +187,10 @@ def is_file(item: str) -> bool:
 
 def draft(item: str, given: Mapping[str, Any], params: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     """The unjudged spec of NAME, NAME:KEY=VALUE,... or FILE with options applied, and its source for messages."""
-    from upbench import axes, registry, yaml_file
-    from upbench.grid import FORMS
+    from upbench import registry
+    from upbench.specs import yaml_file
+    from upbench.sweeping import axes
+    from upbench.sweeping.expand import FORMS
 
     source: str = SOURCE
     if is_file(item):

@@ -15,7 +15,7 @@ from upbench.cli import options, output
 from upbench.errors import OutputError, SpecError
 
 if TYPE_CHECKING:
-    from upbench.record import Record
+    from upbench.records.record import Record
 
 FORMS = {".png": "png", ".svg": "svg", ".pdf": "pdf"}
 
@@ -112,7 +112,7 @@ def _judge(results: Sequence[Path], output_file: Path, picture: PictureOptions) 
 
 def _read(results: Sequence[Path]) -> list[Record]:
     """Return the current records of results files; a sentence on stderr for each line that is no record."""
-    from upbench import store
+    from upbench.records import store
 
     records: list[Record] = []
     skipped: list[str] = []

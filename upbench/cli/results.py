@@ -11,7 +11,7 @@ import typer
 from upbench.errors import StoreError
 
 if TYPE_CHECKING:
-    from upbench.record import Record
+    from upbench.records.record import Record
 
 
 Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Results files, as results/theta.jsonl.")]
@@ -22,7 +22,7 @@ def read(paths: Sequence[Path]) -> list[Record]:
 
     Raises StoreError for a file that is not there, and when there is no record in any.
     """
-    from upbench import store
+    from upbench.records import store
 
     records: list[Record] = []
     skipped = 0

@@ -31,8 +31,8 @@ def command(
     if notes:
         output.emit(_notes(card), output_file)
         return
-    from upbench import axes
     from upbench.specs import run_spec as spec
+    from upbench.sweeping import axes
 
     # What has no default is left open, and refused only when it is measured.
     needed = any(param.required for param in card.params)

@@ -17,7 +17,7 @@ from upbench.cli.options import RunOptions, ShowOptions
 from upbench.errors import OutputError, SpecError, suggestion
 
 if TYPE_CHECKING:
-    from upbench.grid import Cell, SweepSpec
+    from upbench.sweeping.expand import Cell, SweepSpec
     from upbench.sweeping.runner import Options, Outcome
 
 TABLES = (".md", ".csv")
@@ -51,7 +51,7 @@ def command(
     Cells that the results file has already, with the same spec, device and versions, are not measured again. A cell
     that fails is a record with its status, and the sweep goes on; exit code 1 says that there is one.
     """
-    from upbench import grid
+    from upbench.sweeping import expand
     from upbench.sweeping import runner as sweep
 
     chosen = sweep.Options(
@@ -59,8 +59,8 @@ def command(
         retry=_statuses(retry),
         memory_bytes=None if (gib := _positive("--memory", memory, "GiB")) is None else int(gib * GIB),
     )
-    plan = grid.read(file)
-    cells = grid.expand(plan, str(file), {**run.given(), **run.assigned()})
+    plan = expand.read(file)
+    cells = expand.expand(plan, str(file), {**run.given(), **run.assigned()})
     path = show.output_file or Path("results") / f"{plan.name}.jsonl"
     if path.suffix in TABLES:
         raise OutputError(
@@ -103,8 +103,8 @@ def _preview(
     plan: SweepSpec, cells: Sequence[Cell], path: Path, fresh: bool, chosen: Options, printed: ShowOptions
 ) -> None:
     """Print what a run would do. Nothing is written, no folder made, nothing locked."""
-    from upbench import store
     from upbench.cli.sweep_dry_run import preview
+    from upbench.records import store
 
     store.check_appendable(path)
     known = store.Index() if fresh else store.index(path)
@@ -123,8 +123,9 @@ def _measure(
     printed: ShowOptions,
 ) -> Outcome:
     """Run the sweep, then write and print its table, which is made from the results file."""
-    from upbench import files, store
+    from upbench import files
     from upbench.cli.progress import Progress
+    from upbench.records import store
     from upbench.report.formats import render
     from upbench.report.tables import sweep as sweep_table
     from upbench.report.tables.result_set import ResultSet
@@ -162,7 +163,7 @@ def _by_status(outcome: Outcome) -> str:
 
 
 def _statuses(text: str | None) -> frozenset[str]:
-    from upbench.record import FAILED
+    from upbench.records.record import FAILED
 
     asked = [part.strip() for part in (text or "").split(",") if part.strip()]
     if text is not None and not asked:

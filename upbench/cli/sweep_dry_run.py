@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from upbench import plan, resume, store
 from upbench.cli.progress import span
-from upbench.grid import Cell
-from upbench.record import Record
+from upbench.records import store
+from upbench.records.record import Record
 from upbench.report.formats.table import Table
-from upbench.resume import Environment, Plan
+from upbench.sweeping import resume, time_estimate
 from upbench.sweeping import runner as sweep
+from upbench.sweeping.expand import Cell
+from upbench.sweeping.resume import Environment, Plan
 
 
 def preview(
@@ -27,7 +28,7 @@ def preview(
     leader = {n: first for first, others in work.followers.items() for n in others}
     states = [_state(n, cell, work, leader) for n, cell in enumerate(cells)]
     workers = max((len(every) for every in places.values()), default=1)
-    estimate = plan.estimate([cells[n] for n in work.measure], _made_here(path, cells, places))
+    estimate = time_estimate.estimate([cells[n] for n in work.measure], _made_here(path, cells, places))
     many = f", on {workers} devices at a time" if workers > 1 else ""
     return Table(
         title=f"{title}: dry run",

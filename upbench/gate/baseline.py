@@ -8,10 +8,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from upbench import metrics, stats
+from upbench import metrics
+from upbench.analysis import stats
 from upbench.errors import StoreError
 from upbench.gate.measured import Measured
-from upbench.record import Output, with_measurement_version
+from upbench.records.record import Output, with_measurement_version
 
 SCHEMA = 2
 KIND = "upbench baseline"

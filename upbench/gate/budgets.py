@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from upbench import conventions, metrics, stats, units
+from upbench import conventions, metrics, units
+from upbench.analysis import stats
 from upbench.errors import SpecError, suggestion
 from upbench.gate import amounts
 from upbench.gate.amounts import Amount
 from upbench.gate.outcome import Finding, Result
 from upbench.metrics import Metric
-from upbench.record import Record
-from upbench.yaml_file import told
+from upbench.records.record import Record
+from upbench.specs.yaml_file import told
 
 SIDES = ("max", "min")
 

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
-from upbench import metrics, source_files, stats, units
+from upbench import metrics, units
+from upbench.analysis import stats
 from upbench.gate.measured import Measured
 from upbench.gate.outcome import Finding, Result
 from upbench.metrics import METRICS, Metric
+from upbench.user_code import source_files
 
 DIGEST = "output-digest"
 MIN_ROUNDS = 10

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from upbench import metrics, stats
+from upbench import metrics
+from upbench.analysis import stats
 from upbench.metrics import MACHINE, SOFTWARE
-from upbench.record import Record, RunSpecData
+from upbench.records.record import Record, RunSpecData
 
 _WHERE = tuple(dict.fromkeys((*MACHINE, *SOFTWARE)))
 

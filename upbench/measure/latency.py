@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from upbench import rounds, stats
+from upbench.analysis import stats
+from upbench.measure import rounds
 from upbench.measure.clock import Call, Clock
-from upbench.rounds import PER_ROUND as PER_ROUND
-from upbench.rounds import SAMPLE_S as SAMPLE_S
-from upbench.rounds import WARMUP_S as WARMUP_S
+from upbench.measure.rounds import PER_ROUND as PER_ROUND
+from upbench.measure.rounds import SAMPLE_S as SAMPLE_S
+from upbench.measure.rounds import WARMUP_S as WARMUP_S
 
 Progress = Callable[[float], None]
 """Called between samples with the part that is done, 0 to 1."""

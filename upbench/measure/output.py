@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from upbench.record import Output
+from upbench.records.record import Output
 
 
 def describe(out: Tensor) -> Output:

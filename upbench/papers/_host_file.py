@@ -10,7 +10,7 @@ from pydantic import Field
 from upbench.errors import SpecError
 from upbench.papers._host import COUNT, Base, Host, HostInput, Stage, Variant, low_pixels, resized
 from upbench.specs.strict import Many, Strict
-from upbench.yaml_file import told
+from upbench.specs.yaml_file import told
 
 _SIZES = ("height", "width", "out_height", "out_width")
 

@@ -12,10 +12,10 @@ from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from upbench import yaml_file
 from upbench.errors import SpecError, UpbenchError, suggestion, unknown
 from upbench.papers._host import Base, BaseFigure, Host, HostInput, Stage, Variant, low_pixels, resized
 from upbench.papers._host_file import HostDraft, HostFile, made
+from upbench.specs import yaml_file
 from upbench.specs.strict import load
 
 __all__ = [

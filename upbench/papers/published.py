@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from upbench import cards, yaml_file
+from upbench import cards
 from upbench.errors import UnknownName, suggestion, unknown
+from upbench.specs import yaml_file
 from upbench.specs.strict import Many, Strict, load
 
 OUTSIDE = ("sapa-g", "unknown")

@@ -12,13 +12,13 @@ from typing import Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, TypeAdapter
 
-from upbench import shapes
-from upbench.comparable import Work
+from upbench.analysis.stats import Ratio
 from upbench.gate import Finding
 from upbench.gate.outcome import exit_code
-from upbench.record import Record
+from upbench.records.record import Record
 from upbench.report.tables import columns
-from upbench.stats import Ratio
+from upbench.specs import shapes
+from upbench.specs.comparable import Work
 
 SCHEMA = 2
 """The version of the documents, which each of them holds as `schema`."""

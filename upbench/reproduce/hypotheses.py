@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from upbench import cards, conventions, yaml_file
+from upbench import cards, conventions
 from upbench.papers import settings as settings_of_tables
+from upbench.specs import yaml_file
 from upbench.specs.strict import Many, Strict, load
 
 

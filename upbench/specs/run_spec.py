@@ -19,12 +19,12 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from upbench import backends, registry, runtimes, shapes, yaml_file
+from upbench import backends, registry, runtimes
 from upbench.cards import Card, Setting
 from upbench.errors import SpecError, UnknownName, UpbenchError, suggestion
-from upbench.specs import strict
+from upbench.specs import shapes, strict, yaml_file
 from upbench.specs.strict import Strict
-from upbench.yaml_file import told
+from upbench.specs.yaml_file import told
 
 DTYPES = ("float32", "float16", "bfloat16", "float64", "autocast-float16", "autocast-bfloat16")
 MODES = ("inference", "training", "training-forward", "training-backward")

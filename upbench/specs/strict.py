@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from upbench.errors import SpecError, suggestion
-from upbench.yaml_file import told
+from upbench.specs.yaml_file import told
 
 T = TypeVar("T")
 M = TypeVar("M", bound="Strict")

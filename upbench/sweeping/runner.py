@@ -13,11 +13,13 @@ from multiprocessing import connection
 from pathlib import Path
 from types import FrameType
 
-from upbench import resume, source_files, store, worker
-from upbench.grid import Cell, SweepSpec
-from upbench.record import Record, RunSpecData, Status, SweepInfo, from_dict
-from upbench.resume import Environment, Plan
-from upbench.worker import Message, Worker
+from upbench.records import store
+from upbench.records.record import Record, RunSpecData, Status, SweepInfo, from_dict
+from upbench.sweeping import resume, worker
+from upbench.sweeping.expand import Cell, SweepSpec
+from upbench.sweeping.resume import Environment, Plan
+from upbench.sweeping.worker import Message, Worker
+from upbench.user_code import source_files
 
 TICK_S = 0.2
 """How often a time limit, Ctrl-C and the death of a worker are looked for; a message is heard at once."""

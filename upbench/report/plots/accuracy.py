@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from upbench import registry
 from upbench.errors import unknown
 from upbench.papers import Published, Row, settings
-from upbench.record import Record
+from upbench.records.record import Record
 from upbench.report.plots.quantities import Point, Quantity
 from upbench.report.tables import published
 

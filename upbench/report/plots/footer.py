@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from upbench import conventions
-from upbench.record import Record
+from upbench.records.record import Record
 from upbench.report.plots.accuracy import Accuracy
 from upbench.report.plots.quantities import Quantity
 from upbench.report.tables import notes

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from upbench import scaling, units
+from upbench import units
+from upbench.analysis import power_law
+from upbench.analysis.power_law import Crossing, PowerLaw
 from upbench.report.formats.table import Table
 from upbench.report.plots.series import Line
-from upbench.scaling import Crossing, PowerLaw
 
 NO_CROSSING = "no two fits cross, up to a factor of 4 beyond the measured sizes"
 """The sentence that stands for the table of crossovers where there are none."""
@@ -49,7 +50,7 @@ class Crossover:
 def fit(lines: Sequence[Line]) -> list[Growth]:
     """Return every line with its law."""
     return [
-        Growth(line, scaling.power_law([s.at for s in line.samples], [s.point.value for s in line.samples]))
+        Growth(line, power_law.power_law([s.at for s in line.samples], [s.point.value for s in line.samples]))
         for line in lines
     ]
 
@@ -59,7 +60,7 @@ def crossovers(growths: Sequence[Growth]) -> list[Crossover]:
     crossed = []
     for n, a in enumerate(growths):
         for b in growths[n + 1 :]:
-            if a.law is None or b.law is None or (at := scaling.crossing(a.law, b.law)) is None:
+            if a.law is None or b.law is None or (at := power_law.crossing(a.law, b.law)) is None:
                 continue
             # The steeper one is the lower one below the crossing.
             below, above = (a, b) if a.law.exponent > b.law.exponent else (b, a)

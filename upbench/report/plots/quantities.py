@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from upbench import conventions, metrics
 from upbench.errors import unknown
 from upbench.metrics import Metric
-from upbench.record import Record
+from upbench.records.record import Record
 
 Scales = tuple[tuple[float, str], ...]
 """The units that an axis may be labelled in, the largest first: the factor of each and its name."""

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from upbench import papers
 from upbench.errors import SpecError, UpbenchError, unknown
-from upbench.record import Record
+from upbench.records.record import Record
 from upbench.report.plots import accuracy, quantities, series
 from upbench.report.plots.accuracy import Accuracy
 from upbench.report.plots.quantities import Quantity

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from upbench.errors import unknown
-from upbench.record import Record
+from upbench.records.record import Record
 from upbench.report.plots.quantities import Point, Quantity
 from upbench.report.tables.grouping import LABEL, axis_value, cell_name, level_text
 from upbench.report.tables.result_set import ResultSet

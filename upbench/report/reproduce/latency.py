@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from upbench import cards, metrics, store, units
+from upbench import cards, metrics, units
 from upbench.errors import StoreError
 from upbench.papers.published import Published, Row
-from upbench.record import Record
+from upbench.records import store
+from upbench.records.record import Record
 from upbench.report.formats.table import Table
 from upbench.reproduce.hypotheses import Hypotheses
 

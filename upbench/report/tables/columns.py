@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from upbench import conventions, metrics, stats, units
+from upbench import conventions, metrics, units
+from upbench.analysis import stats
 from upbench.metrics import Metric
-from upbench.record import Record
+from upbench.records.record import Record
 
 
 @dataclass(frozen=True)

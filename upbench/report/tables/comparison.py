@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from upbench import conventions, metrics, units
-from upbench.record import Record
+from upbench.records.record import Record
 from upbench.report.formats.table import Table
 from upbench.report.tables import backend_columns, columns, notes
 from upbench.report.tables.columns import Column

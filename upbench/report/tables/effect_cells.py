@@ -1,4 +1,4 @@
-"""Records as `upbench.effects` sees them: cells of a grid with the values of metrics."""
+"""Records as `upbench.analysis.effects` sees them: cells of a grid with the values of metrics."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import yaml
 
-from upbench import effects, metrics
-from upbench.effects import Candidate
+from upbench import metrics
+from upbench.analysis import effects
+from upbench.analysis.effects import Candidate
 from upbench.errors import UpbenchError, unknown
-from upbench.record import Record
+from upbench.records.record import Record
 from upbench.report.tables import columns
 from upbench.report.tables.columns import Column
 from upbench.report.tables.published import PublishedColumns

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from upbench import effects, units
-from upbench.effects import Effect
+from upbench import units
+from upbench.analysis import effects
+from upbench.analysis.effects import Effect
 from upbench.errors import UpbenchError
-from upbench.record import Record
+from upbench.records.record import Record
 from upbench.report.formats.table import Table
 from upbench.report.tables import columns, effect_cells, failures, notes
 from upbench.report.tables.columns import Column

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from upbench import units
-from upbench.record import Record
+from upbench.records.record import Record
 
 SHOWN = {"oom": "OOM", "timeout": "timeout", "crashed": "crash", "error": "error", "impossible": "n/a"}
 """What stands in the table for a cell of each status."""

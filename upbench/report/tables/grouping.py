@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from upbench import units
-from upbench.record import Record
+from upbench.records.record import Record
 from upbench.report.tables import columns
 from upbench.report.tables.columns import Column
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from upbench import conventions, metrics, units
 from upbench.papers import BaseFigure, Host, Stage
-from upbench.record import Record
+from upbench.records.record import Record
 from upbench.report.formats.table import Table
 from upbench.report.tables import columns, notes
 from upbench.report.tables.columns import Column

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 
 from upbench import conventions, metrics, units
-from upbench.record import Record, RunSpecData
+from upbench.records.record import Record, RunSpecData
 from upbench.report.tables import grouping
 from upbench.report.tables.columns import Column
 from upbench.report.tables.result_set import ResultSet

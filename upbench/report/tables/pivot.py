@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from upbench import units
 from upbench.errors import UpbenchError, unknown
-from upbench.record import Record
+from upbench.records.record import Record
 from upbench.report.formats.table import Span, Table
 from upbench.report.tables import columns, failures, notes, sweep
 from upbench.report.tables import relative as bases

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from upbench import papers, registry, units
 from upbench.errors import UpbenchError
 from upbench.papers import Published, Row, settings
-from upbench.record import Record
+from upbench.records.record import Record
 from upbench.report.tables.columns import Column
 
 SCALE = 2

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from upbench.errors import UpbenchError, unknown
-from upbench.record import Record
+from upbench.records.record import Record
 from upbench.report.tables import grouping
 from upbench.report.tables.columns import Column
 

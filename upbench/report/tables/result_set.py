@@ -6,8 +6,9 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from upbench import conventions, effects, metrics, stats
-from upbench.record import Record
+from upbench import conventions, metrics
+from upbench.analysis import effects, stats
+from upbench.records.record import Record
 from upbench.report.tables import columns, grouping, published
 from upbench.report.tables import relative as bases
 from upbench.report.tables.columns import Column

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from upbench import units
-from upbench.record import Record
+from upbench.records.record import Record
 from upbench.report.formats.table import CellIndex, Rank, Span, Table
 from upbench.report.tables import columns, failures, notes
 from upbench.report.tables import relative as bases

@@ -1,0 +1,193 @@
+"""The C kernel for deformed points against the same ops made of torch's."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+import upbench
+from upbench import ops
+from upbench.machine import environment
+from upbench.ops.cpu import attention, native
+from upbench.ops.cpu import points as cpu_points
+from upbench.ops.cpu.rows import point_rows
+from upbench.ops.memory_layout import SMALLEST, on_huge_pages
+
+built = pytest.mark.skipif(native._kernels is None, reason="upbench was installed without a C compiler")
+sizes = st.integers(1, 9)
+
+
+@contextmanager
+def without_c() -> Iterator[None]:
+    kept, native._kernels = native._kernels, None
+    try:
+        yield
+    finally:
+        native._kernels = kept
+
+
+def close(found: Tensor, expected: Tensor) -> None:
+    tolerance = 1e-12 if found.dtype == torch.float64 else 2e-6
+    assert found.shape == expected.shape
+    assert found.stride() == expected.stride()
+    assert (found - expected).abs().max() <= tolerance * max(1.0, float(expected.abs().max()))
+
+
+@built
+@settings(max_examples=60, deadline=None)
+@given(
+    sizes,
+    sizes,
+    st.integers(1, 19),
+    st.integers(1, 19),
+    st.sampled_from([(1, 1), (2, 1), (1, 2), (2, 3), (4, 2)]),
+    st.integers(1, 10),
+    st.sampled_from([1, 5, 16, 21, 64, 90]),
+    st.sampled_from([1, 7, 32]),
+    st.sampled_from(["zeros", "border"]),
+    st.booleans(),
+    st.sampled_from([torch.float32, torch.float64]),
+    st.integers(0, 2**16),
+)
+def test_both_forms_agree(
+    h: int,
+    w: int,
+    out_h: int,
+    out_w: int,
+    parts: tuple[int, int],
+    taps: int,
+    values: int,
+    depth: int,
+    padding: str,
+    embeds: bool,
+    dtype: torch.dtype,
+    seed: int,
+) -> None:
+    """Blocks of channels that fill vectors and that do not, tiles cut off by the border, points on and far off the map."""
+    torch.manual_seed(seed)
+    groups, heads = parts
+    blocks = 6 if parts == (2, 3) else max(parts)
+    x, keys = torch.randn(2, blocks * values, h, w, dtype=dtype), torch.randn(2, blocks * depth, h, w, dtype=dtype)
+    query = torch.randn(2, blocks * depth, out_h, out_w, dtype=dtype)
+    embedding = torch.randn(heads, taps, blocks * depth // heads, dtype=dtype) if embeds else None
+    weight = torch.randn(2, heads, taps, out_h, out_w, dtype=dtype)
+    points = (torch.rand(2, groups, taps, out_h, out_w, 2, dtype=dtype) * 2 - 0.5) * max(h, w)
+    points[:, :, 0] = points[:, :, 0].round()
+    attended = (x, keys, query, embedding, points, padding, heads, 0.3)
+    found = (
+        attention.attend(*attended),
+        cpu_points.deform_assemble(x, weight, points, padding),
+        cpu_points.deform_assemble(x, None, points[:, :, :1], padding),
+        cpu_points.deform_similarity(query, keys, points, padding, heads),
+    )
+    with without_c():
+        close(found[0], attention.attend(*attended))
+        close(found[1], cpu_points.deform_assemble(x, weight, points, padding))
+        close(found[2], cpu_points.deform_assemble(x, None, points[:, :, :1], padding))
+        close(found[3], cpu_points.deform_similarity(query, keys, points, padding, heads))
+
+
+@built
+@pytest.mark.parametrize("place", [float("nan"), float("inf"), -float("inf")])
+def test_positions_that_are_no_numbers_spoil_what_reads_them_and_nothing_else(place: float) -> None:
+    x, points = torch.randn(1, 64, 4, 4), torch.rand(1, 1, 3, 8, 8, 2) * 3
+    points[0, 0, 1, 2, 3, 0] = place
+    weight = torch.rand(1, 1, 3, 8, 8)
+    out = ops.deform_assemble(x, weight, points, "zeros", backend="fused")
+    expected = ops.deform_assemble(x, weight, points, "zeros")
+    assert bool(expected[0, :, 2, 3].isnan().all())
+    torch.testing.assert_close(out, expected, equal_nan=True, rtol=1e-5, atol=1e-5)
+
+
+@built
+def test_what_lies_outside_a_window_of_zeros_is_never_read() -> None:
+    """A pixel that no point weighs may hold anything: zero times what is not a number is none."""
+    x = torch.zeros(1, 1, 2, 2)
+    x[0, 0, 0, 0] = float("nan")
+    points = torch.tensor([-5.0, -5.0]).expand(1, 1, 1, 4, 4, 2)
+    assert bool((ops.deform_assemble(x, torch.ones(1, 1, 1, 4, 4), points, "zeros", backend="fused") == 0).all())
+
+
+@built
+def test_the_number_of_threads_changes_nothing() -> None:
+    module = upbench.build("ldaaqu", channels=64, backend="fused", seed=0).eval()
+    x, found = torch.randn(1, 64, 40, 50), []
+    for threads in (1, 2, 3):
+        with environment.with_threads(threads), torch.inference_mode():
+            found.append(module(x))
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+
+
+def test_where_there_is_a_compiler_there_is_the_kernel() -> None:
+    """Its building is optional, so that nothing but this notices when it fails."""
+    if not (sys.platform.startswith("linux") and (shutil.which("gcc") or shutil.which("cc"))):
+        pytest.skip("no C compiler here that must have built it")
+    assert ops.kernels() == "c"
+
+
+@built
+def test_kernels_of_an_older_installation_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert native._load() is native._kernels
+    monkeypatch.setattr(native, "INTERFACE", native.INTERFACE + 1)
+    assert native._load() is None
+
+
+@built
+@pytest.mark.parametrize("entry", ["given", "predicted", "moved"])
+def test_an_entry_takes_its_own_struct_alone(entry: str) -> None:
+    """Before anything is read from its address."""
+    with pytest.raises(TypeError, match="another struct than this entry takes"):
+        getattr(native._kernels, entry)(0, 8, 0, 1)
+    for struct in (native.Maps, native._Given, native._Predicted, native._Moved):
+        assert all(getattr(struct, name).size % 8 == 0 for name, _ in struct._fields_)
+
+
+def test_what_the_ops_are_made_of_is_part_of_the_place() -> None:
+    cpu = torch.device("cpu")
+    with without_c():
+        assert environment.identity(cpu)["kernels"] == "torch"
+        plain = upbench.build("sapa-d", channels=32, backend="fused", seed=0).eval()
+        with torch.no_grad(), ops.recorded() as ran:
+            plain(torch.randn(1, 32, 4, 4), torch.randn(1, 32, 8, 8))
+    assert set(ran.values()) == {"fused"}
+    assert environment.capture(cpu)["kernels"] == ops.kernels()
+
+
+def test_it_takes_what_it_can_compute() -> None:
+    x = torch.zeros(1)
+    assert not native.can_run_native(x.half())
+    assert not native.can_run_native(x, x.double())
+    assert native.can_run_native(x, x) == native.can_run_native(x.double()) == (native._kernels is not None)
+
+
+def test_rows_of_points_that_lie_so_already_are_not_copied() -> None:
+    rows = torch.randn(2, 1, 3, 5, 2, 4)
+    points = rows.permute(1, 4, 5, 2, 3, 0)
+    assert point_rows(points).data_ptr() == rows.data_ptr()
+
+
+def test_huge_pages_are_advice_and_change_no_value() -> None:
+    large = torch.arange(SMALLEST // 4 + 1000, dtype=torch.float32)[3:]
+    before = large.sum(dtype=torch.float64)
+    assert on_huge_pages(large) is large
+    assert large.sum(dtype=torch.float64) == before
+    for other in (torch.empty(0), torch.empty(SMALLEST, device="meta")):
+        assert on_huge_pages(other) is other
+
+
+def test_fused_ops_take_dynamic_sizes() -> None:
+    """Nothing in them compares a symbol with a number, so that one traced form serves every size."""
+    module = upbench.build("carafe", channels=32, backend="fused").eval()
+    x, height = torch.randn(1, 32, 8, 12), torch.export.Dim("height", min=2, max=4096)
+    exported = torch.export.export(module, (x,), dynamic_shapes=({2: height},))
+    other = torch.randn(1, 32, 5, 12)
+    torch.testing.assert_close(exported.module()(other), module(other))

@@ -1,0 +1,138 @@
+"""A set of records is asked once: whatever table, effect or picture is made of it only reads the answer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests import record_builder
+from upbench.errors import UnknownName
+from upbench.metrics import METRICS
+from upbench.report.formats import render
+from upbench.report.plots import request
+from upbench.report.tables import (
+    column_choice,
+    columns,
+    comparison,
+    effect_cells,
+    effects,
+    grouping,
+    pivot,
+    published,
+    relative,
+    result_set,
+    sweep,
+)
+from upbench.report.tables.result_set import ResultSet
+
+
+def grid(**more: Any) -> list[record_builder.Record]:
+    """Two axes; the second machine is a group of its own."""
+    found = []
+    for device in ("CPU a", "CPU b"):
+        for n, theta in enumerate((5, 11)):
+            for groups in (1, 2):
+                axes = {"theta": theta, "groups": groups}
+                found.append(
+                    record_builder.record(axes=axes, cell=len(found), theta=theta, groups=groups, latency_s=0.01 + n / 1e5,
+                                device=device, published="lda-aqu/table5", **more)
+                )  # fmt: skip
+    return found
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each question is answered from the records."""
+    counted: Counter[str] = Counter()
+
+    def count(module: Any, name: str) -> None:
+        answer: Callable[..., Any] = getattr(module, name)
+
+        def counting(*arguments: Any) -> Any:
+            counted[name] += 1
+            return answer(*arguments)
+
+        monkeypatch.setattr(module, name, counting)
+
+    for module, name in (
+        (published, "columns_of"),
+        (grouping, "by_machine"),
+        (grouping, "context"),
+        (relative, "parse"),
+        (result_set, "told_apart"),
+    ):
+        count(module, name)
+    return counted
+
+
+def test_every_question_is_answered_once_for_all_tables_and_pictures(calls: Counter[str]) -> None:
+    results = ResultSet.of(grid(), base="theta=11")
+    shown = column_choice.pick("published,params,latency,peak-memory", results)
+    text = render.markdown(sweep.sweep_table(results, "title", shown))
+    assert "not told apart" in text
+    render.markdown(pivot.pivot_table(results, "title", column_choice.pick("latency", results), "theta"))
+    metrics = effect_cells.metric_columns(None, results)
+    effects.effects_table(results, "title", metrics)
+    effects.front_table(results, "title", metrics)
+    request.plan(results, request.PlotOptions())
+    pairs = calls.pop("told_apart")
+    assert calls == {"columns_of": 1, "by_machine": 1, "context": 1, "parse": 1}
+    assert 0 < pairs <= 16, "a cell with the fastest one and with its base row, once each"
+    render.markdown(sweep.sweep_table(results, "title", shown))
+    assert calls["told_apart"] == 0
+
+
+def test_what_is_not_asked_is_not_computed(calls: Counter[str]) -> None:
+    ResultSet.of(grid(), base="theta=99")
+    assert not calls
+
+
+def test_groups_rows_and_base_rows_are_of_one_machine() -> None:
+    records = grid()
+    results = ResultSet.of(records, base="theta=11")
+    assert [len(group.records) for group in results.groups] == [4, 4]
+    assert list(results.headings) == [0, 4]
+    assert results.headings[4].startswith("CPU b")
+    for record in results.rows:
+        row = results.base_row(record)
+        assert row is not None
+        assert row.axes == {"theta": 11, "groups": record.axes["groups"]}
+        assert row.environment.device == record.environment.device
+    assert results.peers(records[0]) == results.peers(records[1]) != results.peers(records[-1])
+    assert (results.varying, results.failed) == (["theta", "groups"], [])
+    with pytest.raises(UnknownName, match="unknown value of theta '99'"):
+        ResultSet.of(records, base="theta=99").base_row(records[0])
+
+
+def test_failed_cells_are_told_from_measured_ones() -> None:
+    results = ResultSet.of(
+        [record_builder.record(axes={"theta": 5}), record_builder.record(axes={"theta": 7}, status="oom", error="x")]
+    )
+    assert results.failed == ["theta=7 (oom)"]
+    assert [r.axes["theta"] for r in results.measured.records] == [5]
+
+
+def test_a_summary_keeps_no_samples() -> None:
+    record = record_builder.record(latency_s=[0.01, 0.02, 0.03, 0.04])
+    assert METRICS["latency"].read(record) == 0.025
+    low, high = METRICS["latency"].interval(record) or (0.0, 0.0)
+    assert 0.01 <= low < 0.025 < high <= 0.04
+    from upbench import metrics
+
+    assert all(len(key) == 16 for key in metrics._SUMMARIES)
+
+
+def test_a_comparison_shows_the_ratio_with_its_interval_and_keeps_the_number() -> None:
+    one, other = record_builder.record(latency_s=0.01, cell=1), record_builder.record("carafe", latency_s=0.02, cell=2)
+    found = comparison.comparison_table([one, other], one)
+    at = found.heads.index(f"Latency / {one.label}")
+    assert [row[at].split(" ")[0] for row in found.rows] == ["1", "2.00x"]
+    assert found.rows[0][at] == "1 (reference)"
+    assert found.rows[1][at].endswith(")")
+    assert found.raw_rows[1][found.raw_heads.index("latency_ratio")] == pytest.approx(2.0, rel=0.02)
+    untimed = other.model_copy(update={"latency": None})
+    assert comparison.comparison_table([one, untimed], one).rows[1][at] == "-"
+    assert columns.ratio_to(one)[0].cell(untimed) == "-"

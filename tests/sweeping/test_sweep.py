@@ -1,0 +1,364 @@
+"""Sweeps as they are run: failures of every kind, death in mid-cell, resumption, several devices."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from upbench.cli.app import app
+from upbench.errors import OutputError
+from upbench.records import store
+from upbench.sweeping import expand, resume
+from upbench.sweeping import runner as sweep
+from upbench.sweeping.expand import Cell, SweepSpec
+
+ROOT = Path(__file__).parents[2]
+
+MODULES = """
+import os, signal, time
+import torch
+from torch import nn
+
+
+class Greedy(nn.Module):
+    def __init__(self, channels, scale):
+        super().__init__()
+
+    def forward(self, x):
+        return torch.cat([torch.ones(2**26) for _ in range(1000)])
+
+
+class Raises(Greedy):
+    def forward(self, x):
+        raise ValueError("on purpose\\nwith a second line")
+
+
+class Unbuildable(Greedy):
+    def __init__(self, channels, scale):
+        raise KeyError("no")
+
+
+class Crashes(Greedy):
+    def forward(self, x):
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+
+class Hangs(Greedy):
+    def forward(self, x):
+        time.sleep(1000)
+"""
+
+
+def write_sweep(folder: Path, **changes: object) -> Path:
+    data = {
+        "name": "tiny",
+        "input": {"shape": "16x6x5"},
+        "measure": {"budget": 0.02, "device": "cpu"},
+        **changes,
+    }
+    file = folder / "tiny.yaml"
+    file.write_text(yaml.safe_dump(data, sort_keys=False))
+    return file
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """The command in a process of its own, in `folder`, with one thread."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "upbench", "sweep", "tiny.yaml", *arguments],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_lines(path: Path, count: int, process: subprocess.Popen[str]) -> None:
+    end = time.monotonic() + 120
+    while not path.exists() or path.read_bytes().count(b"\n") < count:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_cells_that_fail_in_every_way_are_records_and_the_sweep_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "bad.py").write_text(MODULES)
+    classes = ["bad:Greedy", "nearest", "bad:Raises", "bad:Crashes", "bad:Hangs", "bad:Unbuildable", "bilinear"]
+    write_sweep(tmp_path, grid={"upsampler": classes})
+    with start(tmp_path, "--timeout", "8", "--memory", "1") as process:
+        out, said = process.communicate()
+    assert process.returncode == 1
+    assert "Traceback" not in said
+    records = store.load(tmp_path / "results" / "tiny.jsonl").records
+    assert [r.status for r in records] == ["oom", "ok", "error", "crashed", "timeout", "error", "ok"]
+    assert [r.sweep.cell for r in records if r.sweep] == [*range(7)]
+    errors = [r.error or "" for r in records]
+    assert "can't allocate memory" in errors[0]
+    assert "ValueError: on purpose (bad.py, line 17: " in errors[2]
+    assert errors[3] == "the process was killed by SIGSEGV (Segmentation fault)"
+    assert errors[4] == "it took longer than the 8 s that --timeout allows"
+    assert "KeyError: 'no' (bad.py, line 22: " in errors[5]
+    assert said.splitlines()[-1].endswith("hold 7 of 7 cells: 2 ok, 2 error, 1 oom, 1 crashed, 1 timeout")
+    assert "on purpose" in out
+    assert all(errors[n] in (tmp_path / "results" / "tiny.md").read_text() for n in (3, 4))
+
+
+def test_killed_in_mid_cell_and_run_again_no_cell_is_lost_or_measured_twice(tmp_path: Path) -> None:
+    path = tmp_path / "results" / "tiny.jsonl"
+    write_sweep(
+        tmp_path, base={"upsampler": "carafe"}, grid={"k_up": [3, 4, 5], "k_enc": [1, 3]}, measure={"device": "cpu"}
+    )
+    with start(tmp_path) as process:
+        wait_for_lines(path, 4, process)  # two impossible cells, which come first, and two measured ones
+        process.kill()
+    before = path.read_bytes()
+    assert before.count(b"\n") < 6, "it was killed before its end"
+    with start(tmp_path) as process:
+        process.communicate()
+    assert process.returncode == 0
+    assert path.read_bytes().startswith(before)
+    found = store.load(path)
+    assert found.skipped == []
+    assert Counter(json.dumps(r.axes) for r in found.records) == {
+        json.dumps({"k_up": k_up, "k_enc": k_enc}): 1 for k_up in (3, 4, 5) for k_enc in (1, 3)
+    }
+    assert Counter(r.status for r in found.records) == {"ok": 4, "impossible": 2}
+    assert {path.name for path in path.parent.iterdir()} == {"tiny.jsonl", "tiny.md", "tiny.csv"}
+
+
+def test_ctrl_c_finishes_the_cell_in_flight_and_ends_with_130(tmp_path: Path) -> None:
+    path = tmp_path / "results" / "tiny.jsonl"
+    write_sweep(tmp_path, base={"upsampler": "carafe"}, grid={"seed": [0, 1, 2]}, measure={"device": "cpu"})
+    with start(tmp_path) as process:
+        wait_for_lines(path, 1, process)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate()
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    found = store.load(path)
+    assert found.skipped == []
+    assert 1 <= len(found.records) < 3
+    assert f"hold {len(found.records)} of 3 cells" in said
+    assert len(path.with_suffix(".csv").read_text().splitlines()) == 1 + len(found.records)
+    assert {r.latency.stopped for r in found.records if r.latency} <= {"precise", "plateau", "budget"}
+
+
+def cells_of(**changes: Any) -> tuple[SweepSpec, list[Cell]]:
+    data = {"name": "t", "base": {"upsampler": "carafe"}, "input": {"shape": "16x6x5"}, **changes}
+    plan = expand.load(data, "here")
+    return plan, expand.expand(plan, "here")
+
+
+def silent(*said: object) -> None:
+    """Progress and notices that nobody reads."""
+
+
+def run_fake(
+    path: Path, retry: Sequence[str] = (), progress: sweep.Progress = silent, notice: Any = silent, **changes: Any
+) -> sweep.Outcome:
+    plan, cells = cells_of(**changes)
+    options = sweep.Options(module="tests.sweeping.fake_worker", retry=frozenset(retry))
+    with sweep.crew(cells, options) as crew:
+        return sweep.run_cells(cells, plan, path, store.index(path), crew, options, progress, notice)
+
+
+def test_several_gpus_have_a_worker_each_and_share_the_cells(tmp_path: Path) -> None:
+    """On a machine that says it has two; cells of the CPU come after theirs. The first cell takes three seconds."""
+    path = tmp_path / "r.jsonl"
+    run_fake(path, grid={"device": ["auto", "cuda:1", "cpu"], "seed": [30, 1001, 1002, 1003]})
+    records = store.load(path).records
+    assert len(records) == len({json.dumps(r.axes) for r in records}) == 12
+    on = {device: [r for r in records if r.environment.device_id == device] for device in ("cuda:0", "cuda:1", "cpu")}
+    assert all(len({r.label.split()[1] for r in those}) == 1 for those in on.values()), "one worker each"
+    assert on["cuda:0"]
+    assert {r.axes["device"] for r in on["cuda:0"]} == {"auto"}
+    assert {r.axes["device"] for r in on["cuda:1"]} == {"auto", "cuda:1"}
+    assert records[-4:] == on["cpu"]
+    assert all(r.settings.measure.device == r.axes["device"] for r in records)
+    assert {r.label.split()[0] for r in on["cuda:1"]} == {"cuda:1"}
+
+
+def test_equal_cells_are_measured_once_and_are_records_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    shapes = {"shape": ["16x6x5", "paper", "256x120x120"], "seed": [1001]}
+    assert run_fake(path, grid=shapes).measured == 2
+    records = store.load(path).records
+    assert [(r.axes["shape"], r.sweep.cell) for r in records if r.sweep] == [
+        ("16x6x5", 0),
+        ("paper", 1),
+        ("256x120x120", 2),
+    ]
+    assert records[1].latency == records[2].latency
+    assert records[1].key == records[2].key
+
+
+def test_what_another_grid_has_measured_is_copied(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    run_fake(path, grid={"seed": [1001, 1002]})
+    outcome = run_fake(path, grid={"k_up": [5, 3], "seed": [1001]})
+    assert outcome.measured == 1
+    records = store.load(path).records
+    assert [r.axes for r in records[2:]] == [{"k_up": 5, "seed": 1001}, {"k_up": 3, "seed": 1001}]
+    assert records[2].started == records[0].started
+    assert run_fake(path, grid={"k_up": [5, 3], "seed": [1001]}).measured == 0
+    assert len(store.load(path).records) == 4
+
+
+def test_an_impossible_cell_is_written_before_the_first_is_measured_and_only_once(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    for _ in range(2):
+        outcome = run_fake(path, grid={"k_up": [3, 4]})
+        assert Counter(outcome.status.values()) == {"ok": 1, "impossible": 1}
+        first, second = store.load(path).records
+        assert first.status == "impossible"
+        assert first.error == "params.k_up is 4, but must be an odd integer of at least 1"
+        assert first.settings.params["k_up"] == 4
+        assert second.axes == {"k_up": 3}
+
+
+def test_upsamplers_without_a_fused_form_are_impossible_cells_of_a_fused_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked for on the command line, as `--backend fused`; the others are measured all the same."""
+    write_sweep(tmp_path, grid={"upsampler": ["carafe", "nearest"]})
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["sweep", "tiny.yaml", "--backend", "fused"])
+    assert done.exit_code == 0, done.output
+    assert "hold 2 of 2 cells: 1 impossible, 1 ok" in done.stderr
+    found = {r.axes["upsampler"]: r for r in store.load(tmp_path / "results" / "tiny.jsonl").records}
+    assert found["carafe"].backends == {"window_assemble": "fused"}
+    assert found["nearest"].status == "impossible"
+    assert found["nearest"].error == "measure.backend is fused, but nearest has no fused backend; use auto or eager"
+    assert found["nearest"].settings.measure.backend == "fused"
+    assert "nearest has no fused backend" in done.stdout
+
+
+def fail(path: Path, status: str) -> None:
+    """Write the record of a cell that failed, as an earlier run would have."""
+    record = store.load(path).records[0]
+    path.unlink()
+    store.append(path, record.model_copy(update={"status": status, "error": "so it was", "latency": None}))
+
+
+@pytest.mark.parametrize(
+    ("status", "retry", "measured"),
+    [("oom", [], 0), ("oom", ["error", "timeout"], 0), ("oom", ["oom"], 1), ("timeout", ["oom", "timeout"], 1)],
+)
+def test_failed_cells_are_measured_again_on_request(
+    tmp_path: Path, status: str, retry: list[str], measured: int
+) -> None:
+    path = tmp_path / "r.jsonl"
+    run_fake(path, grid={"seed": [1001]})
+    fail(path, status)
+    outcome = run_fake(path, retry, grid={"seed": [1001]})
+    assert outcome.measured == measured
+    assert outcome.status == {0: "ok" if measured else status}
+    assert len(store.load(path).records) == 1 + measured
+
+
+def test_another_version_or_device_is_measured_anew() -> None:
+    _, cells = cells_of(grid={"seed": [1]})
+    env = {"device": "One", "threads": 1, "torch": "2.0", "upbench": "0", "measurement_version": 1}
+
+    def planned(known: store.Index, **changed: object) -> resume.Plan:
+        return resume.plan(cells, known, {"auto": [{**env, **changed}]})
+
+    (place,) = planned(store.Index()).identities
+    known = store.Index({place: store.Place(0, "ok", None)}, {place[0]: store.Place(0, "ok", None)})
+    assert planned(known).measure == []
+    for changed in ({"device": "Two"}, {"threads": 2}, {"torch": "2.1"}, {"measurement_version": 2}):
+        assert planned(known, **changed).measure == [0]
+    assert planned(known, upbench="1").measure == [], "a release measures as the one before, unless it says otherwise"
+    both: Mapping[str, Any] = {"auto": [{**env, "device": "Two"}, env]}
+    assert resume.plan(cells, known, both).measure == [], "measured on one of the GPUs"
+
+
+def test_a_second_ctrl_c_drops_the_cell_at_once(tmp_path: Path) -> None:
+    """In a process of its own, whose only cell takes nine seconds."""
+    path = tmp_path / "r.jsonl"
+    code = (
+        "import sys; from pathlib import Path; from tests import test_sweep as t; path = Path(sys.argv[1])\n"
+        "out = t.run_fake(path, (), lambda what, *_: print(what, flush=True), lambda said: print(said, flush=True),"
+        " grid={'seed': [0, 90]})\n"
+        "print(out.interrupted, out.measured)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert any(line == "[2/2] seed=90\n" for line in process.stdout)
+        process.send_signal(signal.SIGINT)
+        assert any("Ctrl-C again drops it" in line for line in process.stdout)
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.read().endswith("True 1\n")
+    assert len(store.load(path).records) == 1
+
+
+def test_a_results_file_that_can_no_longer_be_written_ends_the_sweep(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="cannot be written"):
+        run_fake(tmp_path / "none" / "r.jsonl", grid={"seed": [1001]})
+
+
+def test_the_parent_does_not_keep_the_records(tmp_path: Path) -> None:
+    """Each has 200 samples; kept, they would be 20 MB and more."""
+    code = (
+        "import sys; from pathlib import Path; from tests import test_sweep as t; path = Path(sys.argv[1])\n"
+        "page = lambda *_: seen.append(int(open('/proc/self/statm').read().split()[1]) * 4096)\n"
+        "seen = []\n"
+        "t.run_fake(path, (), page, grid={'seed': list(range(1000, 1800)), 'device': ['cpu']})\n"
+        "print(seen[-1] - seen[len(seen) // 8])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "r.jsonl")], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) < 4e6
+    assert len(store.load(tmp_path / "r.jsonl").records) == 800
+
+
+def test_a_file_that_has_every_equal_cell_is_not_written_again(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    shapes = {"shape": ["paper", "256x120x120"], "seed": [1001]}
+    run_fake(path, grid=shapes)
+    before = path.read_bytes()
+    for _ in range(2):
+        assert run_fake(path, grid=shapes).measured == 0
+        assert path.read_bytes() == before
+
+
+def test_an_impossible_cell_stands_on_the_threads_that_it_asks_for(tmp_path: Path) -> None:
+    """So that it is in one group with the cells that were measured."""
+    path = tmp_path / "r.jsonl"
+    run_fake(path, grid={"k_up": [3, 4]}, measure={"threads": 5, "device": "cpu"})
+    assert [(r.status, r.environment.threads) for r in store.load(path).records] == [("impossible", 5), ("ok", 1)]
+
+
+def test_a_dry_run_learns_from_records_on_as_many_threads_as_the_cells_ask_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("upbench.sweeping.worker.MODULE", "tests.sweeping.fake_worker")
+    path = tmp_path / "r.jsonl"
+    changes: dict[str, Any] = {"measure": {"threads": 5, "device": "cpu"}}
+    run_fake(path, grid={"seed": [1001]}, **changes)
+    record = store.load(path).records[0]
+    path.unlink()
+    for threads, known in ((5, True), (1, False)):
+        store.append(
+            path, record.model_copy(update={"environment": record.environment.model_copy(update={"threads": threads})})
+        )
+        file = write_sweep(tmp_path, base={"upsampler": "carafe"}, grid={"seed": [1002]}, **changes)
+        done = CliRunner().invoke(app, ["sweep", str(file), "--output", str(path), "--dry-run"])
+        assert done.exit_code == 0, done.output
+        assert ("there are no records" not in done.stdout) is known
+        path.unlink()

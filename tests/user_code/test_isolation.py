@@ -1,0 +1,265 @@
+"""What a user's module prints, sets, draws, writes to and ends is its own: not the run's, not another module's."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner, Result
+
+from upbench import registry
+from upbench.cli.app import app
+from upbench.user_code import isolation
+
+pytestmark = pytest.mark.usefixtures("short_warm_up")
+TINY = ("--shape", "8x6x5", "--device", "cpu", "--budget", "0.02")
+OURS = "tests.modules.intruding"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _imported_by_upbench() -> None:
+    registry.get(f"{OURS}:Up")
+
+
+def upbench(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(part) for part in arguments])
+
+
+def profile(name: str, *more: object) -> dict[str, Any]:
+    """The record of a user's module that can be measured."""
+    result = upbench("profile", f"{OURS}:{name}", *TINY, "--format", "json", *more)
+    assert result.exit_code == 0, result.output
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def said(record: dict[str, Any], text: str) -> bool:
+    return any(text in warning for warning in record["warnings"])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("profile", f"{OURS}:Prints", "--format", "json"),
+        ("compare", f"{OURS}:Prints", "nearest", "--format", "json", "--exact", "--max", "params=1M"),
+    ],
+)
+def test_what_a_module_prints_is_no_part_of_json(arguments: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "upbench", *arguments, *TINY], capture_output=True, text=True, check=True
+    )
+    json.loads(done.stdout)
+    for part in ("the import", "the constructor", "forward", "past sys.stdout", "by C", "at the exit"):
+        assert part in done.stderr
+
+
+@pytest.mark.parametrize("form", ["table", "markdown", "csv"])
+def test_what_a_module_prints_is_in_no_other_format(form: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "upbench", "profile", f"{OURS}:Prints", *TINY, "--format", form],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "printed by" not in done.stdout
+    assert "584" in done.stdout
+
+
+def test_a_sweep_of_a_module_that_prints_says_only_its_table(tmp_path: Path) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text(
+        f"name: s\nbase: {{upsampler: '{OURS}:Prints'}}\ninput: {{shape: 8x6x5}}\n"
+        "measure: {budget: 0.02, device: cpu}\ngrid: {batch: [1, 2]}\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "upbench", "sweep", str(file), "--output", str(tmp_path / "r.jsonl"), "--format", "csv"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "printed by" not in done.stdout
+    assert "printed by forward" in done.stderr
+
+
+def test_what_an_import_sets_is_put_back_and_said() -> None:
+    threads = torch.get_num_threads()
+    record = profile("Up")
+    assert (torch.get_num_threads(), torch.get_default_dtype()) == (threads, torch.float32)
+    assert said(record, "its file changes ")
+    assert said(
+        record, "torch.set_default_dtype (torch.float32 to torch.float64) when it is imported; that was put back"
+    )
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    with warnings.catch_warnings(record=True):
+        warnings.warn("no error", stacklevel=1)
+
+
+@pytest.mark.parametrize("name", ["KeepsItsGrid", "KeepsItsLastOutput"])
+@pytest.mark.parametrize("mode", ["inference", "training", "training-backward"])
+def test_what_a_first_forward_keeps_can_be_trained_with(name: str, mode: str) -> None:
+    record = profile(name, "--mode", mode)
+    assert record["latency"]["mode"] == mode
+    assert record["memory"]["training_peak_bytes"] > record["memory"]["forward_peak_bytes"]
+    assert not said(record, "could not")
+
+
+@pytest.mark.parametrize("mode", ["inference", "training", "training-forward", "training-backward"])
+def test_a_first_layer_may_work_in_place(mode: str) -> None:
+    record = profile("InPlaceFirstLayer", "--mode", mode)
+    assert record["latency"]["samples_s"]
+    assert record["memory"]["training_peak_bytes"]
+    assert said(record, "a call writes to its input x")
+    assert not said(record, "could not")
+
+
+@pytest.mark.parametrize("name", ["WritesToX", "WritesUnseen"])
+def test_an_input_that_is_written_to_is_named_and_restored(name: str) -> None:
+    record, plain = profile(name), profile("Up")
+    assert said(record, "a call writes to its input x")
+    assert record["output"]["highest"] == pytest.approx(1.5 * plain["output"]["highest"], rel=0.2)
+    assert not said(record, "not finite")
+    assert record["output"]["digest"]
+
+
+def test_a_guide_that_is_written_to_is_named() -> None:
+    assert said(profile("WritesToGuide"), "a call writes to its input guide")
+
+
+def test_timed_calls_read_the_same_input_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.modules import intruding
+
+    read: list[float] = []
+    monkeypatch.setattr(intruding.WritesToX, "first", lambda self, x: read.append(float(x.sum())) or x.mul_(1.5))
+    profile("WritesToX")
+    assert len(read) > 20
+    assert len(set(read)) == 1
+
+
+def test_a_red_check_says_that_the_input_was_written_to() -> None:
+    result = upbench("compare", f"{OURS}:WritesToX", "nearest", *TINY, "--exact")
+    assert result.exit_code == 1
+    assert "check repeat" in result.stderr
+    assert "writes to its input x" in result.stderr
+    assert upbench("compare", f"{OURS}:InPlaceFirstLayer", "nearest", *TINY, "--exact").exit_code == 0
+
+
+def test_settings_that_a_call_changes_are_named_and_put_back() -> None:
+    before = isolation.settings()
+    record = profile("Sets")
+    assert isolation.settings() == before
+    assert said(record, "a call changes torch.set_num_threads")
+    assert said(record, "torch.use_deterministic_algorithms")
+
+
+def test_another_upsampler_runs_with_the_threads_of_the_spec(monkeypatch: pytest.MonkeyPatch) -> None:
+    from upbench.upsamplers.interpolation import Interpolation
+
+    seen: set[int] = set()
+    whole = Interpolation.upsample
+    monkeypatch.setattr(Interpolation, "upsample", lambda self, x: seen.add(torch.get_num_threads()) or whole(self, x))
+    result = upbench("compare", f"{OURS}:Sets", "nearest", *TINY, "--threads", "1", "--format", "json")
+    assert result.exit_code == 0, result.output
+    assert seen == {1}
+
+
+def test_a_constructor_that_sets_the_device_is_put_back() -> None:
+    record = profile("SetsDevice")
+    assert said(record, "its constructor changes torch.set_default_device (None to meta)")
+    assert torch.zeros(1).device.type == "cpu"
+
+
+def test_gradients_that_a_call_turns_off_are_on_for_the_next_upsampler() -> None:
+    result = upbench("compare", f"{OURS}:TurnsGradientsOff", "carafe", *TINY, "--exact", "--format", "json")
+    assert result.exit_code == 0, result.output
+    first, second = json.loads(result.stdout)["records"]
+    assert first["memory"]["training_peak_bytes"] is None
+    assert second["memory"]["training_peak_bytes"] > 0
+    assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("Exits", "it ends the process, sys.exit(3)"),
+        ("ExitsWhileBuilt", "it ends the process, sys.exit('no licence')"),
+        ("Stops", "Stop: enough"),
+    ],
+)
+@pytest.mark.parametrize("command", [("profile",), ("compare", "nearest")])
+def test_a_module_cannot_end_the_process(name: str, sentence: str, command: tuple[str, ...]) -> None:
+    result = upbench(command[0], f"{OURS}:{name}", *command[1:], *TINY)
+    assert result.exit_code == 2
+    assert sentence in result.stderr
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+
+
+def test_a_file_cannot_end_the_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "leaving.py").write_text("import sys\nsys.exit(0)\n")
+    monkeypatch.chdir(tmp_path)
+    result = upbench("profile", "leaving:Up", *TINY)
+    assert result.exit_code == 2
+    assert "it ends the process, sys.exit(0)" in result.stderr
+
+
+def test_ctrl_c_in_a_module_is_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.modules import intruding
+
+    def interrupted(self: object, x: torch.Tensor) -> torch.Tensor:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(intruding.Up, "first", interrupted)
+    result = upbench("profile", f"{OURS}:Up", *TINY)
+    assert result.exit_code not in (0, 2)
+
+
+@pytest.mark.parametrize(
+    "name", ["Drops", "StochasticDepth:draw=torch", "StochasticDepth:draw=python", "StochasticDepth:draw=numpy"]
+)
+def test_unchanged_code_that_draws_passes_its_own_baseline(name: str, tmp_path: Path) -> None:
+    name, _, params = name.partition(":")
+    chosen = ("--set", params) if params else ()
+    call = ("compare", f"{OURS}:{name}", *TINY, *chosen, "--mode", "training", "--exact")
+    for seed in range(3):
+        base = tmp_path / f"{seed}.json"
+        assert upbench(*call, "--seed", seed, "--save", base).exit_code == 0
+        saved = json.loads(base.read_text())["upsamplers"][0]
+        assert saved["output"]["digest"]
+        for _ in range(2):
+            again = upbench(*call, "--seed", seed, "--baseline", base, "--strict")
+            assert again.exit_code == 0, again.output
+
+
+def test_draws_that_no_seed_reaches_are_said_and_have_no_digest(tmp_path: Path) -> None:
+    record = profile("DrawsForItself", "--mode", "training")
+    assert record["output"]["digest"] is None
+    assert said(record, "two calls with the same seed returned different values")
+    base = tmp_path / "b.json"
+    call = ("compare", f"{OURS}:DrawsForItself", *TINY, "--mode", "training", "--exact")
+    assert upbench(*call, "--save", base).exit_code == 0
+    assert upbench(*call, "--baseline", base).exit_code == 0
+    assert profile("DrawsForItself")["output"]["digest"]
+
+
+def test_the_users_own_generators_go_on_as_if_nothing_had_run() -> None:
+    import random
+
+    import numpy as np
+
+    def drawn() -> tuple[float, ...]:
+        return float(torch.rand(())), random.random(), float(np.random.rand())
+
+    states = torch.get_rng_state(), random.getstate(), np.random.get_state()
+    expected = drawn()
+    torch.set_rng_state(states[0])
+    random.setstate(states[1])
+    np.random.set_state(states[2])
+    profile("Drops", "--mode", "training")
+    assert drawn() == expected

@@ -1,0 +1,1 @@
+"""Statistics, effects and power laws of numbers that were measured: pure functions, without torch."""

@@ -1,0 +1,214 @@
+"""The limits of a machine: how fast it moves bytes and multiplies, and how small a difference it can tell from none."""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from upbench import registry
+from upbench.analysis import stats
+from upbench.machine import calibration
+from upbench.machine.calibration import Calibration
+from upbench.measure import clock as clocks
+from upbench.measure import latency
+from upbench.measure.clock import Call, Clock
+
+Progress = Callable[[str, float], None]
+"""Called with what is being done and the part of the whole that is done, 0 to 1."""
+
+DTYPES = ("float32", "float16", "bfloat16", "float64")
+CEILING_S = 2.0
+"""Seconds for all bandwidths together, and for the products of all dtypes together."""
+SMALLEST_BYTES, LARGEST_BYTES = 2**20, 2**30
+CACHES = 4
+"""The largest working set holds the last-level cache this many times, as STREAM asks (McCalpin 1995)."""
+
+REPEATS = 19
+"""A/A runs: enough that a single disturbed one does not set the result."""
+QUANTILE = 0.9
+MIN_REPEATS = 3
+NOISE_FLOOR_S = 10.0
+SIDE_S = 0.5
+"""Most seconds of sampling for each side of one A/A run."""
+
+
+def calibrate(device: torch.device, environment: Mapping[str, Any], progress: Progress) -> Calibration:
+    """Measure the ceilings and the noise floor of a device, with torch's threads as they are set; about 20 s.
+
+    environment: as `environment.capture` gives it for this device.
+    """
+    clock = clocks.clock_for(device)
+    start, others = time.perf_counter(), others_s()
+    sizes = working_sets(environment.get("cache_bytes"), environment.get("memory_bytes"))
+    bandwidths, rates = [], {}
+    for n, size in enumerate(sizes):
+        progress("bandwidth", 0.15 * n / len(sizes))
+        bandwidths.append((size, bandwidth_bytes_per_s(clock, device, size, CEILING_S / len(sizes))))
+    for n, name in enumerate(DTYPES):
+        progress(f"matrix products in {name}", 0.15 + 0.15 * n / len(DTYPES))
+        if rate := macs_per_s(clock, device, getattr(torch, name), CEILING_S / len(DTYPES)):
+            rates[name] = rate
+    found = noise_floor(
+        clock, lambda: call(device), NOISE_FLOOR_S, REPEATS, lambda part: progress("A/A runs", 0.3 + 0.7 * part)
+    )
+    after = others_s()
+    busy = None if others is None or after is None else max(after - others, 0.0) / (time.perf_counter() - start)
+    return Calibration(
+        key=calibration.key(environment),
+        device=environment["device"],
+        threads=environment["threads"],
+        bandwidths=tuple(bandwidths),
+        macs_per_s=rates,
+        noise_floor=found,
+        disturbed_cores=busy,
+        date=time.strftime("%Y-%m-%d", time.gmtime()),
+        versions={name: environment[name] for name in ("torch", "upbench")},
+    )
+
+
+def working_sets(cache_bytes: int | None, memory_bytes: int | None) -> list[int]:
+    """Sizes in bytes from 1 MiB on, each four times the last, up to one that no cache holds.
+
+    The largest is CACHES times the last-level cache (unknown: 64 MiB), but at most 1 GiB (a virtual machine names the
+    whole cache of its host) and an eighth of the memory.
+    """
+    largest = min(CACHES * max(cache_bytes or 0, 64 * 2**20), LARGEST_BYTES, (memory_bytes or 2**33) // 8)
+    sizes = [SMALLEST_BYTES * 4**n for n in range(12)]
+    return [*(size for size in sizes if 2 * size <= largest), largest]
+
+
+def bandwidth_bytes_per_s(clock: Clock, device: torch.device, working_set_bytes: int, budget_s: float) -> float:
+    """Bytes read and written per second over and over the same working set: the best of triad, copy and fill.
+
+    Triad and copy are those of STREAM (McCalpin 1995). Fill stands beside them because an upsampler mostly writes: at
+    scale 2 four bytes for each that it reads. As in STREAM, lines that are read only to be overwritten do not count.
+    """
+    count = max(working_set_bytes // 4 // 96 * 96, 96)
+    buffer = torch.ones(count, device=device)
+    out, left, right = buffer.chunk(3)
+    target, source = buffer.chunk(2)
+    with torch.inference_mode():
+        best_s = min(
+            _best_s(clock, work, budget_s / 3)
+            for work in (
+                lambda: torch.add(left, right, alpha=3.0, out=out),
+                lambda: target.copy_(source),
+                lambda: buffer.fill_(1.0),
+            )
+        )
+    return 4 * count / best_s
+
+
+def macs_per_s(
+    clock: Clock, device: torch.device, dtype: torch.dtype, budget_s: float, largest: int = 8192
+) -> float | None:
+    """Multiply-accumulates per second of a square matrix product: the best of sizes 256, 512, ... that fit the budget.
+
+    On CUDA float32 is multiplied as convolutions do it, in TF32 where torch allows it to them. None where the device
+    cannot multiply in this dtype.
+    """
+    best: float | None = None
+    start, size = clock.now_s(), 256
+    with _precision_of_convolutions(device), torch.inference_mode():
+        while size <= largest:
+            try:
+                a, b, out = (torch.randn(size, size, device=device).to(dtype) for _ in range(3))
+                seconds = _best_s(clock, functools.partial(torch.mm, a, b, out=out), budget_s / 4)
+            except RuntimeError:  # not implemented for this dtype, or out of memory: what was found before stands
+                break
+            best = max(best or 0.0, size**3 / seconds)
+            if clock.now_s() - start + 4 * 8 * seconds > budget_s:
+                break
+            size *= 2
+    return best
+
+
+def noise_floor(
+    clock: Clock,
+    build: Callable[[], Call],
+    budget_s: float = NOISE_FLOOR_S,
+    repeats: int = REPEATS,
+    progress: Callable[[float], None] = lambda part: None,
+) -> float:
+    """The smallest difference of latency that can be told from none, as a part of 1; by A/A runs.
+
+    build: makes the call that is compared with itself. Each run builds it twice anew, since where tensors lie in
+    memory is part of what makes equals differ, and compares the two by the very protocol and stopping rules that
+    compare different upsamplers. Each run counts with the further end of the 95 % interval of its ratio
+    (`stats.noise_floor`). The result is the end that nine of ten runs stay within: equals differ by more at most once
+    in ten times, and then mostly with an interval that shows it. The median would promise what every second comparison
+    breaks; the largest would be set by one run that a neighbour disturbed. Of fewer than 11 runs it is the largest.
+    Fewer than `repeats` runs are made, but never fewer than 3, once `budget_s` is spent.
+    """
+    start = clock.now_s()
+    found: list[float] = []
+    for n in range(repeats):
+        spent = clock.now_s() - start
+        if n >= MIN_REPEATS and spent * (n + 1) / n > budget_s:
+            break
+        progress(min(max(n / repeats, spent / budget_s), 1.0))
+        first, second = latency.measure([build(), build()], clock, min(SIDE_S, budget_s / 2 / MIN_REPEATS))
+        if first.stopped == "interrupted":
+            raise KeyboardInterrupt
+        same = stats.paired_ratio(second.samples_s, first.samples_s, latency.PER_ROUND)
+        found.append(stats.noise_floor(same))
+    return float(np.quantile(found, QUANTILE, method="higher"))
+
+
+def call(device: torch.device) -> Call:
+    """The upsampler of the A/A runs: dysample at 64x32x32, of many small kernels as most upsamplers are."""
+    card = registry.get("dysample")
+    module = registry.construct(card, registry.setting_of(card, 64, None, 2, {}), seed=0).to(device).eval()
+    x = torch.randn(1, 64, 32, 32, generator=torch.Generator().manual_seed(0)).to(device)
+
+    def forward() -> object:
+        with torch.inference_mode():
+            return module(x)
+
+    return forward
+
+
+def others_s(stat: Path = Path("/proc/stat")) -> float | None:
+    """Processor seconds used since the machine started by all but this process, and by its neighbours where the
+    machine is a virtual one; None where the system does not tell."""
+    try:
+        user, nice, system, _, _, irq, soft_irq, stolen = stat.read_text().split()[1:9]
+        ticks = sum(map(int, (user, nice, system, irq, soft_irq, stolen)))
+    except (OSError, ValueError):
+        return None
+    return ticks / os.sysconf("SC_CLK_TCK") - time.process_time()
+
+
+def _best_s(clock: Clock, work: Call, budget_s: float) -> float:
+    """Seconds of one call: the best of at least three samples, which no disturbance can make too short."""
+    clock.time_s(work, 1)
+    once = clock.time_s(work, 1)
+    calls = max(1, round(latency.SAMPLE_S / max(once, 1e-7)))
+    start, best_s = clock.now_s(), once
+    for n in range(1000):
+        if n >= 3 and clock.now_s() - start >= budget_s:
+            break
+        best_s = min(best_s, clock.time_s(work, calls) / calls)
+    return best_s
+
+
+@contextmanager
+def _precision_of_convolutions(device: torch.device) -> Iterator[None]:
+    """Let matrix products on CUDA use TF32 where convolutions may."""
+    if device.type != "cuda":
+        yield
+        return
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before

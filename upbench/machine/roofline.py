@@ -1,0 +1,35 @@
+"""The least time a call can take on a machine: the roofline model (Williams, Waterman and Patterson 2009).
+
+An upsampler must read its inputs and weights once, write its output once, and do its multiply-accumulates. No
+implementation of the same method can be faster than the slower of the two at the machine's measured ceilings.
+"""
+
+from __future__ import annotations
+
+from upbench.machine.calibration import Calibration
+
+
+def compulsory_bytes(input_bytes: int, weight_bytes: int, output_bytes: int) -> int:
+    """Bytes that one forward call must move: x, guide and weights read once, y written once.
+
+    input_bytes: of x and guide together. Hill and Smith 1989 call the misses behind them compulsory: no cache, however
+    large, avoids them.
+    """
+    return input_bytes + weight_bytes + output_bytes
+
+
+def floor_s(moved_bytes: int, macs: int, calibration: Calibration, dtype: str) -> float | None:
+    """Seconds below which no implementation can be: the larger of moving the bytes and doing the MACs.
+
+    Both at the ceilings of the calibration, the bandwidth for a working set of that size. None where the device has
+    no ceiling for the dtype.
+    """
+    rate = calibration.rate(dtype)
+    if rate is None:
+        return None
+    return max(moved_bytes / calibration.bandwidth_at(moved_bytes), macs / rate)
+
+
+def efficiency(least_s: float | None, measured_s: float | None) -> float | None:
+    """floor / measured: 1 at the machine's limit, near 0 far from it; None where one of them is unknown."""
+    return None if least_s is None or measured_s is None else least_s / measured_s

@@ -1,0 +1,1 @@
+"""What was measured: records, where they come from, and the files that hold them."""

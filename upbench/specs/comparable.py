@@ -1,0 +1,116 @@
+"""What makes upsamplers comparable: one comparison is of one work, the same feature map made larger by the same scale."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from upbench.errors import UpbenchError
+from upbench.specs import shapes
+from upbench.specs.run_spec import InputSpec, RunSpec
+
+SHARED: dict[str, tuple[str, ...]] = {
+    "": ("scale",),
+    "input": tuple(InputSpec.model_fields),
+    "measure": ("device", "threads", "mode"),
+}
+"""Section -> the keys that a spec takes from the others where it has none itself: what is fed in, and how it is timed."""
+
+
+class Work(NamedTuple):
+    """The work of an upsampler, whatever it is made of.
+
+    shape: channels, height and width of the low-resolution input.
+    """
+
+    shape: tuple[int, int, int]
+    batch: int
+    scale: int | float
+
+    def text(self) -> str:
+        """Return it as '256x120x120, batch 1, x2'."""
+        return f"{shapes.text(self.shape)}, batch {self.batch}, x{self.scale:g}"
+
+
+def of_spec(spec: RunSpec) -> Work:
+    """Return the work of a spec."""
+    return Work(spec.input.shape, spec.input.batch, spec.scale)
+
+
+def of_mapping(spec: Mapping[str, Any]) -> Work | None:
+    """Return the work of a spec as records and baselines hold it; None where it has none of its own, as in a host."""
+    try:
+        return Work(shapes.parse(spec["input"]["shape"]), spec["input"]["batch"], spec["scale"])
+    except (KeyError, TypeError, UpbenchError):
+        return None
+
+
+def has_shape(draft: Mapping[str, Any]) -> bool:
+    """Return whether a spec as written says what shape it is of."""
+    return "shape" in (draft.get("input") or {})
+
+
+def work_keys(draft: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a spec as written that says what its work is."""
+    inputs = {key: value for key, value in _section(draft, "input").items() if key in ("shape", "batch")}
+    return {**({"scale": draft["scale"]} if "scale" in draft else {}), "input": inputs}
+
+
+def share(drafts: Sequence[dict[str, Any]], more: Iterable[Mapping[str, Any]] = ()) -> None:
+    """Give every spec what it leaves open and another one says: shape, batch, scale, dtype, mode and the like.
+
+    Args:
+        drafts: specs as written, filled in where they stand. The first that has a key decides for those that have not.
+        more: specs that come after these, and are not filled in.
+    """
+    everything = [*drafts, *more]
+    for section, keys in SHARED.items():
+        for key in keys:
+            values = [where[key] for draft in everything if key in (where := _section(draft, section))]
+            for draft in drafts if values else ():
+                place = draft.setdefault(section, {}) if section else draft
+                place.setdefault(key, copy.deepcopy(values[0]))
+
+
+def _section(draft: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    return (draft.get(name) or {}) if name else draft
+
+
+def groups(works: Sequence[Work]) -> dict[Work, list[int]]:
+    """Return the places of equal works, by work, in the order in which they first come."""
+    found: dict[Work, list[int]] = {}
+    for n, each in enumerate(works):
+        found.setdefault(each, []).append(n)
+    return found
+
+
+def mistakes(named: Sequence[tuple[str, Work]], on_command_line: bool = True) -> list[str]:
+    """Return a sentence when not all works are one: which two differ, in what, and what to do.
+
+    Args:
+        named: what each is called, and its work.
+        on_command_line: whether the sentence names options.
+    """
+    for name, other in named[1:]:
+        first_name, first = named[0]
+        if other != first:
+            fix = _fix(first, other) if on_command_line else "a comparison is of one work"
+            return [f"{differ(first_name, first, name, other)}; {fix}"]
+    return []
+
+
+def differ(first_name: str, first: Work, name: str, other: Work) -> str:
+    """Return in what two works differ: 'a.yaml has shape 256x120x120, b.yaml has 64x32x32'."""
+    keys = [key for key in Work._fields if getattr(first, key) != getattr(other, key)]
+    here, there = ([f"{key} {_value(side, key)}" for key in keys] for side in (first, other))
+    return f"{first_name} has {', '.join(here)}, but {name} has {', '.join(there)}"
+
+
+def _value(of: Work, key: str) -> str:
+    return shapes.text(of.shape) if key == "shape" else f"{getattr(of, key):g}"
+
+
+def _fix(first: Work, other: Work) -> str:
+    flags = [f"--{key}" for key in Work._fields if getattr(first, key) != getattr(other, key)]
+    return f"a comparison is of one work, so give {' and '.join(flags)} for all of them, or --per-shape for a table of each"

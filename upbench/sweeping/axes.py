@@ -1,0 +1,146 @@
+"""What an axis is: the key of a spec that it stands for, its value there, and which values have the right form.
+
+A value has the wrong form when no upsampler of the sweep could take it whatever else is set: a text for a number, a
+dtype that does not exist. Values that only do not go together are the business of the cards' rules, not of this room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from upbench import registry
+from upbench.cards import Card, Param
+from upbench.errors import SpecError, UpbenchError, suggestion
+from upbench.specs import run_spec as spec
+from upbench.specs.yaml_file import told
+
+TOP = ("upsampler", "guide_channels", "scale")
+SECTIONS: dict[str, type[BaseModel]] = {"input": spec.InputSpec, "measure": spec.MeasureSpec}
+INPUT, MEASURE = tuple(spec.InputSpec.model_fields), tuple(spec.MeasureSpec.model_fields)
+
+
+def place(axis: str) -> tuple[str, str]:
+    """Section and key: 'batch' is in input, 'mode' in measure, 'scale' on top (""), other names in params.
+
+    'params.batch' is the parameter of that name.
+    """
+    head, dot, tail = axis.partition(".")
+    if dot and head in ("params", *SECTIONS):
+        return head, tail
+    for section, names in (("", TOP), ("input", INPUT), ("measure", MEASURE)):
+        if axis in names:
+            return section, axis
+    return "params", axis
+
+
+def set_value(data: dict[str, Any], axis: str, value: object) -> None:
+    """Put a value where its axis belongs: `theta` in params, `batch` in input, `mode` in measure, `scale` on top."""
+    section, name = place(axis)
+    if section:
+        data.setdefault(section, {})[name] = value
+    else:
+        data[name] = value
+
+
+def completed(data: Mapping[str, Any], card: Card) -> dict[str, Any]:
+    """A spec as written, of the right form, with the keys of a complete one; whether it breaks a rule or not."""
+    inputs = spec.InputSpec.model_validate(data.get("input", {}))
+    return {
+        "upsampler": card.name,
+        "channels": data.get("channels", inputs.shape[0]),
+        "guide_channels": data.get("guide_channels", inputs.shape[0] if card.guided else None),
+        "scale": data.get("scale", 2),
+        "params": {**card.defaults(), **data.get("params", {})},
+        "input": inputs.model_dump(mode="json"),
+        "measure": spec.MeasureSpec.model_validate(data.get("measure", {})).model_dump(mode="json"),
+    }
+
+
+def value(data: Mapping[str, Any], axis: str) -> Any:
+    """The value of an axis in a complete spec; None where the upsampler has no such key."""
+    section, name = place(axis)
+    return (data[section] if section else data).get(name)
+
+
+def cards(names: Iterable[object], source: str) -> tuple[dict[str, Card], list[str]]:
+    """The cards of upsamplers by name, and a sentence for each that there is none of."""
+    found: dict[str, Card] = {}
+    mistakes: list[str] = []
+    for name in names:
+        if name is None:
+            mistakes.append(
+                told(source, "base.upsampler: is missing; give the name of an upsampler, or an axis upsampler")
+            )
+            continue
+        if not isinstance(name, str):
+            mistakes.append(told(source, f"upsampler is {name!r}, but must be the name of an upsampler"))
+            continue
+        try:
+            found[name] = registry.get(name)
+        except UpbenchError as error:
+            mistakes.append(told(source, f"upsampler: {error}"))
+    return found, mistakes
+
+
+def applies(axis: str, card: Card) -> bool:
+    """Whether an upsampler has the key of a known axis."""
+    section, name = place(axis)
+    if section == "params":
+        return any(param.name == name for param in card.params)
+    return card.guided or name != "guide_channels"
+
+
+def unknown(axis: str, known_cards: Mapping[str, Card]) -> str | None:
+    """The axes that there are when this is none, or None. One of params is known when an upsampler has it."""
+    section, name = place(axis)
+    params = dict.fromkeys(p.name for card in known_cards.values() for p in card.params)
+    if section == "" or (section in SECTIONS and name in SECTIONS[section].model_fields):
+        return None
+    if section == "params" and (name in params or not known_cards):
+        return None
+    known = [*params, *TOP, *INPUT, *MEASURE]
+    return f"known: {', '.join(known)}{suggestion(name, known)}"
+
+
+def malformed(axis: str, value: object, known_cards: Mapping[str, Card]) -> str | None:
+    """Why a value of a known axis has the wrong form, or None."""
+    section, name = place(axis)
+    if section in SECTIONS:
+        return next(iter(malformed_section(section, {name: value})), None)
+    if section == "params":
+        owners = [p for card in known_cards.values() for p in card.params if p.name == name]
+        sentences = [_wrong_kind(param, value) for param in owners]
+        return f"params.{sentences[0]}" if sentences and all(sentences) else None
+    if name == "guide_channels":
+        sound = value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1)
+        return None if sound else f"guide_channels is {value!r}, but must be an integer of at least 1"
+    return next(iter(malformed_top({name: value})), None) if name == "scale" else None
+
+
+def malformed_section(section: str, data: Mapping[str, Any]) -> list[str]:
+    """The mistakes of form in an input or measure mapping."""
+    model = SECTIONS[section]
+    try:
+        model.model_validate(dict(data))
+    except ValidationError as error:
+        return list(dict.fromkeys(f"{section}.{spec.sentence(model, item)}" for item in error.errors()))
+    return []
+
+
+def malformed_top(data: Mapping[str, Any]) -> list[str]:
+    """The mistakes of form in the outer keys of a spec, upsampler and guide_channels aside, and input.shape."""
+    # An upsampler without params, guide and rules: what is wrong with it is wrong with the keys.
+    try:
+        spec.load({**data, "upsampler": "nearest"}, "")
+    except SpecError as error:
+        return [sentence.removeprefix(": ") for sentence in error.mistakes]
+    return []
+
+
+def _wrong_kind(param: Param, value: object) -> str | None:
+    """Why a value is of another type than the parameter or not among its choices; its limits are left to the card."""
+    return None if replace(param, minimum=None, odd=False).mistake(value) is None else param.mistake(value)

@@ -1,0 +1,122 @@
+"""What a sweep has still to do: its cells against the records that a results file has already."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from upbench import registry
+from upbench.records import record
+from upbench.records.record import FAILED
+from upbench.records.store import Identity, Index, Place, identity
+from upbench.sweeping.expand import Cell
+from upbench.user_code import source_files
+
+Environment = dict[str, Any]
+
+
+@dataclass
+class Plan:
+    """The work, by the numbers of the cells.
+
+    identities: those under which a record is one of a cell. status: of the cells that the file has, or will have
+    without measuring. copies: cells whose measurement the file has under other axes, with the byte where it stands.
+    impossible: cells whose record is to be written. measure: cells to measure. followers: to each of these, the cells
+    with an equal spec, which get the same record. sources: of each upsampler that is a user's, the hashes of its files.
+    edited: of cells to measure again, what became of their module, as 'up.py changed'.
+    """
+
+    identities: dict[Identity, int] = field(default_factory=dict)
+    status: dict[int, str] = field(default_factory=dict)
+    copies: dict[int, int] = field(default_factory=dict)
+    impossible: list[int] = field(default_factory=list)
+    measure: list[int] = field(default_factory=list)
+    followers: dict[int, list[int]] = field(default_factory=dict)
+    sources: dict[str, dict[str, str] | None] = field(default_factory=dict)
+    edited: dict[int, str] = field(default_factory=dict)
+
+
+def plan(
+    cells: Sequence[Cell], known: Index, places: Mapping[str, Sequence[Environment]], retry: Collection[str] = ()
+) -> Plan:
+    """Decide for each cell: known, copied, impossible, measured, or measured with another.
+
+    places: the environments that each device of a spec stands for. retry: statuses that are measured again.
+    """
+    found = Plan()
+    anywhere = next(iter(places.values()))[0]
+    leaders: dict[str, int] = {}
+    for n, cell in enumerate(cells):
+        if cell.spec is None:
+            _judge_impossible(found, n, cell, known, anywhere)
+            continue
+        spec, name = cell.spec.to_dict(), cell.spec.upsampler
+        if name not in found.sources:
+            found.sources[name] = registry.sources(name)
+        code = found.sources[name]
+        environments = [conditions(cell, env) for env in places[cell.spec.measure.device]]
+        keys = [record.key(spec, env, code) for env in environments]
+        for key in keys:
+            found.identities[identity(key, cell.axes)] = n
+        here = _best([known.by_cell.get(identity(key, cell.axes)) for key in keys])
+        elsewhere = _best([known.by_key.get(key) for key in keys])
+        best = elsewhere if here is None else here if here.status == "ok" else _best([here, elsewhere])
+        shown = [known.shown.get(identity(record.key(spec, env), cell.axes)) for env in environments]
+        if best is not None and best.status not in retry:
+            found.status[n] = best.status
+            if best is not here or not any(one and one[0] is here for one in shown):
+                found.copies[n] = best.offset  # a later record is of code that has been taken back
+            continue
+        if why := next((why for one in shown if one and (why := _edited(one[1], code))), None):
+            found.edited[n] = why
+        if (leader := leaders.setdefault(keys[0], n)) != n:
+            found.followers.setdefault(leader, []).append(n)
+        else:
+            found.measure.append(n)
+    return found
+
+
+def _edited(old: Mapping[str, str] | None, new: Mapping[str, str] | None) -> str | None:
+    """What became of a module since a cell was measured, as 'up.py changed'; None where it is the same."""
+    if new and old is None:
+        return "the record does not say which code it is of"
+    files = source_files.changed(old, new)
+    return f"{', '.join(files)} changed" if files else None
+
+
+def edits(work: Plan) -> list[str]:
+    """Return a sentence for each reason to measure cells again, with the number of these cells."""
+    return [
+        f"{why} since it was measured; {n} {'cell is' if n == 1 else 'cells are'} measured again"
+        if why.endswith("changed")
+        else f"{why}; {n} {'cell is' if n == 1 else 'cells are'} measured again"
+        for why, n in Counter(work.edited.values()).items()
+    ]
+
+
+def conditions(cell: Cell, env: Mapping[str, Any]) -> Environment:
+    """An environment with what the cell asks for itself."""
+    threads = cell.spec.measure.threads if cell.spec else cell.draft.get("measure", {}).get("threads")
+    return dict(env) if threads is None else {**env, "threads": threads}
+
+
+def _judge_impossible(found: Plan, n: int, cell: Cell, known: Index, env: Environment) -> None:
+    place = identity(record.key(cell.draft, conditions(cell, env)), cell.axes)
+    found.identities[place] = n
+    before = known.by_cell.get(place)
+    found.status[n] = "impossible"
+    if before is None or (before.status, before.error) != ("impossible", broken_rules(cell)):
+        found.impossible.append(n)
+
+
+def broken_rules(cell: Cell) -> str:
+    """The rules that an impossible cell breaks, as the error of its record."""
+    return "; ".join(cell.mistakes)
+
+
+def _best(places: Sequence[Place | None]) -> Place | None:
+    """The record that speaks for a cell: a measured one, else the last that failed; the first of equals."""
+    told = [place for place in places if place is not None and place.status in ("ok", *FAILED)]
+    return max(told, key=lambda place: (place.status == "ok", place.offset), default=None)

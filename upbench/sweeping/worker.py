@@ -1,0 +1,294 @@
+"""A worker: a process in which cells are measured, so that what a cell does to its process costs that cell alone.
+
+`Worker` is the parent's handle of it; `main` is what runs in it. The two exchange JSON messages over a socket. A worker
+is in a session of its own, so that Ctrl-C reaches the parent only, and it ends with its parent, however that ends.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Self
+
+from upbench.errors import DEBUG, UpbenchError, whole_traceback
+from upbench.machine import memory_limit
+from upbench.records.record import Status
+
+Message = dict[str, Any]
+Say = Callable[[str, float], None]
+Measure = Callable[[Message, Say], Message]
+
+MODULE = "upbench.sweeping.worker"
+START = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from importlib import import_module; import_module(sys.argv[2]).main(*map(int, sys.argv[3:]))"
+)
+"""The parent's sys.path comes before the first import: what the parent could import, the worker can."""
+SAY_EVERY_S = 0.5
+"""A message costs the parent a wake-up, which is not to happen between every two samples."""
+
+
+START_S = 600.0
+"""A worker has this long to import torch and find its devices, which a cold network disk can make slow."""
+
+
+class WorkerError(UpbenchError):
+    """A worker that cannot be started."""
+
+
+def not_ready() -> WorkerError:
+    return WorkerError(
+        f"a worker process was not ready after {START_S:.0f} s; run `upbench env` to see whether torch is"
+    )
+
+
+class Worker:
+    """A worker process, seen from its parent. Used as a context it is ended with it, whatever happens.
+
+    Args:
+        module: whose `main` runs in it, in this Python.
+        command: what runs instead. The file descriptors of its socket and of its lifeline and the number of this
+            process are added as arguments.
+        folder: where it runs; by default here.
+        environment: its environment variables; by default this process's.
+    """
+
+    def __init__(
+        self,
+        module: str = MODULE,
+        command: Sequence[str] | None = None,
+        folder: str | Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.pipe, theirs = Pipe()
+        self._lifeline: int | None
+        ends_with_us, self._lifeline = os.pipe()
+        handed = (theirs.fileno(), ends_with_us)
+        try:
+            self.process = subprocess.Popen(
+                [
+                    *(command or [sys.executable, "-c", START, json.dumps(sys.path), module]),
+                    *map(str, handed),
+                    str(os.getpid()),
+                ],
+                cwd=folder,
+                env=environment,
+                pass_fds=handed,
+                stdin=subprocess.DEVNULL,
+                stdout=2,  # what a module prints is not part of the result
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise WorkerError(f"the worker process cannot be started ({error.strerror})") from None
+        finally:
+            theirs.close()
+            os.close(ends_with_us)
+        self._killed_before = memory_limit.kills()
+
+    def ask(self, message: Message) -> None:
+        """Give it something to do. A worker that has died meanwhile is noticed by `answer`."""
+        self._killed_before = memory_limit.kills()
+        with suppress(OSError):
+            self.pipe.send_bytes(json.dumps(message).encode())
+
+    def answer(self) -> Message | None:
+        """Its next message, waited for; None when it died."""
+        try:
+            found: Message = json.loads(self.pipe.recv_bytes())
+        except (EOFError, OSError):
+            return None
+        return found
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def kill(self) -> int:
+        """End it and all that it started, at once; its exit code, negative for a signal."""
+        if self._lifeline is not None:  # only once: later its number may be that of another process
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.pipe.close()
+            os.close(self._lifeline)
+            self._lifeline = None
+        return self.process.wait()
+
+    def death(self) -> tuple[Status, str]:
+        """The status and the sentence for a cell in which it died."""
+        with suppress(subprocess.TimeoutExpired):  # it has closed its socket and is about to end by itself
+            self.process.wait(5)
+        code = self.kill()
+        if code >= 0:
+            return "crashed", f"the process ended with exit code {code}"
+        name = signal.Signals(-code).name
+        said = f"the process was killed by {name} ({signal.strsignal(-code)})"
+        if -code != signal.SIGKILL:
+            return "crashed", said
+        now = memory_limit.kills()
+        if now is not None and self._killed_before is not None and now > self._killed_before:
+            return "oom", f"{said} by the kernel, which had run out of memory"
+        return "crashed", f"{said}, not by upbench; kernels do so when memory runs out"
+
+
+def places(names: Sequence[str], module: str = MODULE) -> tuple[dict[str, list[Message]], Worker]:
+    """Where specs with these devices run, and the worker that was asked, which is ready to measure.
+
+    For each name the devices it stands for ("auto": every GPU, or the CPU), each as an environment whose `device_id`
+    is the name torch has for it. Raises DeviceError for devices that are not there, WorkerError when no worker starts.
+    """
+    worker = Worker(module)
+    try:
+        worker.ask({"places": list(names)})
+        if not worker.pipe.poll(START_S):
+            raise not_ready()
+        found = worker.answer()
+        if found is None:
+            _, why = worker.death()
+            raise WorkerError(f"the worker process cannot be started: {why}")
+        if found.get("refused"):
+            raise WorkerError("\n".join(found["refused"]))
+    except BaseException:
+        worker.kill()
+        raise
+    return found["places"], worker
+
+
+def main(socket: int, lifeline: int, parent: int) -> None:
+    """What runs in the worker process."""
+    serve(socket, lifeline, parent, measure, where)
+
+
+def serve(socket: int, lifeline: int, parent: int, measure: Measure, where: Callable[[Sequence[str]], Message]) -> None:
+    """Answer the parent's messages until it closes the socket.
+
+    socket, lifeline: file descriptors; the second is never written to and ends with the parent.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    memory_limit.be_the_first_to_go()
+    _end_with(parent, lifeline)
+    pipe = Connection(socket)
+    while True:
+        try:
+            message = json.loads(pipe.recv_bytes())
+        except (EOFError, OSError):
+            return
+        answer = where(message["places"]) if "places" in message else measure(message, _say(pipe))
+        pipe.send_bytes(json.dumps(answer).encode())
+
+
+def _say(pipe: Connection) -> Say:
+    last = 0.0
+
+    def say(what: str, part: float) -> None:
+        nonlocal last
+        if (now := time.monotonic()) - last >= SAY_EVERY_S:
+            last = now
+            pipe.send_bytes(json.dumps({"what": what, "part": part}).encode())
+
+    return say
+
+
+def _end_with(parent: int, lifeline: int) -> None:
+    """Die when the parent dies, even by SIGKILL, and even in the middle of a call that never returns."""
+
+    def watch() -> None:
+        while os.read(lifeline, 1):
+            pass
+        os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+    if sys.platform == "linux":  # a thread cannot run while a call holds the interpreter; the kernel can always kill
+        import ctypes
+
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+        if os.getppid() != parent:
+            os.killpg(0, signal.SIGKILL)
+
+
+def where(names: Sequence[str]) -> Message:
+    """The devices that the names of specs stand for, or what is wrong with them."""
+    import torch
+
+    from upbench.machine import environment
+
+    found: dict[str, list[Message]] = {}
+    refused: list[str] = []
+    for name in names:
+        try:
+            first = environment.resolve_device(name)
+        except UpbenchError as error:
+            refused.append(str(error))
+            continue
+        every = range(torch.cuda.device_count()) if name == "auto" and first.type == "cuda" else ()
+        devices = [torch.device("cuda", n) for n in every] or [first]
+        found[name] = [environment.capture(device) | {"device_id": str(device)} for device in devices]
+    return {"places": found, "refused": refused}
+
+
+def measure(job: Message, say: Say) -> Message:
+    """Measure one spec on one device: its record, or what became of it. Nothing that a module raises leaves here."""
+    import torch
+
+    from upbench.benchmark import run
+    from upbench.specs import run_spec as spec
+
+    device = torch.device(job["device"])
+    threads = torch.get_num_threads()
+    answer: Message
+    try:
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        plan = spec.load(job["spec"])
+        here = plan.model_copy(update={"measure": plan.measure.model_copy(update={"device": str(device)})})
+        # A GPU has its own memory, and its driver maps far more of the host's than it uses.
+        with memory_limit.limited(job["memory_bytes"], device.type == "cpu"):
+            record = run.compare([here], say)[0]
+        answer = {"record": record.to_dict()}
+        answer["record"]["environment"]["device_id"] = str(device)
+    except BaseException as error:  # noqa: BLE001 - a user's module may raise anything, SystemExit included
+        answer = {"status": status_of(error), "error": _sentence(error)}
+        if os.environ.get(DEBUG):
+            sys.stderr.write(whole_traceback(error))
+    torch.set_num_threads(threads)
+    gc.collect()
+    return answer | {"healthy": _healthy(device)}
+
+
+def _healthy(device: Any) -> bool:
+    """Whether the device still computes: after an error in a kernel a process cannot use its GPU any more."""
+    import torch
+
+    if device.type != "cuda":
+        return True
+    try:
+        torch.cuda.synchronize(device)
+        torch.cuda.empty_cache()
+        torch.zeros(1, device=device).item()
+    except Exception:  # noqa: BLE001 - whatever it says, the process is of no use
+        return False
+    return True
+
+
+def status_of(error: BaseException) -> Status:
+    """ "oom" for an error that says that memory ran out, or that was raised from one; else "error"."""
+    return "oom" if memory_limit.ran_out(error) else "error"
+
+
+def _sentence(error: BaseException) -> str:
+    from upbench.benchmark.workload import reason
+
+    return reason(error)

@@ -1,0 +1,136 @@
+"""The worker of `upbench compare --against`: one version of an upsampler, kept alive, timed on demand.
+
+Run by its path with the Python and the PYTHONPATH of that version, so that it takes whichever upbench and whichever
+module are found there. It is a worker as those of `worker` are, but imports nothing of upbench for
+itself. It reads JSON messages from a socket and answers each:
+
+- load {spec, source, output, counted}: builds, and counts where asked; the output of one forward goes to a file
+- time {calls, samples, core}: seconds of samples of so many calls each: up to and with the first that the kernel did not cut
+  into by giving the core to another process, but at most so many; with one thread, on the core of that number among those it may use
+"""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import json
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from importlib import import_module
+from multiprocessing.connection import Connection
+from typing import Any
+
+
+def main(socket: int, lifeline: int, parent: int) -> None:
+    """Answer the messages of the parent until it closes the socket. It has the arguments of `worker.main`."""
+    threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
+    pipe = Connection(socket)
+    session: dict[str, Any] = {}
+    actions: dict[str, Callable[..., dict[str, Any]]] = {"load": _load, "time": _time}
+    while True:
+        try:
+            message = json.loads(pipe.recv_bytes())
+        except (EOFError, OSError):
+            return
+        try:
+            answer = actions[message.pop("do")](session, **message)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the parent makes one sentence of whatever was raised
+            if os.environ.get("UPBENCH_DEBUG"):
+                traceback.print_exc()
+            told = str(error) if _is_ours(error) else f"{type(error).__name__}: {error}"
+            answer = {"error": told or type(error).__name__}
+        pipe.send_bytes(json.dumps(answer).encode())
+
+
+def _end_with(lifeline: int) -> None:
+    """End when the parent does, of which nothing is ever read but its end."""
+    while os.read(lifeline, 1):
+        pass
+    os._exit(1)
+
+
+def _is_ours(error: BaseException) -> bool:
+    errors = sys.modules.get("upbench.errors")
+    return errors is not None and isinstance(error, errors.UpbenchError)
+
+
+HOMES = (
+    ("upbench.specs.run_spec", "upbench.spec"),
+    ("upbench.benchmark.run", "upbench.run"),
+    ("upbench.benchmark.case", "upbench.case"),
+)
+"""Modules that another version of upbench may have under another name: the present one first."""
+
+
+def _first_of(*names: str) -> Any:
+    """The first of these modules that is there."""
+    for name in names:
+        try:
+            return import_module(name)
+        except ModuleNotFoundError as error:
+            if not f"{name}.".startswith(f"{error.name}."):  # it is there, but not what it needs
+                raise
+    raise ModuleNotFoundError(f"this upbench has none of {', '.join(names)}")
+
+
+def _load(session: dict[str, Any], spec: dict[str, Any], source: str, output: str, counted: bool) -> dict[str, Any]:
+    """Counts as a record without latency, None where this upbench cannot count alone; what was loaded, and from where."""
+    import torch
+
+    from upbench.machine import environment
+    from upbench.measure import clock
+
+    specs, run, case_module = (_first_of(*names) for names in HOMES)
+
+    loaded = specs.load(spec, source)
+    if loaded.measure.threads is not None:
+        torch.set_num_threads(loaded.measure.threads)
+    device = environment.resolve_device(loaded.measure.device)
+    record = None
+    if counted and "timed" in inspect.signature(run.compare).parameters:
+        record = run.compare([loaded], timed=False)[0].to_dict()
+    watch = clock.clock_for(device)
+    case = case_module.Case(loaded, device, watch)
+    torch.save(case.forward().detach().cpu().clone(), output)
+    single = torch.get_num_threads() == 1 and device.type == "cpu" and hasattr(os, "sched_setaffinity")
+    cores = sorted(os.sched_getaffinity(0)) if single else []
+    session.update(call=case.call(), watch=watch, cores=cores)
+    quickest_s = min(watch.time_s(session["call"], 1) for _ in range(5))
+    gc.collect()
+    gc.disable()
+    return {
+        "record": record,
+        "environment": environment.capture(device),
+        "file": inspect.getfile(type(case.plain)),
+        "quickest_s": quickest_s,
+    }
+
+
+def _time(session: dict[str, Any], calls: int, samples: int, core: int) -> dict[str, Any]:
+    if cores := session["cores"]:  # what else runs on a core, and on its twin, is part of its speed
+        os.sched_setaffinity(0, {cores[core % len(cores)]})
+    if samples > 1:  # a short call: what ran in between left its caches cold, and not alike for all turns of a round
+        session["call"]()
+    taken: list[float] = []
+    while len(taken) < samples:
+        before = _cuts()
+        taken.append(session["watch"].time_s(session["call"], calls))
+        if before is not None and _cuts() == before:
+            break
+    return {"s": taken}
+
+
+def _cuts() -> int | None:
+    """How often the kernel took a core away from this process; None where it does not say."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
