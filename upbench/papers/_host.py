@@ -10,10 +10,18 @@ from pydantic import BeforeValidator, Field
 from upbench.specs.strict import Strict
 
 COUNT = "an integer of at least 1"
+"""What a count in a host file must be, for its errors."""
 
 
 class BaseFigure(Strict):
-    """What the host has with its own upsampling. printed, total: as published; counted: by us; how: what was counted."""
+    """A count of the host with its own upsampling.
+
+    Args:
+        printed: The count as published.
+        total: The published count as a number.
+        counted: The count by us.
+        how: What was counted.
+    """
 
     printed: str | None = None
     total: int | None = Field(None, ge=1, description=COUNT)
@@ -22,7 +30,7 @@ class BaseFigure(Strict):
 
     @property
     def value(self) -> int | None:
-        """The most exact figure there is."""
+        """Return the most exact figure there is; None where none is known."""
         return self.total if self.counted is None else self.counted
 
 
@@ -42,7 +50,7 @@ class Base(Strict):
 
 
 class HostInput(Strict):
-    """The image: rows, columns; both are padded to a multiple of `divisor` before the backbone sees them."""
+    """The image of a host in pixels; both sides are padded to a multiple of `divisor` before the backbone sees them."""
 
     height: int = Field(ge=1, description=COUNT)
     width: int = Field(ge=1, description=COUNT)
@@ -51,13 +59,24 @@ class HostInput(Strict):
 
     @property
     def padded(self) -> tuple[int, int]:
+        """Return the height and the width that the backbone sees."""
         return (_up(self.height, self.divisor) * self.divisor, _up(self.width, self.divisor) * self.divisor)
 
 
 class Stage(Strict):
-    """One upsampling. x: [batch, channels, height, width]; guide: [batch, guide_channels, out_height, out_width].
+    """One upsampling in a host.
 
-    stride: of x to the image; None where the size does not depend on the image.
+    Args:
+        name: The name of the stage.
+        channels: The channels of x: [batch, channels, height, width].
+        guide_channels: The channels of the guide: [batch, guide_channels, out_height, out_width].
+        height: The height of x.
+        width: The width of x.
+        scale: The factor of upsampling.
+        out_height: The height of the result.
+        out_width: The width of the result.
+        batch: The number of feature maps.
+        stride: The stride of x to the image; None where the size does not depend on the image.
     """
 
     name: str
@@ -73,7 +92,7 @@ class Stage(Strict):
 
 
 class Variant(Strict):
-    """The same host built, fed or read another way. replaces: what stands there in the host itself."""
+    """The same host built, fed or read in another way; `replaces` says what it has in place of the host's own part."""
 
     name: str
     base: Base
@@ -88,7 +107,7 @@ class Variant(Strict):
 
 
 class Host(Strict):
-    """A host model with its stages. fits: which published figures its sizes reproduce."""
+    """A host model with its stages; `fits` says which published figures its sizes reproduce."""
 
     name: str
     title: str
@@ -105,6 +124,7 @@ class Host(Strict):
 
 
 def resized(stage: Stage, size: HostInput) -> Stage:
+    """Return a stage at another input size; the stage itself where its size does not depend on the image."""
     if stage.stride is None:
         return stage
     height, width = (_up(n, stage.stride) for n in size.padded)
@@ -114,7 +134,7 @@ def resized(stage: Stage, size: HostInput) -> Stage:
 
 
 def low_pixels(stages: Sequence[Stage]) -> int:
-    """Low-resolution pixels of all stages together."""
+    """Return the number of low-resolution pixels of all stages together."""
     return sum(stage.batch * stage.height * stage.width for stage in stages)
 
 

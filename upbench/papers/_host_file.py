@@ -1,4 +1,4 @@
-"""Hosts as they are written in YAML, and the hosts that come of them, every size filled in."""
+"""Hosts as they are written in YAML, and the hosts made from them, with every size filled in."""
 
 from __future__ import annotations
 
@@ -51,6 +51,8 @@ class _Alias(Strict):
 
 
 class HostDraft(Strict):
+    """A host as written."""
+
     name: str | None = Field(None, description="a name")
     title: str | None = Field(None, description="text")
     backbone: str | None = Field(None, description="text")
@@ -67,23 +69,39 @@ class HostDraft(Strict):
 
 
 class HostFile(Strict):
+    """The file of all hosts."""
+
     about: str
     hosts: dict[str, HostDraft]
 
 
-def made(draft: HostDraft, name: str, source: str) -> Host:
-    """The host of a draft, every size filled in. Raises SpecError with every mistake together."""
+def build_host(draft: HostDraft, name: str, source: str) -> Host:
+    """Return the host of a draft, with every size filled in.
+
+    Args:
+        draft: The host as written.
+        name: The name of the host.
+        source: The file and the place in it, for errors.
+
+    Raises:
+        SpecError: The draft has mistakes; the error lists all of them together.
+    """
     mistakes: list[str] = []
     stages = _stages(draft.stages, draft.input, draft.lr_pixels, "stages", mistakes)
     variants = {}
-    for key, other in draft.variants.items():
-        inside = other.input or draft.input
-        own = _stages(other.stages, inside, other.lr_pixels, f"variants.{key}.stages", mistakes)
-        if other.uncertain != (other.why is not None):
+    for key, variant in draft.variants.items():
+        size = variant.input or draft.input
+        variant_stages = _stages(variant.stages, size, variant.lr_pixels, f"variants.{key}.stages", mistakes)
+        if variant.uncertain != (variant.why is not None):
             mistakes.append(f"variants.{key}: an uncertain variant says why, and only an uncertain one")
-        written = other.model_dump(exclude={"base", "input", "stages", "lr_pixels"})
+        written = variant.model_dump(exclude={"base", "input", "stages", "lr_pixels"})
         variants[key] = Variant(
-            name=key, base=other.base, input=inside, stages=own, lr_pixels=low_pixels(own), **written
+            name=key,
+            base=variant.base,
+            input=size,
+            stages=variant_stages,
+            lr_pixels=low_pixels(variant_stages),
+            **written,
         )
     if mistakes:
         raise SpecError([told(source, sentence) for sentence in mistakes])
@@ -107,15 +125,15 @@ def _stages(
     drafts: Sequence[_StageDraft], size: HostInput | None, low: int | None, where: str, mistakes: list[str]
 ) -> tuple[Stage, ...]:
     """Stages with every size filled in; what is wrong with them is added to `mistakes`."""
-    before, found = len(mistakes), []
+    before, stages = len(mistakes), []
     names = [draft.name for draft in drafts]
     mistakes += [f"{where}: the name {n!r} is given twice" for n in dict.fromkeys(names) if names.count(n) > 1]
-    for place, draft in enumerate(drafts):
-        stage = _stage(draft, size, f"{where}[{place}] ({draft.name})", mistakes)
-        found += [stage] if stage else []
-    if len(mistakes) == before and low is not None and low != low_pixels(found):
-        mistakes.append(f"{where}: their low-resolution pixels are {low_pixels(found)}, but lr_pixels is {low}")
-    return tuple(found)
+    for index, draft in enumerate(drafts):
+        stage = _stage(draft, size, f"{where}[{index}] ({draft.name})", mistakes)
+        stages += [stage] if stage else []
+    if len(mistakes) == before and low is not None and low != low_pixels(stages):
+        mistakes.append(f"{where}: their low-resolution pixels are {low_pixels(stages)}, but lr_pixels is {low}")
+    return tuple(stages)
 
 
 def _stage(draft: _StageDraft, size: HostInput | None, where: str, mistakes: list[str]) -> Stage | None:
@@ -123,13 +141,17 @@ def _stage(draft: _StageDraft, size: HostInput | None, where: str, mistakes: lis
     if draft.stride is not None and size is not None:
         empty = Stage(**{**dict.fromkeys(_SIZES, 1), "guide_channels": draft.channels, **given})
         whole = resized(empty, size)
-        told = [key for key in _SIZES if key in given]
+        given_sizes = [key for key in _SIZES if key in given]
         wrong = [
-            f"{key} {given[key]} (it is {getattr(whole, key)})" for key in told if given[key] != getattr(whole, key)
+            f"{key} {given[key]} (it is {getattr(whole, key)})"
+            for key in given_sizes
+            if given[key] != getattr(whole, key)
         ]
         if wrong:
-            at_ = f"{size.height}x{size.width}, divisor {size.divisor}"
-            mistakes.append(f"{where}: stride {draft.stride} at the input {at_} does not give {', '.join(wrong)}")
+            input_size = f"{size.height}x{size.width}, divisor {size.divisor}"
+            mistakes.append(
+                f"{where}: stride {draft.stride} at the input {input_size} does not give {', '.join(wrong)}"
+            )
         return whole
     if draft.height is None or draft.width is None:
         needs = "an input, because it has a stride" if draft.stride is not None else "height and width, or a stride"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from upbench.errors import SpecError, UpbenchError, suggestion, unknown
 from upbench.papers._host import Base, BaseFigure, Host, HostInput, Stage, Variant, low_pixels, resized
-from upbench.papers._host_file import HostDraft, HostFile, made
+from upbench.papers._host_file import HostDraft, HostFile, build_host
 from upbench.specs import yaml_file
 from upbench.specs.strict import load
 
@@ -39,36 +39,41 @@ def _all() -> tuple[dict[str, Host], dict[str, Host]]:
     """The hosts, and those that are one of them with another backbone."""
     with as_file(files("upbench.papers").joinpath("hosts.yaml")) as path:
         data = load(HostFile, yaml_file.read(path)[0], "papers/hosts.yaml")
-    found, others = {}, {}
+    by_name, by_alias = {}, {}
     for name, draft in data.hosts.items():
-        found[name] = made(draft, name, f"papers/hosts.yaml: {name}")
-        for alias, other in draft.aliases.items():
-            variants = {n: v.model_copy(update={"base": Base()}) for n, v in found[name].variants.items()}
-            change = {"name": alias, "backbone": other.backbone, "base": other.base, "variants": variants}
-            others[alias] = found[name].model_copy(update=change)
-    return found, others
+        by_name[name] = build_host(draft, name, f"papers/hosts.yaml: {name}")
+        for alias, alias_draft in draft.aliases.items():
+            variants = {n: v.model_copy(update={"base": Base()}) for n, v in by_name[name].variants.items()}
+            change = {"name": alias, "backbone": alias_draft.backbone, "base": alias_draft.base, "variants": variants}
+            by_alias[alias] = by_name[name].model_copy(update=change)
+    return by_name, by_alias
 
 
 def hosts() -> dict[str, Host]:
-    """Every host by name, without those that differ from one of them in the backbone alone."""
+    """Return every host by name, without those that differ from one of them in the backbone alone."""
     return dict(_all()[0])
 
 
 def aliases() -> dict[str, Host]:
-    """Hosts that differ from one of `hosts` in the backbone alone, by name."""
+    """Return the hosts that differ from one of `hosts` in the backbone alone, by name."""
     return dict(_all()[1])
 
 
 def host(name: str | Path) -> Host:
-    """The host with a name (or 'name/variant'), or the host in a YAML file. A variant stands in for its host.
+    """Return a host. A variant stands in for its host.
 
-    Raises UnknownName with the nearest name, or SpecError with every mistake of the file.
+    Args:
+        name: The name of a host, 'name/variant', or a YAML file.
+
+    Raises:
+        UnknownName: There is no such host; the error names the nearest.
+        SpecError: The file has mistakes; the error lists all of them.
     """
     text = str(name)
     if text.endswith((".yaml", ".yml")) or Path(text).is_file():
         return read_host(Path(text))
-    found, others = _all()
-    known = {**found, **others}
+    by_name, by_alias = _all()
+    known = {**by_name, **by_alias}
     if text in known:
         return known[text]
     head, slash, variant = text.partition("/")
@@ -86,25 +91,39 @@ def _no_host(name: str, known: dict[str, Host]) -> UpbenchError:
 
 
 def varied(host: Host, variant: str) -> Host:
-    """The host with the input and stages of one of its variants, named 'host/variant'."""
-    other = host.variants[variant]
-    notes = tuple(text for text in (other.why, other.note, other.replaces and f"replaces {other.replaces}") if text)
-    change = {"name": f"{host.name}/{variant}", "base": other.base, "notes": notes, "variants": {}}
+    """Return the host with the input and stages of one of its variants, named 'host/variant'."""
+    alternative = host.variants[variant]
+    notes = tuple(
+        text
+        for text in (alternative.why, alternative.note, alternative.replaces and f"replaces {alternative.replaces}")
+        if text
+    )
+    change = {"name": f"{host.name}/{variant}", "base": alternative.base, "notes": notes, "variants": {}}
     same = ("input", "stages", "lr_pixels", "fits")
-    return host.model_copy(update={**change, **{key: getattr(other, key) for key in same}})
+    return host.model_copy(update={**change, **{key: getattr(alternative, key) for key in same}})
 
 
 def read_host(path: Path) -> Host:
-    """The host in a YAML file of stages. Raises SpecError with every mistake together."""
+    """Return the host in a YAML file of stages.
+
+    Raises:
+        SpecError: The file has mistakes; the error lists all of them together.
+    """
     data, source = yaml_file.read(path, "a host")
     draft = load(HostDraft, data, source)
-    return made(draft, draft.name or path.stem, source)
+    return build_host(draft, draft.name or path.stem, source)
 
 
 def at(host: Host, height: int, width: int) -> Host:
-    """The host at another input size: its stages recomputed from their strides, its base FLOPs unknown.
+    """Return the host at another input size: its stages recomputed from their strides, its base FLOPs unknown.
 
-    Raises SpecError where no stage has a stride.
+    Args:
+        host: The host.
+        height: The height of the image in pixels.
+        width: The width of the image in pixels.
+
+    Raises:
+        SpecError: No stage of the host has a stride.
     """
     if all(stage.stride is None for stage in host.stages):
         raise SpecError(
@@ -114,9 +133,9 @@ def at(host: Host, height: int, width: int) -> Host:
             ]
         )
     divisor = host.input.divisor if host.input else 1
-    other = HostInput(height=height, width=width, divisor=divisor)
-    stages = tuple(resized(stage, other) for stage in host.stages)
-    same = host.input is not None and host.input.padded == other.padded
+    size = HostInput(height=height, width=width, divisor=divisor)
+    stages = tuple(resized(stage, size) for stage in host.stages)
+    same = host.input is not None and host.input.padded == size.padded
     base = host.base if same else host.base.model_copy(update={"flops": BaseFigure()})
-    change = {"input": other, "stages": stages, "lr_pixels": low_pixels(stages), "base": base, "variants": {}}
+    change = {"input": size, "stages": stages, "lr_pixels": low_pixels(stages), "base": base, "variants": {}}
     return host.model_copy(update=change if same else {**change, "fits": None})

@@ -1,4 +1,4 @@
-"""Tables that papers and their repositories printed, as data: read when they are asked for, judged when they are read.
+"""Tables that papers and their repositories printed, as data: read when they are needed, judged when they are read.
 
 One YAML per table, `published/<paper>/<table>.yaml`. A figure is known to half a unit of its last printed place.
 """
@@ -27,7 +27,7 @@ _PRINTED = re.compile(r"([+-]?\d+)(?:\.(\d+))?([KMG]?)")
 
 
 class Source(Strict):
-    """Where a table was printed. table: its number, or the file of a repository."""
+    """Where a table was printed; `table` is its number, or the file of a repository."""
 
     paper: str
     venue: str
@@ -40,7 +40,7 @@ class Source(Strict):
 
 
 class Metric(Strict):
-    """A column. decimals: printed places; host, dataset: where the columns of one table differ in them."""
+    """A column of a table; `host` and `dataset` are named where the columns of one table differ in them."""
 
     unit: str
     better: Literal["higher", "lower"] | None = Field(None, description="higher or lower")
@@ -54,8 +54,11 @@ class Metric(Strict):
 class Figure(Strict):
     """A printed count of parameters or of multiply-accumulates (which papers call FLOPs).
 
-    printed: as in the paper. delta: what it adds to the base row, 0 for the base row itself. total: of the base row.
-    step: one unit of the last printed place; the figure is known to step / 2.
+    Args:
+        printed: The figure as in the paper.
+        delta: What it adds to the base row; 0 for the base row itself.
+        total: The figure of the base row.
+        step: One unit of the last printed place; the figure is known to step / 2.
     """
 
     printed: str
@@ -68,14 +71,14 @@ class Figure(Strict):
         amount = self.delta if self.total is None else self.total
         if amount is None or self.step is None:
             return self
-        found = _PRINTED.fullmatch(self.printed)
-        if found is None:
+        parts = _PRINTED.fullmatch(self.printed)
+        if parts is None:
             raise ValueError(f"printed {self.printed!r} is not a number as +41.0K, 208.5G or +2.65")
-        whole, places, unit = found[1], found[2] or "", found[3]
-        one = self.step * 10 ** len(places)
-        value = int(whole.replace("+", "") + places) * self.step
+        whole, decimals, unit = parts[1], parts[2] or "", parts[3]
+        one_unit = self.step * 10 ** len(decimals)
+        value = int(whole.replace("+", "") + decimals) * self.step
         what = "delta" if self.total is None else "total"
-        if amount != value or one not in ([_UNITS[unit]] if unit else _UNITS.values()):
+        if amount != value or one_unit not in ([_UNITS[unit]] if unit else _UNITS.values()):
             raise ValueError(f"{what} {amount} and step {self.step} are not those of the printed {self.printed}")
         return self
 
@@ -88,9 +91,13 @@ class Formula(Strict):
 
 
 class Row(Strict):
-    """One row. values: by metric. uncertain: the row's name or value is in doubt, and why says for which reason.
+    """One row of a table.
 
-    candidates: what an upsampler "unknown" may be. note: ours, also on what we corrected.
+    Args:
+        values: The value of each metric.
+        uncertain: Whether the name or a value of the row is in doubt; `why` says for which reason.
+        candidates: What an upsampler "unknown" may be.
+        note: Our note, also on what we corrected.
     """
 
     upsampler: str
@@ -130,7 +137,7 @@ class Section(Strict):
 
 
 class TimedInput(Strict):
-    """The feature that a latency was measured on, as the paper states it."""
+    """The feature map that a latency was measured on, as the paper states it."""
 
     channels: int
     height: int
@@ -139,9 +146,13 @@ class TimedInput(Strict):
 
 
 class Published(Strict):
-    """One table. host_model: as printed; rows name a host of `hosts`. device and input: of latencies.
+    """One published table.
 
-    variables: values of the letters in formulas, by upsampler where they differ.
+    Args:
+        host_model: The host as printed; rows name a host of `hosts`.
+        device: The device that latencies were measured on.
+        input: The feature map that they were measured on.
+        variables: The values of the letters in formulas, by upsampler where they differ.
     """
 
     id: str
@@ -162,9 +173,11 @@ class Published(Strict):
     @model_validator(mode="after")
     def _judge(self) -> Published:
         for n, row in enumerate(self.rows):
-            strange = [m for m in (*row.values, *row.formulas) if m not in self.metrics]
-            if strange:
-                raise ValueError(f"rows[{n}]: {', '.join(strange)} is not among the metrics: {', '.join(self.metrics)}")
+            unknown_metrics = [m for m in (*row.values, *row.formulas) if m not in self.metrics]
+            if unknown_metrics:
+                raise ValueError(
+                    f"rows[{n}]: {', '.join(unknown_metrics)} is not among the metrics: {', '.join(self.metrics)}"
+                )
             if row.section is not None and row.section not in self.sections:
                 raise ValueError(f"rows[{n}].section: {row.section!r} is not among the sections")
             if self.sections and row.section is None:
@@ -177,7 +190,7 @@ def _folder() -> Any:
 
 
 @cache
-def _found() -> tuple[str, ...]:
+def _ids() -> tuple[str, ...]:
     papers = sorted(_folder().iterdir(), key=lambda p: str(p.name))
     return tuple(
         f"{paper.name}/{entry.name.removesuffix('.yaml')}"
@@ -196,17 +209,21 @@ def _natural(name: str) -> tuple[str, int]:
 
 
 def names() -> list[str]:
-    """The ids of all tables, as 'lda-aqu/table5'."""
-    return list(_found())
+    """Return the ids of all tables, as 'lda-aqu/table5'."""
+    return list(_ids())
 
 
 def table(name: str) -> Published:
-    """The table with this id. Raises UnknownName with the nearest, or with the tables of a paper."""
-    if name not in _found():
-        own = [known for known in _found() if known.startswith(f"{name}/")]
-        if own:
-            raise UnknownName(f"{name!r} is a paper, not a table; its tables: {', '.join(own)}")
-        raise unknown("published table", name, _found())
+    """Return the table with an id.
+
+    Raises:
+        UnknownName: There is no such table; the error names the nearest, or the tables of a paper.
+    """
+    if name not in _ids():
+        of_paper = [known for known in _ids() if known.startswith(f"{name}/")]
+        if of_paper:
+            raise UnknownName(f"{name!r} is a paper, not a table; its tables: {', '.join(of_paper)}")
+        raise unknown("published table", name, _ids())
     return _named(name)
 
 
@@ -218,10 +235,14 @@ def _named(name: str) -> Published:
 
 
 def read_table(path: Path) -> Published:
-    """A table in a file of the same form. Raises SpecError with all mistakes together."""
+    """Return the table in a file of the same form.
+
+    Raises:
+        SpecError: The file has mistakes; the error lists all of them together.
+    """
     return load(Published, *yaml_file.read(path, "a published table"))
 
 
 def siblings(table: Published) -> list[Published]:
-    """The other tables of the same paper, which have a say in how it counts."""
-    return [other for name in names() if name != table.id and (other := _named(name)).paper == table.paper]
+    """Return the other tables of the same paper, which help to decide how it counts."""
+    return [sibling for name in names() if name != table.id and (sibling := _named(name)).paper == table.paper]

@@ -1,4 +1,4 @@
-"""Settings as published tables name them, translated to the params of our upsamplers; in this one place."""
+"""The settings that published tables name, translated to the params of our upsamplers; in this one place."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ NAMES = {
     "groupnorm": "norm",
     "variant": "kind",
 }
-"""Names in tables -> params, for those that are neither a param nor its name in the released constructor."""
+"""The param of each name in tables that is neither a param nor its name in the released constructor."""
 
 VALUES: dict[str, dict[str, Any]] = {
     "dof": {"s^2": "s2", "1": 1},
     "kind": {"HIN": "hin", "O2O": "o2o", "M2O": "m2o", "O2O-DIN": "o2o", "M2O-DIN": "m2o"},
 }
-"""Param -> printed values -> ours, where they differ."""
+"""For each param its printed values and ours, where they differ."""
 
 IMPLIED: dict[str, dict[str, Any]] = {
     "dysample": {"style": "lp", "dynamic_scope": False, "init": "bilinear", "scope_factor": 0.25},
@@ -33,7 +33,7 @@ IMPLIED: dict[str, dict[str, Any]] = {
     "sapa-b": {"groups": 1, "norm_function": "e^x"},
     "a2u": {"variant": "dynamic-cs-d+"},
 }
-"""Settings that the upsampler's name already says; another value of them is something else."""
+"""Settings that the upsampler's name already says; a row with another value of them is of something else."""
 
 NO_SETTING = ("replaced", "task", "dataset", "leaderboard_rank")
 """Keys among the settings that say where in the host model, or on what data; not how the upsampler is built."""
@@ -41,12 +41,12 @@ NO_SETTING = ("replaced", "task", "dataset", "leaderboard_rank")
 
 def param(name: str, card: Card) -> str | None:
     """Return the param that a setting's name stands for; None where the upsampler has no such param."""
-    own = {p.name for p in card.params}
-    if name in own:
+    param_names = {p.name for p in card.params}
+    if name in param_names:
         return name
     released = {part: p.name for p in card.params if p.released for part in p.released.split(", ")}
-    other = released.get(name) or NAMES.get(name)
-    return other if other in own else None
+    param_name = released.get(name) or NAMES.get(name)
+    return param_name if param_name in param_names else None
 
 
 def value(name: str, printed: Any, param: str) -> Any:
@@ -62,16 +62,16 @@ def value(name: str, printed: Any, param: str) -> Any:
 def translated(settings: Mapping[str, Any], card: Card) -> dict[str, Any] | None:
     """Return the params that all settings of a row stand for; None where the upsampler has no such thing."""
     params: dict[str, Any] = {}
-    for name, printed in _in_place(settings):
+    for name, printed in _of_this_row(settings):
         if name in (implied := IMPLIED.get(card.name, {})):
             if implied[name] != printed:
                 return None
             continue
-        meant = param(name, card)
-        ours = value(name, printed, meant) if meant else None
-        if meant is None or ours is None:
+        param_name = param(name, card)
+        param_value = value(name, printed, param_name) if param_name else None
+        if param_name is None or param_value is None:
             return None
-        params[meant] = ours
+        params[param_name] = param_value
     return params
 
 
@@ -83,15 +83,15 @@ def known(settings: Mapping[str, Any], card: Card) -> dict[str, Any]:
     """
     defaults, params = card.defaults(), dict[str, Any]()
     for name, printed in settings.items():
-        meant = param(name, card)
-        if meant is not None:
-            ours = value(name, printed, meant)
-            ours = printed if ours is None else ours
-            params[meant] = float(ours) if isinstance(defaults[meant], float) else ours
+        param_name = param(name, card)
+        if param_name is not None:
+            param_value = value(name, printed, param_name)
+            param_value = printed if param_value is None else param_value
+            params[param_name] = float(param_value) if isinstance(defaults[param_name], float) else param_value
     return params
 
 
-def _in_place(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _of_this_row(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """What is set in the place that the row is about: `theta_mask_head` is theta there, and `theta` that elsewhere."""
     suffix = "_mask_head"
     inside = {name.removesuffix(suffix) for name in settings if name.endswith(suffix)}
