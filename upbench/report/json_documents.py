@@ -38,9 +38,10 @@ class CheckResult(_Part):
 
 
 class Group(_Part):
-    """The rows of one work under --per-shape. shape: of the low-resolution input. records: how many there are.
+    """The rows of one work under --per-shape.
 
-    The records of all groups follow one another in one list. reference: as in `Comparison`, of this group.
+    `shape` is that of the low-resolution input. `records` is their number: the records of all groups follow one another in
+    one list. `reference` is as in `Comparison`, for this group.
     """
 
     shape: str
@@ -59,11 +60,12 @@ class _Outcome(_Part):
 
 
 class Comparison(_Outcome):
-    """One run of `upbench compare`. latency_ratios, verdicts and records are in one order, that of the command line.
+    """One run of `upbench compare`.
 
-    outcome: failed when a check or a gate failed (exit code 1). After a failed check nothing was measured: records is
-    empty and reference null. Ratios are null where nothing was timed; the reference has no verdict. groups: null
-    without --per-shape; with it, ratios and verdicts are to the reference of the group, and `reference` is null.
+    `latency_ratios`, `verdicts` and `records` are in one order, that of the command line. `outcome` is failed when a check
+    or a gate failed (exit code 1). After a failed check nothing was measured: `records` is empty and `reference` null.
+    Ratios are null where nothing was timed; the reference has no verdict. `groups` is null without --per-shape; with it,
+    ratios and verdicts are to the reference of the group, and `reference` is null.
     """
 
     checks: list[CheckResult]
@@ -86,8 +88,8 @@ class Turns(_Part):
 class Times(_Part):
     """The latency of two versions of one upsampler.
 
-    ratio: new over old, round by round. noise_floor: what two processes of the old version differ by, as a part of 1;
-    `resolution` in earlier documents. stopped: why sampling ended, "precise", "plateau" or "budget".
+    `ratio` is new over old, round by round. `noise_floor` (`resolution` in earlier documents) is the difference between two
+    processes of the old version, as a part of 1. `stopped` says why sampling ended: "precise", "plateau" or "budget".
     """
 
     ratio: Ratio
@@ -98,7 +100,11 @@ class Times(_Part):
 
 
 class BothVersions(_Part):
-    """One upsampler. old, new: without latency; null where that upbench cannot count alone. latency: null untimed."""
+    """One upsampler in its two versions.
+
+    `old` and `new` are records without latency, null where that upbench cannot count alone. `latency` is null where nothing
+    was timed.
+    """
 
     upsampler: str
     old: Record | None
@@ -107,7 +113,10 @@ class BothVersions(_Part):
 
 
 class Against(_Outcome):
-    """One run of `upbench compare --against`. against: the old version. versions: empty after a failed check."""
+    """One run of `upbench compare --against`.
+
+    `against` is the name of the old version. `versions` is empty after a failed check.
+    """
 
     findings: list[Finding]
     against: str
@@ -115,7 +124,7 @@ class Against(_Outcome):
 
 
 class Difference(_Outcome):
-    """One run of `upbench diff`. old, new: the files."""
+    """One run of `upbench diff`; `old` and `new` are the names of the files."""
 
     findings: list[Finding]
     old: str

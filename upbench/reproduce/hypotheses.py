@@ -50,10 +50,12 @@ class Setting(Strict):
 
 
 class Change(Strict):
-    """Another version of a module, or another way of counting it: parts of the count times and plus something.
+    """Another version of a module, or another way of counting it: parts of the count are multiplied and added to.
 
-    upsamplers: those it is about; none: all. times, adds: by part of a `Breakdown`, as formulas in C (channels),
-    G (guide channels) and s (scale).
+    Args:
+        upsamplers: The upsamplers that it is about; none stands for all.
+        times: The factor of each part of a `Breakdown`, as a formula in C (channels), G (guide channels) and s (scale).
+        adds: What is added to each part, as such a formula.
     """
 
     name: str

@@ -157,7 +157,7 @@ def _crowd(anchors: Sequence[Anchor], n: int) -> int:
 
 
 def _candidates(anchors: Sequence[Anchor], n: int, step: float) -> list[tuple[float, LabelPosition]]:
-    """Boxes around a point in rings, with what each costs: its distance, circles that it covers, a point beside it
+    """Boxes around a point in rings, with what each costs: its distance, circles that it covers, a nearer point
     that is another's."""
     anchor = anchors[n]
     candidates = []
