@@ -1,4 +1,4 @@
-"""What a host model is: its stages and their sizes."""
+"""The values that a host model is made of: its stages and their sizes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field
 from upbench.specs.strict import Strict
 
 COUNT = "an integer of at least 1"
-"""What a count in a host file must be, for its errors."""
+"""The rule for counts in a host file, in the words of its errors."""
 
 
 class BaseFigure(Strict):

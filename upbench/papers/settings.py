@@ -92,7 +92,7 @@ def known(settings: Mapping[str, Any], card: Card) -> dict[str, Any]:
 
 
 def _of_this_row(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """What is set in the place that the row is about: `theta_mask_head` is theta there, and `theta` that elsewhere."""
+    """The settings where the row's upsampler is placed: `theta_mask_head` is theta there, and `theta` is theta elsewhere."""
     suffix = "_mask_head"
     inside = {name.removesuffix(suffix) for name in settings if name.endswith(suffix)}
     for name, printed in settings.items():

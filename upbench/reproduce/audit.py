@@ -212,7 +212,7 @@ class Search:
 
 
 def _equals(explanations: Sequence[Explanation]) -> list[Explanation]:
-    """Those of the best rank, which come first."""
+    """The explanations of the best rank, which come first in the list."""
     return [e for e in explanations if e.rank == explanations[0].rank]
 
 

@@ -19,7 +19,7 @@ MISSPELT = 0.7
 """How alike a setting and a parameter must be, from 0 to 1, for the setting to be a misspelling; others say something else."""
 
 Quantity = Literal["params", "flops"]
-"""What a complexity figure counts."""
+"""The quantity that a complexity figure counts."""
 QUANTITIES: tuple[Quantity, ...] = ("params", "flops")
 """The quantities, in the order of the tables."""
 
@@ -117,7 +117,7 @@ def collect(table: Published, known: Hypotheses) -> tuple[list[Claim], list[Unju
 
 
 def _unjudged(row: Row, figure: Figure, quantity: Quantity) -> tuple[str | None, bool]:
-    """Why a figure is no increment that can be counted, and whether it is that of a base."""
+    """The reason why a figure is no increment that can be counted, and whether it is the figure of a base."""
     if figure.total is not None:
         try:
             row_host = host(row.host or "")
@@ -165,7 +165,7 @@ def stated_params(table: Published, row: Row, known: Hypotheses) -> dict[str, An
 
 
 def _listed(table: str, row: Row, known: Hypotheses) -> dict[str, Any]:
-    """What a table of settings lists for this upsampler in this host, whatever its backbone."""
+    """The settings that a table of settings lists for this upsampler in this host, whatever its backbone."""
     if row.host is None:
         return {}
     title = host(row.host).title

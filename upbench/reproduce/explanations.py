@@ -28,7 +28,7 @@ It raises SpecError where the upsampler cannot be built.
 
 @dataclass(frozen=True)
 class Model:
-    """What is changed of the stated model: the host variant, settings, the version of the module."""
+    """The changes to the stated model: the host variant, settings, the version of the module."""
 
     variant: str | None = None
     settings: tuple[tuple[str, Any], ...] = ()
@@ -42,10 +42,10 @@ class Model:
 
 @dataclass(frozen=True)
 class Counting:
-    """What is added up, and how.
+    """A way to count.
 
     Args:
-        convention: The name of a convention, as F0 or P2.
+        convention: The name of a convention, as F0 or P2, which says what is added up.
         way: The name of a way of counting that differs from ours; None for ours.
     """
 

@@ -20,7 +20,7 @@ from upbench.specs.strict import Many, Strict, load
 
 
 class Stated(Strict):
-    """What a paper says once: params of an upsampler (at some hosts), or the table of settings that has them."""
+    """A statement of a paper: params of an upsampler (at some hosts), or the table of settings that has them."""
 
     paper: str
     upsampler: str
@@ -31,7 +31,7 @@ class Stated(Strict):
 
 
 class Declared(Strict):
-    """How a paper says that it counts."""
+    """The way in which a paper says that it counts."""
 
     paper: str
     params: str
@@ -71,7 +71,7 @@ class Change(Strict):
 
 
 class Remark(Strict):
-    """What is known of a figure that is not reproduced; the search does not read it."""
+    """A note on a figure that is not reproduced; the search does not read it."""
 
     tables: Many[str]
     row: str

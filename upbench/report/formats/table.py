@@ -12,7 +12,7 @@ CellIndex = tuple[int, int]
 
 
 class Rank(IntEnum):
-    """What is emphasised, as in the papers: the best in bold, the second best underlined."""
+    """The emphasis of a cell, as in the papers: the best in bold, the second best underlined."""
 
     none = 0
     best = 1
@@ -82,7 +82,7 @@ class Table:
 
 
 def stacked(tables: Sequence[Table]) -> Table:
-    """Return the raw rows of several tables as those of one, with every column that one of them has; for CSV."""
+    """Return one table with the raw rows of several tables, and with every column that one of them has; for CSV."""
     heads = list(dict.fromkeys(head for table in tables for head in table.raw_heads))
     rows = [dict(zip(table.raw_heads, row, strict=True)) for table in tables for row in table.raw_rows]
     return replace(tables[0], raw_heads=heads, raw_rows=[[row.get(head) for head in heads] for row in rows])

@@ -134,7 +134,7 @@ def _measured(row: Row, table: Published, records: Sequence[Record], known: Hypo
 def _alike(
     reference: Row, table: Published, records: Sequence[Record], known: Hypotheses
 ) -> tuple[Record | None, list[Record | None]]:
-    """The reference, and the record of each row, all measured under the same conditions: those of most rows."""
+    """The record of the reference and of each row, all measured under the conditions under which most rows were measured."""
     best: tuple[Record | None, list[Record | None]] = (None, [None] * len(table.rows))
     measured = [_measured(row, table, records, known) for row in table.rows]
     references = {_conditions(record): record for record in _measured(reference, table, records, known)}

@@ -22,7 +22,7 @@ TITLES = {"params": "Params", "flops": "FLOPs"}
 
 
 def sum_of(finding: Finding) -> int | None:
-    """Return our sum for a figure: that of its explanation, or where there is none the sum under what is stated."""
+    """Return our sum for a figure: the sum of its explanation, or without one the sum under what is stated."""
     return finding.best.candidate.value if finding.best and finding.verdict != NOT_VERDICT else finding.value
 
 

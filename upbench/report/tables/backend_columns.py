@@ -70,7 +70,7 @@ def against_eager(records: Sequence[Record]) -> tuple[list[Column], list[str]]:
 
 
 def _same(record: Record) -> str:
-    """What two records have in common that differ in nothing but the backend."""
+    """A key that is equal for records whose specs differ in nothing but the backend."""
     spec = record.settings.model_dump(mode="json")
     spec["measure"].pop("backend")
     return json.dumps(spec, sort_keys=True)

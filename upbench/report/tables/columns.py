@@ -74,17 +74,17 @@ def costs(convention: str = conventions.DEFAULT) -> tuple[Column, ...]:
     return tuple(of(metric) for metric in metrics.under(convention).values() if metric.in_tables)
 
 
-def _where(key: str, name: str) -> Column:
+def _environment(key: str, name: str) -> Column:
     """A part of the environment."""
     return Column(key, "", lambda r: r.environment.value(name), units.plain, numeric=False)
 
 
 WHERE = (
-    _where("measured_on", "device"),
-    _where("measured_threads", "threads"),
-    _where("torch", "torch"),
-    _where("upbench", "upbench"),
-    _where("cuda", "cuda"),
+    _environment("measured_on", "device"),
+    _environment("measured_threads", "threads"),
+    _environment("torch", "torch"),
+    _environment("upbench", "upbench"),
+    _environment("cuda", "cuda"),
 )
 """Columns of CSV that say on what machine, and with which versions, a record was measured."""
 
@@ -116,7 +116,7 @@ ALL_PARAMS = _raw("params_all", lambda r: r.params)
 
 
 def raw_only() -> tuple[Column, ...]:
-    """Return the columns that CSV and JSON have besides those of the table."""
+    """Return the columns that only CSV and JSON have."""
     known = metrics.METRICS
     return (
         *(UPSAMPLER, STATUS, BATCH, DTYPE, MODE),
@@ -148,7 +148,7 @@ def axis(name: str) -> Column:
 
 
 def ratio_to(reference: Record) -> tuple[Column, Column, Column, Column]:
-    """Return the columns of latency over that of a reference, by ratios taken round by round.
+    """Return the columns that set latencies against the latency of a reference, by ratios taken round by round.
 
     Args:
         reference: The record that latencies are divided by.

@@ -27,7 +27,7 @@ STOPPED = {
 
 
 def comparison_table(records: Sequence[Record], reference: Record, convention: str = conventions.DEFAULT) -> Table:
-    """Return the table of a comparison: upsamplers as rows, with their latency over that of the reference.
+    """Return the table of a comparison: upsamplers as rows, with their latencies relative to the reference.
 
     Args:
         records: One record for each upsampler, timed in the same rounds.

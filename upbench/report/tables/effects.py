@@ -1,4 +1,4 @@
-"""Two tables about a sweep: what each axis does, and which cells no other cell beats."""
+"""Two tables about a sweep: the effect of each axis, and the cells that no other cell beats."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class _Line:
         return [self.axis, str(self.level), str(self.reference), str(pairs), *shown]
 
     def verdict(self, metrics: Sequence[Column]) -> str:
-        """That of the metric with samples."""
+        """Return the verdict on the metric that has samples."""
         timed = [self.effects[m.key] for m in metrics if m.timed and m.key in self.effects]
         verdicts = [v for effect in timed if (v := effects.verdict(effect, self.noise_floor))]
         return str(verdicts[-1]) if verdicts else units.DASH
@@ -249,7 +249,7 @@ def _machine(record: Record) -> list[Any]:
 
 
 def _how(full: bool, several: bool, metrics: Sequence[Column]) -> list[str]:
-    """What exactly the numbers are."""
+    """The notes on how effects are computed."""
     design = (
         "The cells are a full grid: each effect is the balanced average over all settings of the other axes."
         if full

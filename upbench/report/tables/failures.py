@@ -6,7 +6,7 @@ from upbench import units
 from upbench.records.record import Record
 
 SHOWN = {"oom": "OOM", "timeout": "timeout", "crashed": "crash", "error": "error", "impossible": "n/a"}
-"""What stands in the table for a cell of each status."""
+"""The text of a cell of each status in a table."""
 WORDS = {
     "oom": "out of memory",
     "timeout": "not done in the time it was given",
@@ -14,7 +14,7 @@ WORDS = {
     "error": "it raised an error",
     "impossible": "impossible: it breaks a rule of the upsampler",
 }
-"""What each status means, in words."""
+"""The meaning of each status, in words."""
 
 
 def text(record: Record) -> str:

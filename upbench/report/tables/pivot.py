@@ -55,8 +55,8 @@ def pivot_table(results: ResultSet, title: str, metrics: Sequence[Column], acros
     rows: list[list[str]] = []
     raw: list[list[object]] = []
     for m, (lead, cells) in enumerate(lines):
-        here = [cells.get(level) for level in levels]
-        for n, record in enumerate(here, len(keys)):
+        row_records = [cells.get(level) for level in levels]
+        for n, record in enumerate(row_records, len(keys)):
             if record is None:
                 continue
             shown.append(((m, n), record))
@@ -64,10 +64,10 @@ def pivot_table(results: ResultSet, title: str, metrics: Sequence[Column], acros
                 footnotes.add(m, n, failures.reason(record))
             if note := bases.remark(metric, record, results):
                 footnotes.add(m, n, note)
-        texts = [units.DASH if r is None else sweep.shown_text(results, metric, r) for r in here]
+        texts = [units.DASH if r is None else sweep.shown_text(results, metric, r) for r in row_records]
         rows.append([*lead, *texts])
         named = next(iter(cells.values()))
-        raw.append([*(c.raw(named) for c in keys), *(None if r is None else metric.raw(r) for r in here)])
+        raw.append([*(c.raw(named) for c in keys), *(None if r is None else metric.raw(r) for r in row_records)])
     order = sweep.ranks_of(results, metric, [r for _, r in shown])
     emphasis = {at: rank for (at, _), rank in zip(shown, order, strict=True) if rank}
     heads = [*(c.title for c in keys), *(f"{pivoted}={level}" for level in levels)]
@@ -100,7 +100,7 @@ def _only(metrics: Sequence[Column]) -> Column:
 def _lines(
     results: ResultSet, keys: Sequence[Column], pivoted: str
 ) -> tuple[list[tuple[tuple[str, ...], dict[str, Record]]], dict[int, str]]:
-    """What names each row, with its cells by the value of the turned axis; and the heading of each group."""
+    """The cells of each row by the value of the pivoted axis, with what names the row; and the heading of each group."""
     lines: list[tuple[tuple[str, ...], dict[str, Record]]] = []
     starts: dict[int, str] = {}
     for group in results.groups:

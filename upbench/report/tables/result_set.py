@@ -1,4 +1,4 @@
-"""What tables, effects and pictures ask of a set of records, each found once."""
+"""Derived values of a set of records that tables, effects and pictures share, each computed once."""
 
 from __future__ import annotations
 
