@@ -15,7 +15,13 @@ _FACTOR = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*x")
 
 @dataclass(frozen=True)
 class Amount:
-    """A bound as written. value: in SI base units, or a factor where `reference` names the upsampler it multiplies."""
+    """The value of a bound.
+
+    Args:
+        text: The value as written.
+        value: The value in SI base units, or a factor where `reference` is given.
+        reference: Name of the upsampler whose value is multiplied by the factor; None for a bound in units.
+    """
 
     text: str
     value: Fraction
@@ -23,14 +29,22 @@ class Amount:
 
 
 def bounded(name: str) -> Metric:
-    """The metric of a bound. Raises SpecError naming the nearest and all that can be bounded."""
+    """Return the metric of a bound.
+
+    Raises:
+        SpecError: If there is no such metric, or it has no bounds; names the nearest and all that can be bounded.
+    """
     if metrics.spelling(name, metrics.METRICS) == "output-digest":
         raise SpecError([f"metric {name!r} has no bounds; it is compared with a baseline (--baseline FILE)"])
     return _find(name, metrics.with_evidence())
 
 
 def tolerated(name: str) -> Metric:
-    """The metric of a tolerance. Raises SpecError for a metric that has none."""
+    """Return the metric of a tolerance.
+
+    Raises:
+        SpecError: If there is no such metric, or it has no tolerance.
+    """
     known = {name: metric for name, metric in metrics.METRICS.items() if metric.exact}
     if (meant := metrics.spelling(name, metrics.METRICS)) in metrics.with_evidence() and meant not in known:
         raise SpecError([f"{meant} has no tolerance, but evidence; --threshold PERCENT is the slowdown that fails"])
@@ -45,7 +59,15 @@ def _find(name: str, known: dict[str, Metric]) -> Metric:
 
 
 def amount(of: Metric, text: str) -> Amount:
-    """'40k', '200MiB', '1.5ms' or '3x:bilinear'. Raises SpecError with what is allowed."""
+    """Read the value of a bound, as "40k", "200MiB", "1.5ms" or "3x:bilinear".
+
+    Args:
+        of: The metric that is bounded, which decides the units.
+        text: The value as written.
+
+    Raises:
+        SpecError: If it is neither; the sentence says what may be written.
+    """
     number, colon, reference = text.strip().partition(":")
     match = _FACTOR.fullmatch(number.strip())
     if match and reference.strip():
@@ -57,7 +79,11 @@ def amount(of: Metric, text: str) -> Amount:
 
 
 def tolerance(text: str) -> Fraction | None:
-    """'1%' -> 1/100; 'off' -> None, not compared at all. Raises SpecError for anything else."""
+    """Read a tolerance: "1%" is 1/100, "off" is None, which leaves the metric out of the comparison.
+
+    Raises:
+        SpecError: If it is neither.
+    """
     if text.strip() == "off":
         return None
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", text.strip())

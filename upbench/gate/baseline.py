@@ -15,14 +15,16 @@ from upbench.gate.measured import Measured
 from upbench.records.record import Output, with_measurement_version
 
 SCHEMA = 2
+"""Version of the format of baseline files."""
 KIND = "upbench baseline"
+"""The text under `kind` by which a baseline file is recognised."""
 KEYS = {
     "macs": "macs",
     "peak-memory": "peak_memory",
     "training-peak-memory": "training_peak",
     "workspace": "workspace",
 }
-"""Keys of schema 1 that are not the field's own name."""
+"""Name of a metric -> its key in baselines, where that is not the key of the metric: those of schema 1 stay."""
 
 
 class _Part(BaseModel):
@@ -30,7 +32,7 @@ class _Part(BaseModel):
 
 
 class LatencyRatio(_Part):
-    """Latency over that of the reference in the same rounds, with its 95 % interval."""
+    """The ratio of a latency to that of the reference in the same rounds, with its 95 % interval."""
 
     value: float = Field(gt=0)
     low: float = Field(gt=0)
@@ -39,9 +41,16 @@ class LatencyRatio(_Part):
 
 
 class Entry(_Part):
-    """One upsampler. exact: by metric, in counts and bytes, null when unknown. latency_ratio: null for the reference.
+    """What a baseline holds of one upsampler.
 
-    sources: path -> hash of the files of a user's module; null for built-in upsamplers.
+    Args:
+        label: Label of the upsampler.
+        spec: The spec that was measured.
+        exact: Counts and bytes by key of the metric; null when unknown.
+        output: Digest and statistics of the output; null when they were not taken.
+        latency_ratio: Latency over that of the reference; null for the reference and without timing.
+        noise_floor: Smallest difference of latency, as a part of 1, that the machine could tell from none.
+        sources: Path -> hash of the files of a user's module; null for built-in upsamplers.
     """
 
     label: str
@@ -54,7 +63,14 @@ class Entry(_Part):
 
 
 class Baseline(_Part):
-    """reference: identity (a spec as JSON) of the upsampler that the latency ratios are to; null without timing."""
+    """The content of a baseline file.
+
+    Args:
+        kind: The text of KIND, by which the file is recognised.
+        reference: Identity (a spec as JSON) of the upsampler that latency ratios are to; null without timing.
+        environment: Machine and software, as far as comparisons need them.
+        upsamplers: One entry for each.
+    """
 
     kind: str
     reference: str | None
@@ -63,7 +79,11 @@ class Baseline(_Part):
 
 
 def to_text(measured: Sequence[Measured]) -> str:
-    """The baseline of one run as JSON. All of `measured` share environment and reference."""
+    """Write the baseline of one run as JSON.
+
+    Args:
+        measured: The upsamplers of the run, which share environment and reference.
+    """
     reference = next((m.reference for m in measured if m.reference), None)
     whole = Baseline(
         kind=KIND,
@@ -96,21 +116,30 @@ def _by_name(exact: Mapping[str, int | None]) -> dict[str, int | None]:
 
 def _migrated(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a baseline of schema 1 under the names of schema 2."""
-    found = dict(fields)
-    found["environment"] = with_measurement_version(fields["environment"])
-    found["upsamplers"] = [
+    migrated = dict(fields)
+    migrated["environment"] = with_measurement_version(fields["environment"])
+    migrated["upsamplers"] = [
         {("noise_floor" if name == "resolution" else name): value for name, value in entry.items()}
         for entry in fields["upsamplers"]
     ]
-    return found
+    return migrated
 
 
 def is_baseline(data: object) -> bool:
+    """Return whether the content of a JSON file is a baseline."""
     return isinstance(data, Mapping) and data.get("kind") == KIND
 
 
 def from_data(data: object, source: str) -> list[Measured]:
-    """What a baseline holds. Raises StoreError naming `source` when it is none, or of another schema."""
+    """Read the content of a baseline file.
+
+    Args:
+        data: The parsed JSON.
+        source: Name of the file for messages.
+
+    Raises:
+        StoreError: If it is no baseline, is damaged, or has an unknown schema.
+    """
     if not isinstance(data, Mapping) or not is_baseline(data):
         raise StoreError(f"baseline {source} was not written by `upbench compare --save`; write one with --save")
     if data.get("schema") not in (1, SCHEMA):

@@ -18,11 +18,20 @@ from upbench.records.record import Record
 from upbench.specs.yaml_file import told
 
 SIDES = ("max", "min")
+"""The two kinds of bounds, which are the keys of a budgets file and the names of the options."""
 
 
 @dataclass(frozen=True)
 class Bound:
-    """side: max or min. upsampler: whom it binds; None, everyone. source: where it was written."""
+    """A bound on one metric.
+
+    Args:
+        side: Which bound it is, "max" or "min".
+        metric: The metric that is bounded.
+        amount: The value or the factor of a reference.
+        upsampler: Label or name of the upsampler that must keep it; None for all of them.
+        source: Where it was written, for messages.
+    """
 
     side: str
     metric: Metric
@@ -32,12 +41,18 @@ class Bound:
 
     @property
     def gate(self) -> str:
+        """The name of the gate, as "max params"."""
         return f"{self.side} {self.metric.name}"
 
 
 @dataclass(frozen=True)
 class Budgets:
-    """bounds, and tolerance: by metric, a part of the value; None where the metric is not to be compared."""
+    """All bounds and tolerances of one run.
+
+    Args:
+        bounds: The bounds, in the order in which they were given.
+        tolerance: By name of a metric, the part of a value that it may exceed; None where the metric is not compared.
+    """
 
     bounds: tuple[Bound, ...] = ()
     tolerance: Mapping[str, Fraction | None] = field(default_factory=dict)
@@ -144,7 +159,7 @@ class _Reader:
 
 
 def _sides(text: str) -> tuple[str, str]:
-    """'ldaaqu:theta=5.params=40k' -> 'ldaaqu:theta=5.params' and '40k': cut after a metric, for names have an = as well."""
+    """Cut "ldaaqu:theta=5.params=40k" into "ldaaqu:theta=5.params" and "40k": after a metric, since labels have an = too."""
     cuts = [n for n, letter in enumerate(text) if letter == "="]
     of_metrics = [n for n in cuts if metrics.is_known(text[:n].rpartition(".")[2])]
     at = next(iter(of_metrics or cuts), len(text))
@@ -154,13 +169,21 @@ def _sides(text: str) -> tuple[str, str]:
 def resolve(
     budgets: Budgets, typed: Sequence[str], names: Sequence[str], labels: Sequence[str]
 ) -> tuple[Budgets, list[str]]:
-    """The budgets with every name of an upsampler replaced by the label of the one that it means.
+    """Replace every name of an upsampler by the label that it stands for in this run.
 
-    typed, names, labels: of the upsamplers of the run, in one order; a name that several share binds each of them, but
-    cannot be a reference. With a sentence for every name that is not in the run.
+    A name that several upsamplers share binds each of them, but cannot be a reference.
+
+    Args:
+        budgets: The bounds as written.
+        typed: What was typed for each upsampler of the run.
+        names: The registered names of the same upsamplers, in the same order.
+        labels: Their labels, in the same order.
+
+    Returns:
+        The bounds under labels, and a sentence for every name that is not in the run.
     """
     mistakes: list[str] = []
-    found: list[Bound] = []
+    bounds: list[Bound] = []
     known = sorted({*names, *labels})
 
     def hits(name: str) -> list[str]:
@@ -186,15 +209,24 @@ def resolve(
                 mistakes.append(f"{bound.source}: the reference {amount.reference!r} {why} ({', '.join(known)})")
                 continue
             amount = Amount(amount.text, amount.value, references[0])
-        found += [Bound(bound.side, bound.metric, amount, label, bound.source) for label in whom]
-    return Budgets(tuple(found), budgets.tolerance), mistakes
+        bounds += [Bound(bound.side, bound.metric, amount, label, bound.source) for label in whom]
+    return Budgets(tuple(bounds), budgets.tolerance), mistakes
 
 
 def judge(budgets: Budgets, records: Sequence[Record], convention: str = conventions.DEFAULT) -> list[Finding]:
-    """Every bound on every record that it binds. The reference of a ratio is not bound by it."""
+    """Judge every bound on every record that it binds; the reference of a ratio is not bound by it.
+
+    Args:
+        budgets: Bounds under labels, as `resolve` returns them.
+        records: The records of one comparison.
+        convention: Counting convention of MACs and parameters, as "F3,P0".
+
+    Returns:
+        A finding for each bound on each record.
+    """
     by_label = {record.label: record for record in records}
     counted = metrics.under(convention)
-    found = []
+    findings = []
     for bound in budgets.bounds:
         reference = by_label[bound.amount.reference] if bound.amount.reference else None
         for record in records:
@@ -202,10 +234,10 @@ def judge(budgets: Budgets, records: Sequence[Record], convention: str = convent
                 continue
             if bound.metric.exact:
                 part = budgets.tolerance.get(bound.metric.name, Fraction(0))
-                found.append(_exact(bound, counted[bound.metric.name], record, reference, part))
+                findings.append(_exact(bound, counted[bound.metric.name], record, reference, part))
             else:
-                found.append(_timed(bound, record, reference))
-    return found
+                findings.append(_timed(bound, record, reference))
+    return findings
 
 
 def _exact(
@@ -241,7 +273,7 @@ def _exact(
 
 
 def _timed(bound: Bound, record: Record, reference: Record | None) -> Finding:
-    """On the interval alone: failed when all of it is beyond the limit, passed when all of it is within."""
+    """Judge a bound of latency on its 95 % interval: failed when all of it is beyond the limit, passed when all is within."""
     if record.latency is None or (reference is not None and reference.latency is None):
         return Finding(bound.gate, record.label, Result.unsure, "latency was not measured")
     limit = float(bound.amount.value)
@@ -278,7 +310,7 @@ def _limit(bound: Bound, limit: Fraction) -> str:
 
 
 def _text(value: object) -> str:
-    """A value of YAML as it would be typed."""
+    """Return a value of YAML as it would be typed. Raises SpecError for anything but text and numbers."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise SpecError([f"is {value!r}, but must be a value such as 40k"])
     return f"{value:.15g}" if isinstance(value, float) else str(value)

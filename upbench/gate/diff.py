@@ -16,15 +16,22 @@ from upbench.metrics import METRICS, Metric
 from upbench.user_code import source_files
 
 DIGEST = "output-digest"
+"""Name of the metric that is the hash of the output."""
 MIN_ROUNDS = 10
-"""Of each of two runs whose latencies are compared, before a slowdown fails."""
+"""Rounds that each of two separate runs must have before a slowdown between them fails."""
 
 
 @dataclass(frozen=True)
 class Rules:
-    """gate: the word that names these gates. old, new: what the two sides are called in sentences.
+    """How two sides of a change are compared.
 
-    tolerance: by metric, a part of the old value; None where it is not compared. threshold, interval_threshold: of latency.
+    Args:
+        gate: The word that names these gates, as "baseline", "diff" or "against".
+        old: Name of the old side in sentences.
+        new: Name of the new side in sentences.
+        tolerance: By name of a metric, the part of the old value that it may grow by; None where it is not compared.
+        threshold: Slowdown, as a part of 1, that fails.
+        interval_threshold: Slowdown, as a part of 1, that the whole interval must exceed to fail.
     """
 
     gate: str
@@ -36,13 +43,22 @@ class Rules:
 
 
 def compare(old: Sequence[Measured], new: Sequence[Measured], rules: Rules) -> list[Finding]:
-    """Findings for everything that is new; and a word on what only one side has.
+    """Compare every upsampler of the new side with its counterpart on the old side.
 
-    Matched by spec; what is left by label and settings, since the code may give its params other defaults than before.
+    Counterparts have the same spec. What is left is matched by label and settings, since the code may give params other
+    defaults than before.
+
+    Args:
+        old: The upsamplers of the old side.
+        new: The upsamplers of the new side.
+        rules: Tolerances, thresholds, and the names of the sides.
+
+    Returns:
+        Findings on everything of the new side, and a note on each upsampler that only the old side has.
     """
     before = {m.identity: m for m in old}
     matches = {after.identity: before.pop(after.identity, None) for after in new}
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for after in new:
         match = matches[after.identity]
         if match is None:
@@ -55,21 +71,21 @@ def compare(old: Sequence[Measured], new: Sequence[Measured], rules: Rules) -> l
                     else ""
                 )
                 sentence = f"is not in {rules.old}{other}; nothing to compare it with"
-                found.append(Finding(rules.gate, after.label, Result.unsure, sentence))
+                findings.append(Finding(rules.gate, after.label, Result.unsure, sentence))
                 continue
             del before[match.identity]
-            told = _changed(match.spec.get("params", {}), after.spec.get("params", {}), rules)
-            found.append(Finding(rules.gate, after.label, Result.note, f"its defaults are others: {told}"))
-        found += pair(match, after, rules)
-    found += [
+            differences = _changed(match.spec.get("params", {}), after.spec.get("params", {}), rules)
+            findings.append(Finding(rules.gate, after.label, Result.note, f"its defaults are others: {differences}"))
+        findings += pair(match, after, rules)
+    findings += [
         Finding(rules.gate, left.label, Result.note, f"is in {rules.old}, but not in {rules.new}")
         for left in before.values()
     ]
-    return found
+    return findings
 
 
 def _changed(old: Mapping[str, Any], new: Mapping[str, Any], rules: Rules) -> str:
-    """What differs between two mappings, as 'theta 11 in OLD, 9 in NEW'; keys of inner mappings stand for themselves."""
+    """List what differs between two mappings, as "theta 11 in OLD, 9 in NEW"; inner mappings are laid flat."""
     before, after = ({**side, **side.get("input", {}), **side.get("measure", {})} for side in (old, new))
     return "; ".join(
         f"{key} {before.get(key, 'absent')} in {rules.old}, {after.get(key, 'absent')} in {rules.new}"
@@ -79,13 +95,13 @@ def _changed(old: Mapping[str, Any], new: Mapping[str, Any], rules: Rules) -> st
 
 
 def pair(old: Measured, new: Measured, rules: Rules) -> list[Finding]:
-    """Findings for one upsampler on both sides."""
-    found = [_code(old, new, rules)]
-    found += [exact(metric, old, new, rules) for metric in metrics.compared().values()]
-    found += [_digest(old, new, rules)]
+    """Compare one upsampler on both sides: its code, exact metrics, output and latency."""
+    findings = [_code(old, new, rules)]
+    findings += [exact(metric, old, new, rules) for metric in metrics.compared().values()]
+    findings += [_digest(old, new, rules)]
     if old.ratio or new.ratio or old.latency_s or new.latency_s:
-        found += [_latency(old, new, rules)]
-    return [f for f in found if f is not None]
+        findings += [_latency(old, new, rules)]
+    return [f for f in findings if f is not None]
 
 
 def _code(old: Measured, new: Measured, rules: Rules) -> Finding | None:
@@ -96,7 +112,17 @@ def _code(old: Measured, new: Measured, rules: Rules) -> Finding | None:
 
 
 def exact(metric: Metric, old: Measured, new: Measured, rules: Rules) -> Finding | None:
-    """More than before fails, however little; None where neither side knows the metric."""
+    """Compare an exact metric: any growth beyond its tolerance fails.
+
+    Args:
+        metric: The metric.
+        old: The old side.
+        new: The new side.
+        rules: Tolerances, and the names of the sides.
+
+    Returns:
+        The finding; None where neither side knows the metric.
+    """
     gate = f"{rules.gate} {metric.name}"
     if metric.name not in old.exact:
         return Finding(gate, new.label, Result.note, f"not compared: {rules.old} was written without it")
@@ -142,15 +168,15 @@ def _digest(old: Measured, new: Measured, rules: Rules) -> Finding | None:
         return Finding(
             gate, new.label, Result.note, f"not compared: the output does not repeat in {side}", after, before
         )
-    told = _statistics(old.output, new.output, rules)
+    statistics = _statistics(old.output, new.output, rules)
     if why := _apart(METRICS[DIGEST], old, new, rules):
-        return Finding(gate, new.label, Result.note, f"not compared: {why}; {told}", after, before)
-    sentence = f"the output is not that of {rules.old}, bit for bit; {told}"
+        return Finding(gate, new.label, Result.note, f"not compared: {why}; {statistics}", after, before)
+    sentence = f"the output is not that of {rules.old}, bit for bit; {statistics}"
     return Finding(gate, new.label, Result.failed, sentence, after, before)
 
 
 def _statistics(old: Mapping[str, Any], new: Mapping[str, Any], rules: Rules) -> str:
-    """Whether rounding explains another digest: mean and extremes beside the spread of the output."""
+    """Say whether rounding explains another digest, from mean and extremes relative to the standard deviation of the output."""
     spread = max(float(old["std"]), 1e-30)
     apart = max(abs(float(new[k]) - float(old[k])) for k in ("mean", "std", "lowest", "highest")) / spread
     if apart < 1e-4:
@@ -186,18 +212,27 @@ def _latency(old: Measured, new: Measured, rules: Rules) -> Finding | None:
     )
     then = f"{units.ratio(new.ratio.value)} of the reference, {units.ratio(old.ratio.value)} in {rules.old}"
     noise_floor = max(old.noise_floor or 0.0, new.noise_floor or 0.0)
-    found = latency(gate, new.label, change_ratio, noise_floor, rules, then)
-    if found.result is Result.failed and (noise_floor > rules.threshold or change_ratio.rounds < MIN_ROUNDS):
+    finding = latency(gate, new.label, change_ratio, noise_floor, rules, then)
+    if finding.result is Result.failed and (noise_floor > rules.threshold or change_ratio.rounds < MIN_ROUNDS):
         # What disturbed one of two runs is no change of the code; only --against meets both sides alike.
         why = f"{change_ratio.rounds} rounds at a noise floor of {units.percent(noise_floor)} are no evidence between runs"
-        return replace(found, result=Result.unsure, sentence=f"{found.sentence}; {why}, --against GIT_REF decides")
-    return found
+        return replace(finding, result=Result.unsure, sentence=f"{finding.sentence}; {why}, --against GIT_REF decides")
+    return finding
 
 
 def latency(
     gate: str, label: str, change: stats.Ratio, noise_floor: float, rules: Rules, then: str | None = None
 ) -> Finding:
-    """The verdict on a ratio of new to old times: failed only when point estimate and interval both say slower."""
+    """Judge a ratio of new to old latency: it fails only when point estimate and interval both show a slowdown.
+
+    Args:
+        gate: Name of the gate.
+        label: Label of the upsampler.
+        change: New latency over old latency, with its 95 % interval.
+        noise_floor: Smallest difference, as a part of 1, that can be told from none.
+        rules: Thresholds, and the names of the sides.
+        then: A clause on where the ratio comes from, for the sentence.
+    """
     verdict = stats.verdict(change, noise_floor, rules.threshold, rules.interval_threshold)
     threshold, floor = max(rules.threshold, noise_floor), max(rules.interval_threshold, noise_floor)
     shown = (
@@ -216,7 +251,7 @@ def latency(
 
 
 def _apart(metric: Metric, old: Measured, new: Measured, rules: Rules) -> str | None:
-    """Why values of the two sides cannot be compared, or None: what differs of their machines and versions."""
+    """Return why values of the two sides cannot be compared: what differs of machines and versions; None where they can."""
     differing = [
         f"{key.replace('_', ' ')} {old.environment.get(key)} in {rules.old}, {new.environment.get(key)} in {rules.new}"
         for key in (

@@ -17,12 +17,20 @@ _WHERE = tuple(dict.fromkeys((*MACHINE, *SOFTWARE)))
 
 @dataclass(frozen=True)
 class Measured:
-    """exact: by metric, None when unknown. output: digest and statistics of the output, None when not taken.
+    """What one side of a comparison knows of one upsampler.
 
-    reference: identity of the upsampler that `ratio` of latencies was taken to in the same rounds; both None where
-    there is none. latency_s: the median, known only from full records. environment: the keys that comparisons need.
-    sources: hashes of the files of a user's module, None where they were not taken.
-    incomplete: why the MACs are not those of the whole call, where they are not.
+    Args:
+        label: Label of the upsampler.
+        spec: The spec that was measured.
+        environment: Machine and software, as far as comparisons need them.
+        exact: Counts and bytes by name of the metric; None when unknown.
+        output: Digest and statistics of the output; None when they were not taken.
+        reference: Identity of the upsampler that `ratio` was taken to in the same rounds; None where there is none.
+        ratio: Latency over that of the reference; None where there is none.
+        noise_floor: Smallest difference of latency, as a part of 1, that the machine could tell from none.
+        latency_s: Median latency in seconds, known only from full records.
+        sources: Path -> hash of the files of a user's module; None where they were not taken.
+        incomplete: Why the MACs are not those of the whole call; None where they are.
     """
 
     label: str
@@ -39,18 +47,19 @@ class Measured:
 
     @property
     def identity(self) -> str:
+        """The identity of its spec, see `identity`."""
         return identity(self.spec)
 
     @property
     def settings(self) -> str:
-        """The identity without the params: with the label, which names those that were chosen, what a user asked for."""
+        """The identity without params; with the label, which names the params that were set, it says what a user wrote."""
         return identity({**self.spec, "params": {}})
 
 
 def identity(spec: Mapping[str, Any]) -> str:
-    """What makes two records the same cell whatever machine and versions they are of: all that changes a result.
+    """Return what makes two records the same cell on any machine: the part of a spec that changes a result, as JSON.
 
-    Left out: device and threads, which the environment tells as they really were, and the budget of sampling.
+    Device and threads are left out, since the environment holds their actual values, and the time budget of sampling.
     """
     whole = RunSpecData.model_validate(dict(spec)).model_dump(mode="json")
     whole["measure"] = {k: v for k, v in whole["measure"].items() if k not in ("device", "threads", "budget")}
@@ -58,8 +67,13 @@ def identity(spec: Mapping[str, Any]) -> str:
 
 
 def from_records(records: Sequence[Record], reference: Record | None = None) -> list[Measured]:
-    """Of the records of one comparison, or of a results file (no reference). Records that are not "ok" are left out."""
-    found: dict[str, Measured] = {}
+    """Take what comparisons need from the records of measured comparison or results file; those that are not "ok" are left out.
+
+    Args:
+        records: The records.
+        reference: The record that latency ratios are taken to; None in a results file.
+    """
+    by_identity: dict[str, Measured] = {}
     for record in records:
         if record.status != "ok":
             continue
@@ -67,7 +81,7 @@ def from_records(records: Sequence[Record], reference: Record | None = None) -> 
         if reference is not None and record is not reference and record.latency and reference.latency:
             per_round = reference.latency.samples_per_round
             ratio = stats.paired_ratio(record.latency.samples_s, reference.latency.samples_s, per_round)
-        one = Measured(
+        measured = Measured(
             label=record.label,
             spec=record.settings.given(),
             environment={key: record.environment.value(key) for key in _WHERE},
@@ -80,5 +94,5 @@ def from_records(records: Sequence[Record], reference: Record | None = None) -> 
             sources=record.sources,
             incomplete=record.incomplete,
         )
-        found[one.identity] = one
-    return list(found.values())
+        by_identity[measured.identity] = measured
+    return list(by_identity.values())

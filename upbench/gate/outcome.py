@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Result(StrEnum):
-    """passed, failed; unsure: the evidence allows neither; note: not judged, and why."""
+    """The result of a gate: passed, failed, unsure (the evidence allows neither) or note (not judged; its sentence says why)."""
 
     passed = "passed"
     failed = "failed"
@@ -18,10 +18,17 @@ class Result(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One gate on one upsampler. gate: "max params", "baseline macs", "check finite", "against latency", ...
+    """The result of one gate on one upsampler.
 
-    sentence: what was found, by how much and how sure. measured, limit: in SI base units (a ratio for latency gates
-    that are ratios), None where the gate has none. low, high: the 95 % interval of `measured`, None when it is exact.
+    Args:
+        gate: Name of the gate, as "max params", "baseline macs", "check finite" or "against latency".
+        upsampler: Label of the upsampler.
+        result: Passed, failed, unsure or note.
+        sentence: What was measured, by how much it differs, and how sure that is.
+        measured: The value in SI base units, or a ratio for gates on ratios; None where there is none.
+        limit: The bound in the same unit; None where there is none.
+        low: Lower end of the 95 % interval of `measured`; None when it is exact.
+        high: Upper end of the same interval.
     """
 
     gate: str
@@ -35,32 +42,32 @@ class Finding:
 
 
 def result_of(finding: Finding, strict: bool) -> Result:
-    """The result as it counts: under `strict`, unsure is failed."""
+    """Return the result as it counts: with `strict`, unsure counts as failed."""
     return Result.failed if strict and finding.result is Result.unsure else finding.result
 
 
 def exit_code(findings: Sequence[Finding], strict: bool) -> int:
-    """1 when a gate failed, else 0."""
+    """Return the exit code: 1 when a gate failed, else 0."""
     return int(any(result_of(f, strict) is Result.failed for f in findings))
 
 
 def lines(findings: Sequence[Finding], strict: bool) -> list[str]:
-    """What stderr says: a line for every gate that failed, is unsure or was not judged, and one with the counts."""
+    """Return the lines for stderr: one for every gate that failed, is unsure or was not judged, and one with the counts."""
     if not findings:
         return []
     shown = [f for r in (Result.note, Result.unsure, Result.failed) for f in findings if f.result is r]
-    found = [f"{word(f, strict)} {f.upsampler}, {f.gate}: {f.sentence}" for f in shown]
-    return [*(" ".join(line.split()) for line in found), counts(findings, strict)]
+    texts = [f"{word(f, strict)} {f.upsampler}, {f.gate}: {f.sentence}" for f in shown]
+    return [*(" ".join(line.split()) for line in texts), counts(findings, strict)]
 
 
 def word(finding: Finding, strict: bool) -> str:
-    """FAILED, UNSURE, NOTE or PASSED; says where only --strict made a failure of it."""
+    """Return FAILED, UNSURE, NOTE or PASSED, and whether only --strict makes it a failure."""
     strictly = " (unsure, --strict)" if strict and finding.result is Result.unsure else ""
     return f"{result_of(finding, strict).value.upper()}{strictly}"
 
 
 def counts(findings: Sequence[Finding], strict: bool) -> str:
-    """'gates: 5 passed, 1 failed'; notes are not gates."""
+    """Return the number of gates by result, as "gates: 5 passed, 1 failed"; notes are no gates."""
     number = {r: sum(result_of(f, strict) is r for f in findings) for r in Result}
     parts = [f"{number[r]} {r.value}" for r in (Result.passed, Result.failed, Result.unsure) if number[r]]
     notes = f"; {number[Result.note]} not judged" if number[Result.note] else ""
