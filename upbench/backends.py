@@ -9,21 +9,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 MODULES: dict[str, str] = {"fused": "upbench.ops.backend_fused"}
-"""Backend -> its module; "auto" takes the first that can compute."""
+"""Name of a backend -> its module; "auto" takes the first that can compute an op."""
 
 
 def names() -> tuple[str, ...]:
-    """What may be asked for: "auto", "eager" (each op's own form), and every backend."""
+    """Return the values of `backend` in a spec: "auto", "eager" (each op's own form), and every backend."""
     return ("auto", "eager", *MODULES)
 
 
 def mistake(backend: str, upsampler: str, fused_ops: tuple[str, ...]) -> str | None:
-    """Why an upsampler cannot have a backend, as a sentence that begins "is"; None where it can.
+    """Return why an upsampler cannot have a backend, as a clause that begins with "is"; None where it can.
 
     Args:
-        backend: the name that was given.
-        upsampler: the name to say.
-        fused_ops: the ops of the upsampler that backends may compute.
+        backend: Name of the backend.
+        upsampler: Name of the upsampler, for the clause.
+        fused_ops: The ops of the upsampler that backends may compute.
     """
     if backend not in names():
         return f"is {backend!r}, but must be {', '.join(names()[:-1])} or {names()[-1]}"

@@ -13,22 +13,32 @@ from dataclasses import dataclass
 from upbench.errors import UpbenchError, unknown
 
 DEFAULT = "all"
+"""Name of the convention that adds up everything."""
 
 
 @dataclass(frozen=True)
 class Breakdown:
     """The parts of one call's MACs and of the module's parameters; integers, never rounded.
 
-    Counted on a trace (`upbench.measure.macs`); these seven add up to its total:
-    conv: convolutions and linear layers, which is every product with a learned weight, however it is spelled.
-    similarity: query-key products. sampling: reading between pixels, 4 per bilinear value. assembly: weighted sums of what was read. fusion: mixing the result with the guide.
-    norm: 4 or 5 per element. elementwise: arithmetic and activations.
+    The first seven are counted on a trace (`upbench.measure.macs`) and add up to its total; the next four are what hooks
+    on modules see, and only those.
 
-    Seen by hooks on modules, and only by those: bias: one per output value of a layer that has one.
-    hook_norm: 2 per element. activation: 1 per element. pooling: 1 per input element.
-
-    Parameters: weights, position_bias (learned tables of positions), biases (of convolutions and linear layers),
-    norm_affine (weights and biases of norms).
+    Args:
+        conv: Convolutions and linear layers, which is every product with a learned weight, however it is spelled.
+        similarity: Query-key products.
+        sampling: Reading between pixels, 4 per bilinear value.
+        assembly: Weighted sums of the values that were read.
+        fusion: Mixing the result with the guide.
+        norm: Norms, 4 or 5 per element.
+        elementwise: Arithmetic and activations.
+        bias: Biases, one per output value of a layer that has one.
+        hook_norm: Norms, 2 per element.
+        activation: Activations, 1 per element.
+        pooling: Pooling, 1 per input element.
+        weights: Parameters that are weights.
+        position_bias: Parameters that are learned tables of positions.
+        biases: Parameters that are biases of convolutions and linear layers.
+        norm_affine: Parameters that are weights and biases of norms.
     """
 
     conv: int = 0
@@ -50,7 +60,12 @@ class Breakdown:
 
 @dataclass(frozen=True)
 class Sum:
-    """The parts that a convention adds, and the same in words."""
+    """The parts of a `Breakdown` that a convention adds.
+
+    Args:
+        parts: Names of the parts.
+        words: The same for a reader.
+    """
 
     parts: tuple[str, ...]
     words: str
@@ -90,9 +105,14 @@ NAMES = (DEFAULT, *(name for name in (*FLOPS, *PARAMS) if name != DEFAULT))
 
 
 def parse(convention: str) -> tuple[str, str]:
-    """The names of the FLOPs rule and of the parameter rule in "all", "F3", "P0" or "F3,P0".
+    """Return the names of the FLOPs rule and of the parameter rule in "all", "F3", "P0" or "F3,P0".
 
-    Whichever is not named is "all". Raises UnknownName for another name, UpbenchError for two of one kind.
+    Args:
+        convention: One rule or both; a rule that is left out is "all".
+
+    Raises:
+        UnknownName: If a name is not a rule.
+        UpbenchError: If there are two rules of one kind.
     """
     given: dict[str, str] = {}
     for part in (text.strip() for text in convention.split(",")):
@@ -110,17 +130,17 @@ def parse(convention: str) -> tuple[str, str]:
 
 
 def flops(breakdown: Breakdown, convention: str = DEFAULT) -> int:
-    """MACs of one call under a convention. Raises as `parse` does."""
+    """Return the MACs of one call under a convention. Raises as `parse` does."""
     return _add(breakdown, FLOPS[parse(convention)[0]])
 
 
 def params(breakdown: Breakdown, convention: str = DEFAULT) -> int:
-    """Parameters of the module under a convention. Raises as `parse` does."""
+    """Return the parameters of the module under a convention. Raises as `parse` does."""
     return _add(breakdown, PARAMS[parse(convention)[1]])
 
 
 def describe(convention: str = DEFAULT) -> str:
-    """The sentence that a table prints under its numbers. Raises as `parse` does."""
+    """Return the sentence that a table prints under its numbers. Raises as `parse` does."""
     of_flops, of_params = parse(convention)
     return (
         f"One multiply-accumulate counts as one FLOP. FLOPs ({of_flops}): {FLOPS[of_flops].words}. "

@@ -13,18 +13,18 @@ CLASSES: dict[str, str] = {
     "compile": "upbench.benchmark.runtimes.compiled:Compiled",
     "compile-max-autotune": "upbench.benchmark.runtimes.compiled:MaxAutotune",
 }
-"""Runtime -> its class."""
+"""Name of a runtime -> its class."""
 
 OF_COMPILE = {"off": "torch", "default": "compile", "max-autotune": "compile-max-autotune"}
 """The runtime that a value of `compile` stands for."""
 
 
 def mistake(runtime: object, compile_mode: str = "off") -> str | None:
-    """Why a spec cannot have a runtime, as a sentence that begins "is"; None where it can.
+    """Return why a spec cannot have a runtime, as a clause that begins with "is"; None where it can.
 
     Args:
-        runtime: what was given, None where nothing was.
-        compile_mode: the value of `compile`, which is another way to write a runtime.
+        runtime: Name of the runtime; None where the spec has none.
+        compile_mode: Value of `compile`, which is another way to write a runtime.
     """
     if runtime is None:
         return None

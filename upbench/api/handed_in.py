@@ -21,20 +21,22 @@ from upbench.user_code import isolation
 
 
 class _Spec(RunSpec):
-    """What the instruments must know of a module that no spec describes; it never stands in a record."""
+    """The spec that the instruments need of a module which no spec describes; it never stands in a record."""
 
     @property
     def card(self) -> Card:
-        """A card without closed forms."""
+        """A card without parameters and closed forms."""
         return Card(self.upsampler, "", "", None, scales="any", origin="a module that was handed in")
 
     @property
     def label(self) -> str:
-        """The name of its class."""
+        """The name of the module's class."""
         return self.upsampler
 
 
 class _HandedIn(Case):
+    """The case of a module instance and the tensors that it is called with."""
+
     def __init__(
         self, module: nn.Module, tensors: tuple[Tensor, ...], spec: RunSpec, device: torch.device, watch: clock.Clock
     ) -> None:
@@ -48,7 +50,7 @@ class _HandedIn(Case):
         return tuple(tensor.detach().clone().to(self.device) for tensor in self._tensors)
 
     def _check(self, out: object) -> None:
-        """Any single tensor will do."""
+        """Raise RunError unless the module returned one tensor; warn of values that are not finite."""
         if not isinstance(out, Tensor):
             raise RunError(f"{self.spec.label} returned {type(out).__name__}, but must return one tensor")
         if out.is_floating_point() and output.not_finite(out):
@@ -59,39 +61,40 @@ class _HandedIn(Case):
 
 @isolation.isolated()
 def profile(module: nn.Module, tensors: tuple[Tensor, ...], **measure: Any) -> Record:
-    """Measure a module on the inputs that it is given. A copy is measured where the module can be copied.
+    """Measure a module on the tensors it is given. A copy is measured where the module can be copied.
 
     Args:
-        module: called as module(*tensors); returns one tensor.
-        tensors: the inputs of one call.
-        measure: keys of `measure` in a spec (mode, threads, budget, device), and `seed`.
+        module: Called as module(*tensors); returns one tensor.
+        tensors: The inputs of one call.
+        measure: Keys of `measure` in a spec (mode, threads, budget, device), and `seed`.
 
     Returns:
         A record whose `spec` is None.
 
     Raises:
-        UpbenchError: when a key is wrong, or the module cannot be called so.
+        UpbenchError: If a key is wrong, or the module cannot be called with these tensors.
     """
     seed = measure.pop("seed", 0)
     if not tensors or not all(isinstance(tensor, Tensor) for tensor in tensors):
         raise SpecError(["a module is profiled on tensors; write upbench.profile(module, x)"])
     spec = _described(module, tensors, seed, measure)
     given = _copied(module)
-    found = measurement.measure(
+    result = measurement.measure(
         [spec], [lambda device, watch: _HandedIn(given, tensors, spec, device, watch)], lambda what, part: None
     )
-    (one,) = found.measured
+    (measured,) = result.measured
     return Record(
         label=spec.label,
         spec=None,
-        runtime=one.work.runtime,
-        backends=one.work.backends or None,
-        **found.shared,
-        **one.fields,
+        runtime=measured.work.runtime,
+        backends=measured.work.backends or None,
+        **result.shared,
+        **measured.fields,
     )
 
 
 def _copied(module: nn.Module) -> nn.Module:
+    """Return a deep copy of a module, or the module itself where it cannot be copied."""
     try:
         return copy.deepcopy(module)
     except Exception:  # noqa: BLE001 - a module need not be such that it can be copied
@@ -99,6 +102,7 @@ def _copied(module: nn.Module) -> nn.Module:
 
 
 def _described(module: nn.Module, tensors: tuple[Tensor, ...], seed: int, measure: dict[str, Any]) -> RunSpec:
+    """Return the spec of a module, whose channels and shape are those of its first input."""
     first = tensors[0]
     channels, height, width = (max(size, 1) for size in (*first.shape[1:], 1, 1, 1)[:3])
     dtype = str(first.dtype).removeprefix("torch.")

@@ -17,24 +17,24 @@ if TYPE_CHECKING:
 
 
 class Shown:
-    """A value with a table."""
+    """Base of values that have a table: as Markdown, as a DataFrame, as text and in a notebook."""
 
     def _table(self) -> Table:
         raise NotImplementedError
 
     def to_markdown(self) -> str:
-        """The table in GitHub-flavoured Markdown, with its notes."""
+        """Return the table in GitHub-flavoured Markdown, with its notes."""
         return render.markdown(self._table())
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """The values in SI base units, never rounded, a row a record; None or NaN where something is not known."""
+        """Return one row for each record, in SI base units and never rounded; None or NaN where a value is not known."""
         import pandas
 
         shown = self._table()
         return pandas.DataFrame(shown.raw_rows, columns=shown.raw_heads).infer_objects()
 
     def _repr_html_(self) -> str:
-        """The table as a notebook shows it."""
+        """Return the table as HTML, which is how a notebook shows it."""
         return html.fragment(self._table())
 
     def __str__(self) -> str:
@@ -46,19 +46,19 @@ class Profile(Shown, Record):
 
     @classmethod
     def of(cls, record: Record) -> Profile:
-        """The same record, that shows itself."""
+        """Return the same record with a table."""
         return cls.model_construct(**{name: getattr(record, name) for name in type(record).model_fields})
 
     def _table(self) -> Table:
         return comparison.profile_table(self)
 
     def by_operator(self) -> ResultTable:
-        """The operators that the MACs are of."""
+        """Return a table of the operators that the MACs belong to."""
         return ResultTable(comparison.operators_table(self))
 
 
 class _Several(Shown, Sequence[Record]):
-    """A sequence of records."""
+    """A sequence of records with a table of all of them."""
 
     def __init__(self, records: Sequence[Record]) -> None:
         self.records = list(records)
@@ -81,11 +81,11 @@ class _Several(Shown, Sequence[Record]):
 
 
 class Comparison(_Several):
-    """Records that were measured side by side.
+    """Records that were measured side by side, in interleaved rounds.
 
     Args:
-        records: one for each upsampler, in the order in which they were given.
-        reference: the one of them that ratios of latency are taken to.
+        records: One for each upsampler, in the order in which the upsamplers were given.
+        reference: The record that ratios of latency are taken to; it is one of `records`.
     """
 
     def __init__(self, records: Sequence[Record], reference: Record) -> None:
@@ -100,8 +100,8 @@ class Records(_Several):
     """Records of results files, or of a sweep that was just run.
 
     Args:
-        records: one for each cell.
-        skipped: sentences on lines of the files that are no records.
+        records: One for each cell.
+        skipped: A sentence for each line of the files that is no record.
     """
 
     def __init__(self, records: Sequence[Record], skipped: Sequence[str] = ()) -> None:
@@ -110,7 +110,7 @@ class Records(_Several):
 
     @property
     def title(self) -> str:
-        """The titles of the sweeps that the records are of."""
+        """The titles of the sweeps that the records belong to."""
         names = dict.fromkeys(r.sweep.title or r.sweep.name for r in self.records if r.sweep)
         return "; ".join(names) or "Records"
 
@@ -119,7 +119,11 @@ class Records(_Several):
 
 
 class ResultTable(Shown):
-    """A table whose columns and form were chosen."""
+    """A table with chosen columns, or with the values of an axis as columns.
+
+    Args:
+        content: The table.
+    """
 
     def __init__(self, content: Table) -> None:
         self.content = content

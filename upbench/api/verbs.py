@@ -37,17 +37,17 @@ def spec(
     """Make a complete spec: `spec("ldaaqu", shape="256x60x60", theta=5, mode="training")`.
 
     Args:
-        upsampler: a name, "package.module:Class", a spec file (.yaml), or a mapping as such a file has it.
-        shape: of the low-resolution feature: "CxHxW", a named shape, or three integers. Default: that of the papers.
-        params: parameters of the upsampler whose names are those of an option as well.
-        options: keys of a spec (scale, guide_channels, batch, dtype, memory_format, offsets, seed, device, backend,
-            mode, compile, threads, budget), and parameters of the upsampler.
+        upsampler: A registered name, "package.module:Class", a spec file (.yaml), or a mapping with the keys of such a file.
+        shape: Shape of the low-resolution feature: "CxHxW", a named shape, or three integers. Default: that of the papers.
+        params: Parameters of the upsampler whose names are also names of an option.
+        options: Keys of a spec (scale, guide_channels, batch, dtype, memory_format, offsets, seed, device, backend, mode,
+            compile, threads, budget in seconds), and parameters of the upsampler.
 
     Returns:
-        The spec, judged; every value filled in.
+        The spec, validated, with every value filled in.
 
     Raises:
-        SpecError: with all mistakes together.
+        SpecError: If anything is wrong with it; holds all mistakes together.
     """
     return run_spec.load(*_draft(upsampler, shape, params, options))
 
@@ -58,15 +58,15 @@ def profile(
     """Measure one upsampler: `profile("ldaaqu", shape="256x60x60")`, `profile(spec)` or `profile(module, x)`.
 
     Args:
-        upsampler: a spec, or what `spec` takes, or a module instance.
-        inputs: the tensors that a module instance is called with; else none.
-        options: as `spec` has them; for a module instance mode, threads, budget, device, compile and seed.
+        upsampler: A spec, anything that `spec` accepts, or a module instance.
+        inputs: The tensors that a module instance is called with; none for a spec.
+        options: Options of `spec`; for a module instance mode, threads, budget in seconds, device, compile and seed.
 
     Returns:
         The record. Its `spec` is None for a module instance.
 
     Raises:
-        UpbenchError: when something is wrong with a value, or the module cannot be built or called.
+        UpbenchError: If a value is wrong, or the module cannot be built or called.
     """
     from torch import nn
 
@@ -92,17 +92,18 @@ def compare(
     """Measure several upsamplers side by side, in interleaved rounds: `compare("ldaaqu", "carafe", shape="64x32x32")`.
 
     Args:
-        upsamplers: specs, or what `spec` takes; what one leaves open, as its shape, the first that has it decides.
-        reference: the label or name of the one that ratios of latency are taken to. Default: the first.
-        timed: False measures what is exact alone, and leaves latency None.
-        options: as `spec` has them, for all that are no specs already.
+        upsamplers: Specs, or anything that `spec` accepts. A key that one of them leaves open, as its shape, is taken from
+            the first that has it.
+        reference: Label or name of the upsampler that ratios of latency are taken to. Default: the first.
+        timed: False measures only what is exact, and leaves latency None.
+        options: Options of `spec`, for all upsamplers that are no complete specs.
 
     Returns:
-        The records, in the order given.
+        The records, in the order of the upsamplers.
 
     Raises:
-        UpbenchError: when something is wrong with a value, an upsampler cannot be built or called, or its output is
-            wrong: no speed is reported then.
+        UpbenchError: If a value is wrong, or an upsampler cannot be built or called, or its output is wrong: no speed is
+            reported then.
     """
     from upbench.benchmark import check, run
 
@@ -136,36 +137,36 @@ def sweep(
     Every cell runs in a process of its own; a cell that fails is a record with its status.
 
     Args:
-        plan: the file of the sweep.
-        output: the results file. Default: results/NAME.jsonl; its tables .md and .csv are written beside.
-        fresh: whether all cells are measured again, into a new file.
-        retry: statuses (oom, error, timeout, crashed) of cells that are measured again.
-        timeout_s: seconds after which a cell is given up.
-        memory_bytes: what a cell may take of the host's memory.
-        options: keys of a spec that stand above those of the file.
+        plan: The file of the sweep.
+        output: The results file. Default: results/NAME.jsonl. Its tables .md and .csv are written into the same folder.
+        fresh: Whether all cells are measured again, into a new file.
+        retry: Statuses (oom, error, timeout, crashed) of cells that are measured again.
+        timeout_s: Seconds after which a cell is given up.
+        memory_bytes: Bytes of the host's memory that a cell may take.
+        options: Keys of a spec, which override those of the file.
 
     Returns:
         The records of all cells.
 
     Raises:
-        UpbenchError: when something is wrong with the file or a value.
+        UpbenchError: If something is wrong with the file or a value.
     """
     from upbench.sweeping import runner
 
-    said: list[str] = []
+    messages: list[str] = []
     read_plan = expand.read(Path(plan))
     cells = expand.expand(read_plan, str(plan), options)
     path = Path(output) if output is not None else Path("results") / f"{read_plan.name}.jsonl"
     if output is None:
         path.parent.mkdir(exist_ok=True)
-    chosen_options = runner.Options(timeout_s, frozenset(retry), memory_bytes)
+    runner_options = runner.Options(timeout_s, frozenset(retry), memory_bytes)
     store.check_appendable(path)
-    with files.locked(path), runner.crew(cells, chosen_options) as crew:
+    with files.locked(path), runner.crew(cells, runner_options) as crew:
         if fresh:
             files.set_aside(path)
         known = store.index(path)
         outcome = runner.run_cells(
-            cells, read_plan, path, known, crew, chosen_options, lambda cell, part, left: None, said.append
+            cells, read_plan, path, known, crew, runner_options, lambda cell, part, left: None, messages.append
         )
         records = list(store.pick(path, outcome.plan.identities).values())
         if records:
@@ -174,14 +175,20 @@ def sweep(
             files.write_text(path.with_suffix(".csv"), render.csv(result))
     if outcome.interrupted:
         raise KeyboardInterrupt
-    return Records(records, [*known.skipped, *said])
+    return Records(records, [*known.skipped, *messages])
 
 
 def read(*paths: str | Path) -> Records:
-    """Read results files: the last record of every cell. Lines that are no record are in `skipped`.
+    """Read results files: the last record of every cell.
+
+    Args:
+        paths: The files.
+
+    Returns:
+        The records; lines that are no record are described in `skipped`.
 
     Raises:
-        StoreError: for a file that is not there, or is no results file.
+        StoreError: If a file does not exist, or is no results file.
     """
     records: list[Record] = []
     skipped: list[str] = []
@@ -204,14 +211,14 @@ def table(
     """Make a table of records: `table(read("results/theta.jsonl"), columns="params,macs,latency", base="theta=11")`.
 
     Args:
-        records: as `read`, `sweep`, `compare` or a list of profiles give them.
-        columns: names of quantities with commas between, as `upbench table --columns` has them.
-        base: the row that differences are taken to: AXIS=VALUE,... or a label.
-        across: the axis whose values are columns, for one quantity.
-        convention: how MACs and parameters are added up, as F3,P0.
+        records: The result of `read`, `sweep` or `compare`, or a list of profiles.
+        columns: Names of quantities with commas between them, as in `upbench table --columns`.
+        base: The row that differences are taken to: AXIS=VALUE,... or a label.
+        across: The axis whose values become columns, for a table of one quantity.
+        convention: How MACs and parameters are added up, as "F3,P0".
 
     Raises:
-        UpbenchError: for names that are not known, or no records.
+        UpbenchError: If a name is not known, or there are no records.
     """
     listed = list(records)
     if not listed:
@@ -227,7 +234,11 @@ def table(
 
 
 def run(spec: RunSpec) -> Profile:
-    """Deprecated: `profile` does the same."""
+    """Measure one spec. Deprecated: `profile` does the same.
+
+    Args:
+        spec: The spec.
+    """
     warnings.warn(
         "upbench.run(spec) is now upbench.profile(spec); the old name works for one more version",
         DeprecationWarning,
@@ -242,7 +253,7 @@ def _draft(
     params: Mapping[str, Any] | None,
     options: Mapping[str, Any],
 ) -> tuple[dict[str, Any], str]:
-    """The spec as written, and its source for messages."""
+    """Return a spec as written, not yet validated, and its source for messages."""
     source = SOURCE
     if isinstance(upsampler, Mapping):
         data = copy.deepcopy(dict(upsampler))
@@ -260,7 +271,7 @@ def _draft(
 
 
 def _specs(items: Sequence[Any], options: Mapping[str, Any]) -> list[RunSpec]:
-    """The specs of all items; what one leaves open another one may say. Raises SpecError with all mistakes."""
+    """Return the specs of all items; a key that one leaves open is taken from another. Raises SpecError with all mistakes."""
     if options and items and all(isinstance(item, RunSpec) for item in items):
         raise SpecError(
             [f"{key} is given beside specs that are complete; give it to upbench.spec instead" for key in options]
@@ -278,19 +289,20 @@ def _specs(items: Sequence[Any], options: Mapping[str, Any]) -> list[RunSpec]:
             raise SpecError([f"an upsampler is a name, a spec, a file or a mapping, but {kind} was given"])
     if len(drafts) > 1:
         comparable.share([data for data, _ in drafts])
-    found: list[RunSpec] = []
+    specs: list[RunSpec] = []
     mistakes: list[str] = []
     for item, (data, source) in zip(items, drafts, strict=True):
         try:
-            found.append(item if isinstance(item, RunSpec) else run_spec.load(data, source))
+            specs.append(item if isinstance(item, RunSpec) else run_spec.load(data, source))
         except SpecError as error:
             mistakes += error.mistakes
     if mistakes:
         raise SpecError(list(dict.fromkeys(mistakes)))
-    return found
+    return specs
 
 
 def _reference(name: str | None, specs: Sequence[RunSpec]) -> int:
+    """Return the position of the spec with this label or name; the first when no name was given."""
     if name is None:
         return 0
     places = [n for n, one in enumerate(specs) if name in (one.label, one.upsampler)]

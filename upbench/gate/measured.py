@@ -67,7 +67,7 @@ def identity(spec: Mapping[str, Any]) -> str:
 
 
 def from_records(records: Sequence[Record], reference: Record | None = None) -> list[Measured]:
-    """Take what comparisons need from the records of measured comparison or results file; those that are not "ok" are left out.
+    """Take what comparisons need from the records of one comparison or results file; those that are not "ok" are left out.
 
     Args:
         records: The records.

@@ -15,7 +15,7 @@ from upbench.specs import shapes
 
 
 class _Open(BaseModel):
-    """Values by their key. Keys that are not declared are kept as they are."""
+    """A mapping with declared keys. Keys that are not declared are kept as they are."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -29,7 +29,7 @@ class _Open(BaseModel):
 
 
 class InputData(_Open):
-    """The input of a spec, see `spec.InputSpec`. shape: None for a whole host, whose stages have their own."""
+    """The input of a spec, see `run_spec.InputSpec`. `shape` is None for a whole host, whose stages have their own shapes."""
 
     shape: str | None = None
     batch: int = 1
@@ -40,7 +40,7 @@ class InputData(_Open):
 
 
 class MeasureData(_Open):
-    """How it was measured, see `spec.MeasureSpec`."""
+    """How a spec was measured, see `run_spec.MeasureSpec`."""
 
     device: str = "auto"
     backend: str = "auto"
@@ -52,9 +52,9 @@ class MeasureData(_Open):
 
 
 class RunSpecData(_Open):
-    """A spec as a record holds it: judged when it was measured, and perhaps by another version.
+    """A spec as a record holds it. It was validated when it was measured, perhaps by another version of upbench.
 
-    host: of a record that sums the stages of a host, which have channels, scale and shape in place of the spec.
+    `host` is set in records that sum the stages of a host; channels, scale and shape are then those of the stages.
     """
 
     upsampler: str = ""
@@ -76,10 +76,7 @@ class RunSpecData(_Open):
 
 
 class Environment(_Open):
-    """Where and with what a record was made, see `environment.capture`; None where it is not known.
-
-    measurement_version: see `measure.MEASUREMENT_VERSION`.
-    """
+    """Machine and software that a record was measured with, see `environment.capture`; None where a value is not known."""
 
     device: str | None = None
     device_type: str | None = None
@@ -107,9 +104,13 @@ KEY = ("device", "threads", "torch", "measurement_version", "kernels", "cuda")
 
 
 def of_key(spec: RunSpecData | Mapping[str, Any], environment: Environment | Mapping[str, Any]) -> list[Any]:
-    """Return what tells two measurements apart, as JSON can hold it.
+    """Return everything that distinguishes two measurements, as JSON can hold it.
 
     A key of the spec that one version has and another lacks counts as its default, so that both know the same record.
+
+    Args:
+        spec: The spec.
+        environment: Machine and software, of which only the parts of KEY count.
     """
     known = spec if isinstance(spec, RunSpecData) else RunSpecData.model_validate(dict(spec))
     where = environment if isinstance(environment, Environment) else Environment.model_validate(dict(environment))

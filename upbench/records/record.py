@@ -20,16 +20,17 @@ from upbench.records.origin import of_key
 from upbench.user_code import source_files
 
 SCHEMA = 2
+"""Version of the fields of a record."""
 RENAMED = {"resolution": "noise_floor", "floor_s": "roofline_s", "routes": "cross_check"}
-"""Fields of schema 1 -> of schema 2."""
+"""Name of a field in schema 1 -> its name in schema 2."""
 FIRST_VERSION = {"0.1.0": 1}
 """Version of upbench that wrote a record of schema 1 -> its measurement version, which such records do not hold."""
 
 Status = Literal["ok", "error", "oom", "timeout", "crashed", "impossible"]
 STATUSES: tuple[str, ...] = get_args(Status)
-"""error: it raised; oom: out of memory; crashed: its process died; impossible: it breaks a rule of the upsampler."""
+"""All statuses. error: it raised; oom: out of memory; crashed: its process died; impossible: it breaks a rule."""
 FAILED: tuple[Status, ...] = ("error", "oom", "timeout", "crashed")
-"""Those of cells that were tried."""
+"""Statuses of cells whose measurement was attempted and failed."""
 
 
 class _Part(BaseModel):
@@ -37,7 +38,7 @@ class _Part(BaseModel):
 
 
 class Macs(_Part):
-    """Multiply-accumulates of one call, by class. total: their sum."""
+    """Multiply-accumulates of one call, by class: convolutions and linear layers, gathers, norms, element-wise; `total` is their sum."""
 
     conv: int
     gather: int
@@ -48,9 +49,12 @@ class Macs(_Part):
 
 
 class CrossCheck(_Part):
-    """MACs of one call by class (conv, gather) from two other counters, and what torch's did not charge.
+    """MACs of one call by class (conv, gather) as other counters have them.
 
-    closed: the card's closed form, null where none is declared. torch_uncounted: operators that ran, how often.
+    Args:
+        closed: The card's closed form; null where none is declared.
+        torch: The count of torch's own counter.
+        torch_uncounted: Operators that torch's counter did not charge, with how often each ran.
     """
 
     closed: dict[str, int] | None
@@ -59,11 +63,21 @@ class CrossCheck(_Part):
 
 
 class Latency(_Part):
-    """Time of one call. samples_s: seconds per call, in the order taken, `samples_per_round` of them to a round.
+    """Time of one call.
 
-    first_call_s: the very first call, a forward, with compilation where there is one. stopped: why sampling ended,
-    "precise", "plateau", "budget" or "interrupted". discarded_rounds: taken again because the device had slowed down.
-    host_s: wall time of a call and its end, graph_s: of its replay as a CUDA graph; medians, null on a CPU.
+    Args:
+        mode: What a call is: inference, training, training-forward or training-backward.
+        clock: Name of the clock that was used.
+        first_call_s: Seconds of the very first call, a forward, with compilation where there is one.
+        warmup_calls: Number of calls before the first sample.
+        stable: Whether the warm-up ended because times had become stable.
+        calls_per_sample: Number of calls that each sample is the mean of.
+        samples_per_round: Number of samples that each interleaved round has of this upsampler.
+        stopped: Why sampling ended: "precise", "plateau", "budget" or "interrupted".
+        discarded_rounds: Number of rounds that were taken again because the device had slowed down.
+        host_s: Median wall time in seconds of a call and its end; null on a CPU.
+        graph_s: Median seconds of the replay of a call as a CUDA graph; null on a CPU.
+        samples_s: Seconds per call of every sample, in the order in which they were taken.
     """
 
     mode: str
@@ -81,11 +95,17 @@ class Latency(_Part):
 
 
 class Memory(_Part):
-    """Bytes. The peaks count what one call allocates beyond its inputs, weights and the gradient of the output.
+    """Memory of one call in bytes, without its inputs, weights and the gradient of the output where it says peak.
 
-    forward_peak_bytes: without autograd. training_peak_bytes: forward and backward, gradients included.
-    saved_bytes: what autograd keeps from forward for backward, inputs and weights not counted.
-    workspace_bytes: the forward peak without the output.
+    Args:
+        method: How the peaks were measured.
+        input_bytes: Bytes of the inputs.
+        weight_bytes: Bytes of parameters and buffers.
+        output_bytes: Bytes of the output.
+        forward_peak_bytes: Peak of a forward without autograd.
+        training_peak_bytes: Peak of forward and backward, gradients included; null when it was not measured.
+        saved_bytes: Bytes that autograd keeps from forward for backward, without inputs and weights; null when not measured.
+        workspace_bytes: The forward peak without the output.
     """
 
     method: str
@@ -99,9 +119,14 @@ class Memory(_Part):
 
 
 class Output(_Part):
-    """What one forward returned. digest: SHA-256 of its bytes, null where a second call returned other bytes.
+    """Digest and statistics of the output of one forward; mean, std, lowest, highest are null where a value is not finite.
 
-    mean, std, lowest, highest: null where a value is not finite.
+    Args:
+        digest: SHA-256 of its bytes; null where a second call returned other bytes.
+        mean: Mean of all values.
+        std: Standard deviation of all values.
+        lowest: The smallest value.
+        highest: The largest value.
     """
 
     digest: str | None
@@ -112,7 +137,14 @@ class Output(_Part):
 
 
 class SweepInfo(_Part):
-    """The sweep that a record belongs to. cell: place in the order of its cells. published: id of a published table."""
+    """The sweep that a record belongs to.
+
+    Args:
+        name: Name of the sweep.
+        title: Its title; empty where it has none.
+        published: Id of the published table that its cells belong to; null where there is none.
+        cell: Position of the record's cell in the order of the sweep.
+    """
 
     name: str
     title: str = ""
@@ -121,21 +153,39 @@ class SweepInfo(_Part):
 
 
 class Record(_Part):
-    """One measured cell. sources: path -> hash of the files of a user's module, see `source_files`; null for a built-in one.
+    """One measured cell. Quantities that were not measured are null.
 
-    status: one of STATUSES; unless it is "ok", `error` says why and the measurements are null.
-
-    runtime: what ran the module, see `runtimes`; null in records that do not tell. backends: op -> the backend that
-    ran it, for every op that has a choice.
-
-    params: all parameters; params_trainable: those that require a gradient; buffers: elements of persistent and
-    other buffers. macs_by_op: MACs of each operator the counter charged. uncounted: operators that it did not know,
-    with how often they occur. missing: those of them whose arithmetic is in no number here, so that the MACs are too
-    small; null in records that do not tell. op_count: operators that torch dispatches in a forward, views included.
-    comparison: shared by the records measured in the same interleaved rounds.
-    noise_floor: the smallest difference of latencies, as a part of 1, that the machine could tell from none just then.
-    roofline_s: the least time a forward can take on this machine, see `floor`; null where it is not calibrated.
-    cross_check: the MACs as other counters have them. spec: null for a module that was handed in as it is.
+    Args:
+        schema_version: Version of these fields; written as `schema`.
+        label: Name of the upsampler with the params that were set.
+        spec: The spec; null for a module instance, which no spec describes.
+        axes: Axis -> value of the cell in its sweep.
+        sweep: The sweep of the cell; null outside of one.
+        status: One of STATUSES. Unless it is "ok" the measurements are null.
+        error: Why the status is not "ok".
+        started: UTC time at which the measurement began.
+        comparison: Id that all records of the same interleaved rounds share.
+        noise_floor: Smallest difference of latency, as a part of 1, that the machine could tell from none at that time.
+        roofline_s: Least seconds that a forward can take on this machine, see `floor`; null where it is not calibrated.
+        environment: Machine and software.
+        sources: Path -> hash of the files of a user's module, see `source_files`; null for a built-in upsampler.
+        runtime: Name of the runtime that ran the module, see `runtimes`; null in records of earlier versions.
+        backends: Op -> the backend that ran it, for every op that has a choice.
+        params: Number of parameters.
+        params_trainable: Number of parameters that require a gradient.
+        buffers: Number of elements of persistent and other buffers.
+        macs: Multiply-accumulates by class.
+        macs_by_op: Multiply-accumulates of each operator that the counter charged.
+        uncounted: Operators that the counter did not know, with how often they occur.
+        missing: Those of them whose arithmetic is in no number here, so that the MACs are too small; null in records of
+            earlier versions.
+        cross_check: The MACs as other counters have them.
+        breakdown: The parts that counting conventions add up.
+        op_count: Number of operators that torch dispatches in a forward, views included.
+        output: Digest and statistics of the output.
+        latency: Time of one call.
+        memory: Memory of one call.
+        warnings: Sentences on what a reader should know of the measurement.
     """
 
     schema_version: int = SCHEMA
@@ -170,17 +220,17 @@ class Record(_Part):
 
     @property
     def key(self) -> str:
-        """What makes two records the same measurement: spec, device, versions, and the code of a user's module."""
+        """Hash of what makes two records the same measurement: spec, device, versions, and the code of a user's module."""
         return key(self.settings, self.environment, self.sources)
 
     @property
     def place(self) -> str:
-        """The key without the code: of a cell that was measured before and after an edit, the later record counts."""
+        """The key without the code: of a cell that was measured before and after an edit, the later record replaces the earlier."""
         return key(self.settings, self.environment)
 
     @property
     def settings(self) -> RunSpecData:
-        """The spec; an empty one for a module that was handed in."""
+        """The spec; an empty one for a module instance."""
         return self.spec or RunSpecData()
 
     @property
@@ -194,18 +244,26 @@ class Record(_Part):
         return "the MACs could not be counted" if self.macs is None else None
 
     def to_json(self) -> str:
-        """One line of JSON."""
+        """Return the record as one line of JSON."""
         return json.dumps(self.to_dict(), separators=(", ", ": "))
 
     def to_dict(self) -> dict[str, Any]:
-        """The record as JSON has it; its spec and environment with the keys that they were given."""
+        """Return the record with plain values; its spec and environment have the keys that they were written with."""
         data = self.model_dump(mode="json")
         data |= {"spec": self.spec and self.spec.given(), "environment": self.environment.given()}
         return {"schema": data.pop("schema_version"), **data}
 
 
 def from_json(line: str, source: str) -> Record:
-    """The record in a line of JSON. Raises StoreError naming `source` when it is torn or of another schema."""
+    """Read the record in a line of JSON.
+
+    Args:
+        line: The line.
+        source: Name of the file and line for messages.
+
+    Raises:
+        StoreError: If the line is torn, no record, or of an unknown schema.
+    """
     try:
         data = json.loads(line)
     except (ValueError, RecursionError):
@@ -214,7 +272,15 @@ def from_json(line: str, source: str) -> Record:
 
 
 def from_dict(data: object, source: str) -> Record:
-    """The record in a mapping as `Record.to_dict` gives it. Raises StoreError naming `source` when it is none."""
+    """Read the record in a mapping as `Record.to_dict` returns it, of schema 1 or 2.
+
+    Args:
+        data: The mapping.
+        source: Name of the file and line for messages.
+
+    Raises:
+        StoreError: If it is no record, or of an unknown schema.
+    """
     schema = data.get("schema") if isinstance(data, dict) else None
     if not isinstance(data, dict) or schema not in (1, SCHEMA):
         raise StoreError(f"{source} has schema {schema}, but this version of upbench reads schemas 1 and {SCHEMA}")
@@ -228,7 +294,7 @@ def from_dict(data: object, source: str) -> Record:
 
 
 def _migrated(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a record of schema 1 under the names of schema 2."""
+    """Return the fields of a record of schema 1 under the names of schema 2."""
     found = {RENAMED.get(name, name): value for name, value in fields.items()}
     if isinstance(where := found.get("environment"), dict):
         found["environment"] = with_measurement_version(where)
@@ -236,7 +302,7 @@ def _migrated(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def with_measurement_version(environment: Mapping[str, Any]) -> dict[str, Any]:
-    """An environment of schema 1 with the measurement version of the upbench that wrote it, where that is known."""
+    """Add the measurement version to an environment of schema 1, where it is known which the writing upbench had."""
     version = FIRST_VERSION.get(str(environment.get("upbench")))
     return dict(environment) if version is None else {"measurement_version": version, **environment}
 
@@ -246,7 +312,16 @@ def key(
     environment: Environment | Mapping[str, Any],
     sources: Mapping[str, str] | None = None,
 ) -> str:
-    """Hash of a spec with the parts of the environment that change a measurement, and with a user's source files."""
+    """Return a hash of everything that changes a measurement.
+
+    Args:
+        spec: The spec.
+        environment: Machine and software, of which only the parts of `origin.KEY` count.
+        sources: Path -> hash of the files of a user's module; None for a built-in upsampler.
+
+    Returns:
+        16 hexadecimal digits.
+    """
     code = source_files.digest(sources)
     text = json.dumps([*of_key(spec, environment), *([code] if code else [])], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -22,7 +22,13 @@ from upbench.records.record import Record, from_json
 
 
 class Line(NamedTuple):
-    """A line of a results file: where it begins in bytes, and its record, or else why it has none."""
+    """A line of a results file.
+
+    Args:
+        offset: Byte at which it begins.
+        record: Its record; None where it has none.
+        skipped: Why it has none.
+    """
 
     offset: int
     record: Record | None
@@ -30,11 +36,17 @@ class Line(NamedTuple):
 
 
 Identity = tuple[str, str]
-"""What tells the cells of a file apart: the key of the record, and its axes as text."""
+"""What distinguishes the cells of a file: the key of the record, and its axes as text."""
 
 
 class Place(NamedTuple):
-    """Where a record stands in its file, and what came of it."""
+    """Position and outcome of a record in its file.
+
+    Args:
+        offset: Byte at which its line begins.
+        status: Its status.
+        error: Why the status is not "ok".
+    """
 
     offset: int
     status: str
@@ -43,10 +55,13 @@ class Place(NamedTuple):
 
 @dataclass
 class Index:
-    """What a results file has, without holding its records: the last of every cell, and the best of every key.
+    """What a results file holds, without the records themselves.
 
-    by_key: the last record with status "ok" of a key, or else its last of any status. shown: the record that a table
-    shows of a cell, whatever code it is of; and the hashes of that code.
+    Args:
+        by_cell: The last record of every cell.
+        by_key: The last record of every key with status "ok", or else its last of any status.
+        shown: The record that a table shows of a cell, whatever code it was measured with, and the hashes of that code.
+        skipped: A sentence for each line that is no record.
     """
 
     by_cell: dict[Identity, Place] = field(default_factory=dict)
@@ -56,9 +71,10 @@ class Index:
 
 
 def scan(path: Path) -> Iterator[Line]:
-    """The lines of a file one after another, empty ones left out; none when there is no file.
+    """Yield the lines of a file one after another, without empty ones; none when there is no file.
 
-    Raises StoreError when the file itself cannot be read.
+    Raises:
+        StoreError: If the file cannot be read.
     """
     try:
         with path.open("rb") as file:
@@ -86,9 +102,10 @@ def _line(offset: int, text: str, source: str) -> Line:
 
 
 def load(path: Path) -> Contents:
-    """All records of a file, none when there is no file; lines that are torn or foreign are skipped and named.
+    """Return all records of a file, none when there is no file; lines that are torn or foreign are skipped and named.
 
-    Raises StoreError when the file itself cannot be read.
+    Raises:
+        StoreError: If the file cannot be read.
     """
     return _contents(scan(path))
 
@@ -104,17 +121,16 @@ def _contents(lines: Iterable[Line]) -> Contents:
 
 
 def read(path: Path) -> Contents:
-    """Return the records of a results file, or of what profile, compare and sweep print with --format json.
+    """Return the records of a results file, or of a document that profile, compare or sweep print with --format json.
 
     Args:
-        path: a file, told by its content.
+        path: The file, whose kind is recognised by its content.
 
     Returns:
         All records in their order; lines and parts that are torn or foreign are skipped and named.
 
     Raises:
-        StoreError: when there is no such file, it cannot be read, or it is of another kind, which is said in one
-            sentence.
+        StoreError: If the file does not exist, cannot be read, or is of another kind, which the sentence names.
     """
     try:
         content = path.read_bytes()
@@ -133,7 +149,7 @@ def read(path: Path) -> Contents:
 
 
 def check_appendable(path: Path) -> None:
-    """Raise StoreError when records cannot be added to a file, since it is something else than a results file."""
+    """Raise StoreError when a file is no results file, so that no records can be added to it."""
     try:
         content = path.read_bytes() if path.is_file() else b""
     except OSError:
@@ -145,7 +161,11 @@ def check_appendable(path: Path) -> None:
 
 
 def index(path: Path) -> Index:
-    """Where the records of a file stand; only one of them is in memory at a time. Raises StoreError as `load` does."""
+    """Index the records of a file; only one of them is in memory at a time.
+
+    Raises:
+        StoreError: If the file cannot be read.
+    """
     found = Index()
     for line in scan(path):
         if line.skipped is not None:
@@ -162,12 +182,21 @@ def index(path: Path) -> Index:
 
 
 def identity(key: str, axes: Mapping[str, Any]) -> Identity:
-    """The identity of a cell: what is measured, and the place in the grid that it stands for."""
+    """Return the identity of a cell: the key of its record, and its position in the grid.
+
+    Args:
+        key: `Record.key` or `Record.place`.
+        axes: Axis -> value of the cell.
+    """
     return key, json.dumps(axes, sort_keys=True)
 
 
 def read_at(path: Path, offset: int) -> Record:
-    """The record that begins at a byte of a file. Raises StoreError when there is none."""
+    """Return the record that begins at a byte of a file.
+
+    Raises:
+        StoreError: If there is none, or the file cannot be read.
+    """
     try:
         with path.open("rb") as file:
             file.seek(offset)
@@ -178,7 +207,15 @@ def read_at(path: Path, offset: int) -> Record:
 
 
 def pick(path: Path, wanted: Mapping[Identity, int]) -> dict[int, Record]:
-    """The last record of each wanted cell that the file has, under the number that `wanted` gives it, in that order."""
+    """Return the last record of each wanted cell.
+
+    Args:
+        path: The results file.
+        wanted: Identity of a cell -> its number.
+
+    Returns:
+        Number of a cell -> its record, in the order of the numbers; cells that the file lacks are left out.
+    """
     found: dict[int, Record] = {}
     for line in scan(path):
         if line.record is not None:
@@ -189,9 +226,16 @@ def pick(path: Path, wanted: Mapping[Identity, int]) -> dict[int, Record]:
 
 
 def append(path: Path, record: Record) -> None:
-    """Add one record and force it to disk. The line is written in one call, whole or not at all.
+    """Add one record to a file and force it to disk. The line is written in one call, whole or not at all.
 
-    After a torn last line a new one is begun, so that the torn one stays as it is and costs nothing but itself.
+    A torn last line is ended first, so that it stays as it is and costs no other record.
+
+    Args:
+        path: The results file.
+        record: The record.
+
+    Raises:
+        OutputError: If the file cannot be written.
     """
     try:
         with path.open("ab+", buffering=0) as file:
@@ -209,7 +253,7 @@ def append(path: Path, record: Record) -> None:
 
 
 def _torn(file: FileIO, end: int) -> bool:
-    """Whether a file, open for appending and reading, ends in the middle of a line."""
+    """Return whether a file, open for appending and reading, ends in the middle of a line."""
     if end == 0:
         return False
     file.seek(end - 1)
@@ -217,15 +261,15 @@ def _torn(file: FileIO, end: int) -> bool:
 
 
 def latest(records: Iterable[Record]) -> dict[str, Record]:
-    """The last record of every key."""
+    """Return the last record of every key."""
     return {record.key: record for record in records}
 
 
 def current(records: Iterable[Record]) -> list[Record]:
-    """What a table shows: the last record of every cell of a sweep, in the order of the cells.
+    """Return the records that a table shows: the last of every cell of a sweep, in the order of the cells.
 
-    Records of no sweep are told apart by their key and follow in the order of the file. A cell measured again after
-    its module was edited is one cell.
+    Records outside of sweeps are distinguished by their key and follow in the order of the file. A cell that was measured
+    again after its module was edited is one cell.
     """
     found: dict[object, Record] = {}
     for record in records:

@@ -14,9 +14,10 @@ from upbench.errors import WeightsError, suggestion
 from upbench.weights.read import Unknown
 
 StateDict = dict[str, Any]
-"""Keys to tensors or arrays, not yet judged."""
+"""Keys to tensors or arrays, not yet validated."""
 
 Fits = Callable[[Mapping[str, Any]], bool]
+"""Returns whether a state dict has the keys of a module."""
 
 PLAIN = ("state_dict", "model_state_dict", "model", "net", "network", "module", "params", "weights", "generator")
 """Names under which the weights of training stand, most usual first."""
@@ -32,20 +33,21 @@ INSIDE = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
 COUNTERS = ("n_averaged", "steps", "num_updates", "decay")
 """Scalars that averaging keeps beside the weights."""
 DEPTH = 4
+"""Number of nested mappings in which state dicts are looked for."""
 
 
 def find_state_dict(held: Any, name: str, key: str | None, fits: Fits) -> StateDict:
-    """The state dict in what a checkpoint holds.
+    """Find the state dict in the content of a checkpoint.
 
     Args:
-        held: what was read, or a mapping in memory.
-        name: of the file, for messages; "" for what is in memory.
-        key: which of several to take, as "state_dict_ema" or "ema.params"; None takes the only one, or that of
-            training where averaged weights stand beside it, which is said in a warning.
-        fits: whether a state dict has the keys of the module.
+        held: The content of the file, or a mapping in memory.
+        name: Name of the file for messages; "" for a mapping in memory.
+        key: Which of several state dicts to take, as "state_dict_ema" or "ema.params". None takes the only one, or the one
+            of training where averaged weights are in the same checkpoint, and warns of that choice.
+        fits: Returns whether a state dict has the keys of the module.
 
     Raises:
-        WeightsError: when there is none, several without a choice, or none of that key.
+        WeightsError: If there is none, or several and no way to choose, or none under that key.
     """
     where = f"{name}: " if name else "the weights given: "
     # The weights of a module without any are an empty mapping.
@@ -76,16 +78,17 @@ def find_state_dict(held: Any, name: str, key: str | None, fits: Fits) -> StateD
 
 
 def _are_scalars(state: Mapping[str, Any]) -> bool:
-    """Whether a mapping holds statistics, as the best score so far, and no weights."""
+    """Return whether a mapping holds statistics, such as the best score so far, and no weights."""
     return all(not getattr(value, "ndim", 0) for value in state.values())
 
 
 def _any(candidates: Mapping[str, object]) -> str:
+    """Return the first key."""
     return next(iter(candidates))
 
 
 def _choice(candidates: Mapping[str, Mapping[str, Any]], fits: Fits) -> str | None:
-    """The only candidate, the only one that fits, or the first plain one of those that do; None where it is unclear."""
+    """Return the only candidate, the only one that fits, or the most usual name of those that do; None where it is unclear."""
     if len(candidates) == 1:
         return _any(candidates)
     fitting = [path for path, state in candidates.items() if fits(state)] or list(candidates)
@@ -99,7 +102,7 @@ def _choice(candidates: Mapping[str, Mapping[str, Any]], fits: Fits) -> str | No
 
 
 def _candidates(held: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """State dicts inside nested mappings, by their dotted path; optimisers and the like are left out."""
+    """Yield the state dicts inside nested mappings with their dotted paths; optimisers and the like are left out."""
     if not isinstance(held, Mapping) or len(path) > DEPTH:
         return
     for key, value in held.items():
@@ -116,13 +119,14 @@ def _is_array(value: object) -> bool:
 
 
 def _is_state_dict(held: object) -> TypeGuard[Mapping[str, Any]]:
-    """Whether a mapping is one of weights, though some of its values may be none."""
+    """Return whether most values of a mapping are tensors or arrays."""
     if not isinstance(held, Mapping) or any(isinstance(value, Mapping) for value in held.values()):
         return False
     return 2 * sum(_is_array(value) for value in held.values()) > len(held)
 
 
 def _texts(state: Mapping[Any, Any], where: str) -> StateDict:
+    """Return a state dict as it is. Raises WeightsError where a key is not text."""
     for key in state:
         if not isinstance(key, str):
             raise WeightsError(f"{where}the key {key!r} is {type(key).__name__}, but the keys of a state dict are text")
@@ -130,7 +134,7 @@ def _texts(state: Mapping[Any, Any], where: str) -> StateDict:
 
 
 def _nothing(held: Any, name: str) -> str:
-    """Why there is no state dict in what was read."""
+    """Return a sentence on why the content of a file has no state dict."""
     if isinstance(held, nn.Module):
         return f"is a module ({type(held).__name__}), not a state dict; give its state_dict()"
     if isinstance(held, Unknown):
@@ -152,11 +156,11 @@ def _nothing(held: Any, name: str) -> str:
 
 
 def unwrapped(state: StateDict, own: Mapping[str, object]) -> StateDict:
-    """A state dict without what wrappers put before its keys, where the module itself has no such keys.
+    """Remove the prefixes that wrappers put before the keys of a state dict, where the module itself has no such keys.
 
     Args:
-        state: as found in a checkpoint.
-        own: the keys of the module.
+        state: State dict of a checkpoint.
+        own: State dict of the module, of which only the keys are read.
     """
     for mark in INSIDE:
         if not any(mark in key for key in own):

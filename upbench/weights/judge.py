@@ -14,12 +14,19 @@ from upbench.weights.read import Unknown
 
 
 def tensors(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], list[str]]:
-    """The values of a state dict as tensors, and a sentence for each that cannot be one."""
-    found: dict[str, Tensor] = {}
+    """Convert the values of a state dict to tensors.
+
+    Args:
+        state: Keys to tensors, numpy arrays or anything else.
+
+    Returns:
+        The tensors by key, and a sentence for each value that cannot be one.
+    """
+    converted: dict[str, Tensor] = {}
     mistakes: list[str] = []
     for key, value in state.items():
         if isinstance(value, Tensor):
-            found[key] = value.detach()
+            converted[key] = value.detach()
             continue
         if not isinstance(value, numpy.ndarray | numpy.generic):
             kind = value.origin if isinstance(value, Unknown) else type(value).__name__
@@ -27,31 +34,39 @@ def tensors(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], list[str]]:
             continue
         try:
             array = numpy.asarray(value)
-            found[key] = torch.from_numpy(numpy.array(array, dtype=array.dtype.newbyteorder("=")))
+            converted[key] = torch.from_numpy(numpy.array(array, dtype=array.dtype.newbyteorder("=")))
         except TypeError:
             mistakes.append(f"{key} is an array of {numpy.asarray(value).dtype}, which torch has no tensor of")
-    return found, mistakes
+    return converted, mistakes
 
 
 def misfits(module: nn.Module, state: Mapping[str, Tensor]) -> list[str]:
-    """A sentence for every key that is missing, unknown, of another shape, or of values that the module cannot hold."""
+    """List every key that is missing, unknown, of another shape, or of values that the module cannot hold.
+
+    Args:
+        module: The module that the weights are for.
+        state: The weights, with the keys of the module.
+
+    Returns:
+        A sentence for each such key.
+    """
     own = module.state_dict()
     weights = {name for name, _ in module.named_parameters(remove_duplicate=False)}
-    found = [f"{key} is missing" for key in own if key not in state]
-    found += [f"{key} is not a key of the module{suggestion(key, own)}" for key in state if key not in own]
+    sentences = [f"{key} is missing" for key in own if key not in state]
+    sentences += [f"{key} is not a key of the module{suggestion(key, own)}" for key in state if key not in own]
     for key, value in own.items():
         if key not in state or not isinstance(value, Tensor):  # a module may keep other state
             continue
         given = state[key]
         if given.shape != value.shape:
-            found.append(f"{key} has shape {list(given.shape)}, but the module's is {list(value.shape)}")
+            sentences.append(f"{key} has shape {list(given.shape)}, but the module's is {list(value.shape)}")
         else:
-            found += _value_mistakes(key, given, value, key in weights)
-    return found
+            sentences += _value_mistakes(key, given, value, key in weights)
+    return sentences
 
 
 def _value_mistakes(key: str, given: Tensor, own: Tensor, is_weight: bool) -> Iterator[str]:
-    """Why the values of one key would not be the same in the module."""
+    """Yield a sentence for each reason why the values of one key would not be the same in the module."""
     if given.device.type == "meta":
         yield f"{key} is on the meta device and has no values"
     elif given.layout != torch.strided:
@@ -69,7 +84,7 @@ def _value_mistakes(key: str, given: Tensor, own: Tensor, is_weight: bool) -> It
 
 
 def _another_kind(given: Tensor, own: Tensor) -> str | None:
-    """Why numbers of one kind are none of another, or None when they are of the same kind."""
+    """Return why numbers of one kind cannot stand for those of another; None when they are of the same kind."""
     if given.dtype.itemsize == 1 and given.is_floating_point() and given.dtype != own.dtype:
         return "they belong to a scale that is kept elsewhere; give them multiplied by it"
     kinds = [_kind(given.dtype), _kind(own.dtype)]
@@ -83,6 +98,7 @@ def _another_kind(given: Tensor, own: Tensor) -> str | None:
 
 
 def _kind(dtype: torch.dtype) -> str:
+    """Return "complex", "floating-point", "boolean" or "integer"."""
     if dtype.is_complex:
         return "complex"
     if dtype.is_floating_point:
@@ -91,7 +107,7 @@ def _kind(dtype: torch.dtype) -> str:
 
 
 def _lost(key: str, given: Tensor, own: Tensor, is_weight: bool) -> Iterator[str]:
-    """What a cast to the module's dtype would lose, and weights that are no numbers in the first place."""
+    """Yield what a cast to the module's dtype would lose, and weights that are not finite in the first place."""
     given = given.float() if given.dtype.itemsize == 1 else given  # few operators know 8-bit floats
     finite = torch.isfinite(given)
     if is_weight and not bool(finite.all()):

@@ -20,24 +20,24 @@ def load_weights(
 ) -> nn.Module:
     """Load a checkpoint or a state dict into an upsampler that was built with the same settings.
 
-    Every released layout is taken: the module's own keys, those that its `adapt` translates, and either of them under
-    "module.", "_orig_mod." or "model.". Nothing in a file is run; classes that are no tensors are left aside. A module
-    that the weights do not fit is left as it was.
+    Every released layout is accepted: the module's own keys, those that its `adapt` translates, and either of them under
+    "module.", "_orig_mod." or "model.". Nothing in a file is run; objects that are no tensors are ignored. A module that
+    the weights do not fit is left unchanged.
 
     Args:
-        module: an upsampler, or any other module.
-        source: a file that torch.save wrote, by its path or opened with mode "rb", or a mapping in memory. Either holds a
+        module: An upsampler, or any other module.
+        source: A file written by torch.save, by its path or opened with mode "rb", or a mapping in memory. Either holds a
             state dict of tensors or numpy arrays, or a checkpoint with one inside ("state_dict", "params", ...).
-        prefix: where the upsampler stands in a whole model, as "neck.upsamplers.0."; other keys are left aside.
-        key: which state dict of a checkpoint to take where it holds several, as "state_dict_ema" or "ema.params".
-            Without it, that of training is taken rather than an averaged one, and a warning says so.
+        prefix: Where the upsampler stands in a whole model, as "neck.upsamplers.0."; other keys are ignored.
+        key: Which state dict of a checkpoint to take where it holds several, as "state_dict_ema" or "ema.params". Without
+            it the one of training is preferred to an averaged one, and a warning says which was taken.
 
     Returns:
         The module.
 
     Raises:
-        WeightsError: naming each key that is missing, unknown, of another shape, or whose values would lose their meaning
-            (integers or quantised values for weights, overflow, values that are not finite).
+        WeightsError: If a key is missing, unknown, of another shape, or its values would lose their meaning (integers or
+            quantised values for weights, overflow, values that are not finite). The error names each such key.
     """
     name = ""
     held: Any = source
@@ -59,11 +59,12 @@ def load_weights(
 
 
 def _a(thing: object) -> str:
+    """Return the full name of an object's class."""
     return f"{type(thing).__module__}.{type(thing).__qualname__}".removeprefix("builtins.")
 
 
 def _inside(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """The keys under a prefix, without it. Its last dot may be missing."""
+    """Return the keys under a prefix without it; its last dot may be missing. Raises WeightsError where there are none."""
     front = prefix if prefix.endswith(".") else f"{prefix}."
     for layout in (state, choose.unwrapped(dict(state), {})):
         if inside := {key[len(front) :]: value for key, value in layout.items() if key.startswith(front)}:
@@ -72,7 +73,7 @@ def _inside(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 
 def _overlaps(module: nn.Module, state: Mapping[str, Any], prefix: str) -> bool:
-    """Whether a state dict has all keys of the module, after what loading does to them."""
+    """Return whether a state dict has all keys of the module, after its prefixes were removed."""
     own = module.state_dict()
     try:
         inside = _inside(state, prefix) if prefix else dict(state)
@@ -83,7 +84,7 @@ def _overlaps(module: nn.Module, state: Mapping[str, Any], prefix: str) -> bool:
 
 
 def _load(module: nn.Module, values: dict[str, Tensor], where: str) -> None:
-    """Load tensors, or leave the module as it is and raise WeightsError."""
+    """Load tensors, or leave the module unchanged and raise WeightsError."""
     adapt = getattr(module, "adapt", dict)
     before = {k: v.clone() if isinstance(v, Tensor) else v for k, v in module.state_dict().items()}
     adapted: dict[str, Tensor] = values
@@ -102,7 +103,7 @@ def _load(module: nn.Module, values: dict[str, Tensor], where: str) -> None:
 
 
 def _hint(module: nn.Module, state: Mapping[str, Tensor]) -> str:
-    """What to do: the prefix under which all keys are the module's own, or to build it with other settings."""
+    """Return what to do: the prefix under which all keys fit, or to build the module with other settings; else ""."""
     own = module.state_dict()
     first = next(iter(own), None)
     for key in state:

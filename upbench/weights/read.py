@@ -33,7 +33,7 @@ CHUNK_BYTES = 2**20
 
 
 class Unknown:
-    """Stands for an object of a class that is not read. `origin` is the class's 'module.name'."""
+    """An inert stand-in for an object of a class that is not read. `origin` is the class's "module.name"."""
 
     origin = ""
 
@@ -60,7 +60,7 @@ class Unknown:
 
 
 def _rebuild_plain(function: Callable[..., Any], subclass: object, arguments: tuple[Any, ...], state: object) -> Any:
-    """A tensor of a subclass, or one with attributes, as a plain tensor."""
+    """Rebuild a tensor of a subclass, or one with attributes, as a plain tensor."""
     return function(*arguments)
 
 
@@ -101,7 +101,7 @@ _NUMPY_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
 
 
 def _numpy_global(module: str, name: str) -> Any:
-    """numpy's classes and functions for arrays and scalars of numbers, None for others."""
+    """Return numpy's classes and functions for arrays and scalars of numbers; None for all others."""
     if module in _NUMPY_MODULES and name in ("_reconstruct", "scalar"):
         reduced = numpy.zeros(1).__reduce__()[0] if name == "_reconstruct" else numpy.float64(0).__reduce__()[0]
         return cast(Any, reduced)
@@ -114,7 +114,7 @@ def _numpy_global(module: str, name: str) -> Any:
 
 
 class Unpickler(pickle.Unpickler):
-    """Builds tensors, arrays and plain containers; every other class becomes an `Unknown`."""
+    """An unpickler that builds tensors, arrays and plain containers; every other class becomes an `Unknown`."""
 
     def find_class(self, module: str, name: str) -> Any:
         path = f"{module}.{name}".replace("__builtin__.", "builtins.")
@@ -139,16 +139,16 @@ _PICKLE.__dict__.update(Unpickler=Unpickler, load=_load, loads=_loads, Unpicklin
 
 
 def read_checkpoint(source: str | PathLike[str] | IO[bytes]) -> tuple[Any, str]:
-    """Read what torch.save, pickle or a file object of one of these holds.
+    """Read a file written by torch.save, pickle or safetensors.
 
     Args:
-        source: the path of a file, or a file object that was opened for reading bytes.
+        source: The path of a file, or a file object opened for reading bytes.
 
     Returns:
         The object in the file, with tensors on the CPU, and the name of the file for messages.
 
     Raises:
-        WeightsError: when there is no such file, or it is of another kind; the sentence says of which.
+        WeightsError: If the file does not exist, or is of another kind; the sentence says of which.
     """
     if not isinstance(source, str | PathLike):
         name = str(getattr(source, "name", None) or "the file object")
@@ -205,7 +205,7 @@ def _safetensors(file: IO[bytes], name: str) -> Any:
 
 
 def _is_legacy_torch(head: bytes) -> bool:
-    """Whether a pickle begins with the magic number that torch wrote before its files were zip archives."""
+    """Return whether a pickle begins with the magic number of torch's files before they were zip archives."""
     try:
         return bool(_loads(head) == torch.serialization.MAGIC_NUMBER)
     except Exception:  # noqa: BLE001 - whatever is in the way, it is no such number
@@ -213,7 +213,7 @@ def _is_legacy_torch(head: bytes) -> bool:
 
 
 def _other_kind(head: bytes, file: IO[bytes]) -> str | None:
-    """A sentence when a file is certainly no checkpoint, by its first bytes and its archive; else None."""
+    """Return a sentence when a file is certainly no checkpoint, by its first bytes and its archive; else None."""
     text = head.lstrip()
     if not head:
         return "cannot be read as weights: it is empty"
@@ -239,7 +239,7 @@ def _other_kind(head: bytes, file: IO[bytes]) -> str | None:
 
 
 def _other_archive(file: IO[bytes]) -> str | None:
-    """What a zip archive is, unless torch.save wrote it."""
+    """Return what a zip archive is, unless torch.save wrote it."""
     try:
         with zipfile.ZipFile(file) as archive:
             names = archive.namelist()
@@ -280,5 +280,5 @@ def _damaged(archive: zipfile.ZipFile) -> str | None:
 
 
 def _clean(text: str) -> str:
-    """Text without the escape codes of a terminal."""
+    """Return a text without the escape codes of a terminal."""
     return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text)
