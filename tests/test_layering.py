@@ -146,3 +146,10 @@ def test_no_function_is_longer_than_a_screen() -> None:
     lengths = {where: _lines(node) for where, node in _functions()}
     assert len(lengths) > 500
     assert {where: lines for where, lines in lengths.items() if lines > 60} == {}
+
+
+def test_few_modules_stand_beside_the_folders() -> None:
+    modules = [path.stem for path in ROOT.glob("*.py")]
+    assert len(modules) <= 12, modules
+    stray = {str(p) for p in ROOT.iterdir() if p.is_dir() and p.name != "__pycache__" and p.name not in RANKS}
+    assert stray == set()

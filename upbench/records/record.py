@@ -166,9 +166,9 @@ class Record(_Part):
         started: UTC time at which the measurement began.
         comparison: Id that all records of the same interleaved rounds share.
         noise_floor: Smallest difference of latency, as a part of 1, that the machine could tell from none at that time.
-        roofline_s: Least seconds that a forward can take on this machine, see `floor`; null where it is not calibrated.
+        roofline_s: Least seconds that a forward can take on this machine, see `machine.roofline`; null where it is not calibrated.
         environment: Machine and software.
-        sources: Path -> hash of the files of a user's module, see `source_files`; null for a built-in upsampler.
+        sources: Path -> hash of the files of a user's module, see `user_code.source_files`; null for a built-in upsampler.
         runtime: Name of the runtime that ran the module, see `runtimes`; null in records of earlier versions.
         backends: Op -> the backend that ran it, for every op that has a choice.
         params: Number of parameters.
