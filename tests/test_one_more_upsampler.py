@@ -20,6 +20,7 @@ from upbench.errors import SpecError
 
 pytestmark = pytest.mark.usefixtures("short_warm_up")
 ROOT = Path(__file__).parents[1]
+CONTRACT = ROOT / "tests/upsamplers/test_contract.py"
 FAST = ["--shape", "8x6x5", "--budget", "0.01", "--device", "cpu", "--threads", "1"]
 CONV = 8 * 8 * 9 * 6 * 5
 """MACs of the toy's 3x3 convolution at 8x6x5."""
@@ -52,8 +53,7 @@ from upbench.upsamplers._base import Upsampler
 
 class Toy(Upsampler):
     def __init__(self, channels, scale=2, *, kernel=3):
-        super().__init__()
-        self.channels, self.scale = channels, scale
+        super().__init__(channels, scale)
         self.conv = nn.Conv2d(channels, channels, kernel, padding=kernel // 2)
 
     def upsample(self, x):
@@ -147,7 +147,7 @@ def test_the_contract_is_tested_without_being_told(toy: Path) -> None:
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-n", "0", "-p", "with_toy", "-p", "no:cacheprovider", "-q", "-rA"),
-            *("-k", f"toy and ({names})", str(ROOT / "tests" / "test_contract.py")),
+            *("-k", f"toy and ({names})", str(CONTRACT)),
         ],
         capture_output=True,
         text=True,

@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from upbench import __version__
-from upbench.cli.option_groups import Debug, ask_for_tracebacks, command
+from upbench.cli.option_groups import Debug, command, print_tracebacks
 from upbench.errors import DEBUG, RenamedWarning, SpecError, UpbenchError, whole_traceback
 
 
@@ -22,13 +22,13 @@ def _renamings_said() -> Iterator[None]:
     """Print every RenamedWarning once, as a sentence on stderr; other warnings go their usual way."""
     with warnings.catch_warnings():
         warnings.simplefilter("always", RenamedWarning)
-        usual, said = warnings.showwarning, set()
+        usual, printed = warnings.showwarning, set()
 
         def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
             if not issubclass(category, RenamedWarning):
                 usual(message, category, *where, **more)
-            elif str(message) not in said:
-                said.add(str(message))
+            elif str(message) not in printed:
+                printed.add(str(message))
                 typer.echo(f"upbench: {message}", err=True)
 
         warnings.showwarning = show
@@ -36,9 +36,10 @@ def _renamings_said() -> Iterator[None]:
 
 
 class Commands(TyperGroup):
-    """Catches UpbenchError once: each sentence on stderr, exit code 2, and the traceback only with --debug."""
+    """A group of commands that turns an UpbenchError into sentences on stderr and exit code 2; --debug prints the traceback."""
 
     def invoke(self, ctx: Any) -> Any:
+        """Run a command; print every mistake of an UpbenchError, and exit with 2."""
         before = os.environ.get(DEBUG)
         try:
             with _renamings_said():
@@ -67,7 +68,7 @@ app = typer.Typer(
 def _root(
     version: bool = typer.Option(False, "--version", help="Print the version.", is_eager=True), debug: Debug = False
 ) -> None:
-    ask_for_tracebacks(debug)
+    print_tracebacks(debug)
     if version:
         typer.echo(f"upbench {__version__}")
         raise typer.Exit

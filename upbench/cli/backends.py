@@ -15,7 +15,11 @@ KNOWN = backends.names()
 
 
 def parse(text: str | None) -> list[str]:
-    """The backends in 'eager,fused', each once; none when nothing was given. Raises SpecError for unknown ones."""
+    """Return the backends in "eager,fused", each once; none when the option was not given.
+
+    Raises:
+        SpecError: If one of them is unknown.
+    """
     names = list(dict.fromkeys(part.strip() for part in text.split(","))) if text is not None else []
     if wrong := [name for name in names if name not in KNOWN]:
         listed = ", ".join(repr(name) for name in wrong)
@@ -26,7 +30,14 @@ def parse(text: str | None) -> list[str]:
 
 
 def spread(data: dict[str, Any], names: Sequence[str]) -> list[dict[str, Any]]:
-    """A draft once for each backend. Of several, those that an upsampler does not have are left out, which is said."""
+    """Return a draft once for each backend.
+
+    Of several backends, those that an upsampler does not have are left out, with a sentence on stderr.
+
+    Args:
+        data: A spec as written.
+        names: The backends; none leaves the draft as it is.
+    """
     from upbench import registry
 
     if not names:
@@ -41,7 +52,7 @@ def spread(data: dict[str, Any], names: Sequence[str]) -> list[dict[str, Any]]:
                     f"upbench: {data['upsampler']} has no {' or '.join(named)} backend; it is measured {listed} alone",
                     err=True,
                 )
-        except UpbenchError:  # said where the spec is judged
+        except UpbenchError:  # reported where the spec is judged
             pass
     found = []
     for name in kept:

@@ -55,7 +55,7 @@ def _in_host(
     per_shape: bool,
     convention: str,
 ) -> None:
-    """The cost of upsamplers in a host model, over all its stages."""
+    """Compare the cost of upsamplers in a host model, over all its stages."""
     if per_shape:
         raise SpecError(["--per-shape: the stages of a host have their own shapes; leave it out"])
     if gate.mentioned:
@@ -74,7 +74,7 @@ def _upsamplers(
     per_shape: bool,
     convention: str,
 ) -> None:
-    """Upsamplers beside each other; with --against each beside an older version of itself."""
+    """Compare upsamplers with each other; with --against, each with an older version of itself."""
     from upbench.cli import compare_groups, compare_specs
 
     if per_shape and (lone := [name for name, given in gate.of_one_work.items() if given]):

@@ -23,7 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Group:
-    """The rows of one work. reference: the position of the row that ratios are taken to. alone: the only group."""
+    """The rows of one work.
+
+    Args:
+        work: Shape, batch, scale, dtype and mode that the rows share.
+        rows: The rows.
+        reference: Position of the row that ratios are taken to.
+        alone: Whether it is the only group of the comparison.
+    """
 
     work: Work
     rows: tuple[Chosen, ...]
@@ -33,7 +40,14 @@ class Group:
 
 @dataclass(frozen=True)
 class Measured:
-    """What came of a group. records: none after a failed check."""
+    """The results of a group.
+
+    Args:
+        group: The group.
+        records: One record for each row; none after a failed check.
+        checks: The checks of every row.
+        findings: The results of the gates.
+    """
 
     group: Group
     records: list[Record]
@@ -42,18 +56,29 @@ class Measured:
 
     @property
     def reference(self) -> Record | None:
+        """The record that ratios are taken to; None after a failed check."""
         return self.records[self.group.reference] if self.records else None
 
 
 def split(rows: Sequence[Chosen], reference: str | None, judged: Gates) -> list[Group]:
-    """Return the rows by work. Raises SpecError where a ratio would be of two works, UnknownName for the reference."""
+    """Group the rows by work.
+
+    Args:
+        rows: The rows of the comparison.
+        reference: Value of --reference; None for the first row.
+        judged: The gates, whose bounds may have references too.
+
+    Raises:
+        SpecError: If a ratio would be between two works.
+        UnknownName: If there is no such reference.
+    """
     places = comparable.groups([comparable.of_spec(row.spec) for row in rows])
     found, mistakes = [], []
     for work, members in places.items():
         alone = len(places) == 1
         own = tuple(rows[n] for n in members)
         where = "" if alone else f" at {work.text()}"
-        found.append(Group(work, own, compare_specs.place_of(reference, own, where), alone))
+        found.append(Group(work, own, compare_specs.position_of(reference, own, where), alone))
         labels = [row.spec.label for row in own]
         for bound in judged.budgets.bounds:
             base = bound.amount.reference
@@ -68,7 +93,15 @@ def split(rows: Sequence[Chosen], reference: str | None, judged: Gates) -> list[
 
 
 def measure(group: Group, judged: Gates, exact: bool, convention: str, progress: Any) -> Measured:
-    """Check the rows of a group, measure them where all checks passed, and judge them."""
+    """Check the rows of a group, measure them if all checks passed, and judge them.
+
+    Args:
+        group: The rows of one work.
+        judged: The gates.
+        exact: Whether only what is exact is measured.
+        convention: Counting convention of MACs and parameters.
+        progress: Called with what is being done and the part of the whole.
+    """
     from upbench.benchmark import check, run
 
     specs = [row.spec for row in group.rows]
@@ -94,7 +127,15 @@ def show(
     to: ShowOptions,
     per_shape: bool,
 ) -> None:
-    """Print a table of each group, or one document of all; then say what failed, and exit with 1 where something did."""
+    """Print a table of each group, or one document of all, and the failures; exit with 1 where a gate or check failed.
+
+    Args:
+        results: The results of all groups.
+        judged: The gates.
+        convention: Counting convention of MACs and parameters.
+        to: Format and file of the result.
+        per_shape: Whether --per-shape was given.
+    """
     from upbench.report import json_documents
     from upbench.report.formats import table
     from upbench.report.tables import comparison
@@ -108,4 +149,4 @@ def show(
     if tables or to.form == "json":
         shown = [table.stacked(tables)] if to.form == "csv" else tables
         output.show(shown, to, lambda: json_documents.comparison(parts, findings, judged.options.strict, per_shape))
-    gates.tell(findings, judged.options, tables)
+    gates.report(findings, judged.options, tables)

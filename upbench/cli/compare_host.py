@@ -47,10 +47,19 @@ def compare(
     reference: str | None,
     convention: str,
 ) -> None:
-    """Measure the upsamplers in the host and print what they add to it."""
+    """Measure the upsamplers in the host and print what they add to it.
+
+    Args:
+        items: The upsamplers as typed.
+        run_options: Options that are keys of a spec.
+        wanted: The host, the size of its image, and whether every stage is shown.
+        show: Format and file of the result.
+        reference: Value of --reference; None for the first.
+        convention: Counting convention of MACs and parameters.
+    """
     host = _host(wanted, run_options)
     necks, typed = _necks(items, run_options, host)
-    place = _place(reference, typed, [specs[0].label for specs in necks])
+    position = _reference_position(reference, typed, [specs[0].label for specs in necks])
     output.check(show.output_file)
 
     from upbench.benchmark import host_case, run
@@ -68,14 +77,14 @@ def compare(
     totals = [measured.total for measured in found]
     if show.form == "json" or not red:
         stages = [measured.stages if wanted.by_stage else () for measured in found]
-        tables = [] if red else [hosts.comparison(totals, stages, host, place, convention)]
-        output.show(tables, show, lambda: _document(host, necks[place][0].label, checks, found, place))
+        tables = [] if red else [hosts.comparison(totals, stages, host, position, convention)]
+        output.show(tables, show, lambda: _document(host, necks[position][0].label, checks, found, position))
     if red:
         raise typer.Exit(1)
 
 
 def _host(wanted: HostOptions, run_options: RunOptions) -> Host:
-    """The host at the size of the image that was asked for. Raises SpecError for options that make no sense with it."""
+    """Return the host at the size of the image in --input. Raises SpecError for options that make no sense with a host."""
     from upbench import papers
 
     if wanted.host is None:
@@ -90,8 +99,10 @@ def _host(wanted: HostOptions, run_options: RunOptions) -> Host:
     return host if wanted.input is None else papers.at(host, *_size(wanted.input))
 
 
-def _document(host: Host, reference: str, checks: Sequence[Mapping[str, Any]], found: Sequence[Any], place: int) -> str:
-    """The JSON of a comparison in a host."""
+def _document(
+    host: Host, reference: str, checks: Sequence[Mapping[str, Any]], found: Sequence[Any], position: int
+) -> str:
+    """Return the JSON of a comparison in a host."""
     from upbench.report import json_documents
     from upbench.report.tables import columns
 
@@ -101,8 +112,8 @@ def _document(host: Host, reference: str, checks: Sequence[Mapping[str, Any]], f
         "host": host.model_dump(mode="json", exclude={"variants"}),
         "reference": reference,
         "checks": checks,
-        "latency_ratios": [vars(columns.paired(total, totals[place])) for total in totals],
-        "verdicts": [columns.verdict(total, totals[place]) for total in totals],
+        "latency_ratios": [vars(columns.paired(total, totals[position])) for total in totals],
+        "verdicts": [columns.verdict(total, totals[position]) for total in totals],
         "records": [total.to_dict() for total in totals],
         "stages": [[record.to_dict() for record in measured.stages] for measured in found],
     }
@@ -110,7 +121,7 @@ def _document(host: Host, reference: str, checks: Sequence[Mapping[str, Any]], f
 
 
 def _checks(necks: Sequence[Sequence[RunSpec]], host: Host, progress: Any) -> list[dict[str, Any]]:
-    """What was checked of every upsampler in every stage: no speed is reported where one is red."""
+    """Check every upsampler in every stage: no speed is reported where a check failed."""
     from upbench.benchmark import check
 
     found = []
@@ -122,7 +133,7 @@ def _checks(necks: Sequence[Sequence[RunSpec]], host: Host, progress: Any) -> li
 
 
 def _size(text: str) -> tuple[int, int]:
-    """Height and width in '1280x800'."""
+    """Return height and width in "1280x800"."""
     match = re.fullmatch(r"\s*(\d+)\s*[xX]\s*(\d+)\s*", text)
     if match is None or not (int(match[1]) and int(match[2])):
         raise UpbenchError(f"--input {text}: is not HEIGHTxWIDTH of the image in pixels, as 1280x800")
@@ -130,7 +141,7 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _necks(items: Sequence[str], run_options: RunOptions, host: Host) -> tuple[list[list[RunSpec]], list[str]]:
-    """A spec for every stage of every upsampler, and what was typed for each. Raises SpecError with all mistakes."""
+    """Return a spec for every stage of every upsampler, and what was typed for each. Raises SpecError with all mistakes."""
     given = run_options.given(but=["backend"])
     drafts = [options.draft(item, given, {}) for item in items]
     each = options.shared_params(run_options.assigned(), [str(data.get("upsampler")) for data, _ in drafts])
@@ -154,7 +165,7 @@ def _necks(items: Sequence[str], run_options: RunOptions, host: Host) -> tuple[l
 
 
 def _stages(data: Mapping[str, Any], source: str, host: Host) -> tuple[list[RunSpec], list[str]]:
-    """The specs of one upsampler in all stages, and its mistakes, each with the stages where it is one."""
+    """Return the specs of one upsampler in all stages, and its mistakes, each with the stages that it concerns."""
     from upbench import registry
     from upbench.specs import run_spec as spec
 
@@ -179,13 +190,13 @@ def _stages(data: Mapping[str, Any], source: str, host: Host) -> tuple[list[RunS
                 where.setdefault(sentence, []).append(stage.name)
     general = _mistakes(data, source)
     return specs, [
-        sentence if sentence in general and len(names) == len(host.stages) else _placed(data, sentence, names, host)
+        sentence if sentence in general and len(names) == len(host.stages) else _in_stages(data, sentence, names, host)
         for sentence, names in where.items()
     ]
 
 
 def _mistakes(data: Mapping[str, Any], source: str) -> Sequence[str]:
-    """What is wrong with a draft in any host."""
+    """Return what is wrong with a draft in any host."""
     from upbench.specs import run_spec as spec
 
     try:
@@ -195,13 +206,13 @@ def _mistakes(data: Mapping[str, Any], source: str) -> Sequence[str]:
     return ()
 
 
-def _placed(data: Mapping[str, Any], sentence: str, names: Sequence[str], host: Host) -> str:
+def _in_stages(data: Mapping[str, Any], sentence: str, names: Sequence[str], host: Host) -> str:
     stages = f"stage {names[0]}" if len(names) == 1 else f"stages {', '.join(names)}"
     return f"{sentence} ({data.get('upsampler')} in {stages} of {host.name})"
 
 
-def _place(reference: str | None, items: Sequence[str], labels: Sequence[str]) -> int:
-    """Position of the reference among the upsamplers, by what was typed or by its label."""
+def _reference_position(reference: str | None, items: Sequence[str], labels: Sequence[str]) -> int:
+    """Return the position of the reference among the upsamplers, by what was typed or by its label."""
     if reference is None:
         return 0
     for names in (list(items), list(labels)):

@@ -88,7 +88,7 @@ def _at_every_shape(drafts: Sequence[tuple[str, dict[str, Any], str]]) -> list[t
     return found
 
 
-def place_of(reference: str | None, rows: Sequence[Chosen], where: str = "") -> int:
+def position_of(reference: str | None, rows: Sequence[Chosen], where: str = "") -> int:
     """Return the position of the reference among the rows, by what was typed or by its label; the first by default.
 
     Args:

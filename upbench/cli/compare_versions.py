@@ -19,9 +19,13 @@ if TYPE_CHECKING:
 
 
 def compare(judged: Gates, specs: Sequence[RunSpec], params: Sequence[Mapping[str, Any]], show: ShowOptions) -> None:
-    """Check the current files, compare, print, and exit with 1 when a check or gate failed.
+    """Check the current files, compare them with the old version, print, and exit with 1 when a check or gate failed.
 
-    params: of each spec those that were asked for.
+    Args:
+        judged: The gates, which name the old version.
+        specs: One spec for each upsampler.
+        params: Of each spec, the params that the user gave.
+        show: Format and file of the result.
     """
     from upbench.benchmark import check, run
     from upbench.cli.progress import Progress
@@ -55,10 +59,11 @@ def compare(judged: Gates, specs: Sequence[RunSpec], params: Sequence[Mapping[st
     strict = judged.options.strict
     table = gates_page.table(found, strict, f"The current files against {old_name}")
     output.show([table], show, lambda: json_documents.against(old_name, found, strict, [_raw(pair) for pair in pairs]))
-    gates.tell(found, judged.options)
+    gates.report(found, judged.options)
 
 
 def _other(judged: Gates, module: str) -> AbstractContextManager[Version]:
+    """Return a context in which the old version can be imported."""
     from upbench.versions import checkout
 
     if judged.options.against is not None:
@@ -67,7 +72,7 @@ def _other(judged: Gates, module: str) -> AbstractContextManager[Version]:
 
 
 def _findings(judged: Gates, spec: RunSpec, pair: Pair, old: Version) -> list[Finding]:
-    """Checks, exact metrics, then time."""
+    """Judge the checks, then exact metrics, then time."""
     from upbench import metrics
     from upbench.gate import Finding, Result, diff
 
@@ -89,7 +94,7 @@ def _findings(judged: Gates, spec: RunSpec, pair: Pair, old: Version) -> list[Fi
 
 
 def _fails(judged: Gates, old: Version, timed: Timed) -> bool:
-    """Whether a slowdown fails."""
+    """Return whether a slowdown fails."""
     from upbench.gate import Result, diff
 
     rules = judged.rules("against", old.name, "the current files")
@@ -97,6 +102,7 @@ def _fails(judged: Gates, old: Version, timed: Timed) -> bool:
 
 
 def _measured(spec: RunSpec, loaded: Any) -> Any:
+    """Return what comparisons need of one version; None where it measured nothing."""
     from upbench.gate import measured
 
     if loaded.record is None:
@@ -105,7 +111,7 @@ def _measured(spec: RunSpec, loaded: Any) -> Any:
 
 
 def _raw(pair: Pair) -> dict[str, Any]:
-    """Everything that was measured of one upsampler."""
+    """Return everything that was measured of one upsampler."""
     timed = pair.timed
     return {
         "upsampler": pair.label,

@@ -50,11 +50,11 @@ def command(
     found = diff.compare(sides[0], sides[1], judged.rules("diff", before, after))
     table = gates_page.table(found, gate.strict, f"{after} compared with {before}")
     output.show([table], show, lambda: json_documents.difference(str(old), str(new), found, gate.strict))
-    gates.tell(found, gate, [])
+    gates.report(found, gate, [])
 
 
 def _of_other_work(sides: Sequence[Sequence[Measured]], old: Path, new: Path) -> list[str]:
-    """A sentence where the two files have no work in common, so that nothing could be compared."""
+    """Return a sentence where the two files have no work in common, so that nothing could be compared."""
     from upbench.specs import comparable
 
     before, after = ([w for m in side if (w := comparable.of_mapping(m.spec)) is not None] for side in sides)
@@ -64,7 +64,7 @@ def _of_other_work(sides: Sequence[Sequence[Measured]], old: Path, new: Path) ->
 
 
 def _load(path: Path) -> list[Measured]:
-    """What a file holds, told by its content. Raises StoreError when that is nothing of upbench."""
+    """Read a results file or a baseline, recognised by its content. Raises StoreError when it is neither."""
     from upbench.gate import baseline, measured
     from upbench.records import documents, store
 

@@ -14,6 +14,8 @@ from upbench.errors import UpbenchError
 
 
 class Part(StrEnum):
+    """The tables that `upbench effects` can print."""
+
     all = "all"
     effects = "effects"
     front = "front"
@@ -45,11 +47,11 @@ def command(
 
     records = results.read(files)
     title, measured = results.title(records), ResultSet.of(records, convention)
-    asked = effect_cells.metric_columns(names, measured)
+    chosen = effect_cells.metric_columns(names, measured)
     tables = []
     if part is not Part.front:
-        tables.append(report.effects_table(measured, title, asked, base, part is Part.all))
+        tables.append(report.effects_table(measured, title, chosen, base, part is Part.all))
     if part is not Part.effects:
-        tables.append(report.front_table(measured, title, asked))
+        tables.append(report.front_table(measured, title, chosen))
     output.check(show.output_file)
     output.show(tables, show)

@@ -34,27 +34,32 @@ def command(
     """Print everything that a record holds of the machine, and its calibration."""
     from upbench.machine import calibration, environment
 
-    place = environment.resolve_device(device or "auto")
+    target = environment.resolve_device(device or "auto")
     output.check(show.output_file)
     with environment.with_threads(threads):
-        found = environment.capture(place)
+        found = environment.capture(target)
         if calibrate:
             from upbench.cli.progress import Progress
             from upbench.machine import ceilings
 
             calibration.check()
             with Progress() as progress:
-                known: Calibration | None = ceilings.calibrate(place, found, progress)
+                known: Calibration | None = ceilings.calibrate(target, found, progress)
             if known:
                 calibration.save(known)
         else:
-            known = calibration.load(environment.machine_key(place))
+            known = calibration.load(environment.machine_key(target))
     whole = {"schema": SCHEMA, "environment": found, "calibration": known.to_dict() if known else None}
     output.show([table(found, known)], show, lambda: json.dumps(whole, indent=2))
 
 
 def table(environment: Mapping[str, Any], known: Calibration | None) -> Table:
-    """Quantities as rows; raw: under the keys of a record, in SI base units."""
+    """Return quantities as rows; the raw rows have the keys of a record and SI base units.
+
+    Args:
+        environment: Machine and software, as `environment.capture` returns them.
+        known: The calibration of this machine; None where it is not calibrated.
+    """
     raw: list[list[Any]] = [[name, value] for name, value in environment.items()]
     rows = [_shown(name, value) for name, value in environment.items()]
     if known:
@@ -145,6 +150,6 @@ _SHOWN: dict[str, tuple[str, Callable[[Any], str]]] = {
 
 
 def _shown(name: str, value: Any) -> list[str]:
-    """A row as shown; a key without a title here stands under its own name."""
+    """Return a row; a key without a title here stands under its own name."""
     title, text = _SHOWN.get(name, (name, _text))
     return [title, text(value)]

@@ -15,7 +15,7 @@ PANEL = "Gates (exit code 1 when one fails)"
 
 @dataclass(frozen=True)
 class JudgeOptions:
-    """How differences between an old and a new measurement are judged."""
+    """Options on how differences between an old and a new measurement are judged."""
 
     tolerance: Annotated[
         list[str] | None,
@@ -38,7 +38,7 @@ class JudgeOptions:
 
 @dataclass(frozen=True)
 class GateOptions(JudgeOptions):
-    """The gates of a comparison, as they were given."""
+    """Options that make a comparison a gate."""
 
     maximum: Annotated[
         list[str] | None,
@@ -90,7 +90,7 @@ class GateOptions(JudgeOptions):
 
     @property
     def any(self) -> bool:
-        """Whether a gate was asked for; a comparison without one says nothing of gates but a red check."""
+        """Whether any gate was given; without one, a comparison reports only failed checks."""
         bounds = self.maximum or self.minimum or self.budgets
         return bool(bounds or self.baseline or self.like or self.between or self.junit)
 
@@ -101,7 +101,7 @@ class GateOptions(JudgeOptions):
 
     @property
     def of_one_work(self) -> dict[str, object]:
-        """The options that hold for one shape only, with what was given."""
+        """Options that hold for one shape only -> the value that was given."""
         return {"--save": self.save, "--baseline": self.baseline, "--like": self.like}
 
     @property

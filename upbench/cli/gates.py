@@ -30,7 +30,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Gates:
-    """The options, judged. baseline: None when none was given."""
+    """The gates of one run, validated.
+
+    Args:
+        options: The options as given.
+        budgets: Bounds and tolerances, under the labels of this run.
+        baseline: Content of --baseline; None when it was not given.
+        like: Spec of --like; None when it was not given.
+        threshold: Slowdown, as a part of 1, that fails.
+    """
 
     options: GateOptions
     budgets: Budgets
@@ -40,17 +48,27 @@ class Gates:
 
     @property
     def judges_output(self) -> bool:
-        """Whether another output than the old one fails."""
+        """Whether an output other than the old one fails."""
         return self.budgets.tolerance.get("output-digest", 0) is not None
 
     def rules(self, gate: str, old: str, new: str) -> Rules:
+        """Return the rules of a comparison of two sides, which are named in sentences."""
         from upbench.gate.diff import Rules
 
         return Rules(gate, old, new, self.budgets.tolerance, self.threshold, min(0.02, self.threshold))
 
 
 def read(options: GateOptions, typed: Sequence[str], specs: Sequence[RunSpec]) -> Gates:
-    """Every option and file, judged before anything is measured. Raises SpecError with all mistakes together."""
+    """Validate every option and file of the gates before anything is measured.
+
+    Args:
+        options: The options as given.
+        typed: What was typed for each upsampler.
+        specs: The specs of the same upsamplers, in the same order.
+
+    Raises:
+        SpecError: With all mistakes together.
+    """
     from upbench.gate import amounts, budgets
 
     mistakes: list[str] = _conflicts(options) if specs else []
@@ -94,7 +112,7 @@ def read(options: GateOptions, typed: Sequence[str], specs: Sequence[RunSpec]) -
 
 
 def _other_work(name: str, stored: Sequence[Mapping[str, Any]], specs: Sequence[RunSpec]) -> list[str]:
-    """A sentence where nothing of a baseline is of the work of this run: then it could only say nothing."""
+    """Return a sentence where nothing of a baseline has the work of this run, so that nothing could be compared."""
     from upbench.specs import comparable
 
     works = [work for one in stored if (work := comparable.of_mapping(one)) is not None]
@@ -105,28 +123,28 @@ def _other_work(name: str, stored: Sequence[Mapping[str, Any]], specs: Sequence[
     return [f"{told}; measure the same work, or save a baseline of this one"]
 
 
-def _like(item: str, mine: Sequence[RunSpec]) -> tuple[RunSpec | None, list[str]]:
-    """The spec of --like on the work of the user's modules, and the mistakes."""
+def _like(item: str, modules: Sequence[RunSpec]) -> tuple[RunSpec | None, list[str]]:
+    """Return the spec of --like on the work of the user's modules, and the mistakes."""
     from upbench.cli.options import draft as draft_of
     from upbench.specs import comparable
     from upbench.specs import run_spec as spec
 
-    if not mine:
+    if not modules:
         return None, [f"--like {item}: none of the compared upsamplers is a package.module:Class"]
     try:
         draft, _ = draft_of(item, {}, {})
-        whole = mine[0].to_dict()
+        whole = modules[0].to_dict()
         comparable.share([draft], [whole])
         draft["measure"] = {**whole["measure"], "backend": "eager"}
         like = spec.load(draft, f"--like {item}")
     except SpecError as error:
         return None, list(error.mistakes)
-    works = [(f"--like {item}", comparable.of_spec(like)), *((s.label, comparable.of_spec(s)) for s in mine)]
+    works = [(f"--like {item}", comparable.of_spec(like)), *((s.label, comparable.of_spec(s)) for s in modules)]
     return like, comparable.mistakes(works)
 
 
 def compared_with(options: GateOptions) -> list[dict[str, Any]]:
-    """What the rows of a comparison are compared with, as specs as written: they decide what the rows leave open.
+    """Return, as specs as written, what the rows are compared with: they decide the keys that the rows leave open.
 
     Files that cannot be read are left out here, and refused by `read`.
     """
@@ -145,7 +163,7 @@ def compared_with(options: GateOptions) -> list[dict[str, Any]]:
 
 
 def _conflicts(options: GateOptions) -> list[str]:
-    """What cannot be had together, and what nothing would be judged by."""
+    """Return a sentence for options that exclude each other, and for those that nothing would be judged by."""
     if not options.between:
         bounds = options.maximum or options.minimum or options.budgets
         found = []
@@ -175,7 +193,11 @@ def _conflicts(options: GateOptions) -> list[str]:
 
 
 def load_baseline(path: Path) -> list[Measured]:
-    """Raises StoreError when the file is missing or no baseline."""
+    """Read a baseline file.
+
+    Raises:
+        StoreError: If the file does not exist, or is no baseline.
+    """
     from upbench.gate import baseline
 
     try:
@@ -190,7 +212,12 @@ def load_baseline(path: Path) -> list[Measured]:
 
 
 def of_checks(checks: Sequence[Check], all_of_them: bool) -> list[Finding]:
-    """Checks as findings: the red ones, or all."""
+    """Return checks as findings.
+
+    Args:
+        checks: The checks of all upsamplers.
+        all_of_them: Whether passed ones are included.
+    """
     from upbench.gate import Finding, Result
 
     return [
@@ -201,7 +228,7 @@ def of_checks(checks: Sequence[Check], all_of_them: bool) -> list[Finding]:
 
 
 def is_as_saved(gates: Gates, specs: Sequence[RunSpec], checked: Checked) -> bool:
-    """Whether no output is another than that of the baseline, where there is one: else no speed may be printed."""
+    """Return whether every output equals that of the baseline, where there is one: else no speed may be printed."""
     from upbench.benchmark import check
     from upbench.gate import Result, diff, measured
     from upbench.machine import environment
@@ -213,47 +240,60 @@ def is_as_saved(gates: Gates, specs: Sequence[RunSpec], checked: Checked) -> boo
         if spec.label not in checked.unrepeatable:
             with environment.with_threads(spec.measure.threads):
                 device = environment.resolve_device(spec.measure.device)
-                place = {**environment.identity(device), "device_type": device.type}
+                where = {**environment.identity(device), "device_type": device.type}
                 out = check.output(spec, device)
-            now.append(measured.Measured(spec.label, spec.to_dict(), place, {}, out.model_dump() if out else None))
+            now.append(measured.Measured(spec.label, spec.to_dict(), where, {}, out.model_dump() if out else None))
     rules = gates.rules("baseline", "the baseline", "this run")
     found = diff.compare(gates.baseline, now, rules)
     return not any(f.result is Result.failed and f.gate.endswith(diff.DIGEST) for f in found)
 
 
 def judge(gates: Gates, records: Sequence[Record], reference: Record, convention: str) -> list[Finding]:
-    """Budgets and baseline on the records of one comparison; writes the new baseline where one was asked for."""
+    """Judge the records of one comparison by budgets and baseline; write the new baseline where --save names one.
+
+    Args:
+        gates: The gates.
+        records: The records.
+        reference: The record that ratios are taken to.
+        convention: Counting convention of MACs and parameters.
+    """
     from upbench.gate import baseline, budgets, diff, measured
 
     found = budgets.judge(gates.budgets, records, convention)
-    mine = measured.from_records(records, reference)
+    current = measured.from_records(records, reference)
     if gates.baseline is not None:
         rules = gates.rules("baseline", f"baseline {gates.options.baseline}", "this run")
-        found += diff.compare(gates.baseline, mine, rules)
+        found += diff.compare(gates.baseline, current, rules)
     if gates.options.save:
-        files.write_text(gates.options.save, baseline.to_text(mine))
+        files.write_text(gates.options.save, baseline.to_text(current))
     return found
 
 
-def tell(found: Sequence[Finding], options: GateOptions, tables: Sequence[Table] = ()) -> None:
-    """Stderr, GitHub's annotations and summary, JUnit; then exit code 1 when a gate failed."""
+def report(findings: Sequence[Finding], options: GateOptions, tables: Sequence[Table] = ()) -> None:
+    """Report findings on stderr, to GitHub and as JUnit; then exit with 1 when a gate failed.
+
+    Args:
+        findings: The findings.
+        options: The options as given.
+        tables: Tables that the summary on GitHub shows as well.
+    """
     from upbench.gate import exit_code, lines
     from upbench.report.formats import github, junit, render
     from upbench.report.tables import gates
 
-    for line in lines(found, options.strict):
+    for line in lines(findings, options.strict):
         typer.echo(f"upbench: {line}", err=True)
     if os.environ.get("GITHUB_ACTIONS") == "true":
-        for line in github.commands(found, options.strict):
+        for line in github.commands(findings, options.strict):
             typer.echo(line, err=True)
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        shown = [*tables, *([gates.table(found, options.strict)] if found else [])]
+        shown = [*tables, *([gates.table(findings, options.strict)] if findings else [])]
         try:
             with Path(summary).open("a", encoding="utf-8") as file:
                 file.write("\n".join(render.markdown(table) for table in shown) + "\n")
         except OSError as error:
             typer.echo(f"upbench: GITHUB_STEP_SUMMARY {summary} cannot be written ({error.strerror})", err=True)
     if options.junit:
-        files.write_text(options.junit, junit.document(found, options.strict))
-    if exit_code(found, options.strict):
+        files.write_text(options.junit, junit.document(findings, options.strict))
+    if exit_code(findings, options.strict):
         raise typer.Exit(1)

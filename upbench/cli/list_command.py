@@ -37,9 +37,9 @@ def command(
     """List the upsamplers: paper, guided or not, scales, parameters, MACs."""
     output.check(show.output_file)
     lists = {"--shapes": named, "--notes": notes, "--hosts": hosts, "--metrics": metrics}
-    asked = [option for option, given in lists.items() if given]
-    if len(asked) > 1:
-        raise UpbenchError(f"{' and '.join(asked)} are {len(asked)} lists; ask for one of them")
+    chosen = [option for option, given in lists.items() if given]
+    if len(chosen) > 1:
+        raise UpbenchError(f"{' and '.join(chosen)} are {len(chosen)} lists; ask for one of them")
     if notes:
         output.emit(notes_page.page(list(cards.builtin().values())), show.output_file)
         return
@@ -93,7 +93,7 @@ def _upsamplers() -> Table:
 
 
 def _macs_per_pixel(card: cards.Card, setting: cards.Setting) -> tuple[int | None, int | None]:
-    """Conv and gather MACs that one more low-resolution pixel costs."""
+    """Return the conv and gather MACs that one more low-resolution pixel costs."""
     if card.count_macs is None:
         return None, None
     one, two = (card.count_macs(replace(setting, width=width)) for width in (1, 2))

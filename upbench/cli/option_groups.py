@@ -14,9 +14,9 @@ import typer
 from upbench.errors import DEBUG
 
 
-def ask_for_tracebacks(asked: bool) -> None:
-    """Print whole tracebacks from now on, when they were asked for."""
-    if asked:
+def print_tracebacks(wanted: bool) -> None:
+    """Print whole tracebacks from now on, if wanted."""
+    if wanted:
         os.environ[DEBUG] = "1"
 
 
@@ -27,8 +27,8 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     """Make a command of a function whose parameters may be option groups: typer sees their fields, and `--debug`.
 
     Args:
-        function: each of its parameters is an option or argument as typer takes it, or a dataclass of such; it is called
-            with one object for each dataclass.
+        function: Each of its parameters is an option or argument of typer, or a dataclass of such. It is called with one
+            object for each dataclass.
     """
     hints = get_type_hints(function, include_extras=True)
     groups: dict[str, Any] = {}
@@ -44,7 +44,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def flattened(**given: Any) -> None:
-        ask_for_tracebacks(given.pop("debug"))
+        print_tracebacks(given.pop("debug"))
         objects = {name: group(**{f.name: given.pop(f.name) for f in fields(group)}) for name, group in groups.items()}
         function(**given, **objects)
 
@@ -55,7 +55,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
 @functools.cache
 def _types(group: Any) -> dict[str, Any]:
-    """The annotations of a group, evaluated once, so that its options are the same objects in every command."""
+    """Return the annotations of a group, evaluated once, so that its options are the same objects in every command."""
     found = get_type_hints(group, include_extras=True)
     for base in group.__mro__[1:]:
         if is_dataclass(base):

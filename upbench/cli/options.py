@@ -18,22 +18,22 @@ SOURCE = "command line"
 
 
 def _format(value: str) -> str:
-    """Judged before anything is measured."""
+    """Refuse an unknown format before anything is measured."""
     if value not in FORMATS:
         raise UpbenchError(f"--format {value}: {unknown('format', value, FORMATS)}")
     return value
 
 
 def _convention(context: typer.Context, value: str | None) -> str | None:
-    """Judged before anything is measured; `reproduce` has words of its own for it."""
+    """Refuse an unknown convention before anything is measured; `reproduce` has sentences of its own for it."""
     if value is not None and context.info_name != "reproduce":
         conventions.parse(value)
     return value
 
 
-def _schema(context: typer.Context, asked: bool) -> None:
+def _schema(context: typer.Context, wanted: bool) -> None:
     """Print the JSON Schema of --format json, and end."""
-    if asked:
+    if wanted:
         from upbench.report import json_documents
 
         typer.echo(
@@ -91,7 +91,7 @@ Schema = Annotated[
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Options that are keys of a spec; None where one was not given."""
+    """Options that are keys of a spec; None where an option was not given."""
 
     shape: Annotated[
         str | None,
@@ -135,18 +135,22 @@ class RunOptions:
     ] = None
 
     def given(self, but: Sequence[str] = ()) -> dict[str, Any]:
-        """The options that were given, by the key of a spec; without --set, and without those named in `but`."""
+        """Return the options that were given, by the key of a spec, without --set.
+
+        Args:
+            but: Keys that are left out.
+        """
         named = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: v for name, v in named.items() if v is not None and name not in ("params", *but)}
 
     def assigned(self) -> dict[str, Any]:
-        """The values of --set. Raises SpecError."""
+        """Return the values of --set. Raises SpecError."""
         return assignments(self.params)
 
 
 @dataclass(frozen=True)
 class ShowOptions:
-    """How a result is shown: in which of `render.FORMATS`, and in which file, None for stdout."""
+    """Format of a result, one of `render.FORMATS`, and the file it is written to; None for stdout."""
 
     form: Annotated[
         str,
@@ -162,7 +166,15 @@ class ShowOptions:
 
 
 def assignments(texts: Sequence[str] | None, option: str = "--set") -> dict[str, Any]:
-    """KEY=VALUE texts as a mapping; values are read as YAML. Raises SpecError for those that are not."""
+    """Read KEY=VALUE texts, whose values are YAML.
+
+    Args:
+        texts: The texts.
+        option: Where they were given, for messages.
+
+    Raises:
+        SpecError: With a sentence for each text that is not KEY=VALUE.
+    """
     found, mistakes = {}, []
     for text in texts or ():
         key, equals, value = text.partition("=")
@@ -181,12 +193,24 @@ def assignments(texts: Sequence[str] | None, option: str = "--set") -> dict[str,
 
 
 def is_file(item: str) -> bool:
-    """Whether an upsampler argument is the name of a spec file."""
+    """Return whether an upsampler argument is the name of a spec file."""
     return item.endswith((".yaml", ".yml")) or Path(item).is_file()
 
 
 def draft(item: str, given: Mapping[str, Any], params: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    """The unjudged spec of NAME, NAME:KEY=VALUE,... or FILE with options applied, and its source for messages."""
+    """Make the spec of one upsampler argument, not yet validated.
+
+    Args:
+        item: NAME, NAME:KEY=VALUE,... or FILE.
+        given: Options that are keys of a spec, which override the file.
+        params: Values of --set.
+
+    Returns:
+        The spec as written, and its source for messages.
+
+    Raises:
+        SpecError: If the file is no spec, or a part of it is no mapping.
+    """
     from upbench import registry
     from upbench.specs import yaml_file
     from upbench.sweeping import axes
@@ -221,7 +245,7 @@ def draft(item: str, given: Mapping[str, Any], params: Mapping[str, Any]) -> tup
 
 
 def _inline(item: str) -> tuple[str, dict[str, Any]]:
-    """'ldaaqu:theta=5,groups=4' and 'package.module:Class:kernel=5' -> name and params."""
+    """Split "ldaaqu:theta=5,groups=4" or "package.module:Class:kernel=5" into name and params."""
     from upbench import registry
 
     first, *rest = item.split(":")
@@ -233,7 +257,7 @@ def _inline(item: str) -> tuple[str, dict[str, Any]]:
 
 
 def _pieces(text: str) -> list[str]:
-    """A list at its commas, but for those inside brackets: 'a=[1,2],b=3' -> 'a=[1,2]', 'b=3'."""
+    """Split a list at its commas, except inside brackets: "a=[1,2],b=3" becomes "a=[1,2]" and "b=3"."""
     pieces, depth = [""], 0
     for letter in text:
         depth += (letter in "[{") - (letter in "]}")
@@ -245,9 +269,17 @@ def _pieces(text: str) -> list[str]:
 
 
 def shared_params(params: Mapping[str, Any], names: Sequence[str]) -> list[dict[str, Any]]:
-    """--set values for each of several upsamplers: `theta=5` for all that have theta, `ldaaqu.theta=5` for that one.
+    """Distribute --set values over upsamplers: `theta=5` to all that have theta, `ldaaqu.theta=5` to that one.
 
-    Raises SpecError for a parameter that none of them has.
+    Args:
+        params: The values of --set.
+        names: Names of the upsamplers.
+
+    Returns:
+        The params of each upsampler.
+
+    Raises:
+        SpecError: If none of them has a parameter.
     """
     from upbench import registry
     from upbench.errors import UpbenchError
@@ -256,7 +288,7 @@ def shared_params(params: Mapping[str, Any], names: Sequence[str]) -> list[dict[
     for name in names:
         try:
             known.append([p.name for p in registry.get(name).params])
-        except UpbenchError:  # said where the spec is judged
+        except UpbenchError:  # reported where the spec is judged
             known.append([])
     taken: list[dict[str, Any]] = [{} for _ in names]
     mistakes = []

@@ -14,13 +14,13 @@ from upbench.report.formats.table import Table
 
 
 def check(path: Path | None) -> None:
-    """Raise OutputError now rather than after minutes of measuring."""
+    """Raise OutputError before measuring when the file cannot be written."""
     if path is not None:
         files.check_writable(path)
 
 
 def emit(text: str, path: Path | None) -> None:
-    """Text to stdout, or to a file."""
+    """Write a text to stdout, or to a file."""
     if path is None:
         typer.echo(text, nl=not text.endswith("\n"))
     else:
@@ -28,12 +28,12 @@ def emit(text: str, path: Path | None) -> None:
 
 
 def show(tables: Sequence[Table], options: ShowOptions, document: Callable[[], str] | None = None) -> None:
-    """Print tables in the format that was asked for; a file has no styles of a terminal.
+    """Print tables in the format of the options; in a file they have no terminal styles.
 
     Args:
-        tables: one below another. CSV holds one.
-        options: the format, and the file.
-        document: makes what JSON holds; None for the tables themselves.
+        tables: The tables, printed one below another. CSV holds one.
+        options: Format and file.
+        document: Makes the content of JSON; None for the tables themselves.
     """
     from upbench.report.formats import render, terminal
 
@@ -48,6 +48,6 @@ def show(tables: Sequence[Table], options: ShowOptions, document: Callable[[], s
 
 
 def rows(*tables: Table) -> str:
-    """The raw rows of tables as JSON, each under the table's raw heads."""
+    """Return the raw rows of tables as JSON, each under the table's raw heads."""
     found = [dict(zip(table.raw_heads, row, strict=True)) for table in tables for row in table.raw_rows]
     return json.dumps(found, indent=2)

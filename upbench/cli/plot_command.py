@@ -126,7 +126,7 @@ def _read(results: Sequence[Path]) -> list[Record]:
 
 
 def _lacking() -> str | None:
-    """A sentence when there is no matplotlib."""
+    """Return a sentence when matplotlib is not installed."""
     try:
         import matplotlib  # noqa: F401
     except ImportError:

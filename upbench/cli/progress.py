@@ -11,31 +11,36 @@ PATIENCE_S = 2.0
 
 
 class Progress:
-    """Called with what is done and the part of the whole; shows nothing in the first two seconds.
+    """A progress bar on a terminal, elsewhere one plain line for each new step; nothing in the first two seconds.
 
-    On a terminal a bar, elsewhere one plain line for each new step. It has no thread of its own: a thread that
-    draws would disturb what is being measured.
+    It has no thread of its own: a thread that draws would disturb what is being measured.
     """
 
     def __init__(self) -> None:
         self.start = time.monotonic()
-        self.said: str | None = None
+        self.last_step: str | None = None
         self.bar: Any = None
-        self.drawn = 0.0
+        self.drawn_s = 0.0
 
     def __call__(self, what: str, part: float, left_s: float | None = None) -> None:
-        """left_s: seconds until the end, where they can be known."""
+        """Show the current step.
+
+        Args:
+            what: The step.
+            part: The part of the whole that is done, from 0 to 1.
+            left_s: Seconds until the end, where they can be known.
+        """
         now = time.monotonic()
         if now - self.start < PATIENCE_S:
             return
         if not sys.stderr.isatty():
-            if what != self.said:
+            if what != self.last_step:
                 left = f", {time_left(left_s)}" if left_s is not None else ""
                 print(f"upbench: {what} ({part:.0%}{left})", file=sys.stderr, flush=True)
-            self.said = what
-        elif what != self.said or now - self.drawn > 0.2 or part >= 1:
+            self.last_step = what
+        elif what != self.last_step or now - self.drawn_s > 0.2 or part >= 1:
             self._draw(what if left_s is None else f"{what}, {time_left(left_s)}", part)
-            self.said, self.drawn = what, now
+            self.last_step, self.drawn_s = what, now
 
     def _draw(self, what: str, part: float) -> None:
         from rich.console import Console
@@ -63,11 +68,12 @@ class Progress:
 
 
 def time_left(seconds: float) -> str:
+    """Return a time in words, as "5 min left"."""
     return f"{span(seconds)} left"
 
 
 def span(seconds: float) -> str:
-    """A time in words, no finer than it can be known: '40 s', '5 min', '2 h 10 min'."""
+    """Return a time in words, no finer than it can be known: "40 s", "5 min", "2 h 10 min"."""
     if seconds < 90:
         return f"{max(seconds, 0):.0f} s"
     minutes = round(seconds / 60)

@@ -82,7 +82,7 @@ def command(
 
 
 def _all(published: Sequence[Published], records: Sequence[Path], show: ShowOptions) -> None:
-    """Every published table: an overview, or the whole page as Markdown."""
+    """Count every published table again: print an overview, or the whole page as Markdown."""
     from upbench.report.reproduce import latency, page, tables
     from upbench.reproduce.audit import audit
     from upbench.reproduce.hypotheses import hypotheses
@@ -98,7 +98,7 @@ def _all(published: Sequence[Published], records: Sequence[Path], show: ShowOpti
 
 
 def _one(published: Published, records: Sequence[Path], show: ShowOptions) -> None:
-    """One published table, figure by figure."""
+    """Count one published table again, figure by figure."""
     from upbench.papers.published import siblings
     from upbench.report.reproduce import latency, tables
     from upbench.reproduce import formulas
@@ -150,7 +150,7 @@ def _list(show: ShowOptions) -> None:
 
 
 def _row(table: Published, wanted: RowOptions, show: ShowOptions) -> None:
-    """The sums of one row, term by term."""
+    """Print the sums of one row, term by term."""
     from upbench.cli.reproduce_row import sums
 
     changes = options.assignments(wanted.params)
@@ -160,7 +160,7 @@ def _row(table: Published, wanted: RowOptions, show: ShowOptions) -> None:
 
 
 def _counts() -> Any:
-    """Counts of built modules at stages. Their maps are tiny: more than one thread would only wait for the others."""
+    """Return a function that counts built modules at stages, on one thread: for maps so small more would only wait."""
     import torch
 
     from upbench.measure import place

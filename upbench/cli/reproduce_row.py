@@ -22,14 +22,26 @@ def sums(
     row: str,
     convention: str | None,
     settings: Mapping[str, Any],
-    place: str | None,
+    host_name: str | None,
     way: str | None,
     version: str | None,
     counts: Counts,
 ) -> list[Table]:
-    """A table for each figure of the row that the convention counts; both, under their columns' own, without one.
+    """Return a table for each figure of the row that the convention counts; without one, for both, under those of their columns.
 
-    Raises UnknownName or SpecError for what is not there or cannot be built.
+    Args:
+        table: The published table.
+        row: Label or number of the row.
+        convention: Name of a counting convention; None for those of the columns.
+        settings: Params that replace the stated ones.
+        host_name: Name or file of a host whose stages replace the table's; None keeps those.
+        way: A way of counting, as "samples-at-8".
+        version: Another version of the module, as "raw-a2u".
+        counts: Counts a built module at a stage.
+
+    Raises:
+        UnknownName: If there is no such row, convention, way or version.
+        SpecError: If the upsampler cannot be built at some stages.
     """
     known = hypotheses()
     claims, _ = collect(table, known)
@@ -44,14 +56,14 @@ def sums(
         rule = Counting(rule.convention, way if way is not None or convention is not None else rule.way)
         if rule.quantity != claim.quantity:
             continue
-        stages = claim.host.stages if place is None else host(place).stages
+        stages = claim.host.stages if host_name is None else host(host_name).stages
         params = {**claim.stated, **settings}
         parts = search.sums.terms(upsampler, params, stages, version, rule)
         if parts is None:
             raise SpecError(_mistakes(upsampler, params, stages))
         stated = ", ".join(f"{k}={v}" for k, v in {**claim.stated, **settings}.items())
-        said = f"{upsampler}{f' ({stated})' if stated else ''} in {place or claim.host.name}"
-        found.append(terms(claim, rule, parts, f"{said}{f', version {version}' if version else ''}"))
+        caption = f"{upsampler}{f' ({stated})' if stated else ''} in {host_name or claim.host.name}"
+        found.append(terms(claim, rule, parts, f"{caption}{f', version {version}' if version else ''}"))
     if not found:
         raise UpbenchError(
             f"{table.id}: the row {row!r} prints no figure that {convention} counts; it has "
@@ -96,7 +108,7 @@ def _judge(
 
 
 def _mistakes(upsampler: str, params: Mapping[str, Any], stages: tuple[Stage, ...]) -> list[str]:
-    """Why an upsampler cannot be built at some of the stages."""
+    """Return why an upsampler cannot be built at some of the stages."""
     card = cards.builtin()[upsampler]
     full = {**card.defaults(), **params}
     found: dict[str, None] = {}

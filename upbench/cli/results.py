@@ -18,9 +18,10 @@ Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Results fi
 
 
 def read(paths: Sequence[Path]) -> list[Record]:
-    """The last record of every cell of each file, in the order of the files; lines that are no record are warned of.
+    """Return the last record of every cell of each file, in the order of the files; warn of lines that are no record.
 
-    Raises StoreError for a file that is not there, and when there is no record in any.
+    Raises:
+        StoreError: If a file does not exist, or there is no record in any.
     """
     from upbench.records import store
 
@@ -42,6 +43,6 @@ def read(paths: Sequence[Path]) -> list[Record]:
 
 
 def title(records: Sequence[Record]) -> str:
-    """The titles of the sweeps that the records are of."""
+    """Return the titles of the sweeps that the records belong to."""
     names = dict.fromkeys(r.sweep.title or r.sweep.name for r in records if r.sweep)
     return "; ".join(names) or "Records"

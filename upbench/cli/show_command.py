@@ -42,7 +42,7 @@ def command(
 
 
 def _yaml(card: Card, data: dict[str, Any]) -> str:
-    """The spec with a comment for every parameter: what it does and what is allowed."""
+    """Return the spec with a comment for every parameter: what it does and what is allowed."""
     head = [f"# {card.name}: {card.summary}"]
     if card.paper:
         head.append(f"# {card.paper.title} ({card.paper.venue} {card.paper.year})")

@@ -83,7 +83,7 @@ def command(
 
 
 def _no_folder(path: Path, is_default: bool, dry_run: bool) -> None:
-    """Make the folder of the default results file, and say so; refuse to make one that the user named."""
+    """Make the folder of the default results file with a sentence on stderr; refuse to make one that the user named."""
     from upbench import files
 
     if dry_run:
@@ -154,27 +154,27 @@ def _measure(
 
 
 def _by_status(outcome: Outcome) -> str:
-    """': 195 ok, 2 oom, 3 impossible', and what can be done about those that failed before."""
+    """Return ": 195 ok, 2 oom, 3 impossible", and how to measure again what had failed before."""
     counts = Counter(outcome.status.values())
-    said = ", ".join(f"{n} {status}" for status, n in counts.most_common())
+    listed = ", ".join(f"{n} {status}" for status, n in counts.most_common())
     before = sorted({s for s in outcome.plan.status.values() if s not in ("ok", "impossible")})
     again = f"; --retry {','.join(before)} measures those again that had failed before" if before else ""
-    return f": {said}{again}" if said else ""
+    return f": {listed}{again}" if listed else ""
 
 
 def _statuses(text: str | None) -> frozenset[str]:
     from upbench.records.record import FAILED
 
-    asked = [part.strip() for part in (text or "").split(",") if part.strip()]
-    if text is not None and not asked:
+    names = [part.strip() for part in (text or "").split(",") if part.strip()]
+    if text is not None and not names:
         raise SpecError([f"--retry {text!r} names no status; known: {', '.join(FAILED)}, all"])
-    wrong = [part for part in asked if part not in (*FAILED, "all")]
+    wrong = [part for part in names if part not in (*FAILED, "all")]
     if wrong:
         known = (*FAILED, "all")
         raise SpecError(
             [f"--retry {part}: unknown status; known: {', '.join(known)}{suggestion(part, known)}" for part in wrong]
         )
-    return frozenset(FAILED if "all" in asked else asked)
+    return frozenset(FAILED if "all" in names else names)
 
 
 def _positive(option: str, value: float | None, unit: str) -> float | None:

@@ -18,10 +18,7 @@ from upbench.sweeping.resume import Environment, Plan
 def preview(
     cells: Sequence[Cell], axes: Sequence[str], title: str, path: Path, known: store.Index, options: sweep.Options
 ) -> Table:
-    """The cells of a sweep as rows. Nothing is measured and nothing written.
-
-    The estimate rests on the records of all results files beside `path` that were made on this device.
-    """
+    """Return the cells of a sweep as a table, with what would be measured and how long it takes. Nothing is written."""
     with sweep.crew(cells, options) as crew:
         places = crew.places
     work = resume.plan(cells, known, places, options.retry)
@@ -60,7 +57,7 @@ def _text(value: object) -> str:
 
 
 def _made_here(path: Path, cells: Sequence[Cell], places: Mapping[str, Sequence[Environment]]) -> Iterator[Record]:
-    """The records beside a results file, and in it, of a device of these cells with as many threads as they ask for."""
+    """Return records of the results file and its folder that were made on a device of these cells with as many threads."""
 
     here = {
         (env["device"], env["threads"])
