@@ -54,6 +54,7 @@ TORCH_FREE_FILES = {
     "machine/calibration.py",
     "machine/roofline.py",
     "machine/memory_limit.py",
+    "machine/allocator.py",
     "measure/rounds.py",
     "versions/checkout.py",
 }

@@ -111,7 +111,19 @@ def _summary(samples: Sequence[float]) -> stats.Summary:
 
 def latency_summary(record: Record) -> stats.Summary | None:
     """Order statistics of a record's latency, or None when it was not measured."""
-    return _summary(record.latency.samples_s) if record.latency else None
+    if record.latency is None:
+        return None
+    found, passes = _summary(record.latency.samples_s), record.latency.passes
+    if passes is None:
+        return found
+    low, median, high = passes.latency_s  # of passes the ratio is what was measured, which times must not contradict
+    return replace(found, low=low, median=median, high=high)
+
+
+def _half_width(record: Record) -> float | None:
+    """None for what others are set against: its ratio to itself is no measurement."""
+    alone = record.latency and record.latency.passes and not record.latency.passes.has_interval
+    return None if alone else _of_latency("half_width")(record)
 
 
 def _macs(record: Record) -> int | None:
@@ -180,7 +192,7 @@ METRICS: dict[str, Metric] = {
         ),
         Metric(
             "interval", "Latency, half interval", "half of the 95 % interval of the latency, as a part of it",
-            units.SHARE, "latency.samples_s", key="latency_half_width", head="+-", reader=_of_latency("half_width"),
+            units.SHARE, "latency.samples_s", key="latency_half_width", head="+-", reader=_half_width,
             better=None, exact=False, compared=False,
         ),
         Metric(

@@ -235,7 +235,7 @@ def test_two_sweeps_do_not_write_one_file(tmp_path: Path) -> None:
         assert f"is being written by process {os.getpid()}" in refused("sweep", sweep_file(tmp_path), "--output", out)
     assert not out.exists()
     assert upbench("sweep", sweep_file(tmp_path), "--output", out).exit_code == 0
-    assert {path.name for path in tmp_path.iterdir()} == {"tiny.yaml", "r.jsonl", "r.md", "r.csv"}
+    assert {path.name for path in tmp_path.iterdir()} == {*("tiny.yaml", "r.jsonl", "r.passes.jsonl", "r.md", "r.csv")}
 
 
 @pytest.mark.usefixtures("fake")

@@ -197,7 +197,7 @@ def test_measured_latencies_are_laid_beside_as_ratios_of_one_device(tmp_path: Pa
         spec = RunSpecData(
             upsampler=upsampler, params=params, scale=2, input=InputData(shape="256x120x120", dtype=dtype)
         )
-        taken = SimpleNamespace(mode="inference", samples_s=[seconds] * 5)
+        taken = SimpleNamespace(mode="inference", samples_s=[seconds] * 5, passes=None)
         environment = Environment(device="d", torch="t", threads=threads)
         return SimpleNamespace(settings=spec, latency=taken, status="ok", environment=environment)
 

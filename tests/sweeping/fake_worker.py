@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 import time
+import zlib
 from collections.abc import Sequence
 
 from upbench.sweeping import worker
 from upbench.sweeping.worker import Message, Say
 
+ROUNDS = 20
 VERSIONS = {"threads": 1, "torch": "2.0", "upbench": "0", "device_type": "cuda", "cuda": "12"}
 
 
@@ -29,31 +31,34 @@ def _env(device: str) -> Message:
 
 def measure(job: Message, say: Say) -> Message:
     say("sampling", 0.5)
+    return {**(_block(job["block"]) if "block" in job else _count(job)), "healthy": True}
+
+
+def _count(job: Message) -> Message:
     spec = job["spec"]
     if spec["input"]["seed"] < 100:  # a test may ask for a cell of some length
         time.sleep(spec["input"]["seed"] / 10)
-    latency = {
-        "mode": "inference",
-        "clock": "fake",
-        "first_call_s": 1.0,
-        "warmup_calls": 2,
-        "stable": True,
-        "calls_per_sample": 1,
-        "samples_per_round": 2,
-        "stopped": "precise",
-        "discarded_rounds": 0,
-        "samples_s": [1.0 + n / 1000 for n in range(200)],
-    }
     label = f"{job['device']} {os.getpid()}"
     record = {
-        "schema": 1,
+        "schema": 2,
         "label": label,
         "spec": spec,
         "started": "now",
         "environment": _env(job["device"]),
-        "latency": latency,
     }
-    return {"record": record, "healthy": True}
+    return {"record": record, "call_s": 1.0, "first_call_s": 1.0}
+
+
+def _block(asked: Message) -> Message:
+    """All take a second, give or take a little that is another one for each cell and pass."""
+
+    def timed(one: Message) -> Message:
+        bias = zlib.crc32(f"{asked['seed']} {one['key']} {one['role']}".encode()) % 1000 / 1e6
+        samples = [1 + bias + n / 1e5 for n in range(ROUNDS * 2)]
+        return {"key": one["key"], "axes": one["axes"], "role": one["role"], "wall_s": samples}
+
+    cells = [timed(one) for one in asked["cells"]]
+    return {"reference": timed(asked["reference"]), "cells": cells, "started": "now", "allocator": "kept"}
 
 
 def main(socket: int, lifeline: int, parent: int) -> None:

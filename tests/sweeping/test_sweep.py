@@ -97,18 +97,19 @@ def test_cells_that_fail_in_every_way_are_records_and_the_sweep_goes_on(tmp_path
     (tmp_path / "bad.py").write_text(MODULES)
     classes = ["bad:Greedy", "nearest", "bad:Raises", "bad:Crashes", "bad:Hangs", "bad:Unbuildable", "bilinear"]
     write_sweep(tmp_path, grid={"upsampler": classes})
-    with start(tmp_path, "--timeout", "8", "--memory", "1") as process:
+    with start(tmp_path, "--timeout", "20", "--memory", "1") as process:
         out, said = process.communicate()
     assert process.returncode == 1
     assert "Traceback" not in said
-    records = store.load(tmp_path / "results" / "tiny.jsonl").records
+    records = store.current(store.load(tmp_path / "results" / "tiny.jsonl").records)
+    assert len(records) == len(store.load(tmp_path / "results" / "tiny.jsonl").records)
     assert [r.status for r in records] == ["oom", "ok", "error", "crashed", "timeout", "error", "ok"]
     assert [r.sweep.cell for r in records if r.sweep] == [*range(7)]
     errors = [r.error or "" for r in records]
     assert "can't allocate memory" in errors[0]
     assert "ValueError: on purpose (bad.py, line 17: " in errors[2]
     assert errors[3] == "the process was killed by SIGSEGV (Segmentation fault)"
-    assert errors[4] == "it took longer than the 8 s that --timeout allows"
+    assert errors[4] == "it took longer than the 20 s that --timeout allows"
     assert "KeyError: 'no' (bad.py, line 22: " in errors[5]
     assert said.splitlines()[-1].endswith("hold 7 of 7 cells: 2 ok, 2 error, 1 oom, 1 crashed, 1 timeout")
     assert "on purpose" in out
@@ -120,39 +121,69 @@ def test_killed_in_mid_cell_and_run_again_no_cell_is_lost_or_measured_twice(tmp_
     write_sweep(
         tmp_path, base={"upsampler": "carafe"}, grid={"k_up": [3, 4, 5], "k_enc": [1, 3]}, measure={"device": "cpu"}
     )
+    passes = path.with_suffix(".passes.jsonl")
     with start(tmp_path) as process:
-        wait_for_lines(path, 4, process)  # two impossible cells, which come first, and two measured ones
+        wait_for_lines(path, 2, process)  # the impossible cells, which come first
+        wait_for_lines(passes, 2, process)
         process.kill()
-    before = path.read_bytes()
-    assert before.count(b"\n") < 6, "it was killed before its end"
+    before, counted = path.read_bytes(), passes.read_bytes()
+    assert before.count(b"\n") == 2
+    with start(tmp_path) as process:
+        wait_for_lines(passes, 6, process)  # all four are counted, and passes begun
+        process.kill()
+    assert path.read_bytes().startswith(before)
     with start(tmp_path) as process:
         process.communicate()
     assert process.returncode == 0
     assert path.read_bytes().startswith(before)
+    assert passes.read_bytes().startswith(counted)
     found = store.load(path)
     assert found.skipped == []
     assert Counter(json.dumps(r.axes) for r in found.records) == {
         json.dumps({"k_up": k_up, "k_enc": k_enc}): 1 for k_up in (3, 4, 5) for k_enc in (1, 3)
     }
     assert Counter(r.status for r in found.records) == {"ok": 4, "impossible": 2}
-    assert {path.name for path in path.parent.iterdir()} == {"tiny.jsonl", "tiny.md", "tiny.csv"}
+    assert all(r.latency and r.latency.passes for r in found.records if r.status == "ok")
+    lines = [json.loads(line) for line in passes.read_text().splitlines() if line.endswith("}")]
+    assert Counter(json.dumps(line["axes"]) for line in lines if line["schema"] == "counted 1") == {
+        json.dumps({"k_up": k_up, "k_enc": k_enc}): 1 for k_up in (3, 5) for k_enc in (1, 3)
+    }
+    timed = [
+        (line["pass"], json.dumps(cell["axes"]), cell["role"])
+        for line in lines
+        if line["schema"] == "pass 1"
+        for cell in line["cells"]
+    ]
+    assert len(timed) == len(set(timed)), "no cell is timed twice in a pass"
+    assert len(timed) >= 5 * 4, "three cells and the twin of the fourth in five passes"
+    files = {"tiny.jsonl", "tiny.passes.jsonl", "tiny.md", "tiny.csv"}
+    assert {path.name for path in path.parent.iterdir()} == files
 
 
-def test_ctrl_c_finishes_the_cell_in_flight_and_ends_with_130(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("lines", "records"), [(1, 0), (6, 3)], ids=["while counting", "after three passes"])
+def test_ctrl_c_finishes_what_is_measured_and_the_next_run_goes_on(tmp_path: Path, lines: int, records: int) -> None:
     path = tmp_path / "results" / "tiny.jsonl"
     write_sweep(tmp_path, base={"upsampler": "carafe"}, grid={"seed": [0, 1, 2]}, measure={"device": "cpu"})
     with start(tmp_path) as process:
-        wait_for_lines(path, 1, process)
+        wait_for_lines(path.with_suffix(".passes.jsonl"), lines, process)  # three cells, then a block a pass
         process.send_signal(signal.SIGINT)
         _, said = process.communicate()
     assert process.returncode == 130
     assert "Traceback" not in said
     found = store.load(path)
     assert found.skipped == []
-    assert 1 <= len(found.records) < 3
-    assert f"hold {len(found.records)} of 3 cells" in said
-    assert len(path.with_suffix(".csv").read_text().splitlines()) == 1 + len(found.records)
-    assert {r.latency.stopped for r in found.records if r.latency} <= {"precise", "plateau", "budget"}
+    assert len(found.records) == records
+    assert f"hold {records} of 3 cells" in said
+    if records:
+        assert len(path.with_suffix(".csv").read_text().splitlines()) == 1 + records
+        assert {r.latency.stopped for r in found.records if r.latency} == {"interrupted"}
+        assert "of 5 planned" in path.with_suffix(".md").read_text()
+    with start(tmp_path) as process:
+        process.communicate()
+    assert process.returncode == 0
+    current = store.current(store.load(path).records)
+    assert [len(r.latency.passes.numbers) >= 5 for r in current if r.latency and r.latency.passes] == [True] * 3
+    assert {r.latency.stopped for r in current if r.latency} == {"budget"}
 
 
 def cells_of(**changes: Any) -> tuple[SweepSpec, list[Cell]]:
@@ -289,7 +320,7 @@ def test_a_second_ctrl_c_drops_the_cell_at_once(tmp_path: Path) -> None:
     """In a process of its own, whose only cell takes nine seconds."""
     path = tmp_path / "r.jsonl"
     code = (
-        "import sys; from pathlib import Path; from tests import test_sweep as t; path = Path(sys.argv[1])\n"
+        "import sys; from pathlib import Path; from tests.sweeping import test_sweep as t; path = Path(sys.argv[1])\n"
         "out = t.run_fake(path, (), lambda what, *_: print(what, flush=True), lambda said: print(said, flush=True),"
         " grid={'seed': [0, 90]})\n"
         "print(out.interrupted, out.measured)"
@@ -298,12 +329,13 @@ def test_a_second_ctrl_c_drops_the_cell_at_once(tmp_path: Path) -> None:
         [sys.executable, "-c", code, str(path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
-        assert any(line == "[2/2] seed=90\n" for line in process.stdout)
+        assert any(line == "counting [2/2] seed=90\n" for line in process.stdout)
+        wait_for_lines(path.with_suffix(".passes.jsonl"), 1, process)
         process.send_signal(signal.SIGINT)
         assert any("Ctrl-C again drops it" in line for line in process.stdout)
         process.send_signal(signal.SIGINT)
-        assert process.stdout.read().endswith("True 1\n")
-    assert len(store.load(path).records) == 1
+        assert process.stdout.read().endswith("True 0\n")
+    assert path.with_suffix(".passes.jsonl").read_text().count('"counted 1"') == 1
 
 
 def test_a_results_file_that_can_no_longer_be_written_ends_the_sweep(tmp_path: Path) -> None:
@@ -314,7 +346,7 @@ def test_a_results_file_that_can_no_longer_be_written_ends_the_sweep(tmp_path: P
 def test_the_parent_does_not_keep_the_records(tmp_path: Path) -> None:
     """Each has 200 samples; kept, they would be 20 MB and more."""
     code = (
-        "import sys; from pathlib import Path; from tests import test_sweep as t; path = Path(sys.argv[1])\n"
+        "import sys; from pathlib import Path; from tests.sweeping import test_sweep as t; path = Path(sys.argv[1])\n"
         "page = lambda *_: seen.append(int(open('/proc/self/statm').read().split()[1]) * 4096)\n"
         "seen = []\n"
         "t.run_fake(path, (), page, grid={'seed': list(range(1000, 1800)), 'device': ['cpu']})\n"
@@ -362,3 +394,38 @@ def test_a_dry_run_learns_from_records_on_as_many_threads_as_the_cells_ask_for(
         assert done.exit_code == 0, done.output
         assert ("there are no records" not in done.stdout) is known
         path.unlink()
+
+
+def test_cells_of_an_older_way_to_measure_are_measured_again_and_stay_a_group_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_sweep(tmp_path, grid={"upsampler": ["bilinear", "nearest"]})
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "results" / "tiny.jsonl"
+    first = CliRunner().invoke(app, ["sweep", "tiny.yaml"])
+    assert first.exit_code == 0, first.output
+    assert "another now" not in first.stderr
+    records = store.load(path).records
+    path.unlink()
+    for one in records:
+        old = one.environment.model_copy(update={"measurement_version": 1})
+        latency = one.latency and one.latency.model_copy(update={"passes": None})
+        store.append(path, one.model_copy(update={"environment": old, "latency": latency}))
+    path.with_suffix(".passes.jsonl").unlink()
+    planned = CliRunner().invoke(app, ["sweep", "tiny.yaml", "--dry-run"])
+    assert "to measure: the way to measure is another now (version 2, before 1)" in planned.stdout
+    again = CliRunner().invoke(app, ["sweep", "tiny.yaml"])
+    assert again.exit_code == 0, again.output
+    assert "the way to measure is another now (version 2, before 1); 2 cells are measured again" in again.stderr
+    assert [r.environment.measurement_version for r in store.load(path).records] == [1, 1, 2, 2]
+    files = sorted(map(str, path.parent.glob("*.jsonl")))
+    assert len(files) == 2, "the passes file is beside it"
+    shown = CliRunner().invoke(app, ["table", *files])
+    assert shown.exit_code == 0, shown.output
+    assert "measurement version 1" in shown.stdout
+    assert "measurement version 2" in shown.stdout
+    assert "There is no verdict across versions" in shown.stdout
+    assert "tiny.passes.jsonl is a file of passes" in shown.stderr
+    refused = CliRunner().invoke(app, ["sweep", "tiny.yaml", "--output", "results/tiny.passes.jsonl"])
+    assert refused.exit_code == 2
+    assert "a file of passes" in refused.stderr

@@ -138,7 +138,7 @@ def gains(path: Path) -> list[tuple[object, float | None]]:
 def test_edited_code_is_measured_again_and_the_file_is_named(tmp_path: Path) -> None:
     sweep = {
         "name": "mine", "input": {"shape": "8x6x5"}, "measure": {"budget": 0.02, "device": "cpu"},
-        "grid": {"upsampler": ["nets.one:Up", "two:Up", "nearest"]},
+        "base": {"upsampler": "two:Up"}, "grid": {"upsampler": ["nets.one:Up", "two:Up", "nearest"]},
     }  # fmt: skip
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(sweep))
     write(

@@ -163,7 +163,7 @@ def sweep(
     store.check_appendable(path)
     with files.locked(path), runner.crew(cells, runner_options) as crew:
         if fresh:
-            files.set_aside(path)
+            runner.set_aside(path)
         known = store.index(path)
         outcome = runner.run_cells(
             cells, read_plan, path, known, crew, runner_options, lambda cell, part, left: None, messages.append

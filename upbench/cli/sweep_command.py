@@ -137,7 +137,7 @@ def _measure(
             output.check(each)
         with Progress() as progress, sweep.crew(cells, chosen) as crew:
             if fresh:
-                files.set_aside(path)
+                sweep.set_aside(path)
             known = store.index(path)
             _say_all(known.skipped)
             outcome = sweep.run_cells(cells, plan, path, known, crew, chosen, progress, _say)
@@ -155,7 +155,8 @@ def _measure(
 
 def _by_status(outcome: Outcome) -> str:
     """Return ": 195 ok, 2 oom, 3 impossible", and how to measure again what had failed before."""
-    counts = Counter(outcome.status.values())
+    ordered = sorted(outcome.status.items(), key=lambda one: (one[1] != "impossible", one[0]))
+    counts = Counter(status for _, status in ordered)
     listed = ", ".join(f"{n} {status}" for status, n in counts.most_common())
     before = sorted({s for s in outcome.plan.status.values() if s not in ("ok", "impossible")})
     again = f"; --retry {','.join(before)} measures those again that had failed before" if before else ""

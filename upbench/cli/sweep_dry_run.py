@@ -65,6 +65,6 @@ def _made_here(path: Path, cells: Sequence[Cell], places: Mapping[str, Sequence[
         if cell.spec
         for env in (resume.conditions(cell, one) for one in places[cell.spec.measure.device])
     }
-    for file in sorted(path.parent.glob("*.jsonl")):
+    for file in sorted(f for f in path.parent.glob("*.jsonl") if ".passes." not in f.name):
         found = (line.record for line in store.scan(file) if line.record)
         yield from (r for r in found if (r.environment.device, r.environment.threads) in here)

@@ -1,1 +1,1 @@
-"""The machine that measures: what it is, its ceilings, and the time that they allow."""
+"""The machine that measures: what it is, its ceilings and the time that they allow, and how it is held still."""

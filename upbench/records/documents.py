@@ -66,6 +66,8 @@ def json_of(path: Path) -> Any:
 def is_results_file(content: bytes, path: Path) -> bool:
     """Return whether a file in which no line is a record is still a results file: empty, torn, or of another schema."""
     lines = [line for line in content.splitlines() if line.strip()]
+    if file_kinds.is_passes_file(content):
+        return False
     if any(line.lstrip().startswith(b'{"schema"') and _like_a_record(line) for line in lines):
         return True
     if content.startswith(tuple(start for start, _ in file_kinds.MAGIC)):

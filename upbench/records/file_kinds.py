@@ -41,6 +41,15 @@ ADVICE: dict[str, str] = {
 ADVICE[".yml"] = ADVICE[".yaml"]
 
 
+PASSES = (b'{"schema":"pass 1"', b'{"schema":"counted 1"')
+"""How passes files begin."""
+
+
+def is_passes_file(content: bytes) -> bool:
+    """Return whether a file has the passes of a sweep, see `pass_lines`."""
+    return content.startswith(PASSES)
+
+
 def text_of(content: bytes) -> str | None:
     """Return the text of a file in UTF-8, or in UTF-16 where its first bytes say so; None where it is no text."""
     utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
@@ -53,6 +62,8 @@ def text_of(content: bytes) -> str | None:
 
 def describe(path: Path, content: bytes) -> str:
     """Return what a file is, as 'a PNG picture'."""
+    if is_passes_file(content):
+        return "a file of passes, from which a sweep goes on,"
     for start, what in MAGIC:
         if content.startswith(start):
             return what
@@ -69,6 +80,8 @@ def describe(path: Path, content: bytes) -> str:
 
 def advice(path: Path) -> str:
     """Return what to do with a file of this name instead; empty where nothing is known."""
+    if path.name.endswith(".passes.jsonl"):
+        return f"its records are in {path.name.removesuffix('.passes.jsonl')}.jsonl"
     if path.suffix.lower() in (".csv", ".md", ".png", ".svg", ".pdf", ".tex", ".html"):
         beside = path.with_suffix(".jsonl")
         return f"its records are in {beside}" if beside.is_file() else ""

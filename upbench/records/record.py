@@ -10,10 +10,14 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from upbench.conventions import Breakdown
 from upbench.errors import StoreError
+from upbench.records.latency import Latency as Latency
+from upbench.records.latency import Part
+from upbench.records.latency import PassedRatio as PassedRatio
+from upbench.records.latency import Passes as Passes
 from upbench.records.origin import Environment as Environment
 from upbench.records.origin import RunSpecData as RunSpecData
 from upbench.records.origin import of_key
@@ -33,11 +37,7 @@ FAILED: tuple[Status, ...] = ("error", "oom", "timeout", "crashed")
 """Statuses of cells whose measurement was attempted and failed."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Macs(_Part):
+class Macs(Part):
     """Multiply-accumulates of one call, by class: convolutions and linear layers, gathers, norms, element-wise; `total` is their sum."""
 
     conv: int
@@ -48,7 +48,7 @@ class Macs(_Part):
     total: int
 
 
-class CrossCheck(_Part):
+class CrossCheck(Part):
     """MACs of one call by class (conv, gather) as other counters have them.
 
     Args:
@@ -62,39 +62,7 @@ class CrossCheck(_Part):
     torch_uncounted: dict[str, int]
 
 
-class Latency(_Part):
-    """Time of one call.
-
-    Args:
-        mode: What a call is: inference, training, training-forward or training-backward.
-        clock: Name of the clock that was used.
-        first_call_s: Seconds of the very first call, a forward, with compilation where there is one.
-        warmup_calls: Number of calls before the first sample.
-        stable: Whether the warm-up ended because times had become stable.
-        calls_per_sample: Number of calls that each sample is the mean of.
-        samples_per_round: Number of samples that each interleaved round has of this upsampler.
-        stopped: Why sampling ended: "precise", "plateau", "budget" or "interrupted".
-        discarded_rounds: Number of rounds that were taken again because the device had slowed down.
-        host_s: Median wall time in seconds of a call and its end; null on a CPU.
-        graph_s: Median seconds of the replay of a call as a CUDA graph; null on a CPU.
-        samples_s: Seconds per call of every sample, in the order in which they were taken.
-    """
-
-    mode: str
-    clock: str
-    first_call_s: float
-    warmup_calls: int
-    stable: bool
-    calls_per_sample: int
-    samples_per_round: int
-    stopped: str
-    discarded_rounds: int
-    host_s: float | None = None
-    graph_s: float | None = None
-    samples_s: list[float]
-
-
-class Memory(_Part):
+class Memory(Part):
     """Memory of one call in bytes, without its inputs, weights and the gradient of the output where it says peak.
 
     Args:
@@ -118,7 +86,7 @@ class Memory(_Part):
     workspace_bytes: int
 
 
-class Output(_Part):
+class Output(Part):
     """Digest and statistics of the output of one forward; mean, std, lowest, highest are null where a value is not finite.
 
     Args:
@@ -136,7 +104,7 @@ class Output(_Part):
     highest: float | None
 
 
-class SweepInfo(_Part):
+class SweepInfo(Part):
     """The sweep that a record belongs to.
 
     Args:
@@ -152,7 +120,7 @@ class SweepInfo(_Part):
     cell: int
 
 
-class Record(_Part):
+class Record(BaseModel):
     """One measured cell. Quantities that were not measured are null.
 
     Args:
@@ -187,6 +155,8 @@ class Record(_Part):
         memory: Memory of one call.
         warnings: Sentences on what a reader should know of the measurement.
     """
+
+    model_config = Part.model_config
 
     schema_version: int = SCHEMA
     label: str

@@ -5,18 +5,15 @@ A file is read line by line, and a line that is no record is named and skipped; 
 
 from __future__ import annotations
 
-import errno
 import io
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from io import FileIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from upbench.errors import OutputError, StoreError
-from upbench.records import documents
+from upbench.errors import StoreError
+from upbench.records import documents, file_kinds, json_lines
 from upbench.records.documents import Contents as Contents
 from upbench.records.record import Record, from_json
 
@@ -140,6 +137,8 @@ def read(path: Path) -> Contents:
         raise StoreError(f"results file {path} is a folder; name the .jsonl files in it") from None
     except OSError as error:
         raise StoreError(f"results file {path} cannot be read ({error.strerror})") from None
+    if file_kinds.is_passes_file(content):  # it stands beside its results file, and both may be named by *.jsonl
+        return Contents(skipped=[f"{documents.other_kind(path, content)}; it is skipped"])
     if (found := documents.read(content, path)) is not None:
         return found
     found = _contents(_lines(io.BytesIO(content), path))
@@ -237,27 +236,7 @@ def append(path: Path, record: Record) -> None:
     Raises:
         OutputError: If the file cannot be written.
     """
-    try:
-        with path.open("ab+", buffering=0) as file:
-            end = file.seek(0, os.SEEK_END)
-            line = (record.to_json() + "\n").encode()
-            whole = b"\n" + line if _torn(file, end) else line
-            if file.write(whole) != len(whole):  # a disk that became full takes a part
-                file.truncate(end)
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise OutputError(
-            f"results file {path} cannot be written ({error.strerror}); choose another with --output"
-        ) from None
-
-
-def _torn(file: FileIO, end: int) -> bool:
-    """Return whether a file, open for appending and reading, ends in the middle of a line."""
-    if end == 0:
-        return False
-    file.seek(end - 1)
-    return file.read(1) != b"\n"
+    json_lines.append(path, record.to_json())
 
 
 def latest(records: Iterable[Record]) -> dict[str, Record]:

@@ -25,7 +25,7 @@ class Plan:
     without measuring. copies: cells whose measurement the file has under other axes, with the byte where it stands.
     impossible: cells whose record is to be written. measure: cells to measure. followers: to each of these, the cells
     with an equal spec, which get the same record. sources: of each upsampler that is a user's, the hashes of its files.
-    edited: of cells to measure again, what became of their module, as 'up.py changed'.
+    edited: of cells to measure again, what became of their module, as 'up.py changed', or of the way to measure.
     """
 
     identities: dict[Identity, int] = field(default_factory=dict)
@@ -71,6 +71,8 @@ def plan(
             continue
         if why := next((why for one in shown if one and (why := _edited(one[1], code))), None):
             found.edited[n] = why
+        elif older := _older(spec, environments, code, cell, known):
+            found.edited[n] = older
         if (leader := leaders.setdefault(keys[0], n)) != n:
             found.followers.setdefault(leader, []).append(n)
         else:
@@ -84,6 +86,23 @@ def _edited(old: Mapping[str, str] | None, new: Mapping[str, str] | None) -> str
         return "the record does not say which code it is of"
     files = source_files.changed(old, new)
     return f"{', '.join(files)} changed" if files else None
+
+
+def _older(
+    spec: Mapping[str, Any],
+    environments: Sequence[Environment],
+    code: Mapping[str, str] | None,
+    cell: Cell,
+    known: Index,
+) -> str | None:
+    """What became of the way to measure since a cell was measured; None where the file does not have it."""
+    for env in environments:
+        now = env.get("measurement_version") or 1
+        for version in range(now - 1, 0, -1):
+            then = {**env, "measurement_version": version}
+            if identity(record.key(spec, then, code), cell.axes) in known.by_cell:
+                return f"the way to measure is another now (version {now}, before {version})"
+    return None
 
 
 def edits(work: Plan) -> list[str]:

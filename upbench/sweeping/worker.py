@@ -1,12 +1,11 @@
 """A worker: a process in which cells are measured, so that what a cell does to its process costs that cell alone.
 
-`Worker` is the parent's handle of it; `main` is what runs in it. The two exchange JSON messages over a socket. A worker
+`Worker` is the parent's handle of it; `serve` is what runs in it. The two exchange JSON messages over a socket. A worker
 is in a session of its own, so that Ctrl-C reaches the parent only, and it ends with its parent, however that ends.
 """
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import signal
@@ -22,14 +21,19 @@ from pathlib import Path
 from typing import Any, Self
 
 from upbench.errors import DEBUG, UpbenchError, whole_traceback
-from upbench.machine import memory_limit
+from upbench.machine import allocator, memory_limit
+from upbench.machine.allocator import Pinning
 from upbench.records.record import Status
+from upbench.sweeping.announcement import Announcement
 
 Message = dict[str, Any]
 Say = Callable[[str, float], None]
 Measure = Callable[[Message, Say], Message]
 
-MODULE = "upbench.sweeping.worker"
+MODULE = "upbench.sweeping.cell_worker"
+"""What runs in the workers of a sweep."""
+ANNOUNCE = "UPBENCH_ANNOUNCE"
+"""The environment variable with the file descriptor that a worker shares with its parent; see `Announcement`."""
 START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from importlib import import_module; import_module(sys.argv[2]).main(*map(int, sys.argv[3:]))"
@@ -62,6 +66,7 @@ class Worker:
             process are added as arguments.
         folder: where it runs; by default here.
         environment: its environment variables; by default this process's.
+        shared: open files that it inherits, under the same numbers.
     """
 
     def __init__(
@@ -70,6 +75,7 @@ class Worker:
         command: Sequence[str] | None = None,
         folder: str | Path | None = None,
         environment: Mapping[str, str] | None = None,
+        shared: Sequence[int] = (),
     ) -> None:
         self.pipe, theirs = Pipe()
         self._lifeline: int | None
@@ -84,7 +90,7 @@ class Worker:
                 ],
                 cwd=folder,
                 env=environment,
-                pass_fds=handed,
+                pass_fds=(*handed, *shared),
                 stdin=subprocess.DEVNULL,
                 stdout=2,  # what a module prints is not part of the result
                 start_new_session=True,
@@ -143,13 +149,22 @@ class Worker:
         return "crashed", f"{said}, not by upbench; kernels do so when memory runs out"
 
 
-def places(names: Sequence[str], module: str = MODULE) -> tuple[dict[str, list[Message]], Worker]:
+class PinnedWorker(Worker):
+    """A worker whose malloc is pinned, and that leaves a word of what it does; see `allocator` and `Announcement`."""
+
+    def __init__(self, module: str = MODULE, pinning: Pinning = "kept") -> None:
+        self.announcement = Announcement()
+        given = {**allocator.worker_environment(pinning, os.environ), ANNOUNCE: str(self.announcement.descriptor)}
+        super().__init__(module, environment=given, shared=(self.announcement.descriptor,))
+
+
+def places(names: Sequence[str], module: str | None = None) -> tuple[dict[str, list[Message]], PinnedWorker]:
     """Where specs with these devices run, and the worker that was asked, which is ready to measure.
 
     For each name the devices it stands for ("auto": every GPU, or the CPU), each as an environment whose `device_id`
     is the name torch has for it. Raises DeviceError for devices that are not there, WorkerError when no worker starts.
     """
-    worker = Worker(module)
+    worker = PinnedWorker(module or MODULE)
     try:
         worker.ask({"places": list(names)})
         if not worker.pipe.poll(START_S):
@@ -164,11 +179,6 @@ def places(names: Sequence[str], module: str = MODULE) -> tuple[dict[str, list[M
         worker.kill()
         raise
     return found["places"], worker
-
-
-def main(socket: int, lifeline: int, parent: int) -> None:
-    """What runs in the worker process."""
-    serve(socket, lifeline, parent, measure, where)
 
 
 def serve(socket: int, lifeline: int, parent: int, measure: Measure, where: Callable[[Sequence[str]], Message]) -> None:
@@ -239,36 +249,7 @@ def where(names: Sequence[str]) -> Message:
     return {"places": found, "refused": refused}
 
 
-def measure(job: Message, say: Say) -> Message:
-    """Measure one spec on one device: its record, or what became of it. Nothing that a module raises leaves here."""
-    import torch
-
-    from upbench.benchmark import run
-    from upbench.specs import run_spec as spec
-
-    device = torch.device(job["device"])
-    threads = torch.get_num_threads()
-    answer: Message
-    try:
-        if device.type == "cuda":
-            torch.cuda.set_device(device)
-        plan = spec.load(job["spec"])
-        here = plan.model_copy(update={"measure": plan.measure.model_copy(update={"device": str(device)})})
-        # A GPU has its own memory, and its driver maps far more of the host's than it uses.
-        with memory_limit.limited(job["memory_bytes"], device.type == "cpu"):
-            record = run.compare([here], say)[0]
-        answer = {"record": record.to_dict()}
-        answer["record"]["environment"]["device_id"] = str(device)
-    except BaseException as error:  # noqa: BLE001 - a user's module may raise anything, SystemExit included
-        answer = {"status": status_of(error), "error": _sentence(error)}
-        if os.environ.get(DEBUG):
-            sys.stderr.write(whole_traceback(error))
-    torch.set_num_threads(threads)
-    gc.collect()
-    return answer | {"healthy": _healthy(device)}
-
-
-def _healthy(device: Any) -> bool:
+def healthy(device: Any) -> bool:
     """Whether the device still computes: after an error in a kernel a process cannot use its GPU any more."""
     import torch
 
@@ -288,7 +269,10 @@ def status_of(error: BaseException) -> Status:
     return "oom" if memory_limit.ran_out(error) else "error"
 
 
-def _sentence(error: BaseException) -> str:
+def describe(error: BaseException) -> tuple[Status, str]:
+    """The status and the sentence for what a cell raised; its traceback is printed where UPBENCH_DEBUG asks for it."""
     from upbench.benchmark.workload import reason
 
-    return reason(error)
+    if os.environ.get(DEBUG):
+        sys.stderr.write(whole_traceback(error))
+    return status_of(error), reason(error)

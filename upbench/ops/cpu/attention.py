@@ -13,6 +13,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
+from upbench.ops import thresholds
 from upbench.ops.cpu import native
 from upbench.ops.cpu.points import _Cells, _map_rows
 from upbench.ops.cpu.rows import pixel_rows, point_rows, row_dots, row_sums
@@ -77,7 +78,7 @@ def attend(
     out = None
     for image in range(b):
         key_rows, rows = _map_rows(keys, image, blocks), _map_rows(x, image, blocks)
-        step = max(ENTRIES // (blocks * 4 * taps), 64)
+        step = max(thresholds.scaled(ENTRIES) // (blocks * 4 * taps), 64)
         for start in range(0, count, step):
             chunk = slice(start, min(start + step, count))
             cells = _Cells(where[:, image, chunk], h, w, padding)

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from upbench.ops import thresholds
 from upbench.ops.cpu import attention, native
 from upbench.ops.memory_layout import empty_map
 from upbench.ops.offsets import predict_points
@@ -145,7 +146,7 @@ def _projected(
     given = x.permute(0, 2, 3, 1)
     rows = given if given.is_contiguous() else empty_map(x, b, c, h, w).permute(0, 2, 3, 1)
     out = empty_map(x, b, weight.shape[0], h, w).permute(0, 2, 3, 1)
-    step = max(STRIP // (w * c), 1)
+    step = max(thresholds.scaled(STRIP) // (w * c), 1)
     for image in range(b):
         for top in range(0, h, step):
             strip = rows[image, top : top + step]

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from upbench.ops import thresholds
 from upbench.ops.cpu import native
 from upbench.ops.cpu.rows import (
     index_dtype,
@@ -84,7 +85,7 @@ def _blocks(x: Tensor, blocks: int) -> Tensor:
 
 def _chunks(count: int, entries: int) -> Iterator[slice]:
     """Slices of `count` pixels with about CHUNK_ENTRIES rows to read in each."""
-    step = max(CHUNK_ENTRIES // max(entries, 1), 64)
+    step = max(thresholds.scaled(CHUNK_ENTRIES) // max(entries, 1), 64)
     return (slice(start, min(start + step, count)) for start in range(0, count, step))
 
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from upbench.ops import thresholds
 from upbench.ops.memory_layout import on_huge_pages
 from upbench.ops.registration import coordinate_dtype
 
@@ -59,7 +60,7 @@ def row_sums(
     As bags of rows. A large result is the product of a sparse matrix and the rows instead, which MKL writes where it is
     told to: on huge pages.
     """
-    large = index.shape[0] * rows.shape[1] * rows.element_size() >= LARGE
+    large = index.shape[0] * rows.shape[1] * rows.element_size() >= thresholds.scaled(LARGE)
     with torch.no_grad():
         if not (large and torch.backends.mkl.is_available() and index.dtype == torch.int32):
             return F.embedding_bag(index, rows, per_sample_weights=weight, mode="sum")

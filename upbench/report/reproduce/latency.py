@@ -33,7 +33,7 @@ def read(paths: Sequence[Path]) -> list[Record]:
     for path in paths:
         if not path.exists():
             raise StoreError(f"results file {path} is not there; {HOW}")
-        in_file = store.read(path).records
+        in_file = store.current(store.read(path).records)
         if not in_file:
             raise StoreError(f"results file {path} has no records; {HOW}")
         records += in_file

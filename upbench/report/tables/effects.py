@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from upbench import units
-from upbench.analysis import effects
+from upbench.analysis import dominance, effects
 from upbench.analysis.effects import Effect
 from upbench.errors import UpbenchError
 from upbench.records.record import Record
@@ -15,6 +15,7 @@ from upbench.report.formats.table import Table
 from upbench.report.tables import columns, effect_cells, failures, notes
 from upbench.report.tables.columns import Column
 from upbench.report.tables.grouping import cell_name
+from upbench.report.tables.pass_levels import PassLevels, passes_of
 from upbench.report.tables.result_set import ResultSet, noise_floor
 from upbench.report.tables.sweep import Footnotes
 
@@ -24,6 +25,15 @@ RAW = (
 )  # fmt: skip
 """The columns of the table of effects in CSV and JSON."""
 
+BY_SAMPLES = (
+    "Latency: ratio of medians, in brackets its 95 % interval: each cell's samples are resampled on their own "
+    f"({effects.RESAMPLES} times) and the mean log-ratio is taken anew. It holds the noise within the cells, not the "
+    "drift between them."
+)
+BY_PASSES = (
+    "Latency: mean difference of the log ratios to the reference in the same passes, in brackets its 95 % interval over "
+    "passes, which holds the drift between cells."
+)
 FRONT = ("on_front", "dominated_by", "status", "measured_on", "torch", "upbench")
 """The columns that CSV has after the axes and the metrics in the table of the front."""
 
@@ -67,7 +77,7 @@ def effects_table(
         )
     footnotes = _footnotes(lines, metrics)
     timed = any(m.timed for m in metrics)
-    under = _how(full, len({line.axis for line in lines}) > 1, metrics)
+    under = _how(full, len({line.axis for line in lines}) > 1, metrics, any(map(passes_of, results.rows)))
     if not brief:
         under += [*notes.notes(results, metrics, False, published=False), *_published_notes(results, metrics)]
     return Table(
@@ -119,11 +129,11 @@ class _Line:
 def _lines(
     records: Sequence[Record], grid: Sequence[dict[str, Any]], references: Mapping[str, Any], metrics: Sequence[Column]
 ) -> list[_Line]:
-    noise = noise_floor(records)
+    noise, passes = noise_floor(records), PassLevels(records)
     return [
         _Line(axis, level, reference, by_metric, records[0], noise)
         for axis, reference in references.items()
-        for level, by_metric in _effects(records, grid, axis, reference, metrics).items()
+        for level, by_metric in _effects(records, grid, axis, reference, metrics, passes).items()
     ]
 
 
@@ -142,7 +152,12 @@ def _measured(records: Sequence[Record]) -> list[bool]:
 
 
 def _effects(
-    members: Sequence[Record], grid: Sequence[dict[str, Any]], axis: str, reference: Any, metrics: Sequence[Column]
+    members: Sequence[Record],
+    grid: Sequence[dict[str, Any]],
+    axis: str,
+    reference: Any,
+    metrics: Sequence[Column],
+    passes: PassLevels,
 ) -> dict[Any, dict[str, Effect]]:
     """Level -> metric -> effect, in the order of the levels."""
     by_level: dict[Any, dict[str, Effect]] = {}
@@ -150,7 +165,8 @@ def _effects(
         read = effect_cells.samples if metric.timed else effect_cells.value
         values: Any = [read(metric, r) for r in members]
         for effect in effects.main_effects(grid, values, axis, reference):
-            by_level.setdefault(effect.level, {})[metric.key] = effect
+            shown = passes.applied(effect, members, grid) if metric.timed else effect
+            by_level.setdefault(effect.level, {})[metric.key] = shown
     order = dict.fromkeys(c[axis] for c in grid if axis in c)
     return {level: by_level[level] for level in order if level in by_level}
 
@@ -206,8 +222,17 @@ def _dominators(results: ResultSet, metrics: Sequence[Column]) -> dict[int, list
         n: c for n, r in enumerate(results.rows) if (c := effect_cells.candidate(r, metrics, results)) is not None
     }
     better = {m.key: m.better or "lower" for m in metrics}
-    beaten = effects.dominated_by(list(candidates.values()), better, results.noise_floor)
+    timed = [m.key for m in metrics if m.timed]
     able = list(candidates)
+    if any(passes_of(results.rows[n]) for n in able):
+        beaten = dominance.dominated_by(
+            [one.counted for one in candidates.values()],
+            {name: lambda a, b: results.verdict(results.rows[able[a]], results.rows[able[b]]) for name in timed},
+            better,
+            [one.peers for one in candidates.values()],
+        )
+    else:
+        beaten = effects.dominated_by(list(candidates.values()), better, results.noise_floor)
     return {n: [able[a] for a in dominators] for n, dominators in zip(able, beaten, strict=True)}
 
 
@@ -248,7 +273,7 @@ def _machine(record: Record) -> list[Any]:
     return [record.environment.value(name) for name in ("device", "torch", "upbench")]
 
 
-def _how(full: bool, several: bool, metrics: Sequence[Column]) -> list[str]:
+def _how(full: bool, several: bool, metrics: Sequence[Column], by_passes: bool) -> list[str]:
     """The notes on how effects are computed."""
     design = (
         "The cells are a full grid: each effect is the balanced average over all settings of the other axes."
@@ -264,11 +289,8 @@ def _how(full: bool, several: bool, metrics: Sequence[Column]) -> list[str]:
         "Against: the level with the most pairs, then with the most cells, then the first; --base AXIS=VALUE sets another.",
     ]
     if any(m.timed for m in metrics):
-        sentences.append(
-            "Latency: ratio of medians, in brackets its 95 % interval: each cell's samples are resampled on their own "
-            f"({effects.RESAMPLES} times) and the mean log-ratio is taken anew. It holds the noise within the cells, not "
-            "the drift between them. Verdict: as in `upbench compare`, no bound below the noise floor."
-        )
+        how = BY_PASSES if by_passes else BY_SAMPLES
+        sentences.append(f"{how} Verdict: as in `upbench compare`, no bound below the noise floor.")
     if not all(m.measured for m in metrics):
         sentences.append("Published values were printed once, without an interval; shown is their mean difference.")
     return sentences

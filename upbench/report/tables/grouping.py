@@ -93,14 +93,26 @@ def machine_key(record: Record, axes: Sequence[str]) -> tuple[Hashable, ...]:
     return device, threads, env.torch, env.measurement_version, env.kernels
 
 
-def machine_text(record: Record, axes: Sequence[str]) -> str:
-    """Return the machine and the versions of `machine_key` in words."""
-    device, threads, torch, _, kernels = machine_key(record, axes)
+def machine_text(record: Record, axes: Sequence[str], several_versions: bool = False) -> str:
+    """Return the machine and the versions of `machine_key` in words.
+
+    Args:
+        record: A record of the group.
+        axes: The axes of the sweep.
+        several_versions: Whether there are records of other measurement versions.
+    """
+    device, threads, torch, version, kernels = machine_key(record, axes)
     parts = [f"{device[0]}" if isinstance(device, tuple) else "", f"{threads} threads" if threads is not None else ""]
     return (
         ", ".join(p for p in parts if p)
         + f"{'; ' if any(parts) else ''}torch {torch}, upbench {record.environment.upbench}{kernels_text(kernels)}"
+        + (f", measurement version {version or 'unknown'}" if several_versions else "")
     )
+
+
+def measurement_versions(records: Sequence[Record]) -> set[int | None]:
+    """The ways in which records were measured, those of impossible cells aside; see `measure.MEASUREMENT_VERSION`."""
+    return {r.environment.measurement_version for r in records if r.status != "impossible"}
 
 
 def kernels_text(kernels: object) -> str:

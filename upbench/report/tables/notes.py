@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 
 from upbench import conventions, metrics, units
-from upbench.records.record import Record, RunSpecData
+from upbench.records.record import Passes, Record, RunSpecData
 from upbench.report.tables import grouping
 from upbench.report.tables.columns import Column
+from upbench.report.tables.pass_levels import passes_of
 from upbench.report.tables.result_set import ResultSet
 
 
@@ -35,6 +36,11 @@ def notes(results: ResultSet, shown: Sequence[Column], emphasised: bool, publish
     if len(results.groups) > 1:
         sentences.append(
             "Rows stand in groups because the machine or the versions differ; values of two groups do not compare."
+        )
+    if len(grouping.measurement_versions(rows)) > 1:
+        sentences.append(
+            "Their measurement versions differ: version 1 timed cells one after another by wall time; since 2, sweeps time "
+            "them side by side in passes. There is no verdict across versions."
         )
     if any(key.startswith("latency") or key in ("efficiency", "host_s", "graph_s") for key in keys):
         sentences += [*samples(rows), *close_calls(results), *noise_floor(rows, "efficiency" in keys)]
@@ -105,8 +111,23 @@ def samples(records: Sequence[Record]) -> list[str]:
     numbers = [len(r.latency.samples_s) for r in records if r.latency]
     if not numbers:
         return []
+    if timed := next((p for r in records if (p := passes_of(r))), None):
+        return [_of_passes(records, timed)]
     many = f"{min(numbers)} to {max(numbers)}" if min(numbers) < max(numbers) else f"{min(numbers)}"
     return [f"Latency: the median of {many} samples a cell; +-: half its 95 % bootstrap interval."]
+
+
+def _of_passes(records: Sequence[Record], first: Passes) -> str:
+    """How the latencies of a sweep came about, and what the reference took from pass to pass."""
+    counts = [len(p.numbers) for r in records if (p := passes_of(r))]
+    many = f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else f"{min(counts)}"
+    short = f", of {first.planned} planned" if max(counts) < first.planned else ""
+    middle, low, high = map(units.seconds, (first.reference_s, first.reference_low_s, first.reference_high_s))
+    clock = "the thread's CPU time" if all(p.clock == "cpu" for r in records if (p := passes_of(r))) else "wall time"
+    return (
+        f"Latency: ratio to the reference over {many} passes{short}, times its median of {middle} ({low} to {high} "
+        f"between passes); +-: half the 95 % interval of the ratio; {clock}, memory {first.allocator}."
+    )
 
 
 def noise_floor(records: Sequence[Record], efficiency: bool = True) -> list[str]:

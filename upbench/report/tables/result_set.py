@@ -12,6 +12,7 @@ from upbench.records.record import Record
 from upbench.report.tables import columns, grouping, published
 from upbench.report.tables import relative as bases
 from upbench.report.tables.columns import Column
+from upbench.report.tables.pass_levels import PassLevels, passes_of
 from upbench.report.tables.published import PublishedColumns
 
 
@@ -58,9 +59,10 @@ class ResultSet:
     def groups(self) -> list[Group]:
         """Return the records by machine and versions, each group in its order; see `grouping.by_machine`."""
         groups = []
+        several = len(grouping.measurement_versions(self.records)) > 1
         for members in grouping.by_machine(self.records, self.axes).values():
             named = next((r for r in members if r.status != "impossible"), members[0])
-            groups.append(Group(grouping.machine_text(named, self.axes), members))
+            groups.append(Group(grouping.machine_text(named, self.axes, several), members))
         return groups
 
     @cached_property
@@ -157,8 +159,25 @@ class ResultSet:
         """Return whether two separate runs differ by the rule of comparisons: FASTER or SLOWER."""
         pair = (id(record), id(other))
         if pair not in self._apart:
-            self._apart[pair] = told_apart(record, other)
+            by_passes = passes_of(record) or passes_of(other)
+            apart = (stats.Verdict.FASTER, stats.Verdict.SLOWER)
+            self._apart[pair] = self.verdict(record, other) in apart if by_passes else told_apart(record, other)
         return self._apart[pair]
+
+    def verdict(self, record: Record, other: Record) -> stats.Verdict:
+        """What the latencies of two cells say; across passes of different sweeps or machines nothing."""
+        if passes_of(record) or passes_of(other):
+            pair = self.passes.pair(record, other)
+            return pair.verdict(noise_floor((record, other)) or 0.0) if pair else stats.Verdict.UNSURE
+        if record.latency is None or other.latency is None:
+            return stats.Verdict.UNSURE
+        ratio = effects.unpaired_ratio(record.latency.samples_s, other.latency.samples_s)
+        return stats.verdict(ratio, noise_floor((record, other)) or 0.0)
+
+    @cached_property
+    def passes(self) -> PassLevels:
+        """What passes say of those records that were timed in some."""
+        return PassLevels(self.records)
 
 
 def noise_floor(records: Sequence[Record]) -> float | None:

@@ -1,0 +1,129 @@
+"""Tables, effects and fronts of records that were timed in passes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from tests import record_builder
+from upbench import metrics
+from upbench.analysis.passes import Levels
+from upbench.analysis.stats import Verdict
+from upbench.records.record import PassedRatio, Passes, Record
+from upbench.report.tables import effect_cells as cells
+from upbench.report.tables import effects as effect_tables
+from upbench.report.tables import notes as foot
+from upbench.report.tables.pass_levels import PassLevels
+from upbench.report.tables.result_set import ResultSet
+
+REFERENCE_S = 0.074
+
+
+def _records(rows: Sequence[Sequence[float]], sweep: str = "base") -> list[Record]:
+    """A reference (theta=0) and one record for each row of levels, all in one block a pass."""
+    levels = Levels(np.array(rows), np.tile(np.arange(len(rows[0])), (len(rows), 1)))
+    found = [_record(0, None, None, sweep)]
+    for n, row in enumerate(rows):
+        ratio = levels.ratio(n)
+        assert ratio is not None
+        found.append(_record(n + 1, list(row), PassedRatio(value=ratio.value, low=ratio.low, high=ratio.high), sweep))
+    return found
+
+
+def _record(theta: int, levels: list[float] | None, ratio: PassedRatio | None, reference: str) -> Record:
+    record = record_builder.record(axes={"theta": theta}, cell=theta, latency_s=0.05 + 0.01 * theta, theta=theta or 11)
+    count = len(levels) if levels else 5
+    passes = Passes(
+        reference=[reference, "{}"],
+        reference_s=REFERENCE_S,
+        reference_low_s=0.061,
+        reference_high_s=0.098,
+        planned=5,
+        numbers=list(range(count)),
+        blocks=list(range(count)) if levels else [],
+        levels=levels,
+        rounds=[20] * count,
+        ratio=ratio,
+        clock="cpu",
+        share=0.3,
+        faults=0.0,
+        allocator="kept",
+    )
+    assert record.latency is not None
+    return record.model_copy(update={"latency": record.latency.model_copy(update={"passes": passes})})
+
+
+def _noise(cells_: int, sd: float = 0.01) -> np.ndarray:
+    drawn = np.random.default_rng(1).normal(0, sd, (cells_ + 1, 5))
+    return drawn[:-1] - drawn[-1]
+
+
+def test_ms_are_the_ratio_times_the_references_median_whatever_the_samples_say() -> None:
+    rows = _noise(3) + np.log([[0.9], [1.0], [1.2]])
+    base, *others = _records(rows.tolist())
+    shown = [metrics.latency_summary(record) for record in others]
+    assert [s.median for s in shown if s] == pytest.approx([REFERENCE_S * math.exp(row.mean()) for row in rows])
+    reference = metrics.latency_summary(base)
+    assert reference is not None
+    assert reference.median == REFERENCE_S
+    column = metrics.METRICS["interval"]
+    assert column.reader(base) is None, "a ratio to itself has no interval"
+    assert column.reader(others[0]) > 0
+
+
+def test_cells_are_told_apart_by_passes_and_never_across_references() -> None:
+    same = _noise(2)
+    one = ResultSet.of(_records([*same.tolist(), (same[0] + math.log(1.2)).tolist()]))
+    base, a, b, slow = one.records
+    assert not one.told_apart(a, b)
+    assert not one.told_apart(a, base)
+    assert one.told_apart(slow, a)
+    assert one.verdict(slow, base) is Verdict.SLOWER
+    elsewhere = _records((same + math.log(3)).tolist(), "elsewhere")
+    both = ResultSet.of([*one.records, *elsewhere])
+    assert both.verdict(elsewhere[1], a) is Verdict.UNSURE
+    assert not both.told_apart(elsewhere[1], a)
+
+
+def test_what_is_not_told_apart_has_no_effect_and_dominates_nothing() -> None:
+    results = ResultSet.of(_records(_noise(5).tolist()))
+    asked = cells.metric_columns("latency", results)
+    assert effect_tables._dominators(results, asked) == {n: [] for n in range(6)}
+    faster = ResultSet.of(_records([*_noise(4).tolist(), (_noise(5)[4] - 0.3).tolist()]))
+    assert effect_tables._dominators(faster, asked) == {5: [], **{n: [5] for n in range(5)}}
+
+
+def test_an_effect_is_a_contrast_of_passes() -> None:
+    rows = _noise(4)
+    rows[2:] += math.log(1.3)
+    records = _records(rows.tolist())
+    found = PassLevels(records).effect([(records[3], records[1]), (records[4], records[2])])
+    assert found is not None
+    assert found.value == pytest.approx(1.3, rel=0.02)
+    assert PassLevels(records).effect([(records[3], _records(rows.tolist(), "x")[1])]) is None
+
+
+def test_the_note_below_effects_says_where_their_intervals_come_from() -> None:
+    results = ResultSet.of(_records(_noise(3).tolist()))
+    shown = effect_tables.effects_table(results, "t", cells.metric_columns("latency", results), None)
+    assert any("in the same passes" in note for note in shown.notes)
+    assert not any("resampled" in note for note in shown.notes)
+
+
+def test_the_foot_says_what_the_reference_did_and_how_many_passes_there_are() -> None:
+    (note,) = foot.samples(_records(_noise(2).tolist()))
+    assert "74.0 ms (61.0 ms to 98.0 ms between passes)" in note
+    assert "over 5 passes," in note
+    assert "memory kept" in note
+    (note,) = foot.samples(_records(_noise(2)[:, :3].tolist())[1:])
+    assert "over 3 passes, of 5 planned" in note
+
+
+def test_a_record_of_passes_is_read_as_it_was_written() -> None:
+    from upbench.records import record
+
+    for one in _records(_noise(1).tolist()):
+        assert record.from_json(one.to_json(), "x") == one

@@ -1,0 +1,168 @@
+"""Faults as fused forms have them, to be put in on purpose: what a check is worth is how many of them it catches.
+
+Each stands in for one kernel on the CPU: it calls the right one and spoils what it returns, at the places where tiles,
+chunks, groups and borders go wrong.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from upbench.ops import thresholds
+from upbench.ops.cpu import affinity, guided_attention, offset_attention, points, rows, windows
+
+RIGHT: dict[str, Callable[..., Any]] = {
+    "window_assemble_fused": windows.window_assemble,
+    "window_similarity_fused": windows.window_similarity,
+    "window_scatter_fused": windows.window_scatter,
+    "deform_assemble_fused": points.deform_assemble,
+    "deform_similarity_fused": points.deform_similarity,
+    "deform_scatter_fused": points.deform_scatter,
+    "deform_slope_fused": points.deform_slope,
+    "offset_attend_fused": offset_attention.attend,
+    "guided_attend_fused": guided_attention.attend,
+    "affinity_fused": affinity.affinity,
+}
+SHAPE = "32x56x52"
+"""More pixels a side than any map that is compared as it is, with an incomplete tile at the end of each."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A wrong kernel. op: which; spoil: changes what the right one returned, in place; spec: what it shows in."""
+
+    name: str
+    op: str
+    spoil: Callable[[Any], None]
+    upsampler: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    shape: str = SHAPE
+
+    def spec(self) -> dict[str, Any]:
+        """A spec whose check must fail."""
+        return {
+            "upsampler": self.upsampler,
+            "params": dict(self.params),
+            "input": {"shape": self.shape, "offsets": "trained"},
+            "measure": {"device": "cpu", "threads": 1, "budget": 0.1},
+        }
+
+    @contextmanager
+    def put_in(self) -> Iterator[None]:
+        """The fault is there inside."""
+
+        def wrong(*given: Any) -> Any:
+            found = RIGHT[self.op](*given)
+            self.spoil(found)
+            return found
+
+        library = torch.library.Library("upbench", "IMPL")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch says that it overrides a kernel
+            library.impl(self.op, wrong, "CPU", allow_override=True)
+        try:
+            yield
+        finally:
+            library._destroy()
+
+
+def _last_row(out: Tensor) -> None:
+    out[:, :, -1] = out[:, :, -2]
+
+
+def _last_column(out: Tensor) -> None:
+    out[..., -1] = 0
+
+
+def _last_tile(out: Tensor) -> None:
+    out[..., -8:, -8:] = 0
+
+
+def _row_seam(out: Tensor) -> None:
+    out[..., 8, :] = out[..., 7, :].clone()
+
+
+def _column_seam(out: Tensor) -> None:
+    out[..., 7::8] = out[..., 6::8][..., : out[..., 7::8].shape[-1]].clone()
+
+
+def _first_row(out: Tensor) -> None:
+    out[..., 0, :] = 0
+
+
+def _first_column(out: Tensor) -> None:
+    out[..., 0] = 0
+
+
+def _groups(out: Tensor) -> None:
+    out.copy_(out.roll(out.shape[1] // 2, 1).clone())
+
+
+def _hundredth(out: Tensor) -> None:
+    out.mul_(1.01)
+
+
+def _one_tap(out: Tensor) -> None:
+    out[:, :, 0] = 0
+
+
+def _end_of_chunk(out: Tensor) -> None:
+    height, width = out.shape[-2:]
+    out[..., height // 2, width // 2 :] = 0
+
+
+def _only_large(out: Tensor) -> None:
+    if out.numel() * out.element_size() >= thresholds.scaled(rows.LARGE):
+        out[..., -1, :] *= 1.1
+
+
+def _only_wide(out: Tensor) -> None:
+    if out.shape[-1] > 48:
+        _last_tile(out)
+
+
+def _swapped_slopes(found: tuple[Tensor, Tensor]) -> None:
+    found[1].copy_(found[1].flip(-1).clone())
+
+
+def _slopes_hundredth(found: tuple[Tensor, Tensor]) -> None:
+    found[1].mul_(1.01)
+
+
+def _dots_at_border(found: tuple[Tensor, Tensor]) -> None:
+    found[0][..., 0] = 0
+
+
+CARAFE = {"groups": 2}
+LDAAQU = {"heads": 2}
+FAULTS = [
+    Fault("the last row repeats the one before", "window_assemble_fused", _last_row, "carafe"),
+    Fault("the last column of a tile is missing", "window_assemble_fused", _last_column, "carafe"),
+    Fault("the seam of tiles reads its neighbour", "window_assemble_fused", _column_seam, "fade"),
+    Fault("the wrong group", "window_assemble_fused", _groups, "carafe", CARAFE),
+    Fault("the border is missing", "window_assemble_fused", _first_row, "a2u"),
+    Fault("the last row of a gradient", "window_scatter_fused", _last_row, "carafe"),
+    Fault("the gradient of x times 1.01", "window_scatter_fused", _hundredth, "carafe"),
+    Fault("one tap has no gradient", "window_similarity_fused", _one_tap, "carafe"),
+    Fault("a seam of similarities", "window_similarity_fused", _row_seam, "sapa-b"),
+    Fault("the last tile of samples", "deform_assemble_fused", _last_tile, "dysample"),
+    Fault("the end of a chunk of samples", "deform_assemble_fused", _end_of_chunk, "dysample"),
+    Fault("a branch for large maps", "deform_assemble_fused", _only_large, "dysample", shape="128x132x130"),
+    Fault("the wrong group of points", "deform_assemble_fused", _groups, "dysample"),
+    Fault("the border of a gradient", "deform_scatter_fused", _first_column, "dysample"),
+    Fault("the last tile of a gradient, on wide maps only", "deform_scatter_fused", _only_wide, "dysample"),
+    Fault("slopes along the other axis", "deform_slope_fused", _swapped_slopes, "dysample"),
+    Fault("the gradient of the offsets' parameters times 1.01", "deform_slope_fused", _slopes_hundredth, "dysample"),
+    Fault("the gradient of weights at the border", "deform_slope_fused", _dots_at_border, "ldaaqu", LDAAQU),
+    Fault("one point is never compared", "deform_similarity_fused", _one_tap, "ldaaqu", LDAAQU),
+    Fault("the last row of attention", "offset_attend_fused", _last_row, "ldaaqu"),
+    Fault("the border of guided attention", "guided_attend_fused", _first_row, "sapa-d"),
+    Fault("a seam of affinities", "affinity_fused", _row_seam, "a2u"),
+]

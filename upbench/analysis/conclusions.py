@@ -1,0 +1,140 @@
+"""What passes say of a sweep: what it resolves, which cells are best, times that agree with ratios, whether to go on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from upbench.analysis.passes import ENOUGH_PASSES, Levels, PassRatio
+from upbench.analysis.stats import Verdict
+from upbench.analysis.student import two_sided_quantile
+
+PASSES, MOST_PASSES = 5, 10
+PRECISE = 0.02
+"""Half width of an interval, as a part of the ratio, at which more passes are not worth their time."""
+
+
+def resolution(twin: PassRatio | None) -> float | None:
+    """The smallest difference that the sweep could tell from none, as a part of 1: what chance made of two equals.
+
+    Args:
+        twin: Ratio of a hidden second build of the reference cell to the reference.
+
+    Returns:
+        The further end of its interval; None without an interval.
+    """
+    if twin is None or twin.low is None or twin.high is None:
+        return None
+    return max(twin.high, 1 / twin.low) - 1
+
+
+def continues(before: PassRatio, now: PassRatio, resolution: float) -> bool:
+    """Whether a ratio that was measured again, on another day, lies in its old interval widened by the resolution."""
+    if before.low is None or before.high is None:
+        return True
+    return before.low / (1 + resolution) <= now.value <= before.high * (1 + resolution)
+
+
+def best_together(levels: Levels, cells: Sequence[int], resolution: float) -> tuple[list[int], list[int]]:
+    """The fastest cell with all that are not told apart from it, and the same among the others: best and second best.
+
+    Cells without an interval are in neither.
+    """
+    ratios = {cell: ratio for cell in cells if (ratio := levels.ratio(cell)) and ratio.low is not None}
+
+    def together(among: Sequence[int]) -> list[int]:
+        if not among:
+            return []
+        best = min(among, key=lambda cell: ratios[cell].value)
+        return [c for c in among if c == best or not _told_apart(levels, c, best, resolution)]
+
+    first = together(list(ratios))
+    return first, together([cell for cell in ratios if cell not in set(first)])
+
+
+def _told_apart(levels: Levels, cell: int, other: int, resolution: float) -> bool:
+    found = levels.pair(cell, other)
+    return found is not None and found.told_apart(resolution)
+
+
+@dataclass(frozen=True)
+class ReferenceTimes:
+    """Seconds of the reference over a whole sweep: the median, and the lowest and highest median of a pass."""
+
+    median_s: float
+    low_s: float
+    high_s: float
+
+
+def reference_times(samples_of_pass: Iterable[Sequence[float]]) -> ReferenceTimes:
+    """What the reference took; each pass counts alike, however many samples it has.
+
+    Raises:
+        ValueError: There are no samples.
+    """
+    medians = [float(np.median(samples)) for samples in samples_of_pass if len(samples)]
+    if not medians:
+        raise ValueError("no samples")
+    return ReferenceTimes(float(np.median(medians)), min(medians), max(medians))
+
+
+def latency_s(ratio: PassRatio, reference: ReferenceTimes) -> float:
+    """Seconds a call that are shown for a cell: they are in the same order, and in the same ratios, as the ratios."""
+    return ratio.value * reference.median_s
+
+
+@dataclass(frozen=True)
+class PassLatency:
+    """Seconds a call of one upsampler by itself, with its 95 % interval over passes of one run.
+
+    The interval holds what happens within the run; another run, at another time, may lie outside of it.
+    """
+
+    value_s: float
+    low_s: float | None
+    high_s: float | None
+    passes: int
+
+
+def within_run(samples_of_pass: Iterable[Sequence[float]]) -> PassLatency:
+    """Latency without a reference: geometric mean of the medians of passes, with the t interval of their logs.
+
+    Args:
+        samples_of_pass: Seconds a call, for each pass; passes without samples do not count.
+
+    Raises:
+        ValueError: There are no samples.
+    """
+    logs = np.log([float(np.median(samples)) for samples in samples_of_pass if len(samples)])
+    if (n := logs.size) == 0:
+        raise ValueError("no samples")
+    mean = float(logs.mean())
+    if n < ENOUGH_PASSES:
+        return PassLatency(math.exp(mean), None, None, n)
+    half = two_sided_quantile(n - 1) * float(logs.std(ddof=1)) / math.sqrt(n)
+    return PassLatency(math.exp(mean), math.exp(mean - half), math.exp(mean + half), n)
+
+
+def wants_more_passes(half_widths: Sequence[float | None], done: int, spent_s: float, budget_s: float) -> bool:
+    """Whether a sweep goes on after `done` whole passes.
+
+    Args:
+        half_widths: Of every cell's ratio to the reference; None where a cell has no interval.
+        done: Whole passes so far.
+        spent_s: Seconds of measuring so far.
+        budget_s: Seconds of measuring that the user allowed for all cells together.
+    """
+    if done < PASSES:
+        return True
+    known = sorted(width for width in half_widths if width is not None)
+    if done >= MOST_PASSES or not known or spent_s * (done + 1) / done > budget_s:
+        return False
+    return known[len(known) // 2] > PRECISE
+
+
+def decides_nothing(ratios: Sequence[PassRatio], resolution: float | None) -> bool:
+    """Whether a sweep with at least one ratio could neither tell any of them from 1 nor call it the same."""
+    return bool(ratios) and all(ratio.verdict(resolution or 0.0) is Verdict.UNSURE for ratio in ratios)

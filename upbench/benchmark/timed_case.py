@@ -1,0 +1,61 @@
+"""A case that was judged before: built again only to be timed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+
+from upbench import ops
+from upbench.benchmark.case import INPUTS, Case
+from upbench.machine import environment
+from upbench.measure.clock import Clock, Prepared, clock_for
+from upbench.specs.run_spec import RunSpec
+
+
+class TimedCase(Case):
+    """A `Case` whose output is neither described nor compared: that was done when the cell was counted."""
+
+    def _call_once(self, clock: Clock) -> None:
+        versions = [tensor._version for tensor in self.inputs]
+        with ops.recorded() as self.backends, self.guarded():
+            start = time.perf_counter()
+            out = self.forward()
+            self.first_call_s = time.perf_counter() - start
+        self._check(out)
+        self.output = None
+        self.output_bytes = out.numel() * out.element_size()
+        if self.spec.measure.mode in ("training", "training-backward"):
+            generator = torch.Generator().manual_seed(self.spec.input.seed)
+            self.output_gradient = torch.randn(out.shape, generator=generator).to(self.device, out.dtype)
+        self.written = tuple(
+            name
+            for name, tensor, version in zip(INPUTS, self.inputs, versions, strict=False)
+            if tensor._version != version
+        )
+        if self.written:
+            self.leaf_inputs = self.inputs
+            self.prepare()
+
+
+def call_of(spec: RunSpec, device: torch.device) -> Callable[[], object]:
+    """Build a spec and return the call that its mode measures, run with the spec's number of threads."""
+    threads = spec.measure.threads
+    if device.type != "cpu" or threads is None or threads == torch.get_num_threads():
+        return TimedCase(spec, device, clock_for(device)).call()
+    with environment.with_threads(threads):
+        call = TimedCase(spec, device, clock_for(device)).call()
+    usual = torch.get_num_threads()
+
+    def before() -> None:
+        torch.set_num_threads(threads)
+        if isinstance(call, Prepared):
+            call.before()
+
+    def after() -> None:
+        if isinstance(call, Prepared):
+            call.after()
+        torch.set_num_threads(usual)
+
+    return Prepared(call.call if isinstance(call, Prepared) else call, before, after)

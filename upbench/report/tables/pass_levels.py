@@ -1,0 +1,86 @@
+"""What the passes of sweeps say of their records: ratios, pairs and effects, each by differences in the same passes."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from upbench.analysis import effects
+from upbench.analysis.effects import Effect
+from upbench.analysis.passes import Levels, PassRatio
+from upbench.records.record import Passes, Record
+
+
+def passes_of(record: Record) -> Passes | None:
+    """The passes that a record's latency is from; None for one that was measured by itself."""
+    return record.latency.passes if record.status == "ok" and record.latency else None
+
+
+class PassLevels:
+    """The levels of records, by the sweep and the reference that they were timed against. Keeps no samples."""
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        members: dict[Hashable, list[tuple[int, Passes]]] = {}
+        for record in records:
+            if passes := passes_of(record):
+                key = (record.sweep.name if record.sweep else "", *passes.reference)
+                members.setdefault(key, []).append((id(record), passes))
+        self._levels: list[Levels] = []
+        self._where: dict[int, tuple[int, int]] = {}
+        for n, rows in enumerate(members.values()):
+            self._where |= {record: (n, row) for row, (record, _) in enumerate(rows)}
+            self._levels.append(_levels([passes for _, passes in rows]))
+
+    def pair(self, record: Record, other: Record) -> PassRatio | None:
+        """Latency of a record over another's; None where they were not timed against the same reference."""
+        a, b = self._where.get(id(record)), self._where.get(id(other))
+        return None if a is None or b is None or a[0] != b[0] else self._levels[a[0]].pair(a[1], b[1])
+
+    def effect(self, pairs: Sequence[tuple[Record, Record]]) -> PassRatio | None:
+        """Geometric mean over pairs of records of the first one's latency over the second's; None as for `pair`."""
+        where = [(self._where.get(id(a)), self._where.get(id(b))) for a, b in pairs]
+        groups = {at[0] if at else None for both in where for at in both}
+        if len(groups) != 1 or None in groups:
+            return None
+        (group,) = groups
+        return self._levels[group or 0].effect([(a[1], b[1]) for a, b in where if a and b])
+
+    def applied(self, effect: Effect, members: Sequence[Record], grid: Sequence[dict[str, Any]]) -> Effect:
+        """Return an effect as the passes have it, by differences in the same passes; itself where there are none.
+
+        Args:
+            effect: The effect as samples have it.
+            members: The records of the cells.
+            grid: The axes of each of them.
+        """
+        pairs = [
+            (members[family[effect.level]], members[family[effect.reference]])
+            for family in effects.partners(grid, effect.axis).values()
+            if effect.level in family and effect.reference in family
+        ]
+        pairs = [(a, b) for a, b in pairs if a.latency and b.latency]
+        if not any(passes_of(record) for pair in pairs for record in pair):
+            return effect
+        ratio = self.effect(pairs)
+        if ratio is None:  # of different machines, or measured in different ways: a value, and nothing that is told
+            return replace(effect, low=0.0, high=float("inf"))
+        low, high = (0.0, float("inf")) if ratio.low is None or ratio.high is None else (ratio.low, ratio.high)
+        singles = [single.value for pair in pairs if (single := self.pair(*pair))]
+        return replace(effect, ratio=ratio.value, low=low, high=high, least=min(singles), most=max(singles))
+
+
+def _levels(rows: Sequence[Passes]) -> Levels:
+    width = 1 + max((number for row in rows for number in row.numbers), default=0)
+    values = np.full((len(rows), width), np.nan)
+    blocks = np.zeros(values.shape, dtype=np.int64)
+    reference = None
+    for n, row in enumerate(rows):
+        if row.levels is None:
+            reference = n
+            continue
+        values[n, row.numbers] = row.levels
+        blocks[n, row.numbers] = row.blocks
+    return Levels(values, blocks, reference)
