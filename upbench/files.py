@@ -31,17 +31,17 @@ def check_writable(path: Path, option: str = "--output") -> None:
         raise OutputError(f"output {path} cannot be written ({error.strerror}); choose another with {option}") from None
 
 
-def check_folder(path: Path, option: str = "--output") -> None:
-    """Raise OutputError unless there is a folder that `path` can be in."""
+def check_folder(path: Path, option: str = "--output", typed: str | None = None) -> None:
+    """Raise OutputError unless there is a folder that `path` can be in. typed: how sentences name it instead."""
     folder = path.parent
     if folder.is_dir():
         return
     if next((parent for parent in folder.parents if parent.exists()), folder).is_dir() and not folder.exists():
         raise OutputError(
-            f"output {path} cannot be written: the folder {folder} does not exist; make it (mkdir -p {folder}), or "
+            f"output {typed or path} cannot be written: the folder {folder} does not exist; make it (mkdir -p {folder}), or "
             f"choose another with {option}"
         )
-    raise OutputError(f"output {path} cannot be written: {folder} is no folder; choose another with {option}")
+    raise OutputError(f"output {typed or path} cannot be written: {folder} is no folder; choose another with {option}")
 
 
 def write_text(path: Path, text: str) -> None:

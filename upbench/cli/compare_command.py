@@ -85,7 +85,7 @@ def _upsamplers(
     specs = [row.spec for row in rows]
     judged = gates.read(gate, [row.typed for row in rows], specs)
     groups = compare_groups.split(rows, reference, judged)
-    output.check(show.output_file)
+    output.check(show.output_file, show.form)
     if gate.between:
         from upbench.cli import compare_versions
 

@@ -60,7 +60,7 @@ def compare(
     host = _host(wanted, run_options)
     necks, typed = _necks(items, run_options, host)
     position = _reference_position(reference, typed, [specs[0].label for specs in necks])
-    output.check(show.output_file)
+    output.check(show.output_file, show.form)
 
     from upbench.benchmark import host_case, run
     from upbench.cli.progress import Progress

@@ -30,7 +30,7 @@ def command(
     """
     gate = GateOptions(**vars(judge))
     judged = gates.read(gate, [], [])
-    output.check(show.output_file)
+    output.check(show.output_file, show.form)
     mistakes, sides = [], []
     for path in (old, new):
         try:

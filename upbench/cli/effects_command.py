@@ -53,5 +53,5 @@ def command(
         tables.append(report.effects_table(measured, title, chosen, base, part is Part.all))
     if part is not Part.effects:
         tables.append(report.front_table(measured, title, chosen))
-    output.check(show.output_file)
+    output.check(show.output_file, show.form)
     output.show(tables, show)

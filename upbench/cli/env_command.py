@@ -35,7 +35,7 @@ def command(
     from upbench.machine import calibration, environment
 
     target = environment.resolve_device(device or "auto")
-    output.check(show.output_file)
+    output.check(show.output_file, show.form)
     with environment.with_threads(threads):
         found = environment.capture(target)
         if calibrate:

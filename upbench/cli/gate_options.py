@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from upbench import metrics
+from upbench.cli.existing_files import output_path
 
 PANEL = "Gates (exit code 1 when one fails)"
 
@@ -32,7 +33,13 @@ class JudgeOptions:
     ] = False
     junit: Annotated[
         Path | None,
-        typer.Option("--junit", metavar="FILE", rich_help_panel=PANEL, help="Write the gates as JUnit XML."),
+        typer.Option(
+            "--junit",
+            metavar="FILE",
+            parser=output_path,
+            rich_help_panel=PANEL,
+            help="Write the gates as JUnit XML.",
+        ),
     ] = None
 
 
@@ -62,7 +69,12 @@ class GateOptions(JudgeOptions):
     ] = None
     save: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", rich_help_panel=PANEL, help="Write a baseline, whatever the gates say."),
+        typer.Option(
+            metavar="FILE",
+            parser=output_path,
+            rich_help_panel=PANEL,
+            help="Write a baseline, whatever the gates say.",
+        ),
     ] = None
     baseline: Annotated[
         Path | None,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from upbench import files
+from upbench.cli import output
 from upbench.cli.gate_options import GateOptions
 from upbench.errors import SpecError, StoreError, UpbenchError
 from upbench.specs import yaml_file
@@ -105,9 +106,8 @@ def read(options: GateOptions, typed: Sequence[str], specs: Sequence[RunSpec]) -
         mistakes += more
     if mistakes:
         raise SpecError(list(dict.fromkeys(mistakes)))
-    for option, path in (("--save", options.save), ("--junit", options.junit)):
-        if path is not None:
-            files.check_writable(path, option)
+    output.check(options.save, "baseline", "--save")
+    output.check(options.junit, "junit", "--junit")
     return Gates(options, bounds, stored, like, threshold)
 
 

@@ -35,7 +35,7 @@ def command(
     ] = False,
 ) -> None:
     """List the upsamplers: paper, guided or not, scales, parameters, MACs."""
-    output.check(show.output_file)
+    output.check(show.output_file, show.form)
     lists = {"--shapes": named, "--notes": notes, "--hosts": hosts, "--metrics": metrics}
     chosen = [option for option, given in lists.items() if given]
     if len(chosen) > 1:

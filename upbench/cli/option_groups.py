@@ -11,6 +11,7 @@ from typing import Annotated, Any, cast, get_type_hints
 
 import typer
 
+from upbench.cli import existing_files
 from upbench.errors import DEBUG
 
 
@@ -45,6 +46,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(function)
     def flattened(**given: Any) -> None:
         print_tracebacks(given.pop("debug"))
+        existing_files.check_apart(given)
         objects = {name: group(**{f.name: given.pop(f.name) for f in fields(group)}) for name, group in groups.items()}
         function(**given, **objects)
 

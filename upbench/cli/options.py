@@ -11,6 +11,7 @@ import typer
 import yaml
 
 from upbench import conventions
+from upbench.cli.existing_files import output_path
 from upbench.errors import SpecError, UpbenchError, suggestion, unknown
 from upbench.report.formats.render import FORMATS
 
@@ -62,6 +63,7 @@ _OUTPUT = typer.Option(
     "--output",
     "-o",
     metavar="FILE",
+    parser=output_path,
     help="Write the result to a file instead of stdout. Of sweep: the results, by default results/<name>.jsonl; of plot: "
     "the picture, .png, .svg or .pdf.",
 )

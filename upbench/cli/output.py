@@ -9,14 +9,22 @@ from pathlib import Path
 import typer
 
 from upbench import files
+from upbench.cli import existing_files
 from upbench.cli.options import ShowOptions
 from upbench.report.formats.table import Table
 
 
-def check(path: Path | None) -> None:
-    """Raise OutputError before measuring when the file cannot be written."""
+def check(path: Path | None, form: str, option: str = "--output") -> None:
+    """Raise OutputError before measuring when the file cannot be written, or would cost another one.
+
+    Args:
+        path: of the file that will be written; None for stdout.
+        form: the format of what will be written, as `existing_files.check_replaceable` has it.
+        option: by which the file was given.
+    """
     if path is not None:
-        files.check_writable(path)
+        existing_files.check_replaceable(path, form, option)
+        files.check_writable(path, option)
 
 
 def emit(text: str, path: Path | None) -> None:

@@ -97,7 +97,7 @@ def _judge(results: Sequence[Path], output_file: Path, picture: PictureOptions) 
         mistakes.append(f"--output {output_file}: a picture ends in {', '.join(FORMS)}")
     else:
         try:
-            output.check(output_file)
+            output.check(output_file, form)
         except OutputError as error:
             mistakes.append(str(error))
     if picture.kind is not None and picture.kind not in list(request.Kind):

@@ -26,7 +26,7 @@ def command(
 
     data, source = options.draft(item, run.given(), run.assigned())
     run_spec = spec.load(data, source)
-    output.check(show.output_file)
+    output.check(show.output_file, show.form)
 
     from upbench.benchmark import run as running
     from upbench.cli.progress import Progress

@@ -66,7 +66,7 @@ def command(
         )
     if records and (listed or row.row is not None):
         raise UpbenchError("--records is about latencies, which neither --list nor --row shows; leave it out")
-    output.check(show.output_file)
+    output.check(show.output_file, show.form)
     from upbench.papers import published
 
     if listed:

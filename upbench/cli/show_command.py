@@ -10,7 +10,7 @@ import yaml
 
 from upbench import registry
 from upbench.cards import Card
-from upbench.cli import options, output
+from upbench.cli import existing_files, options, output
 from upbench.errors import UpbenchError
 from upbench.report import paper_differences as notes_page
 
@@ -22,7 +22,7 @@ def command(
     output_file: options.Output = None,
 ) -> None:
     """Print the full default spec of an upsampler as YAML."""
-    output.check(output_file)
+    output.check(output_file, "text" if notes else "json" if as_json else "yaml")
     if options.is_file(name):
         raise UpbenchError(
             f"show takes the name of an upsampler, not a file; `upbench profile {name}` measures a spec file"
@@ -38,7 +38,10 @@ def command(
     needed = any(param.required for param in card.params)
     whole = axes.completed({"upsampler": name}, card) if needed else spec.default(name).to_dict()
     data = {key: value for key, value in whole.items() if value is not None}
-    output.emit(json.dumps(data, indent=2) if as_json else _yaml(card, data), output_file)
+    text = json.dumps(data, indent=2) if as_json else _yaml(card, data)
+    if output_file is not None and not as_json:
+        existing_files.check_unedited(output_file, text)
+    output.emit(text, output_file)
 
 
 def _yaml(card: Card, data: dict[str, Any]) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from upbench.sweeping.expand import Cell, SweepSpec
     from upbench.sweeping.runner import Options, Outcome
 
-TABLES = (".md", ".csv")
+TABLES = {".md": "markdown", ".csv": "csv"}
 SKIPPED_SHOWN = 20
 GIB = 2**30
 
@@ -133,8 +133,9 @@ def _measure(
 
     store.check_appendable(path)
     with files.locked(path):
-        for each in (path, *map(path.with_suffix, TABLES)):
-            output.check(each)
+        files.check_writable(path)
+        for suffix, form in TABLES.items():
+            output.check(path.with_suffix(suffix), form)
         with Progress() as progress, sweep.crew(cells, chosen) as crew:
             if fresh:
                 sweep.set_aside(path)

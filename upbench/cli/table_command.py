@@ -52,5 +52,5 @@ def command(
     turned = pivot or across is not None
     shown = column_choice.pick(columns or ("latency" if turned else COLUMNS), measured)
     table = pivots.pivot_table(measured, title, shown, across) if turned else sweep.sweep_table(measured, title, shown)
-    output.check(show.output_file)
+    output.check(show.output_file, show.form)
     output.show([table], show)

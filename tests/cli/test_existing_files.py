@@ -1,0 +1,139 @@
+"""An output never takes the place of what the command reads, of source code, or of results in another format."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from upbench.cli.app import app
+
+pytestmark = pytest.mark.usefixtures("short_warm_up")
+FAST = ["--shape", "8x6x5", "--budget", "0.01", "--device", "cpu"]
+MODULE = """
+from torch import nn
+class Up(nn.Module):
+    def __init__(self, channels, scale=2):
+        super().__init__()
+        self.up = nn.Upsample(scale_factor=scale)
+    def forward(self, x):
+        return self.up(x)
+"""
+SPEC = "upsampler: bilinear\nchannels: 8\ninput: {shape: 8x6x5}\n"
+SWEEP = (
+    "name: few\nbase: {upsampler: bilinear}\ninput: {shape: 8x6x5}\nmeasure: {budget: 0.01}\ngrid: {scale: [2, 3]}\n"
+)
+
+
+def upbench(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a module, a spec, a sweep with its results, a record as JSON, and a baseline."""
+    made = tmp_path_factory.mktemp("written")
+    (made / "own.py").write_text(MODULE)
+    (made / "spec.yaml").write_text(SPEC)
+    (made / "few.yaml").write_text(SWEEP)
+    (made / "other.json").write_text('{"name": "my-package"}')
+    (made / "weights").write_bytes(b"PK\x03\x04 and more")
+    (made / "paper.tex").write_text("\\documentclass{article}")
+    for done in (
+        upbench("profile", "bilinear", *FAST, "--format", "json", "-o", made / "c.json"),
+        upbench("compare", "bilinear", *FAST, "--exact", "--save", made / "base.json"),
+        upbench("sweep", made / "few.yaml", "--device", "cpu", "-o", made / "few.jsonl"),
+    ):
+        assert done.exit_code == 0, done.output
+    return made
+
+
+@pytest.fixture(autouse=True)
+def folder(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of these files, which a test may lose."""
+    shutil.copytree(written, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("command", "lost", "part"),
+    [
+        (["table", "c.json", "-o", "c.json"], "c.json", "is read by this command"),
+        (["table", "c.json", "-o", "./sub/../c.json"], "c.json", "is read by this command"),
+        (["table", "few.jsonl", "-o", "link"], "few.jsonl", "is read by this command"),
+        (["effects", "few.jsonl", "--format", "json", "-o", "few.jsonl"], "few.jsonl", "is read by this command"),
+        (["diff", "c.json", "base.json", "-o", "base.json"], "base.json", "is read by this command"),
+        (["diff", "c.json", "c.json", "--junit", "c.json"], "c.json", "another with --junit"),
+        (["profile", "spec.yaml", "-o", "spec.yaml"], "spec.yaml", "is read by this command"),
+        (["compare", "bilinear", *FAST, "--baseline", "base.json", "--save", "base.json"], "base.json", "with --save"),
+        (["compare", "own:Up", "--like", "spec.yaml", "--save", "spec.yaml"], "spec.yaml", "with --save"),
+        (["profile", "own:Up", *FAST, "-o", "own.py"], "own.py", "a Python file"),
+        (["compare", "own:Up", *FAST, "--save", "own.py"], "own.py", "another with --save"),
+        (["list", "-o", "spec.yaml"], "spec.yaml", "holds YAML"),
+        (["list", "--format", "json", "-o", "few.jsonl"], "few.jsonl", "holds measured records"),
+        (["profile", "bilinear", *FAST, "-o", "few.jsonl"], "few.jsonl", "holds measured records"),
+        (["env", "-o", "c.json"], "c.json", "holds JSON of upbench"),
+        (["env", "--format", "json", "-o", "other.json"], "other.json", "that upbench did not write"),
+        (["list", "--format", "json", "-o", "base.json"], "base.json", "a baseline"),
+        (["compare", "bilinear", *FAST, "--save", "c.json"], "c.json", "holds JSON of upbench"),
+        (["show", "bilinear", "-o", "spec.yaml"], "spec.yaml", "an edited one"),
+        (["list", "-o", "weights"], "weights", "a ZIP archive"),
+        (["list", "-o", "new.pth"], "weights", "a file of weights"),
+        (["table", "few.jsonl", "--format", "latex", "-o", "paper.tex"], "paper.tex", "a whole LaTeX document"),
+        (["compare", "bilinear", *FAST, "--save", "a", "--junit", "a"], "weights", "for --save and --junit"),
+    ],
+)
+def test_nothing_is_overwritten_that_would_be_lost(folder: Path, command: list[str], lost: str, part: str) -> None:
+    Path("sub").mkdir()
+    Path("link").symlink_to("few.jsonl")
+    before = Path(lost).read_bytes()
+    result = upbench(*command)
+    assert result.exit_code == 2, result.output
+    assert part in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert Path(lost).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["table", "few.jsonl", "-o", "table.txt"],
+        ["table", "few.jsonl", "--format", "markdown", "-o", "few.md"],
+        ["table", "few.jsonl", "--format", "csv", "-o", "few.csv"],
+        ["table", "few.jsonl", "--format", "latex", "-o", "table.tex"],
+        ["table", "few.jsonl", "--format", "html", "-o", "table.html"],
+        ["table", "few.jsonl", "--format", "json", "-o", "table.json"],
+        ["effects", "few.jsonl", "--format", "json", "-o", "effects.json"],
+        ["plot", "few.jsonl", "-o", "few.png"],
+        ["plot", "few.jsonl", "-o", "few.svg"],
+        ["profile", "bilinear", *FAST, "--format", "json", "-o", "c.json"],
+        ["compare", "bilinear", "nearest", *FAST, "--exact", "--format", "json", "-o", "c.json"],
+        ["compare", "bilinear", *FAST, "--exact", "--save", "base.json", "--junit", "gates.xml"],
+        ["diff", "base.json", "base.json", "--format", "json", "-o", "diff.json"],
+        ["list", "--format", "json", "-o", "list.json"],
+        ["list", "--notes", "-o", "notes.md"],
+        ["env", "--format", "json", "-o", "env.json"],
+        ["show", "carafe", "-o", "carafe.yaml"],
+        ["show", "carafe", "--json", "-o", "carafe.json"],
+        ["reproduce", "lda-aqu/table1", "--format", "json", "-o", "audit.json"],
+        ["sweep", "few.yaml", "--device", "cpu", "-o", "few.jsonl"],
+        ["list", "-o", "/dev/null"],
+    ],
+)
+def test_what_was_written_yesterday_is_replaced(command: list[str]) -> None:
+    for _ in range(2):
+        result = upbench(*command)
+        assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize("option", [["list", "-o"], ["compare", "bilinear", "--save"], ["diff", "a", "b", "--junit"]])
+def test_a_name_that_ends_in_a_slash_is_of_a_folder(folder: Path, option: list[str]) -> None:
+    missing, file = upbench(*option, "nope/"), upbench(*option, "own.py/")
+    assert missing.exit_code == file.exit_code == 2
+    assert "nope/ cannot be written: the folder nope does not exist; make it (mkdir -p nope)" in missing.stderr
+    assert "own.py/ is no folder" in file.stderr
+    assert not Path("nope").exists()
