@@ -10,7 +10,7 @@ import torch
 from typer.testing import CliRunner, Result
 
 from upbench.cli.app import app
-from upbench.measure import counting, macs, memory, output, params, routes
+from upbench.measure import counting, cross_check, macs, memory, output, params
 
 pytestmark = pytest.mark.usefixtures("short_warm_up")
 TINY = ("--shape", "8x6x5", "--device", "cpu", "--budget", "0.02")
@@ -83,7 +83,7 @@ def test_a_trace_that_fails_leaves_no_hooks() -> None:
     [
         (params, "count", "params"),
         (counting, "count", "macs"),
-        (routes, "torch_count", "cross_check"),
+        (cross_check, "torch_count", "cross_check"),
         (output, "op_count", "op_count"),
         (output, "describe", "output"),
         (memory, "peak_bytes", "memory"),

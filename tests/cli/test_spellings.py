@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from upbench import ops
-from upbench.measure import counting, dispatched, macs, routes
+from upbench.measure import counting, cross_check, dispatched, macs
 
 B, C, H, W, K = 2, 6, 4, 5, 3
 ASSEMBLY = B * C * K * K * H * W
@@ -138,7 +138,7 @@ def test_every_spelling_of_an_assembly_is_one_gather(assemble: Assemble) -> None
     assert dispatched.count(module, (X,)).by_kind == expected
     assert counted.missing == {}
     assert counted.notes == ()
-    assert routes.disagreements(None, counted, routes.torch_count(module, (X,))) == []
+    assert cross_check.disagreements(None, counted, cross_check.torch_count(module, (X,))) == []
     torch.testing.assert_close(module(X), by_einsum(X, F.softmax(module.encoder(X), dim=1)))
 
 
@@ -222,4 +222,4 @@ def test_the_class_of_a_product_is_that_of_its_factors(name: str) -> None:
     module = Of(function)
     for counted in (macs.count(module, (X,)), dispatched.count(module, (X,))):
         assert {k: counted.by_kind[k] for k in ("conv", "gather")} == {"conv": 0, "gather": 0, kind: expected}
-    assert routes.disagreements(None, macs.count(module, (X,)), routes.torch_count(module, (X,))) == []
+    assert cross_check.disagreements(None, macs.count(module, (X,)), cross_check.torch_count(module, (X,))) == []

@@ -193,11 +193,11 @@ def test_what_others_use_of_the_processor(tmp_path: Path, monkeypatch: pytest.Mo
     """User, system, interrupts and what a neighbour stole; neither idling nor waiting, and not our own 3 s."""
     stat, ticks = tmp_path / "stat", os.sysconf("SC_CLK_TCK")
     monkeypatch.setattr(ceilings.time, "process_time", lambda: 3.0)
-    assert ceilings.others_s(stat) is None
+    assert ceilings.other_processes_s(stat) is None
     stat.write_text(f"cpu  {4 * ticks} 0 {ticks} 777 888 0 {ticks} {5 * ticks} 0 0\ncpu0 1 2 3 4 5 6 7 8 9 0\n")
-    assert ceilings.others_s(stat) == 8.0
+    assert ceilings.other_processes_s(stat) == 8.0
     stat.write_text("torn")
-    assert ceilings.others_s(stat) is None
+    assert ceilings.other_processes_s(stat) is None
 
 
 def builder(clock: FakeClock, *costs: float) -> Callable[[], Callable[[], object]]:
@@ -258,4 +258,4 @@ def test_ctrl_c_ends_the_runs() -> None:
 
 
 def test_the_call_of_the_runs_is_the_same_each_time() -> None:
-    torch.testing.assert_close(ceilings.call(CPU)(), ceilings.call(CPU)(), rtol=0, atol=0)
+    torch.testing.assert_close(ceilings.probe_upsampler(CPU)(), ceilings.probe_upsampler(CPU)(), rtol=0, atol=0)

@@ -13,17 +13,17 @@ MACHINE = example(bandwidths=((2**20, 100e9), (2**30, 10e9)), macs_per_s={"float
 
 
 def test_the_slower_of_bytes_and_macs_sets_the_floor() -> None:
-    assert roofline.floor_s(10 * 2**30, 0, MACHINE, "float32") == pytest.approx(10 * 2**30 / 10e9)
-    assert roofline.floor_s(2**30, 10**12, MACHINE, "float32") == 1.0
-    assert roofline.floor_s(2**30, 10**12, MACHINE, "bfloat16") == 0.25
+    assert roofline.roofline_s(10 * 2**30, 0, MACHINE, "float32") == pytest.approx(10 * 2**30 / 10e9)
+    assert roofline.roofline_s(2**30, 10**12, MACHINE, "float32") == 1.0
+    assert roofline.roofline_s(2**30, 10**12, MACHINE, "bfloat16") == 0.25
 
 
 def test_what_fits_a_cache_is_held_to_the_cache() -> None:
-    assert roofline.floor_s(2**20, 0, MACHINE, "float32") == pytest.approx(2**20 / 100e9)
+    assert roofline.roofline_s(2**20, 0, MACHINE, "float32") == pytest.approx(2**20 / 100e9)
 
 
 def test_a_dtype_without_a_ceiling_has_no_floor() -> None:
-    least = roofline.floor_s(2**30, 1, MACHINE, "float64")
+    least = roofline.roofline_s(2**30, 1, MACHINE, "float64")
     assert least is None
     assert roofline.efficiency(least, 1.0) is None
     assert roofline.efficiency(1.0, None) is None

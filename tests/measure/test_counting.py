@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tests.upsamplers.test_contract import CARDS
 from upbench import registry
 from upbench.benchmark import inputs
-from upbench.measure import counting, dispatched, macs, routes
+from upbench.measure import counting, cross_check, dispatched, macs
 from upbench.measure.einsum import contractions
 from upbench.specs import run_spec as spec
 
@@ -199,7 +199,7 @@ def test_no_operator_counts_as_zero(name: str) -> None:
     counted = counting.count(module.eval(), tensors)
     assert (counted.by_kind["conv"], counted.by_kind["gather"]) == (conv, gather)
     assert counted.missing == {}
-    assert routes.disagreements(None, counted, routes.torch_count(module, tensors)) == []
+    assert cross_check.disagreements(None, counted, cross_check.torch_count(module, tensors)) == []
 
 
 def test_what_no_counter_knows_is_missing_and_never_zero() -> None:
@@ -300,7 +300,7 @@ def test_einsum_in_exact_integers(equation: str, shapes: list[tuple[int, ...]], 
     module = Of(lambda m, *given: torch.einsum(equation, *given))
     for counted in (macs.count(module, tensors), dispatched.count(module, tensors)):
         assert counted.by_kind["gather"] == expected
-    assert routes.disagreements(None, macs.count(module, tensors), routes.torch_count(module, tensors)) == []
+    assert cross_check.disagreements(None, macs.count(module, tensors), cross_check.torch_count(module, tensors)) == []
 
 
 @settings(max_examples=60, deadline=None)
@@ -338,4 +338,4 @@ def test_every_convolution_is_its_closed_form(
 def test_torch_counts_a_module_that_is_given_a_view_of_a_leaf() -> None:
     """The counter's own hooks fail there without autograd."""
     module, x = Of(lambda m, x: m.layer(x.flatten(2).mT), layer=nn.Linear(8, 4)), IMAGE.clone().requires_grad_()
-    assert routes.torch_count(module, (x,)).by_kind == {"conv": 30 * 32, "gather": 0}
+    assert cross_check.torch_count(module, (x,)).by_kind == {"conv": 30 * 32, "gather": 0}

@@ -12,7 +12,7 @@ from upbench import cards, registry
 from upbench.cards import Setting
 from upbench.conventions import Breakdown
 from upbench.errors import SpecError, UpbenchError
-from upbench.measure import place
+from upbench.measure import host_counts
 from upbench.papers import published
 from upbench.papers.hosts import Stage
 from upbench.reproduce.arithmetic import evaluate
@@ -28,8 +28,8 @@ from upbench.reproduce.verdicts import by_verdict, chance, coincidences, distinc
 def counts(upsampler: str, params: Mapping[str, Any], stage: Stage, quantity: str) -> Breakdown:
     shape = (stage.channels, stage.guide_channels, stage.scale)
     if quantity == "params":
-        return place.parameters(upsampler, tuple(sorted(params.items())), *shape)
-    return place.count(upsampler, params, *shape, stage.height, stage.width, stage.batch)
+        return host_counts.parameters(upsampler, tuple(sorted(params.items())), *shape)
+    return host_counts.count(upsampler, params, *shape, stage.height, stage.width, stage.batch)
 
 
 @cache
@@ -77,28 +77,28 @@ def test_formulas_are_nothing_else(text: str) -> None:
 @pytest.mark.parametrize("name", [c.name for c in cards.builtin().values() if c.count_macs])
 def test_counts_at_a_place_are_those_of_the_closed_form_at_its_size(name: str) -> None:
     card = registry.get(name)
-    found = place.count(name, {}, 64, 64, 2, 160, 100, 3)
+    found = host_counts.count(name, {}, 64, 64, 2, 160, 100, 3)
     assert card.count_macs is not None
     assert card.count_params is not None
     setting = Setting(64, 64, 2, card.defaults(), batch=3, height=160, width=100)
     macs = card.count_macs(setting)
     gathers = found.similarity + found.sampling + found.assembly + found.fusion
     assert (found.conv, gathers) == (macs.conv, macs.gather)
-    alone = place.parameters(name, (), 64, 64, 2)
-    for part in place.PARAMETERS:
+    alone = host_counts.parameters(name, (), 64, 64, 2)
+    for part in host_counts.PARAMETERS:
         assert getattr(alone, part) == getattr(found, part)
-    assert sum(getattr(alone, part) for part in place.PARAMETERS) == card.count_params(setting)
+    assert sum(getattr(alone, part) for part in host_counts.PARAMETERS) == card.count_params(setting)
 
 
 def test_a_place_whose_counts_are_no_straight_line_is_counted_at_its_size() -> None:
-    assert place.per_pixel("resfu", {}, 64, 64, 2) is None
-    two = place.count("resfu", {}, 64, 64, 2, 6, 6), place.count("resfu", {}, 64, 64, 2, 6, 6, 2)
+    assert host_counts.per_pixel("resfu", {}, 64, 64, 2) is None
+    two = host_counts.count("resfu", {}, 64, 64, 2, 6, 6), host_counts.count("resfu", {}, 64, 64, 2, 6, 6, 2)
     assert two[1].conv == 2 * two[0].conv
 
 
 def test_what_cannot_be_built_at_a_stage_is_no_explanation() -> None:
     with pytest.raises(SpecError):
-        place.parameters("dysample", (("groups", 3),), 64, 64, 2)
+        host_counts.parameters("dysample", (("groups", 3),), 64, 64, 2)
     search = everything().search
     claim = finding("dysample/table6", "DySample", "params").claim
     assert search.sums.value(claim, Model(settings=(("groups", 3),)), Counting("P0")) is None
@@ -203,7 +203,7 @@ def test_columns_that_count_in_several_ways_are_named() -> None:
 
 
 def test_printed_formulas_are_those_of_our_modules() -> None:
-    found = check([published.table("sapa/table1")], place.per_pixel, hypotheses())
+    found = check([published.table("sapa/table1")], host_counts.per_pixel, hypotheses())
     judged = [c for c in found if c.ours is not None]
     differing = [c for c in judged if c.ours != c.value]
     assert len(judged) > 40

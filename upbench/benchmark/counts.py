@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from upbench import cards
 from upbench.benchmark.workload import Workload
-from upbench.measure import breakdown, counting, output, params, routes
+from upbench.measure import breakdown, counting, cross_check, output, params
 from upbench.records.record import CrossCheck, Macs
 
 
@@ -29,7 +29,7 @@ def counts_of(work: Workload) -> dict[str, Any]:
         )
         with _cheapest(work) as (module, tensors):
             seen = work.attempt(
-                "MACs could not be counted by torch", lambda: routes.torch_count(module, tensors or work.inputs)
+                "MACs could not be counted by torch", lambda: cross_check.torch_count(module, tensors or work.inputs)
             )
             parts = counted and work.attempt(
                 "MACs could not be told apart by layer",
@@ -38,7 +38,7 @@ def counts_of(work: Workload) -> dict[str, Any]:
     declared = work.spec.card.count_macs
     closed = declared and work.attempt("the closed form failed", lambda: declared(work.spec.setting))
     if counted and seen:
-        work.warnings += routes.disagreements(closed, counted, seen)
+        work.warnings += cross_check.disagreements(closed, counted, seen)
     work.warnings += counted.notes if counted else ()
     if counted and closed is None:
         work.warnings.append("no closed form is declared for this upsampler; its MACs rest on the counter alone")

@@ -88,7 +88,7 @@ def measure(
         shared["noise_floor"] = known.noise_floor if known else None
         if many > 1 and timed:
             progress("A/A run: what this machine can tell apart", 0)
-            shared["noise_floor"] = ceilings.noise_floor(watch, lambda: ceilings.call(device), AA_S)
+            shared["noise_floor"] = ceilings.noise_floor(watch, lambda: ceilings.probe_upsampler(device), AA_S)
         counted_until = 0.4 if by_part else many / (many + 1)
         measured: list[Measured] = []
         for n, build in enumerate(builds):
@@ -161,7 +161,7 @@ def floor_of(work: Workload, part: Mapping[str, Any], known: Calibration | None)
             "run `upbench env --calibrate` when they have ended"
         )
     moved = roofline.compulsory_bytes(held.input_bytes, held.weight_bytes, held.output_bytes)
-    return roofline.floor_s(moved, part["macs"].total, known, work.spec.input.dtype)
+    return roofline.roofline_s(moved, part["macs"].total, known, work.spec.input.dtype)
 
 
 def memory_of(work: Workload) -> Memory | None:

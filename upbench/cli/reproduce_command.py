@@ -163,20 +163,20 @@ def _counts() -> Any:
     """Return a function that counts built modules at stages, on one thread: for maps so small more would only wait."""
     import torch
 
-    from upbench.measure import place
+    from upbench.measure import host_counts
 
     torch.set_num_threads(1)
 
     def counts(upsampler: str, params: Any, stage: Any, quantity: str) -> Any:
         shape = (stage.channels, stage.guide_channels, stage.scale)
         if quantity == "params":
-            return place.parameters(upsampler, tuple(sorted(params.items())), *shape)
-        return place.count(upsampler, params, *shape, stage.height, stage.width, stage.batch)
+            return host_counts.parameters(upsampler, tuple(sorted(params.items())), *shape)
+        return host_counts.count(upsampler, params, *shape, stage.height, stage.width, stage.batch)
 
     return counts
 
 
 def _per_pixel() -> Any:
-    from upbench.measure import place
+    from upbench.measure import host_counts
 
-    return place.per_pixel
+    return host_counts.per_pixel

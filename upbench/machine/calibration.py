@@ -39,7 +39,7 @@ class Calibration:
         macs_per_s: Multiply-accumulates per second of a matrix product, by dtype. A dtype that the device cannot multiply
             is missing.
         noise_floor: Difference of latency, as a part of 1, that an upsampler shows to itself, see
-            `measure.limits.noise_floor`.
+            `ceilings.noise_floor`.
         disturbed_cores: Number of cores that other programs kept busy during the calibration; None where unknown.
         date: UTC date of the calibration, as YYYY-MM-DD.
         versions: Versions of torch and upbench.

@@ -46,7 +46,7 @@ def calibrate(device: torch.device, environment: Mapping[str, Any], progress: Pr
     environment: as `environment.capture` gives it for this device.
     """
     clock = clocks.clock_for(device)
-    start, others = time.perf_counter(), others_s()
+    start, others = time.perf_counter(), other_processes_s()
     sizes = working_sets(environment.get("cache_bytes"), environment.get("memory_bytes"))
     bandwidths, rates = [], {}
     for n, size in enumerate(sizes):
@@ -57,9 +57,13 @@ def calibrate(device: torch.device, environment: Mapping[str, Any], progress: Pr
         if rate := macs_per_s(clock, device, getattr(torch, name), CEILING_S / len(DTYPES)):
             rates[name] = rate
     found = noise_floor(
-        clock, lambda: call(device), NOISE_FLOOR_S, REPEATS, lambda part: progress("A/A runs", 0.3 + 0.7 * part)
+        clock,
+        lambda: probe_upsampler(device),
+        NOISE_FLOOR_S,
+        REPEATS,
+        lambda part: progress("A/A runs", 0.3 + 0.7 * part),
     )
-    after = others_s()
+    after = other_processes_s()
     busy = None if others is None or after is None else max(after - others, 0.0) / (time.perf_counter() - start)
     return Calibration(
         key=calibration.key(environment),
@@ -163,7 +167,7 @@ def noise_floor(
     return float(np.quantile(found, QUANTILE, method="higher"))
 
 
-def call(device: torch.device) -> Call:
+def probe_upsampler(device: torch.device) -> Call:
     """The upsampler of the A/A runs: dysample at 64x32x32, of many small kernels as most upsamplers are."""
     card = registry.get("dysample")
     module = registry.construct(card, registry.setting_of(card, 64, None, 2, {}), seed=0).to(device).eval()
@@ -176,7 +180,7 @@ def call(device: torch.device) -> Call:
     return forward
 
 
-def others_s(stat: Path = Path("/proc/stat")) -> float | None:
+def other_processes_s(stat: Path = Path("/proc/stat")) -> float | None:
     """Processor seconds used since the machine started by all but this process, and by its neighbours where the
     machine is a virtual one; None where the system does not tell."""
     try:

@@ -18,7 +18,7 @@ def compulsory_bytes(input_bytes: int, weight_bytes: int, output_bytes: int) -> 
     return input_bytes + weight_bytes + output_bytes
 
 
-def floor_s(moved_bytes: int, macs: int, calibration: Calibration, dtype: str) -> float | None:
+def roofline_s(moved_bytes: int, macs: int, calibration: Calibration, dtype: str) -> float | None:
     """Seconds below which no implementation can be: the larger of moving the bytes and doing the MACs.
 
     Both at the ceilings of the calibration, the bandwidth for a working set of that size. None where the device has

@@ -14,7 +14,7 @@ from tests.upsamplers.test_contract import CARDS, SCALES, channels_for, params_f
 from upbench import cards, ops, registry
 from upbench.benchmark import inputs
 from upbench.cards import Card
-from upbench.measure import macs, routes
+from upbench.measure import cross_check, macs
 from upbench.specs import run_spec as spec
 
 CPU = torch.device("cpu")
@@ -40,13 +40,13 @@ VARIANTS = {
 
 def routes_of(
     name: str, shape: tuple[int, int, int], scale: float, batch: int = 1, **params: object
-) -> tuple[cards.Macs, macs.Macs, routes.TorchCount]:
+) -> tuple[cards.Macs, macs.Macs, cross_check.TorchCount]:
     """All three routes for one call: the closed form, fvcore, torch."""
     data = {"upsampler": name, "scale": scale, "params": params, "input": {"shape": list(shape), "batch": batch}}
     run = spec.load(data)
     assert run.card.count_macs is not None
     module, tensors = registry.construct(run.card, run.setting, backend="eager").eval(), inputs.make(run, CPU)
-    return run.card.count_macs(run.setting), macs.count(module, tensors), routes.torch_count(module, tensors)
+    return run.card.count_macs(run.setting), macs.count(module, tensors), cross_check.torch_count(module, tensors)
 
 
 CASES = [(card, scale, size) for card in CARDS for scale in SCALES[card.scales][-2:] for size in ((3, 4), (6, 5))]
@@ -56,7 +56,7 @@ CASES = [(card, scale, size) for card in CARDS for scale in SCALES[card.scales][
 def test_the_three_routes_agree(card: Card, scale: float, size: tuple[int, int]) -> None:
     shape = (channels_for(card, scale), *size)
     closed, counted, seen = routes_of(card.name, shape, scale, 2, **params_for(card, scale))
-    assert routes.disagreements(closed, counted, seen) == []
+    assert cross_check.disagreements(closed, counted, seen) == []
     assert (closed.conv, closed.gather) == (counted.by_kind["conv"], counted.by_kind["gather"])
     blind = [name for name in counted.by_op if name in ops.OPS and not seen.by_site[name]]
     for kind in ("conv", "gather"):
@@ -71,7 +71,7 @@ def test_the_three_routes_agree(card: Card, scale: float, size: tuple[int, int])
 )
 def test_the_three_routes_agree_away_from_the_defaults(name: str, params: dict[str, object]) -> None:
     closed, counted, seen = routes_of(name, (64, 4, 3), 2, 2, **params)
-    assert routes.disagreements(closed, counted, seen) == []
+    assert cross_check.disagreements(closed, counted, seen) == []
     assert counted.total > 0
 
 
@@ -81,9 +81,9 @@ def test_the_three_routes_agree_under_autocast_and_in_training(card: Card) -> No
     module, tensors = registry.construct(run.card, run.setting, backend="eager").train(), inputs.make(run, CPU)
     tensors = tuple(t.requires_grad_() for t in tensors)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        counted, seen = macs.count(module, tensors), routes.torch_count(module, tensors)
+        counted, seen = macs.count(module, tensors), cross_check.torch_count(module, tensors)
     assert card.count_macs is not None
-    assert routes.disagreements(card.count_macs(run.setting), counted, seen) == []
+    assert cross_check.disagreements(card.count_macs(run.setting), counted, seen) == []
 
 
 def test_only_those_ops_are_hidden_from_torch_that_are_no_products() -> None:
@@ -221,7 +221,7 @@ def test_declared_macs_are_those_of_the_same_maths_in_products(name: str) -> Non
     others = arguments[len(tensors) :]
     torch.testing.assert_close(same(*arguments), op(*arguments))
     declared = macs.count(Written(op), tensors).by_op[f"upbench::{name}"]
-    assert sum(routes.torch_count(Written(same), tensors).by_kind.values()) == declared
+    assert sum(cross_check.torch_count(Written(same), tensors).by_kind.values()) == declared
 
 
 # upsamplers.md 1.13: parameters, then MACs of convolutions and of gathers per low-resolution pixel, C = Cy = 256, s = 2.
@@ -276,11 +276,11 @@ def test_the_reference_table_is_complete() -> None:
 def test_an_injected_disagreement_names_both_numbers_and_what_was_not_seen() -> None:
     closed, counted, seen = routes_of("a2u", (32, 3, 4), 2)
     conv, hidden = counted.by_kind["conv"], counted.by_op["upbench::affinity_logits"]
-    assert routes.disagreements(replace(closed, conv=closed.conv + 1), counted, seen) == [
+    assert cross_check.disagreements(replace(closed, conv=closed.conv + 1), counted, seen) == [
         f"conv MACs disagree: the closed form gives {conv + 1}, fvcore {conv}; fvcore sees every operator"
     ]
     lost = replace(seen, by_kind={**seen.by_kind, "conv": seen.by_kind["conv"] - 7}, uncounted={"aten::mul": 3})
-    assert routes.disagreements(closed, counted, lost) == [
+    assert cross_check.disagreements(closed, counted, lost) == [
         f"conv MACs disagree: fvcore counts {conv - hidden} (without upbench::affinity_logits {hidden}), torch "
         f"{conv - hidden - 7}; fvcore sees every operator, torch does not see aten::mul (3x)"
     ]
@@ -291,7 +291,7 @@ def test_a_false_declaration_disagrees_with_both_other_routes(monkeypatch: pytes
     honest = ops.OPS[name]
     monkeypatch.setitem(ops.OPS, name, replace(honest, macs=lambda shapes, args: honest.macs(shapes, args) - 1))
     closed, counted, seen = routes_of("carafe", (32, 3, 4), 2)
-    with_closed, with_torch = routes.disagreements(closed, counted, seen)
+    with_closed, with_torch = cross_check.disagreements(closed, counted, seen)
     assert f"the closed form gives {closed.gather}, fvcore {closed.gather - 1};" in with_closed
     assert f"fvcore counts {closed.gather - 1}, torch {closed.gather};" in with_torch
 
@@ -313,8 +313,8 @@ class Opaque(nn.Module):
 
 def test_a_convolution_that_fvcore_cannot_see_is_seen_by_torch() -> None:
     tensors = (rand(1, 4, 3, 5),)
-    counted, seen = macs.count(Opaque(), tensors), routes.torch_count(Opaque(), tensors)
-    assert routes.disagreements(None, counted, seen) == [
+    counted, seen = macs.count(Opaque(), tensors), cross_check.torch_count(Opaque(), tensors)
+    assert cross_check.disagreements(None, counted, seen) == [
         "conv MACs disagree: fvcore counts 0, torch 480; fvcore does not see prim::PythonOp.Hidden (1x), "
         "torch sees every operator"
     ]
@@ -341,11 +341,11 @@ class Foreign(nn.Module):
 def test_classes_of_what_torch_charges() -> None:
     """15 pixels; a product of features and a linear layer without bias are the same mm to the dispatcher."""
     tensors = (rand(1, 4, 3, 5), rand(1, 3, 5, 2))
-    counted, seen = macs.count(Foreign(), tensors), routes.torch_count(Foreign(), tensors)
+    counted, seen = macs.count(Foreign(), tensors), cross_check.torch_count(Foreign(), tensors)
     assert seen.by_kind["conv"] == 5 * 15 * 24 + 15 * 4 * 2 * 9
-    assert seen.by_kind["gather"] - seen.by_site[routes.ATTENTION] == 2 * 15 * 15 * 6
-    assert counted.by_op[routes.ATTENTION] == 2 * 15 * 15 * 6
-    assert routes.disagreements(None, counted, seen) == []
+    assert seen.by_kind["gather"] - seen.by_site[cross_check.ATTENTION] == 2 * 15 * 15 * 6
+    assert counted.by_op[cross_check.ATTENTION] == 2 * 15 * 15 * 6
+    assert cross_check.disagreements(None, counted, seen) == []
     assert seen.uncounted["aten::grid_sampler_2d"] == 1
     assert seen.uncounted["aten::upsample_bicubic2d"] == 1
 
@@ -376,8 +376,8 @@ def test_counting_leaves_the_module_as_it_was() -> None:
     module, tensors = registry.construct(run.card, run.setting, 0, "eager").train(), inputs.make(run, CPU)
     module.eval()
     before = {key: value.clone() for key, value in module.state_dict().items()}
-    first = routes.torch_count(module, tensors)
-    assert first == routes.torch_count(module, tensors)
+    first = cross_check.torch_count(module, tensors)
+    assert first == cross_check.torch_count(module, tensors)
     assert not module.training
     assert all(torch.equal(value, before[key]) for key, value in module.state_dict().items())
     assert all(not layer._forward_hooks and not layer._forward_pre_hooks for layer in module.modules())
