@@ -16,19 +16,23 @@ DEBUG = "UPBENCH_DEBUG"
 
 
 class UpbenchError(Exception):
-    """Base of all errors that are the user's to mend. `str(error)` is what the user reads."""
+    """Base of all errors that a user can correct. `str(error)` is the sentence that the user reads."""
 
 
 class RenamedWarning(FutureWarning):
-    """A name that still works, and what to write instead. The command line prints its text on stderr."""
+    """Warns of an old name that still works, and names the new one. The command line prints its text on stderr."""
 
 
 class UnknownName(UpbenchError):
-    """A name that is not among the known ones."""
+    """Raised for a name that is not among the known ones."""
 
 
 class SpecError(UpbenchError):
-    """One or more mistakes in a spec, collected before anything runs: `mistakes` holds a sentence for each."""
+    """Raised for one or more mistakes in a spec, which are collected before anything runs.
+
+    Args:
+        mistakes: A sentence for each mistake.
+    """
 
     def __init__(self, mistakes: Sequence[str]) -> None:
         self.mistakes = tuple(mistakes)
@@ -36,53 +40,63 @@ class SpecError(UpbenchError):
 
 
 class InputError(UpbenchError):
-    """A tensor that the upsampler cannot take."""
+    """Raised for a tensor that the upsampler cannot take."""
 
 
 class WeightsError(UpbenchError):
-    """Weights that do not fit the module."""
+    """Raised for weights that do not fit the module."""
 
 
 class DeviceError(UpbenchError):
-    """A device that is not there or cannot do what was asked."""
+    """Raised for a device that does not exist, or cannot do what the spec needs."""
 
 
 class BackendError(UpbenchError):
-    """A backend that cannot run what was asked."""
+    """Raised for a backend that cannot compute an op."""
 
 
 class OutputError(UpbenchError):
-    """A file that cannot be written."""
+    """Raised for a file that cannot be written."""
 
 
 class StoreError(UpbenchError):
-    """A results file that cannot be read."""
+    """Raised for a results file that cannot be read."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name closest to `name`, or None when none is close."""
+    """Return the known name closest to `name`, or None when none is close."""
     lowered = {k.lower(): k for k in known}
     hits = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
     return lowered[hits[0]] if hits else None
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """'; did you mean x?' or the empty string."""
+    """Return "; did you mean x?", or the empty string when no known name is close."""
     close = nearest(name, known)
     return f"; did you mean {close!r}?" if close else ""
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> UnknownName:
-    """The error for a name that is not in `known`: names the kind, the nearest known name and all of them."""
+    """Make the error for a name that is not known; it names the kind, the nearest known name and all of them.
+
+    Args:
+        kind: What the name is of, as "format".
+        name: The name that was given.
+        known: All known names.
+    """
     names = list(known)
     listed = ", ".join(names) if names else "none"
     return UnknownName(f"unknown {kind} {str(name)!r}; known: {listed}{suggestion(str(name), names)}")
 
 
 def first_line(error: BaseException, located: bool = True) -> str:
-    """The type of an error, the first line of its message, and where in the user's own files it arose.
+    """Return the type of an error and the first line of its message, and the line of the user's files that it arose in.
 
-    As in "ValueError: bad kernel (my_up.py, line 12: `raise ValueError('bad kernel')`)"; located: whether to say where.
+    As in "ValueError: bad kernel (my_up.py, line 12: `raise ValueError('bad kernel')`)".
+
+    Args:
+        error: The error.
+        located: Whether the line of the user's files is included.
     """
     try:
         text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
@@ -98,10 +112,10 @@ def first_line(error: BaseException, located: bool = True) -> str:
 
 
 def user_line(error: BaseException) -> str | None:
-    """The innermost line of the user's own code that an error passed through: "my_up.py, line 12: `source`".
+    """Return the innermost line of the user's own code that an error passed through: "my_up.py, line 12: `source`".
 
-    The user's code is what belongs neither to upbench, nor to Python, nor to an installed package; where an error
-    passed through none of it, that of an installed package other than those that upbench is made of, as a plug-in.
+    The user's code is what belongs neither to upbench, nor to Python, nor to an installed package. Where an error passed
+    through none of it, the line is that of an installed package which upbench does not depend on, such as a plug-in.
     """
     frames = _frames(error)
     own = [frame for frame in frames if not _is_installed(frame.filename)]
@@ -165,7 +179,7 @@ def _short(file: str) -> str:
 
 
 def whole_traceback(error: BaseException) -> str:
-    """The traceback of an error and of all that it arose from, also of what `from None` would hide."""
+    """Return the traceback of an error and of all its causes, including those that `from None` would hide."""
     seen: BaseException | None = error
     while seen is not None:
         if seen.__suppress_context__ and seen.__cause__ is None and seen.__context__ is not None:

@@ -59,7 +59,14 @@ def write_text(path: Path, text: str) -> None:
 
 
 def set_aside(path: Path) -> Path | None:
-    """Rename an existing file to the next free `name.N.jsonl`, and say to what; None when there is none."""
+    """Rename an existing file to the next free `name.N.jsonl`.
+
+    Returns:
+        The new path; None when there is no such file.
+
+    Raises:
+        OutputError: If it cannot be renamed.
+    """
     if not path.exists():
         return None
     numbers = itertools.count(1)

@@ -77,7 +77,7 @@ class Metric:
         object.__setattr__(self, "head", self.head or self.title)
 
     def read(self, record: Record) -> Any:
-        """Its value in a record, in SI base units; None where it was not measured."""
+        """Return its value in a record, in SI base units; None where it was not measured."""
         if self.reader is not None:
             return self.reader(record)
         value: Any = record
@@ -86,7 +86,7 @@ class Metric:
         return value
 
     def interval(self, record: Record) -> tuple[float, float] | None:
-        """The 95 % interval of its value; None for what has no samples."""
+        """Return the 95 % interval of its value in a record; None for a quantity without samples."""
         samples = self.samples(record) if self.samples is not None else None
         if samples is None:
             return None
@@ -253,7 +253,7 @@ METRICS: dict[str, Metric] = {
 
 
 def under(convention: str = conventions.DEFAULT) -> dict[str, Metric]:
-    """All quantities, with parameters and MACs as a convention counts them. Raises as `conventions.parse` does."""
+    """Return all quantities, with parameters and MACs as a convention counts them. Raises as `conventions.parse` does."""
     flops, params = conventions.parse(convention)
     rules = {"flops": (flops, conventions.flops), "params": (params, conventions.params)}
     found = dict(METRICS)
@@ -272,22 +272,22 @@ def _counted(rule: Callable[[conventions.Breakdown, str], int], convention: str)
 
 
 def numeric(known: Mapping[str, Metric] | None = None) -> dict[str, Metric]:
-    """What is a number, and can be drawn."""
+    """Return the quantities that are numbers and can be drawn."""
     return {name: m for name, m in (METRICS if known is None else known).items() if m.unit.numeric}
 
 
 def with_evidence(known: Mapping[str, Metric] | None = None) -> dict[str, Metric]:
-    """What two values may be judged by: exact, or with samples. Bounds and effects are of these."""
+    """Return the quantities that two values can be judged by, exact ones and those with samples: bounds and effects use them."""
     return {name: m for name, m in numeric(known).items() if m.exact or m.samples is not None}
 
 
 def compared() -> dict[str, Metric]:
-    """The exact numbers that baselines hold and `diff` compares."""
+    """Return the exact numbers that baselines hold and `diff` compares."""
     return {name: m for name, m in numeric().items() if m.exact and m.compared}
 
 
 def is_known(name: str) -> bool:
-    """Whether a quantity has, or had, this name."""
+    """Return whether a quantity has, or had, this name."""
     return any(name.strip().lower() in (m.name, *m.also, *m.formerly) for m in METRICS.values())
 
 

@@ -31,7 +31,7 @@ GROUP = "upbench.upsamplers"
 
 @cache
 def plugins() -> dict[str, EntryPoint]:
-    """Entry points of other packages by name, not yet loaded."""
+    """Return the entry points of other packages by name, not yet loaded. Raises UpbenchError where a name is taken twice."""
     found: dict[str, EntryPoint] = {}
     for point in entry_points(group=GROUP):
         taken = builtin().get(point.name) or found.get(point.name)
@@ -45,14 +45,19 @@ def plugins() -> dict[str, EntryPoint]:
 
 
 def names() -> list[str]:
-    """Every registered name: built-in ones, then those of entry points."""
+    """Return every registered name: built-in ones, then those of entry points."""
     return [*builtin(), *plugins()]
 
 
 def get(name: str) -> Card:
-    """The card of a registered name or of `package.module:Class`.
+    """Return the card of an upsampler.
 
-    Raises UnknownName with the nearest known name, or UpbenchError when the class cannot be loaded.
+    Args:
+        name: A registered name, or "package.module:Class".
+
+    Raises:
+        UnknownName: If the name is not registered; names the nearest one.
+        UpbenchError: If the class cannot be loaded.
     """
     if name in builtin():
         return builtin()[name]
@@ -106,7 +111,7 @@ _changed: dict[str, list[str]] = {}
 
 
 def changed_by_import(card: Card) -> list[str]:
-    """The settings of the process that the file of a user's upsampler changed when it was imported, and lost again."""
+    """Return the settings of the process that importing a user's upsampler changed; they were restored."""
     return _changed.get(card.module.partition(":")[0], [])
 
 
@@ -198,8 +203,21 @@ def build(
 ) -> nn.Module:
     """Build an upsampler: `build("ldaaqu", channels=256, scale=2, theta=11)`.
 
-    name: a registered name or "package.module:Class". guide_channels: default, channels. seed: of the
-    initialisation; None leaves torch's generator as it is. backend: auto, eager or fused. Raises SpecError with every mistake, or UnknownName.
+    Args:
+        name: A registered name, or "package.module:Class".
+        channels: Channels C of x [B, C, H, W].
+        scale: Output pixels per low-resolution pixel along each side.
+        guide_channels: Channels of the guide; None for as many as x has.
+        seed: Seed of the initialisation; None uses torch's generator as it is.
+        backend: "auto", "eager", or the name of a backend.
+        params: Parameters of the upsampler.
+
+    Returns:
+        The module, called as module(x) or module(x, guide).
+
+    Raises:
+        SpecError: If values are wrong; holds every mistake.
+        UnknownName: If the name is not registered.
     """
     card = get(name)
     setting = setting_of(card, channels, guide_channels, scale, params)
@@ -214,13 +232,20 @@ def build(
 def setting_of(
     card: Card, channels: int, guide_channels: int | None, scale: float, params: Mapping[str, Any]
 ) -> Setting:
-    """A setting with the card's defaults filled in. Whole scales become int."""
+    """Return a setting with the card's defaults filled in; whole scales become int."""
     whole = int(scale) if scale == int(scale) else scale
     return Setting(channels, guide_channels or channels, whole, {**card.defaults(), **params})
 
 
 def construct(card: Card, setting: Setting, seed: int | None = None, backend: str = "auto") -> nn.Module:
-    """The module of a setting that was judged already. seed, backend: as in `build`."""
+    """Build the module of a setting that was validated before.
+
+    Args:
+        card: The card of the upsampler.
+        setting: Channels, scale and params.
+        seed: Seed of the initialisation; None uses torch's generator as it is.
+        backend: "auto", "eager", or the name of a backend.
+    """
     import torch
 
     module_name, _, attribute = card.module.partition(":")

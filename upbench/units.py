@@ -14,7 +14,7 @@ DASH = "-"
 
 
 def count(value: int | None) -> str:
-    """A count with a decimal prefix: 39410 -> '39.41K'. Below 10000, in full."""
+    """Write a count with a decimal prefix: 39410 -> "39.41K". Below 10000 it is written in full."""
     if value is None:
         return DASH
     if value < 10_000:
@@ -26,12 +26,12 @@ def count(value: int | None) -> str:
 
 
 def exact(value: int | None) -> str:
-    """A count in full: 39410 -> '39410'."""
+    """Write a count in full: 39410 -> "39410"."""
     return DASH if value is None else str(value)
 
 
 def seconds(value: float | None) -> str:
-    """A duration: 0.01234 -> '12.3 ms'. Three significant digits."""
+    """Write a duration in seconds with three significant digits: 0.01234 -> "12.3 ms"."""
     if value is None:
         return DASH
     for factor, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
@@ -41,36 +41,36 @@ def seconds(value: float | None) -> str:
 
 
 def mebibytes(value: int | None) -> str:
-    """Bytes: 355467264 -> '339.00 MiB'; below 0.1 MiB in bytes."""
+    """Write a number of bytes in MiB: 355467264 -> "339.00 MiB"; below 0.1 MiB in bytes."""
     if value is None:
         return DASH
     return f"{value / 2**20:.2f} MiB" if value >= 2**20 / 10 or value == 0 else f"{value} B"
 
 
 def ratio(value: float | None) -> str:
-    """A ratio: 1.5 -> '1.50x'."""
+    """Write a ratio: 1.5 -> "1.50x"."""
     return DASH if value is None else f"{_three(value)}x"
 
 
 def interval(low: float | None, high: float | None) -> str:
-    """An interval of ratios: '1.48-1.52'."""
+    """Write an interval of ratios: "1.48-1.52"."""
     return DASH if low is None or high is None else f"{_three(low)}-{_three(high)}"
 
 
 def percent(value: float | None) -> str:
-    """A fraction as a percentage: 0.031 -> '3.1 %', 0.00042 -> '0.042 %'."""
+    """Write a part of 1 as a percentage: 0.031 -> "3.1 %", 0.00042 -> "0.042 %"."""
     if value is None:
         return DASH
     return f"{100 * value:.1f} %" if abs(value) >= 0.001 or value == 0 else f"{100 * value:.2g} %"
 
 
 def number(value: float | None, decimals: int | None = None) -> str:
-    """A number as a paper prints it: 39.2 with one decimal; as short as it can be without."""
+    """Write a number as a paper prints it, with a number of decimals; without one, as short as possible."""
     return DASH if value is None else f"{value:g}" if decimals is None else f"{value:.{decimals}f}"
 
 
 def delta(value: float | None) -> str:
-    """A difference of counts as papers print it: 41000 -> '+41.0K', 1.7e9 -> '+1.7G'. Below 1000, in full."""
+    """Write a difference of counts as papers print it: 41000 -> "+41.0K", 1.7e9 -> "+1.7G". Below 1000 in full."""
     if value is None:
         return DASH
     if abs(value) < 999.5:
@@ -81,17 +81,17 @@ def delta(value: float | None) -> str:
 
 
 def delta_seconds(value: float | None) -> str:
-    """A difference of durations: 0.0031 -> '+3.10 ms'."""
+    """Write a difference of durations in seconds: 0.0031 -> "+3.10 ms"."""
     return DASH if value is None else _signed(value, seconds(abs(value))) if value else "+0"
 
 
 def delta_mebibytes(value: float | None) -> str:
-    """A difference in bytes: 1048576 -> '+1.00 MiB'."""
+    """Write a difference in bytes: 1048576 -> "+1.00 MiB"."""
     return DASH if value is None else _signed(value, mebibytes(round(abs(value)))) if value else "+0"
 
 
 def delta_number(value: float | None, decimals: int | None = None) -> str:
-    """A difference of printed numbers: 1.7 -> '+1.7'."""
+    """Write a difference of printed numbers: 1.7 -> "+1.7"."""
     if value is None:
         return DASH
     text = number(abs(value), decimals)
@@ -109,7 +109,7 @@ def _three(value: float) -> str:
 
 
 def bytes_in_full(value: float | Fraction) -> str:
-    """Bytes to the last one: 1048577 -> '1048577 bytes (1.00 MiB)'."""
+    """Write every byte: 1048577 -> "1048577 bytes (1.00 MiB)"."""
     more = f" ({mebibytes(int(value))})" if value >= 2**20 else ""
     return f"{_in_full(value)} byte{'' if value == 1 else 's'}{more}"
 
@@ -143,9 +143,12 @@ class Unit:
     numeric: bool = True
 
     def parse(self, text: str) -> Fraction | None:
-        """A typed value in SI base units, as '40k', '1.5GiB' or '12ms'; None where it is not of this unit.
+        """Read a typed value, as "40k", "1.5GiB" or "12ms".
 
         K is read as k. Every other letter keeps its case, so that m is never M.
+
+        Returns:
+            The value in SI base units; None where it is not of this unit.
         """
         from fractions import Fraction
 
@@ -160,7 +163,7 @@ class Unit:
 
 
 def plain(value: object) -> str:
-    """A value as it is; None as a dash."""
+    """Write a value unchanged; None as a dash."""
     return DASH if value is None else str(value)
 
 
