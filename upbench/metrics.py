@@ -110,7 +110,7 @@ def _summary(samples: Sequence[float]) -> stats.Summary:
 
 
 def latency_summary(record: Record) -> stats.Summary | None:
-    """Order statistics of a record's latency, or None when it was not measured."""
+    """Return order statistics of a record's latency in seconds; None when it was not measured."""
     if record.latency is None:
         return None
     found, passes = _summary(record.latency.samples_s), record.latency.passes
