@@ -13,9 +13,12 @@ from upbench import metrics
 from upbench.analysis.passes import Levels
 from upbench.analysis.stats import Verdict
 from upbench.records.record import PassedRatio, Passes, Record
+from upbench.report.plots import pareto, picture, quantities
+from upbench.report.plots import request as picture_request
 from upbench.report.tables import effect_cells as cells
 from upbench.report.tables import effects as effect_tables
 from upbench.report.tables import notes as foot
+from upbench.report.tables import sweep as sweep_table
 from upbench.report.tables.pass_levels import PassLevels
 from upbench.report.tables.result_set import ResultSet
 
@@ -127,3 +130,36 @@ def test_a_record_of_passes_is_read_as_it_was_written() -> None:
 
     for one in _records(_noise(1).tolist()):
         assert record.from_json(one.to_json(), "x") == one
+
+
+def test_all_that_are_not_told_apart_from_the_best_are_best_and_where_all_are_none_is() -> None:
+    rows = np.array([*_noise(4)]) + np.log([[1.0], [1.0], [1.2], [1.2]])
+    results = ResultSet.of(_records(rows.tolist()))
+    (column,) = cells.metric_columns("latency", results)
+    assert [int(rank) for rank in sweep_table.ranks_of(results, column, results.rows)] == [1, 1, 1, 2, 2]
+    same = ResultSet.of(_records(_noise(4).tolist()))
+    assert not any(sweep_table.ranks_of(same, column, same.rows))
+
+
+def test_a_machine_that_is_too_busy_to_say_anything_is_named_first() -> None:
+    noisy = ResultSet.of(_records(_noise(4, 0.4).tolist()))
+    shown = sweep_table.default_table(noisy, "t")
+    assert shown.notes[0].startswith("The machine was too busy")
+    slow = ResultSet.of(_records([*_noise(4, 0.4).tolist(), (_noise(1)[0] + 2).tolist()]))
+    assert not any("too busy" in note for note in sweep_table.default_table(slow, "t").notes)
+
+
+def test_the_front_of_a_picture_is_decided_by_the_same_verdicts() -> None:
+    known = quantities.measured()
+    results = ResultSet.of(_records([*_noise(4).tolist(), (_noise(5)[4] + 0.3).tolist()]))
+    latency = known["latency"]
+    drawn = [pareto.Cell(str(n), p, p) for n, r in enumerate(results.rows) if (p := latency.read(r))]
+
+    def judge(a: int, b: int) -> Verdict:
+        return results.verdict(results.rows[a], results.rows[b])
+
+    assert len(pareto.front(drawn, latency, latency)) == 1, "by values one is the fastest"
+    assert sorted(pareto.front(drawn, latency, latency, judge)) == [0, 1, 2, 3, 4], "only the slow one is beaten"
+    asked = picture_request.PlotOptions(picture_request.Kind.pareto, x="latency", y="params")
+    shown = picture.draw(picture_request.plan(results, asked))
+    assert any("on the front: " in said and said.count(";") == 4 for said in shown.messages)

@@ -8,6 +8,8 @@ from itertools import pairwise
 
 from matplotlib.lines import Line2D
 
+from upbench.analysis import dominance
+from upbench.analysis.dominance import Better, Judge
 from upbench.report.plots import style
 from upbench.report.plots.page import Page
 from upbench.report.plots.quantities import Point, Quantity
@@ -22,10 +24,21 @@ class Cell:
     y: Point
 
 
-def front(cells: Sequence[Cell], x: Quantity, y: Quantity) -> list[int]:
+LATENCY = "latency"
+"""Name of the quantity that verdicts are about."""
+
+
+def front(cells: Sequence[Cell], x: Quantity, y: Quantity, judge: Judge | None = None) -> list[int]:
     """Return the indices of the cells on the Pareto front, from the best x to the worst.
 
     A cell is dominated by another that is at least as good in both quantities, by their values, and better in one.
+
+    Args:
+        cells: The cells.
+        x: The quantity of the x axis.
+        y: The quantity of the y axis.
+        judge: The verdict on the latencies of two cells by their indices, which then decides in place of their values:
+            what is not told apart does not dominate.
     """
 
     def good(cell: Cell) -> tuple[float, float]:
@@ -34,13 +47,29 @@ def front(cells: Sequence[Cell], x: Quantity, y: Quantity) -> list[int]:
     indices = [
         n
         for n, cell in enumerate(cells)
-        if not any(good(o)[0] >= good(cell)[0] and good(o)[1] >= good(cell)[1] and good(o) != good(cell) for o in cells)
+        if judge is None
+        and not any(
+            good(o)[0] >= good(cell)[0] and good(o)[1] >= good(cell)[1] and good(o) != good(cell) for o in cells
+        )
     ]
+    if judge is not None:
+        both = [((x, cell.x), (y, cell.y)) for cell in cells]
+        exact = [{q.name: point.value for q, point in pair if q.name != LATENCY} for pair in both]
+        better: dict[str, Better] = {q.name: "higher" if q.higher else "lower" for q in (x, y)}
+        timed = {LATENCY: judge} if LATENCY in better else {}
+        indices = [n for n, by in enumerate(dominance.dominated_by(exact, timed, better)) if not by]
     return sorted(indices, key=lambda n: (-good(cells[n])[0], -good(cells[n])[1], n))
 
 
 def draw(
-    cells: Sequence[Cell], x: Quantity, y: Quantity, title: str, small: Sequence[str], width_in: float, zoom: bool
+    cells: Sequence[Cell],
+    x: Quantity,
+    y: Quantity,
+    best: Sequence[int],
+    title: str,
+    small: Sequence[str],
+    width_in: float,
+    zoom: bool,
 ) -> tuple[Page, list[str]]:
     """Draw two quantities against each other, with the Pareto front; cells off the front are hollow and grey.
 
@@ -48,6 +77,7 @@ def draw(
         cells: The cells.
         x: The quantity of the x axis.
         y: The quantity of the y axis.
+        best: The indices of those on the front, see `front`.
         title: The heading of the page.
         small: The small print.
         width_in: The width of the page in inches.
@@ -58,7 +88,6 @@ def draw(
     """
     page = Page(width_in, width_in * 0.72)
     axes = page.axes
-    best = front(cells, x, y)
     for n, cell in enumerate(cells):
         on = n in best
         colour = style.COLOURS[0] if on else style.GREY

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from upbench.records.record import Record
 from upbench.report.formats.table import Table
 from upbench.report.plots import axis, bubble, footer, growth, pareto, quantities, resolution, series
 from upbench.report.plots.page import Page
 from upbench.report.plots.quantities import Quantity
 from upbench.report.plots.request import Kind, Plan
+from upbench.report.tables.pass_levels import passes_of
 
 NAMED = 10
 """The most cells without a published row that are named on the page itself; stderr names all of them."""
@@ -75,7 +77,7 @@ def _bubble(plan: Plan) -> Picture:
 
 
 def _pareto(plan: Plan) -> Picture:
-    cells, without, published = [], [], {plan.x.name, plan.y.name} - set(quantities.measured())
+    cells, drawn, without, published = [], list[Record](), [], {plan.x.name, plan.y.name} - set(quantities.measured())
     used = plan.accuracy if published else None
     names = series.names(plan.results.measured)
     for n, record in enumerate(plan.results.measured.records):
@@ -85,14 +87,18 @@ def _pareto(plan: Plan) -> Picture:
                 without.append(names[n])
             continue
         matched = used.matches.get(n) if used else None
+        drawn.append(record)
         cells.append(pareto.Cell(names[n] + (" ?" if matched and matched.remark else ""), x, y))
     left_out = _left_out(without, [plan.x, plan.y])
     brief = [*(_unmatched(plan, NAMED) if used else []), *left_out]
     small = footer.lines(plan.results, [plan.x, plan.y], brief, used)
-    page, missed = pareto.draw(cells, plan.x, plan.y, plan.title, small, plan.options.width_in, plan.options.zoom)
-    best = [cells[n].name for n in pareto.front(cells, plan.x, plan.y)]
+    by_passes = any(map(passes_of, drawn))
+    judge = (lambda a, b: plan.results.verdict(drawn[a], drawn[b])) if by_passes else None
+    best = pareto.front(cells, plan.x, plan.y, judge)
+    width, zoom = plan.options.width_in, plan.options.zoom
+    page, missed = pareto.draw(cells, plan.x, plan.y, best, plan.title, small, width, zoom)
     left_out = [*(_unmatched(plan) if used else []), *left_out]
-    return Picture(page, [*left_out, f"on the front: {'; '.join(best)}", *_nameless(missed)], [])
+    return Picture(page, [*left_out, f"on the front: {'; '.join(cells[n].name for n in best)}", *_nameless(missed)], [])
 
 
 def _resolution(plan: Plan) -> Picture:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Literal
 
 from upbench.report.formats.table import Rank
@@ -33,4 +33,29 @@ def ranks(
             continue
         for _, n in known:
             by_row[n] = Rank(position + 1) if (position := order.index(texts[n])) < 2 else Rank.none
+    return by_row
+
+
+def ranks_told_apart(
+    values: Sequence[float | None], peers: Sequence[Hashable], told_apart: Callable[[int, int], bool]
+) -> list[Rank]:
+    """Return the rank of each latency: all that are not told apart from the best are best, and so on for the second best.
+
+    Where none is told apart from the best, none is the best.
+
+    Args:
+        values: The latencies; None has no rank.
+        peers: What must be equal before two of them are ranked against each other.
+        told_apart: Whether two of them, by their places, differ by the rule of verdicts.
+    """
+    by_row = [Rank.none] * len(values)
+    for peer in dict.fromkeys(peers):
+        left = [n for _, n in sorted((v, n) for n, v in enumerate(values) if v is not None and peers[n] == peer)]
+        if not any(told_apart(left[0], n) for n in left[1:]):
+            continue
+        for rank in (Rank(1), Rank(2)):
+            together = [n for n in left if n == left[0] or not told_apart(left[0], n)]
+            left = [n for n in left if n not in together]
+            for n in together:
+                by_row[n] = rank
     return by_row

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 
 from upbench import conventions, metrics, units
+from upbench.analysis import stats
 from upbench.records.record import Passes, Record, RunSpecData
 from upbench.report.tables import grouping
 from upbench.report.tables.columns import Column
@@ -22,7 +23,7 @@ def notes(results: ResultSet, shown: Sequence[Column], emphasised: bool, publish
         published: Whether to say what of the published tables was left out.
     """
     rows, keys = results.rows, {c.key for c in shown}
-    sentences = [condition(rows)]
+    sentences = [*too_busy(rows), condition(rows)]
     if emphasised:
         among = " among rows of equal work (shape, scale, batch, mode, offsets)" if len(results.works) > 1 else ""
         sentences.append(f"Best of a column in bold, second best underlined{among}.")
@@ -48,6 +49,20 @@ def notes(results: ResultSet, shown: Sequence[Column], emphasised: bool, publish
         sentences += noise_floor(rows, efficiency=False)
     left_out = [note for table in results.published for note in table.notes] if published else []
     return [*sentences, *left_out, *warnings(rows)]
+
+
+def too_busy(records: Sequence[Record]) -> list[str]:
+    """Return a warning where the passes of a sweep could say nothing of any cell, with the machine's load."""
+    ratios = [
+        (stats.Ratio(p.ratio.value, p.ratio.low, p.ratio.high, len(p.numbers)), r.noise_floor or 0.0)
+        for r in records
+        if (p := passes_of(r)) and p.ratio and p.ratio.low is not None and p.ratio.high is not None
+    ]
+    if not ratios or any(stats.verdict(*one) is not stats.Verdict.UNSURE for one in ratios):
+        return []
+    loads = [r.environment.load for r in records if r.environment.load is not None]
+    load = f" (load {max(loads):.1f})" if loads else ""
+    return [f"The machine was too busy{load} to tell any cell from the reference, or to call it the same."]
 
 
 def close_calls(results: ResultSet) -> list[str]:

@@ -12,7 +12,8 @@ from upbench.report.formats.table import CellIndex, Rank, Span, Table
 from upbench.report.tables import columns, failures, notes
 from upbench.report.tables import relative as bases
 from upbench.report.tables.columns import Column
-from upbench.report.tables.emphasis import ranks
+from upbench.report.tables.emphasis import ranks, ranks_told_apart
+from upbench.report.tables.pass_levels import passes_of
 from upbench.report.tables.result_set import ResultSet
 
 UNMATCHED = "no published row has the upsampler and all the settings of this cell"
@@ -94,7 +95,10 @@ def ranks_of(results: ResultSet, column: Column, records: Sequence[Record]) -> l
         return [Rank.none] * len(records)
     # A published value is of the settings; a cell that failed here still has it.
     values = [column.raw(r) if r.status == "ok" or not column.measured else None for r in records]
-    return ranks(values, [column.text(v) for v in values], [results.peers(r) for r in records], column.better)
+    peers = [results.peers(r) for r in records]
+    if column.timed and any(map(passes_of, records)):
+        return ranks_told_apart(values, peers, lambda m, n: results.told_apart(records[m], records[n]))
+    return ranks(values, [column.text(v) for v in values], peers, column.better)
 
 
 def _footnotes(results: ResultSet, heads: Sequence[Column]) -> Footnotes:
