@@ -429,3 +429,34 @@ def test_cells_of_an_older_way_to_measure_are_measured_again_and_stay_a_group_of
     refused = CliRunner().invoke(app, ["sweep", "tiny.yaml", "--output", "results/tiny.passes.jsonl"])
     assert refused.exit_code == 2
     assert "a file of passes" in refused.stderr
+
+
+def test_the_reference_is_the_cell_that_was_asked_for_and_stays_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("upbench.sweeping.worker.MODULE", "tests.sweeping.fake_worker")
+    monkeypatch.chdir(tmp_path)
+    write_sweep(tmp_path, base={"upsampler": "carafe"}, grid={"k_up": [3, 4, 5], "seed": [1001]})
+    path = tmp_path / "results" / "tiny.jsonl"
+
+    def references() -> list[Any]:
+        found = [r.latency.passes for r in store.load(path).records if r.latency]
+        return [json.loads(passes.reference[1])["k_up"] for passes in found if passes]
+
+    for wrong, said in (
+        ("k_up", "is not AXIS=VALUE"),
+        ("k_ip=3", "did you mean 'k_up'"),
+        ("k_up=7", "no value of k_up; known: 3, 4, 5"),
+        ("k_up=4", "the cell is impossible"),
+    ):
+        refused = CliRunner().invoke(app, ["sweep", "tiny.yaml", "--reference", wrong])
+        assert refused.exit_code == 2
+        assert said in refused.stderr
+    assert not path.exists()
+    done = CliRunner().invoke(app, ["sweep", "tiny.yaml", "--reference", "k_up=3"])
+    assert done.exit_code == 0, done.output
+    assert references() == [3, 3]
+    write_sweep(tmp_path, base={"upsampler": "carafe"}, grid={"k_up": [3, 5, 7], "seed": [1001]})
+    done = CliRunner().invoke(app, ["sweep", "tiny.yaml"])
+    assert done.exit_code == 0, done.output
+    assert references() == [3, 3, 3], "a cell that is added is set against the same one"

@@ -130,6 +130,7 @@ def sweep(
     retry: Sequence[str] = (),
     timeout_s: float | None = None,
     memory_bytes: int | None = None,
+    reference: str | None = None,
     **options: Any,
 ) -> Records:
     """Measure every cell of a sweep that its results file does not have: `sweep("sweeps/theta.yaml", budget=0.5)`.
@@ -143,6 +144,7 @@ def sweep(
         retry: Statuses (oom, error, timeout, crashed) of cells that are measured again.
         timeout_s: Seconds after which a cell is given up.
         memory_bytes: Bytes of the host's memory that a cell may take.
+        reference: The cell that latencies are set against, as "theta=11". Default: the sweep's base.
         options: Keys of a spec, which override those of the file.
 
     Returns:
@@ -151,6 +153,7 @@ def sweep(
     Raises:
         UpbenchError: If something is wrong with the file or a value.
     """
+    from upbench.sweeping import reference as references
     from upbench.sweeping import runner
 
     messages: list[str] = []
@@ -159,7 +162,8 @@ def sweep(
     path = Path(output) if output is not None else Path("results") / f"{read_plan.name}.jsonl"
     if output is None:
         path.parent.mkdir(exist_ok=True)
-    runner_options = runner.Options(timeout_s, frozenset(retry), memory_bytes)
+    number = None if reference is None else references.asked(reference, cells)
+    runner_options = runner.Options(timeout_s, frozenset(retry), memory_bytes, reference=number)
     store.check_appendable(path)
     with files.locked(path), runner.crew(cells, runner_options) as crew:
         if fresh:

@@ -42,6 +42,10 @@ def command(
         float | None,
         typer.Option(metavar="GIB", help="What a cell may take of the host's memory. Default: 90 % of what is free."),
     ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(metavar="AXIS=VALUE", help="The cell that latencies are set against. Default: the sweep's base."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the cells and the time they take; run none.")
     ] = False,
@@ -52,6 +56,7 @@ def command(
     that fails is a record with its status, and the sweep goes on; exit code 1 says that there is one.
     """
     from upbench.sweeping import expand
+    from upbench.sweeping import reference as references
     from upbench.sweeping import runner as sweep
 
     chosen = sweep.Options(
@@ -61,6 +66,8 @@ def command(
     )
     plan = expand.read(file)
     cells = expand.expand(plan, str(file), {**run.given(), **run.assigned()})
+    if reference is not None:
+        chosen = replace(chosen, reference=references.asked(reference, cells))
     path = show.output_file or Path("results") / f"{plan.name}.jsonl"
     if path.suffix in TABLES:
         raise OutputError(

@@ -31,13 +31,15 @@ class Options:
     """How a sweep is run.
 
     timeout_s: for each cell. retry: statuses that are measured again. memory_bytes: what a cell may take on a CPU,
-    None for most of what is free. module: what runs in the workers.
+    None for most of what is free. module: what runs in the workers. reference: the number of the cell that the others
+    are set against; None for the one that the passes file has, or the sweep's base.
     """
 
     timeout_s: float | None = None
     retry: frozenset[str] = frozenset()
     memory_bytes: int | None = None
     module: str = field(default_factory=lambda: worker.MODULE)
+    reference: int | None = None
 
 
 @dataclass

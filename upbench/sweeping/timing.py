@@ -10,16 +10,14 @@ from pathlib import Path
 from typing import Protocol
 
 from upbench.analysis import conclusions, passes
-from upbench.errors import UpbenchError
 from upbench.records import pass_lines, pass_store
 from upbench.records.pass_lines import Identity
 from upbench.records.pass_store import CellTimes, CountedCell, Group
 from upbench.records.record import Latency, PassedRatio, Passes, Record, Status
-from upbench.specs import run_spec as spec
-from upbench.sweeping import axes
 from upbench.sweeping.expand import Cell, SweepSpec
 from upbench.sweeping.lanes import Interrupts, Source
 from upbench.sweeping.pass_source import Member, PassSource
+from upbench.sweeping.reference import of_base
 from upbench.sweeping.schedule import Failure, ReferenceFailed, Schedule, Weight
 
 TWIN = -1
@@ -31,13 +29,16 @@ OVERHEAD = 1.5
 
 
 class Limits(Protocol):
-    """What a call may take; see `runner.Options`."""
+    """What a call may take, and what cells are set against; see `runner.Options`."""
 
     @property
     def timeout_s(self) -> float | None: ...
 
     @property
     def memory_bytes(self) -> int | None: ...
+
+    @property
+    def reference(self) -> int | None: ...
 
 
 class Run(Protocol):
@@ -97,7 +98,7 @@ class Timing:
     def go(self) -> None:
         """Time what is not timed yet, and write the records."""
         numbers = list(self.identities)
-        reference = numbers[reference_of([self.run.cells[n] for n in numbers], self.run.sweep)]
+        reference = self._reference()
         members = {n: self._member(n) for n in numbers if n != reference}
         base = self._member(reference)
         members[TWIN] = Member(base.key, base.axes, base.spec, "twin", f"{base.label} (twin)")
@@ -133,6 +134,19 @@ class Timing:
                 self._fail(n, Failure(error.status, str(error), 0))
             return
         self._write(reference, members, base, schedule)
+
+    def _reference(self) -> int:
+        """The cell that was asked for, else the one that the file has already, else that of the sweep's base."""
+        asked = self.run.options.reference
+        if asked is not None and asked in self.identities:
+            return asked
+        if asked is not None:
+            self.run.notice(f"{self.run.cells[asked].label}, the --reference, was not counted; another cell is it")
+        before = pass_store.index(self.file).groups
+        known = {identity: n for n, identity in self.identities.items()}
+        if had := [known[identity] for identity in before if identity in known]:
+            return had[-1]
+        return of_base(list(self.identities), self.run.cells, self.run.sweep)
 
     def _weight(self, n: int) -> Weight:
         counted = self.counted[self.identities[n]]
@@ -220,17 +234,3 @@ class Timing:
 
     def _fail(self, n: int, failure: Failure) -> None:
         self.run.failed(n, self.run.devices(n)[0], failure.status, failure.error)
-
-
-def reference_of(cells: Sequence[Cell], sweep: SweepSpec) -> int:
-    """The place among `cells` of the one that the others are set against: that of the sweep's base, else the first."""
-    try:
-        base = spec.load({**sweep.base, "input": sweep.input, "measure": sweep.measure}).to_dict()
-    except UpbenchError:
-        return 0
-    for place, cell in enumerate(cells):
-        assert cell.spec is not None, "impossible cells are never measured"
-        own = cell.spec.to_dict()
-        if all(axes.value(own, axis) == axes.value(base, axis) for axis in cell.axes):
-            return place
-    return 0

@@ -1,0 +1,68 @@
+"""The reference of a sweep: the cell that all others are timed beside, and that ratios are taken to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import yaml
+
+from upbench.errors import SpecError, UpbenchError, suggestion
+from upbench.specs import run_spec as spec
+from upbench.sweeping import axes
+from upbench.sweeping.expand import Cell, SweepSpec
+
+
+def asked(text: str, cells: Sequence[Cell]) -> int:
+    """Return the number of the first cell that has the values asked for.
+
+    Args:
+        text: AXIS=VALUE[,AXIS=VALUE], as --reference has it.
+        cells: The cells of the sweep.
+
+    Raises:
+        SpecError: No cell has these values, or each that has them is impossible.
+    """
+    names = list(dict.fromkeys(name for cell in cells for name in cell.axes))
+    wanted: dict[str, str] = {}
+    for part in text.split(","):
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals or not value:
+            raise SpecError(
+                [f"--reference {part!r} is not AXIS=VALUE; write --reference {(names or ['theta'])[0]}=..."]
+            )
+        if name not in names:
+            raise SpecError(
+                [f"--reference {part}: no axis of the sweep; known: {', '.join(names)}{suggestion(name, names)}"]
+            )
+        levels = list(dict.fromkeys(str(cell.axes.get(name)) for cell in cells))
+        level = value if value in levels else str(yaml.safe_load(value))
+        if level not in levels:
+            raise SpecError([f"--reference {part}: no value of {name}; known: {', '.join(levels)}"])
+        wanted[name] = level
+    fitting = [n for n, cell in enumerate(cells) if all(str(cell.axes.get(k)) == v for k, v in wanted.items())]
+    if not fitting:
+        raise SpecError([f"--reference {text}: no cell of the sweep has these values together"])
+    possible = next((n for n in fitting if cells[n].spec is not None), None)
+    if possible is None:
+        raise SpecError([f"--reference {text}: the cell is impossible ({'; '.join(cells[fitting[0]].mistakes)})"])
+    return possible
+
+
+def of_base(numbers: Sequence[int], cells: Sequence[Cell], sweep: SweepSpec) -> int:
+    """Return which of some cells is the base of the sweep; the first of them where none is.
+
+    Args:
+        numbers: The numbers of the cells to choose from, all possible ones.
+        cells: The cells of the sweep.
+        sweep: The sweep.
+    """
+    try:
+        base = spec.load({**sweep.base, "input": sweep.input, "measure": sweep.measure}).to_dict()
+    except UpbenchError:
+        return numbers[0]
+    for n in numbers:
+        one = cells[n].spec
+        own = one.to_dict() if one else {}
+        if all(axes.value(own, axis) == axes.value(base, axis) for axis in cells[n].axes):
+            return n
+    return numbers[0]
