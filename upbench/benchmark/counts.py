@@ -13,6 +13,7 @@ from upbench import cards
 from upbench.benchmark.workload import Workload
 from upbench.measure import breakdown, counting, cross_check, output, params
 from upbench.records.record import CrossCheck, Macs
+from upbench.user_code import isolation
 
 
 def counts_of(work: Workload) -> dict[str, Any]:
@@ -27,6 +28,7 @@ def counts_of(work: Workload) -> dict[str, Any]:
         counted = work.attempt(
             "MACs could not be counted", lambda: counting.count(work.plain, work.inputs, work.inputs_again)
         )
+        _warn_of_draws(work)
         with _cheapest(work) as (module, tensors):
             seen = work.attempt(
                 "MACs could not be counted by torch", lambda: cross_check.torch_count(module, tensors or work.inputs)
@@ -59,6 +61,28 @@ def counts_of(work: Workload) -> dict[str, Any]:
         "op_count": operators,
         "output": work.repeated_output(),
     }
+
+
+def _warn_of_draws(work: Workload) -> None:
+    """Warn where random draws of a user's module decide what it computes, as those of stochastic depth do."""
+    if work.spec.upsampler in cards.builtin():
+        return
+
+    def seeded(n: int) -> tuple[Tensor, ...]:
+        isolation.seed_generators(work.spec.input.seed + n)
+        work.prepare()
+        return work.inputs
+
+    found = work.attempt(
+        "whether draws decide what runs could not be judged", lambda: output.draws_of(work.plain, seeded)
+    )
+    if found:
+        one, other = found
+        how = f"{one} and {other} of them" if one != other else "as many, but others"
+        work.warnings.append(
+            f"random draws decide which operators run ({how} with two seeds): counts are of one draw, that of the seed "
+            f"{work.spec.input.seed}, and latency is over many"
+        )
 
 
 @contextmanager

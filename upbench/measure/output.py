@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import math
+import time
+from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from upbench.records.record import Output
+from upbench.user_code import isolation
+
+SEEDS = 16
+"""Seeds with which a module that draws is called: a branch that is dropped one time in ten shows in four of five."""
+DRAWS_S = 2.0
+"""Seconds after which no further seed is tried."""
 
 
 def describe(out: Tensor) -> Output:
@@ -62,6 +72,49 @@ class _Counter(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.calls += 1
         return func(*args, **(kwargs or {}))
+
+
+class _Shapes(TorchDispatchMode):
+    """How often each operator ran, by its name and the shapes that it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ran: Counter[tuple[str, tuple[torch.Size, ...]]] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = tuple(value.shape for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor))
+        self.ran[str(func), given] += 1
+        return func(*args, **(kwargs or {}))
+
+
+def draws_of(module: nn.Module, seeded: Callable[[int], tuple[Tensor, ...]]) -> tuple[int, int] | None:
+    """Return whether random draws decide which operators run: how many ran with seed 0 and with the first that differs.
+
+    A module that draws nothing is called once.
+
+    Args:
+        module: called without autograd.
+        seeded: seeds every generator with the n-th seed, and returns the inputs of a call.
+
+    Returns:
+        The numbers of operators of two seeds that differ in operators or their shapes; None where all are alike.
+    """
+    first: Counter[tuple[str, tuple[torch.Size, ...]]] = Counter()
+    end = time.monotonic() + DRAWS_S
+    for n in range(SEEDS):
+        inputs = seeded(n)
+        before = isolation.generator_states()
+        with torch.no_grad(), _Shapes() as shapes:
+            module(*inputs)
+        if n == 0:
+            first = shapes.ran
+            if isolation.generator_states() == before:
+                return None
+        elif shapes.ran != first:
+            return first.total(), shapes.ran.total()
+        elif time.monotonic() > end:
+            break
+    return None
 
 
 def op_count(module: nn.Module, inputs: tuple[Tensor, ...]) -> int:

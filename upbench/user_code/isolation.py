@@ -137,6 +137,17 @@ def seed_generators(seed: int) -> None:
     numpy.random.seed(seed % 2**32)
 
 
+def generator_states() -> tuple[Any, ...]:
+    """Where the generators that `seed_generators` seeds stand, as values that can be compared."""
+    import numpy
+    import torch
+
+    started = torch.cuda.is_initialized()  # type: ignore[no-untyped-call] # torch gives it no types
+    devices = [bytes(state.tolist()) for state in torch.cuda.get_rng_state_all()] if started else []
+    kind, keys, *position = numpy.random.get_state(legacy=True)
+    return bytes(torch.get_rng_state().tolist()), *devices, random.getstate(), kind, bytes(keys), *position
+
+
 @contextmanager
 def _generators() -> Iterator[None]:
     import numpy
