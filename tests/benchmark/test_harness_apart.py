@@ -156,3 +156,16 @@ def test_a_guide_in_another_position_is_refused_before_it_runs(measured: Callabl
     result = measured("return interpolate(x, scale_factor=2) + guide", guided=True, arguments=arguments)
     assert result.exit_code == 2
     assert "is called as module(x, guide), by position; wrap it" in result.stderr
+
+
+@pytest.mark.parametrize("shape", ["1, 8, 2, 2", "1, 8, 12, 10", "1, 8, 5, 6"])
+def test_an_input_that_is_resized_is_one_warning(measured: Callable[..., Result], shape: str) -> None:
+    body = f"y = self.conv(interpolate(x, scale_factor=2))\nx.resize_({shape})\nreturn y"
+    result = of(measured(body))
+    assert result["macs"]["conv"] == MACS
+    assert result["memory"]["forward_peak_bytes"] > 0
+    assert sum("a call resizes its input x" in warning for warning in result["warnings"]) == 1
+    assert not any("could not" in warning and "backward" not in warning for warning in result["warnings"])
+    refused = measured(body, "pass", "", "--mode", "training")
+    assert refused.exit_code == 2
+    assert "a call resizes its input x" in refused.stderr

@@ -247,6 +247,8 @@ def test_mistakes_in_budgets_carry_their_lines(tmp_path: Path) -> None:
         ("ldaaqu:groups=2,theta", "`theta` is not KEY=VALUE"),
         ("ldaaqu:", "`` is not KEY=VALUE"),
         ("ldaaqu:theta=", "`theta=` is not KEY=VALUE"),
+        ("ldaaqu:theta=5,,groups=2", "ldaaqu: a parameter is empty, as between two commas"),
+        ("ldaaqu:theta=5,", "a parameter is empty"),
         ("ldaaqu:theta=5:groups=2", "params.theta is"),
     ],
 )

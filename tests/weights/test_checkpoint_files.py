@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import warnings
 from pathlib import Path
@@ -110,3 +111,22 @@ def test_a_key_is_offered_only_where_it_would_load(module: nn.Module, source: nn
         upbench.load_weights(module, held)
     with pytest.warns(UserWarning, match="there are others under 'D', which do not fit"):
         upbench.load_weights(module, {"G": source.state_dict(), "D": {"w": torch.ones(2)}})
+
+
+@pytest.mark.parametrize("address", ["https://example.org/w.pth", "s3://bucket/w.pth", "file:///w.pth"])
+def test_an_address_is_not_a_file(module: nn.Module, address: str) -> None:
+    with pytest.raises(WeightsError, match="only files are read") as raised:
+        upbench.load_weights(module, address)
+    assert address in str(raised.value)
+
+
+def test_a_file_object_at_its_end_is_said_to_be_there(module: nn.Module, source: nn.Module) -> None:
+    file = io.BytesIO()
+    torch.save(source.state_dict(), file)
+    with pytest.raises(WeightsError, match="rewind it"):
+        upbench.load_weights(module, file)
+    with pytest.raises(WeightsError, match="it is empty"):
+        upbench.load_weights(module, io.BytesIO())
+    file.seek(0)
+    upbench.load_weights(module, file)
+    assert loaded(module, source)

@@ -34,6 +34,7 @@ class Case(Workload):
         module: what is called: `plain`, or what the runtime made of it.
         output: what the first call returned, None where that could not be described.
         output_gradient: what backward starts from.
+        resizes: whether it also changes their shape in a way that torch refuses where gradients are taken.
         written: names of the inputs that a call writes to; each call is given copies of them.
 
     Raises:
@@ -45,6 +46,7 @@ class Case(Workload):
         self.spec, self.device = spec, device
         self.warnings: list[str] = []
         self.written: tuple[str, ...] = ()
+        self.resizes = False
         self._no_autograd: Callable[[], AbstractContextManager[object]] = torch.no_grad
         with explained(spec):
             if reason := runtimes.why_not(spec, device):
@@ -119,11 +121,29 @@ class Case(Workload):
         )
         if self.written:
             self.leaf_inputs = made
+            self.resizes = any(tensor.shape != was.shape for tensor, was in zip(self.inputs, made, strict=True)) and (
+                self._fails_to_resize()
+            )
             self.prepare()
+            if self.resizes:
+                said = f"a call resizes its input {' and '.join(self.written)}, which torch refuses where gradients are taken"
+                if self.spec.measure.mode != "inference":
+                    raise RunError(f"{self.spec.label}: {said}; measure it in mode inference, or mend its forward")
+                self.warnings.append(f"{said}: no backward of it can be measured")
             self.warnings.append(
                 f"a call writes to its input {' and '.join(self.written)}, which a model that uses the feature elsewhere "
                 "would notice; every call was given a copy, whose making is in no number"
             )
+
+    def _fails_to_resize(self) -> bool:
+        """Whether a call fails on inputs of which gradients are taken, as one that resizes them does."""
+        self.inputs = tuple(tensor.clone().requires_grad_() for tensor in self.leaf_inputs)
+        try:
+            with torch.no_grad(), self.autocast():
+                self.plain(*self.inputs)
+        except RuntimeError as error:
+            return "resize" in str(error)
+        return False
 
     @property
     def writes(self) -> bool:
@@ -134,7 +154,8 @@ class Case(Workload):
         """Make the inputs of the next call what the spec says, where calls write to them."""
         if self.written:
             # To autograd a copy is no leaf, so that a first layer may work in place, as it does in a model.
-            self.inputs = tuple(tensor.clone() for tensor in self.leaf_inputs)
+            leaves = [tensor.detach() for tensor in self.leaf_inputs] if self.resizes else self.leaf_inputs
+            self.inputs = tuple(tensor.clone() for tensor in leaves)
 
     def to_inference(self) -> None:
         """Let every later forward run in inference mode, whose tensors no backward can use.

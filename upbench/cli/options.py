@@ -180,6 +180,11 @@ def assignments(texts: Sequence[str] | None, option: str = "--set") -> dict[str,
     found, mistakes = {}, []
     for text in texts or ():
         key, equals, value = text.partition("=")
+        if not text.strip() and len(texts or ()) > 1:
+            mistakes.append(
+                f"{option}: a parameter is empty, as between two commas or after the last; leave one comma out"
+            )
+            continue
         if not equals or not key.strip() or not value.strip():
             example = f"{key.strip() or 'theta'}=VALUE"
             join = ":" if option != "--set" else " "

@@ -144,7 +144,8 @@ def generator_states() -> tuple[Any, ...]:
 
     started = torch.cuda.is_initialized()  # type: ignore[no-untyped-call] # torch gives it no types
     devices = [bytes(state.tolist()) for state in torch.cuda.get_rng_state_all()] if started else []
-    kind, keys, *position = numpy.random.get_state(legacy=True)
+    arrays: Any = numpy.random.get_state()
+    kind, keys, *position = arrays
     return bytes(torch.get_rng_state().tolist()), *devices, random.getstate(), kind, bytes(keys), *position
 
 

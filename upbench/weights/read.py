@@ -153,9 +153,15 @@ def read_checkpoint(source: str | PathLike[str] | IO[bytes]) -> tuple[Any, str]:
     if not isinstance(source, str | PathLike):
         name = str(getattr(source, "name", None) or "the file object")
         content = source.read()
+        if content == b"" and _is_at_end(source):
+            raise WeightsError(f"{name}: was read to its end already; rewind it with .seek(0)")
         if not isinstance(content, bytes):
             raise WeightsError(f"{name}: was opened as text; open it with mode 'rb'")
         return _parse(io.BytesIO(content), name), name
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(source)):
+        raise WeightsError(
+            f"{source}: is an address, and only files are read; download it, and give the path of the file"
+        )
     path = Path(source)
     try:
         with path.open("rb") as file:
@@ -166,6 +172,14 @@ def read_checkpoint(source: str | PathLike[str] | IO[bytes]) -> tuple[Any, str]:
         raise WeightsError(f"{path}: is a folder; give the file of weights in it") from None
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _is_at_end(file: IO[bytes]) -> bool:
+    """Whether a file object stands behind bytes that were read or written before."""
+    try:
+        return file.tell() > 0
+    except (OSError, AttributeError):  # a stream that does not know where it stands
+        return False
 
 
 def _parse(file: IO[bytes], name: str) -> Any:
