@@ -2,7 +2,8 @@
 
 A cell is its place in the grid (axis -> value) with its metrics. A metric that is counted is one number; one that is
 timed is its samples, whose noise becomes the interval. Samples of different cells are taken in different minutes:
-their intervals hold the noise within a cell, not the drift between cells, for which `resolution` stands.
+their intervals hold the noise within a cell, not the drift between cells, for which the noise floor of the machine
+(the argument `resolution`) stands.
 """
 
 from __future__ import annotations
@@ -19,18 +20,32 @@ from upbench.analysis import stats
 from upbench.analysis.stats import Ratio, Verdict
 
 RESAMPLES = 1000
+"""Number of bootstrap resamples."""
 Key = tuple[Hashable, ...]
+"""The (axis, value) pairs of a cell, without one axis."""
 Better = Literal["lower", "higher"]
+"""The direction in which a metric improves."""
 
 
 @dataclass(frozen=True)
 class Effect:
-    """What a level of an axis does, against the reference level, all other axes equal.
+    """The effect of a level of an axis on one metric, against the reference level, all other axes equal.
 
-    ratio: geometric mean over `pairs` of cells of value / partner's value; low, high: its 95 % interval, equal to it
-    for what is counted. least, most: of the single pairs; where they differ much the axis acts differently at
-    different values of the other axes. difference: mean over the pairs of value - partner's value. The ratios are
-    None where a value is 0 or below. exact: counted, not timed.
+    The ratios are None where a value is 0 or below.
+
+    Args:
+        axis: Name of the axis.
+        level: The level whose effect this is.
+        reference: The level it is compared with.
+        pairs: Number of pairs of cells that differ in this axis only.
+        difference: Mean over the pairs of value - partner's value, in the unit of the metric.
+        ratio: Geometric mean over the pairs of value / partner's value.
+        low: Lower end of the 95 % interval of the ratio; the ratio itself where the metric is counted.
+        high: Upper end of that interval.
+        least: The smallest ratio of a single pair. Where it differs much from `most`, the axis acts differently at
+            different values of the other axes.
+        most: The largest ratio of a single pair.
+        exact: Whether the metric is counted, not timed.
     """
 
     axis: str
@@ -47,9 +62,17 @@ class Effect:
 
 
 def unpaired_ratio(samples: Sequence[float], reference: Sequence[float]) -> Ratio:
-    """Ratio of the medians of two runs, with its bootstrap interval; each run is resampled on its own.
+    """Return the ratio of the medians of two runs with its bootstrap interval; each run is resampled on its own.
 
-    Raises ValueError when there are no samples. rounds: those of the shorter run.
+    Args:
+        samples: Samples of the run in the numerator.
+        reference: Samples of the run in the denominator, in the same unit.
+
+    Returns:
+        The ratio. Its `rounds` are the number of samples of the shorter run.
+
+    Raises:
+        ValueError: If a run has no samples.
     """
     # Two seeds: with one, equally long runs would be resampled alike and the noise of one would cancel that of the other.
     drawn = _medians(samples, 0) / _medians(reference, 1)
@@ -78,7 +101,15 @@ def _ends(drawn: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def partners(cells: Sequence[Mapping[str, Hashable]], axis: str) -> dict[Key, dict[Hashable, int]]:
-    """Cells that differ in one axis only: the values of all other axes -> level -> the cell's place."""
+    """Group cells that differ in one axis only.
+
+    Args:
+        cells: Axis -> value of every cell.
+        axis: The axis in which the cells of a group differ. Cells without it are left out.
+
+    Returns:
+        The values of all other axes -> level of `axis` -> index of the cell.
+    """
     found: dict[Key, dict[Hashable, int]] = {}
     for n, cell in enumerate(cells):
         if axis in cell:
@@ -88,7 +119,11 @@ def partners(cells: Sequence[Mapping[str, Hashable]], axis: str) -> dict[Key, di
 
 
 def is_full(cells: Sequence[Mapping[str, Hashable]]) -> bool:
-    """Whether the cells are a full grid: every level of every axis with every level of the others."""
+    """Return whether the cells are a full grid: every level of every axis with every level of the others.
+
+    Args:
+        cells: Axis -> value of every cell.
+    """
     names = list(dict.fromkeys(name for cell in cells for name in cell))
     if any(set(cell) != set(names) for cell in cells):
         return False
@@ -97,9 +132,13 @@ def is_full(cells: Sequence[Mapping[str, Hashable]]) -> bool:
 
 
 def reference_level(cells: Sequence[Mapping[str, Hashable]], axis: str) -> Hashable:
-    """The level that effects are taken against: that with the most partners, then with the most cells, then the first.
+    """Return the level that effects are taken against: that with the most partners, then the most cells, then the first.
 
-    In a full grid the first value; around a base, the base's.
+    In a full grid that is the first level; in a sweep around a base it is the level of the base.
+
+    Args:
+        cells: Axis -> value of every cell.
+        axis: Name of the axis.
     """
     levels = dict.fromkeys(cell[axis] for cell in cells if axis in cell)
     families = partners(cells, axis).values()
@@ -114,12 +153,17 @@ def main_effects(
     axis: str,
     reference: Hashable,
 ) -> list[Effect]:
-    """The effect of each other level of an axis on one metric, in the order of the cells.
+    """Return the effect of each other level of an axis on one metric, in the order of the cells.
 
-    values: one number a cell, or its samples; None where there is none. Each cell is set against the one that differs
-    from it in this axis only and has the reference level; their log-ratios are averaged. In a full grid that is the
-    average over all settings of the other axes; around a base it is the effect at the base. A level without a pair is
-    left out.
+    Each cell is compared with the one that differs from it in this axis only and has the reference level; their
+    log-ratios are averaged. In a full grid that is the average over all settings of the other axes; in a sweep around
+    a base it is the effect at the base. A level without a pair is left out.
+
+    Args:
+        cells: Axis -> value of every cell.
+        values: One number a cell where the metric is counted, its samples where it is timed; None where a cell has none.
+        axis: Name of the axis.
+        reference: The level that the others are compared with.
     """
     middle: list[float | None] = []
     spread: dict[int, NDArray[np.float64]] = {}
@@ -180,7 +224,12 @@ def _effect(
 
 
 def verdict(effect: Effect, resolution: float | None) -> Verdict | None:
-    """What an effect on a timed metric says, by the rule of comparisons; None for counted metrics."""
+    """Return the verdict on an effect, by the rule of comparisons; None for a metric that is counted.
+
+    Args:
+        effect: The effect.
+        resolution: Noise floor of the machine, as a part of 1; None counts as 0.
+    """
     if effect.exact or effect.ratio is None or effect.low is None or effect.high is None:
         return None
     return stats.verdict(Ratio(effect.ratio, effect.low, effect.high, effect.pairs), resolution or 0.0)
@@ -188,9 +237,12 @@ def verdict(effect: Effect, resolution: float | None) -> Verdict | None:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A cell as the front sees it. counted: metrics that are exact; timed: samples of the metrics that are not.
+    """A cell of which it is asked whether another one dominates it.
 
-    peers: cells are only set against each other when these are equal (the input, the machine).
+    Args:
+        counted: Metric -> value of the metrics that are exact.
+        timed: Metric -> samples of the metrics that are timed.
+        peers: Key of the input and the machine; only cells with equal keys are compared.
     """
 
     counted: Mapping[str, float]
@@ -201,11 +253,19 @@ class Candidate:
 def dominated_by(
     candidates: Sequence[Candidate], better: Mapping[str, Better], resolution: float | None
 ) -> list[list[int]]:
-    """For each cell the cells that dominate it: no worse in every metric, and better in at least one.
+    """Return for each cell those that dominate it: no worse in every metric, and better in at least one.
 
     A timed metric is better only when the verdict is FASTER, and no worse also when it is SAME; UNSURE or SLOWER is
     enough not to dominate. The cells without an entry are the Pareto front: it is never empty, since around a circle
     of dominations all counted metrics would be equal, and times cannot fall all the way around.
+
+    Args:
+        candidates: The cells, all with the same metrics.
+        better: Counted metric -> whether a lower or a higher value is better. Lower is better for every timed one.
+        resolution: Noise floor of the machine, as a part of 1; None counts as 0.
+
+    Returns:
+        Of each cell the indices of the cells that dominate it.
     """
     runs = [
         {name: (float(np.median(values)), _medians(values, n), len(values)) for name, values in c.timed.items()}

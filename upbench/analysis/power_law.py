@@ -8,15 +8,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# 97.5 % quantiles of Student's t for 1, 2, ... degrees of freedom (Abramowitz and Stegun 1972, table 26.10).
 _T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120)
+"""97.5 % quantiles of Student's t for 1, 2, ... degrees of freedom (Abramowitz and Stegun 1972, table 26.10)."""
 
 
 @dataclass(frozen=True)
 class PowerLaw:
-    """y = exp(intercept) * x ** exponent. low, high: 95 % interval of the exponent, None with fewer than 3 sizes.
+    """The fitted law y = exp(intercept) * x ** exponent.
 
-    first, last: the smallest and largest x of the fit. sizes: how many different x there were.
+    Args:
+        exponent: Exponent of x.
+        intercept: Natural logarithm of y at x = 1.
+        low: Lower end of the 95 % interval of the exponent; None with fewer than 3 sizes.
+        high: Upper end of that interval.
+        first: The smallest x of the fit.
+        last: The largest x of the fit.
+        sizes: Number of different x.
     """
 
     exponent: float
@@ -28,15 +35,18 @@ class PowerLaw:
     sizes: int
 
     def at(self, x: float) -> float:
-        """The fitted y at x."""
+        """Return the fitted y at x, which must be above 0."""
         return math.exp(self.intercept + self.exponent * math.log(x))
 
 
 @dataclass(frozen=True)
 class Crossing:
-    """Where two power laws meet: the one that is lower below `x` is the higher one above it.
+    """The point at which two power laws meet: the one that is lower below `x` is the higher one above it.
 
-    inside: x lies within the sizes that both were fitted on; elsewhere it is extrapolated.
+    Args:
+        x: Size at which they meet.
+        y: Value of both there.
+        inside: Whether x lies within the sizes that both were fitted on; elsewhere it is extrapolated.
     """
 
     x: float
@@ -45,7 +55,14 @@ class Crossing:
 
 
 def t_quantile(freedom: int) -> float:
-    """The 97.5 % quantile of Student's t; beyond 16 degrees of freedom by Cornish and Fisher's expansion (1938)."""
+    """Return the 97.5 % quantile of Student's t.
+
+    Args:
+        freedom: Degrees of freedom, at least 1; beyond 16 the expansion of Cornish and Fisher (1938) is used.
+
+    Raises:
+        ValueError: If there are no degrees of freedom.
+    """
     if freedom < 1:
         raise ValueError("no degrees of freedom")
     if freedom <= len(_T):
@@ -55,9 +72,19 @@ def t_quantile(freedom: int) -> float:
 
 
 def power_law(x: Sequence[float], y: Sequence[float]) -> PowerLaw | None:
-    """Least squares in logarithms; None where fewer than two sizes are different or a value is not above 0.
+    """Fit a power law by least squares in logarithms.
 
     The interval is that of the slope under normal residuals, so that a bend in the data widens it.
+
+    Args:
+        x: Sizes.
+        y: The quantity at each size.
+
+    Returns:
+        The law; None where fewer than two sizes are different or a value is not above 0.
+
+    Raises:
+        ValueError: If x and y differ in length.
     """
     if len(x) != len(y):
         raise ValueError("x and y differ in length")
@@ -78,9 +105,15 @@ def power_law(x: Sequence[float], y: Sequence[float]) -> PowerLaw | None:
 
 
 def crossing(a: PowerLaw, b: PowerLaw, reach: float = 4.0) -> Crossing | None:
-    """Where two laws meet, if within the sizes that both were fitted on, or beyond those by at most a factor `reach`.
+    """Return the point at which two laws meet.
 
-    None for laws that are parallel, that meet elsewhere, or that have no sizes in common.
+    Args:
+        a: One law.
+        b: The other law.
+        reach: Factor by which the point may lie beyond the sizes that both were fitted on.
+
+    Returns:
+        The point; None for laws that are parallel, that meet further out, or that have no sizes in common.
     """
     first, last = max(a.first, b.first), min(a.last, b.last)
     steepness = a.exponent - b.exponent

@@ -1,4 +1,4 @@
-"""Statistics as pure functions of samples."""
+"""Statistics as pure functions of samples: medians with their intervals, paired ratios, and the verdict on a ratio."""
 
 from __future__ import annotations
 
@@ -11,7 +11,16 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Summary:
-    """Order statistics of samples, in their unit. low and high: bootstrap 95 % interval of the median."""
+    """Order statistics of samples, in their unit.
+
+    Args:
+        median: Median.
+        q1: First quartile.
+        q3: Third quartile.
+        low: Lower end of the bootstrap 95 % interval of the median.
+        high: Upper end of that interval.
+        n: Number of samples.
+    """
 
     median: float
     q1: float
@@ -22,17 +31,25 @@ class Summary:
 
     @property
     def iqr(self) -> float:
+        """The interquartile range, in the unit of the samples."""
         return self.q3 - self.q1
 
     @property
     def half_width(self) -> float:
-        """Half the interval of the median, as a part of the median."""
+        """Half the width of the interval of the median, as a part of the median."""
         return (self.high - self.low) / 2 / self.median
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """A paired ratio with its bootstrap 95 % interval over rounds."""
+    """A ratio of two times with its bootstrap 95 % interval.
+
+    Args:
+        value: The ratio.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+        rounds: Number of rounds that it is the median of.
+    """
 
     value: float
     low: float
@@ -41,7 +58,21 @@ class Ratio:
 
 
 def bootstrap_median(samples: Sequence[float], resamples: int = 2000, level: float = 0.95) -> tuple[float, float]:
-    """Percentile bootstrap interval of the median (Efron 1979). Deterministic: the generator is seeded."""
+    """Return the percentile bootstrap interval of the median. It is deterministic, since the generator is seeded.
+
+    Args:
+        samples: The samples.
+        resamples: Number of resamples.
+        level: Probability that the interval covers.
+
+    Returns:
+        Lower and upper end, in the unit of the samples.
+
+    Raises:
+        ValueError: If there are no samples.
+
+    Source: Efron 1979.
+    """
     values = np.asarray(samples, dtype=float)
     if values.size == 0:
         raise ValueError("no samples")
@@ -52,17 +83,25 @@ def bootstrap_median(samples: Sequence[float], resamples: int = 2000, level: flo
 
 
 def summarise(samples: Sequence[float]) -> Summary:
-    """Median, quartiles and the interval of the median."""
+    """Return the median, the quartiles and the 95 % interval of the median of at least one sample."""
     q1, median, q3 = np.quantile(np.asarray(samples, dtype=float), [0.25, 0.5, 0.75])
     low, high = bootstrap_median(samples)
     return Summary(float(median), float(q1), float(q3), low, high, len(samples))
 
 
 def paired_ratio(samples: Sequence[float], reference: Sequence[float], per_round: int = 2) -> Ratio:
-    """Median over rounds of sum(samples of the round) / sum(reference's samples of the same round).
+    """Return the median over rounds of sum(samples of the round) / sum(reference's samples of the same round).
 
     Samples of a round were taken next to each other in ABBA order, so that drift cancels within the round.
     Sequences of different length (a run that was interrupted) are compared over their common rounds.
+
+    Args:
+        samples: Samples of the numerator, round by round.
+        reference: Samples of the denominator, round by round, in the same unit.
+        per_round: Number of samples that each of them has in a round.
+
+    Raises:
+        ValueError: If there is no complete round.
     """
     rounds = min(len(samples), len(reference)) // per_round
     if rounds == 0:
@@ -76,14 +115,20 @@ def paired_ratio(samples: Sequence[float], reference: Sequence[float], per_round
 
 
 def half_width(samples: Sequence[float]) -> float:
-    """Half the width of the 95 % interval of the median, as a part of the median."""
+    """Return half the width of the 95 % interval of the median, as a part of the median.
+
+    Raises:
+        ValueError: If there are no samples.
+    """
     low, high = bootstrap_median(samples)
     return (high - low) / 2 / float(np.median(np.asarray(samples, dtype=float)))
 
 
 def outliers(samples: Sequence[float]) -> list[int]:
-    """Places of samples more than 14.826 median absolute deviations from the median (Iglewicz and Hoaglin 1993,
-    ten standard deviations of a normal distribution)."""
+    """Return the indices of samples more than 14.826 median absolute deviations from the median.
+
+    That is ten standard deviations of a normal distribution (Iglewicz and Hoaglin 1993).
+    """
     values = np.asarray(samples, dtype=float)
     distance = np.abs(values - np.median(values))
     spread = float(np.median(distance))
@@ -91,9 +136,12 @@ def outliers(samples: Sequence[float]) -> list[int]:
 
 
 def plateau(widths: Sequence[float]) -> bool:
-    """Whether more samples stopped helping: the last three widths each fell by less than 5 %.
+    """Return whether more samples stopped helping: the last three widths each fell by less than 5 %.
 
     Between two widths the number of samples grows by half, so that a width should fall by a fifth.
+
+    Args:
+        widths: Half widths of the interval, each after half as many more samples than the last.
     """
     if len(widths) < 4:
         return False
@@ -112,11 +160,18 @@ class Verdict(StrEnum):
 def verdict(
     ratio: Ratio, noise_floor: float = 0.0, threshold: float = 0.05, interval_threshold: float = 0.02
 ) -> Verdict:
-    """FASTER or SLOWER: the ratio differs from 1 by more than `threshold`, its whole interval by `interval_threshold`.
+    """Judge a ratio of latencies.
 
-    Both bounds are at least `noise_floor`, the smallest difference that the machine can tell from none. SAME: the whole
-    interval lies within the threshold, and the machine can tell as much. UNSURE: anything else. The defaults are those
-    under which 40 of 40 comparisons of an upsampler with itself pass on a noisy machine while a true 8 % is seen.
+    FASTER or SLOWER: the ratio differs from 1 by more than `threshold`, and its whole interval by more than
+    `interval_threshold`; both bounds are at least `noise_floor`. SAME: the whole interval lies within the threshold,
+    and the machine can tell as much. UNSURE: anything else. The defaults are those under which 40 of 40 comparisons of
+    an upsampler with itself pass on a noisy machine while a true 8 % is seen.
+
+    Args:
+        ratio: The ratio with its interval.
+        noise_floor: The smallest difference that the machine can tell from none, as a part of 1.
+        threshold: Difference that the ratio must exceed, as a part of 1.
+        interval_threshold: Difference that the nearer end of the interval must exceed, as a part of 1.
     """
     bound, outer = max(threshold, noise_floor), max(interval_threshold, noise_floor)
     if ratio.value > 1 + bound and ratio.low > 1 + outer:
@@ -129,8 +184,9 @@ def verdict(
 
 
 def noise_floor(same: Ratio) -> float:
-    """The smallest difference that a comparison of something with itself shows to be none, as a part of 1.
+    """Return the difference that chance alone made of equals, as a part of 1: the further end of the interval.
 
-    same: the ratio of an upsampler to itself. The further end of its interval: what chance alone made of equals.
+    Args:
+        same: The ratio of an upsampler to itself.
     """
     return max(same.high, 1 / same.low) - 1

@@ -20,10 +20,14 @@ from upbench import files
 from upbench.errors import OutputError
 
 SCHEMA = 1
+"""Version of the format of the cache file."""
 DISTURBED = 0.2
+"""Number of cores that other programs may keep busy during a calibration before it counts as disturbed."""
 VARIABLE = "UPBENCH_CACHE"
+"""Environment variable that names the cache folder."""
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+"""A finite number above 0."""
 
 
 @dataclass(frozen=True)
@@ -57,38 +61,48 @@ class Calibration:
 
     @property
     def bandwidth_bytes_per_s(self) -> float:
-        """Of main memory (on a GPU, of its own)."""
+        """Bandwidth of main memory, on a GPU of its own memory, in bytes per second."""
         return self.bandwidths[-1][1]
 
     @property
     def disturbed(self) -> bool:
-        """Whether other programs kept more than DISTURBED cores busy meanwhile: then its ceilings are too low."""
+        """Whether other programs kept more than DISTURBED cores busy during the calibration, so that ceilings are too low."""
         return (self.disturbed_cores or 0.0) > DISTURBED
 
     def bandwidth_at(self, working_set_bytes: int) -> float:
-        """The ceiling for a working set in bytes per second: never below that of a larger one.
+        """Return the bandwidth for a working set in bytes per second; it is never below that of a larger one.
 
         What fits a cache is faster than main memory; to hold it to main memory would show efficiencies above 1.
+
+        Args:
+            working_set_bytes: Bytes that a call reads and writes.
         """
         below = [size for size, _ in self.bandwidths if size <= working_set_bytes]
         start = max(below, default=0)
         return max(rate for size, rate in self.bandwidths if size >= start)
 
     def rate(self, dtype: str) -> float | None:
-        """The ceiling of multiply-accumulates per second in a dtype; None where the device cannot multiply in it.
+        """Return the ceiling of multiply-accumulates per second in a dtype; None where the device cannot multiply in it.
 
         Under autocast that of the faster of its two dtypes, since a call may use both.
+
+        Args:
+            dtype: Name of the dtype, as a spec has it.
         """
         names = ("float32", dtype.removeprefix("autocast-")) if dtype.startswith("autocast-") else (dtype,)
         return max((self.macs_per_s[name] for name in names if name in self.macs_per_s), default=None)
 
     def to_dict(self) -> dict[str, Any]:
-        """As it is written in JSON."""
+        """Return the fields of the calibration as JSON holds them."""
         return asdict(self)
 
 
 def key(environment: Mapping[str, Any]) -> str:
-    """The machine that a calibration is valid for, from an environment as `environment.capture` gives it."""
+    """Return the name of the machine that a calibration is valid for.
+
+    Args:
+        environment: Machine and software, as `environment.capture` returns them.
+    """
     e = environment
     return f"{e['device']}, {e['cores']} cores, {e['threads']} threads, torch {e['torch']}"
 
@@ -111,7 +125,7 @@ def from_dict(data: object) -> Calibration:
 
 
 def path() -> Path:
-    """The cache file: in the folder UPBENCH_CACHE, else in upbench/ of XDG_CACHE_HOME, else of ~/.cache."""
+    """Return the path of the cache file: in the folder UPBENCH_CACHE, else in upbench/ of XDG_CACHE_HOME or ~/.cache."""
     if folder := os.environ.get(VARIABLE):
         return Path(folder) / "calibration.json"
     folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
@@ -121,7 +135,11 @@ def path() -> Path:
 
 
 def load(machine: str) -> Calibration | None:
-    """The calibration of the machine with this key, or None when there is no sound one."""
+    """Return the calibration of a machine; None when there is none, or it is damaged.
+
+    Args:
+        machine: Key of the machine, as the function `key` makes it.
+    """
     try:
         found = from_dict(_read().get(machine))
     except ValidationError:
@@ -130,7 +148,11 @@ def load(machine: str) -> Calibration | None:
 
 
 def check() -> None:
-    """Raise OutputError now, rather than after the calibration, when its result could not be kept."""
+    """Check that a calibration could be kept, before one is measured.
+
+    Raises:
+        OutputError: If the cache file cannot be written.
+    """
     try:
         path().parent.mkdir(parents=True, exist_ok=True)
         files.check_writable(path())
@@ -139,7 +161,14 @@ def check() -> None:
 
 
 def save(calibration: Calibration) -> None:
-    """Keep a calibration in place of an older one of the same machine. Raises OutputError where that cannot be."""
+    """Keep a calibration, in place of an older one of the same machine.
+
+    Args:
+        calibration: The calibration.
+
+    Raises:
+        OutputError: If the cache file cannot be written.
+    """
     check()
     machines = {**_read(), calibration.key: calibration.to_dict()}
     try:
@@ -149,7 +178,7 @@ def save(calibration: Calibration) -> None:
 
 
 def _read() -> dict[str, Any]:
-    """The machines of the cache file, not yet judged; none when it is missing, damaged or of another version."""
+    """Return the machines of the cache file, not yet validated; none when it is missing, damaged or of another version."""
     try:
         data = json.loads(path().read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -22,20 +22,25 @@ from upbench.measure import latency
 from upbench.measure.clock import Call, Clock
 
 Progress = Callable[[str, float], None]
-"""Called with what is being done and the part of the whole that is done, 0 to 1."""
+"""Function that is told what is being done, and the part of the whole that is done, 0 to 1."""
 
 DTYPES = ("float32", "float16", "bfloat16", "float64")
+"""Dtypes in which matrix products are measured."""
 CEILING_S = 2.0
-"""Seconds for all bandwidths together, and for the products of all dtypes together."""
+"""Time budget in seconds: once for the bandwidth sweep, once for the matrix products."""
 SMALLEST_BYTES, LARGEST_BYTES = 2**20, 2**30
+"""The smallest working set of the bandwidth sweep, and the bound of the largest."""
 CACHES = 4
-"""The largest working set holds the last-level cache this many times, as STREAM asks (McCalpin 1995)."""
+"""Size of the largest working set, in last-level caches; four as STREAM demands (McCalpin 1995)."""
 
 REPEATS = 19
-"""A/A runs: enough that a single disturbed one does not set the result."""
+"""Number of A/A runs, enough that a single disturbed one does not set the result."""
 QUANTILE = 0.9
+"""Quantile of the A/A runs that is the noise floor."""
 MIN_REPEATS = 3
+"""Number of A/A runs that are made even when the budget is spent."""
 NOISE_FLOOR_S = 10.0
+"""Time budget in seconds of all A/A runs of a calibration."""
 SIDE_S = 0.5
 """Most seconds of sampling for each side of one A/A run."""
 
@@ -43,7 +48,10 @@ SIDE_S = 0.5
 def calibrate(device: torch.device, environment: Mapping[str, Any], progress: Progress) -> Calibration:
     """Measure the ceilings and the noise floor of a device, with torch's threads as they are set; about 20 s.
 
-    environment: as `environment.capture` gives it for this device.
+    Args:
+        device: The device.
+        environment: Machine and software, as `environment.capture` returns them for this device.
+        progress: Told what is being done.
     """
     clock = clocks.clock_for(device)
     start, others = time.perf_counter(), other_processes_s()
@@ -79,10 +87,14 @@ def calibrate(device: torch.device, environment: Mapping[str, Any], progress: Pr
 
 
 def working_sets(cache_bytes: int | None, memory_bytes: int | None) -> list[int]:
-    """Sizes in bytes from 1 MiB on, each four times the last, up to one that no cache holds.
+    """Return sizes in bytes from 1 MiB on, each four times the last, up to one that no cache holds.
 
     The largest is CACHES times the last-level cache (unknown: 64 MiB), but at most 1 GiB (a virtual machine names the
     whole cache of its host) and an eighth of the memory.
+
+    Args:
+        cache_bytes: Size of the last-level cache; None where unknown.
+        memory_bytes: Size of the memory; None where unknown, which counts as 8 GiB.
     """
     largest = min(CACHES * max(cache_bytes or 0, 64 * 2**20), LARGEST_BYTES, (memory_bytes or 2**33) // 8)
     sizes = [SMALLEST_BYTES * 4**n for n in range(12)]
@@ -90,10 +102,16 @@ def working_sets(cache_bytes: int | None, memory_bytes: int | None) -> list[int]
 
 
 def bandwidth_bytes_per_s(clock: Clock, device: torch.device, working_set_bytes: int, budget_s: float) -> float:
-    """Bytes read and written per second over and over the same working set: the best of triad, copy and fill.
+    """Measure the bytes read and written per second over and over the same working set: the best of triad, copy and fill.
 
-    Triad and copy are those of STREAM (McCalpin 1995). Fill stands beside them because an upsampler mostly writes: at
-    scale 2 four bytes for each that it reads. As in STREAM, lines that are read only to be overwritten do not count.
+    Triad and copy are those of STREAM (McCalpin 1995). Fill is added because an upsampler mostly writes: at scale 2
+    four bytes for each that it reads. As in STREAM, lines that are read only to be overwritten do not count.
+
+    Args:
+        clock: Clock of the device.
+        device: The device.
+        working_set_bytes: Size of all arrays together.
+        budget_s: Seconds for the three together.
     """
     count = max(working_set_bytes // 4 // 96 * 96, 96)
     buffer = torch.ones(count, device=device)
@@ -114,10 +132,19 @@ def bandwidth_bytes_per_s(clock: Clock, device: torch.device, working_set_bytes:
 def macs_per_s(
     clock: Clock, device: torch.device, dtype: torch.dtype, budget_s: float, largest: int = 8192
 ) -> float | None:
-    """Multiply-accumulates per second of a square matrix product: the best of sizes 256, 512, ... that fit the budget.
+    """Measure a square matrix product, of sizes 256, 512, ... as far as they fit the budget.
 
-    On CUDA float32 is multiplied as convolutions do it, in TF32 where torch allows it to them. None where the device
-    cannot multiply in this dtype.
+    On CUDA float32 is multiplied as convolutions do it, in TF32 where torch allows it to them.
+
+    Args:
+        clock: Clock of the device.
+        device: The device.
+        dtype: Dtype of the factors.
+        budget_s: Seconds for all sizes together.
+        largest: Number of rows of the largest matrices.
+
+    Returns:
+        Multiply-accumulates per second of the fastest size; None where the device cannot multiply in this dtype.
     """
     best: float | None = None
     start, size = clock.now_s(), 256
@@ -142,15 +169,27 @@ def noise_floor(
     repeats: int = REPEATS,
     progress: Callable[[float], None] = lambda part: None,
 ) -> float:
-    """The smallest difference of latency that can be told from none, as a part of 1; by A/A runs.
+    """Measure the smallest difference of latency that can be told from none, by A/A runs.
 
-    build: makes the call that is compared with itself. Each run builds it twice anew, since where tensors lie in
-    memory is part of what makes equals differ, and compares the two by the very protocol and stopping rules that
-    compare different upsamplers. Each run counts with the further end of the 95 % interval of its ratio
-    (`stats.noise_floor`). The result is the end that nine of ten runs stay within: equals differ by more at most once
-    in ten times, and then mostly with an interval that shows it. The median would promise what every second comparison
-    breaks; the largest would be set by one run that a neighbour disturbed. Of fewer than 11 runs it is the largest.
-    Fewer than `repeats` runs are made, but never fewer than 3, once `budget_s` is spent.
+    Each run builds the call twice anew, since where tensors lie in memory is part of what makes equals differ, and
+    compares the two by the very protocol and stopping rules that compare different upsamplers. Each run counts with the
+    further end of the 95 % interval of its ratio (`stats.noise_floor`). The result is the end that nine of ten runs stay
+    within: equals differ by more at most once in ten times, and then mostly with an interval that shows it. The median
+    would promise what every second comparison breaks; the largest would be set by one run that a neighbour disturbed.
+    Of fewer than 11 runs it is the largest.
+
+    Args:
+        clock: Clock of the device.
+        build: Makes the call that is compared with itself.
+        budget_s: Seconds for all runs; once they are spent, fewer than `repeats` runs are made, but never fewer than 3.
+        repeats: Number of runs.
+        progress: Told the part of the runs that is done, 0 to 1.
+
+    Returns:
+        The difference as a part of 1.
+
+    Raises:
+        KeyboardInterrupt: If a run is interrupted.
     """
     start = clock.now_s()
     found: list[float] = []
@@ -168,7 +207,11 @@ def noise_floor(
 
 
 def probe_upsampler(device: torch.device) -> Call:
-    """The upsampler of the A/A runs: dysample at 64x32x32, of many small kernels as most upsamplers are."""
+    """Return a call of dysample at 64x32x32, which A/A runs compare with itself: many small kernels, as most upsamplers have.
+
+    Args:
+        device: Device that it runs on.
+    """
     card = registry.get("dysample")
     module = registry.construct(card, registry.setting_of(card, 64, None, 2, {}), seed=0).to(device).eval()
     x = torch.randn(1, 64, 32, 32, generator=torch.Generator().manual_seed(0)).to(device)
@@ -181,8 +224,16 @@ def probe_upsampler(device: torch.device) -> Call:
 
 
 def other_processes_s(stat: Path = Path("/proc/stat")) -> float | None:
-    """Processor seconds used since the machine started by all but this process, and by its neighbours where the
-    machine is a virtual one; None where the system does not tell."""
+    """Return the processor seconds that other processes have used since the machine started.
+
+    On a virtual machine the time that its host gave to others counts as well.
+
+    Args:
+        stat: File in which the kernel keeps the times of all processors.
+
+    Returns:
+        Seconds; None where the system does not tell.
+    """
     try:
         user, nice, system, _, _, irq, soft_irq, stolen = stat.read_text().split()[1:9]
         ticks = sum(map(int, (user, nice, system, irq, soft_irq, stolen)))
@@ -192,7 +243,7 @@ def other_processes_s(stat: Path = Path("/proc/stat")) -> float | None:
 
 
 def _best_s(clock: Clock, work: Call, budget_s: float) -> float:
-    """Seconds of one call: the best of at least three samples, which no disturbance can make too short."""
+    """Return the seconds of one call: the best of at least three samples, which no disturbance can make too short."""
     clock.time_s(work, 1)
     once = clock.time_s(work, 1)
     calls = max(1, round(latency.SAMPLE_S / max(once, 1e-7)))

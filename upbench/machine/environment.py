@@ -22,12 +22,17 @@ from upbench.measure import MEASUREMENT_VERSION
 from upbench.ops import kernels as cpu_kernels
 
 CPU0 = Path("/sys/devices/system/cpu/cpu0")
+"""Folder in which Linux describes the first core."""
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device of a spec: 'auto' is the first CUDA device, or the CPU where there is none.
+    """Return the device of a spec; 'auto' is the first CUDA device, or the CPU where there is none.
 
-    Raises DeviceError for a CUDA device that is not there, and for what is neither a CPU nor a CUDA device.
+    Args:
+        name: auto, cpu, cuda or cuda:N.
+
+    Raises:
+        DeviceError: If this machine has no such CUDA device, or the name is none of these.
     """
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
         raise DeviceError(f"device {name!r} was asked for, but must be auto, cpu, cuda or cuda:N")
@@ -47,7 +52,14 @@ def resolve_device(name: str) -> torch.device:
 
 @contextmanager
 def with_threads(threads: int | None) -> Iterator[None]:
-    """Run with a number of torch threads, and put the old number back. None changes nothing."""
+    """Run with a number of torch threads, and restore the old number afterwards.
+
+    Args:
+        threads: Number of threads; None changes nothing.
+
+    Raises:
+        DeviceError: If the number is below 1.
+    """
     if threads is not None and threads < 1:
         raise DeviceError(f"threads is {threads}, but must be an integer of at least 1")
     before = torch.get_num_threads()
@@ -61,7 +73,7 @@ def with_threads(threads: int | None) -> Iterator[None]:
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """Run float32 products and convolutions on CUDA in float32, not in TF32, and put the old settings back."""
+    """Run float32 products and convolutions on CUDA in float32, not in TF32, and restore the old settings afterwards."""
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     before = matmul.allow_tf32, cudnn.allow_tf32
     matmul.allow_tf32 = cudnn.allow_tf32 = False
@@ -72,7 +84,11 @@ def full_precision() -> Iterator[None]:
 
 
 def identity(device: torch.device) -> dict[str, Any]:
-    """The part of `capture` that tells whether two measurements were made in the same place; quick to ask."""
+    """Return the part of `capture` that decides whether two measurements were made on the same machine; it is quick.
+
+    Args:
+        device: The device that is measured.
+    """
     return {
         "device": _device_name(device),
         "cores": os.cpu_count(),
@@ -86,7 +102,7 @@ def identity(device: torch.device) -> dict[str, Any]:
 
 
 def kernels(device: torch.device) -> str | None:
-    """What fused ops are made of, see `capture`; None on CUDA without Triton."""
+    """Return what the fused ops of a device are written in, see `capture`; None on CUDA without Triton."""
     if device.type == "cpu":
         return cpu_kernels()
     version = _version("triton")
@@ -94,16 +110,21 @@ def kernels(device: torch.device) -> str | None:
 
 
 def machine_key(device: torch.device) -> str:
-    """The name under which the calibration of this device, with torch's threads as they are set, is kept."""
+    """Return the key of the calibration of a device, with torch's threads as they are set."""
     return calibration.key(identity(device))
 
 
 def capture(device: torch.device) -> dict[str, Any]:
-    """Everything about the machine and the software that can change a number; what a record holds.
+    """Return everything about the machine and the software that can change a number, as a record holds it.
 
-    Sizes in bytes, clocks in Hz. cache_bytes: the last-level cache of the device. memory_bytes: of the machine, or
-    of the container where it has a limit. load: processes that ran or waited, mean of the last minute. kernels: what
-    the fused ops are made of: on a CPU those over points, "c" or "torch"; on CUDA all of them, "triton" and its version.
+    Args:
+        device: The device that is measured.
+
+    Returns:
+        Name -> value; sizes in bytes, clocks in Hz, None where a value is not known. cache_bytes is the last-level cache
+        of the device; memory_bytes that of the machine, or of the container where it has a limit; load the number of
+        processes that ran or waited, mean of the last minute; kernels what the fused ops are written in: on a CPU those
+        over points, "c" or "torch"; on CUDA all of them, "triton" and its version.
     """
     same = identity(device)
     return {
@@ -132,7 +153,7 @@ def capture(device: torch.device) -> dict[str, Any]:
 
 
 def _gpu(device: torch.device) -> dict[str, Any]:
-    """Of the GPU: memory, clocks, driver, and the precision in which it multiplies float32."""
+    """Return memory, clocks and driver of the GPU, and whether it multiplies float32 in TF32."""
     return {
         "gpu_memory_bytes": _gpu_property(device, "total_memory"),
         **_gpu_clocks(device),
@@ -171,7 +192,7 @@ def _nvml(uuid: str) -> list[Any] | None:
 
 
 def _nvidia_smi(uuid: str) -> list[Any] | None:
-    """The same from nvidia-smi; what it does not know is None."""
+    """Driver and clocks (MHz) as `_nvml` returns them, from nvidia-smi; None for each that it does not know."""
     fields = "driver_version,clocks.sm,clocks.max.sm,clocks.mem"
     line = _output("nvidia-smi", f"--id={uuid}", f"--query-gpu={fields}", "--format=csv,noheader,nounits")
     parts = [part.strip() for part in line.split(",")] if line else []

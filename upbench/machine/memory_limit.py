@@ -1,4 +1,4 @@
-"""How much memory a worker may take, so that a cell that asks for too much gets an error, and the machine stays up."""
+"""Bounds the memory that a worker may take, so that a cell that needs too much gets an error, and the machine stays up."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 SHARE = 0.9
-"""Of the memory that is free when a cell starts, the part that the cell may take."""
+"""Part of the memory that is free when a cell starts, which the cell may take."""
 CGROUP = Path("/sys/fs/cgroup")
+"""Folder in which Linux keeps the limits of a container."""
 OUT_OF_MEMORY = ("DefaultCPUAllocator", "not enough memory", "out of memory", "ALLOC_FAILED")
-"""What torch and its libraries say where they have no class of their own for it."""
+"""Words in errors of torch and its libraries that say that memory ran out, where they have no class of their own for it."""
 
 
 def ran_out(error: BaseException | None) -> bool:
-    """Whether an error says that memory ran out, or was raised from one that does."""
+    """Return whether an error says that memory ran out, or was raised from one that does."""
     while error is not None:
         if _is_memory(error):
             return True
@@ -32,7 +33,11 @@ def _is_memory(error: BaseException) -> bool:
 
 
 def available_bytes() -> int | None:
-    """Memory that can be taken without swapping: of the machine, or of a container that has less."""
+    """Return the bytes that can be taken without swapping, on the machine or in a container that has less.
+
+    Returns:
+        Bytes; None where the system does not say.
+    """
     found = re.search(r"^MemAvailable:\s*(\d+) kB", _read(Path("/proc/meminfo")), re.MULTILINE)
     free = [int(found[1]) * 1024] if found else []
     for limit, used in (
@@ -47,10 +52,14 @@ def available_bytes() -> int | None:
 
 @contextmanager
 def limited(limit_bytes: int | None, applies: bool = True) -> Iterator[None]:
-    """Let this process take only so much more memory; None: SHARE of what is free. Asking for more is then an error.
+    """Let this process take only so much more memory; an allocation beyond that fails.
 
-    It bounds what the process writes to or may write to (RLIMIT_DATA), not files it has mapped. Without `applies`, and
-    where the system does not say what is free, nothing is bounded.
+    It bounds what the process writes to or may write to (RLIMIT_DATA), not files it has mapped. Where the system does
+    not say what is free, nothing is bounded.
+
+    Args:
+        limit_bytes: Bytes that may be taken in addition; None stands for SHARE of what is free.
+        applies: Whether anything is bounded at all.
     """
     free = available_bytes() if limit_bytes is None else None
     more = limit_bytes if free is None else int(SHARE * free)
@@ -71,13 +80,13 @@ def limited(limit_bytes: int | None, applies: bool = True) -> Iterator[None]:
 
 
 def be_the_first_to_go() -> None:
-    """Where memory runs out all the same, the kernel is to end this process, and not its parent or another."""
+    """Tell the kernel to end this process first where memory runs out, and not its parent or another."""
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def kills() -> int | None:
-    """How many processes the kernel has killed for want of memory since it started; None where it does not say."""
+    """Return how many processes the kernel has killed for want of memory since it started; None where it does not say."""
     found = re.search(r"^oom_kill (\d+)", _read(Path("/proc/vmstat")), re.MULTILINE)
     return int(found[1]) if found else None
 

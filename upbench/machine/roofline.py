@@ -10,19 +10,31 @@ from upbench.machine.calibration import Calibration
 
 
 def compulsory_bytes(input_bytes: int, weight_bytes: int, output_bytes: int) -> int:
-    """Bytes that one forward call must move: x, guide and weights read once, y written once.
+    """Return the bytes that one forward must move: x, guide and weights read once, y written once.
 
-    input_bytes: of x and guide together. Hill and Smith 1989 call the misses behind them compulsory: no cache, however
-    large, avoids them.
+    Hill and Smith (1989) call the misses behind them compulsory: no cache, however large, avoids them.
+
+    Args:
+        input_bytes: Bytes of x and guide together.
+        weight_bytes: Bytes of parameters and buffers.
+        output_bytes: Bytes of y.
     """
     return input_bytes + weight_bytes + output_bytes
 
 
 def roofline_s(moved_bytes: int, macs: int, calibration: Calibration, dtype: str) -> float | None:
-    """Seconds below which no implementation can be: the larger of moving the bytes and doing the MACs.
+    """Return the seconds below which no implementation can be: the larger of moving the bytes and doing the MACs.
 
-    Both at the ceilings of the calibration, the bandwidth for a working set of that size. None where the device has
-    no ceiling for the dtype.
+    Args:
+        moved_bytes: Bytes that must be moved, see `compulsory_bytes`.
+        macs: Multiply-accumulates of the call.
+        calibration: Ceilings of the machine; the bandwidth is that for a working set of `moved_bytes`.
+        dtype: Dtype of the spec.
+
+    Returns:
+        Seconds; None where the device has no ceiling for the dtype.
+
+    Source: the roofline model (Williams, Waterman and Patterson 2009).
     """
     rate = calibration.rate(dtype)
     if rate is None:
@@ -31,5 +43,13 @@ def roofline_s(moved_bytes: int, macs: int, calibration: Calibration, dtype: str
 
 
 def efficiency(least_s: float | None, measured_s: float | None) -> float | None:
-    """floor / measured: 1 at the machine's limit, near 0 far from it; None where one of them is unknown."""
+    """Return least / measured time: 1 at the machine's limit, near 0 far from it.
+
+    Args:
+        least_s: Roofline bound in seconds, see `roofline_s`; None where unknown.
+        measured_s: Measured latency in seconds; None where unknown.
+
+    Returns:
+        The ratio; None where one of them is unknown.
+    """
     return None if least_s is None or measured_s is None else least_s / measured_s
