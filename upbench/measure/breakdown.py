@@ -21,7 +21,6 @@ from torch.nn.modules import activation, batchnorm, conv, pooling
 from upbench.conventions import Breakdown
 from upbench.measure import macs
 
-# Operator -> the MACs that each part has of it, as ratios.
 GATHERS: dict[str, dict[str, int]] = {
     "upbench::window_similarity": {"similarity": 1},
     "upbench::point_similarity": {"similarity": 1},
@@ -39,6 +38,7 @@ GATHERS: dict[str, dict[str, int]] = {
     "upbench::modulate": {"assembly": 1},
     "upbench::gate_fuse": {"fusion": 1},
 }
+"""Operator -> the shares of its MACs that belong to each part, as ratios."""
 
 _WEIGHED = (conv._ConvNd, nn.Linear, nn.Bilinear)
 _NORMS = (batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
@@ -47,9 +47,12 @@ _POOLINGS = tuple(getattr(pooling, name) for name in pooling.__all__ if "Unpool"
 
 
 def count(module: nn.Module, inputs: tuple[Tensor, ...], counted: macs.Macs) -> Breakdown:
-    """All parts of one call. counted: what `macs.count` found for the same call.
+    """Count all parts of one call. Runs the module once, without autograd; its mode is left as it is.
 
-    Runs the module once, without autograd; its mode is left as it is.
+    Args:
+        module: The module.
+        inputs: The tensors of the call.
+        counted: The MACs that `counting.count` returned for the same call.
     """
     kinds = counted.by_kind
     return Breakdown(
@@ -63,7 +66,11 @@ def count(module: nn.Module, inputs: tuple[Tensor, ...], counted: macs.Macs) -> 
 
 
 def gathers(counted: macs.Macs) -> dict[str, int]:
-    """The MACs of gathers by part: similarity, sampling, assembly, fusion."""
+    """Return the MACs of gathers by part: similarity, sampling, assembly, fusion.
+
+    Args:
+        counted: The MACs of a call by operator and class.
+    """
     parts = Counter(dict.fromkeys(("similarity", "sampling", "assembly", "fusion"), 0))
     for name, ratios in GATHERS.items():
         share = counted.by_op.get(name, 0) // sum(ratios.values())
@@ -73,7 +80,7 @@ def gathers(counted: macs.Macs) -> dict[str, int]:
 
 
 def _hooked(module: nn.Module, inputs: tuple[Tensor, ...]) -> dict[str, int]:
-    """What hooks on modules see in one call."""
+    """Return the parts that hooks on modules see in one call: bias, hook_norm, activation, pooling."""
     read: Counter[nn.Module] = Counter()
     written: Counter[nn.Module] = Counter()
 
@@ -107,7 +114,13 @@ def _wraps_a_norm(layer: nn.Module, written: Counter[nn.Module]) -> bool:
 
 
 def parameters(module: nn.Module) -> dict[str, int]:
-    """Parameters by what they are: by the type of their module, and in modules of no known type by their name."""
+    """Return the numbers of weights, position biases, biases and affine parameters of norms.
+
+    A parameter is judged by the type of its module, and in modules of no known type by its name; each counts once.
+
+    Args:
+        module: The module.
+    """
     parts = Counter(dict.fromkeys(("weights", "position_bias", "biases", "norm_affine"), 0))
     counted: set[nn.Parameter] = set()
     for layer in module.modules():

@@ -10,11 +10,18 @@ from typing import Any, Protocol
 import torch
 
 Call = Callable[[], object]
+"""A call without arguments, as it is timed."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A call with something to do before and after each time it runs, which is not part of what is timed."""
+    """A call with work before and after it that is not timed.
+
+    Args:
+        call: The call that is timed.
+        before: Runs before each call.
+        after: Runs after each call, also where it raises.
+    """
 
     call: Call
     before: Call
@@ -29,18 +36,27 @@ class Prepared:
 
 
 class Clock(Protocol):
-    """name: what a record says of the clock. now_s: seconds for budgets; time_s: seconds that `calls` calls take.
+    """Measures how long calls take on one kind of device.
 
-    throttled: whether the device slowed itself down since it was last asked.
+    Attributes:
+        name: Name of the clock, as a record has it.
     """
 
     name: str
 
-    def now_s(self) -> float: ...
+    def now_s(self) -> float:
+        """Return a time in seconds, from which budgets are reckoned."""
 
-    def time_s(self, call: Call, calls: int) -> float: ...
+    def time_s(self, call: Call, calls: int) -> float:
+        """Return the seconds that a number of calls take together.
 
-    def throttled(self) -> bool: ...
+        Args:
+            call: The call.
+            calls: Number of calls, one right after the other.
+        """
+
+    def throttled(self) -> bool:
+        """Return whether the device slowed itself down since this was last called."""
 
 
 class CpuClock:
@@ -49,9 +65,11 @@ class CpuClock:
     name = "perf_counter, warm caches"
 
     def now_s(self) -> float:
+        """Return a time in seconds."""
         return time.perf_counter()
 
     def time_s(self, call: Call, calls: int) -> float:
+        """Return the seconds that a number of calls take together; of a `Prepared` call, without its preparation."""
         if isinstance(call, Prepared):
             return sum(self._alone_s(call) for _ in range(calls))
         start = time.perf_counter_ns()
@@ -67,14 +85,19 @@ class CpuClock:
             prepared.after()
 
     def throttled(self) -> bool:
+        """Return False: a CPU does not say whether it slowed down."""
         return False
 
 
 class CudaClock:
-    """CUDA events around the calls: time on the device alone, resolution about 0.5 us.
+    """CUDA events around the calls: time on the device alone, in steps of about 0.5 us.
 
     Before each sample the L2 cache is overwritten, and the stream is held busy while the calls are issued, so that
-    the device never waits for the host within a sample. cuda: torch.cuda, or what stands for it in a test.
+    the device never waits for the host within a sample.
+
+    Args:
+        device: The CUDA device.
+        cuda: torch.cuda, or a substitute in a test.
     """
 
     name = "cuda events, L2 flushed, stream held busy"
@@ -87,9 +110,11 @@ class CudaClock:
         self.monitor = _monitor(device)
 
     def now_s(self) -> float:
+        """Return a time in seconds, on the host."""
         return time.perf_counter()
 
     def time_s(self, call: Call, calls: int) -> float:
+        """Return the seconds that a number of calls take together; of a `Prepared` call, without its preparation."""
         if isinstance(call, Prepared):
             return sum(self._alone_s(call) for _ in range(calls))
         with self.cuda.device(self.device):
@@ -120,11 +145,12 @@ class CudaClock:
             spin(int(min(1.5 * self.issue_s * calls, 0.1) * 2e9))
 
     def throttled(self) -> bool:
+        """Return whether heat or power hold the clocks down, as NVML says; False without NVML."""
         return self.monitor() if self.monitor else False
 
 
 def _monitor(device: torch.device) -> Callable[[], bool] | None:
-    """A function that asks NVML whether the clocks are held down by heat or power; None without NVML."""
+    """Return a function that asks NVML whether the clocks are held down by heat or power; None without NVML."""
     try:
         import pynvml
 
@@ -143,4 +169,5 @@ def _monitor(device: torch.device) -> Callable[[], bool] | None:
 
 
 def clock_for(device: torch.device) -> Clock:
+    """Return the clock of a device: CUDA events on CUDA, wall time anywhere else."""
     return CudaClock(device) if device.type == "cuda" else CpuClock()

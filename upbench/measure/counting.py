@@ -1,4 +1,4 @@
-"""The MACs of one call that a record and a table state: of the trace, or of what ran where the trace does not see all."""
+"""The MACs of one call that records and tables state: from a trace, or from the operators that ran where it misses some."""
 
 from __future__ import annotations
 
@@ -17,12 +17,17 @@ def count(
 
     The module is traced, which runs it once; where it cannot be traced, or the trace holds operators of which nothing
     is known, it is run once more and counted operator by operator. What is known to neither is listed in `missing`:
-    then the number is too small. `uncounted` lists besides Python functions that a trace does not see into, also where
-    no arithmetic ran in them.
+    then the number is too small. `uncounted` also lists Python functions that a trace does not see into, even where no
+    arithmetic ran in them.
 
-    again: called before a second run, whose inputs it returns, so that what the first changed and drew does not matter.
+    Args:
+        module: The module.
+        inputs: The tensors of the call.
+        again: Called before a second run, whose inputs it returns, so that what the first changed and drew does not
+            matter.
 
-    Raises whatever the module raises.
+    Raises:
+        Exception: Whatever the module raises.
     """
     try:
         traced = macs.count(module, inputs)

@@ -1,4 +1,4 @@
-"""Three routes to the MACs of one call, and where they disagree.
+"""Three counts of the MACs of one call, and where they disagree.
 
 1. The closed form that the card declares.
 2. fvcore with our handles (`macs`): a trace, in which every op of `upbench.ops` is one node with declared MACs.
@@ -29,9 +29,9 @@ from upbench.measure.operators import work_of
 from upbench.ops import OPS
 
 ATTENTION = "aten::scaled_dot_product_attention"
+"""Name of an attention call in every count."""
 _LINEAR = "aten::linear"
 _WEIGHED = {"aten::convolution", "aten::_convolution", "aten::addmm"}
-# Products and gathers of modules from elsewhere that fvcore charges, and of which torch may see nothing.
 _FOREIGN = {
     ATTENTION,
     macs.SUMMED,
@@ -48,15 +48,19 @@ _FOREIGN = {
     "aten::upsample_trilinear3d",
     "aten::upsample_bicubic2d",
 }
+"""Products and gathers of modules from elsewhere that fvcore charges, and of which torch may see nothing."""
 
 
 @dataclass(frozen=True)
 class TorchCount:
-    """MACs (half of torch's FLOPs) of one call.
+    """The MACs (half of torch's FLOPs) of one call.
 
-    by_op: by aten operator. by_kind: conv (convolutions, linear layers, and declared ops of that kind) and gather
-    (other matrix products). by_site: by the declared op, linear layer or attention call that they ran in.
-    uncounted: operators that ran and were charged nothing, data movement left out, with how often they ran.
+    Args:
+        by_op: aten operator -> MACs.
+        by_kind: Class -> MACs: conv (convolutions, linear layers, and declared ops of that kind) and gather (other
+            matrix products).
+        by_site: Declared op, linear layer or attention call -> MACs of what ran in it.
+        uncounted: Operators that ran and were charged nothing, data movement left out, with how often they ran.
     """
 
     by_op: dict[str, int]
@@ -66,7 +70,7 @@ class TorchCount:
 
 
 class _Uncharged(TorchDispatchMode):
-    """How often each operator ran without being charged, as it was called: before the counter takes it apart."""
+    """Counts how often each operator ran without being charged, as it was called: before the counter takes it apart."""
 
     def __init__(self, counter: FlopCounterMode) -> None:
         super().__init__()
@@ -83,7 +87,7 @@ class _Uncharged(TorchDispatchMode):
 
 
 class _Sites(TorchFunctionMode):
-    """What the counter charged while a declared op, a linear layer or an attention call ran.
+    """Collects what the counter charged while a declared op, a linear layer or an attention call ran.
 
     The dispatcher alone shows a linear layer without bias and a product of two features as the same mm. Only the
     outermost of torch's own functions is seen: a linear layer without bias inside nn.MultiheadAttention is a gather.
@@ -105,7 +109,7 @@ class _Sites(TorchFunctionMode):
 
 
 class _NoTracker(AbstractContextManager[None]):
-    """Stands for the part of torch's counter that tells modules apart, which is not asked for here.
+    """Replaces the part of torch's counter that assigns FLOPs to modules, which is not needed here.
 
     Its hooks fail without autograd on a module that is given a view of a leaf, and warn in compiled modules.
     """
@@ -123,7 +127,15 @@ def _counter() -> FlopCounterMode:
 
 
 def torch_count(module: nn.Module, inputs: tuple[Tensor, ...]) -> TorchCount:
-    """Run the module once, without autograd, and count. The mode is left as it is."""
+    """Run a module once, without autograd, and count with torch's own counter. Its mode is left as it is.
+
+    Args:
+        module: The module.
+        inputs: The tensors of the call.
+
+    Raises:
+        Exception: Whatever the module raises.
+    """
     with (
         torch.no_grad(),
         torch.compiler.set_stance("force_eager"),
@@ -149,12 +161,17 @@ def torch_count(module: nn.Module, inputs: tuple[Tensor, ...]) -> TorchCount:
 
 
 def disagreements(closed: cards.Macs | None, fvcore: macs.Macs, seen: TorchCount) -> list[str]:
-    """A sentence for each class of MACs in which two routes differ; empty when all agree.
+    """Return a sentence for each class of MACs in which two counts differ; none when all agree.
 
-    closed: None where no closed form is declared. Every comparison is exact. Between fvcore and torch it covers what
-    both can see: ops of which torch sees nothing are left out, and named. Torch does not tell weights from features, so
-    that where both count the same products, but in other classes, there is nothing to say; nor where the count is not of
-    a trace, but of the operators that torch's counter sees as well.
+    Every comparison is exact. Between fvcore and torch it covers what both can see: ops of which torch sees nothing are
+    left out, and named. Torch does not distinguish weights from features, so that nothing is said where both count the
+    same products in other classes; nor where the count is not of a trace, but of the operators that torch's counter sees
+    as well.
+
+    Args:
+        closed: The closed form of the card; None where none is declared.
+        fvcore: The count of `counting.count`.
+        seen: The count of `torch_count`, of the same call.
     """
     found = []
     unseen = {kind: _unseen(kind, fvcore, seen) for kind in ("conv", "gather")}
@@ -178,7 +195,7 @@ def disagreements(closed: cards.Macs | None, fvcore: macs.Macs, seen: TorchCount
 
 
 def _unseen(kind: str, fvcore: macs.Macs, seen: TorchCount) -> dict[str, int]:
-    """The MACs of a class that are of operators of which torch saw nothing."""
+    """Return the MACs of a class by operator, for operators of which torch saw nothing."""
     return {
         name: n
         for (of, name), n in fvcore.by_class_and_op.items()
@@ -194,13 +211,13 @@ def _site(func: Callable[..., Any]) -> str | None:
 
 
 def _charged(counter: FlopCounterMode) -> Counter[str]:
-    """MACs by operator that the counter has charged so far."""
+    """Return the MACs that the counter has charged so far, by operator."""
     flops: Mapping[Any, int] = counter.get_flop_counts().get("Global", {})
     return Counter({_name(key): n // 2 for key, n in flops.items() if n})
 
 
 def _name(key: object) -> str:
-    """A counter's key under the name that fvcore and schemas use: aten.mm -> aten::mm."""
+    """Return a counter's key under the name that fvcore and schemas use: aten.mm -> aten::mm."""
     return str(key).replace(".", "::", 1)
 
 

@@ -36,7 +36,7 @@ _FREE = {
 
 @dataclass(eq=False)
 class _Product:
-    """A value-by-value product of two features; sums and others: how many of each kind of operator read it."""
+    """A value-by-value product of two features; `sums` and `others` count the operators of each kind that read it."""
 
     name: str
     kind: str
@@ -51,7 +51,7 @@ class _Product:
 
 @dataclass
 class _Ledger:
-    """What has run so far. made_of: what tensors depend on. products: those that tensors hold, through views."""
+    """The charges of what has run so far; `made_of` maps tensors to what they depend on, `holds` to products in them."""
 
     charges: list[Charge] = field(default_factory=list)
     unknown: Counter[str] = field(default_factory=Counter)
@@ -69,7 +69,7 @@ class _Ledger:
         return self.made_of.get(value, 0) if isinstance(value, Tensor) else 0
 
     def result(self) -> Macs:
-        """All that ran, once it is known which products were summed."""
+        """Return the MACs of all that ran, once it is known which products were summed."""
         charges = list(self.charges)
         for p in self.products:
             charges.append((p.kind, SUMMED, p.values) if p.summed else ("elementwise", p.name, p.values))
@@ -79,7 +79,7 @@ class _Ledger:
 
 
 class _Operators(TorchDispatchMode):
-    """Writes down what every operator costs."""
+    """Adds the cost of every operator to a ledger."""
 
     def __init__(self, ledger: _Ledger) -> None:
         super().__init__()
@@ -141,9 +141,16 @@ class _Functions(TorchFunctionMode):
 
 
 def count(module: nn.Module, inputs: tuple[Tensor, ...]) -> Macs:
-    """Run the module once, without autograd, and count what runs. The mode is left as it is.
+    """Run the module once, without autograd, and count the operators that run. The mode is left as it is.
 
     Compiled parts run as they were written; recurrent layers run step by step, not in one kernel of a vendor.
+
+    Args:
+        module: The module.
+        inputs: The tensors of the call.
+
+    Raises:
+        Exception: Whatever the module raises.
     """
     ledger = _Ledger()
     for value in inputs:
@@ -177,7 +184,7 @@ def _set(ledger: _Ledger, flag: str) -> Iterator[None]:
 
 
 def _known(func: Any) -> bool:
-    """Whether an operator is charged as a whole, and not what torch would take it apart into."""
+    """Return whether an operator is charged as a whole, and not the operators that torch would take it apart into."""
     name = func._schema.name
     short = name.removeprefix("aten::")
     return (
@@ -191,7 +198,7 @@ def _known(func: Any) -> bool:
 
 
 def _charge(ledger: _Ledger, func: Any, args: Sequence[Any], kwargs: Any, out: Any, made: Sequence[Tensor]) -> None:
-    """What one operator costs."""
+    """Add the cost of one operator to the ledger."""
     name, first = func._schema.name, made[0]
     short = name.removeprefix("aten::")
     values = first.numel() if first.dim() else 0
@@ -231,7 +238,7 @@ def _charge(ledger: _Ledger, func: Any, args: Sequence[Any], kwargs: Any, out: A
 
 
 def _read(ledger: _Ledger, name: str, given: Sequence[Tensor], made: Sequence[Tensor]) -> None:
-    """Notes which products an operator reads: a view hands them on, a sum takes them up, all else uses them singly."""
+    """Note which products an operator reads: a view hands them on, a sum takes them up, all else uses them singly."""
     held = [one for tensor in given for one in ledger.holds.get(tensor, [])]
     if not held:
         return
@@ -246,7 +253,7 @@ def _read(ledger: _Ledger, name: str, given: Sequence[Tensor], made: Sequence[Te
 
 
 def _follow(ledger: _Ledger, name: str, given: Sequence[Tensor], made: Sequence[Tensor]) -> None:
-    """Notes what the results of an operator depend on."""
+    """Note what the results of an operator depend on."""
     bits = 0
     if name.removeprefix("aten::") not in VALUELESS:
         for tensor in given:

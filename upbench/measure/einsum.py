@@ -12,8 +12,11 @@ from dataclasses import dataclass
 class Contraction:
     """One step of an einsum: two operands become one.
 
-    products: multiply-accumulates. summed: whether an index is summed; without, torch multiplies value by value.
-    left, right: the operands, by position, that the two factors are made of.
+    Args:
+        products: Number of multiply-accumulates.
+        summed: Whether an index is summed; without one torch multiplies value by value.
+        left: Positions of the operands that the first factor is made of.
+        right: Positions of the operands that the second factor is made of.
     """
 
     products: int
@@ -25,12 +28,12 @@ class Contraction:
 def contractions(
     equation: str, shapes: Sequence[Sequence[int]], path: Sequence[int] | None = None
 ) -> tuple[list[Contraction], int]:
-    """The steps of `torch.einsum(equation, ...)` as ATen takes them, and how many values are summed before products.
+    """Return the steps of `torch.einsum(equation, ...)` as ATen takes them, and how many values are summed alone.
 
     Args:
-        equation: as torch.einsum takes it; spaces, an ellipsis, repeated indices and a missing output are allowed.
-        shapes: of the operands.
-        path: pairs of positions, one after another, as torch hands an optimised path to ATen; None: left to right.
+        equation: Equation as torch.einsum takes it; spaces, an ellipsis, repeated indices and a missing output are allowed.
+        shapes: Shape of each operand.
+        path: Pairs of positions, one after another, as torch hands an optimised path to ATen; None is left to right.
 
     Returns:
         The contractions, and the number of values read by sums of one operand alone: of an index that no other

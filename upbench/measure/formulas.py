@@ -1,6 +1,6 @@
-"""What the operators that torch dispatches cost, in multiply-accumulates, from their arguments and results.
+"""The cost of operators that torch dispatches, in multiply-accumulates, from their arguments and results.
 
-Convolutions and matrix products have the formulas of torch's own counter; here is what it has none for.
+Convolutions and matrix products have the formulas of torch's own counter; this file holds those that it lacks.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.utils.flop_counter import flop_registry
 
 Formula = Callable[[Sequence[Any], Any], int]
+"""Multiply-accumulates from the arguments of an operator and its result."""
 
-# Products of which torch's counter has no formula: the positions of the two factors, and the multiply-accumulates.
 PRODUCTS: dict[str, tuple[int, int, Formula]] = {
     "aten::dot": (0, 1, lambda a, out: a[0].numel()),
     "aten::vdot": (0, 1, lambda a, out: a[0].numel()),
@@ -42,9 +42,8 @@ PRODUCTS: dict[str, tuple[int, int, Formula]] = {
     "quantized::linear_dynamic": (0, 0, lambda a, out: out.numel() * a[0].shape[-1]),
     "quantized::linear_relu_dynamic": (0, 0, lambda a, out: out.numel() * a[0].shape[-1]),
 }
+"""Products that torch's counter has no formula for -> positions of the two factors, and the formula."""
 _QUANTISED_CONVOLUTIONS = tuple(f"quantized::conv{n}d{end}" for n in (1, 2, 3) for end in ("", "_relu", "_dynamic"))
-# Interpolations and samplers: multiply-accumulates for each value of the output. With antialiasing (_aa) that holds where
-# a map becomes larger; where it becomes smaller more is read, which is not counted here.
 READS: dict[str, Formula] = {
     "upsample_linear1d": lambda a, out: 2,
     "upsample_bilinear2d": lambda a, out: 4,
@@ -57,7 +56,8 @@ READS: dict[str, Formula] = {
         lambda a, out: 4 if len(a) < 3 else {0: 2 ** (a[0].dim() - 2), 1: 0, 2: 16}[a[2]],
     ),
 }
-# Norms: where their weight is, and whether they are batch norms in evaluation, which only scale and shift.
+"""Interpolations and samplers -> multiply-accumulates for each value of the output. With antialiasing (_aa) that holds
+where a map becomes larger; where it becomes smaller more is read, which is not counted here."""
 NORMS = {
     "native_layer_norm": (2, False),
     "_fused_rms_norm": (2, False),
@@ -69,13 +69,26 @@ NORMS = {
     "_batch_norm_with_update": (1, False),
     "_batch_norm_no_update": (1, True),
 }
+"""Norms -> position of their weight, and whether they are batch norms in evaluation, which only scale and shift; None
+where argument 5 decides that."""
 CONVOLUTIONS = {"aten::convolution", "aten::_convolution", "aten::convolution_overrideable", "aten::cudnn_convolution"}
+"""Names under which torch dispatches a convolution."""
 
 
 def product(func: Any, args: Sequence[Any], kwargs: Any, out: Any, first: Tensor) -> tuple[Any, Any, int] | None:
-    """The two factors and the multiply-accumulates of a product; None for any other operator.
+    """Return the two factors and the multiply-accumulates of a product.
 
     A product of complex numbers is four of real ones.
+
+    Args:
+        func: The operator.
+        args: Its positional arguments.
+        kwargs: Its keyword arguments.
+        out: What it returned.
+        first: The first tensor of what it returned.
+
+    Returns:
+        Both factors and the number; None for an operator that is no product.
     """
     name, packet = func._schema.name, func._overloadpacket
     each = 4 if first.is_complex() else 1
@@ -97,11 +110,17 @@ def product(func: Any, args: Sequence[Any], kwargs: Any, out: Any, first: Tensor
 
 
 def is_product(args: Sequence[Any]) -> bool:
+    """Return whether the first two arguments are dense tensors of more than one value."""
     return all(isinstance(v, Tensor) and v.numel() > 1 and v.layout == torch.strided for v in args[:2])
 
 
 def norm(short: str, args: Sequence[Any]) -> int:
-    """Multiply-accumulates for each element, as fvcore has them."""
+    """Return the multiply-accumulates of a norm for each element, as fvcore counts them.
+
+    Args:
+        short: Name of the operator in NORMS.
+        args: Its positional arguments.
+    """
     at, evaluation = NORMS[short]
     if evaluation is None:
         evaluation = not args[5]

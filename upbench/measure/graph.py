@@ -1,4 +1,4 @@
-"""On CUDA, two more times of a call: wall time on the host, and replay as a CUDA graph, without launches."""
+"""Two more times of a call on CUDA: wall time on the host, and replay as a CUDA graph, without launches."""
 
 from __future__ import annotations
 
@@ -12,19 +12,31 @@ import torch
 from upbench.measure.clock import Call
 
 REPEATS = 30
+"""Number of calls whose median is taken."""
 LAUNCH_BOUND = 1.2
+"""Ratio of host time to device time above which a call counts as launch-bound."""
 
 
 @dataclass(frozen=True)
 class Other:
-    """Medians in seconds; None on a CPU, and graph_s also where the call cannot be captured (why_not says why)."""
+    """Two more times of a call; None on a CPU.
+
+    Args:
+        host_s: Median wall time in seconds of a call and its end.
+        graph_s: Median seconds of the replay as a CUDA graph; None also where the call cannot be captured.
+        why_not: Why it cannot be captured.
+    """
 
     host_s: float | None = None
     graph_s: float | None = None
     why_not: str | None = None
 
     def warnings(self, device_s: Sequence[float]) -> list[str]:
-        """Sentences on what these times say beside `device_s`, the samples on the device."""
+        """Return sentences on what these times say next to those on the device.
+
+        Args:
+            device_s: Samples on the device, in seconds per call.
+        """
         found = []
         if self.host_s is not None and self.host_s > LAUNCH_BOUND * statistics.median(device_s):
             factor = self.host_s / statistics.median(device_s)
@@ -38,7 +50,12 @@ class Other:
 
 
 def measure(call: Call, device: torch.device) -> Other:
-    """Time a call on the host, and replayed as a CUDA graph. Nothing is measured on a CPU."""
+    """Time a call on the host, and replayed as a CUDA graph. Nothing is measured on a CPU.
+
+    Args:
+        call: The call.
+        device: Device that it runs on.
+    """
     if device.type != "cuda":
         return Other()
     with torch.cuda.device(device):

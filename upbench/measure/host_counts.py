@@ -1,8 +1,8 @@
-"""What an upsampler counts at one place of a host model.
+"""The counts of an upsampler in a stage of a host model, of any size, from counts at small sizes.
 
-The module is built for the place's channels and counted at three small maps. Every part of its counts is a fixed
+The module is built for the channels of the stage and counted at three small maps. Every part of its counts is a fixed
 number for each sample plus a number for each low-resolution pixel; two of the maps give both, and the third proves
-it. Where it does not hold the module is counted at the place's own size instead.
+it. Where it does not hold the module is counted at the size of the stage instead.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ from upbench.errors import SpecError
 from upbench.measure import breakdown, counting
 from upbench.upsamplers._base import Upsampler
 
-# The guide of the smallest is 8x8: A2U pools it to 6x6.
 SIZES = ((4, 4), (4, 6), (6, 8))
+"""Height and width of the small maps. The guide of the smallest is 8x8, which A2U pools to 6x6."""
 PARAMETERS = ("weights", "position_bias", "biases", "norm_affine")
+"""Fields of a breakdown that count parameters."""
 PARTS = tuple(f.name for f in fields(Breakdown) if f.name not in PARAMETERS)
+"""Fields of a breakdown that count operations."""
 
 
 def count(
@@ -37,9 +39,20 @@ def count(
     width: int,
     batch: int = 1,
 ) -> Breakdown:
-    """Every part of the counts of one call at x: [batch, channels, height, width]; counts of the whole batch.
+    """Count one call on x [batch, channels, height, width]; the counts are those of the whole batch.
 
-    Raises SpecError with every mistake when the upsampler cannot be built so.
+    Args:
+        upsampler: Name of the upsampler.
+        params: Its params; the others have their defaults.
+        channels: Channels of x.
+        guide_channels: Channels of the guide, where it takes one.
+        scale: Scale.
+        height: Height of x in pixels.
+        width: Width of x in pixels.
+        batch: Number of samples.
+
+    Raises:
+        SpecError: With every mistake, if the upsampler cannot be built this way.
     """
     key = (upsampler, tuple(sorted(params.items())), channels, guide_channels, scale)
     fixed, slope = _rates(*key)
@@ -54,7 +67,18 @@ def count(
 def parameters(
     upsampler: str, params: tuple[tuple[str, Any], ...], channels: int, guide_channels: int, scale: float
 ) -> Breakdown:
-    """The parameters alone, of a module that is built without memory. Raises as `count` does."""
+    """Count the parameters alone, of a module that is built without memory.
+
+    Args:
+        upsampler: Name of the upsampler.
+        params: Its params, as sorted pairs.
+        channels: Channels of x.
+        guide_channels: Channels of the guide, where it takes one.
+        scale: Scale.
+
+    Raises:
+        SpecError: With every mistake, if the upsampler cannot be built this way.
+    """
     with torch.device("meta"):
         return Breakdown(**breakdown.parameters(_built(upsampler, params, channels, guide_channels, scale)))
 
@@ -62,7 +86,21 @@ def parameters(
 def per_pixel(
     upsampler: str, params: Mapping[str, Any], channels: int, guide_channels: int, scale: float
 ) -> Breakdown | None:
-    """What one more low-resolution pixel costs, and the parameters; None where that is not one number."""
+    """Return the counts that one more low-resolution pixel adds, and the parameters.
+
+    Args:
+        upsampler: Name of the upsampler.
+        params: Its params; the others have their defaults.
+        channels: Channels of x.
+        guide_channels: Channels of the guide, where it takes one.
+        scale: Scale.
+
+    Returns:
+        The counts; None where they do not grow by the same number with every pixel.
+
+    Raises:
+        SpecError: With every mistake, if the upsampler cannot be built this way.
+    """
     return _rates(upsampler, tuple(sorted(params.items())), channels, guide_channels, scale)[1]
 
 
@@ -70,7 +108,7 @@ def per_pixel(
 def _rates(
     upsampler: str, params: tuple[tuple[str, Any], ...], channels: int, guide_channels: int, scale: float
 ) -> tuple[Breakdown | None, Breakdown | None]:
-    """Counts of a sample of no pixels, and of each pixel; None, None where they are not straight lines."""
+    """Return the counts of a sample of no pixels, and of each pixel; None, None where they are not linear."""
     low = [height * width for height, width in SIZES]
     found = [asdict(_counted(upsampler, params, channels, guide_channels, scale, *size, 1)) for size in SIZES]
     slopes, fixed = {}, {}
@@ -95,7 +133,7 @@ def _counted(
     width: int,
     batch: int,
 ) -> Breakdown:
-    """One real count of the built module."""
+    """Build the module and count one call."""
     card = registry.get(upsampler)
     module = _built(upsampler, params, channels, guide_channels, scale)
     setting = registry.setting_of(card, channels, guide_channels, scale, dict(params))
@@ -109,7 +147,7 @@ def _counted(
 def _built(
     upsampler: str, params: tuple[tuple[str, Any], ...], channels: int, guide_channels: int, scale: float
 ) -> nn.Module:
-    """The module in evaluation mode, on its plain ops: they are the truth, and call every layer that hooks count."""
+    """Return the module in evaluation mode, on its plain ops, which call every layer that hooks count."""
     card = registry.get(upsampler)
     setting = registry.setting_of(card, channels, guide_channels, scale, dict(params))
     if mistakes := card.mistakes(setting):

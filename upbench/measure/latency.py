@@ -22,11 +22,15 @@ from upbench.measure.rounds import SAMPLE_S as SAMPLE_S
 from upbench.measure.rounds import WARMUP_S as WARMUP_S
 
 Progress = Callable[[float], None]
-"""Called between samples with the part that is done, 0 to 1."""
+"""Function that is told between samples the part that is done, 0 to 1."""
 
 
 class CallFailed(Exception):
-    """What a call raised is its cause. index: which of the calls it was."""
+    """A call raised the exception that is the cause of this one.
+
+    Args:
+        index: Position of the call among those that are timed.
+    """
 
     def __init__(self, index: int) -> None:
         super().__init__(f"call {index} failed")
@@ -35,10 +39,15 @@ class CallFailed(Exception):
 
 @dataclass
 class Timing:
-    """What was timed of one call: seconds per call of each sample, PER_ROUND samples to a round.
+    """The timing of one call.
 
-    stable: whether warm-up ended because the time no longer changed. stopped: "precise", "plateau", "budget" or
-    "interrupted". discarded: throttled rounds that were taken again.
+    Args:
+        warmup_calls: Number of calls before the first sample.
+        stable: Whether warm-up ended because the time no longer changed.
+        calls_per_sample: Number of calls that each sample is the mean of.
+        samples_s: Seconds per call of each sample, PER_ROUND samples to a round.
+        stopped: Why sampling ended: "precise", "plateau", "budget" or "interrupted".
+        discarded: Number of throttled rounds that were taken again.
     """
 
     warmup_calls: int = 0
@@ -56,10 +65,21 @@ def measure(
     progress: Progress = lambda part: None,
     precision: float = rounds.PRECISION,
 ) -> list[Timing]:
-    """Time the calls in interleaved rounds for at most `budget_s` seconds each, but for the least number of rounds.
+    """Time calls in interleaved rounds. Ctrl-C ends the sampling.
 
-    precision: the half width, as a part of the value, at which the 95 % interval is narrow enough: that of the median
-    of a single call, those of the ratios to the first where there are several. Ctrl-C ends the sampling.
+    Args:
+        calls: The calls.
+        clock: Clock of their device.
+        budget_s: Most seconds for each call; the least number of rounds is taken all the same.
+        progress: Told the part that is done.
+        precision: Half width of the 95 % interval, as a part of the value, that is narrow enough: of the median of a
+            single call, of the ratios to the first where there are several.
+
+    Returns:
+        The timing of each call.
+
+    Raises:
+        CallFailed: If a call raises.
     """
     with _quiet():
         timings = []
@@ -92,7 +112,14 @@ class _Rounds:
         self.start, self.discarded = clock.now_s(), 0
 
     def take(self, done: int) -> bool:
-        """Take a round; False when the device throttled in it, but for at most every second round."""
+        """Take a round and add its samples.
+
+        Args:
+            done: Number of rounds that were taken.
+
+        Returns:
+            Whether the round counts: not when the device throttled in it, but at most every second round is refused.
+        """
         samples: list[list[float]] = [[] for _ in self.calls]
         for step, index in enumerate(self.order):
             count = self.timings[index].calls_per_sample
@@ -109,7 +136,15 @@ class _Rounds:
 
 
 def warm_up(call: Call, clock: Clock) -> Timing:
-    """Call until the time is stable: at least 2 calls, then until the last five agree within 2 %, or WARMUP_S."""
+    """Call until the time is stable: at least 2 calls, then until the last five agree within 2 %, or WARMUP_S.
+
+    Args:
+        call: The call.
+        clock: Clock of its device.
+
+    Returns:
+        A timing without samples, with as many calls per sample as a sample of SAMPLE_S takes.
+    """
     timing, recent = Timing(), list[float]()
     start = clock.now_s()
     while True:
@@ -125,7 +160,7 @@ def warm_up(call: Call, clock: Clock) -> Timing:
 
 
 def _width(timings: Sequence[Timing]) -> float:
-    """The widest interval of what is to be reported: of the median of one call, of the ratios of several."""
+    """Return the widest interval of what is to be reported: of the median of one call, of the ratios of several."""
     first, *others = timings
     if not others:
         return stats.half_width(first.samples_s)

@@ -42,23 +42,31 @@ from upbench.measure.trace import PRODUCTS, Trace, class_of, is_product, numel, 
 from upbench.ops import OPS, whole_ops
 
 KINDS = ("conv", "gather", "norm", "elementwise")
+"""The classes of MACs."""
 Charge = tuple[str, str, int]
-"""The class, the operator and the multiply-accumulates."""
+"""Class, operator and multiply-accumulates of one operation."""
 Handle = Callable[[Any, Any], Any]
+"""Multiply-accumulates from the inputs and outputs of a node."""
 SUMMED = "aten::mul+sum"
-"""Value-by-value products that are summed; torch's counter does not see them."""
+"""Name of value-by-value products that are summed, which torch's counter does not see."""
 UNSUMMED = "aten::einsum (no sum)"
-"""An einsum that sums nothing; torch's counter does not see it."""
+"""Name of an einsum that sums nothing, which torch's counter does not see."""
 
 
 @dataclass(frozen=True)
 class Macs:
-    """MACs of one call by class and by operator, and operators that the counter did not know, with their number.
+    """Multiply-accumulates of one call.
 
-    by_class_and_op: by both, where an operator has products of two classes. notes: sentences on arithmetic that is
-    counted as it is written, though another spelling of it would be counted otherwise. traced: whether the numbers are
-    of a trace, or else of the operators that torch dispatched. missing: those of `uncounted` that ran without being
-    charged by any counter; where there are any, the numbers are too small.
+    Args:
+        by_kind: Class -> MACs.
+        by_op: Operator -> MACs.
+        uncounted: Operators that the counter did not know, with how often they occur.
+        by_class_and_op: (class, operator) -> MACs, since an operator may have products of two classes.
+        notes: Sentences on arithmetic that is counted as it is written, though another spelling of it would be counted
+            otherwise.
+        traced: Whether the numbers are of a trace, or else of the operators that torch dispatched.
+        missing: Those of `uncounted` that ran without being charged by any counter; where there are any, the numbers
+            are too small.
     """
 
     by_kind: dict[str, int]
@@ -76,14 +84,21 @@ class Macs:
 
     @property
     def known(self) -> bool:
-        """Whether there is a number to state: where nothing at all could be counted, 0 would say too much."""
+        """Whether there is a number to state; where nothing at all could be counted, 0 would be a false one."""
         return self.total > 0 or not self.missing
 
 
 def gathered(
     charges: Sequence[Charge], uncounted: Counter[str], notes: Sequence[str] = (), traced: bool = True
 ) -> Macs:
-    """All charges of one call added up."""
+    """Add up all charges of one call.
+
+    Args:
+        charges: The charges.
+        uncounted: Operators that were not known, with how often they occur.
+        notes: Sentences for `Macs.notes`.
+        traced: Whether the charges are of a trace.
+    """
     both: Counter[tuple[str, str]] = Counter()
     for kind, name, macs in charges:
         both[kind, name] += macs
@@ -143,7 +158,6 @@ def _interpolation(cost: int) -> Handle:
     return lambda inputs, outputs: cost * numel(outputs[0])
 
 
-# Operator -> the class where its factors do not decide it, the positions of its two factors, and its handle.
 _PRODUCTS: dict[str, tuple[str, tuple[int, int], Handle]] = {
     **dict.fromkeys(("aten::_convolution", "aten::convolution"), ("conv", (0, 1), _convolution)),
     "aten::linear": ("conv", (0, 1), _product),
@@ -154,7 +168,7 @@ _PRODUCTS: dict[str, tuple[str, tuple[int, int], Handle]] = {
     "aten::affine_grid_generator": ("gather", (0, 0), lambda i, o: numel(o[0]) * _shape(i[0])[-1]),
     "aten::scaled_dot_product_attention": ("gather", (0, 1), _attention),
 }
-# Operator -> the class, and its handle.
+"""Operator -> the class where its factors do not decide it, the positions of its two factors, and its handle."""
 _OTHERS: dict[str, tuple[str, Handle]] = {
     **dict.fromkeys(("grid_sampler", "grid_sampler_2d", "grid_sampler_3d"), ("gather", _grid_sample)),
     "upsample_linear1d": ("gather", _interpolation(2)),
@@ -165,6 +179,7 @@ _OTHERS: dict[str, tuple[str, Handle]] = {
     **dict.fromkeys(("layer_norm", "rms_norm", "group_norm"), ("norm", norm_flop_counter(2))),
     "instance_norm": ("norm", norm_flop_counter(1)),
 }
+"""Operator -> the class, and its handle."""
 _WORK: dict[str, Handle] = {
     "elementwise": lambda inputs, outputs: numel(outputs[0]),
     "reduction": lambda inputs, outputs: numel(inputs[0]),
@@ -174,9 +189,14 @@ _WORK: dict[str, Handle] = {
 
 
 def count(module: nn.Module, inputs: tuple[Tensor, ...]) -> Macs:
-    """Trace one call of the module (which runs it once, without autograd) and count. The mode is left as it is.
+    """Trace one call of a module and count. It runs once, without autograd; its mode is left as it is.
 
-    Raises whatever torch.jit raises on a module that it cannot trace.
+    Args:
+        module: The module.
+        inputs: The tensors of the call.
+
+    Raises:
+        Exception: Whatever torch.jit raises on a module that it cannot trace.
     """
     torch.clear_autocast_cache()  # a weight that an earlier call has lowered would be unknown to the trace
     with torch.no_grad(), whole_ops(), warnings.catch_warnings():
@@ -198,15 +218,19 @@ def count(module: nn.Module, inputs: tuple[Tensor, ...]) -> Macs:
 
 
 def slides(name: str, out: Sequence[int]) -> bool:
-    """Whether a convolution takes its kernel over a map: then it is one also where the kernel is predicted (A2U).
+    """Return whether a convolution moves its kernel over a map; then it counts as conv also where it is predicted (A2U).
 
     At a single position it is a product of two features, spelled as a convolution.
+
+    Args:
+        name: Name of the operator.
+        out: Shape of its result, [B, C, ...].
     """
     return name.endswith("convolution") and math.prod(out[2:]) > 1
 
 
 def _charges(trace: Trace, name: str, node: Any) -> list[Charge]:
-    """What one node costs. Raises _Unknown where that cannot be said."""
+    """Return the charges of one node; raise _Unknown where they cannot be known."""
     inputs, outputs = list(node.inputs()), list(node.outputs())
     if name in OPS:
         return _declared(name, inputs, outputs)
@@ -234,19 +258,19 @@ def _charges(trace: Trace, name: str, node: Any) -> list[Charge]:
 
 
 def _declared(name: str, inputs: Sequence[Any], outputs: Sequence[Any]) -> list[Charge]:
-    """An op of ours, as it declares its MACs, under the names of the plain ops that it stands for."""
+    """Return the charges of an op of upbench from its node, see `declared`."""
     tensors = [v for v in inputs if v.isCompleteTensor() and v.type().kind() == "TensorType"]
     others = [v.toIValue() for v in inputs if not any(v is t for t in tensors)]
     return declared(name, [_shape(v) for v in (*tensors, outputs[0])], others)
 
 
 def declared(name: str, shapes: Sequence[Sequence[int]], others: Sequence[Any]) -> list[Charge]:
-    """What an op of ours declares, under the names of the plain operators that it stands for, each of its own class.
+    """Return the charges that an op of upbench declares, under the names and classes of the plain operators in it.
 
     Args:
-        name: of the op.
-        shapes: of its tensor arguments and of its result.
-        others: its other arguments.
+        name: Name of the op.
+        shapes: Shapes of its tensor arguments and of its result.
+        others: Its other arguments.
     """
     return [(_kind_of(plain), plain, macs) for plain, macs in OPS[name].charge(shapes, others).items()]
 

@@ -1,4 +1,4 @@
-"""Peak memory of one call: bytes allocated beyond what was there before it.
+"""Peak memory of one call: bytes allocated beyond those that were allocated before it.
 
 On the CPU the events of torch's own allocator are added up: exact and repeatable, where the resident set of the
 process reads 0 for a peak that the allocator serves from memory it already has. Not seen: what oneDNN takes for
@@ -25,21 +25,31 @@ METHODS = {
     "cpu": "torch allocator events (oneDNN scratch is not seen)",
     "cuda": "torch CUDA allocator, max_memory_allocated",
 }
+"""Type of device -> how its peak is measured, as a record has it."""
 
 
 def peak_bytes(call: Callable[[], object], device: torch.device) -> int:
-    """Bytes at the peak of one call above those allocated before it; what the call returns counts.
+    """Return the bytes at the peak of one call above those allocated before it; the tensors that it returns count.
 
-    Call it once beforehand, so that caches it fills on first use do not count.
+    Args:
+        call: The call. Run it once beforehand, so that caches it fills on first use do not count.
+        device: Device that it runs on.
+
+    Raises:
+        UpbenchError: If torch's profiler gives no events of the allocator.
     """
     return _cuda(call, device) if device.type == "cuda" else _cpu(call)
 
 
 @contextmanager
 def saved_bytes(known: Iterable[Tensor]) -> Iterator[dict[int, int]]:
-    """Collects the bytes that autograd keeps for backward in what is called within: storage -> bytes, each once.
+    """Collect the bytes that autograd keeps for backward within this context.
 
-    `known` (inputs, weights) does not count.
+    Args:
+        known: Tensors that do not count: inputs, weights.
+
+    Yields:
+        Address of each storage -> its bytes, filled while calls run.
     """
     seen = {tensor.untyped_storage().data_ptr() for tensor in known}
     kept: dict[int, int] = {}

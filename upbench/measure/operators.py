@@ -1,4 +1,4 @@
-"""torch's operators by what they do: one operation per output value, one per input value, or none at all.
+"""torch's operators by the work they do: one operation per output value, one per input value, or none at all.
 
 The lists come first; an operator that is in none of them is judged by the tags that torch itself gives to its
 operators (`torch.Tag.pointwise`, `torch.Tag.reduction`).
@@ -12,6 +12,7 @@ from typing import Literal
 import torch
 
 Work = Literal["elementwise", "reduction", "softmax", "movement"]
+"""The work of an operator: 1 operation per output value, 1 per input value, 3 per output value, or none."""
 
 
 def _names(text: str) -> frozenset[str]:
@@ -27,15 +28,18 @@ ELEMENTWISE = _names("""
     divide_ true_divide subtract subtract_ float_power _weight_norm
     _weight_norm_interface
 """)
+"""Operators of one operation per output value."""
 REDUCTIONS = _names("""
     sum mean amax amin max min prod norm linalg_vector_norm cumsum avg_pool2d max_pool2d adaptive_avg_pool2d
     adaptive_max_pool2d avg_pool1d avg_pool3d max_pool1d max_pool3d adaptive_avg_pool1d adaptive_avg_pool3d
     adaptive_max_pool1d adaptive_max_pool3d _adaptive_avg_pool2d _adaptive_avg_pool3d max_pool1d_with_indices
     max_pool2d_with_indices max_pool3d_with_indices trace median logcumsumexp cummax cummin
 """)
+"""Operators of one operation per input value."""
 SOFTMAX = _names("""
     softmax _softmax log_softmax _log_softmax
 """)
+"""Operators of three operations per output value."""
 MOVEMENT = _names("""
     view reshape permute transpose t flatten unflatten squeeze unsqueeze expand expand_as repeat repeat_interleave
     contiguous clone detach to type_as _to_copy pixel_shuffle pixel_unshuffle im2col unfold col2im cat stack chunk split
@@ -64,18 +68,19 @@ MOVEMENT = _names("""
     numpy_T matrix_H adjoint T H _to_sparse_csr _to_sparse_csc _to_sparse_bsr to_sparse_csr to_sparse_csc
     _nested_tensor_from_tensor_list to_padded_tensor _nested_from_padded values indices crow_indices col_indices
 """)
+"""Operators that move or compare data and do no arithmetic."""
 VIEWS = {
     *("view", "reshape", "permute", "transpose", "t", "flatten", "unflatten", "squeeze", "unsqueeze", "contiguous"),
     *("clone", "to", "_to_copy", "type_as", "alias", "detach", "movedim", "moveaxis", "swapaxes", "swapdims", "ravel"),
     *("view_as", "_unsafe_view", "_reshape_alias", "stack", "cat", "concat", "numpy_T", "mT", "adjoint"),
 }
-"""Operators that hand on all values that they are given, each once, in another order or shape."""
+"""Operators that return all values of their arguments, each once, in another order or shape."""
 VALUELESS = {
     *("size", "numel", "dim", "sym_size", "sym_numel", "zeros", "ones", "full", "empty", "zeros_like", "ones_like"),
     *("full_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty", "arange", "linspace", "eye", "rand"),
     *("randn", "rand_like", "randn_like", "randint", "randperm", "new_empty_strided", "empty_strided", "len"),
 }
-"""Operators whose result depends on the shape of what they are given, if on anything, but on none of its values."""
+"""Operators whose result depends at most on the shape of their arguments, and on none of their values."""
 _WORK: tuple[tuple[Work, frozenset[str]], ...] = (
     ("movement", MOVEMENT),
     ("reduction", REDUCTIONS),
@@ -86,10 +91,10 @@ _WORK: tuple[tuple[Work, frozenset[str]], ...] = (
 
 @cache
 def work_of(operator: str) -> Work | None:
-    """What an operator does beside products, sampling and norms; None where nothing is known of it.
+    """Return the work of an operator that is no product, sampler or norm; None where nothing is known of it.
 
     Args:
-        operator: its full name, as aten::sigmoid or aten::add_.
+        operator: Full name of the operator, as aten::sigmoid or aten::add_.
     """
     space, _, name = operator.partition("::")
     if space == "profiler" or operator in ("prim::Constant", "prim::NumToTensor", "prim::device", "prim::layout"):

@@ -1,4 +1,4 @@
-"""What came out of a call: a digest of its bytes, statistics that explain another digest, and how many operators ran."""
+"""The output of a call: a digest of its bytes, statistics that explain another digest, and how many operators ran."""
 
 from __future__ import annotations
 
@@ -24,10 +24,13 @@ DRAWS_S = 2.0
 
 
 def describe(out: Tensor) -> Output:
-    """SHA-256 of the values in row-major order whatever their strides, and statistics in float64.
+    """Return the SHA-256 of the values in row-major order whatever their strides, and their statistics in float64.
 
     Statistics are None where a value is not finite, since JSON has no name for it, and for complex values, which have
     no order.
+
+    Args:
+        out: The output, of any shape.
     """
     with torch.no_grad():
         values = out.detach().resolve_conj().resolve_neg().contiguous().cpu()
@@ -40,27 +43,33 @@ def describe(out: Tensor) -> Output:
 
 
 def comparable(out: Tensor) -> Tensor:
-    """The same values in a dtype that torch can compare and subtract: eight-bit floats, bool and integers as float64."""
+    """Return the values in a dtype that torch can compare and subtract.
+
+    Eight-bit floats, bool and integers become float64; complex values gain a last dimension of 2.
+
+    Args:
+        out: Any tensor.
+    """
     if out.is_complex():
         return torch.view_as_real(out.resolve_conj())
     return out if out.dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64) else out.double()
 
 
 def not_finite(out: Tensor) -> int:
-    """How many values are infinite or no numbers."""
+    """Return how many values are infinite or NaN."""
     with torch.no_grad():
         return int((~torch.isfinite(comparable(out.detach()))).sum())
 
 
 def are_close(a: Output, b: Output) -> bool:
-    """Whether two outputs have the same statistics but for rounding; False where one has none."""
+    """Return whether two outputs have the same statistics but for rounding; False where one has none."""
     pairs = zip((a.mean, a.std, a.lowest, a.highest), (b.mean, b.std, b.lowest, b.highest), strict=True)
     scale = max(abs(b.lowest or 0.0), abs(b.highest or 0.0))
     return all(x is not None and y is not None and math.isclose(x, y, abs_tol=1e-3 * scale) for x, y in pairs)
 
 
 def dtype_name(out: Tensor) -> str:
-    """The dtype as torch's documentation has it, without the name of the package."""
+    """Return the name of the dtype, as 'float32'."""
     return str(out.dtype).removeprefix("torch.")
 
 
@@ -118,7 +127,12 @@ def draws_of(module: nn.Module, seeded: Callable[[int], tuple[Tensor, ...]]) -> 
 
 
 def op_count(module: nn.Module, inputs: tuple[Tensor, ...]) -> int:
-    """Operators that torch dispatches in one forward without autograd, views included."""
+    """Return the number of operators that torch dispatches in one forward without autograd, views included.
+
+    Args:
+        module: The module.
+        inputs: The tensors of the call.
+    """
     with torch.no_grad(), _Counter() as counter:
         module(*inputs)
     return counter.calls

@@ -9,7 +9,14 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Params:
-    """Numbers of elements, and the bytes of all parameters and buffers together."""
+    """The sizes of a module.
+
+    Args:
+        total: Number of elements of all parameters.
+        trainable: Number of elements of parameters that require a gradient.
+        buffers: Number of elements of all buffers.
+        bytes: Bytes of all parameters and buffers together.
+    """
 
     total: int
     trainable: int

@@ -9,24 +9,24 @@ from dataclasses import dataclass
 from upbench.analysis import stats
 
 SAMPLE_S = 0.001
-"""A sample is at least this long, so that the overhead of the clock stays below 0.1 %; and no longer, so that few
-samples are cut by whatever else the machine does."""
+"""Least seconds of a sample, so that the overhead of the clock stays below 0.1 %. It is not longer, so that few samples
+are cut by whatever else the machine does."""
 PER_ROUND = 2
-"""Samples of each call in a round."""
+"""Number of samples of each call in a round."""
 WARMUP_S = 2.0
-"""The longest warm-up."""
+"""Most seconds of a warm-up."""
 PRECISION = 0.01
-"""The half width of an interval, as a part of the value, that is narrow enough."""
+"""Half width of an interval, as a part of the value, that is narrow enough."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How many rounds are taken.
+    """The numbers of rounds that are taken.
 
     Attributes:
-        least: rounds that are taken however slow a call is.
-        check_from: rounds before the first look at the interval; each further look comes after half as many more.
-        most: rounds that are never exceeded.
+        least: Number of rounds that are taken however slow a call is.
+        check_from: Number of rounds before the first look at the interval; each further look comes after half as many more.
+        most: Number of rounds that is never exceeded.
     """
 
     least: int
@@ -35,11 +35,11 @@ class Limits:
 
 
 ALONE = Limits(least=2, check_from=20, most=5000)
-"""Of one call alone."""
+"""Limits for one call alone."""
 SEVERAL = Limits(least=3, check_from=20, most=5000)
-"""Of several calls in one process."""
+"""Limits for several calls in one process."""
 PROCESSES = Limits(least=10, check_from=30, most=2000)
-"""Of processes that take turns, in which single rounds are told apart less well."""
+"""Limits for processes that take turns, whose single rounds are less certain."""
 
 
 def take(
@@ -53,12 +53,12 @@ def take(
     """Take rounds until the interval is narrow enough, more rounds no longer narrow it, or the time is spent.
 
     Args:
-        limits: how many rounds at least and at most, and when to look first.
-        total_s: seconds for all rounds together; the least number of rounds is taken all the same.
-        one_round: takes the round of this number, from 0, and returns whether it counts.
-        width: the half width of the interval after the rounds so far, as a part of the value.
-        precision: the width that is narrow enough.
-        now_s: a clock, in seconds.
+        limits: Least and largest number of rounds, and when to look first.
+        total_s: Seconds for all rounds together; the least number of rounds is taken all the same.
+        one_round: Takes the round of this number, from 0, and returns whether it counts.
+        width: Returns the half width of the interval after the rounds so far, as a part of the value.
+        precision: Width that is narrow enough.
+        now_s: Clock, in seconds.
 
     Returns:
         Why the rounds ended: "precise", "plateau", "budget", or "interrupted" by Ctrl-C, before which one round counts.

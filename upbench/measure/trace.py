@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 from upbench.measure.operators import VALUELESS, VIEWS
 
 INPUT, WEIGHT = 1, 2
-"""What a value depends on, as bits: the inputs of the module, its parameters."""
+"""Bits that say what a value depends on: the inputs of the module, its parameters."""
 
 PRODUCTS = ("aten::mul", "aten::mul_", "aten::multiply", "aten::multiply_")
 _SUMS = ("aten::sum",)
@@ -36,11 +36,11 @@ _UNTRACED = ("prim::PythonOp", "prim::CallFunction", "prim::CallMethod", "prim::
 
 
 def class_of(default: str, *operands: int) -> str:
-    """The class of a product: conv where a factor is a learned weight, gather where both come from the inputs.
+    """Return the class of a product: conv where a factor is a learned weight, gather where both come from the inputs.
 
     Args:
-        default: the class of the operator where that does not decide, as for a constant factor.
-        operands: what each factor depends on, as bits.
+        default: Class of the operator where that does not decide, as for a constant factor.
+        operands: Bits of what each factor depends on.
     """
     if any(bits == WEIGHT for bits in operands):
         return "conv"
@@ -72,10 +72,11 @@ class Trace:
     """One call of a module as a graph of operators. The module is run once, without autograd, its mode as it is.
 
     Args:
-        module: what is traced.
-        inputs: the tensors of the call.
+        module: The module that is traced.
+        inputs: The tensors of the call.
 
-    Raises whatever torch.jit raises on a module that it cannot trace.
+    Raises:
+        Exception: Whatever torch.jit raises on a module that it cannot trace.
     """
 
     def __init__(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -91,7 +92,7 @@ class Trace:
             self._follow(node)
 
     def nodes(self) -> Iterator[tuple[str, Any]]:
-        """The kind and the node of every operator; what a trace does not see into is named after what was called."""
+        """Yield the kind and the node of every operator; a function that the trace does not see into is named after itself."""
         for node in self.graph.nodes():
             kind = node.kind()
             if kind == "prim::PythonOp":
@@ -100,15 +101,15 @@ class Trace:
                 yield kind, node
 
     def made_of(self, value: Any) -> int:
-        """What a value depends on, as bits of INPUT and WEIGHT."""
+        """Return what a value depends on, as bits of INPUT and WEIGHT."""
         return self._made_of.get(value.debugName(), 0)
 
     def summed(self, product: Any) -> bool:
-        """Whether the values of a product go into one sum and nowhere else, through views alone."""
+        """Return whether the values of a product go into one sum and nowhere else, through views alone."""
         return self._consumers(product) == list(_SUMS)
 
     def products_of(self, value: Any) -> int:
-        """How many values of a sum's argument are products that go nowhere else."""
+        """Return how many values of a sum's argument are products that go nowhere else."""
         node = value.node()
         kind = node.kind()
         if is_product(node):
@@ -119,7 +120,11 @@ class Trace:
         return sum(self.products_of(source) for source in sources)
 
     def unrolled_sums(self) -> list[tuple[int, int]]:
-        """Sums that are written out, as a loop over taps is: how many products each adds, and how many values."""
+        """Return the sums that are written out, as a loop over taps is.
+
+        Returns:
+            Of each sum how many products it adds, and how many values these have together.
+        """
         sums = []
         for node in self.graph.nodes():
             if _is_addition(node) and not any(_is_addition(use.user) for use in self._uses(node.outputsAt(0))):
@@ -181,17 +186,17 @@ class Trace:
 
 
 def numel(value: Any) -> int:
-    """Number of values; 0 where the shape is not known, and for scalars, with which a trace does size arithmetic."""
+    """Return the number of values; 0 where the shape is not known, and for scalars, with which a trace does size arithmetic."""
     return math.prod(shape(value) or [0])
 
 
 def shape(value: Any) -> list[int] | None:
-    """The shape of a tensor; None where it is not known or the value is no tensor."""
+    """Return the shape of a tensor; None where it is not known or the value is no tensor."""
     return value.type().sizes() if value.isCompleteTensor() else None
 
 
 def is_product(node: Any) -> bool:
-    """Whether a node multiplies two tensors value by value, neither of them a single number."""
+    """Return whether a node multiplies two tensors value by value, neither of them a single number."""
     if node.kind() not in PRODUCTS:
         return False
     return all(value.isCompleteTensor() and numel(value) > 1 for value in list(node.inputs())[:2])
