@@ -1,4 +1,4 @@
-"""What makes upsamplers comparable: one comparison is of one work, the same feature map made larger by the same scale."""
+"""Decides which upsamplers are comparable: one comparison is of one work, the same feature map enlarged by the same scale."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ SHARED: dict[str, tuple[str, ...]] = {
     "input": tuple(InputSpec.model_fields),
     "measure": ("device", "threads", "mode"),
 }
-"""Section -> the keys that a spec takes from the others where it has none itself: what is fed in, and how it is timed."""
+"""Section -> keys that a spec takes from the others where it has none itself: those of the input and of the timing."""
 
 
 class Work(NamedTuple):
-    """The work of an upsampler, whatever it is made of.
+    """The work that an upsampler does, whatever its method.
 
-    shape: channels, height and width of the low-resolution input.
+    Args:
+        shape: Channels, height and width of the low-resolution input.
+        batch: Number of samples.
+        scale: Scale.
     """
 
     shape: tuple[int, int, int]
@@ -29,7 +32,7 @@ class Work(NamedTuple):
     scale: int | float
 
     def text(self) -> str:
-        """Return it as '256x120x120, batch 1, x2'."""
+        """Return the work as '256x120x120, batch 1, x2'."""
         return f"{shapes.text(self.shape)}, batch {self.batch}, x{self.scale:g}"
 
 
@@ -39,7 +42,14 @@ def of_spec(spec: RunSpec) -> Work:
 
 
 def of_mapping(spec: Mapping[str, Any]) -> Work | None:
-    """Return the work of a spec as records and baselines hold it; None where it has none of its own, as in a host."""
+    """Return the work of a spec as records and baselines hold it.
+
+    Args:
+        spec: The spec, as a mapping.
+
+    Returns:
+        The work; None where the spec has no shape of its own, as in a host.
+    """
     try:
         return Work(shapes.parse(spec["input"]["shape"]), spec["input"]["batch"], spec["scale"])
     except (KeyError, TypeError, UpbenchError):
@@ -47,22 +57,22 @@ def of_mapping(spec: Mapping[str, Any]) -> Work | None:
 
 
 def has_shape(draft: Mapping[str, Any]) -> bool:
-    """Return whether a spec as written says what shape it is of."""
+    """Return whether a spec, as written, gives a shape."""
     return "shape" in (draft.get("input") or {})
 
 
 def work_keys(draft: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part of a spec as written that says what its work is."""
+    """Return the keys of a spec, as written, that define its work: scale, shape and batch."""
     inputs = {key: value for key, value in _section(draft, "input").items() if key in ("shape", "batch")}
     return {**({"scale": draft["scale"]} if "scale" in draft else {}), "input": inputs}
 
 
 def share(drafts: Sequence[dict[str, Any]], more: Iterable[Mapping[str, Any]] = ()) -> None:
-    """Give every spec what it leaves open and another one says: shape, batch, scale, dtype, mode and the like.
+    """Fill in what a spec leaves open and another one gives: shape, batch, scale, dtype, mode and the like.
 
     Args:
-        drafts: specs as written, filled in where they stand. The first that has a key decides for those that have not.
-        more: specs that come after these, and are not filled in.
+        drafts: Specs as written, changed in place. The first that has a key decides for those that have not.
+        more: Specs that come after these, and are not filled in.
     """
     everything = [*drafts, *more]
     for section, keys in SHARED.items():
@@ -78,7 +88,14 @@ def _section(draft: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def groups(works: Sequence[Work]) -> dict[Work, list[int]]:
-    """Return the places of equal works, by work, in the order in which they first come."""
+    """Group equal works.
+
+    Args:
+        works: The works.
+
+    Returns:
+        Work -> the positions at which it occurs, in the order in which works first occur.
+    """
     found: dict[Work, list[int]] = {}
     for n, each in enumerate(works):
         found.setdefault(each, []).append(n)
@@ -86,11 +103,11 @@ def groups(works: Sequence[Work]) -> dict[Work, list[int]]:
 
 
 def mistakes(named: Sequence[tuple[str, Work]], on_command_line: bool = True) -> list[str]:
-    """Return a sentence when not all works are one: which two differ, in what, and what to do.
+    """Return a sentence where works differ: which two, in what, and what to do; none where all are equal.
 
     Args:
-        named: what each is called, and its work.
-        on_command_line: whether the sentence names options.
+        named: Name and work of each spec.
+        on_command_line: Whether the sentence names options.
     """
     for name, other in named[1:]:
         first_name, first = named[0]
@@ -101,7 +118,14 @@ def mistakes(named: Sequence[tuple[str, Work]], on_command_line: bool = True) ->
 
 
 def differ(first_name: str, first: Work, name: str, other: Work) -> str:
-    """Return in what two works differ: 'a.yaml has shape 256x120x120, b.yaml has 64x32x32'."""
+    """Return the clause that says in what two works differ: 'a.yaml has shape 256x120x120, but b.yaml has 64x32x32'.
+
+    Args:
+        first_name: Name of the first spec.
+        first: Its work.
+        name: Name of the other spec.
+        other: Its work.
+    """
     keys = [key for key in Work._fields if getattr(first, key) != getattr(other, key)]
     here, there = ([f"{key} {_value(side, key)}" for key in keys] for side in (first, other))
     return f"{first_name} has {', '.join(here)}, but {name} has {', '.join(there)}"

@@ -1,11 +1,10 @@
-"""Specs: what is to be built and measured. Frozen, strict, and judged once, all mistakes together."""
+"""Specs say what is built and how it is measured. They are frozen, strict, and validated once, all mistakes together."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
@@ -17,36 +16,18 @@ from pydantic import (
     field_serializer,
     model_serializer,
 )
-from pydantic.fields import FieldInfo
 
 from upbench import backends, registry, runtimes
 from upbench.cards import Card, Setting
-from upbench.errors import SpecError, UnknownName, UpbenchError, suggestion
-from upbench.specs import shapes, strict, yaml_file
+from upbench.errors import SpecError, UnknownName, UpbenchError
+from upbench.specs import hints, shapes, strict, yaml_file
 from upbench.specs.strict import Strict
 from upbench.specs.yaml_file import told
 
 DTYPES = ("float32", "float16", "bfloat16", "float64", "autocast-float16", "autocast-bfloat16")
+"""Names of the dtypes that can be measured."""
 MODES = ("inference", "training", "training-forward", "training-backward")
-
-OTHER_NAMES = {
-    "float16": ("fp16", "half", "f16", "16"),
-    "bfloat16": ("bf16", "brain"),
-    "float32": ("fp32", "single", "float", "f32", "32", "full"),
-    "float64": ("fp64", "double", "f64", "64"),
-    "autocast-float16": ("amp", "autocast", "mixed", "autocast-fp16", "autocast-half", "amp-fp16"),
-    "autocast-bfloat16": ("autocast-bf16", "amp-bf16"),
-    "inference": ("eval", "infer", "test", "forward", "fwd"),
-    "training": ("train", "forward-backward", "fwd-bwd"),
-    "training-backward": ("backward", "bwd"),
-    "channels_last": ("nhwc", "channels-last", "channelslast"),
-    "contiguous": ("nchw", "channels_first", "channels-first"),
-    "cuda": ("gpu", "nvidia"),
-    "fused": ("triton", "kernel", "native"),
-    "eager": ("torch", "reference", "plain", "python"),
-    "default": ("on", "reduce-overhead", "inductor"),
-}
-"""What others call a value."""
+"""Names of the modes that can be measured."""
 
 
 def _shape(value: object) -> object:
@@ -72,9 +53,15 @@ def _section(value: object) -> object:
 
 
 class InputSpec(Strict):
-    """The features that are fed in. The guide, where one is needed, has the output's height and width.
+    """The input of a spec. The guide, where one is needed, has the output's height and width.
 
-    offsets: how far sampling methods reach, see `inputs.set_offsets`.
+    Args:
+        shape: Channels, height and width of the low-resolution feature.
+        batch: Number of samples.
+        dtype: Dtype of features and weights, or of autocast.
+        memory_format: Order of the values in memory.
+        offsets: How far sampling methods reach, see `inputs.set_offsets`.
+        seed: Seed of weights and features.
     """
 
     shape: Annotated[tuple[int, int, int], BeforeValidator(_shape)] = Field(
@@ -96,11 +83,16 @@ class InputSpec(Strict):
 
 
 class MeasureSpec(Strict):
-    """How it is measured. mode: forward without autograd; forward and backward; either of them alone.
+    """How a spec is measured.
 
-    backend: eager computes as released, fused is one kernel where there is one; auto takes fused where it can run.
-    budget: seconds of sampling for each upsampler. threads: None leaves torch's default. runtime: what runs the module,
-    see `runtimes`; None, which is not written down, leaves it to `compile`, torch.compile's mode.
+    Args:
+        device: auto, cpu, cuda or cuda:N.
+        backend: eager computes as released, fused is one kernel where there is one; auto takes fused where it can run.
+        mode: Forward without autograd (inference), forward and backward (training), or either of them alone.
+        compile: Mode of torch.compile.
+        runtime: Name of the runtime, see `runtimes`; None, which is not written down, leaves it to `compile`.
+        threads: Number of torch's threads; None leaves torch's default.
+        budget: Seconds of sampling for each upsampler.
     """
 
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
@@ -117,7 +109,7 @@ class MeasureSpec(Strict):
 
     @property
     def run_by(self) -> str:
-        """The name of the runtime."""
+        """Name of the runtime that runs the module."""
         return self.runtime or runtimes.OF_COMPILE[self.compile]
 
     @model_serializer(mode="wrap")
@@ -129,9 +121,16 @@ class MeasureSpec(Strict):
 
 
 class RunSpec(Strict):
-    """One upsampler on one input, measured one way; every value filled in. Made by `load`, never by hand.
+    """One upsampler on one input, measured one way, with every value filled in. `load` makes it.
 
-    guide_channels is None for an upsampler without a guide.
+    Args:
+        upsampler: Name of the upsampler, or package.module:Class.
+        channels: Channels of the low-resolution feature.
+        guide_channels: Channels of the guide; None for an upsampler without a guide.
+        scale: Scale.
+        params: Name -> value of every param of the upsampler.
+        input: The input.
+        measure: How it is measured.
     """
 
     upsampler: str
@@ -144,11 +143,12 @@ class RunSpec(Strict):
 
     @property
     def card(self) -> Card:
+        """The card of the upsampler."""
         return registry.get(self.upsampler)
 
     @property
     def setting(self) -> Setting:
-        """What the card's rules and counts are functions of."""
+        """The concrete configuration (channels, scale, params, input size) that rules and closed forms are evaluated on."""
         _, height, width = self.input.shape
         guide = self.guide_channels or self.channels
         return Setting(self.channels, guide, self.scale, self.params, self.input.batch, height, width)
@@ -163,7 +163,7 @@ class RunSpec(Strict):
         return " ".join([name, *(f"[{mark}]" for mark in marks if mark)])
 
     def to_dict(self) -> dict[str, Any]:
-        """The spec as it is written in YAML; `load` takes it back."""
+        """Return the spec as it is written in YAML; `load` reads it."""
         return self.model_dump(mode="json")
 
 
@@ -182,9 +182,14 @@ class _Draft(Strict):
 
 
 def load(data: object, source: str = "spec") -> RunSpec:
-    """A complete spec from a mapping as YAML gives it.
+    """Make a complete spec from a mapping, as YAML gives it.
 
-    source: where it comes from, named in every sentence. Raises SpecError with all mistakes together.
+    Args:
+        data: The mapping; keys that are left out have their defaults.
+        source: Where it comes from, named in every message.
+
+    Raises:
+        SpecError: With all mistakes together.
     """
     if not isinstance(data, Mapping):
         raise SpecError([f"{source}: is {type(data).__name__}, but a spec is a mapping with the key 'upsampler'"])
@@ -215,7 +220,7 @@ def load(data: object, source: str = "spec") -> RunSpec:
 
 
 def _draft(data: Mapping[Any, Any]) -> tuple[_Draft | None, list[str]]:
-    """The draft with invalid keys left out (None when nothing can be said without them), and the mistakes."""
+    """Return the draft with invalid keys left out (None when nothing is left without them), and the mistakes."""
     clean: dict[str, Any] = {str(k): dict(v) if isinstance(v, Mapping) else v for k, v in data.items()}
     try:
         return _Draft.model_validate(clean), []
@@ -242,37 +247,17 @@ def _drop(data: dict[str, Any], location: tuple[int | str, ...]) -> None:
 
 
 def sentence(model: type[BaseModel], item: Any) -> str:
-    """One of pydantic's errors as a sentence: the key, what it is, what is allowed, what was meant."""
-    return strict.sentence(model, item, _meant)
+    """Return one of pydantic's errors as a sentence: the key, its value, what is allowed, and the likely intention.
 
-
-def _meant(field: FieldInfo, value: object) -> str:
-    """'; did you mean ...?' for a value that others write so, or that is close to an allowed one."""
-    if not isinstance(value, str):
-        return ""
-    name = value.strip().lower().removeprefix("torch.")
-    choices = [str(choice) for choice in get_args(field.annotation) if isinstance(choice, str)]
-    if field.annotation is str:  # the device
-        choices = ["auto", "cpu", "cuda"]
-    if not choices:
-        return "; it is text, write it without quotes, and 1e-1 as 0.1" if _is_number(value) else ""
-    if choices[0] == DTYPES[0] and re.match("u?int|float8|fp8|q?u?int8", name):
-        return "; integers and 8-bit floats are not measured"
-    meant = next((to for to, names in OTHER_NAMES.items() if name in names and to in choices), None)
-    meant = meant or (name if name in choices else None)
-    return f"; did you mean {meant!r}?" if meant else suggestion(value, choices)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    Args:
+        model: The model that did not validate.
+        item: One of `ValidationError.errors()`.
+    """
+    return strict.sentence(model, item, hints.hint)
 
 
 def _judge(card: Card, draft: _Draft) -> tuple[Setting, list[str]]:
-    """The setting of a draft, and the card's mistakes."""
+    """Return the setting of a draft, and the mistakes that the card finds in it."""
     found = []
     channels = draft.input.shape[0]
     if draft.channels is not None and "shape" in draft.input.model_fields_set and draft.channels != channels:
@@ -299,10 +284,24 @@ def _yaml_value(value: object) -> str:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file, see `yaml_file.read`, without the lines of its keys."""
+    """Return the mapping in a YAML file.
+
+    Args:
+        path: Path of the file.
+
+    Raises:
+        SpecError: If the file cannot be read, see `yaml_file.read`.
+    """
     return yaml_file.read(path)[0]
 
 
 def default(name: str) -> RunSpec:
-    """The complete default spec of an upsampler."""
+    """Return the complete default spec of an upsampler.
+
+    Args:
+        name: Name of the upsampler, or package.module:Class.
+
+    Raises:
+        SpecError: If there is no such upsampler.
+    """
     return load({"upsampler": name}, name)

@@ -1,4 +1,4 @@
-"""Feature shapes: named ones, and how they are written."""
+"""Feature shapes: those with a name, and how they are written."""
 
 from __future__ import annotations
 
@@ -8,11 +8,17 @@ from dataclasses import dataclass
 from upbench.errors import UpbenchError, suggestion
 
 Shape = tuple[int, int, int]
+"""Channels, height and width of the low-resolution feature."""
 
 
 @dataclass(frozen=True)
 class NamedShape:
-    """A shape [channels, height, width] of the low-resolution feature, and where it occurs."""
+    """A shape with a name.
+
+    Args:
+        shape: Channels, height and width of the low-resolution feature.
+        where: Where the shape occurs.
+    """
 
     shape: Shape
     where: str
@@ -29,12 +35,21 @@ NAMED = {
     "segformer-c3": NamedShape((256, 32, 32), "SegFormer head at 512x512, stride 16 to 8"),
     "segformer-c2": NamedShape((256, 64, 64), "SegFormer head at 512x512, stride 8 to 4"),
 }
+"""Name -> shape."""
 
 FORM = "CxHxW (256x120x120) or a named shape"
+"""The form of a shape, for messages."""
 
 
 def parse(value: object) -> Shape:
-    """A shape from 'CxHxW', a name, or a list of three integers. Raises UpbenchError with what is allowed."""
+    """Read a shape.
+
+    Args:
+        value: 'CxHxW', a name, or a list of three integers.
+
+    Raises:
+        UpbenchError: With what is allowed, if it is none of these, or a number is 0.
+    """
     if isinstance(value, str):
         if value in NAMED:
             return NAMED[value].shape
@@ -54,5 +69,5 @@ def _positive(value: object, shape: Shape) -> Shape:
 
 
 def text(shape: tuple[int, ...]) -> str:
-    """'256x120x120'."""
+    """Return a shape as '256x120x120'."""
     return "x".join(str(n) for n in shape)

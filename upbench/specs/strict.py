@@ -1,4 +1,4 @@
-"""Data that must be as its model says, and the sentences that say how it is not; for specs, sweeps and papers alike."""
+"""Validates data against pydantic models, and words the mistakes as sentences; for specs, sweeps and papers alike."""
 
 from __future__ import annotations
 
@@ -17,17 +17,29 @@ T = TypeVar("T")
 M = TypeVar("M", bound="Strict")
 
 Many = Annotated[tuple[T, ...], Field(strict=False)]
-"""A list in YAML."""
+"""A tuple that YAML gives as a list."""
 
 
 class Strict(BaseModel):
-    """Frozen, no unknown keys, no conversion of one type to another."""
+    """Base of models that are frozen, refuse unknown keys, and convert no type to another."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 def load(model: type[M], data: object, source: str) -> M:
-    """`data`, as YAML gives it, as a `model`. Raises SpecError with a sentence for each mistake."""
+    """Validate data.
+
+    Args:
+        model: The model.
+        data: Data as YAML gives it.
+        source: Where it comes from, named in every message.
+
+    Returns:
+        An instance of the model.
+
+    Raises:
+        SpecError: With a sentence for each mistake.
+    """
     if not isinstance(data, Mapping):
         raise SpecError([f"{source}: is {type(data).__name__}, but must be a mapping of keys to values"])
     try:
@@ -39,21 +51,21 @@ def load(model: type[M], data: object, source: str) -> M:
 
 
 def _follows(item: Any, items: Sequence[Any]) -> bool:
-    """Whether an error only repeats others: a list of mistaken items counts as too short."""
+    """Return whether an error only repeats others: a list of mistaken items counts as too short."""
     depth = len(item["loc"])
     return item["type"] == "too_short" and any(i["loc"][:depth] == item["loc"] and len(i["loc"]) > depth for i in items)
 
 
 def sentence(model: type[BaseModel], item: Any, meant: Callable[[FieldInfo, object], str] | None = None) -> str:
-    """One of pydantic's errors in words.
+    """Return one of pydantic's errors as a sentence.
 
     Args:
-        model: The model that was not kept.
+        model: The model that did not validate.
         item: One of `ValidationError.errors()`.
-        meant: Makes a guess at what a value of a field should have been, as '; did you mean ...?'.
+        meant: Guesses what the value of a field should have been, as '; did you mean ...?'.
 
     Returns:
-        Where, what it is, what is allowed.
+        The sentence: the key, its value, what is allowed.
     """
     location = _without_tags(model, item["loc"])
     where = _path(location)
@@ -75,7 +87,7 @@ def sentence(model: type[BaseModel], item: Any, meant: Callable[[FieldInfo, obje
 
 
 def _path(location: tuple[int | str, ...]) -> str:
-    """'stages[0].channels'."""
+    """Return a location as 'stages[0].channels'."""
     text = ""
     for key in location:
         text += f"[{key}]" if isinstance(key, int) else f".{key}" if text else str(key)
@@ -83,7 +95,7 @@ def _path(location: tuple[int | str, ...]) -> str:
 
 
 def _owner(model: type[BaseModel], location: tuple[int | str, ...]) -> tuple[type[BaseModel], FieldInfo | None]:
-    """The model that the last key of a location belongs to, and its field there."""
+    """Return the model that the last key of a location belongs to, and its field there."""
     found, inside = None, model
     for depth, key in enumerate(location, 1):
         if isinstance(key, str) and key in inside.model_fields:
@@ -95,7 +107,7 @@ def _owner(model: type[BaseModel], location: tuple[int | str, ...]) -> tuple[typ
 
 
 def _without_tags(model: type[BaseModel], location: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    """A location without what pydantic adds behind a field of several types: which of them it tried."""
+    """Return a location without the names of types that pydantic adds behind a field of several types."""
     inside = model
     for depth, key in enumerate(location, 1):
         if not isinstance(key, str) or key not in inside.model_fields:
@@ -110,13 +122,13 @@ def _without_tags(model: type[BaseModel], location: tuple[int | str, ...]) -> tu
 
 
 def _holds_several(annotation: Any) -> bool:
-    """Whether values are lists or mappings, whose places and keys are part of a location."""
+    """Return whether values are lists or mappings, whose positions and keys are part of a location."""
     parts = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType, Annotated) else (annotation,)
     return any(get_origin(part) in (tuple, dict, list) or part in (tuple, dict, list) for part in parts)
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """The model in `X`, `X | None`, `tuple[X, ...]` or `dict[str, X]`."""
+    """Return the model in `X`, `X | None`, `tuple[X, ...]` or `dict[str, X]`."""
     if isinstance(annotation, type) and get_origin(annotation) is None and issubclass(annotation, BaseModel):
         return annotation
     if get_origin(annotation) in (tuple, dict, Union, types.UnionType, Annotated):

@@ -1,4 +1,4 @@
-"""YAML files whose mistakes are told with their line."""
+"""Reads YAML files, and adds to the message of a mistake the line it is in."""
 
 from __future__ import annotations
 
@@ -12,19 +12,22 @@ import yaml
 from upbench.errors import SpecError
 
 COMMAND_LINE = "command line"
+"""Where a value comes from that an option gave."""
 OTHER_FILES = {
     ".py": "is Python source, not YAML; name a class in it, as {stem}:Class",
     ".jsonl": "holds results, not {what}; `upbench table {path}` shows them",
     ".pth": "holds weights, not {what}; `upbench.load_weights` takes them",
     ".pt": "holds weights, not {what}; `upbench.load_weights` takes them",
 }
-"""What a file with this ending is, where it cannot be read as YAML."""
+"""Suffix of a file -> what it holds, for files that are no YAML."""
 
 
 class Source(str):
-    """The name of a file in messages, which knows in which line each key stands.
+    """The name of a file in messages, which knows the line of each key.
 
-    lines: "input.shape" or "cells[0].theta" -> line, from 1. typed: keys whose values came from the command line instead.
+    Attributes:
+        lines: Key, as "input.shape" or "cells[0].theta" -> its line, from 1.
+        typed: Keys whose values came from the command line instead.
     """
 
     def __new__(cls, name: str, lines: Mapping[str, int]) -> Source:
@@ -36,7 +39,14 @@ class Source(str):
     typed: set[str]
 
     def where(self, key: str) -> str:
-        """'a.yaml, line 4' for a key, or the nearest key around it; the file alone where there is none."""
+        """Return 'a.yaml, line 4', the line of a key or of the nearest key around it.
+
+        Args:
+            key: The key, as "input.shape".
+
+        Returns:
+            The file and the line; the file alone where no line is known; COMMAND_LINE for a key from there.
+        """
         if key in self.typed:
             return COMMAND_LINE
         line = next((self.lines[part] for part in _around(key) if part in self.lines), None)
@@ -48,7 +58,7 @@ class Source(str):
 
 
 def _around(key: str) -> Iterator[str]:
-    """'a.b[2].c', 'a.b[2]', 'a.b'; the outermost key alone only where it was asked for."""
+    """Yield 'a.b[2].c', 'a.b[2]', 'a.b', and so on to the outermost key."""
     yield key
     while "." in key or "[" in key:
         key = re.sub(r"(\.[^.\[]*|\[\d+\])$", "", key) if re.search(r"(\.[^.\[]*|\[\d+\])$", key) else ""
@@ -56,12 +66,12 @@ def _around(key: str) -> Iterator[str]:
 
 
 def told(source: str, sentence: str, key: str | None = None) -> str:
-    """A mistake with where it is: "a.yaml, line 4: input.batch is 0, but must be ...".
+    """Return a mistake with its location: "a.yaml, line 4: input.batch is 0, but must be ...".
 
     Args:
-        source: the file, with its lines if it is a `Source`.
-        sentence: what is wrong, which begins with the key, as "input.batch is 0" or "grid.theta: unknown axis".
-        key: the key, where the sentence begins with another.
+        source: The file, with its lines if it is a `Source`.
+        sentence: The mistake, which begins with the key, as "input.batch is 0" or "grid.theta: unknown axis".
+        key: The key, where the sentence begins with another.
     """
     if not isinstance(source, Source):
         return f"{source}: {sentence}"
@@ -71,7 +81,12 @@ def told(source: str, sentence: str, key: str | None = None) -> str:
 
 
 def typed(source: str, keys: Iterable[str]) -> None:
-    """Note that the values of these keys, as "params.theta", come from the command line and not from the file."""
+    """Note that values come from the command line and not from the file.
+
+    Args:
+        source: The file; a plain string is left as it is.
+        keys: Their keys, as "params.theta".
+    """
     if isinstance(source, Source):
         source.typed.update(keys)
 
@@ -95,14 +110,17 @@ _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping
 
 
 def read(path: Path, what: str = "a spec") -> tuple[dict[str, Any], Source]:
-    """The mapping in a YAML file, and the lines of its keys.
+    """Read the mapping in a YAML file.
 
     Args:
-        path: of the file.
-        what: it should hold, for messages.
+        path: Path of the file.
+        what: What the file should hold, for messages.
+
+    Returns:
+        The mapping, and the file with the lines of its keys.
 
     Raises:
-        SpecError: when the file is missing, unreadable, not YAML, empty or no mapping.
+        SpecError: If the file is missing, unreadable, not YAML, empty or no mapping.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -132,13 +150,13 @@ def read(path: Path, what: str = "a spec") -> tuple[dict[str, Any], Source]:
 
 
 def _other(path: Path, what: str) -> str | None:
-    """What a file is by its ending, when it is none of YAML."""
+    """Return what a file holds by its suffix, where that is not YAML."""
     sentence = OTHER_FILES.get(path.suffix.lower())
     return sentence and sentence.format(stem=path.stem, path=path, what=what)
 
 
 def _lines(node: yaml.Node, path: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, int]]:
-    """Every key and item with its line; what an alias repeats only where it stands first."""
+    """Yield every key and item with its line; the target of an alias only where it is first."""
     seen = set() if seen is None else seen
     if id(node) in seen:
         return

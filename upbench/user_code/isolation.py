@@ -1,4 +1,4 @@
-"""Keeps a user's code and upbench apart: what the code prints, sets, draws and ends stays its own.
+"""Isolates a user's code from upbench: its output, settings, random draws and handlers do not leak into a run.
 
 Whatever upbench calls of a module that somebody else wrote runs within `isolated`, as a whole, and within `kept`, call
 by call. torch is imported only when one of them is entered.
@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 Setting = tuple[Callable[[], Any], Callable[[Any], Any]]
-"""How a setting of the process is read, and how it is set."""
+"""Functions that read and set a setting of the process."""
 
 _TINY = 5e-324
 
@@ -29,7 +29,10 @@ def isolated() -> Iterator[list[str]]:
     """Run a user's code: what it prints goes to stderr, and the process is afterwards as it was before.
 
     Put back are the settings of `settings`, the state of the random generators of torch, numpy and Python, the filters
-    of warnings, and the handler of Ctrl-C. Yields a list that at the end names the settings that had changed.
+    of warnings, and the handler of Ctrl-C.
+
+    Yields:
+        A list that at the end names the settings that had changed.
     """
     global _entered
     _entered = True
@@ -70,17 +73,24 @@ def printing_to_stderr() -> Iterator[None]:
 
 
 class _Bytes(io.RawIOBase):
-    """Bytes on their way to a stream of text, which stays open whatever becomes of this."""
+    """A stream of bytes that writes to a stream of text, which stays open when this one is closed."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
 
     def writable(self) -> bool:
-        """True."""
+        """Return True."""
         return True
 
     def write(self, data: Any) -> int:
-        """Write UTF-8 as text at once."""
+        """Write UTF-8 as text at once.
+
+        Args:
+            data: The bytes.
+
+        Returns:
+            Number of bytes.
+        """
         content = bytes(data)
         with suppress(OSError, ValueError):
             self._stream.write(content.decode("utf-8", "replace"))
@@ -88,17 +98,17 @@ class _Bytes(io.RawIOBase):
         return len(content)
 
     def fileno(self) -> int:
-        """That of the stream, for programs that are started."""
+        """Return the file descriptor of the stream, for programs that are started."""
         number: int = self._stream.fileno()
         return number
 
     def isatty(self) -> bool:
-        """Whether the stream is a terminal."""
+        """Return whether the stream is a terminal."""
         return bool(getattr(self._stream, "isatty", bool)())
 
 
 def _apart(stream: Any) -> Any:
-    """A stream of text of its own that writes to another one; None where there is none, as the process was started."""
+    """Return a new stream of text that writes to another one; None where the process was started without that one."""
     if stream is None:
         return None
     return io.TextIOWrapper(
@@ -107,7 +117,7 @@ def _apart(stream: Any) -> Any:
 
 
 def silence_exit() -> None:
-    """Send to stderr what a user's code still prints while the process ends; results must have been written before."""
+    """Send the output of a user's code to stderr while the process ends; results must have been written before."""
     if not _entered:
         return
     _flush()
@@ -117,7 +127,7 @@ def silence_exit() -> None:
 
 
 def _flush(*streams: Any) -> None:
-    """Write what Python and C still hold back, to where stdout goes now."""
+    """Flush the buffers of Python and C to where stdout goes now."""
     for stream in (sys.stdout, sys.stderr, sys.__stdout__, *streams):
         with suppress(OSError, ValueError, AttributeError):
             stream.flush()
@@ -128,7 +138,11 @@ def _flush(*streams: Any) -> None:
 
 
 def seed_generators(seed: int) -> None:
-    """Seed the generators that a module may draw from: torch's on every device, numpy's global one, Python's."""
+    """Seed the generators that a module may draw from: torch's on every device, numpy's global one, Python's.
+
+    Args:
+        seed: The seed, at least 0.
+    """
     import numpy
     import torch
 
@@ -179,12 +193,19 @@ def _interrupt() -> Iterator[None]:
 
 
 def settings() -> dict[str, Any]:
-    """The settings of the process that a module can change and that change what another one costs or returns."""
+    """Return the settings of the process that a module can change and that affect the cost or output of another one."""
     return {name: _read(read) for name, (read, _) in _known().items()}
 
 
 def put_back(before: Mapping[str, Any]) -> list[str]:
-    """Set again what `settings` said before; each that had changed, as 'torch.set_num_threads (2 to 1)'."""
+    """Restore settings.
+
+    Args:
+        before: What `settings` returned before.
+
+    Returns:
+        Each setting that had changed, as 'torch.set_num_threads (2 to 1)'.
+    """
     changed = []
     for name, (read, write) in _known().items():
         if (now := _read(read)) != before[name]:
@@ -268,7 +289,7 @@ def _autocast() -> list[tuple[str, bool]]:
 
 
 def _default_device() -> Any:
-    """The device that torch.set_default_device was given; None where it was not called, or is the CPU."""
+    """Return the device that torch.set_default_device was given; None where it was not called, or is the CPU."""
     import torch
 
     context = getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)

@@ -1,4 +1,4 @@
-"""The source files of a user's module: their hashes say whether a measurement is of the code that stands there now.
+"""Hashes of the source files of a user's module, which show whether a measurement is of the present code.
 
 Counted in are the file of the module, the `__init__.py` of its packages, and what these import from the same package or
 the same folder, one after another: Python files, compiled extensions, and sources of kernels that they name. Installed
@@ -16,9 +16,9 @@ from types import ModuleType
 from weakref import WeakKeyDictionary
 
 SUFFIXES = (".py", *EXTENSION_SUFFIXES, ".pyc")
-"""Of the files that a module can be imported from, in the order in which they are looked for."""
+"""Suffixes of files that a module can be imported from, in the order of the search."""
 KERNEL_SUFFIXES = (".c", ".cc", ".cpp", ".cu", ".cuh", ".h", ".hpp", ".so")
-"""Of files that count in when a Python file names them, as torch.utils.cpp_extension.load is told its sources."""
+"""Suffixes of files that are included when a Python file names them, as in torch.utils.cpp_extension.load."""
 
 Hashes = dict[str, str]
 """Path, relative to the folder that the module is imported from -> SHA-256 of the file, its first 16 digits."""
@@ -32,7 +32,7 @@ def of_loaded(module_name: str) -> Hashes:
     A process keeps running the code that it imported; files that change later do not change what it measures.
 
     Args:
-        module_name: its name in `sys.modules`.
+        module_name: Name of the module in `sys.modules`.
 
     Returns:
         The hashes; empty for a module that was not made from a file.
@@ -50,8 +50,8 @@ def of_file(file: Path, module_name: str) -> Hashes:
     """Return the hashes of the module in a file and of all that it imports from its package or folder.
 
     Args:
-        file: what it was imported from.
-        module_name: the name that it was imported under, with those of its packages.
+        file: File that the module was imported from.
+        module_name: Name that it was imported under, with those of its packages.
 
     Returns:
         The hashes, in the order of their paths. Files that cannot be read are left out.
@@ -60,21 +60,25 @@ def of_file(file: Path, module_name: str) -> Hashes:
 
 
 def digest(hashes: Mapping[str, str] | None) -> str | None:
-    """Return one hash of many files; None where there are none."""
+    """Return one hash of many files; None where there are none.
+
+    Args:
+        hashes: Hashes of the files; None counts as empty.
+    """
     if not hashes:
         return None
     return _sha("\n".join(f"{path} {hashes[path]}" for path in sorted(hashes)).encode())
 
 
 def changed(old: Mapping[str, str] | None, new: Mapping[str, str] | None) -> list[str]:
-    """Return the paths that differ between two sides, each with what became of it: 'up.py', 'nets.py (new)'.
+    """Return the paths that differ between two versions of the code: 'up.py', 'nets.py (new)', 'old.py (gone)'.
 
     Args:
-        old: hashes of then; None where they were not taken.
-        new: hashes of now, likewise.
+        old: Hashes of the old version; None where they were not taken.
+        new: Hashes of the new version; None where they were not taken.
 
     Returns:
-        The paths in order; empty when all are equal, or where one side was not taken.
+        The paths in order; empty when all are equal, or where the hashes of a version are None.
     """
     if old is None or new is None:
         return []
@@ -85,7 +89,7 @@ def changed(old: Mapping[str, str] | None, new: Mapping[str, str] | None) -> lis
 
 
 class _Walk:
-    """The files of one module. root: the folder that its first package, or else the module itself, lies in."""
+    """Collects the files of one module; `root` is the folder of its first package, or else of the module itself."""
 
     def __init__(self, file: Path, name: str) -> None:
         parts = name.split(".")
@@ -101,6 +105,7 @@ class _Walk:
         self.queue = [*self._files(self.root, parts), file]
 
     def hashes(self) -> Hashes:
+        """Return the hashes of all files that can be read."""
         found: Hashes = {}
         while self.queue:
             file = self.queue.pop()
@@ -120,7 +125,7 @@ class _Walk:
         return file.relative_to(self.root).as_posix() if file.is_relative_to(self.root) else file.name
 
     def _named_in(self, file: Path, content: bytes) -> Iterator[Path]:
-        """The local files that a Python file imports or names anywhere, in functions and under conditions too."""
+        """Yield the local files that a Python file imports or names anywhere, in functions and under conditions too."""
         try:
             tree = ast.parse(content)
         except (SyntaxError, ValueError):
@@ -139,7 +144,7 @@ class _Walk:
                 yield from _kernel(file.parent, node.value)
 
     def _called(self, node: ast.Call, file: Path) -> Iterator[Path]:
-        """The file of `importlib.import_module("x")` and of `__import__("x")`."""
+        """Yield the file of `importlib.import_module("x")` and of `__import__("x")`."""
         name = getattr(node.func, "attr", getattr(node.func, "id", None))
         first = node.args[0] if node.args else None
         if name in ("import_module", "__import__") and isinstance(first, ast.Constant) and isinstance(first.value, str):
@@ -147,7 +152,7 @@ class _Walk:
             yield from self._imported(first.value[dots:].split("."), _above(file, dots))
 
     def _imported(self, parts: Sequence[str], folder: Path | None = None) -> Iterator[Path]:
-        """The files that importing a dotted name runs. folder: where a relative import starts; None, an absolute one."""
+        """Yield the files that importing a dotted name runs; `folder` is the start of a relative import."""
         if folder is not None:
             if not self.installed or folder.is_relative_to(self.root / self.package):
                 yield from self._files(folder, parts)
@@ -160,7 +165,7 @@ class _Walk:
                 yield from self._files(start, parts)
 
     def _files(self, start: Path, parts: Sequence[str]) -> Iterator[Path]:
-        """The files of a dotted name below a folder, from its first package to what is left of it as a module."""
+        """Yield the files of a dotted name below a folder, from its first package to the module."""
         here = start
         for part in ("", *parts):
             folder = here / part
@@ -176,12 +181,12 @@ class _Walk:
 
 
 def _above(file: Path, dots: int) -> Path | None:
-    """The folder that a relative import of so many dots starts from; None for an absolute one."""
+    """Return the folder that a relative import with this number of dots starts from; None for an absolute one."""
     return file.parents[min(dots, len(file.parents)) - 1] if dots else None
 
 
 def _module(stem: Path) -> Path | None:
-    """The file that a module is imported from."""
+    """Return the file that a module is imported from; None where there is none."""
     return next((file for suffix in SUFFIXES if (file := stem.with_name(stem.name + suffix)).is_file()), None)
 
 
@@ -192,7 +197,7 @@ def _kernel(folder: Path, text: str) -> Iterator[Path]:
 
 
 def _installed() -> set[Path]:
-    """The folders that libraries are installed in."""
+    """Return the folders that libraries are installed in."""
     import sysconfig
 
     return {Path(sysconfig.get_path(name)) for name in ("purelib", "platlib", "stdlib", "platstdlib")}
