@@ -20,7 +20,7 @@ from upbench.records.record import Output
 from upbench.specs.run_spec import RunSpec
 from upbench.user_code import isolation
 
-INPUTS = ("x", "guide")
+INPUTS = ("x", "guide", "second_guide")
 
 
 class ShapeError(RunError):
@@ -33,7 +33,7 @@ class Case(Workload):
     Attributes:
         module: what is called: `plain`, or what the runtime made of it.
         output: what the first call returned, None where that could not be described.
-        output_gradient: what backward starts from.
+        gradients: what backward starts from, one tensor for each map of the output.
         resizes: whether it also changes their shape in a way that torch refuses where gradients are taken.
         written: names of the inputs that a call writes to; each call is given copies of them.
 
@@ -106,10 +106,14 @@ class Case(Workload):
         (out,) = kept
         self._check(out)
         self.output = self.attempt("the output could not be described", lambda: output.describe(out))
-        self.output_bytes = out.numel() * out.element_size()
-        generator = torch.Generator().manual_seed(self.spec.input.seed)
-        self.output_gradient = torch.randn(out.shape, generator=generator).to(self.device, out.dtype)
+        self.output_bytes = output.size_bytes(out)
+        self.gradients = self._gradients_of(out)
         self._notice_writes(versions)
+
+    def _gradients_of(self, out: Any) -> list[Tensor]:
+        """Make what a backward from an output starts from."""
+        generator = torch.Generator().manual_seed(self.spec.input.seed)
+        return [torch.randn(each.shape, generator=generator).to(self.device, each.dtype) for each in output.maps(out)]
 
     def _notice_writes(self, versions: Sequence[int]) -> None:
         """Compare the inputs with what they were before the first call, and give later calls copies if they changed."""
@@ -180,7 +184,7 @@ class Case(Workload):
             )
 
     def forward(self) -> Any:
-        """One call without autograd."""
+        """One call without autograd: a map, or several."""
         with self._no_autograd(), self.autocast():
             return self.module(*self.inputs)
 
@@ -190,8 +194,8 @@ class Case(Workload):
             return self.module(*self.inputs)
 
     def output_gradients(self) -> list[Tensor]:
-        """What backward starts from."""
-        return [self.output_gradient]
+        """What backward starts from, a tensor for every map."""
+        return self.gradients
 
     def counts(self, parts: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
         """What is counted: the fields of a `Record` from `params` to `output`."""
@@ -215,18 +219,28 @@ class Case(Workload):
         return torch.autocast(self.device.type, lowered) if lowered else nullcontext()
 
     def _check(self, out: object) -> None:
-        s = self.spec.setting
-        expected = [s.batch, s.channels, s.out_height, s.out_width]
+        s, card = self.spec.setting, self.spec.card
+        expected = [s.batch, card.output_channels(s), s.out_height, s.out_width]
+        many = len(card.outputs)
         must = f"but an upsampler of scale {s.scale:g} must return"
-        if not isinstance(out, Tensor):
-            many = f" of {len(out)}" if isinstance(out, tuple | list | dict) else ""
-            kind = "None" if out is None else f"a {type(out).__name__}{many}"
-            raise RunError(f"{self.spec.label} returned {kind}, {must} one tensor of {expected}")
-        if out.layout != torch.strided:
-            layout = str(out.layout).removeprefix("torch.")
-            raise RunError(f"{self.spec.label} returned a sparse tensor ({layout}), {must} a dense one of {expected}")
-        if list(out.shape) != expected:
-            raise ShapeError(f"{self.spec.label} returned {list(out.shape)}, {must} {expected}")
+        maps = (out,) if many == 1 else tuple(out) if isinstance(out, tuple | list) and len(out) == many else (None,)
+        if not all(isinstance(each, Tensor) for each in maps):
+            count = f" of {len(out)}" if isinstance(out, tuple | list | dict) else ""
+            kind = "None" if out is None else f"a {type(out).__name__}{count}"
+            what = "one tensor of" if many == 1 else f"{many} tensors ({', '.join(card.outputs)}), the first of"
+            raise RunError(f"{self.spec.label} returned {kind}, {must} {what} {expected}")
+        for each in maps:
+            if each.layout != torch.strided:
+                layout = str(each.layout).removeprefix("torch.")
+                raise RunError(
+                    f"{self.spec.label} returned a sparse tensor ({layout}), {must} a dense one of {expected}"
+                )
+        if list(maps[0].shape) != expected:
+            raise ShapeError(f"{self.spec.label} returned {list(maps[0].shape)}, {must} {expected}")
+        for each in maps:
+            self._check_values(each)
+
+    def _check_values(self, out: Tensor) -> None:
         differentiable = out.is_floating_point() or out.is_complex()
         if not differentiable and self.spec.measure.mode in ("training", "training-backward"):
             raise RunError(

@@ -12,6 +12,7 @@ from upbench.benchmark.case import INPUTS, Case, ShapeError
 from upbench.benchmark.workload import explained
 from upbench.machine import environment
 from upbench.measure import clock
+from upbench.measure import output as measured
 from upbench.measure.output import comparable, not_finite
 from upbench.records.record import Output, Record
 from upbench.specs.run_spec import RunSpec
@@ -94,7 +95,7 @@ def _one(spec: RunSpec, like: RunSpec | None, found: Checked) -> None:
     except ShapeError as error:
         say("shape", False, str(error))
         return
-    say("shape", True, f"{list(out.shape)}")
+    say("shape", True, " and ".join(str(list(gradient.shape)) for gradient in case.output_gradients()))
     broken = not_finite(out)
     if not say(
         "finite",
@@ -195,14 +196,14 @@ def _with(spec: RunSpec, offsets: str | None = None, dtype: str | None = None, *
 
 def _forward(case: Case) -> Tensor:
     with explained(case.spec), case.guarded():
-        return case.forward()
+        return measured.joined(case.forward())
 
 
 def _twice(case: Case) -> tuple[Tensor, Tensor]:
     """What two calls, one right after the other, return: in evaluation nothing may be left to chance, or to the first."""
     out = _forward(case).clone()  # a module may return the same tensor again
     with explained(case.spec), case.guarded(again=True):
-        return out, case.forward()
+        return out, measured.joined(case.forward())
 
 
 def _backward(case: Case) -> list[tuple[str, Tensor | None]]:
@@ -210,8 +211,8 @@ def _backward(case: Case) -> list[tuple[str, Tensor | None]]:
     named = [*zip(INPUTS, case.leaf_inputs, strict=False), *case.plain.named_parameters()]
     leaves = [(name, tensor) for name, tensor in named if tensor.requires_grad]
     with explained(case.spec), case.guarded():
-        out = case.training_forward()
-        found = torch.autograd.grad(out, [t for _, t in leaves], case.output_gradient, allow_unused=True)
+        out = measured.maps(case.training_forward())
+        found = torch.autograd.grad(out, [t for _, t in leaves], case.output_gradients(), allow_unused=True)
     return [(name, gradient) for (name, _), gradient in zip(leaves, found, strict=True)]
 
 

@@ -80,12 +80,14 @@ class StageCase(Case):
 
         self.plain = Cropped(self.plain, size, full)
         x, *guides = self.leaf_inputs
-        self.inputs = self.leaf_inputs = (x, *(cropped(guide).requires_grad_() for guide in guides))
+        # An image or a hidden state has a size of its own and stays as it is.
+        sized = [cropped(guide) if tuple(guide.shape[2:]) == full else guide.detach() for guide in guides]
+        self.inputs = self.leaf_inputs = (x, *(guide.requires_grad_() for guide in sized))
         self._prepare_runtime()
-        self.output_gradient = cropped(self.output_gradient)
+        self.gradients = [cropped(gradient) for gradient in self.gradients]
         with self.guarded():
             out = self.forward()
-        self.output_bytes = out.numel() * out.element_size()
+        self.output_bytes = output.size_bytes(out)
         self.output = self.attempt("the output could not be described", lambda: output.describe(out))
 
 
@@ -130,16 +132,16 @@ class HostCase(Workload):
             stage.to_inference()
 
     def forward(self) -> list[Tensor]:
-        """One call of every stage without autograd."""
-        return [stage.forward() for stage in self.stages]
+        """One call of every stage without autograd: the maps of all."""
+        return [each for stage in self.stages for each in output.maps(stage.forward())]
 
     def training_forward(self) -> list[Tensor]:
         """One call of every stage that records what backward will need."""
-        return [stage.training_forward() for stage in self.stages]
+        return [each for stage in self.stages for each in output.maps(stage.training_forward())]
 
     def output_gradients(self) -> list[Tensor]:
-        """What backward starts from, a tensor for every stage."""
-        return [stage.output_gradient for stage in self.stages]
+        """What backward starts from, a tensor for every map of every stage."""
+        return [gradient for stage in self.stages for gradient in stage.output_gradients()]
 
 
 @isolation.isolated()

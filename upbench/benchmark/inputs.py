@@ -37,14 +37,12 @@ def cast_to(module: nn.Module, spec: RunSpec, device: torch.device) -> None:
 
 
 def make(spec: RunSpec, device: torch.device) -> tuple[Tensor, ...]:
-    """(x,) or (x, guide): standard normal, drawn on the CPU from the seed, so that every device gets the same.
+    """x and its guides: standard normal, drawn on the CPU from the seed, so that every device gets the same.
 
-    x: [batch, channels, H, W]; guide: [batch, guide_channels, floor(H*scale), floor(W*scale)].
+    x: [batch, channels, H, W]; the guides have the shapes that the card names.
     """
     s = spec.setting
-    shapes = [(s.batch, s.channels, s.height, s.width)]
-    if spec.card.guided:
-        shapes.append((s.batch, s.guide_channels, s.out_height, s.out_width))
+    shapes = [(s.batch, s.channels, s.height, s.width), *spec.card.guide_shapes(s)]
     generator = torch.Generator().manual_seed(spec.input.seed)
     return tuple(
         torch.randn(shape, generator=generator).to(

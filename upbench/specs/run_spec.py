@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,7 +21,7 @@ from pydantic import (
 from upbench import backends, registry, runtimes
 from upbench.cards import Card, Setting
 from upbench.errors import SpecError, UnknownName, UpbenchError
-from upbench.specs import hints, shapes, strict, yaml_file
+from upbench.specs import hints, shapes, sizes, strict, yaml_file
 from upbench.specs.strict import Strict
 from upbench.specs.yaml_file import told
 
@@ -35,6 +36,16 @@ def _shape(value: object) -> object:
         return shapes.parse(value)
     except UpbenchError as error:
         raise ValueError(str(error)) from None
+
+
+def _size(value: object) -> object:
+    try:
+        return None if value is None else shapes.size(value)
+    except UpbenchError as error:
+        raise ValueError(str(error)) from None
+
+
+Size = Annotated[tuple[int, int] | None, BeforeValidator(_size)]
 
 
 def _whole(value: object) -> object:
@@ -53,10 +64,13 @@ def _section(value: object) -> object:
 
 
 class InputSpec(Strict):
-    """The input of a spec. The guide, where one is needed, has the output's height and width.
+    """The input of a spec. A guide that is a feature has the output's height and width.
 
     Args:
         shape: Channels, height and width of the low-resolution feature.
+        guide_size: Rows and columns of the image, for methods that one guides; others do not look at it. None is the
+            image of a named shape, or the output's size.
+        output_size: Rows and columns of the output; None is those of a named shape, or scale times x.
         batch: Number of samples.
         dtype: Dtype of features and weights, or of autocast.
         memory_format: Order of the values in memory.
@@ -67,6 +81,8 @@ class InputSpec(Strict):
     shape: Annotated[tuple[int, int, int], BeforeValidator(_shape)] = Field(
         shapes.NAMED["paper"].shape, description=shapes.FORM
     )
+    guide_size: Size = Field(None, description="HxW (224x224), or null")
+    output_size: Size = Field(None, description="HxW (224x224), or null")
     batch: int = Field(1, ge=1, description="an integer of at least 1")
     dtype: Literal["float32", "float16", "bfloat16", "float64", "autocast-float16", "autocast-bfloat16"] = Field(
         "float32", description="one of " + ", ".join(DTYPES)
@@ -80,6 +96,16 @@ class InputSpec(Strict):
     @field_serializer("shape")
     def _text(self, shape: tuple[int, int, int]) -> str:
         return shapes.text(shape)
+
+    @field_serializer("guide_size", "output_size")
+    def _size_text(self, size: tuple[int, int] | None) -> str | None:
+        return None if size is None else shapes.text(size)
+
+    @model_serializer(mode="wrap")
+    def _without_sizes(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Sizes that follow from the shape are left out, as in specs and records written before there were others."""
+        data: dict[str, Any] = serialise(self)
+        return {k: v for k, v in data.items() if v is not None or k not in ("guide_size", "output_size")}
 
 
 class MeasureSpec(Strict):
@@ -148,10 +174,12 @@ class RunSpec(Strict):
 
     @property
     def setting(self) -> Setting:
-        """The concrete configuration (channels, scale, params, input size) that rules and closed forms are evaluated on."""
-        _, height, width = self.input.shape
+        """The concrete configuration (channels, scale, params, input sizes) that rules and closed forms are evaluated on."""
+        given = self.input
+        _, height, width = given.shape
         guide = self.guide_channels or self.channels
-        return Setting(self.channels, guide, self.scale, self.params, self.input.batch, height, width)
+        sizes = (height, width, given.output_size, given.guide_size)
+        return Setting(self.channels, guide, self.scale, self.params, given.batch, *sizes)
 
     @property
     def label(self) -> str:
@@ -173,7 +201,9 @@ class _Draft(Strict):
     upsampler: str = Field(description="the name of an upsampler")
     channels: int | None = Field(None, ge=1, description="an integer of at least 1")
     guide_channels: int | None = Field(None, ge=1, description="an integer of at least 1")
-    scale: Annotated[int | float, BeforeValidator(_whole)] = Field(2, ge=1, description="a number of at least 1")
+    scale: Annotated[int | float | None, BeforeValidator(_whole)] = Field(
+        None, ge=1, description="a number of at least 1"
+    )
     params: Annotated[dict[str, Any], BeforeValidator(_section)] = Field(
         {}, description="a mapping of parameter names to values"
     )
@@ -204,7 +234,9 @@ def load(data: object, source: str = "spec") -> RunSpec:
             found.append(str(error))
     setting = None
     if card is not None and draft is not None:
-        setting, more = _judge(card, draft)
+        written = data["input"].get("shape") if isinstance(data.get("input"), Mapping) else None
+        named = shapes.NAMED.get(written) if isinstance(written, str) else None
+        setting, more = _judge(card, draft, named)
         found += more
     if found or setting is None or draft is None:
         raise SpecError([told(source, sentence) for sentence in found])
@@ -214,7 +246,7 @@ def load(data: object, source: str = "spec") -> RunSpec:
         guide_channels=setting.guide_channels if card is not None and card.guided else None,
         scale=setting.scale,
         params=dict(setting.params),
-        input=draft.input,
+        input=draft.input.model_copy(update={"output_size": setting.output, "guide_size": setting.image}),
         measure=draft.measure,
     )
 
@@ -256,8 +288,14 @@ def sentence(model: type[BaseModel], item: Any) -> str:
     return strict.sentence(model, item, hints.hint)
 
 
-def _judge(card: Card, draft: _Draft) -> tuple[Setting, list[str]]:
-    """Return the setting of a draft, and the mistakes that the card finds in it."""
+def _judge(card: Card, draft: _Draft, named: shapes.NamedShape | None) -> tuple[Setting, list[str]]:
+    """Return the setting of a draft, and the mistakes that the card finds in it.
+
+    Args:
+        card: The card of the upsampler.
+        draft: The draft.
+        named: The named shape that it gives, whose sizes are defaults.
+    """
     found = []
     channels = draft.input.shape[0]
     if draft.channels is not None and "shape" in draft.input.model_fields_set and draft.channels != channels:
@@ -275,8 +313,17 @@ def _judge(card: Card, draft: _Draft) -> tuple[Setting, list[str]]:
         found.append(f"measure.backend {mistake}")
     if mistake := runtimes.mistake(draft.measure.runtime, draft.measure.compile):
         found.append(f"measure.runtime {mistake}")
-    setting = registry.setting_of(card, channels, draft.guide_channels, draft.scale, draft.params)
-    return setting, found + card.mistakes(setting)
+    guide_channels = draft.guide_channels
+    if guide_channels is None and named is not None and card.guide_kind == "hidden":
+        guide_channels = named.guide_channels
+    _, height, width = draft.input.shape
+    scale, output = sizes.scale_and_output(card, height, draft.scale, draft.input.output_size, named)
+    setting = registry.setting_of(card, channels, guide_channels, scale, draft.params)
+    setting = replace(setting, batch=draft.input.batch, height=height, width=width)
+    setting = sizes.settled(card, setting, output, draft.input.guide_size, named)
+    if mistakes := found + card.mistakes(setting):
+        return setting, mistakes
+    return setting, card.size_mistakes(setting)
 
 
 def _yaml_value(value: object) -> str:
