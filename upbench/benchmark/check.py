@@ -26,17 +26,25 @@ TOLERANCES = {
     "autocast-float16": (1e-2, 3e-2),
     "autocast-bfloat16": (5e-2, 1e-1),
 }
-"""By dtype: how far two ways to compute the same may lie apart, forward and backward, as a part of the largest value."""
+"""Dtype -> largest difference between two ways to compute the same, forward and backward, as a part of the largest value."""
 
 JUMP = 0.5
-"""The most by which samples that rounding moves across a pixel change a gradient, likewise."""
+"""Largest difference of a gradient that samples make which rounding moves across a pixel, as a part of its largest value."""
 
 Progress = Callable[[str, float], None]
+"""Function that is told what is being done, and the part of the whole that is done, 0 to 1."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """name: "shape", "finite", "repeat", "backend forward", "backend backward" or "like NAME". detail: a sentence."""
+    """The result of one check of one upsampler.
+
+    Args:
+        upsampler: Label of the upsampler.
+        name: "shape", "finite", "repeat", "backend forward", "backend backward" or "like NAME".
+        passed: Whether the check passed.
+        detail: Clause that says what was found.
+    """
 
     upsampler: str
     name: str
@@ -46,17 +54,23 @@ class Check:
 
 @dataclass
 class Checked:
-    """checks: of all upsamplers. unrepeatable: labels whose output is right, but not the same bit for bit each time."""
+    """The results of all checks.
+
+    Args:
+        checks: Checks of all upsamplers.
+        unrepeatable: Labels whose output is right, but not the same bit for bit each time.
+    """
 
     checks: list[Check] = field(default_factory=list)
     unrepeatable: set[str] = field(default_factory=set)
 
     @property
     def passed(self) -> bool:
+        """Whether every check passed."""
         return all(check.passed for check in self.checks)
 
     def without_digest(self, record: Record) -> Record:
-        """The record, its digest taken out where the output does not repeat to the bit."""
+        """Return a record, without the digest of its output where that does not repeat to the bit."""
         if record.label not in self.unrepeatable or record.output is None:
             return record
         return record.model_copy(update={"output": record.output.model_copy(update={"digest": None})})
