@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import upbench
 from upbench import registry
@@ -299,7 +299,8 @@ class Unbuildable(nn.Module):
     def __init__(self, channels: int, scale: float) -> None:
         raise KeyError("no")
 
-    def forward(self) -> None: ...
+    def forward(self, x: Tensor) -> Tensor:
+        return x
 
 
 class AlsoUnbuildable(Unbuildable):

@@ -355,10 +355,13 @@ class Opaque(nn.Module):
         return Hidden.apply(x, self.weight)
 
 
-def test_a_convolution_that_fvcore_cannot_see_is_seen_by_torch() -> None:
+def test_a_convolution_in_a_users_function_is_counted_and_one_that_is_not_seen_is_a_disagreement() -> None:
     tensors = (rand(1, 4, 3, 5),)
     counted, seen = macs.count(Opaque(), tensors), cross_check.torch_count(Opaque(), tensors)
-    assert cross_check.disagreements(None, counted, seen) == [
+    assert counted.by_kind["conv"] == seen.by_kind["conv"] == 4 * 8 * 3 * 5
+    assert cross_check.disagreements(None, counted, seen) == []
+    unseen = replace(counted, by_kind={**counted.by_kind, "conv": 0}, by_op={})
+    assert cross_check.disagreements(None, unseen, seen) == [
         "conv MACs disagree: fvcore counts 0, torch 480; fvcore does not see prim::PythonOp.Hidden (1x), "
         "torch sees every operator"
     ]
