@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -11,7 +12,8 @@ from upbench.ops.registration import register
 @register("max_unpool(Tensor x, Tensor guide, int kernel) -> Tensor", kind="gather", macs=lambda shapes, args: 0)
 def _max_unpool(x: Tensor, guide: Tensor, kernel: int) -> Tensor:
     index = F.max_pool2d(guide, kernel, return_indices=True)[1]
-    return F.max_unpool2d(x, index, [kernel, kernel], output_size=guide.shape[2:])
+    # As F.max_unpool2d, whose check of the output size torch.jit.trace cannot take.
+    return torch.ops.aten.max_unpool2d(x, index, guide.shape[2:])
 
 
 def max_unpool(x: Tensor, guide: Tensor, kernel: int) -> Tensor:
