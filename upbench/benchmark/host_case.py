@@ -32,11 +32,9 @@ from upbench.user_code import isolation
 
 @dataclass(frozen=True)
 class Measured:
-    """The records of one upsampler in a host.
+    """One upsampler in a host: the record of all stages together, and one of each stage.
 
-    Args:
-        total: Record of all stages together.
-        stages: Record of each stage; with latency and memory, of that stage alone, only where these were requested.
+    The records of stages have latency and memory, each of that stage alone, where they were asked for.
     """
 
     total: Record
@@ -46,13 +44,7 @@ class Measured:
 class Cropped(nn.Module):
     """An upsampler whose output is cropped to `size`, and whose guide has this size.
 
-    Upsamplers of upbench take a `size`; for others the guide is extended by its last row and column to `full`, and the
-    output is cropped.
-
-    Args:
-        inner: The upsampler.
-        size: Height and width of the cropped output.
-        full: Height and width of the output of `inner`.
+    Ours take a `size`; for others the guide is extended by its last row and column to `full`, and the output cropped.
     """
 
     def __init__(self, inner: nn.Module, size: tuple[int, int], full: tuple[int, int]) -> None:
@@ -61,12 +53,6 @@ class Cropped(nn.Module):
         self.takes_size = "size" in inspect.signature(inner.forward).parameters
 
     def forward(self, x: Tensor, *guide: Tensor) -> Tensor:
-        """Return the output of the upsampler, [B, C, *size].
-
-        Args:
-            x: Low-resolution feature [B, C, H, W].
-            guide: High-resolution guide [B, guide channels, *size], where the upsampler takes one.
-        """
         if self.takes_size:
             return self.inner(x, *guide, size=self.size)
         more = (0, self.full[1] - self.size[1], 0, self.full[0] - self.size[0])
@@ -75,7 +61,7 @@ class Cropped(nn.Module):
 
 
 class StageCase(Case):
-    """A case whose output has the size of a stage. `first_call_s` is that of the call before the output is cropped."""
+    """A case whose output has the size of a stage's. `first_call_s` is that of the call before it is cropped."""
 
     def __init__(self, spec: RunSpec, stage: Stage, device: torch.device, watch: clock.Clock) -> None:
         super().__init__(spec, device, watch)
@@ -94,14 +80,12 @@ class StageCase(Case):
 
         self.plain = Cropped(self.plain, size, full)
         x, *guides = self.leaf_inputs
-        # An image or a hidden state has a size of its own and stays as it is.
-        sized = [cropped(guide) if tuple(guide.shape[2:]) == full else guide.detach() for guide in guides]
-        self.inputs = self.leaf_inputs = (x, *(guide.requires_grad_() for guide in sized))
+        self.inputs = self.leaf_inputs = (x, *(cropped(guide).requires_grad_() for guide in guides))
         self._prepare_runtime()
-        self.gradients = [cropped(gradient) for gradient in self.gradients]
+        self.output_gradient = cropped(self.output_gradient)
         with self.guarded():
             out = self.forward()
-        self.output_bytes = output.size_bytes(out)
+        self.output_bytes = out.numel() * out.element_size()
         self.output = self.attempt("the output could not be described", lambda: output.describe(out))
 
 
@@ -122,11 +106,11 @@ class HostCase(Workload):
         self.prepare()
 
     def all_warnings(self) -> list[str]:
-        """Return its own warnings, then those of its stages, each with the names of the stages that have it."""
+        """Its own warnings, then those of its stages, each with the stages that it is of."""
         return [*self.warnings, *_merged({stage.stage.name: stage.warnings for stage in self.stages})]
 
     def counts(self, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Return the counts of all stages together, by name."""
+        """The counts of all stages together."""
         return _sum(parts)
 
     @property
@@ -135,7 +119,7 @@ class HostCase(Workload):
         return any(stage.writes for stage in self.stages)
 
     def prepare(self) -> None:
-        """Restore the inputs that the spec of every stage describes, where calls write to them."""
+        """Make the inputs of every stage what its spec says, where calls write to them."""
         for stage in self.stages:
             stage.prepare()
         self.inputs = tuple(tensor for stage in self.stages for tensor in stage.inputs)
@@ -146,32 +130,26 @@ class HostCase(Workload):
             stage.to_inference()
 
     def forward(self) -> list[Tensor]:
-        """One call of every stage without autograd: the maps of all."""
-        return [each for stage in self.stages for each in output.maps(stage.forward())]
+        """One call of every stage without autograd."""
+        return [stage.forward() for stage in self.stages]
 
     def training_forward(self) -> list[Tensor]:
-        """Run one call of every stage that records what backward will need, and return the outputs."""
-        return [each for stage in self.stages for each in output.maps(stage.training_forward())]
+        """One call of every stage that records what backward will need."""
+        return [stage.training_forward() for stage in self.stages]
 
     def output_gradients(self) -> list[Tensor]:
-        """What backward starts from, a tensor for every map of every stage."""
-        return [gradient for stage in self.stages for gradient in stage.output_gradients()]
+        """What backward starts from, a tensor for every stage."""
+        return [stage.output_gradient for stage in self.stages]
 
 
 @isolation.isolated()
 def compare(
     necks: Sequence[Sequence[RunSpec]], host: Host, by_stage: bool = False, progress: Progress = lambda w, p: None
 ) -> list[Measured]:
-    """Measure upsamplers in a host, latency in interleaved rounds.
+    """Measure upsamplers in a host, latency in interleaved rounds. necks: of each upsampler a spec for every stage.
 
-    Args:
-        necks: Of each upsampler a spec for every stage.
-        host: The host.
-        by_stage: Whether to also measure every stage alone; its latency takes as long again.
-        progress: Told what is being done.
-
-    Raises:
-        UpbenchError: If one cannot be built or run.
+    by_stage: also measure every stage alone; its latency takes as long again. Raises UpbenchError when one cannot be
+    built or run.
     """
 
     def build(specs: Sequence[RunSpec], device: torch.device, watch: clock.Clock) -> HostCase:
@@ -183,7 +161,7 @@ def compare(
 
 
 def _records(one: measurement.Measured, host: Host, shared: Mapping[str, Any]) -> Measured:
-    """Return the record of all stages of one upsampler together, and one of each stage."""
+    """The record of all stages of one upsampler together, and one of each stage."""
     label, sources = one.work.spec.label, registry.sources(one.work.spec.upsampler)
 
     def record(part: measurement.Measured, spec: dict[str, Any], **more: Any) -> Record:
@@ -213,7 +191,7 @@ def _records(one: measurement.Measured, host: Host, shared: Mapping[str, Any]) -
 
 
 def _merged(warnings: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return the warnings of all stages, each with the names of its stages unless all have it."""
+    """The warnings of all stages, each with the stages that it is not about all of."""
     where: dict[str, list[str]] = {}
     for name, texts in warnings.items():
         for text in dict.fromkeys(texts):
@@ -222,7 +200,7 @@ def _merged(warnings: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def _spec(spec: RunSpec, host: Host) -> dict[str, Any]:
-    """Return the spec that the stages share, with the host and its stages."""
+    """What was measured: the spec that the stages share, and the host with its stages."""
     data = spec.to_dict()
     own = ("channels", "guide_channels", "scale")
     shared = {key: value for key, value in data.items() if key not in own}
@@ -232,7 +210,7 @@ def _spec(spec: RunSpec, host: Host) -> dict[str, Any]:
 
 
 def _sum(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the counts of all stages together; None for what could not be counted in one of them."""
+    """The counts of all stages together; None for what could not be counted in one of them."""
 
     def whole(key: str, add: Callable[[list[Any]], Any]) -> Any:
         values = [part[key] for part in parts]

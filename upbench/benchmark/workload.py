@@ -1,4 +1,4 @@
-"""The workload that instruments measure: one upsampler, or all stages of a host with one."""
+"""What is measured: one upsampler, or all stages of a host with one. The instruments and the protocol see only this."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class RunError(UpbenchError):
-    """An upsampler was built, but could not run on its input."""
+    """An upsampler that was built but could not run on its input."""
 
 
 class Workload(ABC):
@@ -57,19 +57,19 @@ class Workload(ABC):
 
     @abstractmethod
     def forward(self) -> Any:
-        """Run one call without autograd and return its output."""
+        """One call without autograd."""
 
     @abstractmethod
     def training_forward(self) -> Any:
-        """Run one call that records what backward will need, and return its output."""
+        """One call that records what backward will need."""
 
     @abstractmethod
     def output_gradients(self) -> Sequence[Tensor]:
-        """Return the gradients that backward starts from, one for each tensor that `training_forward` returns."""
+        """What backward starts from, a tensor for each that `training_forward` returns."""
 
     @abstractmethod
     def prepare(self) -> None:
-        """Restore the inputs that the spec describes for the next call, where calls write to them."""
+        """Make the inputs of the next call what the spec says, where calls write to them."""
 
     @abstractmethod
     def to_inference(self) -> None:
@@ -77,11 +77,7 @@ class Workload(ABC):
 
     @abstractmethod
     def counts(self, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Return what is counted, by name: the fields of a `Record` from `params` to `output`.
-
-        Args:
-            parts: The fields of each of its parts.
-        """
+        """What is counted: the fields of a `Record` from `params` to `output`. parts: those of its parts."""
 
     @property
     @abstractmethod
@@ -89,7 +85,7 @@ class Workload(ABC):
         """Whether a call writes to its inputs."""
 
     def training(self) -> object:
-        """Run forward and backward with gradients of inputs and parameters, drop these, and return the output."""
+        """Forward and backward with gradients of inputs and parameters, which are dropped; returns the output."""
         outs = self._differentiable()
         torch.autograd.backward(outs, self.output_gradients())
         for tensor in self.leaves():
@@ -97,7 +93,7 @@ class Workload(ABC):
         return outs.detach() if isinstance(outs, Tensor) else [out.detach() for out in outs]
 
     def _differentiable(self) -> Any:
-        """Return the output of `training_forward`; raise RunError where no backward can start from it."""
+        """What `training_forward` returns, where a backward can start from it."""
         outs = self.training_forward()
         for out in (outs,) if isinstance(outs, Tensor) else outs:
             if not out.requires_grad:
@@ -108,23 +104,23 @@ class Workload(ABC):
         return outs
 
     def all_warnings(self) -> list[str]:
-        """Return the warnings, those of its parts included."""
+        """The warnings, those of its parts included."""
         return self.warnings
 
     def repeated_output(self) -> Output | None:
-        """Return the description of the output, without digest where a second call returns other bits; None without one."""
+        """What a call returns, where that is described; without digest where a second call returns other bits."""
         return None
 
     def autocast(self) -> AbstractContextManager[object]:
-        """Return the context of the spec's dtype, where that is one of autocast."""
+        """The context of the spec's dtype, where that is one of autocast."""
         return nullcontext()
 
     def leaves(self) -> list[Tensor]:
-        """Return the inputs and parameters that have a gradient."""
+        """What has a gradient: inputs and parameters."""
         return [tensor for tensor in (*self.leaf_inputs, *self.plain.parameters()) if tensor.requires_grad]
 
     def call(self) -> Callable[[], object]:
-        """Return the call that the mode of the spec measures. In inference no backward of this workload may follow."""
+        """What the mode of the spec measures. In inference no backward of this workload may follow it."""
         mode = self.spec.measure.mode
         self.prepare()
         call: Callable[[], object]
@@ -138,7 +134,7 @@ class Workload(ABC):
         return Prepared(call, self._before, self._after) if self.writes or self.changes else call
 
     def _backward(self) -> Callable[[], object]:
-        """Return a call of backward alone, through one graph that is kept."""
+        """Backward alone, again and again through one graph."""
         outs, leaves, gradients = self._differentiable(), self.leaves(), self.output_gradients()
         return lambda: torch.autograd.grad(outs, leaves, gradients, retain_graph=True, allow_unused=True)
 
@@ -150,14 +146,14 @@ class Workload(ABC):
         isolation.put_back(self._settings)
 
     def inputs_again(self) -> tuple[Tensor, ...]:
-        """Seed every generator from the spec, restore the inputs that it describes, and return them."""
+        """The inputs as the spec describes them, and every random draw that follows from its seed."""
         isolation.seed_generators(self.spec.input.seed)
         self.prepare()
         return self.inputs
 
     @contextmanager
     def guarded(self, again: bool = False) -> Iterator[None]:
-        """Run a call as the spec describes it: its inputs, every random draw from its seed, and no setting left changed.
+        """A call as the spec describes it: its inputs, every random draw from its seed, and no setting left changed.
 
         again: the call goes on from where the last one left inputs and generators.
         """
@@ -173,7 +169,7 @@ class Workload(ABC):
                 self.warnings.append(f"a call changes {', '.join(changed)}; that was put back after each call")
 
     def attempt(self, failure: str, measure: Callable[[], T]) -> T | None:
-        """Let an instrument measure; where it fails, only its own numbers are missing.
+        """Let an instrument measure; where it fails, that costs its own numbers and nothing else.
 
         Args:
             failure: the clause that a warning begins with, as "MACs could not be counted".
@@ -197,14 +193,7 @@ class Workload(ABC):
 
 @contextmanager
 def explained(spec: RunSpec) -> Iterator[None]:
-    """Turn whatever a module raises into one sentence that names it, its dtype and its shape.
-
-    Args:
-        spec: The spec of the module.
-
-    Raises:
-        RunError: If the module raises.
-    """
+    """Turn whatever a module raises into one sentence that names it, its dtype and its shape."""
     try:
         yield
     except (UpbenchError, KeyboardInterrupt):
@@ -214,18 +203,13 @@ def explained(spec: RunSpec) -> Iterator[None]:
 
 
 def failure(spec: RunSpec, error: BaseException) -> RunError:
-    """Return the error that says what a module raised.
-
-    Args:
-        spec: The spec of the module.
-        error: The exception.
-    """
+    """The error that says what a module raised."""
     shape = spec.to_dict()["input"]["shape"]
     return RunError(f"{spec.label} failed on {shape} in {spec.input.dtype} on {spec.measure.device}: {reason(error)}")
 
 
 def reason(error: BaseException) -> str:
-    """Return the message of an error in one line; that of an error of upbench is returned whole."""
+    """What an error says, in one line; of a sentence of ours that is all."""
     if isinstance(error, UpbenchError):
         return str(error)
     return first_line(error)
@@ -233,7 +217,7 @@ def reason(error: BaseException) -> str:
 
 @contextmanager
 def _hooks_kept(module: nn.Module) -> Iterator[None]:
-    """Remove the hooks that a failed instrument leaves on a module, since they would cost time in each call."""
+    """Take away the hooks that an instrument leaves on a module where it fails: they would cost time in each call."""
     tables = [
         table
         for layer in module.modules()

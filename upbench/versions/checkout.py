@@ -1,4 +1,4 @@
-"""Provides two versions of a module: a commit in a worktree of its own, or the packages of another Python."""
+"""Where two versions of a module are found: a commit checked out beside the repository, or another Python."""
 
 from __future__ import annotations
 
@@ -16,27 +16,21 @@ from upbench.errors import UpbenchError
 
 
 class VersionError(UpbenchError):
-    """A version of a module cannot be provided."""
+    """A version of a module that cannot be had."""
 
 
 class GitError(Exception):
-    """A git command failed; the message is that of git."""
+    """What git says of a command that failed."""
 
 
 _OF_HOOKS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY")
-"""Environment variables with which git points a hook to its repository."""
 
 
 @dataclass(frozen=True)
 class Version:
-    """A version of a module, and how a process runs it.
+    """name: what sentences call it. python, folder, path: with what, where and with which PYTHONPATH it runs.
 
-    Args:
-        name: Name of the version in messages.
-        python: Python that runs it.
-        folder: Folder that it runs in.
-        path: Entries of PYTHONPATH.
-        inside: Folder that the module must be loaded from; None where any will do.
+    inside: the folder that the module must have been loaded from, None where any will do.
     """
 
     name: str
@@ -46,32 +40,19 @@ class Version:
     inside: Path | None = None
 
     def environment(self) -> dict[str, str]:
-        """Return the environment variables of its process."""
         return {**os.environ, "PYTHONPATH": os.pathsep.join(self.path)}
 
 
 def current(module: str) -> Version:
-    """Return the version of a module as it is imported here, uncommitted changes included.
-
-    Args:
-        module: Dotted name of the module.
-
-    Raises:
-        VersionError: If the module cannot be found.
-    """
+    """The module as it is imported here, uncommitted changes included."""
     return Version("the current files", sys.executable, Path.cwd(), (str(_root(module)), *_inherited()))
 
 
 @contextmanager
 def at_commit(ref: str, module: str) -> Iterator[Version]:
-    """Check out a module as it was at a commit, in a git worktree that is removed afterwards.
+    """The module as it was at a commit, in a git worktree that is removed afterwards.
 
-    Args:
-        ref: Branch, tag or hash.
-        module: Dotted name of the module.
-
-    Raises:
-        VersionError: If the module is in no git repository, or the commit is not known.
+    Raises VersionError when the module is in no git repository, or the commit is not known.
     """
     root = _root(module)
     try:
@@ -111,14 +92,7 @@ def at_commit(ref: str, module: str) -> Iterator[Version]:
 
 @contextmanager
 def of_python(python: str) -> Iterator[Version]:
-    """Provide a module as it is installed for another Python; the current folder is not searched.
-
-    Args:
-        python: Path of that Python.
-
-    Raises:
-        VersionError: If it cannot be run, or has no upbench.
-    """
+    """The module as it is installed for another Python, which must have upbench; the current folder is not searched."""
     code = "import sys, upbench; print(upbench.__version__)"
     with tempfile.TemporaryDirectory(prefix="upbench-") as empty:
         try:
@@ -139,7 +113,7 @@ def of_python(python: str) -> Iterator[Version]:
 
 
 def _root(module: str) -> Path:
-    """Return the folder on the path from which the first package of `module` is imported. Nothing is run."""
+    """The folder on the path from which the first package of `module` is imported. Nothing is run."""
     top = module.partition(".")[0]
     here = str(Path.cwd())
     if here not in sys.path:
@@ -155,14 +129,14 @@ def _root(module: str) -> Path:
 
 
 def _same_place(repository: Path, tree: Path) -> Path:
-    """Return the current folder in the checked out tree, or its top where it has no such folder."""
+    """The current folder in the checked out tree, or its top where there is none."""
     here = Path.cwd().resolve()
     place = tree / here.relative_to(repository) if here.is_relative_to(repository) else tree
     return place if place.is_dir() else tree
 
 
 def _inherited() -> tuple[str, ...]:
-    """Return the entries of PYTHONPATH, absolute, since the workers run in other folders."""
+    """PYTHONPATH with absolute entries, since the workers run in other folders."""
     return tuple(str(Path(p).resolve()) for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p)
 
 
@@ -171,7 +145,7 @@ def _absolute() -> Mapping[str, str]:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    """Return the output of a git command; raise GitError with the message of git when it fails.
+    """The output of a git command. Raises GitError with what git says when it fails.
 
     Within a hook git names its index in the environment, which a checkout beside the repository must never write to.
     """
