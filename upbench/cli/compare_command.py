@@ -24,9 +24,7 @@ def command(
     host: HostOptions,
     gate: GateOptions,
     show: ShowOptions,
-    reference: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The one that ratios are taken to. Default: the first.")
-    ] = None,
+    reference: Annotated[str | None, options.REFERENCE] = None,
     per_shape: Annotated[
         bool,
         typer.Option(

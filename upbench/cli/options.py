@@ -312,3 +312,10 @@ def shared_params(params: Mapping[str, Any], names: Sequence[str]) -> list[dict[
     if mistakes:
         raise SpecError(mistakes)
     return taken
+
+
+REFERENCE = typer.Option(
+    metavar="NAME|AXIS=VALUE",
+    help="What ratios are taken to: of compare an upsampler (default: the first), of sweep a cell (default: its base).",
+)
+"""The option --reference, as compare and sweep have it."""

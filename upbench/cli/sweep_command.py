@@ -42,10 +42,7 @@ def command(
         float | None,
         typer.Option(metavar="GIB", help="What a cell may take of the host's memory. Default: 90 % of what is free."),
     ] = None,
-    reference: Annotated[
-        str | None,
-        typer.Option(metavar="AXIS=VALUE", help="The cell that latencies are set against. Default: the sweep's base."),
-    ] = None,
+    reference: Annotated[str | None, options.REFERENCE] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the cells and the time they take; run none.")
     ] = False,
