@@ -58,7 +58,38 @@ NAMES = {
     },
     "deconv": {"kernel_size": "kernel"},
     "pixelshuffle": {},
+    "maxunpool": {"kernel_size": "kernel"},
+    "freqfusion": {"compressed_channels": "compressed", "feature_resample": "resample"},
+    "jbu": {"key_dim": "key_dim", "radius": "radius"},
+    "jafar": {"qk_dim": "dim", "kernel_size": "kernel", "num_heads": "heads"},
+    "anyup": {
+        "qk_dim": "dim",
+        "kernel_size": "kernel",
+        "num_heads": "heads",
+        "kernel_size_lfu": "lfu_kernel",
+        "window_ratio": "window",
+    },
+    "loftup": {
+        "n_freqs": "frequencies",
+        "num_heads": "heads",
+        "num_layers": "layers",
+        "lr_size": "lr_size",
+        "lr_pe_type": "position",
+    },
+    "naf": {"dim": "dim", "heads_attn": "heads", "kernel_size": "kernel"},
+    "lift": {"patch_size": "patch"},
+    "sam": {},
+    "convex": {"hidden_size": "hidden", "multiplier": "multiplier"},
+    "dlu": {"compressed_channels": "compressed", "up_kernel": "k_up", "encoder_kernel": "k_enc"},
 }
+
+# What one builder of a vector means in our params, beyond its constructor's arguments.
+BUILDERS: dict[str, dict[str, Any]] = {
+    "ff_plain": {"border": "reflect"},
+    "ff_segnext": {"similarity": "only"},
+    "loftup_hub": {"input_norm": True},
+}
+NAMED = {"jbustack": "jbu-stack", "sam": "sam-mask", "sam2": "sam2-mask", "lda_aqu": "ldaaqu"}
 
 
 @dataclass
@@ -85,7 +116,7 @@ class Golden:
             return "fade-lite" if variant.startswith("lite") else "fade"
         if family == "sapa":
             return f"sapa-{variant[0]}"
-        return {"lda_aqu": "ldaaqu"}.get(family, family)
+        return NAMED.get(self.meta.get("builder", family), NAMED.get(family, family))
 
     @property
     def params(self) -> dict[str, Any]:
@@ -101,19 +132,36 @@ class Golden:
             params["kind"] = variant.split("_")[0]
         if variant == "semishiftup":
             params["gate"] = False
-        return params
+        return params | BUILDERS.get(self.meta.get("builder", ""), {})
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the output."""
+        height, width = self.arrays["y"].shape[2:]
+        return height, width
+
+    def inputs(self, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+        """x and the guides by their names in the vector, in the order of our call."""
+        names = [name for name in ("x", "guide", "guide_s1") if name in self.arrays]
+        return {name: self.tensor(name).to(dtype).requires_grad_() for name in names}
 
     def build(self) -> nn.Module:
         """Our module with the released weights, in the mode in which the vector was made."""
         channels, guide = self.arrays["x"].shape[1], self.arrays.get("guide")
+        scale = self.meta["scale"]
         module = upbench.build(
             self.name,
             channels=channels,
-            scale=self.meta["scale"],
+            scale=int(scale[0]) if self.name == "maxunpool" and isinstance(scale, list) else _one(scale),
             guide_channels=None if guide is None else guide.shape[1],
             **self.params,
         )
         return upbench.load_weights(module, self.state).train(self.meta["mode"] == "train")
+
+
+def _one(scale: Any) -> float:
+    """The scale of both directions, or of the height where they differ."""
+    return scale[0] if isinstance(scale, list) else scale
 
 
 def load(path: Path) -> Golden:

@@ -20,7 +20,7 @@ PACKAGES = ("upbench.ops", "upbench.upsamplers")
 typechecker = beartype(conf=BeartypeConf(is_pep484_tower=True))
 """An int is a float, as mypy has it."""
 NAMED_SHAPE = re.compile(r"\b(Float|Int|Bool)\[Tensor")
-JUDGES_ITSELF = {"Upsampler.forward", "Upsampler._check_x", "Upsampler._check_guide"}
+JUDGES_ITSELF = {"Upsampler.forward", "Upsampler._check_x", "Upsampler._check_guides"}
 """Functions that refuse wrong shapes with a sentence for the user, which tests want to see; also given proxies by torch.fx."""
 
 

@@ -3,7 +3,8 @@
 A package adds upsamplers by an entry point in the group `upbench.upsamplers` whose value is a class or a `Card`.
 A class is called as Class(channels, scale, **params), and Class(channels, guide_channels, scale, **params) when its
 attribute `guided` is true; its keyword parameters are the params of the spec. `scales` ("any", "integer", "2") may
-narrow the scales it takes.
+narrow the scales it takes, `guide_kinds` ("feature", "image" or "hidden", one a guide) says what guides it, and
+`any_size` that it takes `size=` for an output of any size.
 """
 
 from __future__ import annotations
@@ -195,10 +196,11 @@ def _home(thing: Any, path: str) -> str:
 def build(
     name: str,
     channels: int,
-    scale: float = 2,
+    scale: float | None = None,
     guide_channels: int | None = None,
     seed: int | None = None,
     backend: str = "auto",
+    output_size: tuple[int, int] | None = None,
     **params: Any,
 ) -> nn.Module:
     """Build an upsampler: `build("ldaaqu", channels=256, scale=2, theta=11)`.
@@ -206,21 +208,23 @@ def build(
     Args:
         name: A registered name, or "package.module:Class".
         channels: Channels C of x [B, C, H, W].
-        scale: Output pixels per low-resolution pixel along each side.
-        guide_channels: Channels of the guide; None for as many as x has.
+        scale: Output pixels per low-resolution pixel along each side; None for 2, or the only one there is.
+        guide_channels: Channels of the guides; None for as many as x has, and 3 of an image.
         seed: Seed of the initialisation; None uses torch's generator as it is.
         backend: "auto", "eager", or the name of a backend.
+        output_size: Rows and columns of the output of every call, where they are not scale times those of x; `size=` of
+            one call does the same.
         params: Parameters of the upsampler.
 
     Returns:
-        The module, called as module(x) or module(x, guide).
+        The module, called as module(x), module(x, guide) or module(x, guide, second_guide).
 
     Raises:
         SpecError: If values are wrong; holds every mistake.
         UnknownName: If the name is not registered.
     """
     card = get(name)
-    setting = setting_of(card, channels, guide_channels, scale, params)
+    setting = setting_of(card, channels, guide_channels, scale, params, output=output_size)
     mistakes = card.mistakes(setting)
     if mistake := backends.mistake(backend, name, card.fused_ops):
         mistakes.append(f"backend {mistake}")
@@ -230,11 +234,18 @@ def build(
 
 
 def setting_of(
-    card: Card, channels: int, guide_channels: int | None, scale: float, params: Mapping[str, Any]
+    card: Card,
+    channels: int,
+    guide_channels: int | None,
+    scale: float | None,
+    params: Mapping[str, Any],
+    output: tuple[int, int] | None = None,
 ) -> Setting:
     """Return a setting with the card's defaults filled in; whole scales become int."""
+    scale = card.default_scale if scale is None else scale
     whole = int(scale) if scale == int(scale) else scale
-    return Setting(channels, guide_channels or channels, whole, {**card.defaults(), **params})
+    guide = guide_channels or card.default_guide_channels(channels)
+    return Setting(channels, guide, whole, {**card.defaults(), **params}, output=output)
 
 
 def construct(card: Card, setting: Setting, seed: int | None = None, backend: str = "auto") -> nn.Module:
@@ -270,6 +281,8 @@ def construct(card: Card, setting: Setting, seed: int | None = None, backend: st
             _has_its_ops(card, backend)
         module.fused_ops = card.fused_ops  # type: ignore[assignment]
         module.backend = backend  # type: ignore[assignment]
+    if setting.output is not None:
+        module.output_size = setting.output  # type: ignore[assignment]
     return module
 
 

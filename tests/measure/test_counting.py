@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tests.upsamplers.test_contract import CARDS
+from tests.upsamplers.test_contract import CARDS, setting_of
 from upbench import registry
 from upbench.benchmark import inputs
 from upbench.measure import counting, cross_check, dispatched, macs
@@ -215,7 +215,8 @@ def test_what_no_counter_knows_is_missing_and_never_zero() -> None:
 
 @pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
 def test_a_trace_and_what_ran_give_the_same_numbers(card: Any) -> None:
-    run = spec.load({"upsampler": card.name, "input": {"shape": "64x4x3", "batch": 2}})
+    s = setting_of(card, None, 4, 3)
+    run = spec.load({"upsampler": card.name, "input": {"shape": [64, s.height, s.width], "batch": 2}})
     module, tensors = registry.construct(run.card, run.setting, 0, "eager").eval(), inputs.make(run, CPU)
     traced, ran = macs.count(module, tensors), dispatched.count(module, tensors)
     assert ran.by_kind == traced.by_kind

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tests.upsamplers.test_contract import CARDS, SCALES, channels_for, params_for
+from tests.upsamplers.test_contract import CARDS, scales_of, setting_of
 from upbench import cards, ops, registry
 from upbench.benchmark import inputs
 from upbench.cards import Card
@@ -34,12 +34,26 @@ VARIANTS = {
     "sapa-d": [{"dof": 1, "norm": True}, {"groups": 1, "points": 4, "bias": False}],
     "laaqu": [{"heads": 2, "k_u": 5, "position_bias": False}],
     "ldaaqu": [{"heads": 2, "groups": 4, "k_e": 1, "coord": "input"}, {"reduction": 2, "k_u": 5}],
-    "resfu": [{"norm": False, "groups": 2, "gf_scale": 1}, {"k_up": 5, "radius": 3}],
+    "resfu": [{"norm": False, "groups": 2, "gf_scale": 1}, {"k_up": 5, "radius": 3}, {"qkv_bias": False}],
+    "freqfusion": [
+        {"resample": True},
+        {"resample": True, "similarity": "only", "border": "reflect"},
+        {"low_res_fusion": False, "high_pass": False},
+        {"semi_conv": False, "resize": "bilinear", "residual": False},
+    ],
+    "jafar": [{"dim": 64, "kernel": 3, "heads": 2}],
+    "anyup": [{"lfu_dim": 16, "kernel": 3, "window": 0.0}, {"order": "intended", "lfu_kernel": 3}],
+    "loftup": [{"position": "learnable", "lr_size": 4}, {"frequencies": 3, "layers": 1, "input_norm": True}],
+    "naf": [{"kernel": 3, "dim": 32, "layers": 1, "heads": 2}],
+    "jbu": [{"radius": 2, "key_dim": 8}],
+    "lift": [{"patch": 8}, {"any_image": True}],
+    "dlu": [{"k_up": 3, "k_enc": 1, "compressed": 16}],
+    "convex": [{"hidden": 16, "gain": 1}],
 }
 
 
 def routes_of(
-    name: str, shape: tuple[int, int, int], scale: float, batch: int = 1, **params: object
+    name: str, shape: tuple[int, int, int], scale: float | None, batch: int = 1, **params: object
 ) -> tuple[cards.Macs, macs.Macs, cross_check.TorchCount]:
     """All three routes for one call: the closed form, fvcore, torch."""
     data = {"upsampler": name, "scale": scale, "params": params, "input": {"shape": list(shape), "batch": batch}}
@@ -49,13 +63,13 @@ def routes_of(
     return run.card.count_macs(run.setting), macs.count(module, tensors), cross_check.torch_count(module, tensors)
 
 
-CASES = [(card, scale, size) for card in CARDS for scale in SCALES[card.scales][-2:] for size in ((3, 4), (6, 5))]
+CASES = [(card, scale, size) for card in CARDS for scale in scales_of(card)[-2:] for size in ((3, 4), (6, 5))]
 
 
 @pytest.mark.parametrize(("card", "scale", "size"), CASES, ids=lambda v: getattr(v, "name", str(v)))
 def test_the_three_routes_agree(card: Card, scale: float, size: tuple[int, int]) -> None:
-    shape = (channels_for(card, scale), *size)
-    closed, counted, seen = routes_of(card.name, shape, scale, 2, **params_for(card, scale))
+    s = setting_of(card, scale, *size)
+    closed, counted, seen = routes_of(card.name, (s.channels, s.height, s.width), scale, 2, **s.params)
     assert cross_check.disagreements(closed, counted, seen) == []
     assert (closed.conv, closed.gather) == (counted.by_kind["conv"], counted.by_kind["gather"])
     blind = [name for name in counted.by_op if name in ops.OPS and not seen.by_site[name]]
@@ -77,7 +91,8 @@ def test_the_three_routes_agree_away_from_the_defaults(name: str, params: dict[s
 
 @pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
 def test_the_three_routes_agree_under_autocast_and_in_training(card: Card) -> None:
-    run = spec.load({"upsampler": card.name, "input": {"shape": "64x4x3"}})
+    s = setting_of(card, None, 4, 3)
+    run = spec.load({"upsampler": card.name, "input": {"shape": [64, s.height, s.width]}})
     module, tensors = registry.construct(run.card, run.setting, backend="eager").train(), inputs.make(run, CPU)
     tensors = tuple(t.requires_grad_() for t in tensors)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -90,12 +105,20 @@ def test_only_those_ops_are_hidden_from_torch_that_are_no_products() -> None:
     """Sampling, element-wise products with a sum, and pooling. A product that becomes one of them is noticed here."""
     found: dict[str, bool] = {}
     for card in CARDS:
-        _, counted, seen = routes_of(card.name, (64, 3, 4), 2)
+        s = setting_of(card, None, 3, 4)
+        _, counted, seen = routes_of(card.name, (64, s.height, s.width), None)
         found |= {name: bool(seen.by_site[name]) for name in counted.by_op if name in ops.OPS}
     assert {name for name, visible in found.items() if visible} == {
         "upbench::window_similarity",
         "upbench::window_assemble",
         "upbench::add_position",
+        "upbench::mirrored_assemble",
+        "upbench::mirrored_similarity",
+        "upbench::attention_assemble",
+        "upbench::attention_weights",
+        "upbench::dilated_assemble",
+        "upbench::dilated_weights",
+        "upbench::unify_channels",
     }
     assert {name for name, visible in found.items() if not visible} == {
         "upbench::interpolate",
@@ -253,20 +276,41 @@ TABLE = [
     ("ldaaqu", {}, 39_410, 76_544, 57_600),
     ("ldaaqu", {"reduction": 16}, 10_250, 19_136, 48_960),
     ("resfu", {}, 47_570, 169_472, 46_080),
+    # upsamplers-2.md.
+    ("maxunpool", {}, 0, 0, 0),
+    ("freqfusion", {}, 52_514, 179_840, 40_520),
+    ("jbu", {}, 6_233, 24_276, 72_832),
+    # Four stages; 4 + 16 + 64 + 256 output pixels.
+    ("jbu-stack", {}, 90_724, 340 * 6_069 + 256 * 65_536, 340 * (49 * 32 + 49 * 256 + 16 * 256)),
+    ("dlu", {}, 35_489, 35_392, 26_000),
+    ("convex", {}, 599_332, 9 * 65_536 + 9_216, 9_216),
+    ("sam-mask", {}, 73_952, 98_304, 0),
+    ("sam2-mask", {}, 98_624, 98_304 + 4 * 16_384 + 16 * 8_192, 0),
+    ("lift", {}, 569_360, 1_909_760, 0),
+    # 107 (128) layers of 128 x 128 an input pixel, a quarter of them an image pixel; every pixel attends to 8 cells.
+    ("jafar", {}, 595_584, 107 * 16_384 + 4 * 384 + 2 * 32_768, 4 * 8 * (2 * 128 + 256)),
+    ("anyup", {}, 878_080, 128 * 16_384 + 4 * 384 + 25 * 128 * 256, 4 * 8 * (2 * 128 + 256)),
+    ("loftup", {}, 2_162_710, 7_695_984, 4 * 4 * 8 * 276),
+    ("naf", {}, 662_528, 4 * 659_200, 4 * 81 * (256 + 256)),
 ]
+SIZES = {"naf": (9, 9)}
+"""Rows and columns where 2x4 is too small."""
 # What is predicted once a sample from the pooled guide, which the table leaves out: 108 C.
 PER_SAMPLE = {"a2u": 108 * 256}
+# The angles of the positions in an image of 32 pixels, the same for all samples.
+ONCE = {"jafar": 32 * 2 * 128, "anyup": 32 * 2 * 128}
 
 
 @pytest.mark.parametrize(("name", "options", "params", "conv", "gather"), TABLE)
 def test_reference_table(name: str, options: dict[str, object], params: int, conv: int, gather: int) -> None:
-    run = spec.load({"upsampler": name, "params": options, "input": {"shape": "256x2x4", "batch": 2}})
+    height, width = SIZES.get(name, (2, 4))
+    run = spec.load({"upsampler": name, "params": options, "input": {"shape": [256, height, width], "batch": 2}})
     module = registry.construct(run.card, run.setting, backend="eager").eval()
     counted = macs.count(module, inputs.make(run, CPU))
     assert run.card.count_params is not None
     assert run.card.count_params(run.setting) == sum(p.numel() for p in module.parameters()) == params
-    assert counted.by_kind["conv"] == 16 * conv + 2 * PER_SAMPLE.get(name, 0)
-    assert counted.by_kind["gather"] == 16 * gather
+    assert counted.by_kind["conv"] == 2 * height * width * conv + 2 * PER_SAMPLE.get(name, 0) + ONCE.get(name, 0)
+    assert counted.by_kind["gather"] == 2 * height * width * gather
 
 
 def test_the_reference_table_is_complete() -> None:

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import upbench
+from tests.upsamplers.test_contract import drawn, setting_of
 from upbench import ops, registry
 from upbench.benchmark.check import TOLERANCES
 from upbench.errors import BackendError
 from upbench.measure import macs
+from upbench.measure.output import joined
 from upbench.ops import fused
 from upbench.ops.cpu import native
 from upbench.ops.cpu import points as cpu_points
@@ -24,6 +26,8 @@ few = settings(max_examples=25, deadline=None)
 sizes = st.integers(1, 6)
 seeds = st.integers(0, 2**16)
 DOUBLE = torch.float64
+OPTIONS: dict[str, dict[str, object]] = {"freqfusion": {"resample": True}}
+"""With which every op of an upsampler runs."""
 
 
 def agree(
@@ -173,14 +177,12 @@ def pair(name: str, height: int = 5, width: int = 7) -> tuple[torch.nn.Module, t
     """The same module with both backends, with offsets as of a trained one, and its inputs."""
     modules = []
     for backend in ("eager", "fused"):
-        module = upbench.build(name, 32, seed=1)
+        module = upbench.build(name, 32, seed=1, **OPTIONS.get(name, {}))
         module.backend = backend
         if hasattr(module, "set_offsets"):
             module.set_offsets("trained", torch.Generator().manual_seed(2))
         modules.append(module)
-    torch.manual_seed(3)
-    x, guide = torch.randn(2, 32, height, width), torch.randn(2, 32, 2 * height, 2 * width)
-    return modules[0], modules[1], (x, guide) if modules[0].guided else (x,)
+    return modules[0], modules[1], drawn(setting_of(registry.get(name), None, height, width), registry.get(name))
 
 
 @pytest.mark.parametrize("name", FUSED)
@@ -190,7 +192,7 @@ def test_upsamplers_agree(name: str) -> None:
     found = []
     for module in (plain, fused):
         leaves = [t.detach().requires_grad_() for t in inputs]
-        out = module(*leaves)
+        out = joined(module(*leaves))
         weight = torch.linspace(-1, 1, out.numel()).view_as(out)
         named = [p for p in module.parameters() if p.requires_grad]
         grads = torch.autograd.grad((out * weight).sum(), (*leaves, *named), allow_unused=True)
@@ -201,7 +203,7 @@ def test_upsamplers_agree(name: str) -> None:
         scale = float(a.detach().abs().max()) if n == 0 else largest
         assert (a - b).abs().max() <= (forward if n == 0 else backward) * scale
     with torch.inference_mode():
-        torch.testing.assert_close(fused(*inputs), found[0][0].detach(), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(joined(fused(*inputs)), found[0][0].detach(), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", FUSED)

@@ -1,4 +1,4 @@
-"""A spec made real: the module on its device, its inputs, and the calls that are measured."""
+"""Builds what a spec describes: the module on its device, its inputs, and the calls that are measured."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from upbench.records.record import Output
 from upbench.specs.run_spec import RunSpec
 from upbench.user_code import isolation
 
-INPUTS = ("x", "guide")
+INPUTS = ("x", "guide", "second_guide")
 
 
 class ShapeError(RunError):
-    """An upsampler whose output has the wrong shape."""
+    """The output of an upsampler has the wrong shape."""
 
 
 class Case(Workload):
@@ -33,7 +33,7 @@ class Case(Workload):
     Attributes:
         module: what is called: `plain`, or what the runtime made of it.
         output: what the first call returned, None where that could not be described.
-        output_gradient: what backward starts from.
+        gradients: what backward starts from, one tensor for each map of the output.
         resizes: whether it also changes their shape in a way that torch refuses where gradients are taken.
         written: names of the inputs that a call writes to; each call is given copies of them.
 
@@ -60,7 +60,7 @@ class Case(Workload):
                 tensor.requires_grad_()
 
     def _make_inputs(self) -> tuple[Tensor, ...]:
-        """The inputs of a call, made anew."""
+        """Return new inputs of a call."""
         return inputs.make(self.spec, self.device)
 
     def _prepare_runtime(self) -> None:
@@ -70,7 +70,7 @@ class Case(Workload):
             self.module: Callable[..., Any] = runtime.prepare(self.plain, self.inputs)
 
     def _built(self) -> nn.Module:
-        """The module on its device, in its dtype, mode and memory format."""
+        """Build the module on its device, in its dtype, mode and memory format."""
         spec = self.spec
         if changed := registry.changed_by_import(spec.card):
             self.warnings.append(f"its file changes {', '.join(changed)} when it is imported; that was put back")
@@ -92,7 +92,7 @@ class Case(Workload):
         return module
 
     def _call_once(self, clock: Clock) -> None:
-        """The first call, without inference mode: what it makes and keeps in the module, a backward may need."""
+        """Make the first call, without inference mode: a backward may need the tensors that it keeps in the module."""
         kept: list[Any] = []
         with ops.recorded() as self.backends:
             if self.module is not self.plain:
@@ -106,10 +106,14 @@ class Case(Workload):
         (out,) = kept
         self._check(out)
         self.output = self.attempt("the output could not be described", lambda: output.describe(out))
-        self.output_bytes = out.numel() * out.element_size()
-        generator = torch.Generator().manual_seed(self.spec.input.seed)
-        self.output_gradient = torch.randn(out.shape, generator=generator).to(self.device, out.dtype)
+        self.output_bytes = output.size_bytes(out)
+        self.gradients = self._gradients_of(out)
         self._notice_writes(versions)
+
+    def _gradients_of(self, out: Any) -> list[Tensor]:
+        """Make the gradient that a backward from an output starts from."""
+        generator = torch.Generator().manual_seed(self.spec.input.seed)
+        return [torch.randn(each.shape, generator=generator).to(self.device, each.dtype) for each in output.maps(out)]
 
     def _notice_writes(self, versions: Sequence[int]) -> None:
         """Compare the inputs with what they were before the first call, and give later calls copies if they changed."""
@@ -151,7 +155,7 @@ class Case(Workload):
         return bool(self.written)
 
     def prepare(self) -> None:
-        """Make the inputs of the next call what the spec says, where calls write to them."""
+        """Restore the inputs that the spec describes for the next call, where calls write to them."""
         if self.written:
             # To autograd a copy is no leaf, so that a first layer may work in place, as it does in a model.
             leaves = [tensor.detach() for tensor in self.leaf_inputs] if self.resizes else self.leaf_inputs
@@ -180,25 +184,25 @@ class Case(Workload):
             )
 
     def forward(self) -> Any:
-        """One call without autograd."""
+        """Run one call without autograd and return its output: a map, or several."""
         with self._no_autograd(), self.autocast():
             return self.module(*self.inputs)
 
     def training_forward(self) -> Any:
-        """One call that records what backward will need."""
+        """Run one call that records what backward will need, and return its output."""
         with self.autocast():
             return self.module(*self.inputs)
 
     def output_gradients(self) -> list[Tensor]:
-        """What backward starts from."""
-        return [self.output_gradient]
+        """Return the gradients that backward starts from, one for every map."""
+        return self.gradients
 
     def counts(self, parts: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
-        """What is counted: the fields of a `Record` from `params` to `output`."""
+        """Return what is counted, by name: the fields of a `Record` from `params` to `output`."""
         return counts_of(self)
 
     def repeated_output(self) -> Output | None:
-        """What a call returns; without digest where one more call, every draw from the same seed, returns other bits."""
+        """Return the description of the output, without digest where one more call from the same seed returns other bits."""
         again = self.attempt("a second call failed", lambda: output.describe(self.forward()))
         if again is None or self.output is None or again.digest == self.output.digest:
             return self.output
@@ -210,23 +214,33 @@ class Case(Workload):
         return self.output.model_copy(update={"digest": None})
 
     def autocast(self) -> AbstractContextManager[object]:
-        """The context of the spec's dtype, where that is one of autocast."""
+        """Return the context of the spec's dtype, where that is one of autocast."""
         lowered = inputs.AUTOCAST.get(self.spec.input.dtype)
         return torch.autocast(self.device.type, lowered) if lowered else nullcontext()
 
     def _check(self, out: object) -> None:
-        s = self.spec.setting
-        expected = [s.batch, s.channels, s.out_height, s.out_width]
+        s, card = self.spec.setting, self.spec.card
+        expected = [s.batch, card.output_channels(s), s.out_height, s.out_width]
+        many = len(card.outputs)
         must = f"but an upsampler of scale {s.scale:g} must return"
-        if not isinstance(out, Tensor):
-            many = f" of {len(out)}" if isinstance(out, tuple | list | dict) else ""
-            kind = "None" if out is None else f"a {type(out).__name__}{many}"
-            raise RunError(f"{self.spec.label} returned {kind}, {must} one tensor of {expected}")
-        if out.layout != torch.strided:
-            layout = str(out.layout).removeprefix("torch.")
-            raise RunError(f"{self.spec.label} returned a sparse tensor ({layout}), {must} a dense one of {expected}")
-        if list(out.shape) != expected:
-            raise ShapeError(f"{self.spec.label} returned {list(out.shape)}, {must} {expected}")
+        maps = (out,) if many == 1 else tuple(out) if isinstance(out, tuple | list) and len(out) == many else (None,)
+        if not all(isinstance(each, Tensor) for each in maps):
+            count = f" of {len(out)}" if isinstance(out, tuple | list | dict) else ""
+            kind = "None" if out is None else f"a {type(out).__name__}{count}"
+            what = "one tensor of" if many == 1 else f"{many} tensors ({', '.join(card.outputs)}), the first of"
+            raise RunError(f"{self.spec.label} returned {kind}, {must} {what} {expected}")
+        for each in maps:
+            if each.layout != torch.strided:
+                layout = str(each.layout).removeprefix("torch.")
+                raise RunError(
+                    f"{self.spec.label} returned a sparse tensor ({layout}), {must} a dense one of {expected}"
+                )
+        if list(maps[0].shape) != expected:
+            raise ShapeError(f"{self.spec.label} returned {list(maps[0].shape)}, {must} {expected}")
+        for each in maps:
+            self._check_values(each)
+
+    def _check_values(self, out: Tensor) -> None:
         differentiable = out.is_floating_point() or out.is_complex()
         if not differentiable and self.spec.measure.mode in ("training", "training-backward"):
             raise RunError(

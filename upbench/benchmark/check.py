@@ -12,6 +12,7 @@ from upbench.benchmark.case import INPUTS, Case, ShapeError
 from upbench.benchmark.workload import explained
 from upbench.machine import environment
 from upbench.measure import clock
+from upbench.measure import output as measured
 from upbench.measure.output import comparable, not_finite
 from upbench.records.record import Output, Record
 from upbench.specs.run_spec import RunSpec
@@ -25,17 +26,25 @@ TOLERANCES = {
     "autocast-float16": (1e-2, 3e-2),
     "autocast-bfloat16": (5e-2, 1e-1),
 }
-"""By dtype: how far two ways to compute the same may lie apart, forward and backward, as a part of the largest value."""
+"""Dtype -> largest difference between two ways to compute the same, forward and backward, as a part of the largest value."""
 
 JUMP = 0.5
-"""The most by which samples that rounding moves across a pixel change a gradient, likewise."""
+"""Largest difference of a gradient that samples make which rounding moves across a pixel, as a part of its largest value."""
 
 Progress = Callable[[str, float], None]
+"""Function that is told what is being done, and the part of the whole that is done, 0 to 1."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """name: "shape", "finite", "repeat", "backend forward", "backend backward" or "like NAME". detail: a sentence."""
+    """The result of one check of one upsampler.
+
+    Args:
+        upsampler: Label of the upsampler.
+        name: "shape", "finite", "repeat", "backend forward", "backend backward" or "like NAME".
+        passed: Whether the check passed.
+        detail: Clause that says what was found.
+    """
 
     upsampler: str
     name: str
@@ -45,17 +54,23 @@ class Check:
 
 @dataclass
 class Checked:
-    """checks: of all upsamplers. unrepeatable: labels whose output is right, but not the same bit for bit each time."""
+    """The results of all checks.
+
+    Args:
+        checks: Checks of all upsamplers.
+        unrepeatable: Labels whose output is right, but not the same bit for bit each time.
+    """
 
     checks: list[Check] = field(default_factory=list)
     unrepeatable: set[str] = field(default_factory=set)
 
     @property
     def passed(self) -> bool:
+        """Whether every check passed."""
         return all(check.passed for check in self.checks)
 
     def without_digest(self, record: Record) -> Record:
-        """The record, its digest taken out where the output does not repeat to the bit."""
+        """Return a record, without the digest of its output where that does not repeat to the bit."""
         if record.label not in self.unrepeatable or record.output is None:
             return record
         return record.model_copy(update={"output": record.output.model_copy(update={"digest": None})})
@@ -94,7 +109,7 @@ def _one(spec: RunSpec, like: RunSpec | None, found: Checked) -> None:
     except ShapeError as error:
         say("shape", False, str(error))
         return
-    say("shape", True, f"{list(out.shape)}")
+    say("shape", True, " and ".join(str(list(gradient.shape)) for gradient in case.output_gradients()))
     broken = not_finite(out)
     if not say(
         "finite",
@@ -195,14 +210,14 @@ def _with(spec: RunSpec, offsets: str | None = None, dtype: str | None = None, *
 
 def _forward(case: Case) -> Tensor:
     with explained(case.spec), case.guarded():
-        return case.forward()
+        return measured.joined(case.forward())
 
 
 def _twice(case: Case) -> tuple[Tensor, Tensor]:
     """What two calls, one right after the other, return: in evaluation nothing may be left to chance, or to the first."""
     out = _forward(case).clone()  # a module may return the same tensor again
     with explained(case.spec), case.guarded(again=True):
-        return out, case.forward()
+        return out, measured.joined(case.forward())
 
 
 def _backward(case: Case) -> list[tuple[str, Tensor | None]]:
@@ -210,8 +225,8 @@ def _backward(case: Case) -> list[tuple[str, Tensor | None]]:
     named = [*zip(INPUTS, case.leaf_inputs, strict=False), *case.plain.named_parameters()]
     leaves = [(name, tensor) for name, tensor in named if tensor.requires_grad]
     with explained(case.spec), case.guarded():
-        out = case.training_forward()
-        found = torch.autograd.grad(out, [t for _, t in leaves], case.output_gradient, allow_unused=True)
+        out = measured.maps(case.training_forward())
+        found = torch.autograd.grad(out, [t for _, t in leaves], case.output_gradients(), allow_unused=True)
     return [(name, gradient) for (name, _), gradient in zip(leaves, found, strict=True)]
 
 

@@ -1,4 +1,4 @@
-"""What is counted of one module: parameters, operators and multiply-accumulates by every route, and its output."""
+"""Counts one module: parameters, operators and multiply-accumulates by every counter, and describes its output."""
 
 from __future__ import annotations
 

@@ -32,9 +32,11 @@ from upbench.user_code import isolation
 
 @dataclass(frozen=True)
 class Measured:
-    """One upsampler in a host: the record of all stages together, and one of each stage.
+    """The records of one upsampler in a host.
 
-    The records of stages have latency and memory, each of that stage alone, where they were asked for.
+    Args:
+        total: Record of all stages together.
+        stages: Record of each stage; with latency and memory, of that stage alone, only where these were requested.
     """
 
     total: Record
@@ -44,7 +46,13 @@ class Measured:
 class Cropped(nn.Module):
     """An upsampler whose output is cropped to `size`, and whose guide has this size.
 
-    Ours take a `size`; for others the guide is extended by its last row and column to `full`, and the output cropped.
+    Upsamplers of upbench take a `size`; for others the guide is extended by its last row and column to `full`, and the
+    output is cropped.
+
+    Args:
+        inner: The upsampler.
+        size: Height and width of the cropped output.
+        full: Height and width of the output of `inner`.
     """
 
     def __init__(self, inner: nn.Module, size: tuple[int, int], full: tuple[int, int]) -> None:
@@ -53,6 +61,12 @@ class Cropped(nn.Module):
         self.takes_size = "size" in inspect.signature(inner.forward).parameters
 
     def forward(self, x: Tensor, *guide: Tensor) -> Tensor:
+        """Return the output of the upsampler, [B, C, *size].
+
+        Args:
+            x: Low-resolution feature [B, C, H, W].
+            guide: High-resolution guide [B, guide channels, *size], where the upsampler takes one.
+        """
         if self.takes_size:
             return self.inner(x, *guide, size=self.size)
         more = (0, self.full[1] - self.size[1], 0, self.full[0] - self.size[0])
@@ -61,7 +75,7 @@ class Cropped(nn.Module):
 
 
 class StageCase(Case):
-    """A case whose output has the size of a stage's. `first_call_s` is that of the call before it is cropped."""
+    """A case whose output has the size of a stage. `first_call_s` is that of the call before the output is cropped."""
 
     def __init__(self, spec: RunSpec, stage: Stage, device: torch.device, watch: clock.Clock) -> None:
         super().__init__(spec, device, watch)
@@ -80,12 +94,14 @@ class StageCase(Case):
 
         self.plain = Cropped(self.plain, size, full)
         x, *guides = self.leaf_inputs
-        self.inputs = self.leaf_inputs = (x, *(cropped(guide).requires_grad_() for guide in guides))
+        # An image or a hidden state has a size of its own and stays as it is.
+        sized = [cropped(guide) if tuple(guide.shape[2:]) == full else guide.detach() for guide in guides]
+        self.inputs = self.leaf_inputs = (x, *(guide.requires_grad_() for guide in sized))
         self._prepare_runtime()
-        self.output_gradient = cropped(self.output_gradient)
+        self.gradients = [cropped(gradient) for gradient in self.gradients]
         with self.guarded():
             out = self.forward()
-        self.output_bytes = out.numel() * out.element_size()
+        self.output_bytes = output.size_bytes(out)
         self.output = self.attempt("the output could not be described", lambda: output.describe(out))
 
 
@@ -106,11 +122,11 @@ class HostCase(Workload):
         self.prepare()
 
     def all_warnings(self) -> list[str]:
-        """Its own warnings, then those of its stages, each with the stages that it is of."""
+        """Return its own warnings, then those of its stages, each with the names of the stages that have it."""
         return [*self.warnings, *_merged({stage.stage.name: stage.warnings for stage in self.stages})]
 
     def counts(self, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """The counts of all stages together."""
+        """Return the counts of all stages together, by name."""
         return _sum(parts)
 
     @property
@@ -119,7 +135,7 @@ class HostCase(Workload):
         return any(stage.writes for stage in self.stages)
 
     def prepare(self) -> None:
-        """Make the inputs of every stage what its spec says, where calls write to them."""
+        """Restore the inputs that the spec of every stage describes, where calls write to them."""
         for stage in self.stages:
             stage.prepare()
         self.inputs = tuple(tensor for stage in self.stages for tensor in stage.inputs)
@@ -130,26 +146,32 @@ class HostCase(Workload):
             stage.to_inference()
 
     def forward(self) -> list[Tensor]:
-        """One call of every stage without autograd."""
-        return [stage.forward() for stage in self.stages]
+        """One call of every stage without autograd: the maps of all."""
+        return [each for stage in self.stages for each in output.maps(stage.forward())]
 
     def training_forward(self) -> list[Tensor]:
-        """One call of every stage that records what backward will need."""
-        return [stage.training_forward() for stage in self.stages]
+        """Run one call of every stage that records what backward will need, and return the outputs."""
+        return [each for stage in self.stages for each in output.maps(stage.training_forward())]
 
     def output_gradients(self) -> list[Tensor]:
-        """What backward starts from, a tensor for every stage."""
-        return [stage.output_gradient for stage in self.stages]
+        """What backward starts from, a tensor for every map of every stage."""
+        return [gradient for stage in self.stages for gradient in stage.output_gradients()]
 
 
 @isolation.isolated()
 def compare(
     necks: Sequence[Sequence[RunSpec]], host: Host, by_stage: bool = False, progress: Progress = lambda w, p: None
 ) -> list[Measured]:
-    """Measure upsamplers in a host, latency in interleaved rounds. necks: of each upsampler a spec for every stage.
+    """Measure upsamplers in a host, latency in interleaved rounds.
 
-    by_stage: also measure every stage alone; its latency takes as long again. Raises UpbenchError when one cannot be
-    built or run.
+    Args:
+        necks: Of each upsampler a spec for every stage.
+        host: The host.
+        by_stage: Whether to also measure every stage alone; its latency takes as long again.
+        progress: Told what is being done.
+
+    Raises:
+        UpbenchError: If one cannot be built or run.
     """
 
     def build(specs: Sequence[RunSpec], device: torch.device, watch: clock.Clock) -> HostCase:
@@ -161,7 +183,7 @@ def compare(
 
 
 def _records(one: measurement.Measured, host: Host, shared: Mapping[str, Any]) -> Measured:
-    """The record of all stages of one upsampler together, and one of each stage."""
+    """Return the record of all stages of one upsampler together, and one of each stage."""
     label, sources = one.work.spec.label, registry.sources(one.work.spec.upsampler)
 
     def record(part: measurement.Measured, spec: dict[str, Any], **more: Any) -> Record:
@@ -191,7 +213,7 @@ def _records(one: measurement.Measured, host: Host, shared: Mapping[str, Any]) -
 
 
 def _merged(warnings: Mapping[str, Sequence[str]]) -> list[str]:
-    """The warnings of all stages, each with the stages that it is not about all of."""
+    """Return the warnings of all stages, each with the names of its stages unless all have it."""
     where: dict[str, list[str]] = {}
     for name, texts in warnings.items():
         for text in dict.fromkeys(texts):
@@ -200,7 +222,7 @@ def _merged(warnings: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def _spec(spec: RunSpec, host: Host) -> dict[str, Any]:
-    """What was measured: the spec that the stages share, and the host with its stages."""
+    """Return the spec that the stages share, with the host and its stages."""
     data = spec.to_dict()
     own = ("channels", "guide_channels", "scale")
     shared = {key: value for key, value in data.items() if key not in own}
@@ -210,7 +232,7 @@ def _spec(spec: RunSpec, host: Host) -> dict[str, Any]:
 
 
 def _sum(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The counts of all stages together; None for what could not be counted in one of them."""
+    """Return the counts of all stages together; None for what could not be counted in one of them."""
 
     def whole(key: str, add: Callable[[list[Any]], Any]) -> Any:
         values = [part[key] for part in parts]

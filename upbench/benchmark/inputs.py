@@ -1,4 +1,4 @@
-"""The features that an upsampler is fed with, and the offsets that its weights make of them."""
+"""Makes the features that an upsampler is given, and sets the offsets that its weights predict from them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ DTYPES = {
     "bfloat16": torch.bfloat16,
     "float64": torch.float64,
 }
+"""Name in a spec -> dtype."""
 AUTOCAST = {"autocast-float16": torch.float16, "autocast-bfloat16": torch.bfloat16}
+"""Name in a spec -> the lower dtype of autocast."""
 FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+"""Name in a spec -> memory format."""
 
 
 def dtype_of(spec: RunSpec) -> torch.dtype:
-    """The dtype of features and weights: under autocast both are float32."""
+    """Return the dtype of features and weights; under autocast both are float32."""
     return DTYPES.get(spec.input.dtype, torch.float32)
 
 
@@ -27,6 +30,11 @@ def cast_to(module: nn.Module, spec: RunSpec, device: torch.device) -> None:
 
     Where that is the dtype in which modules are made, as float32 is, nothing is cast: a layer that its class made in
     another one stays as it is. Complex weights always do.
+
+    Args:
+        module: The module, changed in place.
+        spec: The spec.
+        device: The device.
     """
     module.to(device)
     dtype = dtype_of(spec)
@@ -37,14 +45,12 @@ def cast_to(module: nn.Module, spec: RunSpec, device: torch.device) -> None:
 
 
 def make(spec: RunSpec, device: torch.device) -> tuple[Tensor, ...]:
-    """(x,) or (x, guide): standard normal, drawn on the CPU from the seed, so that every device gets the same.
+    """Return x and its guides: standard normal, drawn on the CPU from the seed, so that every device gets the same.
 
-    x: [batch, channels, H, W]; guide: [batch, guide_channels, floor(H*scale), floor(W*scale)].
+    x: [batch, channels, H, W]; the guides have the shapes that the card names.
     """
     s = spec.setting
-    shapes = [(s.batch, s.channels, s.height, s.width)]
-    if spec.card.guided:
-        shapes.append((s.batch, s.guide_channels, s.out_height, s.out_width))
+    shapes = [(s.batch, s.channels, s.height, s.width), *spec.card.guide_shapes(s)]
     generator = torch.Generator().manual_seed(spec.input.seed)
     return tuple(
         torch.randn(shape, generator=generator).to(
@@ -55,12 +61,16 @@ def make(spec: RunSpec, device: torch.device) -> tuple[Tensor, ...]:
 
 
 def set_offsets(module: nn.Module, spec: RunSpec) -> None:
-    """Give a sampling method the offsets that the spec asks for; without effect on others.
+    """Give a sampling method the offsets that the spec names; other methods are left as they are.
 
     At initialisation offsets are zero or next to it, so that neighbouring outputs read neighbouring pixels and every
     cache helps as it never does for a trained model. "trained": offsets that vary from pixel to pixel within the
     range that the method is meant to use; "max": at the end of that range, or four times as far where it has none.
     Each module's `set_offsets(reach, generator)` says what it draws.
+
+    Args:
+        module: The module, changed in place.
+        spec: The spec.
     """
     setter = getattr(module, "set_offsets", None)
     if spec.input.offsets != "init" and setter is not None:

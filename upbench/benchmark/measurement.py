@@ -1,4 +1,4 @@
-"""From workloads to the fields of records: counts, memory, the roofline bound, and the latency in shared rounds."""
+"""Measures workloads and returns the fields of records: counts, memory, roofline bound, and latency in shared rounds."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from upbench.records.record import Latency, Memory
 from upbench.specs.run_spec import RunSpec
 
 AA_S = 2.0
-"""Seconds of A/A runs before a comparison."""
+"""Time budget in seconds of the A/A runs before a comparison."""
 
 Progress = Callable[[str, float], None]
-"""Called with what is being done and the part of the whole that is done, 0 to 1."""
+"""Function that is told what is being done, and the part of the whole that is done, 0 to 1."""
 Build = Callable[[torch.device, clock.Clock], Workload]
-"""Builds a workload on a device; the clock times its first call."""
+"""Function that builds a workload on a device; the clock times its first call."""
 
 
 @dataclass
 class Measured:
-    """A workload and what was measured of it.
+    """A workload and the numbers that were measured.
 
     Attributes:
-        work: the workload.
-        fields: fields of a `Record` by name, those that depend on the workload.
-        parts: the same of its parts; their latency and memory only where they were asked for.
+        work: The workload.
+        fields: Name -> value of the fields of a `Record` that depend on the workload.
+        parts: Its parts, measured; with latency and memory only where these were requested.
     """
 
     work: Workload
@@ -45,11 +45,11 @@ class Measured:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was measured side by side.
+    """Workloads that were measured in the same rounds.
 
     Attributes:
-        shared: fields of a `Record` that are the same for all: started, comparison, noise_floor, environment.
-        measured: each workload, in the order given.
+        shared: Fields of a `Record` that are the same for all: started, comparison, noise_floor, environment.
+        measured: Each workload, in the order given.
     """
 
     shared: dict[str, Any]
@@ -66,14 +66,14 @@ def measure(
     """Measure workloads side by side: counts and memory one after another, latency in interleaved rounds.
 
     Args:
-        specs: all specs of all workloads, which must agree in device, threads and mode: times could not be compared else.
-        builds: what builds each workload.
-        progress: told what is being done.
+        specs: All specs of all workloads. They must agree in device, threads and mode, or times could not be compared.
+        builds: Functions that build each workload.
+        progress: Told what is being done.
         timed: False measures only what is exact, and leaves latency None.
-        by_part: also measure memory and latency of each part alone; that takes as long again.
+        by_part: Whether to also measure memory and latency of each part alone; that takes as long again.
 
     Raises:
-        UpbenchError: when the specs disagree, or a workload cannot be built or run.
+        UpbenchError: If the specs disagree, or a workload cannot be built or run.
     """
     conditions = {(spec.measure.device, spec.measure.threads, spec.measure.mode) for spec in specs}
     if len(conditions) > 1:
@@ -107,7 +107,7 @@ def measure(
 
 
 def now() -> str:
-    """The time in UTC, to the second, as records hold it."""
+    """Return the time in UTC, to the second, as records hold it."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
@@ -125,7 +125,7 @@ def _add_memory(one: Measured, known: Calibration | None, by_part: bool) -> None
 def _add_latency(
     measured: Sequence[Measured], watch: clock.Clock, budget_s: float, progress: Progress, at: float, by_part: bool
 ) -> None:
-    """Time all in the same rounds, then, where asked for, all first parts, all second parts, and so on."""
+    """Time all in the same rounds, then, with `by_part`, all first parts, all second parts, and so on."""
     names = ", ".join(one.work.spec.label for one in measured)
     progress(f"{names}: warm-up", at)
     groups: list[tuple[Sequence[Measured], float]] = [(measured, budget_s)]
@@ -148,9 +148,15 @@ def _add_latency(
 
 
 def floor_of(work: Workload, part: Mapping[str, Any], known: Calibration | None) -> float | None:
-    """Seconds that a forward must take on this machine; None without a calibration (`known`), and for other modes.
+    """Return the roofline bound of a forward on this machine.
 
-    part: the fields `memory` and `macs` of the record; None also where one of them is not known.
+    Args:
+        work: The workload.
+        part: Fields of its record, of which `memory` and `macs` are read.
+        known: Calibration of the machine; None without one.
+
+    Returns:
+        Seconds; None without a calibration, without one of the fields, and in modes other than inference.
     """
     held: Memory | None = part["memory"]
     if known is None or work.spec.measure.mode != "inference" or held is None or part["macs"] is None:
@@ -165,10 +171,18 @@ def floor_of(work: Workload, part: Mapping[str, Any], known: Calibration | None)
 
 
 def memory_of(work: Workload) -> Memory | None:
-    """Bytes: the peaks of one forward and of one forward with backward, and what is kept between the two.
+    """Measure the peaks of one forward and of one forward with backward, and the bytes that are kept between the two.
 
-    A backward that fails leaves its two fields None, with a warning, unless the mode is to measure it: then RunError.
-    None when a forward cannot be measured.
+    A backward that fails leaves its two fields None, with a warning, where the mode is inference.
+
+    Args:
+        work: The workload.
+
+    Returns:
+        The memory; None when a forward cannot be measured.
+
+    Raises:
+        RunError: If a backward fails that the mode is to measure.
     """
     forward = work.attempt(
         "the memory of a call could not be measured", lambda: memory.peak_bytes(work.forward, work.device)
@@ -195,7 +209,7 @@ def memory_of(work: Workload) -> Memory | None:
 
 
 def _training_bytes(work: Workload) -> tuple[int, int]:
-    """The peak of a forward with its backward, and what is kept between the two."""
+    """Return the peak of a forward with its backward, and the bytes that are kept between the two."""
     known = [*work.inputs, *work.leaf_inputs, *work.plain.parameters(), *work.plain.buffers()]
     with memory.saved_bytes(known) as kept:
         peak = memory.peak_bytes(work.training, work.device)
@@ -205,9 +219,19 @@ def _training_bytes(work: Workload) -> tuple[int, int]:
 def times_of(
     works: Sequence[Workload], watch: clock.Clock, budget_s: float, progress: latency.Progress
 ) -> list[tuple[Latency, list[str]]]:
-    """Latency of each workload, in rounds with the others, and what a reader of it should know.
+    """Time workloads in shared rounds.
 
-    Raises RunError when a call of one fails.
+    Args:
+        works: The workloads.
+        watch: Clock of their device.
+        budget_s: Seconds for each.
+        progress: Told the part that is done, 0 to 1.
+
+    Returns:
+        Of each workload its latency, and warnings for a reader of it.
+
+    Raises:
+        RunError: If a call fails.
     """
     calls = []
     for work in works:
@@ -226,7 +250,7 @@ def times_of(
 
 
 def _latency(work: Workload, watch: clock.Clock, timing: latency.Timing, other: graph.Other) -> Latency:
-    """The record's latency, in seconds: the samples, and under which conditions they were taken."""
+    """Return the latency of a record, in seconds: the samples, and the conditions under which they were taken."""
     return Latency(
         mode=work.spec.measure.mode,
         clock=watch.name,
@@ -244,7 +268,7 @@ def _latency(work: Workload, watch: clock.Clock, timing: latency.Timing, other: 
 
 
 def timing_warnings(timing: latency.Timing) -> list[str]:
-    """What a reader of the samples should know, each with what to do about it."""
+    """Return warnings for a reader of the samples, each with a remedy."""
     summary = stats.summarise(timing.samples_s)
     found = []
     if summary.n <= rounds.PER_ROUND * rounds.SEVERAL.least:

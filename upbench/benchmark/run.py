@@ -1,4 +1,4 @@
-"""From specs to records: the one room where the pieces meet."""
+"""Turns specs into records: validates them, builds what they describe, measures it and fills in the records."""
 
 from __future__ import annotations
 
@@ -27,9 +27,13 @@ def _silent(what: str, part: float) -> None:
 
 @isolation.isolated()
 def validate(specs: Sequence[RunSpec]) -> None:
-    """Build every spec: ours on the meta device, where nothing is computed, a user's class as it will be measured.
+    """Build every spec: upbench's own upsamplers on the meta device, where nothing is computed, a user's class for real.
 
-    Raises SpecError with all that cannot be built.
+    Args:
+        specs: The specs.
+
+    Raises:
+        SpecError: With every spec that cannot be built.
     """
     found: dict[str, BaseException] = {}
     for device in {spec.measure.device for spec in specs}:
@@ -53,7 +57,15 @@ def validate(specs: Sequence[RunSpec]) -> None:
 
 
 def run(spec: RunSpec, progress: Progress = _silent) -> Record:
-    """Measure one spec. Raises UpbenchError when it cannot be built or run."""
+    """Measure one spec.
+
+    Args:
+        spec: The spec.
+        progress: Told what is being done.
+
+    Raises:
+        UpbenchError: If it cannot be built or run.
+    """
     return compare([spec], progress)[0]
 
 
@@ -65,8 +77,16 @@ def compare(
 ) -> list[Record]:
     """Measure specs side by side: counts and memory one after another, latency in interleaved rounds.
 
-    All specs must agree in device, threads and mode, or their times could not be compared. timed: False measures
-    only what is exact, and leaves latency None. Raises UpbenchError when one cannot be built or run.
+    Args:
+        specs: The specs. They must agree in device, threads and mode, or their times could not be compared.
+        progress: Told what is being done.
+        timed: False measures only exact quantities, and leaves latency None.
+
+    Returns:
+        A record of each spec, in the same order.
+
+    Raises:
+        UpbenchError: If the specs disagree, or one cannot be built or run.
     """
     if mistakes := comparable.mistakes([(s.label, comparable.of_spec(s)) for s in specs], False):
         raise SpecError(mistakes)

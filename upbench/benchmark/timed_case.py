@@ -11,6 +11,7 @@ from upbench import ops
 from upbench.benchmark.case import INPUTS, Case
 from upbench.machine import environment
 from upbench.measure.clock import Clock, Prepared, clock_for
+from upbench.measure.output import size_bytes
 from upbench.specs.run_spec import RunSpec
 
 
@@ -25,10 +26,9 @@ class TimedCase(Case):
             self.first_call_s = time.perf_counter() - start
         self._check(out)
         self.output = None
-        self.output_bytes = out.numel() * out.element_size()
+        self.output_bytes = size_bytes(out)
         if self.spec.measure.mode in ("training", "training-backward"):
-            generator = torch.Generator().manual_seed(self.spec.input.seed)
-            self.output_gradient = torch.randn(out.shape, generator=generator).to(self.device, out.dtype)
+            self.gradients = self._gradients_of(out)
         self.written = tuple(
             name
             for name, tensor, version in zip(INPUTS, self.inputs, versions, strict=False)

@@ -1,4 +1,4 @@
-"""What is measured: one upsampler, or all stages of a host with one. The instruments and the protocol see only this."""
+"""The workload that instruments measure: one upsampler, or all stages of a host with one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class RunError(UpbenchError):
-    """An upsampler that was built but could not run on its input."""
+    """An upsampler was built, but could not run on its input."""
 
 
 class Workload(ABC):
@@ -57,19 +57,19 @@ class Workload(ABC):
 
     @abstractmethod
     def forward(self) -> Any:
-        """One call without autograd."""
+        """Run one call without autograd and return its output."""
 
     @abstractmethod
     def training_forward(self) -> Any:
-        """One call that records what backward will need."""
+        """Run one call that records what backward will need, and return its output."""
 
     @abstractmethod
     def output_gradients(self) -> Sequence[Tensor]:
-        """What backward starts from, a tensor for each that `training_forward` returns."""
+        """Return the gradients that backward starts from, one for each tensor that `training_forward` returns."""
 
     @abstractmethod
     def prepare(self) -> None:
-        """Make the inputs of the next call what the spec says, where calls write to them."""
+        """Restore the inputs that the spec describes for the next call, where calls write to them."""
 
     @abstractmethod
     def to_inference(self) -> None:
@@ -77,7 +77,11 @@ class Workload(ABC):
 
     @abstractmethod
     def counts(self, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """What is counted: the fields of a `Record` from `params` to `output`. parts: those of its parts."""
+        """Return what is counted, by name: the fields of a `Record` from `params` to `output`.
+
+        Args:
+            parts: The fields of each of its parts.
+        """
 
     @property
     @abstractmethod
@@ -85,7 +89,7 @@ class Workload(ABC):
         """Whether a call writes to its inputs."""
 
     def training(self) -> object:
-        """Forward and backward with gradients of inputs and parameters, which are dropped; returns the output."""
+        """Run forward and backward with gradients of inputs and parameters, drop these, and return the output."""
         outs = self._differentiable()
         torch.autograd.backward(outs, self.output_gradients())
         for tensor in self.leaves():
@@ -93,7 +97,7 @@ class Workload(ABC):
         return outs.detach() if isinstance(outs, Tensor) else [out.detach() for out in outs]
 
     def _differentiable(self) -> Any:
-        """What `training_forward` returns, where a backward can start from it."""
+        """Return the output of `training_forward`; raise RunError where no backward can start from it."""
         outs = self.training_forward()
         for out in (outs,) if isinstance(outs, Tensor) else outs:
             if not out.requires_grad:
@@ -104,23 +108,23 @@ class Workload(ABC):
         return outs
 
     def all_warnings(self) -> list[str]:
-        """The warnings, those of its parts included."""
+        """Return the warnings, those of its parts included."""
         return self.warnings
 
     def repeated_output(self) -> Output | None:
-        """What a call returns, where that is described; without digest where a second call returns other bits."""
+        """Return the description of the output, without digest where a second call returns other bits; None without one."""
         return None
 
     def autocast(self) -> AbstractContextManager[object]:
-        """The context of the spec's dtype, where that is one of autocast."""
+        """Return the context of the spec's dtype, where that is one of autocast."""
         return nullcontext()
 
     def leaves(self) -> list[Tensor]:
-        """What has a gradient: inputs and parameters."""
+        """Return the inputs and parameters that have a gradient."""
         return [tensor for tensor in (*self.leaf_inputs, *self.plain.parameters()) if tensor.requires_grad]
 
     def call(self) -> Callable[[], object]:
-        """What the mode of the spec measures. In inference no backward of this workload may follow it."""
+        """Return the call that the mode of the spec measures. In inference no backward of this workload may follow."""
         mode = self.spec.measure.mode
         self.prepare()
         call: Callable[[], object]
@@ -134,7 +138,7 @@ class Workload(ABC):
         return Prepared(call, self._before, self._after) if self.writes or self.changes else call
 
     def _backward(self) -> Callable[[], object]:
-        """Backward alone, again and again through one graph."""
+        """Return a call of backward alone, through one graph that is kept."""
         outs, leaves, gradients = self._differentiable(), self.leaves(), self.output_gradients()
         return lambda: torch.autograd.grad(outs, leaves, gradients, retain_graph=True, allow_unused=True)
 
@@ -146,14 +150,14 @@ class Workload(ABC):
         isolation.put_back(self._settings)
 
     def inputs_again(self) -> tuple[Tensor, ...]:
-        """The inputs as the spec describes them, and every random draw that follows from its seed."""
+        """Seed every generator from the spec, restore the inputs that it describes, and return them."""
         isolation.seed_generators(self.spec.input.seed)
         self.prepare()
         return self.inputs
 
     @contextmanager
     def guarded(self, again: bool = False) -> Iterator[None]:
-        """A call as the spec describes it: its inputs, every random draw from its seed, and no setting left changed.
+        """Run a call as the spec describes it: its inputs, every random draw from its seed, and no setting left changed.
 
         again: the call goes on from where the last one left inputs and generators.
         """
@@ -169,7 +173,7 @@ class Workload(ABC):
                 self.warnings.append(f"a call changes {', '.join(changed)}; that was put back after each call")
 
     def attempt(self, failure: str, measure: Callable[[], T]) -> T | None:
-        """Let an instrument measure; where it fails, that costs its own numbers and nothing else.
+        """Let an instrument measure; where it fails, only its own numbers are missing.
 
         Args:
             failure: the clause that a warning begins with, as "MACs could not be counted".
@@ -193,7 +197,14 @@ class Workload(ABC):
 
 @contextmanager
 def explained(spec: RunSpec) -> Iterator[None]:
-    """Turn whatever a module raises into one sentence that names it, its dtype and its shape."""
+    """Turn whatever a module raises into one sentence that names it, its dtype and its shape.
+
+    Args:
+        spec: The spec of the module.
+
+    Raises:
+        RunError: If the module raises.
+    """
     try:
         yield
     except (UpbenchError, KeyboardInterrupt):
@@ -203,13 +214,18 @@ def explained(spec: RunSpec) -> Iterator[None]:
 
 
 def failure(spec: RunSpec, error: BaseException) -> RunError:
-    """The error that says what a module raised."""
+    """Return the error that says what a module raised.
+
+    Args:
+        spec: The spec of the module.
+        error: The exception.
+    """
     shape = spec.to_dict()["input"]["shape"]
     return RunError(f"{spec.label} failed on {shape} in {spec.input.dtype} on {spec.measure.device}: {reason(error)}")
 
 
 def reason(error: BaseException) -> str:
-    """What an error says, in one line; of a sentence of ours that is all."""
+    """Return the message of an error in one line; that of an error of upbench is returned whole."""
     if isinstance(error, UpbenchError):
         return str(error)
     return first_line(error)
@@ -217,7 +233,7 @@ def reason(error: BaseException) -> str:
 
 @contextmanager
 def _hooks_kept(module: nn.Module) -> Iterator[None]:
-    """Take away the hooks that an instrument leaves on a module where it fails: they would cost time in each call."""
+    """Remove the hooks that a failed instrument leaves on a module, since they would cost time in each call."""
     tables = [
         table
         for layer in module.modules()

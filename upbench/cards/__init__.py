@@ -6,11 +6,11 @@ import importlib
 import pkgutil
 from functools import cache
 
-from upbench.cards.card import Card, Macs, Paper, Param, Setting
+from upbench.cards.card import Card, Guide, Macs, Paper, Param, Setting
 from upbench.cards.signature import from_class
 from upbench.errors import UpbenchError
 
-__all__ = ["Card", "Macs", "Paper", "Param", "Setting", "builtin", "from_class"]
+__all__ = ["Card", "Guide", "Macs", "Paper", "Param", "Setting", "builtin", "from_class"]
 
 
 @cache
@@ -25,7 +25,7 @@ def builtin() -> dict[str, Card]:
     """
     found: dict[str, Card] = {}
     for info in pkgutil.iter_modules(__path__):
-        if info.name in ("card", "signature"):
+        if info.name in ("card", "param", "setting", "signature"):
             continue
         module = importlib.import_module(f"{__name__}.{info.name}")
         for card in module.CARDS:

@@ -1,6 +1,6 @@
 """A2U (Dai et al., CVPR 2021)."""
 
-from upbench.cards.card import Card, Macs, Paper, Param, Setting
+from upbench.cards.card import FEATURE, Card, Macs, Paper, Param, Setting
 
 
 def _taps(s: Setting) -> int:
@@ -49,7 +49,7 @@ CARDS = (
             Param("k_up", 3, "side of the reassembly kernel", "s", minimum=1, odd=True),
             Param("k_enc", 6, "side of the filters that are predicted for the guide", "k", minimum=1),
         ),
-        guided=True,
+        guides=FEATURE,
         scales="2",
         rules=_rules,
         count_params=_params,

@@ -12,6 +12,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from upbench.cards.param import Param as Param
+from upbench.cards.setting import ANY_IMAGE as ANY_IMAGE
+from upbench.cards.setting import FEATURE as FEATURE
+from upbench.cards.setting import HIDDEN as HIDDEN
+from upbench.cards.setting import IMAGE as IMAGE
+from upbench.cards.setting import UPSAMPLED as UPSAMPLED
+from upbench.cards.setting import Guide as Guide
+from upbench.cards.setting import Macs as Macs
+from upbench.cards.setting import Setting as Setting
 from upbench.errors import suggestion
 
 
@@ -24,161 +33,14 @@ class Paper:
         venue: the conference or journal, or the number on arXiv.
         year: the year, None where there is none.
         code: the released repository and commit that ours equals, None where nothing was released.
+        licence: of that repository; None where it is not known, "none" where there is none.
     """
 
     title: str
     venue: str
     year: int | None
     code: str | None = None
-
-
-@dataclass(frozen=True)
-class Param:
-    """One parameter of an upsampler, with its default and what it may be.
-
-    Args:
-        name: the name in specs and of the constructor's argument.
-        default: the default; of a user's own class the text that stands for it where no spec can hold it.
-        doc: what it is, in words.
-        released: the name that the released constructor gives it, None where nothing was released.
-        minimum: the least value, None for no bound.
-        odd: whether the value must be odd.
-        choices: the values that are allowed, None for all of the type.
-        kind: the type of the value, None for that of the default.
-        required: whether there is no default.
-        positional: whether it cannot be given by name.
-        settable: whether a spec may set it.
-        own: the default itself, alone in a tuple, where `default` only stands for it.
-    """
-
-    name: str
-    default: Any
-    doc: str
-    released: str | None = None
-    minimum: float | None = None
-    odd: bool = False
-    choices: tuple[Any, ...] | None = None
-    kind: type | None = None
-    required: bool = False
-    positional: bool = False
-    settable: bool = True
-    own: tuple[Any, ...] = field(default=(), compare=False, repr=False)
-
-    @property
-    def type(self) -> type:
-        """The type that values must have."""
-        return self.kind or type(self.default)
-
-    def allowed(self) -> str:
-        """Say in words what the parameter may be."""
-        if not self.settable:
-            return "not settable here: an object of the class"
-        if self.choices:
-            return "one of " + ", ".join(_yaml(c) for c in self.choices)
-        if self.type is bool:
-            return "true or false"
-        noun = {int: "integer", float: "number", str: "text", list: "list" if self.own else None}.get(self.type)
-        if noun is None:
-            return "any value"
-        text = f"an odd {noun}" if self.odd else f"{'an' if noun == 'integer' else 'a'} {noun}"
-        return text if self.minimum is None else f"{text} of at least {self.minimum:g}"
-
-    def mistake(self, value: Any) -> str | None:
-        """Say in a sentence why the parameter cannot be `value`, or give None where it can."""
-        if self.own and value == self.default:
-            return None
-        if not self.settable:
-            return (
-                f"{self.name} cannot be set from YAML or --set, since its default {self.default} is an object; leave it "
-                f"out, or name a class of your own that sets it"
-            )
-        if self.choices:
-            ok = any(value == c and type(value) is type(c) for c in self.choices)
-        elif self.type is bool:
-            ok = isinstance(value, bool)
-        elif self.type is int:
-            ok = isinstance(value, int) and not isinstance(value, bool)
-        elif self.type is float:
-            ok = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        elif self.type is str:
-            ok = isinstance(value, str)
-        elif self.type is list and self.own:
-            ok = isinstance(value, list | tuple)
-        else:
-            ok = True
-        if ok and self.minimum is not None:
-            ok = value >= self.minimum
-        if ok and self.odd:
-            ok = value % 2 == 1
-        return None if ok else f"{self.name} is {_yaml(value)}, but must be {self.allowed()}"
-
-    def argument(self, value: Any) -> Any:
-        """Give what the constructor is called with for a value of a spec: its own default where the value stands for it."""
-        if not self.own:
-            return value
-        (default,) = self.own
-        if value == self.default:
-            return default
-        return tuple(value) if isinstance(default, tuple) and isinstance(value, list) else value
-
-
-@dataclass(frozen=True)
-class Setting:
-    """The configuration of one upsampler that rules and closed forms are evaluated on.
-
-    Args:
-        channels: channels of the low-resolution map.
-        guide_channels: channels of the high-resolution guide.
-        scale: output pixels per low-resolution pixel.
-        params: the value of every parameter by name.
-        batch: images.
-        height: rows of the low-resolution map.
-        width: columns of the low-resolution map.
-    """
-
-    channels: int
-    guide_channels: int
-    scale: float
-    params: Mapping[str, Any]
-    batch: int = 1
-    height: int = 1
-    width: int = 1
-
-    def __getitem__(self, name: str) -> Any:
-        return self.params[name]
-
-    @property
-    def out_height(self) -> int:
-        """Rows of the output."""
-        return math.floor(self.height * self.scale)
-
-    @property
-    def out_width(self) -> int:
-        """Columns of the output."""
-        return math.floor(self.width * self.scale)
-
-    @property
-    def low(self) -> int:
-        """Low-resolution pixels of the whole batch."""
-        return self.batch * self.height * self.width
-
-    @property
-    def high(self) -> int:
-        """High-resolution pixels of the whole batch."""
-        return self.batch * self.out_height * self.out_width
-
-
-@dataclass(frozen=True)
-class Macs:
-    """Multiply-accumulates of one call.
-
-    Args:
-        conv: those of convolutions and linear layers.
-        gather: those of sampling (4 per value), similarity and assembly.
-    """
-
-    conv: int = 0
-    gather: int = 0
+    licence: str | None = None
 
 
 def no_rules(setting: Setting) -> list[str]:
@@ -196,8 +58,10 @@ class Card:
         summary: what it does, in half a sentence.
         paper: where it was published, None where it was not.
         params: its parameters.
-        guided: whether it is called with a guide.
-        scales: "any", "integer" or "2".
+        guides: the further inputs, in the order of the call.
+        scales: "any", "integer", or the only scale as text.
+        scales_with: gives the scales where the params decide.
+        any_size: whether the output may have any size, whatever the scale.
         count_params: closed form of its parameters, None where there is none (a user's own class).
         count_macs: closed form of its MACs, None where there is none.
         rules: gives a sentence for each combination of values that the method cannot do.
@@ -207,6 +71,14 @@ class Card:
         fused_ops: those of its ops that a backend may compute; none where it is only eager.
         by_keyword: whether channels and scale are given by name.
         more_keywords: whether the constructor has **kwargs.
+        output_channels: gives the channels of the result, those of x by default.
+        outputs: what it returns, more than one map where there is more than one name.
+        batch_independent: whether a sample's result depends on it alone.
+        guide_gradient: whether the guides get a gradient.
+        dead_parameters: gives the keys of released parameters that never reach the output; they are counted as released.
+        least_size: gives the smallest side of x.
+        rounding: why weights and inputs rounded to bfloat16 already move the result by a percent or so; None where it
+            stays within one percent.
     """
 
     name: str
@@ -214,8 +86,10 @@ class Card:
     summary: str
     paper: Paper | None
     params: tuple[Param, ...] = ()
-    guided: bool = False
+    guides: tuple[Guide, ...] = ()
     scales: str = "integer"
+    scales_with: Callable[[Setting], str] | None = None
+    any_size: bool = False
     count_params: Callable[[Setting], int] | None = None
     count_macs: Callable[[Setting], Macs] | None = None
     rules: Callable[[Setting], list[str]] = no_rules
@@ -225,6 +99,39 @@ class Card:
     fused_ops: tuple[str, ...] = ()
     by_keyword: bool = False
     more_keywords: bool = False
+    output_channels: Callable[[Setting], int] = lambda setting: setting.channels
+    outputs: tuple[str, ...] = UPSAMPLED
+    batch_independent: bool = True
+    guide_gradient: bool = True
+    dead_parameters: Callable[[Setting], tuple[str, ...]] = lambda setting: ()
+    least_size: Callable[[Setting], int] = lambda setting: 1
+    rounding: str | None = None
+
+    @property
+    def guided(self) -> bool:
+        return bool(self.guides)
+
+    @property
+    def guide_kind(self) -> str | None:
+        """The kind of its guides, None without."""
+        return self.guides[0].kind if self.guides else None
+
+    @property
+    def only_scale(self) -> int | None:
+        """The scale of a method that has only one."""
+        return int(self.scales) if self.scales.isdigit() else None
+
+    @property
+    def default_scale(self) -> int:
+        return self.only_scale or 2
+
+    def default_guide_channels(self, channels: int) -> int:
+        """Channels of the guides where nobody says otherwise."""
+        return (self.guides[0].channels if self.guides else None) or channels
+
+    def guide_shapes(self, setting: Setting) -> list[tuple[int, int, int, int]]:
+        """The shape of every guide: [batch, guide_channels, height, width]."""
+        return [(setting.batch, setting.guide_channels, *guide.size_in(setting)) for guide in self.guides]
 
     @property
     def fused(self) -> bool:
@@ -247,10 +154,40 @@ class Card:
         for key, value in setting.params.items():
             if key in known and (sentence := known[key].mistake(value)):
                 found.append(f"params.{sentence}")
-        if sentence := self._scale_mistake(setting.scale):
-            return [*found, sentence]
         sound = {k: v for k, v in setting.params.items() if k in known and known[k].mistake(v) is None}
-        return found + self.rules(replace(setting, params={**self.defaults(), **sound}))
+        setting = replace(setting, params={**self.defaults(), **sound})
+        if sentence := self._scale_mistake(setting):
+            return [*found, sentence]
+        return found + self.rules(setting)
+
+    def size_mistakes(self, setting: Setting) -> list[str]:
+        """What is wrong with the sizes of a sound setting whose input is known."""
+        found = []
+        least, size = self.least_size(setting), f"{setting.height}x{setting.width}"
+        if min(setting.height, setting.width) < least:
+            found.append(
+                f"input.shape is {size} in height and width, but {self.name} needs at least {least}x{least} here; "
+                f"give a larger input.shape"
+            )
+        if setting.output is not None and not self.any_size:
+            away = [
+                abs(math.ceil(o / setting.scale) - n)
+                for o, n in zip(setting.output, (setting.height, setting.width), strict=True)
+            ]
+            if max(away) > 1:
+                found.append(
+                    f"input.output_size is {setting.output[0]}x{setting.output[1]}, but {self.name} makes scale times "
+                    f"{size}, and at most one input pixel more or less; choose another size, or another scale"
+                )
+        if setting.image is not None:
+            for guide in self.guides:
+                wanted = guide.size_in(setting)
+                if guide.kind == "image" and wanted != setting.image:
+                    found.append(
+                        f"input.guide_size is {setting.image[0]}x{setting.image[1]}, but {self.name} needs an image of "
+                        f"{wanted[0]}x{wanted[1]} here"
+                    )
+        return found
 
     def _unknown(self, key: str) -> str:
         names = [p.name for p in self.params]
@@ -259,23 +196,15 @@ class Card:
             listed += " (and **kwargs, of which the names cannot be known; name this one in __init__)"
         return f"params.{key} is not a parameter of {self.name}, which has: {listed}{suggestion(key, names)}"
 
-    def _scale_mistake(self, scale: float) -> str | None:
+    def _scale_mistake(self, setting: Setting) -> str | None:
+        scale, scales = setting.scale, self.scales_with(setting) if self.scales_with else self.scales
         if scale < 1:
             return f"scale is {scale:g}, but an upsampler needs a scale of at least 1"
-        if self.scales == "2" and scale != 2:
-            return f"scale is {scale:g}, but {self.name} is defined for scale 2 only"
-        if self.scales == "integer" and scale != int(scale):
+        if scales.isdigit() and scale != int(scales):
+            return f"scale is {scale:g}, but {self.name} is defined for scale {scales} only"
+        if scales == "integer" and scale != int(scale):
             return f"scale is {scale:g}, but {self.name} can do whole numbers only; `upbench list` shows which upsamplers take any"
         return None
-
-
-def _yaml(value: Any) -> str:
-    """A value as it is written in YAML."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if value is None:
-        return "null"
-    return repr(value) if isinstance(value, str) else str(value)
 
 
 def divides(setting: Setting, name: str, number: int, what: str) -> list[str]:

@@ -1,6 +1,6 @@
 """FADE (Lu et al., ECCV 2022) and FADE-Lite (IJCV 2024)."""
 
-from upbench.cards.card import Card, Macs, Paper, Param, Setting
+from upbench.cards.card import FEATURE, Card, Macs, Paper, Param, Setting
 
 CODE = "poppinace/fade e4de4db (FADE_L2H.py)"
 NOTES = (
@@ -63,7 +63,7 @@ def _card(name: str, paper: Paper, summary: str, *, lite: bool) -> Card:
         paper=paper,
         params=(K_UP, GATE) if lite else (K_UP, embed, GATE),
         fixed={"lite": lite},
-        guided=True,
+        guides=FEATURE,
         scales="2",
         rules=rules,
         count_params=params,

@@ -1,6 +1,6 @@
 """IndexNet (Lu et al., ICCV 2019)."""
 
-from upbench.cards.card import Card, Macs, Paper, Param, Setting
+from upbench.cards.card import FEATURE, Card, Macs, Paper, Param, Setting
 
 
 def _weights(s: Setting) -> int:
@@ -52,7 +52,7 @@ CARDS = (
             Param("nonlinear", True, "batch norm, ReLU6 and a second convolution in the block", "use_nonlinear"),
             Param("context", True, "the block reads 4x4 instead of 2x2 pixels", "use_context"),
         ),
-        guided=True,
+        guides=FEATURE,
         scales="2",
         rules=_rules,
         count_params=_params,

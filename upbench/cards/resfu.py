@@ -1,6 +1,6 @@
 """ReSFU (Zhou et al., arXiv 2024)."""
 
-from upbench.cards.card import Card, Macs, Paper, Param, Setting, divides
+from upbench.cards.card import FEATURE, Card, Macs, Paper, Param, Setting, divides
 
 HIDDEN = 128
 
@@ -14,14 +14,16 @@ def _scorer(s: Setting) -> int:
 def _params(s: Setting) -> int:
     e, inputs = s["embedding"], s.channels + s.guide_channels
     block = _scorer(s) + HIDDEN + 2 * e + HIDDEN + 2 * HIDDEN + s["k_up"] ** 2
-    return e * inputs + 2 * e + (2 * inputs if s["norm"] else 0) + 2 * block
+    layers = e * (inputs if s["y_conv"] else s.channels)
+    biases = e * (1 + s["y_conv"]) if s["qkv_bias"] else 0
+    return layers + biases + (2 * inputs if s["norm"] else 0) + 2 * block
 
 
 def _macs(s: Setting) -> Macs:
     e, g = s["embedding"], s["gf_scale"]
     # The centre of a paired difference is a 1x1 convolution of its own; the Gaussian has 3x3 taps.
     centre = HIDDEN * e // s["groups"]
-    per_high = s.guide_channels * e + 9 * e + 2 * (_scorer(s) + centre)
+    per_high = (s.guide_channels * e if s["y_conv"] else 0) + 9 * e + 2 * (_scorer(s) + centre)
     boxed = s.batch * max(s.out_height // g, 1) * max(s.out_width // g, 1)
     # Six maps are box filtered: four means, then the two coefficients.
     boxes = 6 * 2 * (2 * (s["radius"] // g) + 1) * e
@@ -35,6 +37,11 @@ def _rules(s: Setting) -> list[str]:
     found: list[str] = []
     for name in ("groups", "gn_groups"):
         found += divides(s, name, s["embedding"], "embedding") + divides(s, name, HIDDEN, "the hidden channels")
+    if not s["y_conv"] and s.guide_channels != s["embedding"]:
+        found.append(
+            f"params.y_conv is false, but the guide has {s.guide_channels} channels and the query {s['embedding']}; "
+            f"make guide_channels and params.embedding equal"
+        )
     if s["norm"]:
         for name, number in (("channels", s.channels), ("guide_channels", s.guide_channels)):
             if number > 32 and number % 32:
@@ -66,9 +73,12 @@ CARDS = (
             Param("gn_groups", 8, "groups of the norms of the scores", "gn_dim", minimum=1),
             Param("gf_scale", 2, "subsampling of the guided filter", "gf_scale", minimum=1),
             Param("norm", True, "group norm of feature and guide", "normx, normy"),
+            Param("y_conv", True, "a layer makes the query; false takes the guide as it is", "y_conv"),
+            Param("qkv_bias", True, "biases of the layers of query and key", "qkv_bias"),
         ),
-        guided=True,
+        guides=FEATURE,
         scales="any",
+        any_size=True,
         rules=_rules,
         count_params=_params,
         count_macs=_macs,

@@ -1,6 +1,6 @@
 """SAPA-I and SAPA-B (Liu et al., NeurIPS 2022) and SAPA-D (its journal extension)."""
 
-from upbench.cards.card import Card, Macs, Paper, Param, Setting, divides
+from upbench.cards.card import FEATURE, Card, Macs, Paper, Param, Setting, divides
 
 CODE = "tiny-smart/sapa a5acd52"
 CONFERENCE = Paper("SAPA: Similarity-Aware Point Affiliation for Feature Upsampling", "NeurIPS", 2022, CODE)
@@ -102,7 +102,7 @@ CARDS = (
         summary="attention of the guide over a k_up x k_up window of the map itself; no parameters",
         paper=CONFERENCE,
         params=(K_UP,),
-        guided=True,
+        guides=FEATURE,
         rules=_equal_channels,
         count_params=lambda s: 0,
         count_macs=lambda s: Macs(gather=_window_macs(s, s.channels)),
@@ -124,7 +124,7 @@ CARDS = (
             _norm(True),
             _bias("biases of the query and key projections"),
         ),
-        guided=True,
+        guides=FEATURE,
         rules=_norm_rules,
         count_params=lambda s: _projections(s, s["embedding"]),
         count_macs=_base_macs,
@@ -150,7 +150,7 @@ CARDS = (
             _bias("biases of the query, key and offset projections"),
             Param("dof", "s2", "offsets for each sub-pixel (s2), or one for all (1)", "high_offset", choices=("s2", 1)),
         ),
-        guided=True,
+        guides=FEATURE,
         rules=lambda s: divides(s, "groups", s.channels, "channels") + _norm_rules(s),
         count_params=_dynamic_params,
         count_macs=_dynamic_macs,

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from upbench.cards.card import Card, Param
+from upbench.cards.card import Card, Guide, Param
 from upbench.errors import UpbenchError
 
 SCALES = ("any", "integer", "2")
@@ -36,8 +36,8 @@ def from_class(name: str, thing: Any, origin: str, path: str, fused_ops: Sequenc
     """
     if sentence := _no_module_class(thing):
         raise UpbenchError(f"upsampler {name!r}: {origin} {sentence}")
-    guided = bool(getattr(thing, "guided", False))
-    leading = ("channels", "guide_channels", "scale") if guided else ("channels", "scale")
+    guides = _guides(thing)
+    leading = ("channels", "guide_channels", "scale") if guides else ("channels", "scale")
     try:
         signature = _parameters(thing)
     except (ValueError, TypeError) as error:
@@ -51,7 +51,7 @@ def from_class(name: str, thing: Any, origin: str, path: str, fused_ops: Sequenc
             f"upsampler {name!r}: {origin} must take ({', '.join(leading)}, ...) as its first arguments, not "
             f"({', '.join(map(_shown, first))}); wrap it in a class that does"
         )
-    if sentence := _wrong_forward(thing, guided):
+    if sentence := _wrong_forward(thing, len(guides)):
         raise UpbenchError(f"upsampler {name!r}: {origin} {sentence}")
     scales = str(getattr(thing, "scales", "any"))
     if scales not in SCALES:
@@ -64,13 +64,20 @@ def from_class(name: str, thing: Any, origin: str, path: str, fused_ops: Sequenc
         summary=(inspect.getdoc(thing) or "").split("\n")[0],
         paper=None,
         params=tuple(_param(p) for p in rest if p.kind not in _REPEATED),
-        guided=guided,
+        guides=guides,
         scales=scales,
+        any_size=bool(getattr(thing, "any_size", False)),
         fused_ops=tuple(getattr(thing, "fused_ops", ()) or fused_ops),
         origin=origin,
         by_keyword=any(p.kind is inspect.Parameter.KEYWORD_ONLY for p in first),
         more_keywords=any(p.kind.name == "VAR_KEYWORD" for p in inspect.signature(thing).parameters.values()),
     )
+
+
+def _guides(thing: Any) -> tuple[Guide, ...]:
+    """The guides of a class: of the kinds that it names, `guided = True` being one feature."""
+    kinds = tuple(getattr(thing, "guide_kinds", ())) or (("feature",) if getattr(thing, "guided", False) else ())
+    return tuple(Guide(kind, 3 if kind == "image" else None, any_size=kind == "image") for kind in kinds)
 
 
 def _no_module_class(thing: Any) -> str | None:
@@ -93,20 +100,22 @@ def _no_module_class(thing: Any) -> str | None:
     return f"is {kind}; it is not a class derived from torch.nn.Module: {fix}"
 
 
-def _wrong_forward(thing: type, guided: bool) -> str | None:
+def _wrong_forward(thing: type, guides: int) -> str | None:
     """Why a class cannot be called as an upsampler is, going by the arguments of its forward; None where it can."""
     try:
         arguments = [*inspect.signature(thing.forward).parameters.values()][1:]  # type: ignore[attr-defined]
     except (ValueError, TypeError):
         return None
-    given = ("x", "guide") if guided else ("x",)
+    given = ("x", "guide", "second_guide")[: 1 + guides]
     single = [p for p in arguments if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     required = [p for p in arguments if p.default is p.empty and p.kind not in _REPEATED]
     # A list that follows the arguments is of more maps; as *args it only passes on what a wrapper is given.
     more = [p for p in arguments if p.kind is p.VAR_POSITIONAL and p.name != "args" and not p.name.startswith("_")]
     several = bool(more) and len(single) >= len(given)
     too_few = len(single) < len(given) and not any(p.kind is p.VAR_POSITIONAL for p in arguments)
-    elsewhere = guided and any(p.name == "guide" for p in arguments) and "guide" not in [p.name for p in single[:2]]
+    elsewhere = (
+        bool(guides) and any(p.name == "guide" for p in arguments) and "guide" not in [p.name for p in single[:2]]
+    )
     if len(required) <= len(given) and not (several or too_few or elsewhere):
         return None
     if too_few or elsewhere:
@@ -115,7 +124,7 @@ def _wrong_forward(thing: type, guided: bool) -> str | None:
             f"module({', '.join(given)}), by position; wrap it in a class whose forward takes ({', '.join(given)})"
         )
     fix = f"wrap it in a class whose forward takes ({', '.join(given)})"
-    if len(required) == 2 and not guided and not more:
+    if len(required) == 2 and not guides and not more:
         fix = "write guided = True into the class where the second is the high-resolution guide, or wrap it"
     return (
         f"takes ({', '.join(map(_shown, arguments))}) in its forward, but an upsampler is called with "

@@ -6,7 +6,7 @@ Reads cards only, so that it needs no torch.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -20,7 +20,30 @@ from upbench.report.formats.table import Table
 from upbench.specs import shapes
 
 CHANNELS = 256
-SCALES = {"any": "any", "integer": "whole", "2": "2"}
+SCALES = {"any": "any", "integer": "whole"}
+
+RAW = [
+    "name",
+    "paper",
+    "venue",
+    "year",
+    "guided",
+    "scales",
+    "params",
+    "macs_conv_per_pixel",
+    "macs_gather_per_pixel",
+    "summary",
+    "licence",
+    "guides",
+    "any_size",
+    "output_channels",
+    "outputs",
+    "batch_independent",
+    "guide_gradient",
+    "dead_parameters",
+    "least_size",
+    "rounding",
+]
 
 
 def command(
@@ -53,51 +76,79 @@ def command(
 def _upsamplers() -> Table:
     raw, rows = [], []
     for name, card in cards.builtin().items():
-        setting = registry.setting_of(card, CHANNELS, None, 2, {})
+        setting = registry.setting_of(card, CHANNELS, None, None, {})
         count = card.count_params(setting) if card.count_params else None
         conv, gather = _macs_per_pixel(card, setting)
         paper, summary = card.paper, card.summary
         title, venue, year = (paper.title, paper.venue, paper.year) if paper else (None, None, None)
-        raw.append([name, title, venue, year, card.guided, card.scales, count, conv, gather, summary])
-        guided = "yes" if card.guided else "no"
+        licence = paper.licence if paper else None
+        promises = [
+            card.any_size,
+            card.output_channels(setting),
+            list(card.outputs),
+            card.batch_independent,
+            card.guide_gradient,
+            list(card.dead_parameters(setting)),
+            card.least_size(setting),
+            card.rounding,
+        ]
+        kinds = [guide.kind for guide in card.guides]
+        raw.append(
+            [
+                name,
+                title,
+                venue,
+                year,
+                card.guided,
+                card.scales,
+                count,
+                conv,
+                gather,
+                summary,
+                licence,
+                kinds,
+                *promises,
+            ]
+        )
         source = f"{venue} {year}" if venue else units.DASH
-        rows.append([name, source, guided, SCALES[card.scales], *map(units.exact, (count, conv, gather)), summary])
+        scales = SCALES.get(card.scales, card.scales)
+        numbers = map(units.exact, (count, conv, gather))
+        rows.append([name, source, _guides(kinds), scales, *numbers, licence or units.DASH, summary])
     for name, point in registry.plugins().items():
-        unknown: list[Any] = [None] * 9
-        raw.append([name, *unknown])
-        rows.append([name, f"from {point.value}", *[units.DASH] * 6])
+        raw.append([name, *[None] * (len(RAW) - 1)])
+        rows.append([name, f"from {point.value}", *[units.DASH] * 7])
     return Table(
         title="Upsamplers",
-        heads=["Name", "Paper", "Guided", "Scales", "Params", "Conv", "Gather", "What it does"],
+        heads=["Name", "Paper", "Guided", "Scales", "Params", "Conv", "Gather", "Licence", "What it does"],
         rows=rows,
-        numeric=[False, False, False, False, True, True, True, False],
-        raw_heads=[
-            "name",
-            "paper",
-            "venue",
-            "year",
-            "guided",
-            "scales",
-            "params",
-            "macs_conv_per_pixel",
-            "macs_gather_per_pixel",
-            "summary",
-        ],
+        numeric=[False, False, False, False, True, True, True, False, False],
+        raw_heads=RAW,
         raw_rows=raw,
         notes=[
             f"Params and multiply-accumulates per low-resolution pixel (conv: convolutions and linear layers; gather: "
-            f"sampling, similarity, assembly) at {CHANNELS} channels, scale 2; what a method does once a sample is left out.",
+            f"sampling, similarity, assembly) at {CHANNELS} channels, scale 2 or the only one; what a method does once a sample is left out. A dash: no one number, "
+            f"because every pixel attends to all. Licence: of the released code.",
             "`upbench show NAME` prints the full spec. Your own upsampler: package.module:Class.",
         ],
     )
 
 
 def _macs_per_pixel(card: cards.Card, setting: cards.Setting) -> tuple[int | None, int | None]:
-    """Return the conv and gather MACs that one more low-resolution pixel costs."""
+    """Return the conv and gather MACs that one more low-resolution pixel costs, None where that is not one number."""
     if card.count_macs is None:
         return None, None
-    one, two = (card.count_macs(replace(setting, width=width)) for width in (1, 2))
-    return two.conv - one.conv, two.gather - one.gather
+    # From eight pixels on: the image of a smaller map can be too small to be shrunk as a large one is.
+    counts = [card.count_macs(replace(setting, height=8, width=width)) for width in (8, 9, 10)]
+    found: list[int | None] = []
+    for kind in ("conv", "gather"):
+        one, two, three = (getattr(count, kind) for count in counts)
+        found.append((two - one) // 8 if two - one == three - two else None)
+    return found[0], found[1]
+
+
+def _guides(kinds: list[str]) -> str:
+    """Return how a table names guides: no, feature, image, 2 features."""
+    return "no" if not kinds else kinds[0] if len(kinds) == 1 else f"{len(kinds)} {kinds[0]}s"
 
 
 def _hosts() -> Table:
@@ -108,12 +159,20 @@ def _hosts() -> Table:
 
 
 def _shapes() -> Table:
-    raw = [[name, shapes.text(entry.shape), entry.where] for name, entry in shapes.NAMED.items()]
+    raw = [
+        [
+            name,
+            shapes.text(entry.shape),
+            *(shapes.text(s) if s else None for s in (entry.image, entry.output)),
+            entry.where,
+        ]
+        for name, entry in shapes.NAMED.items()
+    ]
     return Table(
-        title="Named shapes (low-resolution features)",
-        heads=["Name", "Shape", "Where"],
-        rows=raw,
-        numeric=[False, False, False],
-        raw_heads=["name", "shape", "where"],
+        title="Named shapes (low-resolution features, the image they are made of and the output they become)",
+        heads=["Name", "Shape", "Image", "Output", "Where"],
+        rows=[[units.DASH if cell is None else cell for cell in row] for row in raw],
+        numeric=[False] * 5,
+        raw_heads=["name", "shape", "image", "output", "where"],
         raw_rows=raw,
     )

@@ -103,6 +103,16 @@ class RunOptions:
     ] = None
     params: Set = None
     scale: Annotated[float | None, typer.Option(help="Ratio of output to input size. Default: 2.")] = None
+    output_size: Annotated[
+        str | None,
+        typer.Option(metavar="HxW", help="Size of the output. Default: of the named shape, or scale times x."),
+    ] = None
+    guide_size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HxW", help="Size of the image, where one guides. Default: of the named shape, or the output's."
+        ),
+    ] = None
     batch: Annotated[int | None, typer.Option(help="Default: 1.")] = None
     dtype: Annotated[
         str | None, typer.Option(help="float32, float16, bfloat16, float64, autocast-float16 or autocast-bfloat16.")

@@ -8,7 +8,7 @@ it. Where it does not hold the module is counted at the size of the stage instea
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from functools import cache
 from typing import Any
 
@@ -109,8 +109,13 @@ def _rates(
     upsampler: str, params: tuple[tuple[str, Any], ...], channels: int, guide_channels: int, scale: float
 ) -> tuple[Breakdown | None, Breakdown | None]:
     """Return the counts of a sample of no pixels, and of each pixel; None, None where they are not linear."""
-    low = [height * width for height, width in SIZES]
-    found = [asdict(_counted(upsampler, params, channels, guide_channels, scale, *size, 1)) for size in SIZES]
+    card = registry.get(upsampler)
+    least = card.least_size(registry.setting_of(card, channels, guide_channels, scale, dict(params)))
+    sizes = [(max(height, least), max(width, least)) for height, width in SIZES]
+    if len(set(sizes)) < len(sizes):
+        sizes = [(height + least, width + least) for height, width in SIZES]
+    low = [height * width for height, width in sizes]
+    found = [asdict(_counted(upsampler, params, channels, guide_channels, scale, *size, 1)) for size in sizes]
     slopes, fixed = {}, {}
     for part in PARTS:
         rise = found[1][part] - found[0][part]
@@ -137,9 +142,8 @@ def _counted(
     card = registry.get(upsampler)
     module = _built(upsampler, params, channels, guide_channels, scale)
     setting = registry.setting_of(card, channels, guide_channels, scale, dict(params))
-    shapes = [(batch, channels, height, width)]
-    if card.guided:
-        shapes.append((batch, guide_channels, int(height * setting.scale), int(width * setting.scale)))
+    setting = replace(setting, batch=batch, height=height, width=width)
+    shapes = [(batch, channels, height, width), *card.guide_shapes(setting)]
     tensors = tuple(torch.zeros(shape) for shape in shapes)
     return breakdown.count(module, tensors, counting.count(module, tensors))
 

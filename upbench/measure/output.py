@@ -23,16 +23,33 @@ DRAWS_S = 2.0
 """Seconds after which no further seed is tried."""
 
 
-def describe(out: Tensor) -> Output:
+def maps(out: Any) -> tuple[Tensor, ...]:
+    """Return what a module returned, one map or several, as a tuple."""
+    return (out,) if isinstance(out, Tensor) else tuple(out)
+
+
+def size_bytes(out: Any) -> int:
+    """Return the bytes of all maps that a module returned."""
+    return sum(each.numel() * each.element_size() for each in maps(out))
+
+
+def joined(out: Any) -> Tensor:
+    """Return what a module returned as one tensor: its only map, or the values of all in their order."""
+    found = maps(out)
+    return found[0] if len(found) == 1 else torch.cat([each.flatten() for each in found])
+
+
+def describe(out: Any) -> Output:
     """Return the SHA-256 of the values in row-major order whatever their strides, and their statistics in float64.
 
     Statistics are None where a value is not finite, since JSON has no name for it, and for complex values, which have
     no order.
 
     Args:
-        out: The output, of any shape.
+        out: The output, of any shape; of several maps, the values of all in their order.
     """
     with torch.no_grad():
+        out = joined(out)
         values = out.detach().resolve_conj().resolve_neg().contiguous().cpu()
         digest = hashlib.sha256(values.view(torch.uint8).numpy().tobytes()).hexdigest()
         if out.is_complex() or not_finite(values):

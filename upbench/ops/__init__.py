@@ -13,6 +13,8 @@ Each has its eager form, which is the truth. A backend (`dispatch`, `upbench.bac
 
 from upbench.backends import MODULES
 from upbench.ops.affinity import affinity_logits, kernel_affinity
+from upbench.ops.attention import attention_assemble, attention_weights, discard
+from upbench.ops.bordered import mirrored_assemble, mirrored_similarity
 from upbench.ops.box import box_mean
 from upbench.ops.cpu.native import kernels
 from upbench.ops.deformable import (
@@ -36,6 +38,7 @@ from upbench.ops.points import (
 )
 from upbench.ops.registration import OPS, Op, coordinate_dtype, exporting, tracing, whole_ops
 from upbench.ops.resize import interpolate, output_size, pool_map, resize_map
+from upbench.ops.unpool import max_unpool
 from upbench.ops.window import (
     read_windows,
     window_assemble,
@@ -56,8 +59,11 @@ __all__ = [
     "child_points",
     "conv1x1",
     "coordinate_dtype",
+    "attention_assemble",
+    "attention_weights",
     "deform_assemble",
     "deform_similarity",
+    "discard",
     "exporting",
     "gate_fuse",
     "guided_attention",
@@ -66,6 +72,9 @@ __all__ = [
     "kernels",
     "lattice",
     "load",
+    "max_unpool",
+    "mirrored_assemble",
+    "mirrored_similarity",
     "modulate",
     "offset_attention",
     "output_size",

@@ -1,4 +1,4 @@
-"""What a file is that is not what was asked for: told from its first bytes and its name, in a few words."""
+"""Describes a file of another kind than was needed, from its first bytes and its name, for messages."""
 
 from __future__ import annotations
 

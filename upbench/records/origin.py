@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from upbench.cards import builtin
 from upbench.errors import UpbenchError
 from upbench.specs import shapes
 
@@ -37,6 +38,8 @@ class InputData(_Open):
     memory_format: str = "contiguous"
     offsets: str = "init"
     seed: int = 0
+    guide_size: str | None = None
+    output_size: str | None = None
 
 
 class MeasureData(_Open):
@@ -106,7 +109,8 @@ KEY = ("device", "threads", "torch", "measurement_version", "kernels", "cuda")
 def of_key(spec: RunSpecData | Mapping[str, Any], environment: Environment | Mapping[str, Any]) -> list[Any]:
     """Return everything that distinguishes two measurements, as JSON can hold it.
 
-    A key of the spec that one version has and another lacks counts as its default, so that both know the same record.
+    A key of the spec, or a param of a built-in upsampler, that one version has and another lacks counts as its default,
+    so that both know the same record.
 
     Args:
         spec: The spec.
@@ -114,4 +118,7 @@ def of_key(spec: RunSpecData | Mapping[str, Any], environment: Environment | Map
     """
     known = spec if isinstance(spec, RunSpecData) else RunSpecData.model_validate(dict(spec))
     where = environment if isinstance(environment, Environment) else Environment.model_validate(dict(environment))
-    return [known.model_dump(mode="json"), {name: where.value(name) for name in KEY}]
+    written = known.model_dump(mode="json")
+    if (card := builtin().get(known.upsampler)) is not None:
+        written["params"] = {param.name: param.default for param in card.params} | written["params"]
+    return [written, {name: where.value(name) for name in KEY}]

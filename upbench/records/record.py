@@ -32,7 +32,7 @@ FIRST_VERSION = {"0.1.0": 1}
 
 Status = Literal["ok", "error", "oom", "timeout", "crashed", "impossible"]
 STATUSES: tuple[str, ...] = get_args(Status)
-"""All statuses. error: it raised; oom: out of memory; crashed: its process died; impossible: it breaks a rule."""
+"""Statuses of a record. error: it raised; oom: out of memory; crashed: its process died; impossible: it breaks a rule."""
 FAILED: tuple[Status, ...] = ("error", "oom", "timeout", "crashed")
 """Statuses of cells whose measurement was attempted and failed."""
 

@@ -25,20 +25,23 @@ class Work(NamedTuple):
         shape: Channels, height and width of the low-resolution input.
         batch: Number of samples.
         scale: Scale.
+        output_size: Rows and columns of the output where they are not scale times those of the input.
     """
 
     shape: tuple[int, int, int]
     batch: int
     scale: int | float
+    output_size: tuple[int, int] | None = None
 
     def text(self) -> str:
         """Return the work as '256x120x120, batch 1, x2'."""
-        return f"{shapes.text(self.shape)}, batch {self.batch}, x{self.scale:g}"
+        scale = f"x{self.scale:g}" if self.output_size is None else f"to {shapes.text(self.output_size)}"
+        return f"{shapes.text(self.shape)}, batch {self.batch}, {scale}"
 
 
 def of_spec(spec: RunSpec) -> Work:
     """Return the work of a spec."""
-    return Work(spec.input.shape, spec.input.batch, spec.scale)
+    return Work(spec.input.shape, spec.input.batch, spec.scale, spec.input.output_size)
 
 
 def of_mapping(spec: Mapping[str, Any]) -> Work | None:
@@ -51,7 +54,10 @@ def of_mapping(spec: Mapping[str, Any]) -> Work | None:
         The work; None where the spec has no shape of its own, as in a host.
     """
     try:
-        return Work(shapes.parse(spec["input"]["shape"]), spec["input"]["batch"], spec["scale"])
+        inputs = spec["input"]
+        size = inputs.get("output_size")
+        output = None if size is None else shapes.size(size)
+        return Work(shapes.parse(inputs["shape"]), inputs["batch"], spec["scale"], output)
     except (KeyError, TypeError, UpbenchError):
         return None
 
@@ -62,8 +68,8 @@ def has_shape(draft: Mapping[str, Any]) -> bool:
 
 
 def work_keys(draft: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the keys of a spec, as written, that define its work: scale, shape and batch."""
-    inputs = {key: value for key, value in _section(draft, "input").items() if key in ("shape", "batch")}
+    """Return the keys of a spec, as written, that define its work: scale, shape, batch and size of the output."""
+    inputs = {key: value for key, value in _section(draft, "input").items() if key in ("shape", "batch", "output_size")}
     return {**({"scale": draft["scale"]} if "scale" in draft else {}), "input": inputs}
 
 
@@ -132,9 +138,12 @@ def differ(first_name: str, first: Work, name: str, other: Work) -> str:
 
 
 def _value(of: Work, key: str) -> str:
-    return shapes.text(of.shape) if key == "shape" else f"{getattr(of, key):g}"
+    value = getattr(of, key)
+    if isinstance(value, tuple):
+        return shapes.text(value)
+    return "of scale times the input" if value is None else f"{value:g}"
 
 
 def _fix(first: Work, other: Work) -> str:
-    flags = [f"--{key}" for key in Work._fields if getattr(first, key) != getattr(other, key)]
+    flags = [f"--{key.replace('_', '-')}" for key in Work._fields if getattr(first, key) != getattr(other, key)]
     return f"a comparison is of one work, so give {' and '.join(flags)} for all of them, or --per-shape for a table of each"

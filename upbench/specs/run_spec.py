@@ -3,38 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
     Field,
-    SerializerFunctionWrapHandler,
     ValidationError,
-    field_serializer,
-    model_serializer,
 )
 
 from upbench import backends, registry, runtimes
 from upbench.cards import Card, Setting
 from upbench.errors import SpecError, UnknownName, UpbenchError
-from upbench.specs import hints, shapes, strict, yaml_file
+from upbench.specs import hints, shapes, sizes, strict, yaml_file
+from upbench.specs.sections import DTYPES as DTYPES
+from upbench.specs.sections import MODES as MODES
+from upbench.specs.sections import InputSpec as InputSpec
+from upbench.specs.sections import MeasureSpec as MeasureSpec
 from upbench.specs.strict import Strict
 from upbench.specs.yaml_file import told
-
-DTYPES = ("float32", "float16", "bfloat16", "float64", "autocast-float16", "autocast-bfloat16")
-"""Names of the dtypes that can be measured."""
-MODES = ("inference", "training", "training-forward", "training-backward")
-"""Names of the modes that can be measured."""
-
-
-def _shape(value: object) -> object:
-    try:
-        return shapes.parse(value)
-    except UpbenchError as error:
-        raise ValueError(str(error)) from None
 
 
 def _whole(value: object) -> object:
@@ -42,82 +32,9 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _off(value: object) -> object:
-    """YAML reads a bare off as false."""
-    return "off" if value is False else value
-
-
 def _section(value: object) -> object:
     """A key with nothing under it is an empty mapping."""
     return {} if value is None else value
-
-
-class InputSpec(Strict):
-    """The input of a spec. The guide, where one is needed, has the output's height and width.
-
-    Args:
-        shape: Channels, height and width of the low-resolution feature.
-        batch: Number of samples.
-        dtype: Dtype of features and weights, or of autocast.
-        memory_format: Order of the values in memory.
-        offsets: How far sampling methods reach, see `inputs.set_offsets`.
-        seed: Seed of weights and features.
-    """
-
-    shape: Annotated[tuple[int, int, int], BeforeValidator(_shape)] = Field(
-        shapes.NAMED["paper"].shape, description=shapes.FORM
-    )
-    batch: int = Field(1, ge=1, description="an integer of at least 1")
-    dtype: Literal["float32", "float16", "bfloat16", "float64", "autocast-float16", "autocast-bfloat16"] = Field(
-        "float32", description="one of " + ", ".join(DTYPES)
-    )
-    memory_format: Literal["contiguous", "channels_last"] = Field(
-        "contiguous", description="contiguous or channels_last"
-    )
-    offsets: Literal["init", "trained", "max"] = Field("init", description="init, trained or max")
-    seed: int = Field(0, ge=0, lt=2**63, description="an integer of at least 0")
-
-    @field_serializer("shape")
-    def _text(self, shape: tuple[int, int, int]) -> str:
-        return shapes.text(shape)
-
-
-class MeasureSpec(Strict):
-    """How a spec is measured.
-
-    Args:
-        device: auto, cpu, cuda or cuda:N.
-        backend: eager computes as released, fused is one kernel where there is one; auto takes fused where it can run.
-        mode: Forward without autograd (inference), forward and backward (training), or either of them alone.
-        compile: Mode of torch.compile.
-        runtime: Name of the runtime, see `runtimes`; None, which is not written down, leaves it to `compile`.
-        threads: Number of torch's threads; None leaves torch's default.
-        budget: Seconds of sampling for each upsampler.
-    """
-
-    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
-    backend: backends.Name = Field("auto", description="auto, eager or fused")
-    mode: Literal["inference", "training", "training-forward", "training-backward"] = Field(
-        "inference", description="one of " + ", ".join(MODES)
-    )
-    compile: Annotated[Literal["off", "default", "max-autotune"], BeforeValidator(_off)] = Field(
-        "off", description="off, default or max-autotune"
-    )
-    runtime: str | None = Field(None, description="one of " + ", ".join(runtimes.CLASSES))
-    threads: int | None = Field(None, ge=1, description="an integer of at least 1, or null")
-    budget: float = Field(2.0, gt=0, description="a number of seconds above 0")
-
-    @property
-    def run_by(self) -> str:
-        """Name of the runtime that runs the module."""
-        return self.runtime or runtimes.OF_COMPILE[self.compile]
-
-    @model_serializer(mode="wrap")
-    def _written(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        data: dict[str, Any] = whole(self)
-        if data.get("runtime", "") is None:
-            del data["runtime"]
-        return data
 
 
 class RunSpec(Strict):
@@ -148,10 +65,12 @@ class RunSpec(Strict):
 
     @property
     def setting(self) -> Setting:
-        """The concrete configuration (channels, scale, params, input size) that rules and closed forms are evaluated on."""
-        _, height, width = self.input.shape
+        """The concrete configuration (channels, scale, params, input sizes) that rules and closed forms are evaluated on."""
+        given = self.input
+        _, height, width = given.shape
         guide = self.guide_channels or self.channels
-        return Setting(self.channels, guide, self.scale, self.params, self.input.batch, height, width)
+        sizes = (height, width, given.output_size, given.guide_size)
+        return Setting(self.channels, guide, self.scale, self.params, given.batch, *sizes)
 
     @property
     def label(self) -> str:
@@ -173,7 +92,9 @@ class _Draft(Strict):
     upsampler: str = Field(description="the name of an upsampler")
     channels: int | None = Field(None, ge=1, description="an integer of at least 1")
     guide_channels: int | None = Field(None, ge=1, description="an integer of at least 1")
-    scale: Annotated[int | float, BeforeValidator(_whole)] = Field(2, ge=1, description="a number of at least 1")
+    scale: Annotated[int | float | None, BeforeValidator(_whole)] = Field(
+        None, ge=1, description="a number of at least 1"
+    )
     params: Annotated[dict[str, Any], BeforeValidator(_section)] = Field(
         {}, description="a mapping of parameter names to values"
     )
@@ -204,7 +125,9 @@ def load(data: object, source: str = "spec") -> RunSpec:
             found.append(str(error))
     setting = None
     if card is not None and draft is not None:
-        setting, more = _judge(card, draft)
+        written = data["input"].get("shape") if isinstance(data.get("input"), Mapping) else None
+        named = shapes.NAMED.get(written) if isinstance(written, str) else None
+        setting, more = _judge(card, draft, named)
         found += more
     if found or setting is None or draft is None:
         raise SpecError([told(source, sentence) for sentence in found])
@@ -214,7 +137,7 @@ def load(data: object, source: str = "spec") -> RunSpec:
         guide_channels=setting.guide_channels if card is not None and card.guided else None,
         scale=setting.scale,
         params=dict(setting.params),
-        input=draft.input,
+        input=draft.input.model_copy(update={"output_size": setting.output, "guide_size": setting.image}),
         measure=draft.measure,
     )
 
@@ -256,8 +179,14 @@ def sentence(model: type[BaseModel], item: Any) -> str:
     return strict.sentence(model, item, hints.hint)
 
 
-def _judge(card: Card, draft: _Draft) -> tuple[Setting, list[str]]:
-    """Return the setting of a draft, and the mistakes that the card finds in it."""
+def _judge(card: Card, draft: _Draft, named: shapes.NamedShape | None) -> tuple[Setting, list[str]]:
+    """Return the setting of a draft, and the mistakes that the card finds in it.
+
+    Args:
+        card: The card of the upsampler.
+        draft: The draft.
+        named: The named shape that it gives, whose sizes are defaults.
+    """
     found = []
     channels = draft.input.shape[0]
     if draft.channels is not None and "shape" in draft.input.model_fields_set and draft.channels != channels:
@@ -275,8 +204,17 @@ def _judge(card: Card, draft: _Draft) -> tuple[Setting, list[str]]:
         found.append(f"measure.backend {mistake}")
     if mistake := runtimes.mistake(draft.measure.runtime, draft.measure.compile):
         found.append(f"measure.runtime {mistake}")
-    setting = registry.setting_of(card, channels, draft.guide_channels, draft.scale, draft.params)
-    return setting, found + card.mistakes(setting)
+    guide_channels = draft.guide_channels
+    if guide_channels is None and named is not None and card.guide_kind == "hidden":
+        guide_channels = named.guide_channels
+    _, height, width = draft.input.shape
+    scale, output = sizes.scale_and_output(card, height, draft.scale, draft.input.output_size, named)
+    setting = registry.setting_of(card, channels, guide_channels, scale, draft.params)
+    setting = replace(setting, batch=draft.input.batch, height=height, width=width)
+    setting = sizes.settled(card, setting, output, draft.input.guide_size, named)
+    if mistakes := found + card.mistakes(setting):
+        return setting, mistakes
+    return setting, card.size_mistakes(setting)
 
 
 def _yaml_value(value: object) -> str:

@@ -9,6 +9,8 @@ from upbench.errors import UpbenchError, suggestion
 
 Shape = tuple[int, int, int]
 """Channels, height and width of the low-resolution feature."""
+Size = tuple[int, int]
+"""Rows and columns."""
 
 
 @dataclass(frozen=True)
@@ -18,10 +20,21 @@ class NamedShape:
     Args:
         shape: Channels, height and width of the low-resolution feature.
         where: Where the shape occurs.
+        image: Rows and columns of the image that the feature was made of; None where that is not one size.
+        output: Rows and columns to which it is enlarged there; None where that is not one size.
+        guide_channels: Channels of a hidden state that goes with it.
     """
 
     shape: Shape
     where: str
+    image: Size | None = None
+    output: Size | None = None
+    guide_channels: int | None = None
+
+
+def _foundation(channels: int, side: int, image: int, where: str) -> NamedShape:
+    """Features of a foundation model, to the resolution of its image."""
+    return NamedShape((channels, side, side), where, (image, image), (image, image))
 
 
 NAMED = {
@@ -34,6 +47,14 @@ NAMED = {
     "segformer-c4": NamedShape((256, 16, 16), "SegFormer head at 512x512, stride 32 to 16"),
     "segformer-c3": NamedShape((256, 32, 32), "SegFormer head at 512x512, stride 16 to 8"),
     "segformer-c2": NamedShape((256, 64, 64), "SegFormer head at 512x512, stride 8 to 4"),
+    "vit-s14-224": _foundation(384, 16, 224, "ViT-S/14 (DINOv2) of a 224x224 image, to 224x224"),
+    "vit-s16-224": _foundation(384, 14, 224, "ViT-S/16 (DINOv3) of a 224x224 image, to 224x224"),
+    "vit-b14-448": _foundation(768, 32, 448, "ViT-B/14 (DINOv2) of a 448x448 image, to 448x448"),
+    "vit-b16-448": _foundation(768, 28, 448, "ViT-B/16 (DINOv3) of a 448x448 image, to 448x448"),
+    "sam": NamedShape((256, 64, 64), "mask decoder of SAM and SAM 2, stride 16 to 4", (1024, 1024), (256, 256)),
+    "raft": NamedShape(
+        (2, 55, 128), "flow of RAFT on Sintel (436x1024), stride 8 to 1", (440, 1024), (440, 1024), guide_channels=128
+    ),
 }
 """Name -> shape."""
 
@@ -60,6 +81,19 @@ def parse(value: object) -> Shape:
     if isinstance(value, list | tuple) and len(value) == 3 and all(type(n) is int for n in value):
         return _positive(value, (value[0], value[1], value[2]))
     raise UpbenchError(f"shape {value!r} is not {FORM}: {', '.join(NAMED)}")
+
+
+def size(value: object) -> Size:
+    """Height and width from 'HxW' or a list of two integers. Raises UpbenchError with what is allowed."""
+    numbers: list[object] = list(value) if isinstance(value, list | tuple) else []
+    if isinstance(value, str) and (match := re.fullmatch(r"\s*(\d+)\s*[xX]\s*(\d+)\s*", value)):
+        numbers = [int(match[1]), int(match[2])]
+    if len(numbers) != 2 or not all(type(n) is int for n in numbers):
+        raise UpbenchError(f"size {value!r} is not HxW (224x224)")
+    height, width = (n for n in numbers if isinstance(n, int))
+    if min(height, width) < 1:
+        raise UpbenchError(f"size {value!r} has a zero; height and width are at least 1")
+    return height, width
 
 
 def _positive(value: object, shape: Shape) -> Shape:

@@ -52,8 +52,10 @@ def completed(data: Mapping[str, Any], card: Card) -> dict[str, Any]:
     return {
         "upsampler": card.name,
         "channels": data.get("channels", inputs.shape[0]),
-        "guide_channels": data.get("guide_channels", inputs.shape[0] if card.guided else None),
-        "scale": data.get("scale", 2),
+        "guide_channels": data.get(
+            "guide_channels", card.default_guide_channels(inputs.shape[0]) if card.guided else None
+        ),
+        "scale": data.get("scale") or card.default_scale,
         "params": {**card.defaults(), **data.get("params", {})},
         "input": inputs.model_dump(mode="json"),
         "measure": spec.MeasureSpec.model_validate(data.get("measure", {})).model_dump(mode="json"),

@@ -133,6 +133,6 @@ def _text(run: RunSpec) -> str:
 def _work(run: RunSpec) -> int:
     """Multiply-accumulates of a call as far as the card knows them, and values of its output."""
     setting = run.setting
-    count = registry.get(run.upsampler).count_macs
-    macs = count(setting) if count else None
-    return setting.channels * setting.high + (macs.conv + macs.gather if macs else 0)
+    card = registry.get(run.upsampler)
+    macs = card.count_macs(setting) if card.count_macs else None
+    return card.output_channels(setting) * setting.high + (macs.conv + macs.gather if macs else 0)

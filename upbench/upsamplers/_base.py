@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -17,19 +17,30 @@ from upbench.ops import output_size, pool_map, tracing
 
 
 class Upsampler(nn.Module):
-    """Base of the zoo: called as `module(x)`, or as `module(x, guide)` where `guided` is true.
+    """Base of the zoo: called as `module(x)`, or with the guides that `guide_kinds` names: `module(x, guide)`.
 
-    Subclasses define `upsample(x)` or `upsample(x, guide)`, and a constructor with keyword-only parameters, which are those
-    of the card.
+    Subclasses define `upsample(x, *guides)`, with `size=` where `any_size` is true, and a constructor with keyword-only
+    parameters, which are those of the card. A guide is [B, guide_channels, h, w] of its kind: "feature" has the size of the
+    output, "hidden" that of x, "image" any; a method that wants another size says so in `guide_sizes`.
 
     Args:
         channels: channels C of the low-resolution map.
         scale: output pixels per low-resolution pixel along each axis.
-        guide_channels: channels Cy of the high-resolution guide, where there is one.
+        guide_channels: channels Cy of the guides, where there are any.
     """
 
     guided = False
     """Whether it is called with a guide."""
+    guide_kinds: tuple[str, ...] = ()
+    """The kind of each guide, in the order of the call."""
+    any_size = False
+    """Whether the output may have any size, whatever the scale."""
+    least_size = 1
+    """The smallest side of x."""
+    output_size: tuple[int, int] | None = None
+    """The output's size where a call does not give one; the registry sets it."""
+    out_channels: int | None = None
+    """Channels of the result; None is those of x."""
     backend = "auto"
     """The backend of its ops, see `upbench.backends`."""
     fused_ops: tuple[str, ...] = ()
@@ -38,7 +49,7 @@ class Upsampler(nn.Module):
     guide_channels: int
     scale: Any
     """An int where the method needs a whole number, else a float."""
-    upsample: Callable[..., Tensor]
+    upsample: Callable[..., Any]
 
     def __init__(self, channels: int, scale: float, guide_channels: int | None = None) -> None:
         super().__init__()
@@ -46,62 +57,99 @@ class Upsampler(nn.Module):
         if guide_channels is not None:
             self.guide_channels = guide_channels
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if cls.guided and not cls.guide_kinds:
+            cls.guide_kinds = ("feature",)
+        cls.guided = bool(cls.guide_kinds)
+
     def forward(
         self,
         x: Float[Tensor, "B C H W"],
-        guide: Float[Tensor, "B Cy oH oW"] | None = None,
+        guide: Float[Tensor, "B Cy h1 w1"] | None = None,
+        second_guide: Float[Tensor, "B Cy h2 w2"] | None = None,
         size: tuple[int, int] | None = None,
-    ) -> Float[Tensor, "B C oH oW"]:
+    ) -> Any:
         """Upsample a map.
 
         Args:
             x: the low-resolution map.
-            guide: the high-resolution guide, where `guided` is true.
-            size: rows and columns of the output where they are not floor(H * scale) and floor(W * scale), at most one
-                low-resolution pixel away, as the levels of a pyramid over an odd-sized image need. Where the result would
-                be larger it is cropped at the bottom and right (the guide is first extended by its last row and column);
-                where it would be smaller x is extended by its last row and column.
+            guide: the first guide, where `guide_kinds` names one.
+            second_guide: the second, where it names two.
+            size: rows and columns of the output where they are not `output_size` or else floor(H * scale) and
+                floor(W * scale). Where `takes_size`, any; else at most one low-resolution pixel away, as the levels of a
+                pyramid over an odd-sized image need. Where the result would be larger it is cropped at the bottom and right
+                (the guides are first extended by their last row and column); where it would be smaller x is extended by its
+                last row and column.
 
         Returns:
-            The high-resolution map.
+            The high-resolution map [B, out_channels, H', W'], or a tuple of maps where a method makes several.
 
         Raises:
             InputError: for maps of other shapes, a guide too many or too few, and a size further away.
         """
         if isinstance(x, Proxy):
-            return self._as_node(x, guide, size)
+            return self._as_node(x, guide, second_guide, size)
         self._check_x(x)
-        if size is not None:
-            x = self._extend(x, size)
-        target = output_size(x.shape[2], x.shape[3], self.scale)
-        maps: tuple[Tensor, ...] = (x,)
-        if self.guided:
-            maps = (x, self._check_guide(x, guide, target, size))
-        elif guide is not None:
+        self._check_tensors(guide, second_guide)
+        size = self.output_size if size is None else size
+        given = [g for g in (guide, second_guide) if g is not None]
+        if not self.guided and given:
             raise InputError(f"{type(self).__name__} takes no guide; call it as module(x)")
-        # A trace would write the answer down: what it is for has images.
-        empty = not tracing() and x.shape[0] == 0
-        out = self._empty(maps, target) if empty else self.upsample(*maps)
-        return out if size is None else out[:, :, : size[0], : size[1]]
+        whole = output_size(x.shape[2], x.shape[3], self.scale)
+        if size is None or self.takes_size(x, size):
+            target = whole if size is None else size
+            wanted = self.guide_sizes(x.shape[2:], target)
+            self._check_guides(x, given, wanted, size)
+            return self._run((x, *given), target)
+        self._check_guides(x, given, self.guide_sizes(x.shape[2:], size), size)
+        x = self._extend(x, size)
+        target = output_size(x.shape[2], x.shape[3], self.scale)
+        given = [_extended(g, s) for g, s in zip(given, self.guide_sizes(x.shape[2:], target), strict=True)]
+        out = self._run((x, *given), target)
+        if isinstance(out, tuple):
+            return tuple(each[:, :, : size[0], : size[1]] for each in out)
+        return out[:, :, : size[0], : size[1]]
 
     @property
     def whole(self) -> Upsampler:
         """The upsampler itself: what the node of a graph that `torch.fx` has traced calls, where it is all of the graph."""
         return self
 
-    def _as_node(self, x: Proxy, guide: Any, size: Any) -> Any:
+    def _as_node(self, x: Proxy, guide: Any, second_guide: Any, size: Any) -> Any:
         """One node of a graph that `torch.fx` traces, as torch's own layers are: what is checked and done inside depends on
         sizes, which such a trace does not know."""
         tracer: Any = x.tracer
-        return tracer.create_proxy("call_module", tracer.path_of_module(self) or "whole", (x, guide, size), {})
+        return tracer.create_proxy(
+            "call_module", tracer.path_of_module(self) or "whole", (x, guide, second_guide, size), {}
+        )
 
-    def _empty(self, maps: tuple[Tensor, ...], size: tuple[int, int]) -> Tensor:
+    def takes_size(self, x: Tensor, size: tuple[int, int]) -> bool:
+        """Whether the method itself makes an output of this size, however far it is from the scale."""
+        return self.any_size
+
+    def guide_sizes(self, x_size: Sequence[int], out_size: Sequence[int]) -> list[Sequence[int] | None]:
+        """Height and width of every guide for an input and an output of these; None for any."""
+        of = {"feature": out_size, "hidden": x_size, "image": None}
+        return [of[kind] for kind in self.guide_kinds]
+
+    def _run(self, maps: tuple[Tensor, ...], size: tuple[int, int]) -> Any:
+        # A trace would write the answer down: what it is for has images.
+        if not tracing() and maps[0].shape[0] == 0:
+            return self._empty(maps, size)
+        return self.upsample(*maps, size=size) if self.any_size else self.upsample(*maps)
+
+    def _empty(self, maps: tuple[Tensor, ...], size: tuple[int, int]) -> Any:
         """The result for a batch of no images, of which all maps and parameters have a gradient: zeros.
 
         Several of torch's operators refuse such a batch, or their gradients do.
         """
-        nothing = torch.stack([t[:0].sum().to(maps[0].dtype) for t in (*maps, *self.parameters())]).sum()
-        return maps[0].new_zeros((0, self.channels, *size)) + nothing
+        nothing = torch.stack([t.reshape(-1)[:0].sum().to(maps[0].dtype) for t in (*maps, *self.parameters())]).sum()
+        return self._zeros(maps, size, nothing)
+
+    def _zeros(self, maps: tuple[Tensor, ...], size: tuple[int, int], nothing: Tensor) -> Any:
+        """What `upsample` returns, of no images: a subclass that returns more maps than one says so here."""
+        return maps[0].new_zeros((0, self.out_channels or self.channels, *size)) + nothing
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Upsampler:
         """What `.to` and its like do. A parameter of five dimensions, of which one is 1, is taken as one of four:
@@ -124,16 +172,31 @@ class Upsampler(nn.Module):
         return state
 
     def _check_x(self, x: Float[Tensor, "B C H W"]) -> None:
+        name = type(self).__name__
         if x.dim() != 4 or x.shape[1] != self.channels:
             raise InputError(
-                f"{type(self).__name__} was given x of shape {list(x.shape)}, "
-                f"but takes [batch, {self.channels}, height, width]"
+                f"{name} was given x of shape {list(x.shape)}, but takes [batch, {self.channels}, height, width]"
             )
         if not tracing() and (x.shape[2] < 1 or x.shape[3] < 1):
             raise InputError(
-                f"{type(self).__name__} was given x of shape {list(x.shape)}, "
-                f"but takes maps of at least one row and one column"
+                f"{name} was given x of shape {list(x.shape)}, but takes maps of at least one row and one column"
             )
+        if self.least_size > 1 and min(x.shape[2:]) < self.least_size:
+            raise InputError(
+                f"{name} was given x of {x.shape[2]}x{x.shape[3]}, but needs at least {self.least_size} pixels a side here"
+            )
+
+    def _check_tensors(self, *guides: Any) -> None:
+        wrong = next((g for g in guides if g is not None and not isinstance(g, Tensor)), None)
+        if wrong is None:
+            return
+        call = ", ".join(("x", "guide", "second_guide")[: 1 + len(self.guide_kinds)])
+        if isinstance(wrong, int | tuple | list):  # size was once the third argument
+            size = (wrong, wrong) if isinstance(wrong, int) else tuple(wrong)
+            fix = f"an output size is given by name, module({call}, size={size})"
+        else:
+            fix = f"call it as module({call})"
+        raise InputError(f"{type(self).__name__} was given a guide that is no tensor but {type(wrong).__name__}; {fix}")
 
     def _extend(self, x: Float[Tensor, "B C H W"], size: tuple[int, int]) -> Float[Tensor, "B C H1 W1"]:
         """x, extended by its last row or column where `size` needs one more low-resolution pixel."""
@@ -147,34 +210,43 @@ class Upsampler(nn.Module):
             )
         return F.pad(x, (0, max(columns, 0), 0, max(rows, 0)), mode="replicate") if max(rows, columns) > 0 else x
 
-    def _check_guide(
+    def _check_guides(
         self,
         x: Float[Tensor, "B C H W"],
-        guide: Float[Tensor, "B Cy gH gW"] | None,
-        target: tuple[int, int],
+        given: list[Tensor],
+        wanted: list[Sequence[int] | None],
         size: tuple[int, int] | None,
-    ) -> Float[Tensor, "B Cy oH oW"]:
+    ) -> None:
         name = type(self).__name__
-        if guide is None:
-            raise InputError(
-                f"{name} needs a guide of shape [batch, {self.guide_channels}, {target[0]}, {target[1]}]; "
-                f"call it as module(x, guide)"
-            )
-        if guide.dim() != 4 or guide.shape[0] != x.shape[0] or guide.shape[1] != self.guide_channels:
-            raise InputError(
-                f"{name} was given a guide of shape {list(guide.shape)}, "
-                f"but takes [{x.shape[0]}, {self.guide_channels}, {target[0]}, {target[1]}]"
-            )
-        wanted = target if size is None else tuple(size)
-        if guide.shape[2] != wanted[0] or guide.shape[3] != wanted[1]:
-            found = tuple(guide.shape[2:])
-            fix = f"pass size={found} to crop or pad as FPNs do" if size is None else "size must be the guide's"
-            raise InputError(
-                f"{name} was given a guide of {found[0]}x{found[1]} where {wanted[0]}x{wanted[1]} is needed; {fix}"
-            )
-        if size is None:
-            return guide
-        return F.pad(guide, (0, target[1] - wanted[1], 0, target[0] - wanted[0]), mode="replicate")
+        forms = [
+            f"[{'batch' if len(given) < len(wanted) else x.shape[0]}, {self.guide_channels}, "
+            f"{', '.join(map(str, s)) if s else 'height, width'}]"
+            for s in wanted
+        ]
+        if len(given) < len(wanted):
+            what = "a guide" if len(wanted) == 1 else f"{len(wanted)} guides"
+            call = ", ".join(("x", "guide", "second_guide")[: len(wanted) + 1])
+            raise InputError(f"{name} needs {what} of shape {' and '.join(forms)}; call it as module({call})")
+        if len(given) > len(wanted):
+            raise InputError(f"{name} takes one guide, but was given {len(given)}")
+        for guide, form, need in zip(given, forms, wanted, strict=True):
+            if guide.dim() != 4 or guide.shape[0] != x.shape[0] or guide.shape[1] != self.guide_channels:
+                raise InputError(f"{name} was given a guide of shape {list(guide.shape)}, but takes {form}")
+            if need is not None and (guide.shape[2] != need[0] or guide.shape[3] != need[1]):
+                found = tuple(guide.shape[2:])
+                fix = f"pass size={found} to crop or pad as FPNs do" if size is None else "size must be the guide's"
+                if "image" in self.guide_kinds or "hidden" in self.guide_kinds:
+                    fix = "resize it"
+                raise InputError(
+                    f"{name} was given a guide of {found[0]}x{found[1]} where {need[0]}x{need[1]} is needed; {fix}"
+                )
+
+
+def _extended(guide: Tensor, size: Sequence[int] | None) -> Tensor:
+    """A guide of at least this size: its last row and column are repeated."""
+    if size is None:
+        return guide
+    return F.pad(guide, (0, size[1] - guide.shape[3], 0, size[0] - guide.shape[2]), mode="replicate")
 
 
 def xavier(module: nn.Module) -> None:

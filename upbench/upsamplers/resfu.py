@@ -111,6 +111,8 @@ class ReSFU(Upsampler):
         gn_groups: groups of the norms of the scores.
         gf_scale: output pixels of which the guided filter's means keep one along each axis.
         norm: whether guide and x are group-normed before their projections.
+        y_conv: whether the guide is projected; without, it has `embedding` channels and is the query itself.
+        qkv_bias: whether the projections of guide and x have biases.
 
     q = linear(norm(guide)), k = bilinear(linear(norm(x))), q_gf = guided_filter(q, k), q_gs = gauss(q);
     weights = softmax(semantic(k, q_gf) + detail(q_gs, q)), neighbours outside the output left out;
@@ -122,6 +124,7 @@ class ReSFU(Upsampler):
     """
 
     guided = True
+    any_size = True
     gauss: Tensor
 
     def __init__(
@@ -138,14 +141,16 @@ class ReSFU(Upsampler):
         gn_groups: int = 8,
         gf_scale: int = 2,
         norm: bool = True,
+        y_conv: bool = True,
+        qkv_bias: bool = True,
     ) -> None:
         super().__init__(channels, scale, guide_channels)
         self.k_up = k_up
         self.dilation = int(scale + 0.5)
         self.norm_x = GroupNorm(min(32, channels), channels) if norm else nn.Identity()
         self.norm_y = GroupNorm(min(32, guide_channels), guide_channels) if norm else nn.Identity()
-        self.q = nn.Conv2d(guide_channels, embedding, 1)
-        self.k = nn.Conv2d(channels, embedding, 1)
+        self.q = nn.Conv2d(guide_channels, embedding, 1, bias=qkv_bias) if y_conv else nn.Identity()
+        self.k = nn.Conv2d(channels, embedding, 1, bias=qkv_bias)
         self.GF = GuidedFilter(embedding, radius, eps, gf_scale)
         self.semantic_scores = PairedCentralDifference(embedding, groups, k_up, self.dilation, gn_groups)
         self.detail_scores = PairedCentralDifference(embedding, groups, k_up, self.dilation, gn_groups)
@@ -174,5 +179,7 @@ class ReSFU(Upsampler):
         scores = self.semantic_scores(key, self.GF(query, key)) + self.detail_scores(smooth, query)
         return F.softmax(scores.masked_fill(self.outside(height, width, x), -torch.inf), dim=1)
 
-    def upsample(self, x: Float[Tensor, "B C H W"], guide: Float[Tensor, "B Cy sH sW"]) -> Float[Tensor, "B C sH sW"]:
+    def upsample(
+        self, x: Float[Tensor, "B C H W"], guide: Float[Tensor, "B Cy oH oW"], size: tuple[int, int]
+    ) -> Float[Tensor, "B C oH oW"]:
         return sample_window_assemble(x, self.weights(x, guide), self.k_up, backend=self.backend)

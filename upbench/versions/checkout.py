@@ -1,4 +1,4 @@
-"""Where two versions of a module are found: a commit checked out beside the repository, or another Python."""
+"""Provides two versions of a module: a commit in a worktree of its own, or the packages of another Python."""
 
 from __future__ import annotations
 
@@ -16,21 +16,27 @@ from upbench.errors import UpbenchError
 
 
 class VersionError(UpbenchError):
-    """A version of a module that cannot be had."""
+    """A version of a module cannot be provided."""
 
 
 class GitError(Exception):
-    """What git says of a command that failed."""
+    """A git command failed; the message is that of git."""
 
 
 _OF_HOOKS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY")
+"""Environment variables with which git points a hook to its repository."""
 
 
 @dataclass(frozen=True)
 class Version:
-    """name: what sentences call it. python, folder, path: with what, where and with which PYTHONPATH it runs.
+    """A version of a module, and how a process runs it.
 
-    inside: the folder that the module must have been loaded from, None where any will do.
+    Args:
+        name: Name of the version in messages.
+        python: Python that runs it.
+        folder: Folder that it runs in.
+        path: Entries of PYTHONPATH.
+        inside: Folder that the module must be loaded from; None where any will do.
     """
 
     name: str
@@ -40,19 +46,32 @@ class Version:
     inside: Path | None = None
 
     def environment(self) -> dict[str, str]:
+        """Return the environment variables of its process."""
         return {**os.environ, "PYTHONPATH": os.pathsep.join(self.path)}
 
 
 def current(module: str) -> Version:
-    """The module as it is imported here, uncommitted changes included."""
+    """Return the version of a module as it is imported here, uncommitted changes included.
+
+    Args:
+        module: Dotted name of the module.
+
+    Raises:
+        VersionError: If the module cannot be found.
+    """
     return Version("the current files", sys.executable, Path.cwd(), (str(_root(module)), *_inherited()))
 
 
 @contextmanager
 def at_commit(ref: str, module: str) -> Iterator[Version]:
-    """The module as it was at a commit, in a git worktree that is removed afterwards.
+    """Check out a module as it was at a commit, in a git worktree that is removed afterwards.
 
-    Raises VersionError when the module is in no git repository, or the commit is not known.
+    Args:
+        ref: Branch, tag or hash.
+        module: Dotted name of the module.
+
+    Raises:
+        VersionError: If the module is in no git repository, or the commit is not known.
     """
     root = _root(module)
     try:
@@ -92,7 +111,14 @@ def at_commit(ref: str, module: str) -> Iterator[Version]:
 
 @contextmanager
 def of_python(python: str) -> Iterator[Version]:
-    """The module as it is installed for another Python, which must have upbench; the current folder is not searched."""
+    """Provide a module as it is installed for another Python; the current folder is not searched.
+
+    Args:
+        python: Path of that Python.
+
+    Raises:
+        VersionError: If it cannot be run, or has no upbench.
+    """
     code = "import sys, upbench; print(upbench.__version__)"
     with tempfile.TemporaryDirectory(prefix="upbench-") as empty:
         try:
@@ -113,7 +139,7 @@ def of_python(python: str) -> Iterator[Version]:
 
 
 def _root(module: str) -> Path:
-    """The folder on the path from which the first package of `module` is imported. Nothing is run."""
+    """Return the folder on the path from which the first package of `module` is imported. Nothing is run."""
     top = module.partition(".")[0]
     here = str(Path.cwd())
     if here not in sys.path:
@@ -129,14 +155,14 @@ def _root(module: str) -> Path:
 
 
 def _same_place(repository: Path, tree: Path) -> Path:
-    """The current folder in the checked out tree, or its top where there is none."""
+    """Return the current folder in the checked out tree, or its top where it has no such folder."""
     here = Path.cwd().resolve()
     place = tree / here.relative_to(repository) if here.is_relative_to(repository) else tree
     return place if place.is_dir() else tree
 
 
 def _inherited() -> tuple[str, ...]:
-    """PYTHONPATH with absolute entries, since the workers run in other folders."""
+    """Return the entries of PYTHONPATH, absolute, since the workers run in other folders."""
     return tuple(str(Path(p).resolve()) for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p)
 
 
@@ -145,7 +171,7 @@ def _absolute() -> Mapping[str, str]:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    """The output of a git command. Raises GitError with what git says when it fails.
+    """Return the output of a git command; raise GitError with the message of git when it fails.
 
     Within a hook git names its index in the environment, which a checkout beside the repository must never write to.
     """

@@ -28,14 +28,19 @@ from upbench.versions.checkout import Version, VersionError
 
 WORKER = Path(__file__).with_name("worker.py")
 TURN_S, MOST_SAMPLES = 0.02, 10
-"""A version keeps its turn until it has a sample that no other process cut into, but not for longer than this or more
-samples; the quickest of the turn counts. Longer calls are one sample each: there the median over rounds does it all."""
+"""Most seconds and most samples of a turn, which ends with the first sample that no other process cut into; the quickest
+of the turn counts. Longer calls are one sample each: there the median over rounds does it all."""
 
 Progress = Callable[[str, float], None]
+"""Function that is told what is being done, and the part of the whole that is done, 0 to 1."""
 
 
 class VersionWorker(Worker):
-    """A process that holds one version of an upsampler."""
+    """A process that holds one version of an upsampler.
+
+    Args:
+        version: The version.
+    """
 
     def __init__(self, version: Version) -> None:
         self.version = version
@@ -44,7 +49,11 @@ class VersionWorker(Worker):
         )
 
     def receive(self) -> dict[str, Any]:
-        """The answer to a message. Raises VersionError with what went wrong there."""
+        """Return the answer to a message.
+
+        Raises:
+            VersionError: If the process ended, or answers with an error.
+        """
         answer = self.answer()
         if answer is None:
             raise VersionError(f"the process of {self.version.name} ended by itself (exit code {self.process.wait()})")
@@ -55,7 +64,14 @@ class VersionWorker(Worker):
 
 @dataclass(frozen=True)
 class Loaded:
-    """What a worker knows after loading. record: without latency; None where its upbench cannot count alone."""
+    """The answer of a worker that loaded its version.
+
+    Args:
+        record: Record without latency; None where its upbench cannot count without timing.
+        environment: Machine and software, as `environment.capture` returns them there.
+        quickest_s: Seconds of the quickest of a few calls.
+        output: Output of one forward, [B, C, H*scale, W*scale], on the CPU.
+    """
 
     record: Record | None
     environment: Mapping[str, Any]
@@ -65,10 +81,15 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Timed:
-    """The ratio of new to old times, and what the old version shows against itself. stopped: why sampling ended.
+    """The times of two versions.
 
-    turns_s: of the new version, the old one and its twin; seconds per call of every sample of every turn, two turns a
-    round.
+    Args:
+        change: Ratio of new to old times.
+        noise_floor: Difference that the old version shows to its twin, as a part of 1.
+        stopped: Why sampling ended, see `rounds.take`.
+        calls_per_sample: Number of calls that each sample is the mean of.
+        turns_s: Of the new version, the old one and its twin the seconds per call of every sample of every turn, two
+            turns a round.
     """
 
     change: stats.Ratio
@@ -80,9 +101,15 @@ class Timed:
 
 @dataclass(frozen=True)
 class Pair:
-    """Both versions of one upsampler. timed: None when a check failed, or only what is exact was asked for.
+    """Both versions of one upsampler.
 
-    repeated: whether times failed a gate at first, so that new processes took them again.
+    Args:
+        label: Name of the upsampler with its params.
+        old: The old version.
+        new: The new version.
+        checks: Checks of the new output against the old one.
+        timed: Times; None when a check failed, or only exact quantities were measured.
+        repeated: Whether times failed a gate at first, so that new processes took them again.
     """
 
     label: str
@@ -103,11 +130,23 @@ def compare(
     fails: Callable[[Timed], bool] = lambda timed: False,
     progress: Progress = lambda what, part: None,
 ) -> Pair:
-    """Load both versions, compare their outputs, then time them. Raises VersionError when one cannot be had.
+    """Load both versions, compare their outputs, then time them.
 
-    params: those that were asked for, see `load`. alike: whether the outputs must agree. fails: whether times fail a
-    gate; then new processes take as many once more, and all rounds count: where a process happens to lie in memory
-    makes a few percent of its speed, and no number of rounds within it tells that from the code.
+    Where times fail a gate, new processes take as many once more, and all rounds count: the addresses that a process
+    happens to get make a few percent of its speed, and no number of rounds within it separates that from the code.
+
+    Args:
+        spec: The spec.
+        old: The old version.
+        new: The new version.
+        params: Params that were set, see `load`.
+        timed: Whether times are taken.
+        alike: Whether the outputs must agree.
+        fails: Returns whether times fail a gate.
+        progress: Told what is being done.
+
+    Raises:
+        VersionError: If a version cannot be loaded, or its process fails.
     """
     first = _once(spec, old, new, params, timed, alike, progress)
     if first.timed is None or not fails(first.timed):
@@ -140,10 +179,16 @@ def _once(
 
 
 def load(workers: Sequence[VersionWorker], spec: RunSpec, params: Mapping[str, Any] | None = None) -> list[Loaded]:
-    """Have each worker build its version, all at once, and the first two count. Raises VersionError for what fails.
+    """Have each worker build its version, all at once, and the first two count.
 
-    params: those that were asked for; every version gives the others its own defaults, which are part of its code.
-    None: all that the spec holds.
+    Args:
+        workers: The workers.
+        spec: The spec.
+        params: Params that were set; every version gives the others its own defaults, which are part of its code. None
+            stands for all that the spec holds.
+
+    Raises:
+        VersionError: If a version cannot be loaded, or was loaded from elsewhere.
     """
     wanted = spec.to_dict() | ({} if params is None else {"params": dict(params)})
     with tempfile.TemporaryDirectory(prefix="upbench-") as folder:
@@ -156,7 +201,7 @@ def load(workers: Sequence[VersionWorker], spec: RunSpec, params: Mapping[str, A
 
 
 def _loaded(worker: VersionWorker, spec: RunSpec, output: Path) -> Loaded:
-    """The answer to `load`; refused when the module was not taken from where it was to be found."""
+    """Return the answer to `load`; refuse it when the module was loaded from outside its version."""
     answer = worker.receive()
     inside = worker.version.inside
     if inside is not None and not Path(answer["file"]).resolve().is_relative_to(inside):
@@ -172,14 +217,23 @@ def _loaded(worker: VersionWorker, spec: RunSpec, output: Path) -> Loaded:
 
 @dataclass(frozen=True)
 class Turn:
-    """At most so many samples, of so many calls each. The same for all versions, so that the clock and cold caches weigh the same in each."""
+    """The length of a turn, equal for all versions, so that the clock and cold caches weigh the same in each.
+
+    Args:
+        calls: Number of calls of a sample.
+        samples: Most samples of a turn.
+    """
 
     calls: int
     samples: int
 
 
 def turn_of(quickest_s: Sequence[float]) -> Turn:
-    """The turn for versions whose quickest calls took so long."""
+    """Return the turn for versions of this speed.
+
+    Args:
+        quickest_s: Seconds of the quickest call of each version.
+    """
     call_s = max(min(quickest_s), 1e-9)
     calls = max(1, math.ceil(rounds.SAMPLE_S / call_s))
     return Turn(calls, min(max(1, round(TURN_S / (calls * call_s))), MOST_SAMPLES))
@@ -190,10 +244,20 @@ def time_versions(
 ) -> Timed:
     """Time new, old and the twin of old in turn: forth and back in each round, one process at a time.
 
-    Each begins as many rounds as the others, since the turns of a round are not alike: the middle one goes on where it
-    was. Ends when the interval of the ratio is within 1 %, when more rounds stop narrowing it, or after `budget_s` seconds
-    for each of them. A version of one thread stays on one core for as many rounds, the same for all, and on another in
-    the next: cores differ in speed by what else they do.
+    Each begins as many rounds as the others, since the turns of a round are not alike: the middle one has two turns in
+    a row. Sampling ends when the interval of the ratio is within 1 %, when more rounds stop narrowing it, or when the
+    budget is spent. Versions of one thread share a core for as many rounds as there are workers, and another in the
+    next: cores differ in speed by what else they do.
+
+    Args:
+        workers: Workers of the new version, the old one and its twin, loaded.
+        turn: Length of a turn.
+        budget_s: Seconds for each of them.
+        progress: Told the part that is done, 0 to 1.
+
+    Raises:
+        KeyboardInterrupt: If sampling is interrupted.
+        VersionError: If a process fails.
     """
 
     def take(worker: VersionWorker, core: int) -> list[float]:
@@ -223,31 +287,35 @@ def time_versions(
 
 
 def together(first: Timed, second: Timed) -> Timed:
-    """The rounds of both."""
+    """Return the times over the rounds of both."""
     turns = tuple(a + b for a, b in zip(first.turns_s, second.turns_s, strict=True))
     return replace(first, change=change(turns), noise_floor=stats.noise_floor(same(turns)), turns_s=turns)
 
 
 def _order(workers: int, number: int) -> list[int]:
-    """Whose turn it is in a round, forth and back: 0 1 2 2 1 0, then 1 2 0 0 2 1, then 2 0 1 1 0 2."""
+    """Return the order of the workers in a round, forth and back: 0 1 2 2 1 0, then 1 2 0 0 2 1, then 2 0 1 1 0 2."""
     forth = [(number + n) % workers for n in range(workers)]
     return forth + forth[::-1]
 
 
 def change(turns: Sequence[Sequence[Sequence[float]]]) -> stats.Ratio:
-    """New over the mean of old and its twin: two processes of the old code are less of an accident than one."""
+    """Return the ratio of the new version to the mean of old and its twin, which is less of an accident than one process.
+
+    Args:
+        turns: Turns of new, old and twin, see `Timed.turns_s`.
+    """
     new, old, twin = ([min(turn) for turn in side] for side in turns)
     return stats.paired_ratio(new, [(a + b) / 2 for a, b in zip(old, twin, strict=True)])
 
 
 def same(turns: Sequence[Sequence[Sequence[float]]]) -> stats.Ratio:
-    """The twin over the old version: equals, in two processes."""
+    """Return the ratio of the twin to the old version, the same code in two processes, from turns as in `change`."""
     _, old, twin = ([min(turn) for turn in side] for side in turns)
     return stats.paired_ratio(twin, old)
 
 
 def _check(spec: RunSpec, old: Version, before: Loaded, after: Loaded) -> Check:
-    """The new output against the old one, within the tolerance of its dtype."""
+    """Check the new output against the old one, within the tolerance of its dtype."""
     broken = int((~torch.isfinite(before.output)).sum())
     if broken:
         told = f"{broken} of {before.output.numel()} values of the output of {old.name} are not finite"

@@ -1,12 +1,13 @@
 """The worker of `upbench compare --against`: one version of an upsampler, kept alive, timed on demand.
 
-Run by its path with the Python and the PYTHONPATH of that version, so that it takes whichever upbench and whichever
-module are found there. It is a worker as those of `worker` are, but imports nothing of upbench for
-itself. It reads JSON messages from a socket and answers each:
+It is run by its path with the Python and the PYTHONPATH of that version, so that it uses the upbench and the module
+that are found there. It follows the protocol of `sweeping.worker`, but imports nothing of upbench for itself. It reads
+JSON messages from a socket and answers each:
 
-- load {spec, source, output, counted}: builds, and counts where asked; the output of one forward goes to a file
-- time {calls, samples, core}: seconds of samples of so many calls each: up to and with the first that the kernel did not cut
-  into by giving the core to another process, but at most so many; with one thread, on the core of that number among those it may use
+- load {spec, source, output, counted}: builds, counts if `counted`, and writes the output of one forward to a file
+- time {calls, samples, core}: seconds of samples of `calls` calls each. It ends with the first sample during which the
+  kernel did not give the core to another process, and at most `samples` are taken; a version of one thread runs on core
+  number `core` of those it may use
 """
 
 from __future__ import annotations
@@ -25,7 +26,13 @@ from typing import Any
 
 
 def main(socket: int, lifeline: int, parent: int) -> None:
-    """Answer the messages of the parent until it closes the socket. It has the arguments of `worker.main`."""
+    """Answer the messages of the parent until it closes the socket.
+
+    Args:
+        socket: File descriptor of the socket.
+        lifeline: File descriptor of a pipe that ends with the parent.
+        parent: Process id of the parent.
+    """
     threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
     pipe = Connection(socket)
     session: dict[str, Any] = {}
@@ -46,7 +53,7 @@ def main(socket: int, lifeline: int, parent: int) -> None:
 
 
 def _end_with(lifeline: int) -> None:
-    """End when the parent does, of which nothing is ever read but its end."""
+    """End this process when the parent ends, which closes the pipe."""
     while os.read(lifeline, 1):
         pass
     os._exit(1)
@@ -62,11 +69,11 @@ HOMES = (
     ("upbench.benchmark.run", "upbench.run"),
     ("upbench.benchmark.case", "upbench.case"),
 )
-"""Modules that another version of upbench may have under another name: the present one first."""
+"""Names that a module has had in versions of upbench, the present one first."""
 
 
 def _first_of(*names: str) -> Any:
-    """The first of these modules that is there."""
+    """Import the first of these modules that exists."""
     for name in names:
         try:
             return import_module(name)
@@ -77,7 +84,7 @@ def _first_of(*names: str) -> Any:
 
 
 def _load(session: dict[str, Any], spec: dict[str, Any], source: str, output: str, counted: bool) -> dict[str, Any]:
-    """Counts as a record without latency, None where this upbench cannot count alone; what was loaded, and from where."""
+    """Build the version; answer with a record without latency (None where this upbench cannot count alone) and its file."""
     import torch
 
     from upbench.machine import environment
@@ -94,7 +101,10 @@ def _load(session: dict[str, Any], spec: dict[str, Any], source: str, output: st
         record = run.compare([loaded], timed=False)[0].to_dict()
     watch = clock.clock_for(device)
     case = case_module.Case(loaded, device, watch)
-    torch.save(case.forward().detach().cpu().clone(), output)
+    out = case.forward()
+    if not isinstance(out, torch.Tensor):  # several maps: all their values, whichever version this is
+        out = torch.cat([each.flatten() for each in out])
+    torch.save(out.detach().cpu().clone(), output)
     single = torch.get_num_threads() == 1 and device.type == "cpu" and hasattr(os, "sched_setaffinity")
     cores = sorted(os.sched_getaffinity(0)) if single else []
     session.update(call=case.call(), watch=watch, cores=cores)
@@ -124,7 +134,7 @@ def _time(session: dict[str, Any], calls: int, samples: int, core: int) -> dict[
 
 
 def _cuts() -> int | None:
-    """How often the kernel took a core away from this process; None where it does not say."""
+    """Return how often the kernel took a core away from this process; None where it does not say."""
     try:
         import resource
     except ImportError:  # not on Windows

@@ -45,8 +45,10 @@ def load_weights(
         held, name = read.read_checkpoint(source)  # type: ignore[arg-type]
     elif not isinstance(source, Mapping | nn.Module):
         raise WeightsError(f"weights are a path, an open file or a state dict, not {_a(source)}")
+    if isinstance(held, Mapping) and not held and not module.state_dict():
+        return module  # an upsampler without weights, and its state dict
     state = choose.find_state_dict(held, name, key, lambda found: _overlaps(module, found, prefix))
-    if not state and module.state_dict():
+    if not state:
         raise WeightsError(f"{name or 'the weights given'}: is an empty dict, without any weights")
     if prefix:
         state = _inside(state, prefix)

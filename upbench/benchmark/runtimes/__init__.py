@@ -1,4 +1,4 @@
-"""What runs a module: each runtime a file, listed in `upbench.runtimes`."""
+"""The runtimes that run a module, one a file; `upbench.runtimes` lists them."""
 
 from __future__ import annotations
 
@@ -14,38 +14,52 @@ from upbench.specs.run_spec import RunSpec
 
 
 class Runtime(Protocol):
-    """What runs a module.
+    """Runs a module.
 
     Attributes:
-        name: its name in specs and records.
+        name: Name of the runtime in specs and records.
     """
 
     name: str
 
     def why_not(self, spec: RunSpec, device: torch.device) -> str | None:
-        """Why it cannot run this spec on this device, as a sentence without its end; None where it can."""
-
-    def prepare(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> Callable[..., Any]:
-        """Make of a module what is called instead of it: the same function, with the same arguments.
+        """Return why the runtime cannot run a spec, as a clause; None where it can.
 
         Args:
-            module: on its device, in its dtype and mode.
-            inputs: x [B, C, H, W], and the guide where there is one, as every call will have them.
+            spec: The spec.
+            device: Device of the spec.
+        """
+
+    def prepare(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> Callable[..., Any]:
+        """Prepare a module and return the function that is called instead of it, with the same arguments.
+
+        Args:
+            module: The module, on its device, in its dtype and mode.
+            inputs: Tensors of every call: x [B, C, H, W], and the guide where there is one.
 
         Returns:
-            The module itself, or what stands for it in every forward and backward that is measured.
+            The module itself, or its replacement in every forward and backward that is measured.
         """
 
 
 def load(name: str) -> Runtime:
-    """The runtime of a name in `upbench.runtimes.CLASSES`, imported when it is first needed."""
+    """Return a runtime; its module is imported when it is first needed.
+
+    Args:
+        name: Name in `upbench.runtimes.CLASSES`.
+    """
     module, _, attribute = runtimes.CLASSES[name].partition(":")
     runtime: Runtime = getattr(import_module(module), attribute)()
     return runtime
 
 
 def why_not(spec: RunSpec, device: torch.device) -> str | None:
-    """Why the runtime of a spec cannot run it, as a sentence that names both; None where it can."""
+    """Return why the runtime of a spec cannot run it, as a sentence that names both; None where it can.
+
+    Args:
+        spec: The spec.
+        device: Device of the spec.
+    """
     if reason := load(spec.measure.run_by).why_not(spec, device):
         return f"{spec.label}: runtime {spec.measure.run_by} cannot run it: {reason}"
     return None

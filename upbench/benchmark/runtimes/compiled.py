@@ -1,4 +1,4 @@
-"""torch.compile: a module is compiled when it is first called, in each of its modes (https://pytorch.org/docs/stable/torch.compiler.html)."""
+"""The runtimes of torch.compile: a module is compiled when it is first called, in each of its modes (https://pytorch.org/docs/stable/torch.compiler.html)."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Compiled:
     mode = "default"
 
     def why_not(self, spec: RunSpec, device: torch.device) -> str | None:
-        """None: what torch.compile cannot compile it leaves to torch."""
+        """Return None: code that torch.compile cannot compile runs in torch."""
         return None
 
     def prepare(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> Callable[..., Any]:
-        """The compiled module; what was compiled before is forgotten, so that its first call shows what compiling takes."""
+        """Return the compiled module; earlier compilations are dropped, so that its first call shows the time of compiling."""
         torch.compiler.reset()
         compiled: Callable[..., Any] = torch.compile(module, mode=self.mode)
         return compiled

@@ -1,4 +1,4 @@
-"""torch as it is: a module is called operator by operator."""
+"""The runtime of plain torch: a module is called operator by operator."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Eager:
     name = "torch"
 
     def why_not(self, spec: RunSpec, device: torch.device) -> str | None:
-        """None: it runs everything."""
+        """Return None: it runs everything."""
         return None
 
     def prepare(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> nn.Module:
-        """The module itself."""
+        """Return the module itself."""
         return module

@@ -1,0 +1,97 @@
+"""Attention from every output pixel to low-resolution cells: all of them, or those of a window."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from upbench.ops.registration import numel, register
+
+
+def window_cells(outputs: int, cells: int, ratio: float, like: Tensor) -> tuple[Tensor, Tensor]:
+    """First cell, and the one after the last, that each of `outputs` pixels of one side sees: two of [outputs].
+
+    Pixel i at p = (i + 0.5) / outputs sees floor(cells * max(0, p - ratio)) to ceil(cells * min(1, p + ratio)) - 1.
+    Computed in float32, whatever `like` is: where an edge falls on a cell's, rounding decides, and the released masks
+    are float32. Source: AnyUp, its attention window.
+    """
+    centre = (torch.arange(outputs, device=like.device, dtype=torch.float32) + 0.5) / outputs
+    first = torch.floor((centre - ratio).clamp(min=0) * cells).long()
+    last = torch.ceil((centre + ratio).clamp(max=1) * cells).long()
+    return first, last
+
+
+def window_mask(out_height: int, out_width: int, height: int, width: int, ratio: float, like: Tensor) -> Tensor:
+    """Which cells each output pixel sees: bool [out_height * out_width, height * width]."""
+    seen = []
+    for outputs, cells in ((out_height, height), (out_width, width)):
+        first, last = window_cells(outputs, cells, ratio, like)
+        cell = torch.arange(cells, device=like.device)
+        seen.append((cell >= first[:, None]) & (cell < last[:, None]))
+    rows, columns = seen
+    return (rows[:, None, :, None] & columns[None, :, None, :]).flatten(2).flatten(0, 1)
+
+
+@register(
+    "attention_weights(Tensor query, Tensor keys, int heads, float window) -> Tensor",
+    kind="gather",
+    macs=lambda shapes, args: numel(shapes[0]) * numel(shapes[1][2:]),
+)
+def _attention_weights(query: Tensor, keys: Tensor, heads: int, window: float) -> Tensor:
+    # Scaled before the product, as multi-head attention does: half precision overflows later.
+    query = query * (query.shape[1] // heads) ** -0.5
+    cells = keys.flatten(2).unflatten(1, (heads, -1))
+    logits = query.flatten(2).unflatten(1, (heads, -1)).transpose(2, 3) @ cells
+    if window > 0:
+        seen = window_mask(query.shape[2], query.shape[3], keys.shape[2], keys.shape[3], window, query)
+        logits = logits.masked_fill(~seen, -torch.inf)
+    return F.softmax(logits, dim=-1)
+
+
+@register(
+    "attention_assemble(Tensor weights, Tensor values) -> Tensor",
+    kind="gather",
+    macs=lambda shapes, args: numel(shapes[0][2:]) * shapes[1][0] * shapes[1][1],
+)
+def _attention_assemble(weights: Tensor, values: Tensor) -> Tensor:
+    grouped = values.flatten(2).unflatten(1, (weights.shape[1], -1))
+    return (weights.to(values.dtype) @ grouped.transpose(2, 3)).transpose(2, 3).flatten(1, 2)
+
+
+@register("discard(Tensor out, Tensor dropped) -> Tensor", kind="elementwise", macs=lambda shapes, args: 0)
+def _discard(out: Tensor, dropped: Tensor) -> Tensor:
+    return out
+
+
+def discard(out: Tensor, dropped: Tensor) -> Tensor:
+    """`out`, unchanged. dropped: what a released module computes and nobody reads.
+
+    A trace would leave out what no result depends on, and a counter with it; with this op it stays in the graph.
+    """
+    return _discard(out, dropped)
+
+
+def attention_weights(
+    query: Float[Tensor, "B D oH oW"], keys: Float[Tensor, "B D H W"], heads: int, window: float = 0.0
+) -> Float[Tensor, "B heads P HW"]:
+    """Softmax of the scaled products of every query with the cells that it sees, for each head.
+
+    query: [B, d, H', W']; keys: [B, d, H, W], heads divides d -> [B, heads, H'W', HW].
+    weight[p, q] = softmax over q of <query[p], keys[q]> / sqrt(d / heads).
+    window: 0 for all cells, else half the side of the window as a part of the map, see `window_cells`; the cells
+    outside get zero. MACs: HW per query value (the mask saves nothing), class gather.
+    """
+    return _attention_weights(query, keys, heads, window)
+
+
+def attention_assemble(
+    weights: Float[Tensor, "B heads P HW"], values: Float[Tensor, "B C H W"]
+) -> Float[Tensor, "B C P"]:
+    """Weighted sum of all cells, each head of its own channels. One head weighs all channels alike.
+
+    weights: [B, heads, P, HW], heads divides C; values: [B, C, H, W] -> [B, C, P].
+    MACs: HW per output value, class gather.
+    """
+    return _attention_assemble(weights, values)

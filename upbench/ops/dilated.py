@@ -1,0 +1,108 @@
+"""Neighbourhood attention across scales: each output pixel attends to the cells around its parent, never outside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from upbench.ops.registration import numel, register
+
+
+def neighbourhood(count: int, kernel: int, dilation: int, like: Tensor) -> Tensor:
+    """The pixels, `dilation` apart, that each of `count` pixels of one side attends to: [count, kernel].
+
+    They are around the pixel where that is possible, else the nearest ones inside that are a whole number of
+    dilations away. kernel * dilation <= count. Source: NATTEN's index rule.
+    """
+    pixel = torch.arange(count, device=like.device)
+    reach, phase = kernel // 2 * dilation, pixel % dilation
+    last = count - 1 - (count - 1 - phase) % dilation  # the last pixel of the same phase
+    first = torch.minimum(torch.maximum(pixel - reach, phase), last - (kernel - 1) * dilation)
+    return first[:, None] + dilation * torch.arange(kernel, device=like.device)
+
+
+def _read(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """[B, C, H', W'] -> [B, C, H', kernel, W', kernel]: the neighbourhood of every pixel."""
+    return x[:, :, rows][..., columns]
+
+
+def _rows_and_columns(
+    height: int, width: int, cells: Sequence[int], kernel: int, like: Tensor
+) -> tuple[Tensor, Tensor]:
+    rows = neighbourhood(height, kernel, height // cells[0], like)
+    return rows, neighbourhood(width, kernel, width // cells[1], like)
+
+
+@register(
+    "dilated_weights(Tensor query, Tensor keys, int kernel, int heads) -> Tensor",
+    kind="gather",
+    macs=lambda shapes, args: args[0] ** 2 * numel(shapes[0]),
+)
+def _dilated_weights(query: Tensor, keys: Tensor, kernel: int, heads: int) -> Tensor:
+    height, width = query.shape[2:]
+    rows, columns = _rows_and_columns(height, width, keys.shape[2:], kernel, query)
+    query = query * (query.shape[1] // heads) ** -0.5
+    weights = []
+    # One head at a time: the copies of all would need kernel^2 times the memory of the query.
+    for q, k in zip(query.chunk(heads, 1), keys.chunk(heads, 1), strict=True):
+        k = _read(F.interpolate(k, (height, width), mode="nearest-exact"), rows, columns)
+        weights.append(torch.einsum("bchw,bchiwj->bhwij", q, k).flatten(3).softmax(-1))
+    return torch.stack(weights, 1)
+
+
+@register(
+    "dilated_assemble(Tensor x, Tensor weights, int kernel) -> Tensor",
+    kind="gather",
+    macs=lambda shapes, args: args[0] ** 2 * numel(shapes[-1]),
+)
+def _dilated_assemble(x: Tensor, weights: Tensor, kernel: int) -> Tensor:
+    heads, height, width = weights.shape[1:4]
+    rows, columns = _rows_and_columns(height, width, x.shape[2:], kernel, x)
+    parts = []
+    for w, v in zip(weights.unbind(1), x.chunk(heads, 1), strict=True):
+        v = _read(F.interpolate(v, (height, width), mode="nearest-exact"), rows, columns)
+        parts.append(torch.einsum("bhwij,bchiwj->bchw", w.to(v.dtype).unflatten(3, (kernel, kernel)), v))
+    return torch.cat(parts, 1)
+
+
+def dilated_weights(
+    query: Float[Tensor, "B D oH oW"], keys: Float[Tensor, "B D H W"], kernel: int, heads: int
+) -> Float[Tensor, "B heads oH oW K"]:
+    """Attention of every output pixel to the kernel x kernel cells around its parent.
+
+    Computed as released: keys are enlarged by nearest-exact interpolation and read H' // H apart. At whole ratios these are
+    the cells around the pixel's parent, the window shifted inside at the border. MACs: kernel^2 per query value, class
+    gather. Source: NAF, on NATTEN.
+
+    Args:
+        query: the query map, one vector per output pixel.
+        keys: the key map.
+        kernel: side of the window in cells, odd, at most H and W.
+        heads: heads, a divisor of D.
+
+    Returns:
+        A softmax over the cells for each head.
+    """
+    return _dilated_weights(query, keys, kernel, heads)
+
+
+def dilated_assemble(
+    x: Float[Tensor, "B C H W"], weights: Float[Tensor, "B heads oH oW K"], kernel: int
+) -> Float[Tensor, "B C oH oW"]:
+    """Sum the cells that `dilated_weights` weighs, each head its own channels.
+
+    MACs: kernel^2 per output value, class gather.
+
+    Args:
+        x: the map that is summed; heads divides C.
+        weights: the weights of the cells.
+        kernel: side of the window in cells, odd.
+
+    Returns:
+        The weighted sum per output pixel.
+    """
+    return _dilated_assemble(x, weights, kernel)

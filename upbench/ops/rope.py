@@ -1,0 +1,46 @@
+"""Rotary position embeddings on maps, and the positions that they and Fourier features start from."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from upbench.ops.registration import coordinate_dtype
+
+
+def rotate_half(x: Tensor) -> Tensor:
+    """(-second half, first half) of the channels. x: [..., C, H, W] -> the same shape."""
+    first, second = x.chunk(2, dim=-3)
+    return torch.cat((-second, first), dim=-3)
+
+
+def rope(x: Tensor, angles: Tensor) -> Tensor:
+    """x * cos(angles) + rotate_half(x) * sin(angles), in at least float32, returned in the dtype of x.
+
+    x: [..., C, H, W]; angles: [C, H, W], in radians. A rotation where both halves of the angles are equal.
+    """
+    wide = x.to(angles.dtype)
+    return (wide * angles.cos() + rotate_half(wide) * angles.sin()).to(x.dtype)
+
+
+def ends(count: int, first: float, like: Tensor) -> Tensor:
+    """`count` positions from `first` to 1, both included, in `coordinate_dtype`: [count]; one alone is `first`."""
+    dtype = coordinate_dtype(like.dtype)
+    if not isinstance(count, torch.SymInt):
+        return torch.linspace(first, 1, count, device=like.device, dtype=dtype)
+    # Under torch.export the count is a symbol, which linspace would make a constant of: the same numbers, to
+    # the last bit or next to it, by hand.
+    index = torch.arange(count, device=like.device, dtype=dtype)
+    step = (1 - first) / torch.sym_max(count - 1, 1)
+    return torch.where(index < torch.sym_max(count // 2, 1), first + step * index, 1 - step * (count - 1 - index))
+
+
+def centres(count: int, like: Tensor) -> Tensor:
+    """The centres of `count` pixels that fill the span from -1 to 1, in `coordinate_dtype`: [count]."""
+    index = torch.arange(count, device=like.device, dtype=coordinate_dtype(like.dtype))
+    return (index + 0.5) / count * 2 - 1
+
+
+def plane(rows: Tensor, columns: Tensor) -> Tensor:
+    """Row and column position of every pixel: [H] and [W] -> [2, H, W], rows first."""
+    return torch.stack(torch.meshgrid(rows, columns, indexing="ij"))

@@ -1,0 +1,25 @@
+"""Max unpooling: a value goes back to where the largest of its window was."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from upbench.ops.registration import register
+
+
+@register("max_unpool(Tensor x, Tensor guide, int kernel) -> Tensor", kind="gather", macs=lambda shapes, args: 0)
+def _max_unpool(x: Tensor, guide: Tensor, kernel: int) -> Tensor:
+    index = F.max_pool2d(guide, kernel, return_indices=True)[1]
+    # As F.max_unpool2d, whose check of the output size torch.jit.trace cannot take.
+    return torch.ops.aten.max_unpool2d(x, index, guide.shape[2:])
+
+
+def max_unpool(x: Tensor, guide: Tensor, kernel: int) -> Tensor:
+    """Every value of x at the place of the largest guide value of its window; zero everywhere else.
+
+    x: [B, C, H, W]; guide: [B, C, H', W'], H = H' // kernel, W = W' // kernel -> [B, C, H', W'].
+    Of equal values the first in row-major order counts. The guide gets no gradient. No MACs. Source: SegNet.
+    """
+    return _max_unpool(x, guide, kernel)

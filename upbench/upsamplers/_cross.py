@@ -1,0 +1,74 @@
+"""Attention of output pixels to features whose weights, averaged over the heads, assemble the features themselves."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from upbench.ops import attention_assemble, attention_weights, discard
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """A linear layer over the channels of a map, as the 1x1 convolution that it is. x: [B, I, H, W] -> [B, O, H, W]."""
+    return F.conv2d(x, weight[..., None, None], bias)
+
+
+def rms(norm: nn.RMSNorm, x: Tensor) -> Tensor:
+    """An RMS norm over the channels of a map."""
+    return norm(x.movedim(1, -1)).movedim(-1, 1)
+
+
+class CrossAttention(nn.Module):
+    """query: [B, d, H', W'], keys: [B, d, H, W], x: [B, C, H, W] -> [B, C, H', W'].
+
+    weights = softmax(W_q rms(query) . W_k rms(keys) / sqrt(d / heads)) for each head; out = mean over heads times x.
+    The released module is torch's multi-head attention, of which only the weights are used: values are projected,
+    weighed and projected again, and dropped. So is it here: the cost is the release's, the parameters are dead.
+    State dict: norm_q, norm_k, norm_v (with value_channels), attention.{in_proj_weight or {q,k,v}_proj_weight,
+    in_proj_bias, out_proj}.
+    """
+
+    def __init__(self, dim: int, heads: int, value_channels: int | None) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm_q = nn.RMSNorm(dim)
+        self.norm_k = nn.RMSNorm(dim)
+        if value_channels is not None:
+            self.norm_v = nn.RMSNorm(value_channels)
+        # torch keeps one matrix where the values have as many channels as the keys, and three where not.
+        self.attention = nn.MultiheadAttention(dim, heads, vdim=value_channels, batch_first=True)
+
+    def projections(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The matrices of queries, keys and values."""
+        held = self.attention
+        if held.in_proj_weight is not None:
+            q, k, v = held.in_proj_weight.chunk(3)
+            return q, k, v
+        return held.q_proj_weight, held.k_proj_weight, held.v_proj_weight
+
+    def forward(self, query: Tensor, keys: Tensor, x: Tensor, window: float = 0.0) -> Tensor:
+        (w_q, w_k, w_v), (b_q, b_k, b_v) = self.projections(), self.attention.in_proj_bias.chunk(3)
+        keys = rms(self.norm_k, keys)
+        q, k = linear(rms(self.norm_q, query), w_q, b_q), linear(keys, w_k, b_k)
+        weights = attention_weights(q, k, self.heads, window)
+        size = (query.shape[2], query.shape[3])
+        out = attention_assemble(weights.mean(1, keepdim=True), x).unflatten(2, size)
+        values = linear(rms(self.norm_v, x) if hasattr(self, "norm_v") else keys, w_v, b_v)
+        return discard(out, self.dropped(weights, values, size))
+
+    def dropped(self, weights: Tensor, values: Tensor, size: tuple[int, int]) -> Tensor:
+        """What multi-head attention returns beside its weights: [B, d, H', W']. Nobody reads it."""
+        out = attention_assemble(weights, values).unflatten(2, size)
+        return linear(out, self.attention.out_proj.weight, self.attention.out_proj.bias)
+
+
+class CrossDecoder(nn.Module):
+    """A 3x3 convolution of the query, then `CrossAttention`. State dict: conv2d.weight, cross_attn."""
+
+    def __init__(self, dim: int, heads: int, value_channels: int | None) -> None:
+        super().__init__()
+        self.conv2d = nn.Conv2d(dim, dim, 3, padding=1, bias=False)
+        self.cross_attn = CrossAttention(dim, heads, value_channels)
+
+    def forward(self, query: Tensor, keys: Tensor, x: Tensor, window: float = 0.0) -> Tensor:
+        return self.cross_attn(self.conv2d(query), keys, x, window)
