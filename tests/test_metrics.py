@@ -8,11 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
 from tests import record_builder
+from tests.command_line import upbench
 from upbench import metrics
-from upbench.cli.app import app
 from upbench.errors import RenamedWarning, UnknownName
 from upbench.metrics import METRICS
 from upbench.report import metrics_page
@@ -26,10 +25,6 @@ metrics.METRICS["toy-bytes"] = metrics.Metric(
 from upbench.cli.app import app
 app(sys.argv[1:])
 """
-
-
-def upbench(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(a) for a in arguments])
 
 
 def with_toy(*arguments: object) -> subprocess.CompletedProcess[str]:

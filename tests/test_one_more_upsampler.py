@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from typer.testing import CliRunner, Result
 
 import upbench as package
+from tests.command_line import upbench
 from upbench import cards, registry, upsamplers
-from upbench.cli.app import app
 from upbench.errors import SpecError
 
 pytestmark = pytest.mark.usefixtures("short_warm_up")
@@ -81,10 +80,6 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for part in (cards, upsamplers):
         sys.modules.pop(f"{part.__name__}.toy", None)
         vars(part).pop("toy", None)
-
-
-def upbench(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(a) for a in arguments])
 
 
 def output(*arguments: object) -> str:

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import record_builder
-from tests.report.test_table import refused, rows, upbench
+from tests.command_line import refused, upbench
+from tests.report.test_table import rows
 from upbench.analysis import effects, stats
 from upbench.analysis.effects import Candidate
 from upbench.records.record import Record

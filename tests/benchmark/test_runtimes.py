@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from typer.testing import CliRunner, Result
 
+from tests.command_line import upbench
 from upbench import runtimes
 from upbench.benchmark import measurement
-from upbench.cli.app import app
 from upbench.specs import run_spec
 
 pytestmark = pytest.mark.usefixtures("short_warm_up")
@@ -33,10 +32,6 @@ class Toy:
 
         return call
 """
-
-
-def upbench(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(part) for part in arguments])
 
 
 @pytest.fixture

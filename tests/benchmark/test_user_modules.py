@@ -7,18 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from typer.testing import CliRunner, Result
 
-from upbench.cli.app import app
+from tests.command_line import upbench
 from upbench.measure import counting, cross_check, macs, memory, output, params
 
 pytestmark = pytest.mark.usefixtures("short_warm_up")
 TINY = ("--shape", "8x6x5", "--device", "cpu", "--budget", "0.02")
 CONV_PARAMS, CONV_MACS, OUT_BYTES = 8 * 8 * 9 + 8, 8 * 8 * 9 * 12 * 10, 4 * 8 * 12 * 10
-
-
-def upbench(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(part) for part in arguments])
 
 
 def profile(name: str, *more: object) -> dict[str, Any]:

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from typer.testing import CliRunner, Result
 
 import upbench as package
+from tests.command_line import refused, upbench
 from upbench import registry
-from upbench.cli.app import app
 from upbench.records import store
 
 pytestmark = pytest.mark.usefixtures("short_warm_up")
@@ -50,18 +49,6 @@ class Base(nn.Module):
 """
 _numbers = itertools.count()
 Write = Callable[[str], str]
-
-
-def upbench(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(a) for a in arguments])
-
-
-def refused(*arguments: object) -> str:
-    result = upbench(*arguments)
-    assert result.exit_code == 2, result.output
-    assert result.stdout == ""
-    assert "Traceback" not in result.stderr
-    return result.stderr
 
 
 @pytest.fixture

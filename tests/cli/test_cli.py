@@ -10,28 +10,14 @@ from pathlib import Path
 import pandas
 import pytest
 import yaml
-from typer.testing import CliRunner, Result
 
+from tests.command_line import refused, upbench
 from upbench import files, registry
-from upbench.cli.app import app
 from upbench.records import store
 from upbench.specs import run_spec as spec
 
 pytestmark = pytest.mark.usefixtures("short_warm_up")
 FAST = ["--shape", "32x6x5", "--budget", "0.02", "--device", "cpu"]
-
-
-def upbench(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(a) for a in arguments])
-
-
-def refused(*arguments: object) -> str:
-    """The sentences of a call that must be refused: exit code 2, nothing on stdout, no traceback."""
-    result = upbench(*arguments)
-    assert result.exit_code == 2, result.output
-    assert result.stdout == ""
-    assert "Traceback" not in result.stderr
-    return result.stderr
 
 
 def sweep_file(folder: Path, **changes: object) -> Path:

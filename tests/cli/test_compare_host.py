@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from typer.testing import CliRunner, Result
 
+from tests.command_line import refused, upbench
 from upbench import papers
 from upbench.benchmark import measurement
-from upbench.cli.app import app
 from upbench.measure import latency
 
 FAST = ["--budget", "0.001", "--device", "cpu"]
@@ -27,23 +26,10 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(latency, "WARMUP_S", 0.0)
 
 
-def upbench(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(a) for a in arguments])
-
-
 def printed(*arguments: object) -> str:
     result = upbench(*arguments)
     assert result.exit_code == 0, result.output
     return result.stdout
-
-
-def refused(*arguments: object) -> str:
-    """The sentences of a call that must be refused: exit code 2, nothing on stdout, no traceback."""
-    result = upbench(*arguments)
-    assert result.exit_code == 2, result.output
-    assert result.stdout == ""
-    assert "Traceback" not in result.stderr
-    return result.stderr
 
 
 def host_file(folder: Path, **changes: object) -> Path:

@@ -6,9 +6,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from upbench.cli.app import app
+from tests.command_line import upbench
 
 pytestmark = pytest.mark.usefixtures("short_warm_up")
 FAST = ["--shape", "8x6x5", "--budget", "0.01", "--device", "cpu"]
@@ -25,10 +24,6 @@ SPEC = "upsampler: bilinear\nchannels: 8\ninput: {shape: 8x6x5}\n"
 SWEEP = (
     "name: few\nbase: {upsampler: bilinear}\ninput: {shape: 8x6x5}\nmeasure: {budget: 0.01}\ngrid: {scale: [2, 3]}\n"
 )
-
-
-def upbench(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(a) for a in arguments])
 
 
 @pytest.fixture(scope="module")

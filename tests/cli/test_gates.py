@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
+from tests.command_line import upbench
 from upbench.benchmark import measurement
-from upbench.cli.app import app
 from upbench.measure import latency
 from upbench.records import store
 from upbench.records.record import from_json
@@ -49,10 +49,6 @@ Write = Callable[..., str]
 @pytest.fixture(autouse=True)
 def _short_aa_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measurement, "AA_S", 0.1)
-
-
-def upbench(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(a) for a in arguments])
 
 
 @pytest.fixture

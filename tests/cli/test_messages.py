@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import typer
 import yaml
-from typer.testing import CliRunner, Result
 
+from tests.command_line import refused, upbench
 from upbench.cli.app import app
 
 pytestmark = pytest.mark.usefixtures("short_warm_up")
@@ -35,18 +35,6 @@ class Up(nn.Module):
         {forward}
         return F.interpolate(x, scale_factor=self.scale)
 """
-
-
-def upbench(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(a) for a in arguments])
-
-
-def refused(*arguments: object) -> str:
-    result = upbench(*arguments)
-    assert result.exit_code == 2, result.output
-    assert result.stdout == ""
-    assert "Traceback" not in result.stderr
-    return result.stderr
 
 
 @pytest.fixture

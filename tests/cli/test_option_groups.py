@@ -15,9 +15,10 @@ from typing import Annotated, Any, get_args
 import pytest
 import typer
 from typer.models import OptionInfo
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 import upbench as package
+from tests.command_line import upbench
 from upbench.cli import option_groups
 from upbench.cli.app import app
 from upbench.report.formats import render
@@ -26,10 +27,6 @@ pytestmark = pytest.mark.usefixtures("short_warm_up")
 FAST = ["--shape", "8x6x5", "--budget", "0.01", "--device", "cpu"]
 ROOT = Path(package.__file__).parent
 SHOWING = ("list", "profile", "compare", "diff", "sweep", "table", "effects", "reproduce", "env")
-
-
-def upbench(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(a) for a in arguments])
 
 
 def _declared() -> Iterator[tuple[str, str, Any, OptionInfo]]:

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from tests.cli.test_cli import refused, upbench
+from tests.command_line import refused, upbench
 from upbench.machine import calibration, ceilings, environment
 from upbench.machine.calibration import Calibration
 from upbench.measure import latency

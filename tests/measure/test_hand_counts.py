@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from upbench.cli.app import app
+from tests.command_line import upbench
 
 pytestmark = pytest.mark.usefixtures("short_warm_up")
 C, H, W = 8, 6, 5
@@ -17,10 +16,6 @@ LOW, S = H * W, 2
 HIGH = LOW * S**2
 FAST = ["--shape", f"{C}x{H}x{W}", "--budget", "0.01", "--device", "cpu", "--threads", "1"]
 NO_CLOSED_FORM = "no closed form is declared"
-
-
-def upbench(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(a) for a in arguments])
 
 
 def profiled(name: str, *options: object) -> dict[str, Any]:

@@ -6,11 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
 from tests import record_builder
+from tests.command_line import upbench
 from upbench.benchmark import measurement
-from upbench.cli.app import app
 from upbench.records import store
 
 ROOT = Path(__file__).parents[2]
@@ -21,10 +20,6 @@ FAST = ["--shape", "8x6x5", "--budget", "0.02", "--device", "cpu", "--threads", 
 def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short_warm_up: None) -> None:
     monkeypatch.setattr(measurement, "AA_S", 0.05)
     monkeypatch.chdir(tmp_path)
-
-
-def upbench(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(a) for a in arguments])
 
 
 def write(name: str, *arguments: object) -> str:

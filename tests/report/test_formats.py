@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests import record_builder
-from tests.report.test_table import shown, upbench
+from tests.command_line import upbench
+from tests.report.test_table import shown
 from upbench.report.formats import terminal
 from upbench.report.formats.table import Table
 

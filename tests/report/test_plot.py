@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner, Result
 
+from tests.command_line import upbench
 from upbench import papers
-from upbench.cli.app import app
 from upbench.records import store
 from upbench.records.record import Record, SweepInfo
 from upbench.report.plots import growth, picture, request, series, style
@@ -103,10 +102,6 @@ def saved(folder: Path, records: list[Record]) -> Path:
 def drawn(records: list[Record], **asked: Any) -> picture.Picture:
     with settings():
         return picture.draw(request.plan(ResultSet.of(records), PlotOptions(**asked)))
-
-
-def upbench(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(a) for a in arguments])
 
 
 def refused(*arguments: object) -> str:

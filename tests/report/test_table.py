@@ -9,22 +9,17 @@ import re
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
 from tests import record_builder
+from tests.command_line import refused, upbench
 from upbench import papers, registry
 from upbench.analysis import effects, stats
-from upbench.cli.app import app
 from upbench.papers import settings
 from upbench.records.record import Record
 from upbench.report.formats.table import Rank, letter
 from upbench.report.tables import notes, published, result_set, sweep
 from upbench.report.tables.emphasis import ranks
 from upbench.report.tables.result_set import ResultSet
-
-
-def upbench(*arguments: object, env: dict[str, str] | None = None) -> Result:
-    return CliRunner().invoke(app, [str(a) for a in arguments], env=env)
 
 
 def shown(tmp_path: Path, records: list[Record], *arguments: object, form: str = "markdown") -> str:
@@ -39,13 +34,6 @@ def rows(markdown: str) -> dict[str, list[str]]:
     lines = [line for line in markdown.splitlines() if line.startswith("|")]
     cells = [[cell.strip() for cell in line.strip("|").split(" |")] for line in lines[:1] + lines[2:]]
     return {cell[0]: cell[1:] for cell in cells}
-
-
-def refused(*arguments: object) -> str:
-    result = upbench(*arguments)
-    assert result.exit_code == 2, result.output
-    assert result.stdout == ""
-    return result.stderr
 
 
 def bare(cell: str) -> str:

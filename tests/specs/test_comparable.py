@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
+from tests.command_line import upbench
 from upbench.benchmark import measurement, run
-from upbench.cli.app import app
 from upbench.errors import SpecError
 from upbench.specs import run_spec as spec
 
@@ -38,10 +38,6 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measurement, "AA_S", 0.05)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-
-
-def upbench(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(a) for a in arguments])
 
 
 def write(name: str, upsampler: str = "nearest", **data: object) -> str:

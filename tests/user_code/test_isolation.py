@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 import torch
-from typer.testing import CliRunner, Result
 
+from tests.command_line import upbench
 from upbench import registry
-from upbench.cli.app import app
 from upbench.user_code import isolation
 
 pytestmark = pytest.mark.usefixtures("short_warm_up")
@@ -26,10 +25,6 @@ OURS = "tests.modules.intruding"
 @pytest.fixture(autouse=True, scope="module")
 def _imported_by_upbench() -> None:
     registry.get(f"{OURS}:Up")
-
-
-def upbench(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(part) for part in arguments])
 
 
 def profile(name: str, *more: object) -> dict[str, Any]:

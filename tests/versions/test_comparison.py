@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 import torch
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
+from tests.command_line import upbench
 from upbench.analysis import stats
-from upbench.cli.app import app
 from upbench.measure import rounds
 from upbench.report.json_documents import Times
 from upbench.versions import comparison, worker
@@ -38,10 +38,6 @@ class Up(nn.Module):
     def forward(self, x):
         return F.interpolate(self.proj(x), scale_factor=self.scale) * {factor}
 """
-
-
-def upbench(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(a) for a in arguments])
 
 
 def git(folder: Path, *arguments: str) -> str:

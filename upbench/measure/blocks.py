@@ -7,16 +7,14 @@ all. A call that raises leaves the block, and the others go on. What a pass over
 
 from __future__ import annotations
 
-import gc
 import math
 import random
 import statistics
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from upbench.errors import UpbenchError
-from upbench.measure.clock import Call
+from upbench.measure.clock import Call, without_garbage_collection
 from upbench.measure.cpu_clock import Meter, Sample
 
 SAMPLE_S = 0.001
@@ -86,7 +84,7 @@ def measure(
         KeyboardInterrupt: Ctrl-C before the first round was complete; later it ends the rounds.
     """
     found = [Timed() for _ in calls]
-    with _without_garbage_collection():
+    with without_garbage_collection():
         for n, call in enumerate(calls):
             announce(n)
             _warm_up(found[n], call, meter, is_reference=n == REFERENCE)
@@ -159,15 +157,3 @@ def _leave(timed: Timed, error: BaseException, is_reference: bool) -> None:
         raise BlockError("the reference call of a block failed") from error
     timed.error = error.with_traceback(None)  # its frames would keep the call's tensors alive
     timed.samples.clear()
-
-
-@contextmanager
-def _without_garbage_collection() -> Iterator[None]:
-    enabled = gc.isenabled()
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()

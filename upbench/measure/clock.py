@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -171,3 +173,16 @@ def _monitor(device: torch.device) -> Callable[[], bool] | None:
 def clock_for(device: torch.device) -> Clock:
     """Return the clock of a device: CUDA events on CUDA, wall time anywhere else."""
     return CudaClock(device) if device.type == "cuda" else CpuClock()
+
+
+@contextmanager
+def without_garbage_collection() -> Iterator[None]:
+    """Collect garbage once, and keep the collector out of the samples that are taken inside."""
+    enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

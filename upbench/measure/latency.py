@@ -9,14 +9,13 @@ rounds in which the device slowed itself down (see `Clock.throttled`) are taken 
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from upbench.analysis import stats
 from upbench.measure import rounds
-from upbench.measure.clock import Call, Clock
+from upbench.measure.clock import Call, Clock, without_garbage_collection
 from upbench.measure.rounds import PER_ROUND as PER_ROUND
 from upbench.measure.rounds import SAMPLE_S as SAMPLE_S
 from upbench.measure.rounds import WARMUP_S as WARMUP_S
@@ -81,7 +80,7 @@ def measure(
     Raises:
         CallFailed: If a call raises.
     """
-    with _quiet():
+    with without_garbage_collection():
         timings = []
         for index, call in enumerate(calls):
             with _naming(index):
@@ -177,16 +176,3 @@ def _naming(index: int) -> Iterator[None]:
         raise
     except BaseException as error:
         raise CallFailed(index) from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the garbage collector out of the samples."""
-    enabled = gc.isenabled()
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
