@@ -1,4 +1,4 @@
-"""A block of a pass, in the process that measures: everything built anew, timed in rounds, and taken apart again."""
+"""Measures a block of a pass in this process: builds the reference and a few cells, times them in rounds, drops them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,18 @@ from upbench.records import pass_lines
 from upbench.records.pass_lines import Role
 
 Describe = Callable[[BaseException], tuple[str, str]]
-"""What an error of a cell is: its status, and a sentence."""
+"""Function that returns the status of a cell that raised an error, and a sentence about it."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One call of a block. build: makes the module and its inputs, and returns the call, which holds them.
+    """One call of a block.
 
-    key, axes: the identity of the cell. role: as in the passes file.
+    Attributes:
+        key: Key of the cell's record.
+        build: Function that builds the module and its inputs, and returns the call, which holds them.
+        axes: Axis -> value; with `key` the identity of the cell.
+        role: Role of the cell, as in the passes file.
     """
 
     key: str
@@ -35,7 +39,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Result:
-    """What a block took of its reference and of each cell, as the passes file holds it."""
+    """The samples of a block, as the passes file holds them.
+
+    Attributes:
+        reference: Samples of the reference.
+        cells: Samples of each cell, in the order of the jobs.
+    """
 
     reference: pass_lines.Timed
     cells: list[pass_lines.Timed]
@@ -57,17 +66,20 @@ def run(
     cannot be built or called leaves the block, and its part of the budget goes to the others.
 
     Args:
-        reference: What every cell is set against.
+        reference: Call that every cell is compared with.
         cells: At least one.
         meter: Takes the samples.
-        seed: Decides the order of the calls.
+        seed: Determines the order of the calls.
         budget_s: Seconds of sampling for each cell; the reference's calls are paid by the cells.
         describe: Turns the error of a cell into a status and a sentence.
         announce: Called before anything is built or called, with 0 for the reference and n for the nth cell.
-        progress: Called with the part of the sampling that is done.
+        progress: Called with the part of the sampling that is done, 0 to 1.
+
+    Returns:
+        The samples of the reference and of each cell.
 
     Raises:
-        BlockError: The reference cannot be built or called; its cause says why.
+        BlockError: If the reference cannot be built or called; its cause says why.
     """
     gc.collect()
     allocator.trim()

@@ -1,4 +1,4 @@
-"""Correctness before timing: no speed is reported for an upsampler whose output is wrong."""
+"""Checks outputs and gradients before timing: no speed is reported for an upsampler whose output is wrong."""
 
 from __future__ import annotations
 
@@ -78,11 +78,22 @@ class Checked:
 
 @isolation.isolated()
 def check(specs: Sequence[RunSpec], like: RunSpec | None, progress: Progress = lambda what, part: None) -> Checked:
-    """Shape, finite values and repetition of every output; the fused backend against the plain one; a user's module
-    against the upsampler that it must equal.
+    """Check the outputs of upsamplers: shape, finite values, repetition, and agreement with a second implementation.
 
-    like: the spec of the upsampler that every `package.module:Class` must equal, with its weights. Modules are
-    compared in evaluation mode, and on a GPU without TF32, which rounds by more than the tolerances. Raises UpbenchError for those that cannot be built or raise.
+    The fused backend is compared with the plain one, outputs and gradients. A user's module is compared with the upsampler
+    `like`, after it was given its weights. Modules run in evaluation mode; GPUs run without TF32, whose rounding exceeds the
+    tolerances.
+
+    Args:
+        specs: The specs.
+        like: Spec of the upsampler that every `package.module:Class` must equal; None for no such check.
+        progress: Called with what is being done, and the part that is done, 0 to 1.
+
+    Returns:
+        The results of all checks.
+
+    Raises:
+        UpbenchError: If an upsampler cannot be built, or a call raises.
     """
     found = Checked()
     for n, spec in enumerate(specs):
@@ -94,7 +105,15 @@ def check(specs: Sequence[RunSpec], like: RunSpec | None, progress: Progress = l
 
 @isolation.isolated()
 def output(spec: RunSpec, device: torch.device) -> Output | None:
-    """What a call returns, in the mode in which it is to be measured, see `Case.repeated_output`."""
+    """Describe what a call returns in the mode in which it will be measured.
+
+    Args:
+        spec: The spec.
+        device: Device to run on.
+
+    Returns:
+        The output, see `Case.repeated_output`.
+    """
     return Case(spec, device, clock.clock_for(device)).repeated_output()
 
 
@@ -140,11 +159,14 @@ def _one(spec: RunSpec, like: RunSpec | None, found: Checked) -> None:
 
 
 def _gradients(spec: RunSpec, limit: float) -> tuple[bool, str]:
-    """Gradients of inputs and parameters by the fused and by the plain form.
+    """Compare the gradients of inputs and parameters by the fused and by the plain form.
 
     The gradient of bilinear reading jumps at pixels. With offsets at initialisation samples may fall right on them; there
     the comparison draws trained offsets. Of a million samples some fall so close to one that in float32 rounding decides
     which side is taken; where the forms disagree for that reason, they agree in float64.
+
+    Returns:
+        Whether they agree, and the clause that says so.
     """
     if spec.input.offsets == "init":
         spec = _with(spec, offsets="trained")
@@ -161,10 +183,11 @@ def _gradients(spec: RunSpec, limit: float) -> tuple[bool, str]:
 
 
 def _apart(spec: RunSpec) -> tuple[float, str]:
-    """How far the gradients of the two forms are apart, and in which tensor; inf where only one form has one.
+    """Return the largest difference of the gradients of the two forms, and the tensor that has it.
 
-    As a part of the largest value of the tensor. A parameter that cancels out (ReSFU's shift of a norm, before it takes
-    differences) has a gradient of rounding alone: next to others a thousand times as large its own size says nothing.
+    Differences are parts of the largest value of the tensor; inf where only one form has a gradient. A parameter that cancels
+    out (ReSFU's shift of a norm, before it takes differences) has a gradient of rounding alone: where others are a thousand
+    times as large, its own size is no scale.
     """
     sides = [_backward(_case(_with(spec, backend=backend))) for backend in ("auto", "eager")]
     largest = max((float(g.abs().max()) for name, g in sides[1] if g is not None and name not in INPUTS), default=0.0)
@@ -182,7 +205,7 @@ def _apart(spec: RunSpec) -> tuple[float, str]:
 
 
 def _like(case: Case, like: RunSpec, limit: float) -> tuple[bool, str]:
-    """A user's module with the weights of the reference must return what the reference returns."""
+    """Return whether a user's module with the weights of the reference returns what the reference returns."""
     reference = _case(like)
     try:
         case.plain.load_state_dict(reference.plain.state_dict())
@@ -193,13 +216,13 @@ def _like(case: Case, like: RunSpec, limit: float) -> tuple[bool, str]:
 
 
 def _case(spec: RunSpec) -> Case:
-    """The spec as it is checked: in evaluation mode, not compiled."""
+    """Build a spec in the form in which it is checked: in evaluation mode, not compiled."""
     device = environment.resolve_device(spec.measure.device)
     return Case(_with(spec, mode="inference", compile="off", runtime=None), device, clock.clock_for(device))
 
 
 def _with(spec: RunSpec, offsets: str | None = None, dtype: str | None = None, **measure: str | None) -> RunSpec:
-    """The spec with other keys of `measure`, other offsets, or in another dtype."""
+    """Return the spec with other keys of `measure`, other offsets, or in another dtype."""
     given = {key: value for key, value in (("offsets", offsets), ("dtype", dtype)) if value is not None}
     changes = {
         "measure": spec.measure.model_copy(update=measure),
@@ -214,14 +237,14 @@ def _forward(case: Case) -> Tensor:
 
 
 def _twice(case: Case) -> tuple[Tensor, Tensor]:
-    """What two calls, one right after the other, return: in evaluation nothing may be left to chance, or to the first."""
+    """Return the outputs of two calls in a row: in evaluation mode neither chance nor the first call may change the second."""
     out = _forward(case).clone()  # a module may return the same tensor again
     with explained(case.spec), case.guarded(again=True):
         return out, measured.joined(case.forward())
 
 
 def _backward(case: Case) -> list[tuple[str, Tensor | None]]:
-    """Name and gradient of every input and parameter, in one order."""
+    """Return the name and the gradient of every input and parameter, always in the same order."""
     named = [*zip(INPUTS, case.leaf_inputs, strict=False), *case.plain.named_parameters()]
     leaves = [(name, tensor) for name, tensor in named if tensor.requires_grad]
     with explained(case.spec), case.guarded():
@@ -231,9 +254,15 @@ def _backward(case: Case) -> list[tuple[str, Tensor | None]]:
 
 
 def _distance(found: Tensor, expected: Tensor, least: float = 0.0) -> float:
-    """The largest difference as a part of the largest expected value; inf where shapes differ or a value is NaN.
+    """Return the largest difference as a part of the largest expected value.
 
-    least: what the largest value is taken to be at least.
+    Args:
+        found: The tensor to judge.
+        expected: The tensor to compare with.
+        least: Lower bound of the largest expected value.
+
+    Returns:
+        The part; inf where shapes differ or a value is NaN.
     """
     if found.shape != expected.shape:
         return float("inf")
@@ -251,12 +280,22 @@ def _equal(a: Tensor, b: Tensor) -> bool:
 
 
 def compare_tensors(found: Tensor, expected: Tensor, limit: float, what: str) -> tuple[bool, str]:
-    """Whether two outputs agree within a part of the largest value, and the sentence that says so."""
+    """Compare two outputs.
+
+    Args:
+        found: The output to judge.
+        expected: The output to compare with.
+        limit: Largest accepted difference, as a part of the largest expected value.
+        what: Noun phrase for `expected`.
+
+    Returns:
+        Whether they agree, and the clause that says so.
+    """
     if _equal(found, expected):
         return True, f"{what}, bit for bit"
     return _within(_distance(found, expected), limit, what)
 
 
 def _within(apart: float, limit: float, what: str) -> tuple[bool, str]:
-    """Whether a distance keeps a tolerance, and the sentence that says so."""
+    """Return whether a difference is within the tolerance, and the clause that says so."""
     return apart <= limit, f"{apart:.2g} of the largest value from {what}; tolerance {limit:g}"

@@ -1,4 +1,4 @@
-"""Results of checks, kept under everything that they depend on.
+"""Keeps the results of checks under everything that they depend on.
 
 A check that passed needs no second run while the fused form returns the same bits: then it returns what was compared.
 So a kept result holds the digests of what the fused form returned, and is used only when the digests are the same now.
@@ -19,14 +19,21 @@ from upbench.errors import OutputError
 from upbench.machine import calibration
 
 SCHEMA = 1
+"""Version of the format of the cache file; a file of another one is ignored."""
 MOST = 500
-"""Results that are kept; the oldest are dropped."""
+"""Largest number of results that are kept; the oldest are dropped."""
 MACHINE = ("device", "cpu", "threads", "torch", "upbench", "kernels", "cuda")
-"""What of an environment, as `environment.capture` gives it, can change a bit of a result."""
+"""Keys of an environment, as `environment.capture` returns it, that can change a bit of a result."""
 
 
 class KeptCheck(BaseModel):
-    """One check as it ended. detail: the sentence that was printed."""
+    """The result of one check.
+
+    Attributes:
+        name: Name of the check, see `check.Check`.
+        passed: Whether the check passed.
+        detail: The clause that was printed.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -36,7 +43,13 @@ class KeptCheck(BaseModel):
 
 
 class KeptResult(BaseModel):
-    """output: SHA-256 of what the fused form returned; gradients: of its gradients on the small map."""
+    """The results of all checks of one spec.
+
+    Attributes:
+        output: SHA-256 of the output of the fused form.
+        gradients: SHA-256 of its gradients on the small map.
+        checks: The result of each check.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -46,13 +59,16 @@ class KeptResult(BaseModel):
 
 
 def key(spec: Mapping[str, Any], environment: Mapping[str, Any], code: Mapping[str, str], cpu_flags: str | None) -> str:
-    """Name what a result depends on.
+    """Return the name under which a result is kept, a hash of everything that it depends on.
 
     Args:
-        spec: As `RunSpec.to_dict` gives it. How long it is timed, in which mode and with which runtime does not matter.
-        environment: As `environment.capture` gives it.
-        code: Hashes of the files that compute, upbench's own and the user's (see `source_files`).
-        cpu_flags: What the processor can do, which decides between kernels; None on other devices.
+        spec: The spec, as `RunSpec.to_dict` returns it. Its time budget, mode and runtime do not matter.
+        environment: The environment, as `environment.capture` returns it.
+        code: File -> hash of the files that compute, upbench's own and the user's (see `source_files`).
+        cpu_flags: Hash of the features of the processor, which select kernels; None on other devices.
+
+    Returns:
+        32 hexadecimal digits.
     """
     measure = {k: v for k, v in spec.get("measure", {}).items() if k in ("device", "backend")}
     same = {name: environment.get(name) for name in MACHINE}
@@ -61,7 +77,14 @@ def key(spec: Mapping[str, Any], environment: Mapping[str, Any], code: Mapping[s
 
 
 def cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> str | None:
-    """What the first processor can do, as one hash; None where the system does not say."""
+    """Hash the features of the first processor.
+
+    Args:
+        cpuinfo: File that lists them.
+
+    Returns:
+        16 hexadecimal digits; None where the system does not list them.
+    """
     try:
         lines = cpuinfo.read_text().splitlines()
     except OSError:
@@ -71,12 +94,16 @@ def cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> str | None:
 
 
 def path() -> Path:
-    """The cache file, beside that of the calibration."""
+    """Return the path of the cache file, in the folder of the calibration."""
     return calibration.path().with_name("checks.json")
 
 
 def load(name: str) -> KeptResult | None:
-    """The result under a key; None when there is no sound one."""
+    """Return the result under a key; None when there is no valid one.
+
+    Args:
+        name: The key, see `key`.
+    """
     try:
         return KeptResult.model_validate(_read().get(name))
     except ValidationError:
@@ -84,7 +111,15 @@ def load(name: str) -> KeptResult | None:
 
 
 def save(name: str, result: KeptResult) -> bool:
-    """Keep a result. Only what passed is kept: a failure is looked at anew. Returns whether it could be written."""
+    """Keep a result in which every check passed; a failed check is always run again.
+
+    Args:
+        name: The key, see `key`.
+        result: The result.
+
+    Returns:
+        Whether the result was written.
+    """
     if not all(check.passed for check in result.checks):
         return False
     results = {k: v for k, v in _read().items() if k != name} | {name: result.model_dump()}

@@ -17,10 +17,15 @@ from upbench.user_code import isolation
 
 
 def counts_of(work: Workload) -> dict[str, Any]:
-    """What is counted and not timed: the fields of a `Record` from `params` to `output`, by name.
+    """Count a workload: everything that is exact and needs no timing.
 
-    MACs are of one call; where routes to them disagree, the workload is warned. What cannot be counted is None, with a
-    warning.
+    MACs are those of one call. Where counters disagree, a warning is added to the workload.
+
+    Args:
+        work: The workload.
+
+    Returns:
+        Name -> value of the fields of a `Record` from `params` to `output`; None, with a warning, for what cannot be counted.
     """
     size = work.attempt("parameters could not be counted", lambda: params.count(work.plain))
     with work.autocast():
@@ -87,11 +92,11 @@ def _warn_of_draws(work: Workload) -> None:
 
 @contextmanager
 def _cheapest(work: Workload) -> Iterator[tuple[nn.Module, tuple[Tensor, ...] | None]]:
-    """The module on its plain ops, and inputs of it where these are not the workload's.
+    """Yield the module on its plain ops, and inputs where these differ from the workload's.
 
-    What is counted is the method, the same whatever backend runs. One of ours is counted on the meta device, where a
-    call costs nothing. A user's module is called as it is: what it does may depend on the device and on values, and it
-    need not be such that it can be copied.
+    What is counted is the method, the same whatever backend runs. An upsampler of upbench is counted on the meta device,
+    where a call costs nothing. A user's module is called as it is: its behaviour may depend on the device and on values, and
+    it need not support copying.
     """
     if work.spec.upsampler in cards.builtin():
         module = copy.deepcopy(work.plain).to("meta")

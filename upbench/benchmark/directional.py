@@ -1,4 +1,4 @@
-"""Gradients at full size against two forwards: a tile that is written to the wrong place shows at once.
+"""Compares gradients at full size with two forwards: a tile that is written to the wrong address shows at once.
 
 For a direction v that is zero outside a mask, the gradient g of L(x) = <f(x), w> must satisfy
 <g, v> = (L(x + e v) - L(x - e v)) / 2e. Both sides are sums of a few million terms of random sign, so that a part of the
@@ -14,19 +14,27 @@ import torch
 from torch import Tensor
 
 STEP, EXACT_STEP = 1e-3, 1e-5
-"""e, as a part of the root mean square of x, of forwards in the dtype of x and in float64."""
+"""Step e as a part of the root mean square of x: of forwards in the dtype of x, and of forwards in float64."""
 LIMIT = 0.05
-"""A difference as a part of `Direction.scale` that is none: a tile of 8x8 in a map of 120x120 makes more under its masks."""
+"""Largest difference that counts as rounding, as a part of `Direction.scale`.
+
+One wrong tile of 8x8 in a map of 120x120 causes a larger one under its masks.
+"""
 STRIP = 2
-"""Pixels of an edge that belong to its strip."""
+"""Width in pixels of the strip along an edge."""
 TILE = 8
+"""Side of a tile of fused forms, in pixels."""
 
 
 @dataclass(frozen=True)
 class Direction:
-    """One directional derivative. name: of the mask. gradient: by the gradient; forwards: by two forwards.
+    """One directional derivative, computed in two ways.
 
-    scale: what <g, v> would be for signs v drawn by chance, the norm of g under the mask. Differences are parts of it.
+    Attributes:
+        name: Name of the mask.
+        gradient: <g, v>, from the gradient.
+        forwards: The difference quotient of two forwards.
+        scale: Norm of g under the mask, the size of <g, v> for random signs v; differences are parts of it.
     """
 
     name: str
@@ -36,12 +44,12 @@ class Direction:
 
     @property
     def agrees(self) -> bool:
-        """Whether gradient and forwards are of one function."""
+        """Whether the gradient is that of the function that the forwards compute."""
         return self.apart <= LIMIT
 
     @property
     def apart(self) -> float:
-        """The difference of the two, as a part of the scale; inf when one is not finite."""
+        """Difference of the two values as a part of the scale; inf when one is not finite."""
         difference = abs(self.gradient - self.forwards)
         if difference != difference or difference == float("inf"):
             return float("inf")
@@ -49,7 +57,16 @@ class Direction:
 
 
 def masks(height: int, width: int, device: torch.device | None = None) -> Iterator[tuple[str, Tensor]]:
-    """Five masks [H, W]: the interior, the edge strips across and along, the seams of tiles across and along."""
+    """Yield five masks of a map.
+
+    Args:
+        height: Rows of the map.
+        width: Columns of the map.
+        device: Device of the masks.
+
+    Yields:
+        Name and mask [H, W]: the interior, the edge strips across and along, the seams of tiles across and along.
+    """
     rows = torch.arange(height, device=device)[:, None].expand(height, width)
     columns = torch.arange(width, device=device)[None, :].expand(height, width)
     across = (rows < STRIP) | (rows >= height - STRIP)
@@ -69,19 +86,22 @@ def compare(
     exact: Callable[[Tensor], Tensor] | None = None,
     seed: int = 0,
 ) -> list[Direction]:
-    """Directional derivatives under each mask, by the gradient and by two forwards.
+    """Compute directional derivatives under each mask, from the gradient and from two forwards.
 
-    Where a step moves points across pixels, the derivative jumps within it; and where a norm takes most of a step out
-    again, rounding is what is left. Much smaller steps in float64 have neither; they are made where forwards in the dtype
-    of x find a difference.
+    Where a step moves points across pixels, the derivative jumps within it; and where a norm removes most of a step,
+    rounding remains. Much smaller steps in float64 avoid both; they are made where forwards in the dtype of x show a
+    difference.
 
     Args:
         forward: The function that was differentiated, x: [B, C, H, W] -> [B, C', H', W']; called without autograd.
-        x: [B, C, H, W], where.
-        weight: The gradient of the output, shaped as what `forward` returns.
-        gradient: The gradient of <forward(x), weight> by x, which is to be judged.
+        x: [B, C, H, W], the point at which it was differentiated.
+        weight: The gradient of the output, [B, C', H', W'].
+        gradient: The gradient of <forward(x), weight> by x, which is to be judged, [B, C, H, W].
         exact: The same function in float64; None where there is none.
-        seed: Draws the signs of the directions.
+        seed: Seed of the signs of the directions.
+
+    Returns:
+        The derivative under each mask.
     """
     generator = torch.Generator(x.device).manual_seed(seed)
     size = float(x.detach().square().mean().sqrt()) or 1.0
@@ -112,5 +132,5 @@ def compare(
 
 
 def _sum(values: Tensor) -> float:
-    """The sum; of half precision, which cannot hold one, in float32."""
+    """Return the sum of all values, added in float32 where they are of half precision."""
     return float(values.sum(dtype=torch.promote_types(values.dtype, torch.float32)))

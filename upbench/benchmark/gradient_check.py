@@ -1,4 +1,4 @@
-"""Whether the gradients of two forms agree: on small maps that have all branches, and at full size against forwards."""
+"""Compares the gradients of two forms: on small maps that reach all branches, and at full size with forwards."""
 
 from __future__ import annotations
 
@@ -14,13 +14,20 @@ from upbench.ops import thresholds
 from upbench.specs.run_spec import RunSpec
 
 Apart = Callable[[RunSpec], tuple[float, str]]
-"""How far the gradients of the two forms of a spec are apart, as a part of the largest value, and in which tensor."""
+"""Function that returns the largest difference of the gradients of the two forms of a spec, as a part of the largest
+value, and the tensor that has it.
+"""
 
 
 def reduced(spec: RunSpec) -> list[tuple[RunSpec, float]]:
-    """The specs on which gradients are compared instead of this one, each with how many times fewer pixels it has.
+    """Return smaller specs on which gradients are compared instead of a full one.
 
-    Sizes that break a rule of the upsampler are left out; where all do, it is the spec itself.
+    Args:
+        spec: The spec at full size.
+
+    Returns:
+        Each smaller spec, with the number of times that it has fewer pixels. Sizes that break a rule of the upsampler are
+        left out; where all do, the spec itself.
     """
     channels, height, width = spec.input.shape
     found = []
@@ -32,11 +39,14 @@ def reduced(spec: RunSpec) -> list[tuple[RunSpec, float]]:
 
 
 def worst_on_small_maps(spec: RunSpec, apart: Apart) -> tuple[float, str]:
-    """The largest difference over the reduced maps, and the tensor and map where it is.
+    """Compare the two forms of a spec on its reduced maps.
 
     Args:
-        spec: At full size.
+        spec: The spec at full size.
         apart: Compares the two forms of a spec.
+
+    Returns:
+        The largest difference, and the tensor and map that have it.
     """
     worst: tuple[float, str] | None = None
     for smaller, ratio in reduced(spec):
@@ -53,13 +63,13 @@ def worst_on_small_maps(spec: RunSpec, apart: Apart) -> tuple[float, str]:
 def directions(
     module: nn.Module, inputs: Sequence[Tensor], weight: Tensor, gradients: Sequence[Tensor | None]
 ) -> list[tuple[int, Direction]]:
-    """Directional derivatives at full size of each input that has a gradient.
+    """Compute directional derivatives at full size for each input that has a gradient.
 
     Args:
         module: Called as module(*inputs).
         inputs: x and, where there is one, the guide.
-        weight: The gradient of the output from which `gradients` come.
-        gradients: Of the inputs.
+        weight: The gradient of the output from which `gradients` were computed, [B, C, H', W'].
+        gradients: Gradient of each input; None for an input that has none.
 
     Returns:
         Pairs of the number of the input and the derivative under one mask.
@@ -82,7 +92,7 @@ def directions(
 
 
 def _exact(module: nn.Module) -> nn.Module | None:
-    """The module in float64; None for one that cannot be copied."""
+    """Return a copy of the module in float64; None for one that cannot be copied."""
     try:
         return copy.deepcopy(module).double()
     except Exception:  # noqa: BLE001 - a user's module need not be one that can be copied

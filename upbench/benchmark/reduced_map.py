@@ -1,4 +1,4 @@
-"""The smaller maps on which gradients are compared: every branch and every remainder of a tile, at a tenth of the cost.
+"""Chooses smaller maps on which gradients are compared: every branch and every remainder of a tile, at a tenth of the cost.
 
 A fused form splits a map into tiles of TILE output pixels and into chunks of some number of entries. What can go wrong
 sits at the seams and at the last, incomplete tile, so that a map of a few tiles a side with the same remainders shows
@@ -8,22 +8,24 @@ what the full one would. Thresholds on the amount of data are scaled by `pixel_r
 from __future__ import annotations
 
 TILE = 8
+"""Side of a tile of fused forms, in output pixels."""
 LEAST_SIDE = 3 * TILE
-"""Pixels: three tiles a side, so that one has neighbours on both sides."""
+"""Shortest side of a reduced map in pixels: three tiles, so that one has neighbours on both sides."""
 SMALL_SIDE = 48
-"""Maps of at most this side are compared as they are."""
+"""Longest side in pixels of maps that are compared as they are."""
 ODD = (27, 25)
-"""One map more, whose sides leave remainders whatever the full one does."""
+"""Height and width of one more map, whose sides leave remainders whatever those of the full map are."""
 
 Size = tuple[int, int]
+"""Height and width of a map, in pixels."""
 
 
 def maps(height: int, width: int) -> list[Size]:
-    """The sizes on which the gradients of a form over a map of this size are compared.
+    """Return the sizes of the maps on which the gradients of a form are compared.
 
     Args:
         height: Rows of the low-resolution map.
-        width: Its columns.
+        width: Columns of the low-resolution map.
 
     Returns:
         The full size where it is small; else one with the same remainders of tiles, and an odd one.
@@ -34,10 +36,15 @@ def maps(height: int, width: int) -> list[Size]:
 
 
 def _side(full: int) -> int:
-    """A shorter side with the same remainder of TILE; sides that are small already stay."""
+    """Return a shorter side with the same remainder of TILE; a side that is small already stays."""
     return full if full <= SMALL_SIDE else LEAST_SIDE + full % TILE
 
 
 def pixel_ratio(full: Size, reduced: Size) -> float:
-    """How many times fewer pixels the reduced map has: what `ops.thresholds` are divided by."""
+    """Return how many times fewer pixels the reduced map has: the divisor of `ops.thresholds`.
+
+    Args:
+        full: Size of the full map.
+        reduced: Size of the reduced map.
+    """
     return full[0] * full[1] / (reduced[0] * reduced[1])

@@ -1,4 +1,4 @@
-"""A case that was judged before: built again only to be timed."""
+"""Builds a case that was checked and counted before, only to time it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,15 @@ class TimedCase(Case):
 
 
 def call_of(spec: RunSpec, device: torch.device) -> Callable[[], object]:
-    """Build a spec and return the call that its mode measures, run with the spec's number of threads."""
+    """Build a spec, and return the call that its mode measures, run with the spec's number of threads.
+
+    Args:
+        spec: The spec.
+        device: Device to build on.
+
+    Returns:
+        The call; a `Prepared` one where something must be done before it that is not timed.
+    """
     threads = spec.measure.threads
     if device.type != "cpu" or threads is None or threads == torch.get_num_threads():
         return TimedCase(spec, device, clock_for(device)).call()
