@@ -246,9 +246,9 @@ def test_an_argument_that_is_not_key_value(item: str, part: str) -> None:
 
 
 def test_lists_may_stand_in_an_argument(write: Write) -> None:
-    from upbench.cli import options
+    from upbench.cli import drafts
 
-    assert options.draft("a.b:C:k=[1, 2],n={a: 1, b: 2},m=3", {}, {})[0] == {
+    assert drafts.draft("a.b:C:k=[1, 2],n={a: 1, b: 2},m=3", {}, {})[0] == {
         "upsampler": "a.b:C",
         "params": {"k": [1, 2], "n": {"a": 1, "b": 2}, "m": 3},
     }

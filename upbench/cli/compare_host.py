@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from upbench.cli import backends, options, output
+from upbench.cli import backends, drafts, options, output
 from upbench.cli.options import RunOptions, ShowOptions
 from upbench.errors import SpecError, UpbenchError, unknown
 from upbench.specs import yaml_file
@@ -143,11 +143,11 @@ def _size(text: str) -> tuple[int, int]:
 def _necks(items: Sequence[str], run_options: RunOptions, host: Host) -> tuple[list[list[RunSpec]], list[str]]:
     """Return a spec for every stage of every upsampler, and what was typed for each. Raises SpecError with all mistakes."""
     given = run_options.given(but=["backend"])
-    drafts = [options.draft(item, given, {}) for item in items]
-    each = options.shared_params(run_options.assigned(), [str(data.get("upsampler")) for data, _ in drafts])
+    written = [drafts.draft(item, given, {}) for item in items]
+    each = drafts.shared_params(run_options.assigned(), [str(data.get("upsampler")) for data, _ in written])
     wanted = backends.parse(run_options.backend)
     necks, typed, mistakes = [], [], list[str]()
-    for item, (data, source), own in zip(items, drafts, each, strict=True):
+    for item, (data, source), own in zip(items, written, each, strict=True):
         data["params"] = {**(data.get("params") or {}), **own}
         yaml_file.typed(source, [*(f"params.{name}" for name in own), *(["measure.backend"] if wanted else [])])
         dropped = [key for key in _SIZES if data.pop(key, None) is not None]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from upbench.cli import backends, options
+from upbench.cli import backends, drafts
 from upbench.errors import SpecError, unknown
 from upbench.specs import comparable, yaml_file
 from upbench.specs import run_spec as spec
@@ -47,15 +47,15 @@ def choose(
     Raises:
         SpecError: with all mistakes together, two works in one comparison among them.
     """
-    drafts = [(item, *options.draft(item, given, {})) for item in items]
+    written = [(item, *drafts.draft(item, given, {})) for item in items]
     if per_shape:
-        drafts = _at_every_shape(drafts)
-    comparable.share([data for _, data, _ in drafts], others)
-    each = options.shared_params(params, [str(data.get("upsampler")) for _, data, _ in drafts])
+        written = _at_every_shape(written)
+    comparable.share([data for _, data, _ in written], others)
+    each = drafts.shared_params(params, [str(data.get("upsampler")) for _, data, _ in written])
     wanted = backends.parse(backend)
     found: list[Chosen] = []
     mistakes: list[str] = []
-    for (item, data, source), own in zip(drafts, each, strict=True):
+    for (item, data, source), own in zip(written, each, strict=True):
         data["params"] = {**(data.get("params") or {}), **own}
         yaml_file.typed(source, [*(f"params.{name}" for name in own), *(["measure.backend"] if wanted else [])])
         for one in backends.spread(data, wanted):
@@ -70,14 +70,14 @@ def choose(
     return found
 
 
-def _at_every_shape(drafts: Sequence[tuple[str, dict[str, Any], str]]) -> list[tuple[str, dict[str, Any], str]]:
+def _at_every_shape(written: Sequence[tuple[str, dict[str, Any], str]]) -> list[tuple[str, dict[str, Any], str]]:
     """Each spec without a shape of its own once for each shape, batch and scale that the others have together."""
     inputs: list[dict[str, Any]] = []
-    for _, data, _ in drafts:
+    for _, data, _ in written:
         if comparable.has_shape(data) and (one := comparable.work_keys(data)) not in inputs:
             inputs.append(one)
     found = []
-    for item, data, source in drafts:
+    for item, data, source in written:
         if comparable.has_shape(data) or not inputs:
             found.append((item, data, source))
             continue

@@ -125,7 +125,7 @@ def _other_work(name: str, stored: Sequence[Mapping[str, Any]], specs: Sequence[
 
 def _like(item: str, modules: Sequence[RunSpec]) -> tuple[RunSpec | None, list[str]]:
     """Return the spec of --like on the work of the user's modules, and the mistakes."""
-    from upbench.cli.options import draft as draft_of
+    from upbench.cli.drafts import draft as draft_of
     from upbench.specs import comparable
     from upbench.specs import run_spec as spec
 
@@ -148,7 +148,7 @@ def compared_with(options: GateOptions) -> list[dict[str, Any]]:
 
     Files that cannot be read are left out here, and refused by `read`.
     """
-    from upbench.cli.options import draft as draft_of
+    from upbench.cli.drafts import draft as draft_of
     from upbench.specs import comparable
 
     found = []

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from upbench import conventions
-from upbench.cli import options, output
+from upbench.cli import drafts, options, output
 from upbench.cli.options import RunOptions, ShowOptions
 
 
@@ -24,7 +24,7 @@ def command(
     """Measure parameters, MACs, latency and memory of one upsampler."""
     from upbench.specs import run_spec as spec
 
-    data, source = options.draft(item, run.given(), run.assigned())
+    data, source = drafts.draft(item, run.given(), run.assigned())
     run_spec = spec.load(data, source)
     output.check(show.output_file, show.form)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from upbench.cli import options, output
+from upbench.cli import drafts, options, output
 from upbench.cli.options import ShowOptions
 from upbench.errors import UpbenchError
 from upbench.report.formats import render
@@ -74,7 +74,7 @@ def command(
     elif table is None:
         _all([published.table(name) for name in published.names()], records or [], show)
     else:
-        one = published.read_table(Path(table)) if options.is_file(table) else published.table(table)
+        one = published.read_table(Path(table)) if drafts.is_file(table) else published.table(table)
         if row.row is not None:
             _row(one, row, show)
         else:
@@ -153,7 +153,7 @@ def _row(table: Published, wanted: RowOptions, show: ShowOptions) -> None:
     """Print the sums of one row, term by term."""
     from upbench.cli.reproduce_row import sums
 
-    changes = options.assignments(wanted.params)
+    changes = drafts.assignments(wanted.params)
     label = str(wanted.row)
     found = sums(table, label, wanted.convention, changes, wanted.host, wanted.way, wanted.version, _counts())
     _sheets(found, show)

@@ -10,7 +10,7 @@ import yaml
 
 from upbench import registry
 from upbench.cards import Card
-from upbench.cli import existing_files, options, output
+from upbench.cli import drafts, existing_files, options, output
 from upbench.errors import UpbenchError
 from upbench.report import paper_differences as notes_page
 
@@ -23,7 +23,7 @@ def command(
 ) -> None:
     """Print the full default spec of an upsampler as YAML."""
     output.check(output_file, "text" if notes else "json" if as_json else "yaml")
-    if options.is_file(name):
+    if drafts.is_file(name):
         raise UpbenchError(
             f"show takes the name of an upsampler, not a file; `upbench profile {name}` measures a spec file"
         )
