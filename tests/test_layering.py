@@ -56,6 +56,7 @@ TORCH_FREE_FILES = {
     "machine/memory_limit.py",
     "machine/allocator.py",
     "measure/rounds.py",
+    "benchmark/checked.py",
     "versions/checkout.py",
 }
 """Files of the torch wing that both wings read."""

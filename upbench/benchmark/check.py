@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from upbench.benchmark.case import INPUTS, Case, ShapeError
+from upbench.benchmark.checked import Check as Check
+from upbench.benchmark.checked import Checked as Checked
 from upbench.benchmark.workload import explained
 from upbench.machine import environment
 from upbench.measure import clock
 from upbench.measure import output as measured
 from upbench.measure.output import comparable, not_finite
-from upbench.records.record import Output, Record
+from upbench.records.record import Output
 from upbench.specs.run_spec import RunSpec
 from upbench.user_code import isolation
 
@@ -33,47 +34,6 @@ JUMP = 0.5
 
 Progress = Callable[[str, float], None]
 """Function that is told what is being done, and the part of the whole that is done, 0 to 1."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """The result of one check of one upsampler.
-
-    Args:
-        upsampler: Label of the upsampler.
-        name: "shape", "finite", "repeat", "backend forward", "backend backward" or "like NAME".
-        passed: Whether the check passed.
-        detail: Clause that says what was found.
-    """
-
-    upsampler: str
-    name: str
-    passed: bool
-    detail: str
-
-
-@dataclass
-class Checked:
-    """The results of all checks.
-
-    Args:
-        checks: Checks of all upsamplers.
-        unrepeatable: Labels whose output is right, but not the same bit for bit each time.
-    """
-
-    checks: list[Check] = field(default_factory=list)
-    unrepeatable: set[str] = field(default_factory=set)
-
-    @property
-    def passed(self) -> bool:
-        """Whether every check passed."""
-        return all(check.passed for check in self.checks)
-
-    def without_digest(self, record: Record) -> Record:
-        """Return a record, without the digest of its output where that does not repeat to the bit."""
-        if record.label not in self.unrepeatable or record.output is None:
-            return record
-        return record.model_copy(update={"output": record.output.model_copy(update={"digest": None})})
 
 
 @isolation.isolated()
