@@ -84,7 +84,7 @@ class Turns:
             one.wait()
 
 
-def _levels(turns: Turns, members: list[tuple[int, int]], rounds: int) -> tuple[list[float], list[float]]:
+def levels_in_turns(turns: Turns, members: list[tuple[int, int]], rounds: int) -> tuple[list[float], list[float]]:
     """By (worker, cell): the log of its time against all in the same round, and its median faults a call."""
     order, taken = random.Random(0), {member: list[float]() for member in members}
     faults = {member: list[int]() for member in members}
@@ -105,7 +105,7 @@ def test_eight_fresh_workers_take_the_same_time() -> None:
         turns = Turns(PROCESSES, allocator.worker_environment("kept", os.environ))
         try:
             assert set(turns.states) == {"kept"}
-            levels, faults = _levels(turns, [(n, 0) for n in range(PROCESSES)], ROUNDS)
+            levels, faults = levels_in_turns(turns, [(n, 0) for n in range(PROCESSES)], ROUNDS)
         finally:
             turns.end()
     print(f"\nfresh workers: sd {statistics.stdev(levels):.4f}, faults {faults}")
@@ -120,7 +120,7 @@ def test_what_ran_before_leaves_no_trace(sides: str) -> None:
     with spinning():
         turns = Turns(1, allocator.worker_environment("kept", os.environ), sides)
         try:
-            levels, faults = _levels(turns, equal, ROUNDS)
+            levels, faults = levels_in_turns(turns, equal, ROUNDS)
         finally:
             turns.end()
     print(f"\nequal cells after unequal ones: {[round(math.exp(x), 4) for x in levels]}, faults {faults}")
