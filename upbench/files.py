@@ -46,12 +46,17 @@ def check_folder(path: Path, option: str = "--output", typed: str | None = None)
 
 def write_text(path: Path, text: str) -> None:
     """Replace a text file in one step: a reader sees the old text or the new, never half of it."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace a file in one step: a reader sees the old content or the new, never half of it."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         if path.exists() and not path.is_file():  # a device or a pipe is written to, not replaced
-            path.write_text(text, encoding="utf-8")
+            path.write_bytes(content)
             return
-        beside.write_text(text, encoding="utf-8")
+        beside.write_bytes(content)
         beside.replace(path)
     except OSError as error:
         beside.unlink(missing_ok=True)

@@ -89,7 +89,15 @@ def test_a_group_is_one_object_for_its_command() -> None:
     assert "How red." in CliRunner().invoke(own, ["--help"]).stdout
 
 
-MARKS = {"latex": "\\begin{tab", "html": "<table", "markdown": "| ", "csv": ",", "json": "{", "table": "\n"}
+MARKS = {
+    "latex": "\\begin{tab",
+    "html": "<table",
+    "markdown": "| ",
+    "csv": ",",
+    "json": "{",
+    "table": "\n",
+    "parquet": "PAR1",
+}
 
 
 @pytest.mark.parametrize("form", list(render.FORMATS))
@@ -116,7 +124,7 @@ def test_every_command_prints_every_format(arguments: list[str], form: str, tmp_
     result = upbench(*arguments, "--format", form, "-o", file)
     assert result.exit_code == 0, result.output
     assert result.stdout == ""
-    text = file.read_text()
+    text = file.read_bytes().decode(errors="replace")
     assert MARKS[form] in text
     if form == "json":
         json.loads(text)
@@ -133,7 +141,10 @@ def test_an_unknown_format_is_refused_with_the_nearest() -> None:
     for command in (["list"], ["profile", "bilinear"], ["table", "x.jsonl"]):
         result = upbench(*command, "--format", "latx")
         assert result.exit_code == 2
-        assert "--format latx: unknown format 'latx'; known: table, markdown, csv, latex, html, json" in result.stderr
+        assert (
+            "--format latx: unknown format 'latx'; known: table, markdown, csv, latex, html, json, parquet"
+            in result.stderr
+        )
         assert "did you mean 'latex'?" in result.stderr
 
 
@@ -166,7 +177,7 @@ def test_one_more_format_is_one_file_and_one_entry(tmp_path: Path) -> None:
         return done.stdout
 
     for command in SHOWING:
-        assert "table|markdown|csv|latex|html|json|toy" in run(command, "--help")
+        assert "table|markdown|csv|latex|html|json|parquet|toy" in run(command, "--help")
     assert run("list", "--shapes", "--format", "toy").startswith("toy: Named shapes")
     assert run("profile", "bilinear", *FAST, "--format", "toy").startswith("toy: ")
     assert run("reproduce", "--list", "--format", "toy").startswith("toy: Published tables")

@@ -137,7 +137,7 @@ def show(
         per_shape: Whether --per-shape was given.
     """
     from upbench.report import json_documents
-    from upbench.report.formats import table
+    from upbench.report.formats import render, table
     from upbench.report.tables import comparison
 
     tables: list[Table] = []
@@ -147,6 +147,6 @@ def show(
     findings = [finding for result in results for finding in result.findings]
     parts = [json_documents.WorkResult(r.group.work, r.records, r.reference, r.checks) for r in results]
     if tables or to.form == "json":
-        shown = [table.stacked(tables)] if to.form == "csv" else tables
+        shown = [table.stacked(tables)] if to.form in render.ONE_TABLE else tables
         output.show(shown, to, lambda: json_documents.comparison(parts, findings, judged.options.strict, per_shape))
     gates.report(findings, judged.options, tables)

@@ -11,6 +11,7 @@ from upbench import conventions, metrics
 from upbench.cli import options, output, results
 from upbench.cli.options import ShowOptions
 from upbench.errors import UpbenchError
+from upbench.report.formats.render import ONE_TABLE
 
 
 class Part(StrEnum):
@@ -34,12 +35,14 @@ def command(
         ),
     ] = None,
     base: options.Base = None,
-    part: Annotated[Part, typer.Option(help="Main effects, Pareto front, or both. CSV holds one of them.")] = Part.all,
+    part: Annotated[
+        Part, typer.Option(help="Main effects, Pareto front, or both. CSV and Parquet hold one of them.")
+    ] = Part.all,
     convention: options.Convention = conventions.DEFAULT,
 ) -> None:
     """Main effect of each axis on each metric, with intervals; which cells are dominated; the Pareto front."""
-    if show.form == "csv" and part is Part.all:
-        raise UpbenchError("--format csv holds one table; choose it with --part effects or --part front")
+    if show.form in ONE_TABLE and part is Part.all:
+        raise UpbenchError(f"--format {show.form} holds one table; choose it with --part effects or --part front")
 
     from upbench.report.tables import effect_cells
     from upbench.report.tables import effects as report

@@ -33,7 +33,7 @@ _SOURCES = {
 }
 _KEYS = {"schema", "records", "findings", "tables", "upsampler", "environment"}
 _SPEC = re.compile(r"^(upsampler|base|stages)\s*:", re.MULTILINE)
-_NO_TEXT = ("png", "pdf")
+_NO_TEXT = ("png", "pdf", "parquet")
 
 
 def output_path(typed: str) -> Path:

@@ -12,7 +12,8 @@ import typer
 from upbench import conventions
 from upbench.cli import drafts
 from upbench.cli.existing_files import output_path
-from upbench.errors import UpbenchError, unknown
+from upbench.errors import OutputError, UpbenchError, unknown
+from upbench.report.formats import parquet
 from upbench.report.formats.render import FORMATS
 
 
@@ -173,6 +174,18 @@ class ShowOptions:
         ),
     ] = "table"
     output_file: Output = None
+
+    def __post_init__(self) -> None:
+        """Take Parquet for a file that is named so. Raises OutputError where it cannot be, or another format was given."""
+        if self.output_file is not None and self.output_file.suffix == parquet.SUFFIX:
+            if self.form not in ("table", "parquet"):
+                raise OutputError(
+                    f"output {self.output_file} has the name of a Parquet file, but --format is {self.form}; leave "
+                    "--format out, or give the file another name"
+                )
+            object.__setattr__(self, "form", "parquet")
+        if self.form == "parquet":
+            parquet.check_installed()
 
 
 REFERENCE = typer.Option(

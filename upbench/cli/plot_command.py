@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from upbench import conventions, metrics
+from upbench import conventions, files, metrics
 from upbench.cli import options, output
 from upbench.errors import OutputError, SpecError
 
@@ -80,7 +79,7 @@ def command(
     with page.settings():
         drawn = pictures.draw(plan)
         data = drawn.page.render(form)
-    _write(output_file, data)
+    files.write_bytes(output_file, data)
     for sentence in drawn.messages:
         typer.echo(f"upbench: {sentence}", err=True)
     for table in drawn.tables:
@@ -134,14 +133,3 @@ def _lacking() -> str | None:
             "plot needs matplotlib, which is not installed; install upbench with its extra: pip install 'upbench[plot]'"
         )
     return None
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Replace a file in one step."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OutputError(f"output {path} cannot be written ({error.strerror}); choose another with --output") from None

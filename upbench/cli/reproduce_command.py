@@ -14,7 +14,7 @@ from upbench.cli import drafts, options, output
 from upbench.cli.options import ShowOptions
 from upbench.errors import UpbenchError
 from upbench.report.formats import render
-from upbench.report.formats.table import Table
+from upbench.report.formats.table import Table, stacked
 
 if TYPE_CHECKING:
     from upbench.papers.published import Published
@@ -118,7 +118,9 @@ def _one(published: Published, records: Sequence[Path], show: ShowOptions) -> No
 def _sheets(sheets: Sequence[Table], show: ShowOptions) -> None:
     """Print tables one below another; the rows of all as JSON, and as CSV one file after another."""
     if show.form == "csv":
-        output.emit("\n".join(render.render([sheet], show.form) for sheet in sheets), show.output_file)
+        output.emit("\n".join(map(render.csv, sheets)), show.output_file)
+    elif show.form in render.ONE_TABLE:
+        output.show([stacked(sheets)], show)
     else:
         output.show(sheets, show, lambda: output.rows(*sheets))
 

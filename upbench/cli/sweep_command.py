@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from upbench.sweeping.expand import Cell, SweepSpec
     from upbench.sweeping.runner import Options, Outcome
 
-TABLES = {".md": "markdown", ".csv": "csv"}
+TABLES = {".md": "markdown", ".csv": "csv", ".parquet": "parquet"}
+"""The tables that a sweep writes beside its results, Parquet where --format asks for it."""
 SKIPPED_SHOWN = 20
 GIB = 2**30
 
@@ -136,9 +137,10 @@ def _measure(
     from upbench.sweeping import runner as sweep
 
     store.check_appendable(path)
+    written = {suffix: form for suffix, form in TABLES.items() if form in ("markdown", "csv", printed.form)}
     with files.locked(path):
         files.check_writable(path)
-        for suffix, form in TABLES.items():
+        for suffix, form in written.items():
             output.check(path.with_suffix(suffix), form)
         with Progress() as progress, sweep.crew(cells, chosen) as crew:
             if fresh:
@@ -149,12 +151,13 @@ def _measure(
         records = list(store.pick(path, outcome.plan.identities).values())
         measured, title = ResultSet(records, plan.axes, convention), plan.title or plan.name
         tables = [sweep_table.default_table(measured, title)] if records else []
-        for result in tables:
-            files.write_text(path.with_suffix(".md"), render.markdown(result))
-            files.write_text(path.with_suffix(".csv"), render.csv(result))
-    if records or printed.form == "json":
+        if tables:
+            for suffix, form in written.items():
+                output.emit(render.render(tables, form, plain=True), path.with_suffix(suffix))
+    if printed.form == "json" or (records and printed.form != "parquet"):
         output.show(tables, printed, lambda: json.dumps([record.to_dict() for record in records], indent=2))
-    _say(f"{path} and its .md and .csv hold {len(records)} of {len(cells)} cells{_by_status(outcome)}")
+    listed = " and ".join(written).replace(" and ", ", ", len(written) - 2)
+    _say(f"{path} and its {listed} hold {len(records)} of {len(cells)} cells{_by_status(outcome)}")
     return outcome
 
 

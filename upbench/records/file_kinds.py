@@ -14,6 +14,7 @@ MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"%PDF", "a PDF"),
     (b"PK\x03\x04", "a ZIP archive, as weights of torch are"),
     (b"\x1f\x8b", "a gzip archive"),
+    (b"PAR1", "a Parquet file"),
     (b"SQLite format 3\x00", "an SQLite database"),
     (b"\x93NUMPY", "a NumPy array"),
     (b"\x80\x02", "a Python pickle"),

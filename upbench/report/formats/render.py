@@ -10,9 +10,10 @@ from upbench.report.formats import terminal as _terminal
 from upbench.report.formats.csv import csv
 from upbench.report.formats.json import json
 from upbench.report.formats.markdown import markdown
+from upbench.report.formats.parquet import parquet
 from upbench.report.formats.table import Table
 
-__all__ = ["FORMATS", "Format", "csv", "json", "markdown", "render", "terminal"]
+__all__ = ["FORMATS", "ONE_TABLE", "Format", "csv", "json", "markdown", "parquet", "render", "terminal"]
 
 
 def terminal(table: Table, width: int | None = None, plain: bool = False) -> str:
@@ -20,8 +21,8 @@ def terminal(table: Table, width: int | None = None, plain: bool = False) -> str
     return _terminal.draw(table, width, plain)
 
 
-Format = Callable[[Sequence[Table], bool], str]
-"""A function that makes the text of tables, one below another.
+Format = Callable[[Sequence[Table], bool], str | bytes]
+"""A function that makes the text of tables, one below another, or the content of a binary file.
 
 Its second argument says whether to leave out the styles of a terminal, as for a file.
 """
@@ -31,25 +32,30 @@ def _each(maker: Callable[[Table], str]) -> Format:
     return lambda tables, plain: "\n".join(maker(table) for table in tables)
 
 
-def _one_csv(tables: Sequence[Table], plain: bool) -> str:
-    if len(tables) != 1:
-        raise ValueError(f"CSV holds one table, not {len(tables)}")
-    return csv(tables[0])
+def _one(maker: Callable[[Table], str | bytes]) -> Format:
+    def made(tables: Sequence[Table], plain: bool) -> str | bytes:
+        (table,) = tables
+        return maker(table)
+
+    return made
 
 
 FORMATS: dict[str, Format] = {
     "table": lambda tables, plain: "\n".join(terminal(table, None, plain) for table in tables),
     "markdown": _each(markdown),
-    "csv": _one_csv,
+    "csv": _one(csv),
     "latex": _each(latex.environment),
     "html": lambda tables, plain: html.page(tables),
     "json": lambda tables, plain: json(tables),
+    "parquet": _one(parquet),
 }
 """Every format by the name that --format takes."""
+ONE_TABLE = ("csv", "parquet")
+"""The formats that hold one table."""
 
 
-def render(tables: Sequence[Table], form: str, plain: bool = False) -> str:
-    """Return tables one below another in one of FORMATS.
+def render(tables: Sequence[Table], form: str, plain: bool = False) -> str | bytes:
+    """Return tables one below another in one of FORMATS: a text, or the content of a Parquet file.
 
     Args:
         tables: The tables.
@@ -58,7 +64,7 @@ def render(tables: Sequence[Table], form: str, plain: bool = False) -> str:
 
     Raises:
         UnknownName: There is no such format.
-        ValueError: Several tables are to be CSV, which holds one.
+        ValueError: Several tables are to be of a format that holds one.
     """
     if form not in FORMATS:
         raise unknown("format", form, FORMATS)
