@@ -77,14 +77,15 @@ def test_formulas_are_nothing_else(text: str) -> None:
 @pytest.mark.parametrize("name", [c.name for c in cards.builtin().values() if c.count_macs])
 def test_counts_at_a_place_are_those_of_the_closed_form_at_its_size(name: str) -> None:
     card = registry.get(name)
-    found = host_counts.count(name, {}, 64, 64, 2, 160, 100, 3)
+    scale = card.default_scale
+    found = host_counts.count(name, {}, 64, 64, scale, 160, 100, 3)
     assert card.count_macs is not None
     assert card.count_params is not None
-    setting = Setting(64, 64, 2, card.defaults(), batch=3, height=160, width=100)
+    setting = Setting(64, 64, scale, card.defaults(), batch=3, height=160, width=100)
     macs = card.count_macs(setting)
     gathers = found.similarity + found.sampling + found.assembly + found.fusion
     assert (found.conv, gathers) == (macs.conv, macs.gather)
-    alone = host_counts.parameters(name, (), 64, 64, 2)
+    alone = host_counts.parameters(name, (), 64, 64, scale)
     for part in host_counts.PARAMETERS:
         assert getattr(alone, part) == getattr(found, part)
     assert sum(getattr(alone, part) for part in host_counts.PARAMETERS) == card.count_params(setting)

@@ -35,6 +35,10 @@ onnx = pytest.mark.skipif(
 )
 
 
+UNKNOWN_TO_THE_TRACE_EXPORTER = {"aten::max_unpool2d", "aten::adaptive_avg_pool2d"}
+"""Operators that torch.onnx.export(dynamo=False) cannot write, or only where their sizes are constants (torch 2.13)."""
+
+
 class Model(nn.Module):
     """A user's model: a stem, an upsampler somewhere inside, a head."""
 
@@ -155,7 +159,10 @@ def _runs_in_onnxruntime(file: Path, model: nn.Module, tensors: tuple[Tensor, ..
     session = onnxruntime.InferenceSession(str(file))
     names = [given.name for given in session.get_inputs()]
     (out,) = session.run(None, {name: t.numpy() for name, t in zip(names, tensors, strict=True)})
-    close(lambda *_: torch.from_numpy(out), model, tensors)
+    truth = expected(copy.deepcopy(model).double(), tuple(t.double() for t in tensors))
+    # Some methods make much of a last bit; a file may be as far off as torch's own float32 is, four times.
+    own = float((expected(model, tensors) - truth).abs().max())
+    torch.testing.assert_close(torch.from_numpy(out).double(), truth, rtol=1e-4, atol=max(1e-4, 4 * own))
 
 
 @onnx
@@ -169,10 +176,14 @@ def test_onnx_from_an_exported_program(card: Card, tmp_path: Path) -> None:
 @onnx
 @by_class
 def test_onnx_from_a_trace(card: Card, tmp_path: Path) -> None:
-    """With opset 16 or later, which has grid_sample."""
+    """With opset 16 or later, which has grid_sample. What that exporter does not know it has to refuse."""
     model, tensors = make(card)
-    torch.onnx.export(model, tensors, str(tmp_path / "up.onnx"), dynamo=False, opset_version=17)
-    _runs_in_onnxruntime(tmp_path / "up.onnx", model, tensors)
+    try:
+        torch.onnx.export(model, tensors, str(tmp_path / "up.onnx"), dynamo=False, opset_version=17)
+    except torch.onnx.errors.OnnxExporterError:
+        assert kinds(torch.jit.trace(model, tensors, check_trace=False)) & UNKNOWN_TO_THE_TRACE_EXPORTER
+    else:
+        _runs_in_onnxruntime(tmp_path / "up.onnx", model, tensors)
 
 
 @pytest.mark.parametrize("name", [card.name for card in CARDS if card.fused])
@@ -224,31 +235,44 @@ def test_modules_can_be_copied_pickled_and_saved(card: Card, tmp_path: Path) -> 
 @by_card
 def test_fx_takes_an_upsampler_as_one_layer(card: Card) -> None:
     """Alone, with the weights of the module."""
-    model, tensors = make(card)
-    bare, given = model.neck["up"], (torch.randn(2, 32, 6, 8), *tensors[1:])
+    model, _ = make(card)
+    bare, given = model.neck["up"], drawn(setting_of(card, None, 6, 8), card)
     graph = torch.fx.symbolic_trace(bare)
-    close(graph, bare, given)
-    close(copy.deepcopy(graph), bare, given)
+    for traced in (graph, copy.deepcopy(graph)):
+        torch.manual_seed(0)
+        out = joined(traced(*given))
+        torch.manual_seed(0)
+        torch.testing.assert_close(out, joined(copy.deepcopy(bare)(*given)), rtol=1e-4, atol=1e-4)
     assert sum(p.numel() for p in graph.parameters()) == sum(p.numel() for p in bare.parameters())
 
 
 @by_class
 def test_fx_inside_a_model(card: Card) -> None:
-    class Neck(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.stem = nn.Conv2d(3, 32, 1)
-            self.up = upbench.build(card.name, 32, seed=1)
+    class Neck(Model):
+        def forward(self, image: Tensor, *guides: Tensor) -> Tensor:
+            return self.neck["up"](self.stem(image), *guides[: len(card.guides)])
 
+    class Alone(Neck):
+        def forward(self, image: Tensor) -> Tensor:
+            return super().forward(image)
+
+    class Guided(Neck):
         def forward(self, image: Tensor, guide: Tensor) -> Tensor:
-            x = self.stem(image)
-            return self.up(x, guide) if card.guided else self.up(x)
+            return super().forward(image, guide)
 
-    neck, tensors = Neck().eval(), (torch.randn(2, 3, 6, 8), torch.randn(2, 32, 12, 16))
+    class TwiceGuided(Neck):
+        def forward(self, image: Tensor, guide: Tensor, second_guide: Tensor) -> Tensor:
+            return super().forward(image, guide, second_guide)
+
+    _, tensors = make(card)
+    neck = (Alone, Guided, TwiceGuided)[len(card.guides)](card).eval()
     graph = torch.fx.symbolic_trace(neck)
-    assert [node.target for node in graph.graph.nodes if node.op == "call_module"] == ["stem", "up"]
-    assert graph.state_dict().keys() == neck.state_dict().keys()
-    close(graph, neck, tensors)
+    assert [node.target for node in graph.graph.nodes if node.op == "call_module"] == ["stem", "neck.up"]
+    assert graph.neck.state_dict().keys() == neck.neck.state_dict().keys()
+    torch.manual_seed(0)
+    out = joined(graph(*tensors))
+    torch.manual_seed(0)
+    torch.testing.assert_close(out, joined(neck(*tensors)), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("size", [(12, 16), (10, 14), (7, 9), (3, 2)])

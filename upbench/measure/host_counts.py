@@ -2,7 +2,7 @@
 
 The module is built for the channels of the stage and counted at three small maps. Every part of its counts is a fixed
 number for each sample plus a number for each low-resolution pixel; two of the maps give both, and the third proves
-it. Where it does not hold the module is counted at the size of the stage instead.
+it. Where it does not hold the module is counted at the size of the stage instead, on shapes without values.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def count(
     key = (upsampler, tuple(sorted(params.items())), channels, guide_channels, scale)
     fixed, slope = _rates(*key)
     if fixed is None or slope is None:
-        return _counted(*key, height, width, batch)
+        return _counted(*key, height, width, batch, "meta")
     low = height * width
     parts = {p: batch * (getattr(fixed, p) + getattr(slope, p) * low) for p in PARTS}
     return Breakdown(**parts, **{p: getattr(slope, p) for p in PARAMETERS})
@@ -137,14 +137,15 @@ def _counted(
     height: int,
     width: int,
     batch: int,
+    device: str = "cpu",
 ) -> Breakdown:
-    """Build the module and count one call."""
+    """Build the module and count one call; on the meta device no value is computed, so that any size fits in memory."""
     card = registry.get(upsampler)
-    module = _built(upsampler, params, channels, guide_channels, scale)
+    module = _built(upsampler, params, channels, guide_channels, scale).to(device)
     setting = registry.setting_of(card, channels, guide_channels, scale, dict(params))
     setting = replace(setting, batch=batch, height=height, width=width)
     shapes = [(batch, channels, height, width), *card.guide_shapes(setting)]
-    tensors = tuple(torch.zeros(shape) for shape in shapes)
+    tensors = tuple(torch.zeros(shape, device=device) for shape in shapes)
     return breakdown.count(module, tensors, counting.count(module, tensors))
 
 

@@ -15,7 +15,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 def rms(norm: nn.RMSNorm, x: Tensor) -> Tensor:
     """An RMS norm over the channels of a map."""
-    return norm(x.movedim(1, -1)).movedim(-1, 1)
+    return norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 class CrossAttention(nn.Module):

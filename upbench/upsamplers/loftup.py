@@ -94,10 +94,10 @@ class FeedForward(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        rows = x.movedim(1, -1)
+        rows = x.permute(0, 2, 3, 1)
         for layer in self.net:
             rows = layer(rows)
-        return x + rows.movedim(-1, 1)
+        return x + rows.permute(0, 3, 1, 2)
 
 
 class Transformer(nn.Module):
