@@ -75,6 +75,7 @@ CARDS = (
             "cross_decode.cross_attn.attention.out_proj.weight",
             "cross_decode.cross_attn.attention.out_proj.bias",
         ),
+        fused_ops=("averaged_attention",),
         count_params=_params,
         count_macs=_macs,
         notes=(

@@ -67,6 +67,7 @@ CARDS = (
         least_size=image_least,
         rounding="a dozen convolutions of the image, one after another, add their rounding before a softmax",
         dead_parameters=_dead,
+        fused_ops=("averaged_attention",),
         count_params=_params,
         count_macs=_macs,
         notes=(

@@ -68,6 +68,7 @@ CARDS = (
         rules=_rules,
         least_size=lambda s: max(s["kernel"], 2),
         rounding="seven convolutions of the image, one after another, add their rounding before a softmax",
+        fused_ops=("dilated_attention",),
         count_params=_params,
         count_macs=_macs,
         notes=(

@@ -13,7 +13,7 @@ Each has its eager form, which is the truth. A backend (`dispatch`, `upbench.bac
 
 from upbench.backends import MODULES
 from upbench.ops.affinity import affinity_logits, kernel_affinity
-from upbench.ops.attention import attention_assemble, attention_weights, discard
+from upbench.ops.attention import attention_assemble, attention_weights, averaged_attention, discard
 from upbench.ops.bordered import mirrored_assemble, mirrored_similarity
 from upbench.ops.box import box_mean
 from upbench.ops.cpu.native import kernels
@@ -24,6 +24,7 @@ from upbench.ops.deformable import (
     guided_attention,
     offset_attention,
 )
+from upbench.ops.dilated import dilated_attention
 from upbench.ops.dispatch import Backend, load, recorded, select_backend
 from upbench.ops.gating import gate_fuse, modulate
 from upbench.ops.layers import conv1x1, softmax_over_taps
@@ -61,8 +62,10 @@ __all__ = [
     "coordinate_dtype",
     "attention_assemble",
     "attention_weights",
+    "averaged_attention",
     "deform_assemble",
     "deform_similarity",
+    "dilated_attention",
     "discard",
     "exporting",
     "gate_fuse",

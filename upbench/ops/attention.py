@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from upbench.ops.dispatch import compute
 from upbench.ops.registration import numel, register
 
 
@@ -95,3 +96,61 @@ def attention_assemble(
     MACs: HW per output value, class gather.
     """
     return _attention_assemble(weights, values)
+
+
+def averaged_attention(
+    query: Float[Tensor, "B D oH oW"],
+    keys: Float[Tensor, "B D H W"],
+    x: Float[Tensor, "B C H W"],
+    values: Float[Tensor, "B D H W"],
+    weight: Float[Tensor, "D D"],
+    bias: Float[Tensor, " D"],
+    heads: int,
+    window: float = 0.0,
+    *,
+    backend: str = "eager",
+) -> Float[Tensor, "B C oH oW"]:
+    """Sum the cells that every output pixel sees with the weights of its attention, averaged over the heads.
+
+    That is what torch's multi-head attention returns as weights, times x. What it returns beside them the releases drop: the
+    eager form computes it, and others count it.
+
+    Args:
+        query: the projected queries, one per output pixel; heads divides D.
+        keys: the projected keys.
+        x: the map that is summed.
+        values: the projected values, which nothing depends on.
+        weight: matrix of the output projection, which nothing depends on.
+        bias: bias of the output projection, which nothing depends on.
+        heads: attention heads.
+        window: 0 for all cells, else half the side of the window as a part of the map, see `window_cells`.
+        backend: eager, fused (tiles of output pixels against the cells of their windows, channels-last on a CPU) or auto.
+
+    Returns:
+        out[p] = mean over heads of softmax_q(<query[p], keys[q]> / sqrt(D / heads)) times x[q], summed over q.
+
+    Raises:
+        BackendError: when the backend that was asked for cannot compute it.
+
+    MACs: those of `attention_weights`, of `attention_assemble` for x and for values, and of the output projection. Source:
+    JAFAR and AnyUp, their cross attention.
+    """
+    given = (query, keys, x, values, weight, bias, heads, window)
+    return compute("averaged_attention", backend, _averaged_attention, *given)
+
+
+def _averaged_attention(
+    query: Tensor,
+    keys: Tensor,
+    x: Tensor,
+    values: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    heads: int,
+    window: float,
+) -> Tensor:
+    size = (query.shape[2], query.shape[3])
+    weights = attention_weights(query, keys, heads, window)
+    out = attention_assemble(weights.mean(1, keepdim=True), x).unflatten(2, size)
+    dropped = attention_assemble(weights, values).unflatten(2, size)
+    return discard(out, F.conv2d(dropped, weight[..., None, None], bias))

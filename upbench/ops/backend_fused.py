@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from upbench.ops.cell_attention import averaged_attention, dilated_attention
+from upbench.ops.cpu import cell_attention as _cells  # noqa: F401 # registers its kernels
 from upbench.ops.cpu import points as _points  # noqa: F401 # registers its kernels
 from upbench.ops.cpu import windows as _windows  # noqa: F401 # registers its kernels
 from upbench.ops.cpu.affinity import affinity_fused, pool_both
@@ -249,6 +251,8 @@ FORMS: dict[str, tuple[Callable[..., Any], int]] = {
     "sample_points": (sample_points, 1),
     "deform_assemble": (deform_assemble_fused, 2),
     "deform_similarity": (deform_similarity_fused, 2),
+    "averaged_attention": (averaged_attention, 3),
+    "dilated_attention": (dilated_attention, 3),
     "offset_attention": (offset_attention, 1),
     "guided_attention": (guided_attention, 1),
     "kernel_affinity": (kernel_affinity, 1),
@@ -256,7 +260,7 @@ FORMS: dict[str, tuple[Callable[..., Any], int]] = {
     "conv1x1": (conv1x1, 2),
     "softmax_over_taps": (softmax_over_taps, 1),
 }
-AUTOCASTED = ("window_assemble", "window_similarity")
+AUTOCASTED = ("window_assemble", "window_similarity", "averaged_attention", "dilated_attention")
 """Ops whose eager form is a product of matrices, which autocast takes in another dtype."""
 
 
@@ -309,6 +313,8 @@ def _unsupported_call(op: str, args: tuple[Any, ...]) -> str | None:
     """What a single op stands in the way of."""
     if op == "sample_points" and args[1].shape[2] != 1:
         return "it reads one point per output pixel and these are more"
+    if op == "dilated_attention" and any(args[0].shape[n] % args[1].shape[n] for n in (2, 3)):
+        return "the output's sides are no multiples of the map's, so that windows are no boxes of cells"
     if op == "gate_fuse" and not (args[3] and not torch.is_grad_enabled()):
         return "it writes over the upsampled map, which must not be needed any more"
     if op == "kernel_affinity":

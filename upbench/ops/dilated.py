@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from upbench.ops.dispatch import compute
 from upbench.ops.registration import numel, register
 
 
@@ -106,3 +107,38 @@ def dilated_assemble(
         The weighted sum per output pixel.
     """
     return _dilated_assemble(x, weights, kernel)
+
+
+def dilated_attention(
+    query: Float[Tensor, "B D oH oW"],
+    keys: Float[Tensor, "B D H W"],
+    x: Float[Tensor, "B C H W"],
+    kernel: int,
+    heads: int,
+    *,
+    backend: str = "eager",
+) -> Float[Tensor, "B C oH oW"]:
+    """Sum the cells around every output pixel's parent with the weights of its attention, each head its own channels.
+
+    Args:
+        query: the query map, one vector per output pixel.
+        keys: the key map.
+        x: the map that is summed; heads divides C.
+        kernel: side of the window in cells, odd, at most H and W.
+        heads: heads, a divisor of D.
+        backend: eager, fused (at whole ratios; tiles of output pixels against the cells around their parents, channels-last
+            on a CPU) or auto.
+
+    Returns:
+        `dilated_assemble` with `dilated_weights`.
+
+    Raises:
+        BackendError: when the backend that was asked for cannot compute it.
+
+    MACs: kernel^2 per query value and output value. Source: NAF, on NATTEN.
+    """
+    return compute("dilated_attention", backend, _dilated_attention, query, keys, x, kernel, heads)
+
+
+def _dilated_attention(query: Tensor, keys: Tensor, x: Tensor, kernel: int, heads: int) -> Tensor:
+    return dilated_assemble(x, dilated_weights(query, keys, kernel, heads), kernel)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from upbench.ops import attention_assemble, attention_weights, discard
+from upbench.ops import averaged_attention
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -23,7 +23,7 @@ class CrossAttention(nn.Module):
 
     weights = softmax(W_q rms(query) . W_k rms(keys) / sqrt(d / heads)) for each head; out = mean over heads times x.
     The released module is torch's multi-head attention, of which only the weights are used: values are projected,
-    weighed and projected again, and dropped. So is it here: the cost is the release's, the parameters are dead.
+    weighed and projected again, and dropped. So is it here in the eager form, and counted in any: the parameters are dead.
     State dict: norm_q, norm_k, norm_v (with value_channels), attention.{in_proj_weight or {q,k,v}_proj_weight,
     in_proj_bias, out_proj}.
     """
@@ -46,20 +46,14 @@ class CrossAttention(nn.Module):
             return q, k, v
         return held.q_proj_weight, held.k_proj_weight, held.v_proj_weight
 
-    def forward(self, query: Tensor, keys: Tensor, x: Tensor, window: float = 0.0) -> Tensor:
-        (w_q, w_k, w_v), (b_q, b_k, b_v) = self.projections(), self.attention.in_proj_bias.chunk(3)
+    def forward(self, query: Tensor, keys: Tensor, x: Tensor, window: float = 0.0, backend: str = "auto") -> Tensor:
+        held = self.attention
+        (w_q, w_k, w_v), (b_q, b_k, b_v) = self.projections(), held.in_proj_bias.chunk(3)
         keys = rms(self.norm_k, keys)
         q, k = linear(rms(self.norm_q, query), w_q, b_q), linear(keys, w_k, b_k)
-        weights = attention_weights(q, k, self.heads, window)
-        size = (query.shape[2], query.shape[3])
-        out = attention_assemble(weights.mean(1, keepdim=True), x).unflatten(2, size)
         values = linear(rms(self.norm_v, x) if hasattr(self, "norm_v") else keys, w_v, b_v)
-        return discard(out, self.dropped(weights, values, size))
-
-    def dropped(self, weights: Tensor, values: Tensor, size: tuple[int, int]) -> Tensor:
-        """What multi-head attention returns beside its weights: [B, d, H', W']. Nobody reads it."""
-        out = attention_assemble(weights, values).unflatten(2, size)
-        return linear(out, self.attention.out_proj.weight, self.attention.out_proj.bias)
+        dead = (values, held.out_proj.weight, held.out_proj.bias)
+        return averaged_attention(q, k, x, *dead, self.heads, window, backend=backend)
 
 
 class CrossDecoder(nn.Module):
@@ -70,5 +64,5 @@ class CrossDecoder(nn.Module):
         self.conv2d = nn.Conv2d(dim, dim, 3, padding=1, bias=False)
         self.cross_attn = CrossAttention(dim, heads, value_channels)
 
-    def forward(self, query: Tensor, keys: Tensor, x: Tensor, window: float = 0.0) -> Tensor:
-        return self.cross_attn(self.conv2d(query), keys, x, window)
+    def forward(self, query: Tensor, keys: Tensor, x: Tensor, window: float = 0.0, backend: str = "auto") -> Tensor:
+        return self.cross_attn(self.conv2d(query), keys, x, window, backend)

@@ -121,4 +121,4 @@ class AnyUp(Upsampler):
         query = F.adaptive_avg_pool2d(self.query_encoder(image), size)
         keys = F.adaptive_avg_pool2d(self.key_encoder(image), (x.shape[2], x.shape[3]))
         keys = self.aggregation(torch.cat((keys, self.key_features_encoder(x)), 1))
-        return self.cross_decode(query, keys, x, self.window)
+        return self.cross_decode(query, keys, x, self.window, self.backend)

@@ -110,4 +110,4 @@ class JAFAR(Upsampler):
         query = plain_group_norm(F.adaptive_avg_pool2d(self.query_encoder(image), size))
         keys = plain_group_norm(F.adaptive_avg_pool2d(self.key_encoder(image), (x.shape[2], x.shape[3])))
         keys = self.sft_key(keys, self.key_features_encoder(unit(x)))
-        return self.cross_decode(query, keys, x)
+        return self.cross_decode(query, keys, x, backend=self.backend)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from upbench.errors import InputError
-from upbench.ops.dilated import dilated_assemble, dilated_weights
+from upbench.ops.dilated import dilated_attention
 from upbench.ops.rope import centres, plane, rope
 from upbench.upsamplers._base import GroupNorm, Upsampler
 from upbench.upsamplers._norms import GROUPS
@@ -149,5 +149,4 @@ class NAF(Upsampler):
             )
         query = self.image_encoder(shrunk(guide, size), size)
         keys = F.adaptive_avg_pool2d(query, (x.shape[2], x.shape[3]))
-        weights = dilated_weights(query, keys, self.kernel, self.heads)
-        return dilated_assemble(x, weights, self.kernel)
+        return dilated_attention(query, keys, x, self.kernel, self.heads, backend=self.backend)
