@@ -23,7 +23,7 @@ HOUSE: tuple[tuple[str, ...], ...] = (
     ("measure", "reproduce"),
     ("machine",),
     ("metrics", "benchmark"),
-    ("gate", "sweeping"),
+    ("gate", "sweeping", "accuracy"),
     ("report", "versions"),
     ("api", "cli"),
     ("__main__",),
@@ -31,6 +31,7 @@ HOUSE: tuple[tuple[str, ...], ...] = (
 """The folders and modules of the package, bottom to top: each imports only from the rows below its own."""
 RANKS = {room: rank for rank, row in enumerate(HOUSE) for room in row}
 TORCH_FREE = {
+    "accuracy",
     "analysis",
     "backends",
     "cards",

@@ -7,17 +7,17 @@ instrument in `measure/`, a field of the record and one entry here. Nothing here
 from __future__ import annotations
 
 import warnings
-from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from upbench import conventions, units
 from upbench.errors import RenamedWarning, UpbenchError, unknown
+from upbench.records.readings import half_width, latency_samples, of_latency, summary, total_macs
+from upbench.records.readings import latency_summary as latency_summary
 from upbench.units import Unit
 
 if TYPE_CHECKING:
-    from upbench.analysis import stats
     from upbench.records.record import Record
 
 SOFTWARE = ("device_type", "torch", "threads", "kernels")
@@ -51,6 +51,7 @@ class Metric:
         in_tables: Whether every table of costs has it as a column; others are asked for by name.
         also: Other names that may be typed.
         formerly: Names that it had before; they work for one more version, with a warning.
+        measured: Whether upbench measures it; not so for accuracy, which a user gives or a paper printed.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Metric:
     in_tables: bool = True
     also: tuple[str, ...] = ()
     formerly: tuple[str, ...] = ()
+    measured: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "key", self.key or self.field.rpartition(".")[2])
@@ -85,66 +87,30 @@ class Metric:
             value = None if value is None else getattr(value, part)
         return value
 
+    def text(self, record: Record) -> str:
+        """Return its value in a record as tables print it, with the standard deviation where one is given."""
+        value = self.read(record)
+        one = None if self.measured else (record.accuracy or {}).get(self.name)
+        if one is None or one.sd is None:
+            return self.unit.text(value)
+        return f"{self.unit.text(value)} +- {units.spread(one.sd, one.decimals)}"
+
     def interval(self, record: Record) -> tuple[float, float] | None:
-        """Return the 95 % interval of its value in a record; None for a quantity without samples."""
+        """Return the 95 % interval of its value in a record, of accuracy one standard deviation; None for neither."""
+        if not self.measured:
+            one = (record.accuracy or {}).get(self.name)
+            return None if one is None or one.sd is None else (one.value - one.sd, one.value + one.sd)
         samples = self.samples(record) if self.samples is not None else None
         if samples is None:
             return None
-        found = _summary(samples)
+        found = summary(samples)
         return found.low, found.high
-
-
-_SUMMARIES: dict[bytes, stats.Summary] = {}
-"""Hash of samples -> their summary: a few numbers are kept of each latency, and never its samples."""
-
-
-def _summary(samples: Sequence[float]) -> stats.Summary:
-    import hashlib
-
-    from upbench.analysis import stats
-
-    key = hashlib.blake2b(array("d", samples).tobytes(), digest_size=16).digest()
-    if key not in _SUMMARIES:
-        _SUMMARIES[key] = stats.summarise(samples)
-    return _SUMMARIES[key]
-
-
-def latency_summary(record: Record) -> stats.Summary | None:
-    """Return order statistics of a record's latency in seconds; None when it was not measured."""
-    if record.latency is None:
-        return None
-    found, passes = _summary(record.latency.samples_s), record.latency.passes
-    if passes is None:
-        return found
-    low, median, high = passes.latency_s  # of passes the ratio is what was measured, which times must not contradict
-    return replace(found, low=low, median=median, high=high)
-
-
-def _half_width(record: Record) -> float | None:
-    """None for what others are set against: its ratio to itself is no measurement."""
-    alone = record.latency and record.latency.passes and not record.latency.passes.has_interval
-    return None if alone else _of_latency("half_width")(record)
-
-
-def _macs(record: Record) -> int | None:
-    """The counter's total; where there is none, that of the breakdown, which is the same number."""
-    if record.macs is not None:
-        return record.macs.total
-    return conventions.flops(record.breakdown) if record.breakdown else None
-
-
-def _of_latency(statistic: str) -> Callable[[Record], float | None]:
-    return lambda record: getattr(found, statistic) if (found := latency_summary(record)) else None
-
-
-def _latency_samples(record: Record) -> Sequence[float] | None:
-    return record.latency.samples_s if record.latency else None
 
 
 def _efficiency(record: Record) -> float | None:
     from upbench.machine import roofline
 
-    return roofline.efficiency(record.roofline_s, _of_latency("median")(record))
+    return roofline.efficiency(record.roofline_s, of_latency("median")(record))
 
 
 def _macs_class(name: str, title: str, head: str, formerly: str, what: str) -> Metric:
@@ -184,26 +150,26 @@ METRICS: dict[str, Metric] = {
         ),
         Metric(
             "macs", "FLOPs", "multiply-accumulates (one is one FLOP), under --convention", units.COUNT, "macs.total",
-            key="flops", reader=_macs, convention="flops", also=("flops",),
+            key="flops", reader=total_macs, convention="flops", also=("flops",),
         ),
         Metric(
             "latency", "Latency", "median time of a call", units.SECONDS, "latency.samples_s", key="latency_median_s",
-            reader=_of_latency("median"), samples=_latency_samples, exact=False, comparable_on=MACHINE,
+            reader=of_latency("median"), samples=latency_samples, exact=False, comparable_on=MACHINE,
         ),
         Metric(
             "interval", "Latency, half interval", "half of the 95 % interval of the latency, as a part of it",
-            units.SHARE, "latency.samples_s", key="latency_half_width", head="+-", reader=_half_width,
+            units.SHARE, "latency.samples_s", key="latency_half_width", head="+-", reader=half_width,
             better=None, exact=False, compared=False,
         ),
         Metric(
             "iqr", "Latency, interquartile range", "interquartile range of the latency",
             replace(units.SECONDS, delta=None), "latency.samples_s", key="latency_iqr_s", head="IQR",
-            reader=_of_latency("iqr"), better=None, exact=False, compared=False,
+            reader=of_latency("iqr"), better=None, exact=False, compared=False,
         ),
         Metric(
             "samples", "Latency, samples", "how many samples the latency is the median of",
             replace(units.WHOLE, delta=None), "latency.samples_s", key="latency_samples", head="n",
-            reader=_of_latency("n"), better=None, exact=False, compared=False,
+            reader=of_latency("n"), better=None, exact=False, compared=False,
         ),
         Metric(
             "efficiency", "Efficiency", "least time at this machine's ceilings over the latency", units.SHARE,
@@ -252,8 +218,11 @@ METRICS: dict[str, Metric] = {
 """Name -> quantity, in the order of the columns of tables."""
 
 
-def under(convention: str = conventions.DEFAULT) -> dict[str, Metric]:
-    """Return all quantities, with parameters and MACs as a convention counts them. Raises as `conventions.parse` does."""
+def under(convention: str = conventions.DEFAULT, records: Iterable[Record] = ()) -> dict[str, Metric]:
+    """Return all quantities, with parameters and MACs as a convention counts them, and the accuracy that records hold.
+
+    Raises as `conventions.parse` does.
+    """
     flops, params = conventions.parse(convention)
     rules = {"flops": (flops, conventions.flops), "params": (params, conventions.params)}
     found = dict(METRICS)
@@ -264,7 +233,32 @@ def under(convention: str = conventions.DEFAULT) -> dict[str, Metric]:
         found[name] = replace(
             metric, title=f"{metric.title} ({rule})", head=f"{metric.head} ({rule})", reader=_counted(count, convention)
         )
-    return found
+    return {**found, **accuracies(records)}
+
+
+def accuracies(records: Iterable[Record]) -> dict[str, Metric]:
+    """Return every accuracy that is given or published for one of some records, as quantities like the measured ones."""
+    first = {name: one for record in records for name, one in (record.accuracy or {}).items()}
+    return {
+        name: Metric(
+            name,
+            f"{name} ({one.unit})" if one.unit not in ("", "percent") else name,
+            "accuracy of the model around the upsampler, not measured here",
+            units.accuracy(one.unit, one.decimals),
+            "accuracy",
+            key=name,
+            reader=_accuracy(name),
+            better=one.better,
+            exact=False,
+            compared=False,
+            measured=False,
+        )
+        for name, one in first.items()
+    }
+
+
+def _accuracy(name: str) -> Callable[[Record], float | None]:
+    return lambda record: one.value if (one := (record.accuracy or {}).get(name)) else None
 
 
 def _counted(rule: Callable[[conventions.Breakdown, str], int], convention: str) -> Callable[[Record], int | None]:
@@ -277,8 +271,8 @@ def numeric(known: Mapping[str, Metric] | None = None) -> dict[str, Metric]:
 
 
 def with_evidence(known: Mapping[str, Metric] | None = None) -> dict[str, Metric]:
-    """Return the quantities that two values can be judged by, exact ones and those with samples: bounds and effects use them."""
-    return {name: m for name, m in numeric(known).items() if m.exact or m.samples is not None}
+    """Return the quantities that two values can be judged by: exact ones, those with samples, accuracy; bounds and effects use them."""
+    return {name: m for name, m in numeric(known).items() if m.exact or m.samples is not None or not m.measured}
 
 
 def compared() -> dict[str, Metric]:

@@ -198,3 +198,28 @@ SHARE = Unit("share", percent, None, percent, {"": "1", "%": "1e-2"}, "0.5, 50% 
 """A part of 1."""
 DIGEST = Unit("digest", plain, None, plain, {}, "", numeric=False)
 """A hash: equal or not, and nothing else."""
+
+
+def spread(sd: float, decimals: int | None) -> str:
+    """Write a standard deviation with the decimals of its value, or with one digit where these would make it 0."""
+    text = number(sd, decimals)
+    return text if sd == 0 or float(text) else f"{sd:.1g}"
+
+
+def accuracy(name: str, decimals: int | None) -> Unit:
+    """Return the unit of an accuracy.
+
+    Args:
+        name: As "percent" or "m"; empty for a number without a unit.
+        decimals: Decimals that values are printed with; None for as few as possible.
+    """
+    sign = "%" if name == "percent" else name
+    return Unit(
+        name or "number",
+        lambda value: number(value, decimals),
+        lambda value: delta_number(value, decimals),
+        lambda value: number(float(value)),
+        {},
+        "",
+        ((1, sign),),
+    )

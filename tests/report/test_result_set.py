@@ -120,9 +120,9 @@ def test_a_summary_keeps_no_samples() -> None:
     assert METRICS["latency"].read(record) == 0.025
     low, high = METRICS["latency"].interval(record) or (0.0, 0.0)
     assert 0.01 <= low < 0.025 < high <= 0.04
-    from upbench import metrics
+    from upbench.records import readings
 
-    assert all(len(key) == 16 for key in metrics._SUMMARIES)
+    assert all(len(key) == 16 for key in readings._SUMMARIES)
 
 
 def test_a_comparison_shows_the_ratio_with_its_interval_and_keeps_the_number() -> None:

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from upbench import conventions, files
+from upbench.accuracy import beside, on_host, sources
+from upbench.accuracy.sources import Sources
+from upbench.api.drafts import SOURCE, draft
+from upbench.api.given import Accuracies, read_accuracy
 from upbench.api.results import Comparison, Profile, Records, ResultTable
 from upbench.errors import SpecError, UpbenchError, unknown
+from upbench.papers import given_join
 from upbench.records import store
 from upbench.records.record import Record
 from upbench.report.formats import render
 from upbench.report.tables import column_choice, pivot
 from upbench.report.tables.result_set import ResultSet
 from upbench.report.tables.sweep import default_table, sweep_table
-from upbench.specs import comparable, run_spec, yaml_file
+from upbench.specs import comparable, run_spec
 from upbench.specs.run_spec import RunSpec
-from upbench.sweeping import axes, expand
+from upbench.sweeping import expand
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-SOURCE = "upbench.spec"
 
 
 def spec(
@@ -49,7 +51,7 @@ def spec(
     Raises:
         SpecError: If anything is wrong with it; holds all mistakes together.
     """
-    return run_spec.load(*_draft(upsampler, shape, params, options))
+    return run_spec.load(*draft(upsampler, shape, params, options))
 
 
 def profile(
@@ -87,6 +89,8 @@ def compare(
     *upsamplers: RunSpec | str | Path | Mapping[str, Any] | Sequence[RunSpec | str],
     reference: str | None = None,
     timed: bool = True,
+    accuracy: Accuracies = (),
+    with_published: str | None = None,
     **options: Any,
 ) -> Comparison:
     """Measure several upsamplers side by side, in interleaved rounds: `compare("ldaaqu", "carafe", shape="64x32x32")`.
@@ -96,6 +100,8 @@ def compare(
             the first that has it.
         reference: Label or name of the upsampler that ratios of latency are taken to. Default: the first.
         timed: False measures only what is exact, and leaves latency None.
+        accuracy: Your own accuracy beside the cost: a CSV or YAML file, rows as mappings, or a list of files.
+        with_published: A host model, as "faster-rcnn-r50"; upsamplers with published accuracy in it are measured too.
         options: Options of `spec`, for all upsamplers that are no complete specs.
 
     Returns:
@@ -108,17 +114,22 @@ def compare(
     from upbench.benchmark import check, run
 
     listed = [one for each in upsamplers for one in (each if isinstance(each, list | tuple) else [each])]
+    given = read_accuracy(accuracy, with_published)
+    count = len(listed)
+    listed += [] if given.host is None else on_host.upsamplers(given.host)
     specs = _specs(listed, options)
-    if not specs:
+    if not count:
         raise SpecError(["nothing to compare; give names or specs"])
+    specs = [one for n, one in enumerate(specs) if n < count or one not in specs[:count]]
     run.validate(specs)
     if mistakes := comparable.mistakes([(s.label, comparable.of_spec(s)) for s in specs], False):
         raise SpecError(mistakes)
     place = _reference(reference, specs)
+    given.check([given_join.place(one.label, {}, one.to_dict()) for one in specs])
     checked = check.check(specs, None)
     if red := [one for one in checked.checks if not one.passed]:
         raise UpbenchError("; ".join(f"{one.upsampler} failed the check {one.name}: {one.detail}" for one in red))
-    records = [checked.without_digest(record) for record in run.compare(specs, timed=timed)]
+    records, _ = given.attached([checked.without_digest(record) for record in run.compare(specs, timed=timed)])
     return Comparison(records, records[place])
 
 
@@ -164,6 +175,8 @@ def sweep(
         path.parent.mkdir(exist_ok=True)
     number = None if reference is None else references.asked(reference, cells)
     runner_options = runner.Options(timeout_s, frozenset(retry), memory_bytes, reference=number)
+    if read_plan.given is not None:
+        Sources((read_plan.given,)).check(sources.of_cells(cells))
     store.check_appendable(path)
     with files.locked(path), runner.crew(cells, runner_options) as crew:
         if fresh:
@@ -172,14 +185,16 @@ def sweep(
         outcome = runner.run_cells(
             cells, read_plan, path, known, crew, runner_options, lambda cell, part, left: None, messages.append
         )
-        records = list(store.pick(path, outcome.plan.identities).values())
+        given = Sources(() if read_plan.given is None else (read_plan.given,))
+        beside.write(path, given)
+        records, unmatched = given.attached(list(store.pick(path, outcome.plan.identities).values()))
         if records:
             result = default_table(ResultSet(records, read_plan.axes), read_plan.title or read_plan.name)
             files.write_text(path.with_suffix(".md"), render.markdown(result))
             files.write_text(path.with_suffix(".csv"), render.csv(result))
     if outcome.interrupted:
         raise KeyboardInterrupt
-    return Records(records, [*known.skipped, *messages])
+    return Records(records, [*known.skipped, *messages, *unmatched])
 
 
 def read(*paths: str | Path) -> Records:
@@ -198,8 +213,9 @@ def read(*paths: str | Path) -> Records:
     skipped: list[str] = []
     for path in dict.fromkeys(map(Path, paths)):
         contents = store.read(path)
-        skipped += contents.skipped
-        records += store.current(contents.records)
+        own, unmatched = beside.attached(path, store.current(contents.records))
+        skipped += [*contents.skipped, *unmatched]
+        records += own
     found = {(record.place, repr(record.axes)): record for record in records}
     return Records(list(found.values()), skipped)
 
@@ -211,6 +227,8 @@ def table(
     base: str | None = None,
     across: str | None = None,
     convention: str = conventions.DEFAULT,
+    accuracy: Accuracies = (),
+    with_published: str | None = None,
 ) -> ResultTable:
     """Make a table of records: `table(read("results/theta.jsonl"), columns="params,macs,latency", base="theta=11")`.
 
@@ -220,16 +238,19 @@ def table(
         base: The row that differences are taken to: AXIS=VALUE,... or a label.
         across: The axis whose values become columns, for a table of one quantity.
         convention: How MACs and parameters are added up, as "F3,P0".
+        accuracy: Your own accuracy: a CSV or YAML file, rows as mappings, or a list of files.
+        with_published: A host model whose published accuracy is shown, as "faster-rcnn-r50".
 
     Raises:
-        UpbenchError: If a name is not known, or there are no records.
+        UpbenchError: If a name is not known, there are no records, or the accuracy does not fit them.
     """
     listed = list(records)
     if not listed:
         raise UpbenchError("there are no records to make a table of")
+    listed, _ = read_accuracy(accuracy, with_published).attached(listed)
     results = ResultSet.of(listed, convention, base)
     picked = column_choice.pick(
-        columns or ("latency" if across else "published,params,macs,latency,interval,peak-memory"), results
+        columns or ("latency" if across else "published,given,params,macs,latency,interval,peak-memory"), results
     )
     title = Records(listed).title
     if across:
@@ -251,29 +272,6 @@ def run(spec: RunSpec) -> Profile:
     return profile(spec)
 
 
-def _draft(
-    upsampler: str | Path | Mapping[str, Any],
-    shape: object,
-    params: Mapping[str, Any] | None,
-    options: Mapping[str, Any],
-) -> tuple[dict[str, Any], str]:
-    """Return a spec as written, not yet validated, and its source for messages."""
-    source = SOURCE
-    if isinstance(upsampler, Mapping):
-        data = copy.deepcopy(dict(upsampler))
-    elif isinstance(upsampler, Path) or str(upsampler).endswith((".yaml", ".yml")):
-        data, source = yaml_file.read(Path(upsampler))
-    else:
-        data = {"upsampler": upsampler}
-    given = {**options, **({} if shape is None else {"shape": list(shape) if isinstance(shape, tuple) else shape})}
-    for key, value in given.items():
-        if value is not None or key == "threads":
-            axes.set_value(data, key, value)
-    for key, value in (params or {}).items():
-        data.setdefault("params", {})[key] = value
-    return data, source
-
-
 def _specs(items: Sequence[Any], options: Mapping[str, Any]) -> list[RunSpec]:
     """Return the specs of all items; a key that one leaves open is taken from another. Raises SpecError with all mistakes."""
     if options and items and all(isinstance(item, RunSpec) for item in items):
@@ -287,7 +285,7 @@ def _specs(items: Sequence[Any], options: Mapping[str, Any]) -> list[RunSpec]:
         if isinstance(item, RunSpec):
             drafts.append((item.to_dict(), SOURCE))
         elif isinstance(item, str | Path | Mapping):
-            drafts.append(_draft(item, shape, params, options))
+            drafts.append(draft(item, shape, params, options))
         else:
             kind = type(item).__name__
             raise SpecError([f"an upsampler is a name, a spec, a file or a mapping, but {kind} was given"])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from upbench import conventions
 from upbench.cli import gates, options, output
+from upbench.cli.accuracy_options import AccuracyOptions, say
 from upbench.cli.compare_host import HostOptions
 from upbench.cli.gate_options import GateOptions
 from upbench.cli.options import RunOptions, ShowOptions
@@ -24,6 +26,7 @@ def command(
     host: HostOptions,
     gate: GateOptions,
     show: ShowOptions,
+    accuracy: AccuracyOptions,
     reference: Annotated[str | None, options.REFERENCE] = None,
     per_shape: Annotated[
         bool,
@@ -38,9 +41,9 @@ def command(
 ) -> None:
     """Measure several upsamplers in interleaved rounds and print the ratios of their latency."""
     if host.mentioned:
-        _in_host(items, run, host, gate, show, reference, per_shape, convention)
+        _in_host(items, run, host, gate, show, accuracy, reference, per_shape, convention)
     else:
-        _upsamplers(items, run, gate, show, reference, per_shape, convention)
+        _upsamplers(items, run, gate, show, accuracy, reference, per_shape, convention)
 
 
 def _in_host(
@@ -49,6 +52,7 @@ def _in_host(
     host: HostOptions,
     gate: GateOptions,
     show: ShowOptions,
+    accuracy: AccuracyOptions,
     reference: str | None,
     per_shape: bool,
     convention: str,
@@ -60,7 +64,7 @@ def _in_host(
         raise SpecError(["gates are on upsamplers, not on hosts; leave out --host, or the gate options"])
     from upbench.cli import compare_host
 
-    compare_host.compare(items, run, host, show, reference, convention)
+    compare_host.compare(items, run, host, show, accuracy, reference, convention)
 
 
 def _upsamplers(
@@ -68,21 +72,36 @@ def _upsamplers(
     run: RunOptions,
     gate: GateOptions,
     show: ShowOptions,
+    accuracy: AccuracyOptions,
     reference: str | None,
     per_shape: bool,
     convention: str,
 ) -> None:
     """Compare upsamplers with each other; with --against, each with an older version of itself."""
     from upbench.cli import compare_groups, compare_specs
+    from upbench.papers import given_join as places
 
     if per_shape and (lone := [name for name, given in gate.of_one_work.items() if given]):
         raise SpecError([f"--per-shape: {', '.join(lone)} is of one shape; give it to a comparison of one"])
     others = gates.compared_with(gate)
     given = run.given(but=["backend"])
-    rows = compare_specs.choose(items, given, run.assigned(), run.backend, others, per_shape)
+    sources = accuracy.read()
+    choose = partial(
+        compare_specs.choose,
+        given=given,
+        params=run.assigned(),
+        backend=run.backend,
+        others=others,
+        per_shape=per_shape,
+    )
+    rows, impossible = compare_specs.with_published(choose(items), sources.host, choose)
+    say(impossible)
     specs = [row.spec for row in rows]
     judged = gates.read(gate, [row.typed for row in rows], specs)
     groups = compare_groups.split(rows, reference, judged)
+    if sources and gate.between:
+        raise SpecError(["--accuracy and --with-published are no part of a comparison of two versions; leave them out"])
+    sources.check([places.place(spec.label, {}, spec.to_dict()) for spec in specs])
     output.check(show.output_file, show.form)
     if gate.between:
         from upbench.cli import compare_versions
@@ -96,4 +115,5 @@ def _upsamplers(
     running.validate(specs)
     with Progress() as progress:
         results = [compare_groups.measure(group, judged, gate.exact, convention, progress) for group in groups]
+    results = compare_groups.with_accuracy(results, sources)
     compare_groups.show(results, judged, convention, show, per_shape)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from upbench.cli import compare_specs, gates, output
+from upbench.cli.accuracy_options import attached
 from upbench.cli.compare_specs import Chosen
 from upbench.cli.gates import Gates
 from upbench.cli.options import ShowOptions
@@ -15,6 +16,7 @@ from upbench.specs import comparable
 from upbench.specs.comparable import Work
 
 if TYPE_CHECKING:
+    from upbench.accuracy.sources import Sources
     from upbench.benchmark.check import Check
     from upbench.gate import Finding
     from upbench.records.record import Record
@@ -118,6 +120,22 @@ def measure(group: Group, judged: Gates, exact: bool, convention: str, progress:
     if not group.alone:
         findings = [replace(f, upsampler=f"{f.upsampler} at {group.work.text()}") for f in findings]
     return Measured(group, records, checked.checks, findings)
+
+
+def with_accuracy(results: Sequence[Measured], sources: Sources) -> list[Measured]:
+    """Return the results with accuracy in their records; say on stderr which rows of it belong to none.
+
+    Args:
+        results: The results of all groups.
+        sources: The accuracy.
+    """
+    records = attached(sources, [record for result in results for record in result.records])
+    found, at = [], 0
+    for result in results:
+        own = records[at : at + len(result.records)]
+        at += len(own)
+        found.append(replace(result, records=own))
+    return found
 
 
 def show(

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from upbench.cli import backends, drafts, options, output
+from upbench.cli import accuracy_options, backends, drafts, options, output
+from upbench.cli.accuracy_options import AccuracyOptions
 from upbench.cli.options import RunOptions, ShowOptions
 from upbench.errors import SpecError, UpbenchError, unknown
 from upbench.specs import yaml_file
 
 if TYPE_CHECKING:
     from upbench.papers import Host
+    from upbench.records.record import Record
     from upbench.specs.run_spec import RunSpec
 
 _SIZES = ("channels", "guide_channels", "scale")
@@ -44,6 +46,7 @@ def compare(
     run_options: RunOptions,
     wanted: HostOptions,
     show: ShowOptions,
+    accuracy: AccuracyOptions,
     reference: str | None,
     convention: str,
 ) -> None:
@@ -54,11 +57,18 @@ def compare(
         run_options: Options that are keys of a spec.
         wanted: The host, the size of its image, and whether every stage is shown.
         show: Format and file of the result.
+        accuracy: Accuracy that is shown beside the cost.
         reference: Value of --reference; None for the first.
         convention: Counting convention of MACs and parameters.
     """
+    from upbench.cli import compare_specs
+    from upbench.papers import given_join
+
     host = _host(wanted, run_options)
+    sources = accuracy.read()
+    items = [*items, *(one for one in compare_specs.published(sources.host) if one not in items)]
     necks, typed = _necks(items, run_options, host)
+    sources.check([given_join.place(specs[0].label, {}, specs[0].to_dict()) for specs in necks])
     position = _reference_position(reference, typed, [specs[0].label for specs in necks])
     output.check(show.output_file, show.form)
 
@@ -74,11 +84,12 @@ def compare(
     for check in red:
         where = f"{check['upsampler']} in stage {check['stage']} of {host.name}"
         typer.echo(f"upbench: FAILED check {check['name']}: {where}: {check['detail']}", err=True)
-    totals = [measured.total for measured in found]
+    totals = accuracy_options.attached(sources, [measured.total for measured in found])
     if show.form == "json" or not red:
-        stages = [measured.stages if wanted.by_stage else () for measured in found]
-        tables = [] if red else [hosts.comparison(totals, stages, host, position, convention)]
-        output.show(tables, show, lambda: _document(host, necks[position][0].label, checks, found, position))
+        stages = [measured.stages for measured in found]
+        shown = stages if wanted.by_stage else [()] * len(stages)
+        tables = [] if red else [hosts.comparison(totals, shown, host, position, convention)]
+        output.show(tables, show, lambda: _document(host, necks[position][0].label, checks, totals, stages, position))
     if red:
         raise typer.Exit(1)
 
@@ -100,13 +111,17 @@ def _host(wanted: HostOptions, run_options: RunOptions) -> Host:
 
 
 def _document(
-    host: Host, reference: str, checks: Sequence[Mapping[str, Any]], found: Sequence[Any], position: int
+    host: Host,
+    reference: str,
+    checks: Sequence[Mapping[str, Any]],
+    totals: Sequence[Record],
+    stages: Sequence[Sequence[Record]],
+    position: int,
 ) -> str:
     """Return the JSON of a comparison in a host."""
     from upbench.report import json_documents
     from upbench.report.tables import columns
 
-    totals = [measured.total for measured in found]
     result = {
         "schema": json_documents.SCHEMA,
         "host": host.model_dump(mode="json", exclude={"variants"}),
@@ -115,7 +130,7 @@ def _document(
         "latency_ratios": [vars(columns.paired(total, totals[position])) for total in totals],
         "verdicts": [columns.verdict(total, totals[position]) for total in totals],
         "records": [total.to_dict() for total in totals],
-        "stages": [[record.to_dict() for record in measured.stages] for measured in found],
+        "stages": [[record.to_dict() for record in each] for each in stages],
     }
     return json.dumps(result, indent=2)
 

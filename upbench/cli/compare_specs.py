@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,9 @@ from upbench.errors import SpecError, unknown
 from upbench.specs import comparable, yaml_file
 from upbench.specs import run_spec as spec
 from upbench.specs.run_spec import RunSpec
+
+Chooser = Callable[[Sequence[str]], "list[Chosen]"]
+"""Returns the rows of some arguments."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,42 @@ def _at_every_shape(written: Sequence[tuple[str, dict[str, Any], str]]) -> list[
             comparable.share([each], [one])
             found.append((item, each, source))
     return found
+
+
+def published(host: str | None) -> list[str]:
+    """Return the upsamplers with published accuracy in a host, as they are typed: "fade:gate=false"; none without a host."""
+    if host is None:
+        return []
+    from upbench.accuracy import on_host
+
+    found = []
+    for one in on_host.upsamplers(host):
+        params = ",".join(f"{k}={str(v).lower() if isinstance(v, bool) else v}" for k, v in one["params"].items())
+        found.append(f"{one['upsampler']}:{params}" if params else str(one["upsampler"]))
+    return found
+
+
+def with_published(rows: Sequence[Chosen], host: str | None, choose_more: Chooser) -> tuple[list[Chosen], list[str]]:
+    """Return rows with the upsamplers behind them that have published accuracy in a host and are not among them yet.
+
+    Args:
+        rows: The rows of the arguments.
+        host: The host; None adds nothing.
+        choose_more: Returns the rows of some arguments, as `choose` does.
+
+    Returns:
+        The rows, and a sentence for each upsampler that is not possible on what is measured.
+    """
+    found, messages = list(rows), []
+    for item in published(host):
+        try:
+            more = [row for row in choose_more([rows[0].typed, item]) if row.typed == item]
+        except SpecError as error:
+            why = error.mistakes[0].removeprefix(f"{drafts.SOURCE}: ")
+            messages.append(f"{item} has published accuracy on {host}, and cannot be measured here: {why}")
+            continue
+        found += [row for row in more if row.spec not in [other.spec for other in found]]
+    return found, messages
 
 
 def position_of(reference: str | None, rows: Sequence[Chosen], where: str = "") -> int:

@@ -9,6 +9,7 @@ import typer
 
 from upbench import conventions, metrics
 from upbench.cli import options, output, results
+from upbench.cli.accuracy_options import AccuracyOptions
 from upbench.cli.options import ShowOptions
 from upbench.errors import UpbenchError
 from upbench.report.formats.render import ONE_TABLE
@@ -25,13 +26,14 @@ class Part(StrEnum):
 def command(
     files: results.Files,
     show: ShowOptions,
+    accuracy: AccuracyOptions,
     names: Annotated[
         str | None,
         typer.Option(
             "--metrics",
             metavar="NAME,NAME...",
-            help=f"{', '.join(metrics.with_evidence())}, or a published metric as AP. Default: "
-            "params,macs,latency,peak-memory and the first published metric.",
+            help=f"{', '.join(metrics.with_evidence())}, or a given or published metric as AP. Default: "
+            "params,macs,latency,peak-memory, the first published metric, and all that are given.",
         ),
     ] = None,
     base: options.Base = None,
@@ -48,7 +50,7 @@ def command(
     from upbench.report.tables import effects as report
     from upbench.report.tables.result_set import ResultSet
 
-    records = results.read(files)
+    records = results.read(files, accuracy.read())
     title, measured = results.title(records), ResultSet.of(records, convention)
     chosen = effect_cells.metric_columns(names, measured)
     tables = []

@@ -11,9 +11,11 @@ import typer
 
 from upbench import conventions, files, metrics
 from upbench.cli import options, output
+from upbench.cli.accuracy_options import AccuracyOptions, attached
 from upbench.errors import OutputError, SpecError
 
 if TYPE_CHECKING:
+    from upbench.accuracy.sources import Sources
     from upbench.records.record import Record
 
 FORMS = {".png": "png", ".svg": "svg", ".pdf": "pdf"}
@@ -54,9 +56,11 @@ def command(
     results: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Results files, as results/theta.jsonl.")],
     output_file: options.RequiredOutput,
     picture: PictureOptions,
+    accuracy: AccuracyOptions,
 ) -> None:
     """Draw results: a metric along an axis, accuracy against cost, the Pareto front, latency against resolution."""
     form = _judge(results, output_file, picture)
+    given = accuracy.read()
 
     from upbench.report.formats import render
     from upbench.report.plots import page, request
@@ -75,7 +79,7 @@ def command(
         picture.width,
         picture.zoom,
     )
-    plan = request.plan(ResultSet.of(_read(results), picture.convention), wanted)
+    plan = request.plan(ResultSet.of(_read(results, given), picture.convention), wanted)
     with page.settings():
         drawn = pictures.draw(plan)
         data = drawn.page.render(form)
@@ -109,19 +113,21 @@ def _judge(results: Sequence[Path], output_file: Path, picture: PictureOptions) 
     return form
 
 
-def _read(results: Sequence[Path]) -> list[Record]:
-    """Return the current records of results files; a sentence on stderr for each line that is no record."""
+def _read(results: Sequence[Path], given: Sources) -> list[Record]:
+    """Return the current records of results files, with accuracy; a sentence on stderr for each line that is no record."""
+    from upbench.accuracy import beside
     from upbench.records import store
 
     records: list[Record] = []
     skipped: list[str] = []
     for path in results:
         contents = store.read(path)
-        records += contents.records
-        skipped += contents.skipped
+        own, unmatched = beside.attached(path, contents.records, given)
+        records += own
+        skipped += [*contents.skipped, *unmatched]
     for sentence in skipped:
         typer.echo(f"upbench: {sentence}", err=True)
-    return store.current(records)
+    return attached(given, store.current(records))
 
 
 def _lacking() -> str | None:

@@ -11,35 +11,47 @@ import typer
 from upbench.errors import StoreError
 
 if TYPE_CHECKING:
+    from upbench.accuracy.sources import Sources
     from upbench.records.record import Record
 
 
 Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Results files, as results/theta.jsonl.")]
 
 
-def read(paths: Sequence[Path]) -> list[Record]:
+def read(paths: Sequence[Path], given: Sources | None = None) -> list[Record]:
     """Return the last record of every cell of each file, in the order of the files; warn of lines that are no record.
+
+    Args:
+        paths: The files.
+        given: Accuracy that the command is given; records have it, or else that which lies beside their file.
 
     Raises:
         StoreError: If a file does not exist, or there is no record in any.
     """
+    from upbench.accuracy import beside
+    from upbench.cli import accuracy_options
     from upbench.records import store
 
     records: list[Record] = []
+    messages: list[str] = []
     skipped = 0
     for path in dict.fromkeys(paths):
         contents = store.read(path)
         for sentence in contents.skipped:
             typer.echo(f"upbench: warning: {sentence}", err=True)
         skipped += len(contents.skipped)
-        records += store.current(contents.records)
+        own, unmatched = beside.attached(path, store.current(contents.records), given)
+        records += own
+        messages += unmatched
     if not records:
         listed = ", ".join(str(path) for path in paths)
         why = f"{skipped} lines were skipped" if skipped else "empty"
         raise StoreError(f"no records in {listed} ({why}); `upbench sweep` writes them")
     # A cell that stands in two files is shown once, as the later file has it.
     found = {(record.place, repr(record.axes)): record for record in records}
-    return list(found.values())
+    accuracy_options.say(messages)
+    shown = list(found.values())
+    return shown if given is None else accuracy_options.attached(given, shown)
 
 
 def title(records: Sequence[Record]) -> str:

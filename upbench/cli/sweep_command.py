@@ -13,10 +13,12 @@ import typer
 
 from upbench import conventions
 from upbench.cli import options, output
+from upbench.cli.accuracy_options import AccuracyOptions, attached
 from upbench.cli.options import RunOptions, ShowOptions
 from upbench.errors import OutputError, SpecError, suggestion
 
 if TYPE_CHECKING:
+    from upbench.accuracy.sources import Sources
     from upbench.sweeping.expand import Cell, SweepSpec
     from upbench.sweeping.runner import Options, Outcome
 
@@ -30,6 +32,7 @@ def command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A sweep, as sweeps/theta.yaml.")],
     run: RunOptions,
     show: ShowOptions,
+    accuracy: AccuracyOptions,
     convention: options.Convention = conventions.DEFAULT,
     fresh: Annotated[bool, typer.Option(help="Measure every cell again; the old results file is kept beside.")] = False,
     retry: Annotated[
@@ -64,6 +67,7 @@ def command(
     )
     plan = expand.read(file)
     cells = expand.expand(plan, str(file), {**run.given(), **run.assigned()})
+    given = _given(plan, cells, accuracy)
     if reference is not None:
         chosen = replace(chosen, reference=references.asked(reference, cells))
     path = show.output_file or Path("results") / f"{plan.name}.jsonl"
@@ -78,13 +82,24 @@ def command(
         if dry_run:
             _preview(plan, cells, path, fresh, chosen, printed)
             return
-        outcome = _measure(plan, cells, path, fresh, chosen, convention, printed)
+        outcome = _measure(plan, cells, path, fresh, chosen, given, convention, printed)
     except KeyboardInterrupt:  # while nothing was being measured
         raise typer.Exit(130) from None
     if outcome.interrupted:
         raise typer.Exit(130)
     if any(status not in ("ok", "impossible") for status in outcome.status.values()):
         raise typer.Exit(1)
+
+
+def _given(plan: SweepSpec, cells: Sequence[Cell], accuracy: AccuracyOptions) -> Sources:
+    """Return the accuracy of the sweep's file, or that of --accuracy in its place, judged against the cells."""
+    from upbench.accuracy import sources
+
+    given = accuracy.read()
+    if not given.tables and plan.given is not None:
+        given = replace(given, tables=(plan.given,))
+    given.check(sources.of_cells(cells))
+    return given
 
 
 def _no_folder(path: Path, is_default: bool, dry_run: bool) -> None:
@@ -124,11 +139,13 @@ def _measure(
     path: Path,
     fresh: bool,
     chosen: Options,
+    given: Sources,
     convention: str,
     printed: ShowOptions,
 ) -> Outcome:
     """Run the sweep, then write and print its table, which is made from the results file."""
     from upbench import files
+    from upbench.accuracy import beside
     from upbench.cli.progress import Progress
     from upbench.records import store
     from upbench.report.formats import render
@@ -142,13 +159,15 @@ def _measure(
         files.check_writable(path)
         for suffix, form in written.items():
             output.check(path.with_suffix(suffix), form)
+        beside.check(path)
         with Progress() as progress, sweep.crew(cells, chosen) as crew:
             if fresh:
                 sweep.set_aside(path)
             known = store.index(path)
             _say_all(known.skipped)
             outcome = sweep.run_cells(cells, plan, path, known, crew, chosen, progress, _say)
-        records = list(store.pick(path, outcome.plan.identities).values())
+        beside.write(path, given)
+        records = attached(given, list(store.pick(path, outcome.plan.identities).values()))
         measured, title = ResultSet(records, plan.axes, convention), plan.title or plan.name
         tables = [sweep_table.default_table(measured, title)] if records else []
         if tables:

@@ -8,20 +8,22 @@ import typer
 
 from upbench import conventions, metrics
 from upbench.cli import options, output, results
+from upbench.cli.accuracy_options import AccuracyOptions
 from upbench.cli.options import ShowOptions
 
-COLUMNS = "published,params,macs,latency,interval,peak-memory,training-peak-memory"
-_KNOWN = ", ".join(["published", *metrics.METRICS, "label, shape, scale, batch, dtype, mode, status"])
+COLUMNS = "published,given,params,macs,latency,interval,peak-memory,training-peak-memory"
+_KNOWN = ", ".join(["published, given", *metrics.METRICS, "label, shape, scale, batch, dtype, mode, status"])
 
 
 def command(
     files: results.Files,
     show: ShowOptions,
+    accuracy: AccuracyOptions,
     columns: Annotated[
         str | None,
         typer.Option(
             metavar="NAME,NAME...",
-            help=f"What is shown beside the axes: {_KNOWN}, or one published metric as AP. Default: {COLUMNS}; with "
+            help=f"What is shown beside the axes: {_KNOWN}, or one published or given metric as AP (published:AP, where both are there). Default: {COLUMNS}; with "
             "--pivot, latency.",
         ),
     ] = None,
@@ -47,7 +49,7 @@ def command(
     from upbench.report.tables import pivot as pivots
     from upbench.report.tables.result_set import ResultSet
 
-    records = results.read(files)
+    records = results.read(files, accuracy.read())
     title, measured = results.title(records), ResultSet.of(records, convention, base)
     turned = pivot or across is not None
     shown = column_choice.pick(columns or ("latency" if turned else COLUMNS), measured)

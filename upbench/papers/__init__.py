@@ -12,6 +12,8 @@ from upbench.papers.published import (
     Section,
     Source,
     TimedInput,
+    find,
+    is_file,
     names,
     read_table,
     table,
@@ -20,6 +22,8 @@ from upbench.papers.published import (
 __all__ = [
     "names",
     "table",
+    "find",
+    "is_file",
     "read_table",
     "Published",
     "Source",

@@ -22,6 +22,15 @@ OUTSIDE = ("sapa-g", "unknown")
 """Upsamplers of the tables that upbench does not build: gated SAPA, and rows without a name."""
 
 
+OWN: dict[str, Any] = {
+    "paper": "own",
+    "title": "",
+    "source": {"paper": "own table", "venue": "unpublished", "table": "own table"},
+    "task": "",
+    "dataset": "",
+    "host_model": None,
+}
+"""What a user's own table need not say."""
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 _PRINTED = re.compile(r"([+-]?\d+)(?:\.(\d+))?([KMG]?)")
 
@@ -120,7 +129,7 @@ class Row(Strict):
     @model_validator(mode="after")
     def _judge(self) -> Row:
         known = [*cards.builtin(), *OUTSIDE]
-        if self.upsampler not in known:
+        if self.upsampler not in known and ":" not in self.upsampler:
             raise ValueError(f"upsampler {self.upsampler!r} is not known{suggestion(self.upsampler, known)}")
         if self.uncertain != (self.why is not None):
             raise ValueError("an uncertain row says why, and only an uncertain one")
@@ -155,7 +164,7 @@ class Published(Strict):
         variables: The values of the letters in formulas, by upsampler where they differ.
     """
 
-    id: str
+    id: str = Field(description="a name")
     paper: str
     title: str
     source: Source
@@ -240,7 +249,23 @@ def read_table(path: Path) -> Published:
     Raises:
         SpecError: The file has mistakes; the error lists all of them together.
     """
-    return load(Published, *yaml_file.read(path, "a published table"))
+    data, source = yaml_file.read(path, "a published table")
+    return load(Published, {**OWN, "id": path.stem, **data}, source)
+
+
+def is_file(name: str) -> bool:
+    """Return whether a published table is named by its file."""
+    return name.endswith((".yaml", ".yml"))
+
+
+def find(name: str) -> Published:
+    """Return the table with an id, or the one in a file.
+
+    Raises:
+        UnknownName: There is no table of this id.
+        SpecError: The file has mistakes; the error lists all of them together.
+    """
+    return read_table(Path(name)) if is_file(name) else table(name)
 
 
 def siblings(table: Published) -> list[Published]:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from upbench.conventions import Breakdown
 from upbench.errors import StoreError
+from upbench.records.accuracy import Accuracy as Accuracy
 from upbench.records.latency import Latency as Latency
 from upbench.records.latency import Part
 from upbench.records.latency import PassedRatio as PassedRatio
@@ -153,6 +154,7 @@ class Record(BaseModel):
         output: Digest and statistics of the output.
         latency: Time of one call.
         memory: Memory of one call.
+        accuracy: Name -> accuracy that a user gives or a paper printed for this cell; null in results files.
         warnings: Sentences on what a reader should know of the measurement.
     """
 
@@ -186,6 +188,7 @@ class Record(BaseModel):
     output: Output | None = None
     latency: Latency | None = None
     memory: Memory | None = None
+    accuracy: dict[str, Accuracy] | None = None
     warnings: list[str] = []
 
     @property

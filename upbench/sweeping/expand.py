@@ -20,6 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 from upbench import papers
 from upbench.cards import Card
 from upbench.errors import SpecError, UnknownName
+from upbench.papers import given
+from upbench.papers.given import GivenTable
 from upbench.specs import run_spec as spec
 from upbench.specs import yaml_file
 from upbench.specs.yaml_file import COMMAND_LINE, told
@@ -55,7 +57,8 @@ class SweepSpec(BaseModel):
     """A sweep as written in YAML. An axis is a key of the spec, of input, of measure or of params.
 
     grid: axis -> values, every combination. ofat: axis -> values, each around the base. zip: axis -> values, all of
-    one length, taken side by side. cells: mappings of axes to a value each.
+    one length, taken side by side. cells: mappings of axes to a value each. accuracy: rows of axis values and metrics, a
+    mapping of metrics and rows, or a file of them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -69,13 +72,20 @@ class SweepSpec(BaseModel):
     zip: dict[str, list[Any]] = Field({}, description="a mapping of axis names to lists of values of one length")
     grid: dict[str, list[Any]] = Field({}, description="a mapping of axis names to lists of values")
     ofat: dict[str, list[Any]] = Field({}, description="a mapping of axis names to lists of values")
-    published: str | None = Field(None, description="paper/table of a published table")
+    published: str | None = Field(None, description="paper/table of a published table, or a YAML file")
+    accuracy: Any = None
+    _given: GivenTable | None = PrivateAttr(None)
     _source: str = PrivateAttr("")
 
     @property
     def source(self) -> str:
         """The file it was read from, with the lines of its keys; "" where there is none."""
         return self._source
+
+    @property
+    def given(self) -> GivenTable | None:
+        """The accuracy that it gives; None where it gives none."""
+        return self._given
 
     @property
     def axes(self) -> list[str]:
@@ -91,7 +101,16 @@ def load(data: Mapping[str, Any], source: str) -> SweepSpec:
     except ValidationError as error:
         found = [spec.sentence(SweepSpec, item) for item in error.errors()]
         raise SpecError([told(source, one) for one in dict.fromkeys(found)]) from None
-    if mistakes := [told(source, sentence) for sentence in _outer_mistakes(sweep)]:
+    folder = Path(source).parent if isinstance(source, yaml_file.Source) else Path()
+    if sweep.published is not None and papers.is_file(sweep.published):
+        sweep = sweep.model_copy(update={"published": (folder / sweep.published).as_posix()})
+    mistakes = [told(source, sentence) for sentence in _outer_mistakes(sweep)]
+    if sweep.accuracy is not None:
+        try:
+            sweep._given = given.of_document(sweep.accuracy, source, folder)
+        except SpecError as error:
+            mistakes += error.mistakes
+    if mistakes:
         raise SpecError(mistakes)
     sweep._source = source
     return sweep
@@ -157,9 +176,11 @@ def _outer_mistakes(sweep: SweepSpec) -> Iterator[str]:
     """What is wrong with a sweep whatever its axes mean."""
     if sweep.published is not None:
         try:
-            papers.table(sweep.published)
+            papers.find(sweep.published)
+        except SpecError as error:
+            yield from (f"published: {mistake}" for mistake in error.mistakes)
         except UnknownName as error:
-            yield f"published: {error}"
+            yield f"published: {error}; a table of your own is a file, as my.yaml"
     if not any(getattr(sweep, form) for form in FORMS):
         yield "has no cells; give grid, ofat, zip or cells, each a mapping (cells: a list) of axis names to values"
     for key in ("input", "measure"):

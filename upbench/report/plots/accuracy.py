@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from upbench import registry
+from upbench.accuracy import on_host
 from upbench.errors import unknown
 from upbench.papers import Published, Row, settings
 from upbench.records.record import Record
 from upbench.report.plots.quantities import Point, Quantity
-from upbench.report.tables import published
 
 _COSTS = ("params", "flops", "latency", "latency_min", "latency_max")
 
@@ -115,7 +115,7 @@ def _match_row(record: Record, rows: Sequence[Row]) -> Match | str:
     named = [row for row in rows if row.upsampler == record.settings.upsampler]
     if not named:
         return "Not in the table"
-    same = [row for row in named if published.matches(row, record)]
+    same = [row for row in named if on_host.matches(row, record)]
     if len(same) > 1 and len({tuple(row.values.items()) for row in same}) > 1:
         return f"{len(same)} rows with different values fit"
     if same:
@@ -123,8 +123,8 @@ def _match_row(record: Record, rows: Sequence[Row]) -> Match | str:
         return Match(
             same[0], same[0].why or (f"upsampler in {replaced}, the others' place differs" if replaced else "")
         )
-    if record.settings.scale != published.SCALE:
-        return f"Measured at x{record.settings.scale or 0:g}, published at x{published.SCALE}"
+    if record.settings.scale != on_host.SCALE:
+        return f"Measured at x{record.settings.scale or 0:g}, published at x{on_host.SCALE}"
     return f"Published with other settings ({min((_why(record, row) for row in named), key=len)})"
 
 

@@ -131,7 +131,7 @@ def _accuracy(records: Sequence[Record], options: PlotOptions) -> Accuracy | Non
         if options.host is not None:
             raise UpbenchError("--host is a part of a published table; name the table with --published")
         return None
-    table = papers.table(name)
+    table = papers.find(name)
     if not accuracy.metrics(table):
         fitting = [n for n in papers.names() if accuracy.metrics(papers.table(n))]
         raise unknown("published table with accuracy", name, fitting)

@@ -21,11 +21,11 @@ _SETTINGS = {
 
 
 def names() -> list[str]:
-    """Return every name that --columns takes, but for the metrics of published tables.
+    """Return every name that --columns takes, but for given and published metrics.
 
     They are the quantities of `upbench.metrics`, and the parts of a spec that a column can show.
     """
-    return ["published", *metrics.METRICS, *_SETTINGS]
+    return ["given", "published", *metrics.METRICS, *_SETTINGS]
 
 
 def parse(text: str, results: ResultSet) -> list[str]:
@@ -33,12 +33,13 @@ def parse(text: str, results: ResultSet) -> list[str]:
 
     Args:
         text: The names, separated by commas.
-        results: The records, whose sweeps may name published tables with columns of their own.
+        results: The records, which may hold accuracy, and whose sweeps may name published tables.
 
     Raises:
         UnknownName: A name is not known; the error lists all that are.
     """
-    known = [*names(), *(c.title for table in results.published for c in table.columns)]
+    printed = [c.title for table in results.published for c in table.columns]
+    known = [*dict.fromkeys([*names(), *results.metrics, *printed, *(f"published:{title}" for title in printed)])]
     spelled = []
     for name in filter(None, map(str.strip, text.split(","))):
         spelled.append(name if name in known else metrics.spelling(name, known))
@@ -59,15 +60,17 @@ def pick(text: str, results: ResultSet) -> list[Column]:
     Raises:
         UnknownName: A name is not known; the error lists all that are.
     """
-    known = {name: columns.of(metric) for name, metric in metrics.under(results.convention).items()} | _SETTINGS
+    known = {name: columns.of(metric) for name, metric in results.metrics.items()} | _SETTINGS
     printed = [c for table in results.published for c in table.columns]
     picked: dict[str, Column] = {}
     for name in parse(text, results):
         if name == "published":
             matching = printed
+        elif name == "given":
+            matching = results.accuracies
         elif name in known:
             matching = [known[name]]
         else:
-            matching = [c for c in printed if c.title == name]
+            matching = [c for c in printed if c.title == name.removeprefix("published:")]
         picked.update({c.key: c for c in matching})
     return list(picked.values())

@@ -45,7 +45,7 @@ class Column:
     @property
     def measured(self) -> bool:
         """Return whether the column shows a quantity that upbench measured."""
-        return self.metric is not None
+        return self.metric is not None and self.metric.measured
 
     @property
     def timed(self) -> bool:
@@ -54,10 +54,10 @@ class Column:
 
 
 def of(metric: Metric) -> Column:
-    """Return the column of a measured quantity."""
-    unit = metric.unit
+    """Return the column of a quantity."""
+    unit, shown = metric.unit, None if metric.measured else metric.text
     return Column(
-        metric.key, metric.head, metric.read, unit.text, unit.numeric, metric.better, unit.delta, metric=metric
+        metric.key, metric.head, metric.read, unit.text, unit.numeric, metric.better, unit.delta, metric, shown
     )
 
 
@@ -72,6 +72,28 @@ SCALE = Column("scale", "Scale", lambda r: r.settings.scale, lambda v: units.DAS
 def costs(convention: str = conventions.DEFAULT) -> tuple[Column, ...]:
     """Return the columns of every table: the quantities that an upsampler costs, counted by a convention."""
     return tuple(of(metric) for metric in metrics.under(convention).values() if metric.in_tables)
+
+
+def accuracies(records: Sequence[Record]) -> tuple[Column, ...]:
+    """Return the columns of accuracy that every table of some records has.
+
+    They are the metrics that a user gives; where only papers have given any, the first metric, of boxes and of masks.
+    """
+    known = metrics.accuracies(records)
+    own = {name for r in records for name, one in (r.accuracy or {}).items() if one.origin == "given"}
+    first = next(iter(known), "").partition(" ")[0]
+    return tuple(of(m) for name, m in known.items() if (name in own if own else name.partition(" ")[0] == first))
+
+
+def accuracy_details(records: Sequence[Record]) -> tuple[Column, ...]:
+    """Return the columns that only CSV and JSON have of accuracy: standard deviation, runs, whose number it is."""
+
+    def part(name: str, field: str) -> Callable[[Record], Any]:
+        return lambda record: getattr((record.accuracy or {}).get(name), field, None)
+
+    names = metrics.accuracies(records)
+    fields = ("sd", "runs", "origin", "source")
+    return tuple(_raw(f"{name}_{field}", part(name, field)) for name in names for field in fields)
 
 
 def _environment(key: str, name: str) -> Column:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from upbench import conventions, metrics, units
 from upbench.records.record import Record
 from upbench.report.formats.table import Table
-from upbench.report.tables import backend_columns, columns, notes
+from upbench.report.tables import backend_columns, columns, notes, origins
 from upbench.report.tables.columns import Column
+from upbench.report.tables.sweep import Footnotes
 
 WHAT = {
     "inference": "forward",
@@ -37,7 +38,8 @@ def comparison_table(records: Sequence[Record], reference: Record, convention: s
     ratio, low, high, verdict = columns.ratio_to(reference)
     shapes = columns.varying(records, (columns.SHAPE, columns.SCALE))
     against_eager, eager_note = backend_columns.against_eager(records)
-    shown = (columns.LABEL, *shapes, *columns.costs(convention), ratio, verdict, *against_eager)
+    accuracies = columns.accuracies(records)
+    shown = (columns.LABEL, *shapes, *accuracies, *columns.costs(convention), ratio, verdict, *against_eager)
     ratio_note = (
         f"{ratio.title}: median of ratios taken round by round, with its 95 % bootstrap interval. FASTER, SLOWER: by "
         "more than 5 % and, with the whole interval, by more than 2 %; SAME: the interval lies within 5 %; neither "
@@ -155,10 +157,14 @@ def _build(
     first: Sequence[str] = (),
 ) -> Table:
     """A row for each record. more: columns of CSV and JSON alone. first: notes before those that always stand there."""
-    raw = columns.each_once([*shown, *more, columns.SHAPE, columns.SCALE, *columns.raw_only()])
+    details = columns.accuracy_details(records)
+    raw = columns.each_once([*shown, *details, *more, columns.SHAPE, columns.SCALE, *columns.raw_only()])
+    footnotes = Footnotes()
+    for m, n, text in origins.footnotes(shown, records):
+        footnotes.add(m, n, text)
     return Table(
         title=title,
-        heads=[c.title for c in shown],
+        heads=[origins.title(c, records) for c in shown],
         rows=[[c.cell(r) for c in shown] for r in records],
         numeric=[c.numeric for c in shown],
         raw_heads=[c.key for c in raw],
@@ -171,6 +177,8 @@ def _build(
             *notes.noise_floor(records),
             *notes.warnings(records),
         ],
+        refs=footnotes.refs,
+        footnotes=footnotes.texts,
     )
 
 

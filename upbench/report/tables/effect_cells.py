@@ -43,18 +43,21 @@ def metric_columns(names: str | None, results: ResultSet) -> list[Column]:
     """Return the columns of the metrics named in a text as 'latency,peak-memory,AP'.
 
     Args:
-        names: The metrics, separated by commas. None stands for those of DEFAULT, and for the first accuracy of a
-            published table for each of its subtasks.
+        names: The metrics, separated by commas. None stands for those of DEFAULT, for the first accuracy of a published
+            table for each of its subtasks, and for all accuracy that is given.
         results: The cells.
 
     Raises:
         UnknownName: A name is not known; the error lists all that are.
     """
     published = results.published
-    counted = metrics.with_evidence(metrics.under(results.convention))
+    counted = metrics.with_evidence(results.metrics)
     if names is None:
-        return [*(columns.of(counted[name]) for name in DEFAULT), *(c for b in published for c in _leading(b))]
+        leading = [c for b in published for c in _leading(b)]
+        return [*(columns.of(counted[name]) for name in DEFAULT), *leading, *results.accuracies]
     printed = {c.title: c for b in published for c in b.columns}
+    printed |= {f"published:{title}": column for title, column in printed.items()}
+    printed = {title: column for title, column in printed.items() if title not in counted}
     listed = {**counted, **dict.fromkeys(printed)}
     chosen_columns = []
     for name in filter(None, map(str.strip, names.split(","))):

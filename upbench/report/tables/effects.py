@@ -12,7 +12,7 @@ from upbench.analysis.effects import Effect
 from upbench.errors import UpbenchError
 from upbench.records.record import Record
 from upbench.report.formats.table import Table
-from upbench.report.tables import columns, effect_cells, failures, notes
+from upbench.report.tables import columns, effect_cells, failures, notes, origins
 from upbench.report.tables.columns import Column
 from upbench.report.tables.grouping import cell_name
 from upbench.report.tables.pass_levels import PassLevels, passes_of
@@ -82,7 +82,14 @@ def effects_table(
         under += [*notes.notes(results, metrics, False, published=False), *_published_notes(results, metrics)]
     return Table(
         title=f"{title}: main effects",
-        heads=["Axis", "Level", "Against", "Pairs", *map(_head, metrics), *(["Verdict"] if timed else [])],
+        heads=[
+            "Axis",
+            "Level",
+            "Against",
+            "Pairs",
+            *(_head(m, results.rows) for m in metrics),
+            *(["Verdict"] if timed else []),
+        ],
         rows=[[*line.texts(metrics), *([line.verdict(metrics)] if timed else [])] for line in lines],
         numeric=[False, False, False, True, *(True for _ in metrics), *([False] if timed else [])],
         raw_heads=list(RAW),
@@ -198,13 +205,13 @@ def front_table(results: ResultSet, title: str, metrics: Sequence[Column]) -> Ta
         raw.append([*(c.raw(record) for c in lead), *values, *state, record.status, *_machine(record)])
     return Table(
         title=f"{title}: Pareto front",
-        heads=[*(c.title for c in lead), *map(_head, metrics), "Front"],
+        heads=[*(c.title for c in lead), *(_head(m, rows) for m in metrics), "Front"],
         rows=texts,
         numeric=[*(c.numeric for c in lead), *(True for _ in metrics), False],
         raw_heads=[*(c.key for c in lead), *(m.key for m in metrics), *FRONT],
         raw_rows=raw,
         notes=[
-            *_front_notes(metrics),
+            *_front_notes(metrics, rows),
             *notes.notes(results, metrics, False, published=False),
             *_published_notes(results, metrics),
         ],
@@ -236,8 +243,8 @@ def _dominators(results: ResultSet, metrics: Sequence[Column]) -> dict[int, list
     return {n: [able[a] for a in dominators] for n, dominators in zip(able, beaten, strict=True)}
 
 
-def _head(metric: Column) -> str:
-    return metric.title if metric.measured else f"{metric.title} (published)"
+def _head(metric: Column, rows: Sequence[Record]) -> str:
+    return f"{metric.title} (published)" if metric.metric is None else origins.title(metric, rows)
 
 
 def _value(metric: Column, record: Record) -> str:
@@ -292,12 +299,17 @@ def _how(full: bool, several: bool, metrics: Sequence[Column], by_passes: bool) 
         how = BY_PASSES if by_passes else BY_SAMPLES
         sentences.append(f"{how} Verdict: as in `upbench compare`, no bound below the noise floor.")
     if not all(m.measured for m in metrics):
-        sentences.append("Published values were printed once, without an interval; shown is their mean difference.")
+        whose = (
+            "Published values were printed once"
+            if all(m.measured or m.metric is None for m in metrics)
+            else "Accuracies are means"
+        )
+        sentences.append(f"{whose}, without an interval; shown is their mean difference.")
     return sentences
 
 
-def _front_notes(metrics: Sequence[Column]) -> list[str]:
-    names = ", ".join(f"{_head(m)} ({m.better or 'lower'})" for m in metrics)
+def _front_notes(metrics: Sequence[Column], rows: Sequence[Record]) -> list[str]:
+    names = ", ".join(f"{_head(m, rows)} ({m.better or 'lower'})" for m in metrics)
     sentences = [
         f"Better is: {names}.",
         "A cell is dominated when another one is no worse in all of these and better in at least one; the cells that "
@@ -315,4 +327,4 @@ def _front_notes(metrics: Sequence[Column]) -> list[str]:
 def _published_notes(results: ResultSet, metrics: Sequence[Column]) -> list[str]:
     keys = {m.key for m in metrics if not m.measured}
     sources = [b.source for b in results.published if keys & {c.key for c in b.columns}]
-    return [f"{source[0].upper()}{source[1:]}." for source in sources]
+    return [*(f"{source[0].upper()}{source[1:]}." for source in sources), *origins.notes(metrics, results.rows)]

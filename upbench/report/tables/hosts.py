@@ -9,9 +9,10 @@ from upbench import conventions, metrics, units
 from upbench.papers import BaseFigure, Host, Stage
 from upbench.records.record import Record
 from upbench.report.formats.table import Table
-from upbench.report.tables import columns, notes
+from upbench.report.tables import columns, notes, origins
 from upbench.report.tables.columns import Column
 from upbench.report.tables.comparison import WHAT
+from upbench.report.tables.sweep import Footnotes
 
 MEMORY = (
     "Peaks of all stages: one after another, the output of each kept until the last has run, as a feature pyramid keeps "
@@ -40,33 +41,42 @@ def comparison(
     costs = columns.costs(convention)
     base = {params.key: host.base.params.value, flops.key: host.base.flops.value}
     shown = [columns.LABEL, *([_STAGE] if any(stages) else [])]
+    shown += columns.accuracies(totals)
     for column in costs:
         shown.append(column)
         if column.key in base:
             shown.append(_of_base(column, base[column.key]))
     latency = [*columns.ratio_to(totals[reference])]
-    more = [c for c in columns.raw_only() if c is not columns.ALL_PARAMS]
-    rows, raw = [], []
+    more = [*columns.accuracy_details(totals)]
+    more += [c for c in columns.raw_only() if c is not columns.ALL_PARAMS]
+    rows, raw, shown_records = [], [], list[Record]()
     if base[params.key] is not None or base[flops.key] is not None:
         first = {columns.LABEL.key: "base", **{c.key: c.text(base[c.key]) for c in (params, flops)}}
         rows.append([first.get(c.key, units.DASH) for c in shown] + [units.DASH] * 2)
+    first_row = len(rows)
     for n, total in enumerate(totals):
         for stage_index, record in enumerate((total, *stages[n])):
             base_record = (totals[reference], *stages[reference])[stage_index]
             ratio, low, high, verdict = columns.ratio_to(base_record)
+            shown_records.append(record)
             rows.append([c.cell(record) for c in (*shown, ratio, verdict)])
             pair = [c.raw(record) for c in (ratio, low, high, verdict)]
             of_host = [host.name, _input(host), _stage_name(record), *base.values()]
             raw.append([*(c.raw(record) for c in shown), *pair, *of_host, *(c.raw(record) for c in more)])
+    footnotes = Footnotes()
+    for m, column_index, text in origins.footnotes(shown, shown_records):
+        footnotes.add(m if m == origins.HEAD else m + first_row, column_index, text)
     heads = ["host", "host_input", "stage_name", "base_params", "base_flops"]
     return Table(
         title=_title(totals, host),
-        heads=[*(c.title for c in shown), latency[0].title, "Verdict"],
+        heads=[*(origins.title(c, totals) for c in shown), latency[0].title, "Verdict"],
         rows=rows,
         numeric=[*(c.numeric for c in shown), True, False],
         raw_heads=[*(c.key for c in shown), *(c.key for c in latency), *heads, *(c.key for c in more)],
         raw_rows=raw,
         notes=_notes(totals, host, convention),
+        refs=footnotes.refs,
+        footnotes=footnotes.texts,
         lead=2 if any(stages) else 1,
     )
 

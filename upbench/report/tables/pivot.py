@@ -8,7 +8,7 @@ from upbench import units
 from upbench.errors import UpbenchError, unknown
 from upbench.records.record import Record
 from upbench.report.formats.table import Span, Table
-from upbench.report.tables import columns, failures, notes, sweep
+from upbench.report.tables import columns, failures, notes, origins, sweep
 from upbench.report.tables import relative as bases
 from upbench.report.tables.columns import Column
 from upbench.report.tables.result_set import ResultSet
@@ -118,5 +118,6 @@ def _notes(results: ResultSet, metric: Column, emphasised: bool) -> list[str]:
     under = notes.notes(results, [metric], emphasised)
     return [
         f"Shown: {metric.title}{'' if printed is None else f', {printed.source}'}.",
+        *origins.notes([metric], results.rows),
         *(note.replace("Best of a column", "Best of the table") for note in under),
     ]

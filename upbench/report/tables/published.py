@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from upbench import papers, registry, units
+from upbench import papers, units
+from upbench.accuracy.on_host import matches
 from upbench.errors import UpbenchError
-from upbench.papers import Published, Row, settings
+from upbench.papers import Published, Row
 from upbench.records.record import Record
 from upbench.report.tables.columns import Column
-
-SCALE = 2
-"""The factor by which the published models upsample."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ def columns_of(records: Sequence[Record]) -> list[PublishedColumns]:
 
 def _columns_of_table(name: str, records: Sequence[Record]) -> PublishedColumns:
     try:
-        table = papers.table(name)
+        table = papers.find(name)
     except UpbenchError as error:
         return PublishedColumns([], notes=[f"Warning: no published values are shown: {error}."])
     shown, left_out = _contexts(table)
@@ -101,16 +99,6 @@ def _column(
 
 def _cell_key(key: str, record: Record) -> str:
     return f"{key} {record.key} {record.axes!r}"
-
-
-def matches(row: Row, record: Record) -> bool:
-    """Return whether a published row has the upsampler and all the settings of a record; what it does not print is default."""
-    spec = record.settings
-    if row.upsampler != spec.upsampler or spec.scale != SCALE:
-        return False
-    card = registry.get(row.upsampler)
-    wanted = settings.translated(row.settings, card)
-    return wanted is not None and all(spec.params.get(k) == v for k, v in {**card.defaults(), **wanted}.items())
 
 
 def _contexts(table: Published) -> tuple[list[Row], list[str]]:

@@ -101,6 +101,16 @@ class ResultSet:
         return {column.key: table for table in self.published for column in table.columns}
 
     @cached_property
+    def metrics(self) -> dict[str, metrics.Metric]:
+        """Return every quantity by name: those that upbench measures, and the accuracy that the records hold."""
+        return metrics.under(self.convention, self.records)
+
+    @cached_property
+    def accuracies(self) -> list[Column]:
+        """Return the columns of the accuracy that is given or published for the records."""
+        return list(columns.accuracies(self.records))
+
+    @cached_property
     def _peers(self) -> dict[int, Hashable]:
         return {id(r): (grouping.machine_key(r, self.axes), grouping.workload_key(r)) for r in self.records}
 

@@ -9,7 +9,7 @@ from typing import Any
 from upbench import units
 from upbench.records.record import Record
 from upbench.report.formats.table import CellIndex, Rank, Span, Table
-from upbench.report.tables import columns, failures, notes
+from upbench.report.tables import columns, failures, notes, origins
 from upbench.report.tables import relative as bases
 from upbench.report.tables.columns import Column
 from upbench.report.tables.emphasis import ranks, ranks_told_apart
@@ -57,7 +57,7 @@ def sweep_table(results: ResultSet, title: str, shown: Sequence[Column]) -> Tabl
     raw = _raw_columns(results, heads)
     return Table(
         title=title,
-        heads=[c.title for c in heads],
+        heads=[origins.title(c, rows) for c in heads],
         rows=[[shown_text(results, c, r) for c in heads] for r in rows],
         numeric=[c.numeric for c in heads],
         raw_heads=[c.key for c in raw],
@@ -74,9 +74,9 @@ def sweep_table(results: ResultSet, title: str, shown: Sequence[Column]) -> Tabl
 
 
 def default_table(results: ResultSet, title: str) -> Table:
-    """Return the table that a sweep writes: what was published where the sweep names a table, and what everything costs."""
+    """Return the table that a sweep writes: what was published and given, and what everything costs."""
     printed = [column for table in results.published for column in table.columns]
-    return sweep_table(results, title, [*printed, *columns.costs(results.convention)])
+    return sweep_table(results, title, [*printed, *results.accuracies, *columns.costs(results.convention)])
 
 
 def shown_text(results: ResultSet, column: Column, record: Record) -> str:
@@ -85,7 +85,7 @@ def shown_text(results: ResultSet, column: Column, record: Record) -> str:
     if value is None:
         return failures.text(record) if column.measured else column.text(None)
     if base is None or base is record or column.delta is None or column.raw(base) is None:
-        return column.text(value)
+        return column.cell(record)
     return column.delta(bases.difference(column, record, base))
 
 
@@ -107,6 +107,8 @@ def _footnotes(results: ResultSet, heads: Sequence[Column]) -> Footnotes:
     for n, column in enumerate(heads):
         if column.key in printed:
             footnotes.add(-1, n, printed[column.key].source)
+    for m, n, text in origins.footnotes(heads, results.rows):
+        footnotes.add(m, n, text)
     first = next((n for n, c in enumerate(heads) if c.key in printed), None)
     for m, record in enumerate(results.rows):
         failed = next((n for n, c in enumerate(heads) if c.measured and c.raw(record) is None), None)
@@ -139,7 +141,8 @@ def _raw_columns(results: ResultSet, heads: Sequence[Column]) -> list[Column]:
         for c in (heads if results.base is not None else ())
         if c.delta is not None
     ]
-    rest = (columns.SHAPE, columns.SCALE, columns.LABEL, *columns.costs(), *columns.raw_only())
+    accuracy = [*results.accuracies, *columns.accuracy_details(results.records)]
+    rest = (columns.SHAPE, columns.SCALE, columns.LABEL, *accuracy, *columns.costs(), *columns.raw_only())
     return columns.each_once([*heads, *differences, *rest])
 
 

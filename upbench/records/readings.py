@@ -1,0 +1,63 @@
+"""What is read of a record that is not simply one of its fields: order statistics of the latency, the total of MACs."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from upbench import conventions
+
+if TYPE_CHECKING:
+    from upbench.analysis import stats
+    from upbench.records.record import Record
+
+_SUMMARIES: dict[bytes, stats.Summary] = {}
+"""Hash of samples -> their summary: a few numbers are kept of each latency, and never its samples."""
+
+
+def summary(samples: Sequence[float]) -> stats.Summary:
+    """Return the order statistics of samples in seconds."""
+    import hashlib
+
+    from upbench.analysis import stats
+
+    key = hashlib.blake2b(array("d", samples).tobytes(), digest_size=16).digest()
+    if key not in _SUMMARIES:
+        _SUMMARIES[key] = stats.summarise(samples)
+    return _SUMMARIES[key]
+
+
+def latency_summary(record: Record) -> stats.Summary | None:
+    """Return order statistics of a record's latency in seconds; None when it was not measured."""
+    if record.latency is None:
+        return None
+    found, passes = summary(record.latency.samples_s), record.latency.passes
+    if passes is None:
+        return found
+    low, median, high = passes.latency_s  # of passes the ratio is what was measured, which times must not contradict
+    return replace(found, low=low, median=median, high=high)
+
+
+def of_latency(statistic: str) -> Callable[[Record], float | None]:
+    """Return the reader of one order statistic of the latency, as "median"."""
+    return lambda record: getattr(found, statistic) if (found := latency_summary(record)) else None
+
+
+def half_width(record: Record) -> float | None:
+    """Return half the interval of the latency; None for what others are set against: its ratio to itself is no measurement."""
+    alone = record.latency and record.latency.passes and not record.latency.passes.has_interval
+    return None if alone else of_latency("half_width")(record)
+
+
+def latency_samples(record: Record) -> Sequence[float] | None:
+    """Return the samples of the latency in seconds; None when it was not measured."""
+    return record.latency.samples_s if record.latency else None
+
+
+def total_macs(record: Record) -> int | None:
+    """Return the counter's total; where there is none, that of the breakdown, which is the same number."""
+    if record.macs is not None:
+        return record.macs.total
+    return conventions.flops(record.breakdown) if record.breakdown else None
