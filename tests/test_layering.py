@@ -21,7 +21,7 @@ HOUSE: tuple[tuple[str, ...], ...] = (
     ("specs",),
     ("records", "papers"),
     ("measure", "reproduce"),
-    ("machine",),
+    ("machine", "exchange"),
     ("metrics", "benchmark"),
     ("gate", "sweeping", "accuracy"),
     ("report", "versions"),

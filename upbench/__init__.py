@@ -9,6 +9,7 @@ The functions are the verbs of the command line:
     read("results/theta.jsonl"), table(records)     what was measured before
     build("ldaaqu", channels=256)                   a module
     load_weights(module, "checkpoint.pth")          released weights
+    export(module, x, "up.onnx")                    a file that another runtime runs
     names()                                         the upsamplers that there are
 
 Results have `.to_markdown()` and `.to_dataframe()`, and show themselves in a notebook. Importing this package loads
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from upbench.api.verbs import sweep as sweep
     from upbench.api.verbs import table as table
     from upbench.errors import UpbenchError as UpbenchError
+    from upbench.exchange.exporter import export as export
     from upbench.records.record import Record as Record
     from upbench.registry import build as build
     from upbench.registry import names as names
@@ -48,6 +50,7 @@ __all__ = [
     "table",
     "build",
     "load_weights",
+    "export",
     "names",
     "Comparison",
     "Profile",
@@ -62,6 +65,7 @@ _HOME = {
     **dict.fromkeys(("spec", "profile", "compare", "sweep", "read", "table"), "upbench.api.verbs"),
     **dict.fromkeys(("Comparison", "Profile", "Records", "ResultTable"), "upbench.api.results"),
     "build": "upbench.registry",
+    "export": "upbench.exchange.exporter",
     "names": "upbench.registry",
     "load_weights": "upbench.weights",
     "RunSpec": "upbench.specs.run_spec",

@@ -74,6 +74,19 @@ def _root(
         raise typer.Exit
 
 
-for _name in ("list", "show", "profile", "compare", "diff", "sweep", "table", "effects", "plot", "reproduce", "env"):
+for _name in (
+    "list",
+    "show",
+    "profile",
+    "compare",
+    "diff",
+    "export",
+    "sweep",
+    "table",
+    "effects",
+    "plot",
+    "reproduce",
+    "env",
+):
     _module = importlib.import_module(f"upbench.cli.{_name}_command")
     app.command(_name)(command(_module.command))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from upbench.ops.dispatch import compute
-from upbench.ops.registration import numel, register
+from upbench.ops.registration import exporting, numel, register
 
 
 @register(
@@ -83,14 +85,24 @@ def _kernel_affinity(
     pattern: nn.Sequential,
 ) -> Float[Tensor, "B T H W"]:
     filters = torch.cat((first(guide), second(guide)), 1)
+    left, right = _filtered_by_own(guide, filters)
+    return affinity_logits(first_norm(left), second_norm(right), pattern(guide))
+
+
+def _filtered_by_own(guide: Float[Tensor, "B C iH iW"], filters: Float[Tensor, "B 2 k k"]) -> Sequence[Tensor]:
+    """Filter every channel of a sample by that sample's two filters at stride 2: two maps [B, C, H, W]."""
+    b, channels, height, width = guide.shape
+    kernel = filters.shape[-1]
+    reach = (kernel - 1) // 2
+    if exporting() and isinstance(b, torch.SymInt):
+        # A number of groups that is not known before the call is no attribute of a convolution in other runtimes.
+        taps = F.unfold(guide.reshape(b * channels, 1, height, width), kernel, padding=reach, stride=2)
+        rows = filters.reshape(b, 1, 2, kernel * kernel) @ taps.view(b, channels, kernel * kernel, -1)
+        size = ((n + 2 * reach - kernel) // 2 + 1 for n in (height, width))
+        return rows.view(b, channels, 2, *size).unbind(2)
     # Samples as groups, channels as batch: every channel of a sample meets that sample's two filters.
     filtered = F.conv2d(
-        guide.transpose(0, 1),
-        filters.flatten(0, 1).unsqueeze(1),
-        stride=2,
-        padding=(filters.shape[-1] - 1) // 2,
-        groups=guide.shape[0],
+        guide.transpose(0, 1), filters.flatten(0, 1).unsqueeze(1), stride=2, padding=reach, groups=guide.shape[0]
     )
     # [Cy, 2 B, H, W] -> twice [B, Cy, H, W]
-    left, right = filtered.unflatten(1, (guide.shape[0], 2)).permute(2, 1, 0, 3, 4).unbind()
-    return affinity_logits(first_norm(left), second_norm(right), pattern(guide))
+    return filtered.unflatten(1, (b, 2)).permute(2, 1, 0, 3, 4).unbind()

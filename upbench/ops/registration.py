@@ -86,7 +86,7 @@ def register(
 
         @wraps(function)
         def call(*args: Any) -> Any:
-            return function(*args) if exporting() else handle(*args)
+            return _forms.get(name, function)(*args) if exporting() else handle(*args)
 
         return call
 
@@ -94,6 +94,22 @@ def register(
 
 
 _whole = 0
+_forms: Mapping[str, Callable[..., Any]] = {}
+
+
+@contextmanager
+def replaced_forms(forms: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
+    """Let programs that are exported inside hold other forms of ops.
+
+    Args:
+        forms: name of an op -> a function that takes its arguments and returns what it returns.
+    """
+    global _forms
+    before, _forms = _forms, forms
+    try:
+        yield
+    finally:
+        _forms = before
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from upbench.ops.dispatch import autocasted, compute, same_dtype
 from upbench.ops.points import point_assemble, point_similarity
-from upbench.ops.registration import numel, register
+from upbench.ops.registration import exporting, numel, register
 
 
 @register(
@@ -27,7 +27,12 @@ def _window_assemble(
 ) -> Float[Tensor, "B C sH sW"]:
     b, c, h, w = x.shape
     groups = weight.shape[1]
-    taps = F.unfold(x, kernel, padding=kernel // 2).view(b, groups, c // groups, kernel * kernel, h, w)
+    taps = F.unfold(x, kernel, padding=kernel // 2)
+    if groups == 1 and exporting():
+        # OpenVINO 2026.4.1 computes wrong values, without an error, of an einsum with a dimension of groups.
+        taps, weight = taps.view(b, c, kernel * kernel, h, w), weight.view(b, kernel * kernel, h, scale, w, scale)
+        return torch.einsum("bcthw,bthuwv->bchuwv", taps, weight).reshape(b, c, h * scale, w * scale)
+    taps = taps.view(b, groups, c // groups, kernel * kernel, h, w)
     weight = weight.view(b, groups, kernel * kernel, h, scale, w, scale)
     out = torch.einsum("bgcthw,bgthuwv->bgchuwv", taps, weight)
     return out.reshape(b, c, h * scale, w * scale)

@@ -1,0 +1,64 @@
+"""The forms of ops that files hold compute what the eager forms compute."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tests.upsamplers.test_contract import make
+from upbench import ops, registry
+from upbench.exchange.capture import capture
+from upbench.ops import portable
+
+
+def drawn(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize(("kernel", "scale"), [(1, 2), (3, 2), (5, 3)])
+def test_window_assemble(kernel: int, scale: int, groups: int) -> None:
+    x, weight = drawn(2, 4, 5, 7), drawn(2, groups, kernel**2, 5 * scale, 7 * scale)
+    found = portable.window_assemble(x, weight, kernel, scale)
+    torch.testing.assert_close(found, ops.window_assemble(x, weight, kernel, scale))
+
+
+@pytest.mark.parametrize(("kernel", "scale"), [(1, 2), (3, 2), (5, 3)])
+def test_window_similarity(kernel: int, scale: int) -> None:
+    query, keys = drawn(2, 4, 5 * scale, 7 * scale), drawn(2, 4, 5, 7)
+    found = portable.window_similarity(query, keys, kernel, scale)
+    torch.testing.assert_close(found, ops.window_similarity(query, keys, kernel, scale))
+
+
+@pytest.mark.parametrize("size", [(10, 14), (11, 13), (4, 9), (5, 7)])
+def test_read_windows(size: tuple[int, int]) -> None:
+    x = drawn(2, 3, 5, 7)
+    assert torch.equal(portable.read_windows(x, 3, *size), ops.read_windows(x, 3, *size))
+
+
+def test_nearest_copies_the_pixel_that_torch_copies_at_every_size() -> None:
+    for n in range(1, 41):
+        x = torch.arange(n, dtype=torch.float32).view(1, 1, 1, n)
+        for out in range(1, 83):
+            assert torch.equal(portable.nearest(x, 1, out), F.interpolate(x, (1, out), mode="nearest")), (n, out)
+
+
+@pytest.mark.parametrize("padding", ["zeros", "border"])
+@pytest.mark.parametrize("size", [(5, 7), (1, 4), (1, 1)])
+def test_points_by_gathers(size: tuple[int, int], padding: str) -> None:
+    """Whole positions, positions on the border and far outside among them."""
+    x, points = drawn(2, 6, *size), drawn(2, 3, 2, 4, 5, 2) * 4 + 1
+    points[0] = points[0].round()
+    found = portable.sample_points(x, points, padding)
+    torch.testing.assert_close(found, ops.sample_points(x, points, padding))
+
+
+def test_filters_of_each_sample_for_a_number_of_samples_that_is_not_known() -> None:
+    """A2U filters each sample by filters of its own, as groups of a convolution where their number is known."""
+    module, tensors = make(registry.get("a2u"), None, 4, 4)
+    module, tensors = module.double(), tuple(t.double() for t in tensors)
+    program = capture(module, tensors, True, None).program
+    others = [torch.cat((t, -t[:1])) for t in tensors]
+    torch.testing.assert_close(program.module()(*others), module(*others))

@@ -1,0 +1,90 @@
+"""Packages of AOTInductor: a program compiled to a shared library, which libtorch runs without Python's modules."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from upbench.errors import first_line
+from upbench.exchange.capture import Captured, ExportError, quiet
+from upbench.measure.output import maps
+
+SUFFIX = ".aoti.pt2"
+SAMPLING = "gridsample"
+PACKAGES: tuple[str, ...] = ()
+EXTRA = ""
+ABOUT = "extra/upbench.json"
+"""Name of the metadata inside a package, in its folder."""
+
+
+def write(captured: Captured, path: Path, opset: int | None = None) -> None:
+    """Compile a program into a package. Raises ExportError if AOTInductor cannot, as without a C++ compiler."""
+    from torch._inductor import aoti_compile_and_package
+
+    # The compiler wants a name that ends in .pt2, which a temporary file may not have.
+    beside = path.with_name(f"{path.name}.compiled.pt2")
+    try:
+        with quiet(), torch.no_grad():
+            aoti_compile_and_package(captured.program, package_path=str(beside))
+        beside.replace(path)
+    except Exception as error:
+        beside.unlink(missing_ok=True)
+        raise ExportError(f"AOTInductor cannot compile it: {first_line(error)}", "conversion") from error
+
+
+def sizes(path: Path) -> list[list[int | str]] | None:
+    """Return None: a package does not say which sizes it takes; running it shows."""
+    return None
+
+
+def facts(path: Path) -> dict[str, Any]:
+    """Return what is known of a package: it has neither nodes nor an opset."""
+    return {"nodes": None, "opset": None, "left": {}}
+
+
+def add_metadata(path: Path, about: Mapping[str, str]) -> None:
+    """Write what is known of a package into it."""
+    before = metadata(path)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_STORED) as archive:
+        root = archive.namelist()[0].partition("/")[0]
+        archive.writestr(f"{root}/{ABOUT}", json.dumps({**before, **about}))
+
+
+def metadata(path: Path) -> dict[str, str]:
+    """Read what was written into a package about it."""
+    with zipfile.ZipFile(path) as archive:
+        name = next((n for n in reversed(archive.namelist()) if n.endswith(f"/{ABOUT}")), None)
+        return {} if name is None else dict(json.loads(archive.read(name)))
+
+
+def load(path: Path, threads: int | None = None) -> Callable[..., Any]:
+    """Load a package.
+
+    Args:
+        path: The file.
+        threads: Unused: torch's own number of threads holds.
+
+    Returns:
+        A function of tensors that returns a tuple of tensors.
+
+    Raises:
+        ExportError: If torch refuses the package.
+    """
+    from torch._inductor import aoti_load_package
+
+    try:
+        with quiet():
+            module = aoti_load_package(str(path))
+    except Exception as error:
+        raise ExportError(f"torch refuses the package: {first_line(error)}", "load") from error
+
+    def call(*tensors: Any) -> tuple[Any, ...]:
+        with torch.no_grad():
+            return maps(module(*tensors))
+
+    return call

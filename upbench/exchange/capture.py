@@ -1,0 +1,149 @@
+"""Captures a module as a program of torch's own operators, whose sizes stay open where they can."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from upbench.errors import UpbenchError, first_line
+from upbench.measure.output import maps
+from upbench.ops.portable import portable
+
+OWN_DOMAINS = ("aten", "prims", "_operator", "builtins", "math", "higher_order", "torch")
+"""Namespaces of operators that every importer of torch's programs is made for."""
+
+
+class ExportError(UpbenchError):
+    """A module could not be captured, converted, or written for another runtime.
+
+    Args:
+        message: The sentence for the user.
+        step: capture, conversion, load, run or comparison.
+    """
+
+    def __init__(self, message: str, step: str) -> None:
+        self.step = step
+        super().__init__(message)
+
+
+@dataclass(frozen=True)
+class Captured:
+    """A program and what it was captured from.
+
+    Attributes:
+        program: The program.
+        inputs: Name of every input, in the order of the call.
+        outputs: How many maps it returns.
+    """
+
+    program: torch.export.ExportedProgram
+    inputs: tuple[str, ...]
+    outputs: int
+
+
+class _Positional(nn.Module):
+    """A module that is called with tensors alone, and returns one map or a tuple of them."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, *tensors: Tensor) -> Any:
+        out = self.module(*tensors)
+        return out if isinstance(out, Tensor) else maps(out)
+
+
+def eager_copy(module: nn.Module, dtype: torch.dtype | None = None) -> nn.Module:
+    """Copy a module so that each of its ops computes its own plain form, in evaluation mode.
+
+    Args:
+        module: The module, which stays as it is.
+        dtype: Dtype of the copy; None keeps that of the module.
+    """
+    other = copy.deepcopy(module).eval()
+    for layer in other.modules():
+        if getattr(layer, "fused_ops", ()):
+            layer.backend = "eager"  # type: ignore[assignment]
+    return other if dtype is None else other.to(dtype)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the warnings and log lines of exporters to themselves."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+
+
+def capture(module: nn.Module, tensors: Sequence[Tensor], dynamic: bool, sampling: str | None) -> Captured:
+    """Capture a module in evaluation mode.
+
+    Args:
+        module: The module, which stays as it is.
+        tensors: What it is called with; with `dynamic` every batch is traced with two samples, since torch makes a
+            constant of a size of one.
+        dynamic: Whether batch, rows and columns of every map stay open.
+        sampling: How points are read, see `ops.portable`; None keeps the plain form of every op.
+
+    Raises:
+        ExportError: If torch.export refuses the module, or operators remain that no other runtime knows.
+    """
+    given = tuple(_two_samples(t) if dynamic else t for t in tensors)
+    other = _Positional(eager_copy(module))
+    auto = torch.export.Dim.AUTO
+    sizes = tuple(dict.fromkeys((0, *range(2, t.dim())), auto) for t in given) if dynamic else None
+    with quiet(), torch.no_grad(), _forms(sampling):
+        try:
+            shapes = (sizes,) if sizes is not None else None  # one entry for *tensors
+            program = torch.export.export(other, given, dynamic_shapes=shapes)
+            out = other(*given)
+        except Exception as error:
+            raise ExportError(
+                f"{type(module).__name__} cannot be captured by torch.export: {first_line(error)}", "capture"
+            ) from error
+    if left := operators_left(program):
+        listed = ", ".join(f"{name} ({n}x)" for name, n in left.items())
+        raise ExportError(f"{type(module).__name__}: operators remain that no other runtime knows: {listed}", "capture")
+    names = program.graph_signature.user_inputs
+    return Captured(program, tuple(str(name) for name in names), len(maps(out)))
+
+
+@contextmanager
+def _forms(sampling: str | None) -> Iterator[None]:
+    if sampling is None:
+        yield
+        return
+    with portable(sampling):
+        yield
+
+
+def _two_samples(tensor: Tensor) -> Tensor:
+    return torch.cat((tensor, tensor)) if tensor.dim() and tensor.shape[0] == 1 else tensor
+
+
+def operators_left(program: torch.export.ExportedProgram) -> dict[str, int]:
+    """Count the operators of a program that are of no domain of torch's own."""
+    names = [
+        node.target.namespace
+        if isinstance(node.target, torch._ops.OpOverload)
+        else str(getattr(node.target, "__module__", "builtins")).partition(".")[0]
+        for node in program.graph.nodes
+        if node.op == "call_function"
+    ]
+    targets = [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
+    found = Counter(t for t, name in zip(targets, names, strict=True) if name not in OWN_DOMAINS)
+    return dict(found)

@@ -1,0 +1,45 @@
+"""Inputs of other sizes than those that a module was captured with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+WIDE = 240
+"""Columns of the wide map: half precision cannot name the pixels of its output."""
+
+
+def resized(tensors: Sequence[Tensor], height: int, width: int, batch: int = 1) -> tuple[Tensor, ...]:
+    """Draw inputs like others of another size: each keeps its ratio to the first.
+
+    Args:
+        tensors: The inputs; the first is the low-resolution map. Tensors of another rank than 4 stay as they are.
+        height: Rows of the first.
+        width: Columns of the first.
+        batch: Samples.
+    """
+    first = tensors[0]
+    generator = torch.Generator().manual_seed(1)
+    found = []
+    for tensor in tensors:
+        if tensor.dim() != 4 or not tensor.is_floating_point():
+            found.append(tensor)
+            continue
+        rows, columns = (round(tensor.shape[n] * new / first.shape[n]) for n, new in ((2, height), (3, width)))
+        drawn = torch.randn(batch, tensor.shape[1], rows, columns, generator=generator)
+        found.append(drawn.to(tensor.dtype))
+    return tuple(found)
+
+
+def odd(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Draw one sample with odd numbers of rows and columns, both other than those of the first tensor."""
+    height, width = (n + 1 if n % 2 == 0 else n + 2 for n in tensors[0].shape[2:])
+    return resized(tensors, height, width)
+
+
+def wide(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Draw one sample of `WIDE` columns."""
+    height, width = tensors[0].shape[2:]
+    return resized(tensors, height + 2, WIDE if width != WIDE else WIDE + 16)

@@ -1,0 +1,93 @@
+"""Programs of torch.export in a file, which torch alone runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from upbench.errors import first_line
+from upbench.exchange.capture import Captured, ExportError, operators_left, quiet
+from upbench.measure.output import maps
+
+SUFFIX = ".pt2"
+SAMPLING = "gridsample"
+PACKAGES: tuple[str, ...] = ()
+EXTRA = ""
+ABOUT = "upbench.json"
+"""Name of the metadata inside a file."""
+
+
+def write(captured: Captured, path: Path, opset: int | None = None) -> None:
+    """Write a program. Raises ExportError if torch.export cannot."""
+    _save(captured.program, path, {})
+
+
+def _save(program: torch.export.ExportedProgram, path: Path, about: Mapping[str, str]) -> None:
+    try:
+        with quiet():
+            torch.export.save(program, path, extra_files={ABOUT: json.dumps(dict(about))})
+    except Exception as error:
+        raise ExportError(f"torch.export.save cannot write it: {first_line(error)}", "conversion") from error
+
+
+def _program(path: Path) -> tuple[torch.export.ExportedProgram, dict[str, str]]:
+    extra = {ABOUT: ""}
+    try:
+        with quiet():
+            program = torch.export.load(path, extra_files=extra)
+    except Exception as error:
+        raise ExportError(f"torch.export.load refuses the file: {first_line(error)}", "load") from error
+    return program, json.loads(extra[ABOUT] or "{}")
+
+
+def sizes(path: Path) -> list[list[int | str]]:
+    """Read the size of every input from a file; a size that is open is the symbol that it has there."""
+    return input_sizes(_program(path)[0])
+
+
+def input_sizes(program: torch.export.ExportedProgram) -> list[list[int | str]]:
+    """Return the size of every input of a program; a size that is open is its symbol."""
+    given = set(program.graph_signature.user_inputs)
+    values = [node.meta["val"] for node in program.graph.nodes if node.op == "placeholder" and node.name in given]
+    return [[n if isinstance(n, int) else str(n) for n in value.shape] for value in values]
+
+
+def facts(path: Path) -> dict[str, Any]:
+    """Read from a file its nodes and the operators that are not torch's own."""
+    program, _ = _program(path)
+    nodes = sum(node.op == "call_function" for node in program.graph.nodes)
+    return {"nodes": nodes, "opset": None, "left": operators_left(program)}
+
+
+def add_metadata(path: Path, about: Mapping[str, str]) -> None:
+    """Write what is known of a file into it."""
+    program, before = _program(path)
+    _save(program, path, {**before, **about})
+
+
+def metadata(path: Path) -> dict[str, str]:
+    """Read what was written into a file about it."""
+    return _program(path)[1]
+
+
+def load(path: Path, threads: int | None = None) -> Callable[..., Any]:
+    """Load a file.
+
+    Args:
+        path: The file.
+        threads: Unused: torch's own number of threads holds.
+
+    Returns:
+        A function of tensors that returns a tuple of tensors.
+    """
+    module = _program(path)[0].module()
+
+    def call(*tensors: Any) -> tuple[Any, ...]:
+        with torch.no_grad():
+            return maps(module(*tensors))
+
+    return call

@@ -1,0 +1,172 @@
+"""Forms of ops for files that another runtime runs: the same values, made of operators that runtimes compute fast and right.
+
+A window is one gather of rows of channels, and its sum one product of matrices a pixel: onnxruntime and OpenVINO do that 2 to
+6 times faster than an unfold and an einsum, of which OpenVINO 2026.4.1 returns wrong values where the einsum has a
+dimension of groups and sizes are dynamic. Points are read by four gathers of whole rows where GridSample is
+slow (onnxruntime 1.32: 2.9 to 3.8 times), and by grid_sample elsewhere. Nearest interpolation computes the index as torch does:
+runtimes choose other pixels at some sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+from torch.fx.experimental.symbolic_shapes import statically_known_true
+
+from upbench.ops.registration import coordinate_dtype, replaced_forms
+
+SAMPLING = ("gathers", "gridsample")
+"""Ways to read points bilinearly in a file."""
+
+
+@contextmanager
+def portable(sampling: str = "gathers") -> Iterator[None]:
+    """Let programs that are exported inside hold the forms of this module.
+
+    Args:
+        sampling: how points are read, one of `SAMPLING`.
+    """
+    with replaced_forms(FORMS if sampling == "gathers" else WITHOUT_GATHERS):
+        yield
+
+
+def taps_last(x: Float[Tensor, "B C H W"], kernel: int) -> Float[Tensor, "B H W T C"]:
+    """Read the window around every pixel, zero outside the map.
+
+    Args:
+        x: the map.
+        kernel: side of the window, odd.
+
+    Returns:
+        The T = kernel^2 taps of every pixel, channels last.
+    """
+    b, c, h, w = x.shape
+    wide = w + kernel - 1
+    rows = F.pad(x, (kernel // 2,) * 4).permute(0, 2, 3, 1).reshape(b, (h + kernel - 1) * wide, c)
+    step = torch.arange(kernel, device=x.device)
+    row = (torch.arange(h, device=x.device).view(h, 1) + step) * wide
+    column = torch.arange(w, device=x.device).view(w, 1) + step
+    index = row.view(h, 1, kernel, 1) + column.view(1, w, 1, kernel)
+    return rows.index_select(1, index.reshape(-1)).view(b, h, w, kernel * kernel, c)
+
+
+def window_assemble(
+    x: Float[Tensor, "B C H W"], weight: Float[Tensor, "B G T sH sW"], kernel: int, scale: int
+) -> Float[Tensor, "B C sH sW"]:
+    """Compute `upbench.ops.window_assemble` at a whole scale."""
+    b, c, h, w = x.shape
+    groups = weight.shape[1]
+    taps = taps_last(x, kernel)
+    if groups == 1:
+        rows = weight.reshape(b, kernel * kernel, h, scale, w, scale).permute(0, 2, 4, 3, 5, 1)
+        out = rows.reshape(b, h, w, scale * scale, kernel * kernel) @ taps
+        return out.view(b, h, w, scale, scale, c).permute(0, 5, 1, 3, 2, 4).reshape(b, c, h * scale, w * scale)
+    rows = weight.reshape(b, groups, kernel * kernel, h, scale, w, scale).permute(0, 3, 5, 1, 4, 6, 2)
+    taps = taps.view(b, h, w, kernel * kernel, groups, c // groups).transpose(3, 4)
+    out = rows.reshape(b, h, w, groups, scale * scale, kernel * kernel) @ taps
+    out = out.view(b, h, w, groups, scale, scale, c // groups).permute(0, 3, 6, 1, 4, 2, 5)
+    return out.reshape(b, c, h * scale, w * scale)
+
+
+def window_similarity(
+    query: Float[Tensor, "B d sH sW"], keys: Float[Tensor, "B d H W"], kernel: int, scale: int
+) -> Float[Tensor, "B T sH sW"]:
+    """Compute `upbench.ops.window_similarity`."""
+    b, d, h, w = keys.shape
+    taps = taps_last(keys, kernel)
+    rows = query.reshape(b, d, h, scale, w, scale).permute(0, 2, 4, 3, 5, 1).reshape(b, h, w, scale * scale, d)
+    logits = (rows @ taps.transpose(3, 4)).view(b, h, w, scale, scale, kernel * kernel)
+    return logits.permute(0, 5, 1, 3, 2, 4).reshape(b, kernel * kernel, h * scale, w * scale)
+
+
+def read_windows(
+    x: Float[Tensor, "B C H W"], kernel: int, out_height: int, out_width: int
+) -> Float[Tensor, "B C T {out_height} {out_width}"]:
+    """Compute `upbench.ops.read_windows`."""
+    b, c = x.shape[:2]
+    taps = taps_last(x, kernel).flatten(3).permute(0, 3, 1, 2)
+    read = nearest(taps, out_height, out_width)
+    return read.view(b, kernel * kernel, c, out_height, out_width).transpose(1, 2)
+
+
+def nearest(
+    x: Float[Tensor, "B C H W"], out_height: int, out_width: int
+) -> Float[Tensor, "B C {out_height} {out_width}"]:
+    """Copy the pixel that torch's nearest interpolation copies, floor(i * float32(H / out_height)) for row i."""
+    b, c, h, w = x.shape
+    rows, columns = _whole_ratio(out_height, h), _whole_ratio(out_width, w)
+    if rows and columns:
+        copies = x.view(b, c, h, 1, w, 1).expand(-1, -1, -1, rows, -1, columns)
+        return copies.reshape(b, c, h * rows, w * columns)
+    return x.index_select(2, _source(h, out_height, x)).index_select(3, _source(w, out_width, x))
+
+
+def _whole_ratio(outputs: int, inputs: int) -> int:
+    """outputs / inputs where that is known to be a whole number, whatever the sizes; else 0."""
+    for ratio in range(1, 17):
+        if statically_known_true(outputs == ratio * inputs):
+            return ratio
+    return 0
+
+
+def _source(inputs: int, outputs: int, like: Tensor) -> Tensor:
+    """The pixel of `inputs` that each of `outputs` copies."""
+    whole = torch.ones((), dtype=torch.float32, device=like.device)
+    step = (whole * inputs) / (whole * outputs)
+    index = (torch.arange(outputs, dtype=torch.float32, device=like.device) * step).floor().long()
+    return index.clamp(max=inputs - 1)
+
+
+def interpolate(
+    x: Float[Tensor, "B C H W"], out_height: int, out_width: int, mode: str
+) -> Float[Tensor, "B C {out_height} {out_width}"]:
+    """Compute `upbench.ops.interpolate`."""
+    if mode == "nearest":
+        return nearest(x, out_height, out_width)
+    return F.interpolate(x, size=(out_height, out_width), mode=mode, align_corners=False)
+
+
+def sample_points(
+    x: Float[Tensor, "B C H W"], points: Float[Tensor, "B G P oH oW 2"], padding: str
+) -> Float[Tensor, "B C P oH oW"]:
+    """Compute `upbench.ops.sample_points` by four gathers of rows of C / G values."""
+    b, c, h, w = x.shape
+    groups, count, out_h, out_w = points.shape[1:5]
+    maps, channels = b * groups, c // groups
+    dtype = coordinate_dtype(x.dtype)
+    rows = x.reshape(maps, channels, h * w).transpose(1, 2).reshape(maps * h * w, channels).to(dtype)
+    column, row = points.to(dtype).reshape(maps, count * out_h * out_w, 2).unbind(-1)
+    if padding == "border":
+        column, row = column.clamp(0, w - 1), row.clamp(0, h - 1)
+    left, top = column.floor(), row.floor()
+    right_share, bottom_share = column - left, row - top
+    first = (torch.arange(maps, device=x.device) * (h * w)).unsqueeze(1)
+    out = torch.zeros((), dtype=dtype, device=x.device)
+    for down in (0, 1):
+        for across in (0, 1):
+            i, j = top + down, left + across
+            share = (bottom_share if down else 1 - bottom_share) * (right_share if across else 1 - right_share)
+            inside_i, inside_j = i.clamp(0, h - 1), j.clamp(0, w - 1)
+            if padding == "zeros":
+                share = share * ((i == inside_i) & (j == inside_j)).to(dtype)
+            index = first + inside_i.long() * w + inside_j.long()
+            out = out + rows.index_select(0, index.reshape(-1)) * share.reshape(-1, 1)
+    out = out.view(maps, count, out_h, out_w, channels).permute(0, 4, 1, 2, 3)
+    return out.reshape(b, c, count, out_h, out_w).to(x.dtype)
+
+
+WITHOUT_GATHERS: Mapping[str, Callable[..., Any]] = {
+    "window_assemble": window_assemble,
+    "window_similarity": window_similarity,
+    "read_windows": read_windows,
+    "interpolate": interpolate,
+}
+"""Name of a registered op -> its form."""
+FORMS: Mapping[str, Callable[..., Any]] = {**WITHOUT_GATHERS, "sample_points": sample_points}
+"""The same, with points read by gathers."""
