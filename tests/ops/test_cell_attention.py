@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+from unittest.mock import patch
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,8 +17,9 @@ from upbench.errors import BackendError
 from upbench.ops import cell_attention, cell_windows, thresholds
 from upbench.ops.attention import window_mask
 from upbench.ops.cpu import cell_attention as cpu
+from upbench.ops.cpu import native
 
-few = settings(max_examples=25, deadline=None)
+few = settings(max_examples=20, deadline=None)
 sides = st.tuples(*[st.integers(1, 7)] * 2)
 outputs = st.tuples(*[st.integers(1, 20)] * 2)
 seeds = st.integers(0, 2**16)
@@ -23,6 +27,18 @@ windows = st.sampled_from([0.0, 0.02, 0.1, 0.35, 2.0])
 ratios = st.sampled_from([1.0, 30.0, 3000.0])
 """How many times fewer pixels than the map that it stands for a map has: how finely it is cut."""
 DOUBLE = torch.float64
+
+
+made_of = pytest.mark.parametrize("made_of", ["c", "torch"])
+"""Both forms on the CPU: that of the C kernel, and that of where it was not built."""
+
+
+def form(made_of: str) -> AbstractContextManager[object]:
+    if made_of == "torch":
+        return patch.object(native, "_kernels", None)
+    if ops.kernels() != "c":
+        pytest.skip("the C kernel was not built here")
+    return nullcontext()
 
 
 def draw(seed: int, *shapes: tuple[int, ...], dtype: torch.dtype = DOUBLE) -> list[Tensor]:
@@ -36,9 +52,11 @@ def averaged(query: Tensor, keys: Tensor, x: Tensor, heads: int, window: float, 
     return ops.averaged_attention(query, keys, x, *dead, heads, window, backend=backend)
 
 
+@made_of
 @few
 @given(sides, outputs, st.sampled_from([(1, 2), (2, 3), (4, 1)]), windows, ratios, st.booleans(), seeds)
 def test_averaged_attention(
+    made_of: str,
     size: tuple[int, int],
     out: tuple[int, int],
     parts: tuple[int, int],
@@ -52,7 +70,7 @@ def test_averaged_attention(
     q, k, x = draw(seed, (2, heads * each, *out), (2, heads * each, *size), (2, 5, *size))
     if last:
         q, k, x = (t.contiguous(memory_format=torch.channels_last) for t in (q, k, x))
-    with thresholds.for_smaller_maps(ratio):
+    with form(made_of), thresholds.for_smaller_maps(ratio):
         agree(
             lambda q, k, x: averaged(q, k, x, heads, window, "eager"),
             lambda q, k, x: averaged(q, k, x, heads, window, "fused"),
@@ -60,6 +78,7 @@ def test_averaged_attention(
         )
 
 
+@made_of
 @few
 @given(
     st.tuples(*[st.integers(3, 6)] * 2),
@@ -70,12 +89,12 @@ def test_averaged_attention(
     seeds,
 )
 def test_dilated_attention(
-    size: tuple[int, int], scales: tuple[int, int], kernel: int, heads: int, ratio: float, seed: int
+    made_of: str, size: tuple[int, int], scales: tuple[int, int], kernel: int, heads: int, ratio: float, seed: int
 ) -> None:
     """Each side with a whole ratio of its own."""
     out = (size[0] * scales[0], size[1] * scales[1])
     q, k, x = draw(seed, (2, 4 * heads, *out), (2, 4 * heads, *size), (2, 3 * heads, *size))
-    with thresholds.for_smaller_maps(ratio):
+    with form(made_of), thresholds.for_smaller_maps(ratio):
         agree(
             lambda q, k, x: ops.dilated_attention(q, k, x, kernel, heads, backend="eager"),
             lambda q, k, x: ops.dilated_attention(q, k, x, kernel, heads, backend="fused"),
@@ -95,6 +114,32 @@ def test_blocks_show_every_pixel_the_cells_of_its_window(outputs: int, cells: in
     like = torch.empty(0)
     mask = window_mask(outputs, 1, cells, 1, window, like) if window else torch.ones(outputs, cells, dtype=torch.bool)
     assert torch.equal(found[:outputs], mask)
+
+
+@made_of
+@pytest.mark.parametrize("dtype", [torch.float32, DOUBLE], ids=str)
+def test_many_cells_and_channels(made_of: str, dtype: torch.dtype) -> None:
+    """More than a kernel takes at once, and remainders of all that it takes at once; more pixels than a tile has."""
+    q, k, x = draw(5, (1, 24, 37, 70), (1, 24, 9, 11), (1, 75, 9, 11), dtype=dtype)
+    with form(made_of):
+        agree(
+            lambda q, k, x: averaged(q, k, x, 3, 0.0, "eager"),
+            lambda q, k, x: averaged(q, k, x, 3, 0.0, "fused"),
+            (q, k, x),
+            1e-4 if dtype == torch.float32 else 1e-9,
+        )
+
+
+@made_of
+def test_what_is_not_a_number_stays_none(made_of: str) -> None:
+    """At the output pixels that see it, and nowhere else."""
+    q, k, x = draw(6, (1, 4, 12, 12), (1, 4, 6, 6), (1, 3, 6, 6))
+    k[0, 0, 2, 3] = torch.nan
+    q[0, 1, 0, 0] = torch.inf
+    with form(made_of):
+        found, expected = (averaged(q, k, x, 2, 0.2, backend) for backend in ("fused", "eager"))
+    assert 0 < int(expected.isnan().sum()) < expected.numel()
+    torch.testing.assert_close(found, expected, equal_nan=True)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

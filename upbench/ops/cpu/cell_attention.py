@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from upbench.ops import thresholds
-from upbench.ops.cell_windows import LONGEST, Blocks, blocks
+from upbench.ops.cell_windows import LONGEST, Blocks
+from upbench.ops.cell_windows import blocks as cut
+from upbench.ops.cpu import boxes, native
 from upbench.ops.memory_layout import empty_map
 from upbench.ops.registration import LIBRARY, coordinate_dtype
 
@@ -29,7 +31,7 @@ class Tile(NamedTuple):
         columns: the output columns, fewer than n * w where the last block passes the end.
         cell_rows: the rows of cells that all blocks see.
         cell_columns: the columns of cells of each block: [n, m].
-        bias: 0 for a cell that a pixel sees, -inf for others: [n or 1, h * w, cells], or None where all see all.
+        hidden: whether a pixel does not see a cell: bool [n or 1, h * w, cells], or None where all see all.
         width: output columns of a block.
     """
 
@@ -37,7 +39,7 @@ class Tile(NamedTuple):
     columns: slice
     cell_rows: slice
     cell_columns: Tensor
-    bias: Tensor | None
+    hidden: Tensor | None
     width: int
 
     def pixels(self, x: Tensor, parts: int) -> Tensor:
@@ -88,12 +90,12 @@ def tiles(size: Sequence[int], cells: Sequence[int], heads: int, window: float, 
     """
     entries = max(thresholds.scaled(ENTRIES) // heads, 1)
     if window or kernel:
-        across = blocks(size[1], cells[1], window, kernel)
+        across = cut(size[1], cells[1], window, kernel)
     else:
-        across = blocks(size[1], cells[1], window, kernel, max(min(entries // (cells[0] * cells[1]), size[1]), 1))
+        across = cut(size[1], cells[1], window, kernel, max(min(entries // (cells[0] * cells[1]), size[1]), 1))
     # Of windows in both directions that are about as large a block has about as many rows as it has columns.
     budget = max(entries // (across.size * across.width * min(across.width, cells[0])), 1)
-    down = blocks(size[0], cells[0], window, kernel, min(budget, LONGEST))
+    down = cut(size[0], cells[0], window, kernel, min(budget, LONGEST))
     step = max(entries // (across.size * across.width * down.size * down.width), 1)
     for n, top in enumerate(down.first.tolist()):
         rows = slice(n * down.size, min((n + 1) * down.size, size[0]))
@@ -102,31 +104,27 @@ def tiles(size: Sequence[int], cells: Sequence[int], heads: int, window: float, 
             part = slice(start, start + step)
             columns = slice(start * across.size, min((start + step) * across.size, size[1]))
             cell_columns = across.first[part, None] + torch.arange(across.width)
-            bias = _bias(down, n, rows.stop - rows.start, across, part)
-            yield Tile(rows, columns, cell_rows, cell_columns, bias, across.size)
+            hidden = _hidden(down, n, rows.stop - rows.start, across, part)
+            yield Tile(rows, columns, cell_rows, cell_columns, hidden, across.size)
 
 
-def _bias(down: Blocks, n: int, height: int, across: Blocks, part: slice) -> Tensor | None:
+def _hidden(down: Blocks, n: int, height: int, across: Blocks, part: slice) -> Tensor | None:
     if down.seen is None and across.seen is None:
         return None
     ones = torch.ones(1, 1, 1, dtype=torch.bool)
     rows = (ones if down.seen is None else down.seen[n : n + 1, :height])[:, :, None, :, None]
     columns = (ones if across.seen is None else across.seen[part])[:, None, :, None, :]
     shape = (-1, height, across.size, down.width, across.width)
-    seen = (rows & columns).expand(shape).flatten(3).flatten(1, 2)
-    return torch.zeros(seen.shape).masked_fill_(~seen, -torch.inf)
+    return (rows & columns).logical_not_().expand(shape).flatten(3).flatten(1, 2)
 
 
-def _weights(query: Tensor, keys: Tensor, bias: Tensor | None) -> Tensor:
+def _weights(query: Tensor, keys: Tensor, hidden: Tensor | None) -> Tensor:
     """Softmax of the scaled products of pixels and cells: [n, heads, p, d] and [n, heads, cells, d] -> [n, heads, p, cells]."""
-    n, heads, p, d = query.shape
-    query, keys = query.flatten(0, 1), keys.flatten(0, 1).transpose(1, 2)
-    if bias is None:
-        logits = (query * d**-0.5) @ keys
-    else:
-        bias = bias.to(query.dtype).unsqueeze(1).expand(n, heads, -1, -1).reshape(n * heads, p, -1)
-        logits = torch.baddbmm(bias, query, keys, alpha=d**-0.5)
-    return logits.softmax(-1).view(n, heads, p, -1)
+    logits = (query * query.shape[-1] ** -0.5) @ keys.transpose(2, 3)
+    if hidden is not None:
+        # Not added: a key that is not a number must stay hidden.
+        logits.masked_fill_(hidden.unsqueeze(1), -torch.inf)
+    return logits.softmax(-1)
 
 
 def _averaged(weights: Tensor, groups: int) -> Tensor:
@@ -139,12 +137,14 @@ def cell_attention(
     query: Tensor, keys: Tensor, x: Tensor, heads: int, groups: int, window: float, kernel: int
 ) -> Tensor:
     """Compute `cell_attention_fused`, channels-last."""
+    if native.can_run_native(query, keys, x):
+        return boxes.attend(query, keys, x, heads, groups, window, kernel)
     out, dtype = empty_map(x, *x.shape[:2], *query.shape[2:]), coordinate_dtype(x.dtype)
     for b in range(x.shape[0]):
         held, values = (t[b].to(dtype).movedim(0, -1).contiguous() for t in (keys, x))
         for tile in tiles(query.shape[2:], keys.shape[2:], heads, window, kernel):
             pixels = tile.pixels(query[b], heads).to(dtype)
-            weights = _averaged(_weights(pixels, tile.cells(held, heads), tile.bias), groups)
+            weights = _averaged(_weights(pixels, tile.cells(held, heads), tile.hidden), groups)
             tile.write(weights @ tile.cells(values, groups), out[b].movedim(0, -1))
     return out
 
@@ -168,7 +168,7 @@ def cell_attention_slopes(
         for tile in tiles(query.shape[2:], keys.shape[2:], heads, window, kernel):
             pixels, cells = tile.pixels(query[b], heads).to(dtype), tile.cells(held, heads)
             slope = tile.pixels(grad[b], groups).to(dtype)
-            weights = _weights(pixels, cells, tile.bias)
+            weights = _weights(pixels, cells, tile.hidden)
             tile.add(_averaged(weights, groups).transpose(2, 3) @ slope, to_values)
             change = slope @ tile.cells(values, groups).transpose(2, 3)
             change = change.mul_(groups / heads).repeat_interleave(heads // groups, 1).mul_(weights)

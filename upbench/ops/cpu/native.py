@@ -21,7 +21,7 @@ from upbench.ops.cpu.rows import point_rows, tap_rows
 from upbench.ops.memory_layout import empty_map, empty_taps
 from upbench.ops.points import lattice
 
-INTERFACE = 5
+INTERFACE = 6
 """Version of the C interface that this file expects. A kernel built by another upbench reports another, and is ignored."""
 
 
@@ -39,30 +39,28 @@ TILE, PIECE, LANES = 8, 8, 16
 layer that are summed at once."""
 
 
-def _struct(name: str, **fields: Any) -> type[ctypes.Structure]:
+def struct(name: str, **fields: Any) -> type[ctypes.Structure]:
     """A C struct of `kernels.c`: its fields by name, in the order in which they lie there."""
     return type(name, (ctypes.Structure,), {"_fields_": list(fields.items())})
 
 
-_ADDRESS, _COUNT, _REAL = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
+ADDRESS, COUNT, REAL = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
 _SIZES = ("height", "width", "out_height", "out_width", "channels", "depth", "groups", "taps", "heads", "blocks")
 _PITCHES = ("x_pitch", "key_pitch", "query_pitch")
-Maps = _struct(
+Maps = struct(
     "Maps",
-    **dict.fromkeys(("x", "keys", "query", "embedding", "out"), _ADDRESS),
-    **dict.fromkeys((*_SIZES, *_PITCHES), _COUNT),
-    factor=_REAL,
-    **dict.fromkeys(("border", "wide"), _COUNT),
+    **dict.fromkeys(("x", "keys", "query", "embedding", "out"), ADDRESS),
+    **dict.fromkeys((*_SIZES, *_PITCHES), COUNT),
+    factor=REAL,
+    **dict.fromkeys(("border", "wide"), COUNT),
 )
-_Given = _struct("Given", maps=Maps, **dict.fromkeys(("columns", "rows", "weights"), _ADDRESS))
-_Predicted = _struct(
-    "Predicted", maps=Maps, layers=_ADDRESS, kernel=_COUNT, in_input_pixels=_COUNT, theta=_REAL, eps=_REAL
-)
-_Moved = _struct(
+_Given = struct("Given", maps=Maps, **dict.fromkeys(("columns", "rows", "weights"), ADDRESS))
+_Predicted = struct("Predicted", maps=Maps, layers=ADDRESS, kernel=COUNT, in_input_pixels=COUNT, theta=REAL, eps=REAL)
+_Moved = struct(
     "Moved",
     maps=Maps,
-    **dict.fromkeys(("offsets", "guide", "projection"), _ADDRESS),
-    **dict.fromkeys(("offset_pitch", "scale", "spread", "guide_channels", "guide_step", "guide_pitch"), _COUNT),
+    **dict.fromkeys(("offsets", "guide", "projection"), ADDRESS),
+    **dict.fromkeys(("offset_pitch", "scale", "spread", "guide_channels", "guide_step", "guide_pitch"), COUNT),
 )
 
 
@@ -77,7 +75,7 @@ class Given:
         self.weights = None if weight is None else tap_rows(weight, dtype).view(points.shape[0], -1)
 
     def struct(self, maps: ctypes.Structure, image: int) -> ctypes.Structure:
-        columns, rows, weights = (_address(t, image) for t in (self.columns, self.rows, self.weights))
+        columns, rows, weights = (address(t, image) for t in (self.columns, self.rows, self.weights))
         return _Given(maps=maps, columns=columns, rows=rows, weights=weights)
 
 
@@ -128,8 +126,8 @@ class Moved:
     def struct(self, maps: ctypes.Structure, image: int) -> ctypes.Structure:
         return _Moved(
             maps=maps,
-            offsets=_address(self.offsets, image),
-            guide=_address(self.guide, image),
+            offsets=address(self.offsets, image),
+            guide=address(self.guide, image),
             projection=self.projection.data_ptr(),
             offset_pitch=self.offsets.stride(1),
             scale=self.scale,
@@ -140,7 +138,7 @@ class Moved:
         )
 
 
-def _address(tensor: Tensor | None, image: int) -> int | None:
+def address(tensor: Tensor | None, image: int) -> int | None:
     """Where an image of a tensor begins in memory."""
     if tensor is None:
         return None
@@ -261,11 +259,21 @@ def _run(
         wide=dtype == torch.float64,
     )
     for image in range(b):
-        job_maps.x, job_maps.keys, job_maps.query, job_maps.out = (_address(t, image) for t in (*maps, target))
-        job = points.struct(job_maps, image)
-        work = partial(getattr(_kernels, points.entry), ctypes.addressof(job), ctypes.sizeof(job))
-        _shared(work, math.ceil(out_h / TILE) * math.ceil(out_w / TILE))
+        job_maps.x, job_maps.keys, job_maps.query, job_maps.out = (address(t, image) for t in (*maps, target))
+        run_tiles(points.entry, points.struct(job_maps, image), math.ceil(out_h / TILE) * math.ceil(out_w / TILE))
     return out
+
+
+def run_tiles(entry: str, job: ctypes.Structure, count: int, piece: int = PIECE) -> None:
+    """Run an entry of the kernel over all its tiles, a piece at a time, by as many threads as torch has here.
+
+    Args:
+        entry: its name.
+        job: the struct that it takes.
+        count: number of tiles.
+        piece: tiles that a thread takes at a time.
+    """
+    _shared(partial(getattr(_kernels, entry), ctypes.addressof(job), ctypes.sizeof(job)), count, piece)
 
 
 def _rows(x: Tensor, dtype: torch.dtype) -> Tensor:
@@ -275,14 +283,14 @@ def _rows(x: Tensor, dtype: torch.dtype) -> Tensor:
     return x.view(b, h * w, c) if even else x.contiguous().view(b, h * w, c)
 
 
-def _shared(work: Callable[[int, int], Any], count: int) -> None:
+def _shared(work: Callable[[int, int], Any], count: int, piece: int) -> None:
     """work(start, stop) over 0 to count in pieces, by as many threads as torch has here, this one among them."""
-    threads = min(torch.get_num_threads(), math.ceil(count / PIECE))
-    starts = iter(range(0, count, PIECE))
+    threads = min(torch.get_num_threads(), math.ceil(count / piece))
+    starts = iter(range(0, count, piece))
 
     def take() -> None:
         for start in starts:
-            work(start, min(start + PIECE, count))
+            work(start, min(start + piece, count))
 
     others = [_pool(os.getpid(), threads - 1).submit(take) for _ in range(threads - 1)]
     try:

@@ -163,6 +163,8 @@ static int NAME(points)(const Job *job, long start, long stop) {
     return ready;
 }
 
+#include "cells.h"
+
 #undef REAL
 #undef NAME
 #undef FLOOR

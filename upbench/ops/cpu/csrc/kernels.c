@@ -37,6 +37,7 @@
 #endif
 
 enum { MANY = 64, SOME = 16 }; /* channels that are summed at once */
+enum { MOST_ROWS = 4 };        /* pixels that are */
 #define TILE 8                 /* output pixels along a side of a tile; native.py knows it too */
 #define PIXELS (TILE * TILE)
 
@@ -74,6 +75,18 @@ typedef struct {
     const void *offsets, *guide, *projection;
     int64_t offset_pitch, scale, spread, guide_channels, guide_step, guide_pitch;
 } Moved;
+
+/* Attention to boxes of cells, see cells.h. rows, columns: of each run of output rows or columns that see the same cells the
+ * first and the one after the last, then the same of its cells. A step leads from a channel to the next. */
+typedef struct {
+    const void *x, *keys, *query;
+    void *out;
+    const int64_t *rows, *columns;
+    int64_t across, width, out_width, channels, depth, heads, groups, most_cells, most_pixels;
+    int64_t x_pitch, key_step, query_pitch, query_step, out_pitch;
+    double factor;
+    int64_t wide;
+} Boxes;
 
 /* All of it, as the loops read it: what an entry was not given is 0. */
 typedef struct {
@@ -220,10 +233,23 @@ static PyObject *moved(PyObject *Py_UNUSED(self), PyObject *args) {
     return run(&job, from->maps.wide != 0, start, stop);
 }
 
+static PyObject *boxes(PyObject *Py_UNUSED(self), PyObject *args) {
+    Py_ssize_t start, stop;
+    const Boxes *job = parsed(args, sizeof(Boxes), &start, &stop);
+    if (!job) return NULL;
+    int ready;
+    Py_BEGIN_ALLOW_THREADS;
+    ready = job->wide ? boxes_double(job, (long)start, (long)stop) : boxes_float(job, (long)start, (long)stop);
+    Py_END_ALLOW_THREADS;
+    if (!ready) return PyErr_NoMemory();
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef methods[] = {
     {"given", given, METH_VARARGS, "Tiles start to stop over given points: address and size of a Given, start, stop."},
     {"predicted", predicted, METH_VARARGS, "The same over predicted points: of a Predicted."},
     {"moved", moved, METH_VARARGS, "The same over points moved from their parents: of a Moved."},
+    {"boxes", boxes, METH_VARARGS, "Tiles start to stop of attention to cells: address and size of a Boxes, start, stop."},
     {NULL, NULL, 0, NULL},
 };
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_kernels", NULL, 0, methods, NULL, NULL, NULL, NULL};
@@ -231,7 +257,7 @@ static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_kernels", NULL, 0, 
 PyMODINIT_FUNC PyInit__kernels(void) {
     PyObject *made = PyModule_Create(&module);
     /* Of the structs above: `native.py` takes none but its own. */
-    if (made && PyModule_AddIntConstant(made, "interface", 5) < 0) {
+    if (made && PyModule_AddIntConstant(made, "interface", 6) < 0) {
         Py_DECREF(made);
         return NULL;
     }
