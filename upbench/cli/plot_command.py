@@ -48,7 +48,12 @@ class PictureOptions:
     host: options.Host = None
     convention: options.Convention = conventions.DEFAULT
     title: Annotated[str | None, typer.Option(help="Default: the title of the sweep.")] = None
-    width: Annotated[float, typer.Option(metavar="INCHES", help="3.5 is a column, 7 a page.")] = 3.5
+    width: Annotated[
+        float | None, typer.Option(metavar="INCHES", help="3.5 is a column, 7 a page. Default: 3.5, of slides 5.")
+    ] = None
+    style: Annotated[
+        str, typer.Option(metavar="paper|slides", help="slides: wide, large letters and lines, few notes.")
+    ] = "paper"
     zoom: Annotated[bool, typer.Option("--zoom", help="Let axes begin where the values do, and not at 0.")] = False
 
 
@@ -77,10 +82,11 @@ def command(
         picture.host,
         picture.title,
         picture.width,
+        picture.style,
         picture.zoom,
     )
     plan = request.plan(ResultSet.of(_read(results, given), picture.convention), wanted)
-    with page.settings():
+    with page.settings(picture.style):
         drawn = pictures.draw(plan)
         data = drawn.page.render(form)
     files.write_bytes(output_file, data)
@@ -93,6 +99,7 @@ def command(
 def _judge(results: Sequence[Path], output_file: Path, picture: PictureOptions) -> str:
     """Return the format of the picture. Raises SpecError with everything that keeps it from being drawn."""
     from upbench.report.plots import request
+    from upbench.report.plots import style as styles
 
     mistakes: list[str] = []
     form = FORMS.get(output_file.suffix.lower())
@@ -105,6 +112,8 @@ def _judge(results: Sequence[Path], output_file: Path, picture: PictureOptions) 
             mistakes.append(str(error))
     if picture.kind is not None and picture.kind not in list(request.Kind):
         mistakes.append(f"--kind {picture.kind}: is not one of {', '.join(request.Kind)}")
+    if picture.style not in styles.STYLES:
+        mistakes.append(f"--style {picture.style}: is not one of {', '.join(styles.STYLES)}")
     mistakes += [f"results file {path} does not exist" for path in results if not path.is_file()]
     if (lacking := _lacking()) is not None:
         mistakes.append(lacking)

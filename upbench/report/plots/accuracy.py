@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from upbench import registry
 from upbench.accuracy import on_host
 from upbench.errors import unknown
 from upbench.papers import Published, Row, settings
+from upbench.records.accuracy import Accuracy as Value
 from upbench.records.record import Record
-from upbench.report.plots.quantities import Point, Quantity
-
-_COSTS = ("params", "flops", "latency", "latency_min", "latency_max")
+from upbench.report.tables.result_set import ResultSet
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Accuracy:
 
 def metrics(table: Published) -> list[str]:
     """Return the metrics of a table that say how good a model is."""
-    return [name for name, metric in table.metrics.items() if name not in _COSTS and metric.better is not None]
+    return [name for name, metric in table.metrics.items() if name not in on_host.COSTS and metric.better is not None]
 
 
 def hosts(table: Published) -> list[str]:
@@ -86,24 +85,93 @@ def match(records: Sequence[Record], table: Published, host: str | None = None) 
     return Accuracy(table, part, tuple(k for k in known if k != part), matches, missing)
 
 
-def quantity(name: str, accuracy: Accuracy, records: Sequence[Record]) -> Quantity:
-    """Return a published metric as a quantity of the records that it was matched to.
+def beside(results: ResultSet, matched: Accuracy | None) -> ResultSet:
+    """Return the cells with the published accuracy of their rows, where they have no other of that name.
 
     Args:
-        name: The name of the metric.
-        accuracy: The rows that were matched.
-        records: The records that they were matched to, in the same order.
+        results: The cells.
+        matched: The rows that were matched to those of them that were measured; None for none.
     """
-    metric = accuracy.table.metrics[name]
-    indices = {id(record): n for n, record in enumerate(records)}
+    if matched is None:
+        return results
+    rows = {
+        id(record): matched.matches[n].row for n, record in enumerate(results.measured.records) if n in matched.matches
+    }
+    names, table = metrics(matched.table), matched.table
 
-    def read(record: Record) -> Point | None:
-        matched = accuracy.matches.get(indices.get(id(record), -1))
-        value = matched.row.values.get(name) if matched else None
-        return None if value is None else Point(value, value, value)
+    def with_accuracy(record: Record) -> Record:
+        row = rows.get(id(record))
+        if row is None:
+            return record
+        printed = {name: on_host.of(table, row, name) for name in names if name in row.values}
+        return record.model_copy(update={"accuracy": {**printed, **(record.accuracy or {})}})
 
-    unit = " %" if metric.unit == "percent" else ""
-    return Quantity(name, f"{name}, published", read, ((1, unit.strip()),), metric.better == "higher", zero=False)
+    return replace(results, records=[with_accuracy(record) for record in results.records])
+
+
+def own(records: Sequence[Record], names: Sequence[str]) -> set[int]:
+    """Return the indices of the records that are a user's own method.
+
+    They are those of a class of the user's; where there is none, those whose accuracy is given among published ones.
+
+    Args:
+        records: The records.
+        names: The quantities that are shown.
+    """
+    classes = {n for n, record in enumerate(records) if ":" in record.settings.upsampler}
+    origins = {n: one.origin for n, record in enumerate(records) for name in names if (one := _of(record, name))}
+    given = {n for n, origin in origins.items() if origin == "given"} if len(set(origins.values())) > 1 else set()
+    return classes or given
+
+
+def doubtful(record: Record, names: Sequence[str]) -> str:
+    """Return why an accuracy of a record is uncertain in print; empty where none is."""
+    return next((one.doubt for name in names if (one := _of(record, name)) and one.doubt), "")
+
+
+def sentences(records: Sequence[Record], names: Sequence[str], labels: Sequence[str], part: str) -> list[str]:
+    """Return the small print of accuracy: whose it is, what its bars are, which values are uncertain in print.
+
+    Args:
+        records: The records that are drawn.
+        names: The quantities that are shown.
+        labels: The names of the records.
+        part: The part of the published table that rows are of; empty without one.
+    """
+    found: list[str] = []
+    for name in names:
+        values = [one for record in records if (one := _of(record, name))]
+        if not values:
+            continue
+        sources: dict[str, list[str]] = {}
+        for one in values:
+            sources.setdefault(one.origin, []).append(one.source)
+        where = f"; {part}" if part and "published" in sources else ""
+        said = {origin: ", ".join(dict.fromkeys(of)) for origin, of in sources.items()}
+        if len(said) == 1:
+            ((origin, of),) = said.items()
+            found.append(f"{name}: {origin}, not measured here{f' ({of}{where})' if of else ''}.")
+        else:
+            listed = "; ".join(f"{origin} ({of})" for origin, of in said.items())
+            found.append(f"{name}, not measured here: {listed}{where}.")
+        if runs := {one.runs for one in values if one.sd is not None}:
+            many = ", ".join(str(n) for n in sorted(n for n in runs if n is not None))
+            found.append(f"{name}: bars are one standard deviation{f' over {many} runs' if many else ''}.")
+    by_doubt: dict[str, list[str]] = {}
+    for record, label in zip(records, labels, strict=True):
+        if doubt := doubtful(record, names):
+            by_doubt.setdefault(doubt, []).append(label)
+    return found + [f"? {', '.join(who)}: {doubt.rstrip('.')}." for doubt, who in by_doubt.items()]
+
+
+def title(name: str, records: Sequence[Record]) -> str:
+    """Return the label of an accuracy's axis: with whose number it is, where that is one for all."""
+    origins = {one.origin for record in records if (one := _of(record, name))}
+    return f"{name}, {origins.pop()}" if len(origins) == 1 else name
+
+
+def _of(record: Record, name: str) -> Value | None:
+    return (record.accuracy or {}).get(name)
 
 
 def _part(row: Row) -> str:

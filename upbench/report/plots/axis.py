@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -38,11 +39,12 @@ def draw(
     """
     values = [s.at for line in lines for s in line.samples]
     if series.is_numeric(values):
-        page = Page(width_in, min(2.3, width_in * 0.62))
+        page = Page(width_in, min(2.3, width_in * 0.62) * (1 if style.CURRENT.get().height == 1 else 0.9))
         _numbers(page, lines, axis, quantity, zoom)
     else:
         names = list(dict.fromkeys(level_text(v) for v in values))
-        page = Page(width_in, _ROW_IN * max(1.0, 0.55 * len(lines)) * len(names) + 0.15)
+        rows_in = _ROW_IN * max(1.0, 0.55 * len(lines)) * len(names)
+        page = Page(width_in, min(rows_in, max(_ROW_IN * len(names), 1.3 * width_in)) + 0.15)
         _names(page, lines, names, axis, quantity, zoom)
     named_at_ends = _ends_are_apart(page, lines) if series.is_numeric(values) else False
     handles = _handles(lines) if len(lines) > 1 and not named_at_ends else []
@@ -68,7 +70,10 @@ def _numbers(page: Page, lines: Sequence[Line], axis: str, quantity: Quantity, z
     if ticks[0] > 0 and ticks[-1] >= 16 * ticks[0]:
         axes.set_xscale("log")
     if len(ticks) <= 8:
-        axes.set_xticks(ticks, [f"{v:g}" for v in ticks])
+        places = [math.log(v) if axes.get_xscale() == "log" else v for v in ticks]
+        texts = [f"{v:g}" for v in ticks]
+        kept = style.apart(places, texts, page.width_in)
+        axes.set_xticks([ticks[n] for n in kept], [texts[n] for n in kept])
         axes.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
     axes.set_xlabel(axis)
     style.dress(axes.yaxis, quantity, _values(lines), zoom)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from matplotlib.artist import Artist
-from matplotlib.offsetbox import DrawingArea, HPacker, TextArea
+from matplotlib.lines import Line2D
+from matplotlib.offsetbox import DrawingArea, HPacker, TextArea, VPacker
 from matplotlib.patches import Circle
 
 from upbench.report.plots import style
@@ -20,12 +21,13 @@ _DOT_PT = 3.0
 
 @dataclass(frozen=True)
 class Bubble:
-    """One upsampler of the picture: its cost, its accuracy, and its FLOPs, which give the area of its circle."""
+    """One upsampler of the picture: its cost, its accuracy, its FLOPs, which give the area of its circle; `own`: the user's."""
 
     name: str
     x: Point
     y: Point
     flops: float
+    own: bool = False
 
 
 def draw(
@@ -47,7 +49,7 @@ def draw(
     Returns:
         The page, and the names for which there was no room.
     """
-    page = Page(width_in, width_in * 0.72)
+    page = Page(width_in, width_in * 0.72 * style.CURRENT.get().height)
     axes = page.axes
     largest = max(b.flops for b in bubbles) or 1.0
     areas = [_LARGEST_PT2 * b.flops / largest for b in bubbles]
@@ -60,7 +62,8 @@ def draw(
         axes.scatter(
             [b.x.value], [b.y.value], s=[areas[n]], facecolors="none", edgecolors=colour, linewidth=1, zorder=3
         )
-        axes.plot([b.x.value], [b.y.value], "o", markersize=_DOT_PT, color=colour, zorder=4, gid="dot")
+        mark = style.OWN if b.own else {"marker": "o", "markersize": _DOT_PT, "color": colour, "gid": "dot"}
+        axes.plot([b.x.value], [b.y.value], zorder=5 if b.own else 4, **mark)
         for point, bars in ((b.x, axes.hlines), (b.y, axes.vlines)):
             if point.low != point.high:
                 bars([b.y.value if point is b.x else b.x.value], [point.low], [point.high], colors=colour, linewidth=1)
@@ -68,14 +71,17 @@ def draw(
     axes.margins(y=0.14)
     style.dress(axes.yaxis, y, [v for b in bubbles for v in (b.y.value, b.y.low, b.y.high)], zoom)
     _room(page, bubbles, areas)
-    page.finish(title, small, box=_sizes(largest, size) if any(areas) else _text_area(f"{size.title}: all 0"))
+    below: list[Artist] = [_sizes(largest, size) if any(areas) else _text_area(f"{size.title}: all 0")]
+    if any(b.own for b in bubbles):
+        below.append(_own_key())
+    page.finish(title, small, box=VPacker(children=below, align="left", pad=0, sep=3))
     radii = [math.sqrt(area) / 2 for area in areas]
     strokes = [((b.x.low, b.y.value), (b.x.high, b.y.value)) for b in bubbles if b.x.low != b.x.high]
     strokes += [((b.x.value, b.y.low), (b.x.value, b.y.high)) for b in bubbles if b.y.low != b.y.high]
     missed = page.label(
         [b.name for b in bubbles],
         [(b.x.value, b.y.value) for b in bubbles],
-        [_DOT_PT / 2 + 0.5] * len(bubbles),
+        [style.OWN_PT / 2 + 0.5 if b.own else _DOT_PT / 2 + 0.5 for b in bubbles],
         radii,
         strokes,
     )
@@ -108,6 +114,14 @@ def _sizes(largest: float, quantity: Quantity) -> HPacker:
         box.add_artist(circle)
         children += [box, _text_area(quantity.text(value))]
     return HPacker(children=children, align="center", pad=0, sep=5)
+
+
+def _own_key() -> HPacker:
+    """The mark of the user's own method."""
+    box = DrawingArea(style.OWN_PT + 2, style.OWN_PT + 2)
+    middle = style.OWN_PT / 2 + 1
+    box.add_artist(Line2D([middle], [middle], linestyle="none", **style.OWN))
+    return HPacker(children=[box, _text_area("own method")], align="center", pad=0, sep=5)
 
 
 def _text_area(text: str) -> TextArea:

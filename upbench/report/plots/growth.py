@@ -29,6 +29,11 @@ class Growth:
         """Return the name of the line with its exponent."""
         return f"{self.line.name}: {exponent(self.law)}"
 
+    @property
+    def brief(self) -> str:
+        """Return the name of the line with its exponent alone."""
+        return f"{self.line.name} {units.DASH if self.law is None else f'{self.law.exponent:.2f}'}"
+
 
 @dataclass(frozen=True)
 class Crossover:

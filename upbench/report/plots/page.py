@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import matplotlib
@@ -18,6 +19,7 @@ from upbench.report.plots import style
 from upbench.report.plots.labels import Anchor, Box, LabelPosition, Stroke, place_labels
 
 _MARGIN_IN = 0.08
+_SMALL_LINE_IN = style.SMALL_PT * 1.25 / 72
 _LEGEND: dict[str, Any] = {
     "borderpad": 0.2, "borderaxespad": 0, "columnspacing": 1.0, "handlelength": 2.2, "handletextpad": 0.5,
     "labelspacing": 0.35, "alignment": "left",
@@ -43,6 +45,7 @@ class Page:
 
     def __init__(self, width_in: float, axes_in: float) -> None:
         self.width_in, self.axes_in = width_in, axes_in
+        self.unprinted: list[str] = []
         self.figure = Figure(figsize=(width_in, axes_in + 1))
         self.canvas = FigureCanvasAgg(self.figure)
         self.axes: Axes = self.figure.add_axes((0.2, 0.2, 0.7, 0.7))
@@ -55,20 +58,21 @@ class Page:
 
         Args:
             heading: The heading.
-            small: The sentences of the small print.
+            small: The sentences of the small print, the most important first; what finds no room is in `unprinted`.
             handles: The entries of the legend, with their labels.
             box: A box in the place of the legend.
         """
         head = self._wrap(heading, style.LETTERS_PT, bold=True)
-        small_lines = [line for text in small for line in self._wrap(text, style.SMALL_PT)]
         head_in = len(head) * style.LETTERS_PT * 1.25 / 72 + (0.06 if head else 0)
-        small_in = len(small_lines) * style.SMALL_PT * 1.25 / 72
         legend = self._boxed(box) if box is not None else self._legend(handles)
         legend_in = self._inches(legend)[1] if legend else 0.0
         self._break_label()
         for _ in range(3):  # ticks depend on the size, and the size on the ticks
             left, right, below, above = self._overhang()
-            height = 2 * _MARGIN_IN + head_in + above + self.axes_in + below + legend_in + small_in + 0.06
+            rest = 2 * _MARGIN_IN + head_in + above + self.axes_in + below + legend_in + 0.06
+            small_lines, self.unprinted = self._small_print(small, rest)
+            small_in = len(small_lines) * _SMALL_LINE_IN
+            height = rest + small_in
             self.figure.set_size_inches(self.width_in, height)
             bottom = _MARGIN_IN + small_in + 0.06 + legend_in + below
             width = self.width_in - 2 * _MARGIN_IN - left - right
@@ -86,6 +90,20 @@ class Page:
         if legend:
             corner = (x, (_MARGIN_IN + small_in + 0.06) / height)
             legend.set_bbox_to_anchor(Bbox.from_bounds(*corner, 0, 0), self.figure.transFigure)
+
+    def _small_print(self, small: Sequence[str], rest_in: float) -> tuple[list[str], list[str]]:
+        """The lines of the sentences that fit in their part of the page's height, and the sentences that do not."""
+        share = style.CURRENT.get().notes
+        room = int(rest_in * share / (1 - share) / _SMALL_LINE_IN)
+        lines: list[str] = []
+        left: list[str] = []
+        for sentence in small:
+            wrapped = self._wrap(sentence, style.SMALL_PT)
+            if len(lines) + len(wrapped) <= room:
+                lines += wrapped
+            else:
+                left.append(sentence)
+        return lines, left
 
     def label(
         self,
@@ -123,9 +141,9 @@ class Page:
         return [text for text, position in zip(texts, positions, strict=True) if position is None]
 
     def render(self, form: str) -> bytes:
-        """Return the figure as PNG (300 dots an inch), SVG or PDF; the same bytes every time."""
+        """Return the figure as PNG, SVG or PDF; the same bytes every time."""
         buffer = io.BytesIO()
-        self.figure.savefig(buffer, format=form, dpi=300, metadata=_METADATA[form])
+        self.figure.savefig(buffer, format=form, dpi=style.CURRENT.get().dpi, metadata=_METADATA[form])
         return buffer.getvalue()
 
     def _write(self, text: str, position: LabelPosition) -> None:
@@ -206,7 +224,14 @@ class Page:
         return float(width), float(height)
 
 
-def settings() -> Any:
-    """Return the context in which a page is made, drawn and rendered: our settings, whatever the user's are."""
-    ours: dict[Any, Any] = {**matplotlib.rcParamsDefault, **style.SETTINGS}
-    return matplotlib.rc_context({key: value for key, value in ours.items() if key != "backend"})
+@contextmanager
+def settings(name: str = "paper") -> Iterator[None]:
+    """Make the context in which a page is made, drawn and rendered: the settings of a style, whatever the user's are."""
+    chosen = style.STYLES[name]
+    ours: dict[Any, Any] = {**matplotlib.rcParamsDefault, **style.SETTINGS, **chosen.settings}
+    token = style.CURRENT.set(chosen)
+    try:
+        with matplotlib.rc_context({key: value for key, value in ours.items() if key != "backend"}):
+            yield
+    finally:
+        style.CURRENT.reset(token)

@@ -17,11 +17,12 @@ from upbench.report.plots.quantities import Point, Quantity
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: its name and its two quantities."""
+    """One cell: its name and its two quantities; `own`: whether it is the user's own method."""
 
     name: str
     x: Point
     y: Point
+    own: bool = False
 
 
 LATENCY = "latency"
@@ -86,7 +87,7 @@ def draw(
     Returns:
         The page, and the names for which there was no room.
     """
-    page = Page(width_in, width_in * 0.72)
+    page = Page(width_in, width_in * 0.72 * style.CURRENT.get().height)
     axes = page.axes
     for n, cell in enumerate(cells):
         on = n in best
@@ -98,6 +99,8 @@ def draw(
             [cell.x.value], [cell.y.value], "o" if on else "s", markersize=5 if on else 4, markerfacecolor=face,
             markeredgecolor=colour, clip_on=False, zorder=5 if on else 4, gid="front" if on else "dominated", label="_",
         )  # fmt: skip
+        if cell.own:
+            axes.plot([cell.x.value], [cell.y.value], zorder=6, clip_on=False, label="_", linestyle="none", **style.OWN)
     style.dress(axes.xaxis, x, [v for c in cells for v in (c.x.value, c.x.low, c.x.high)], zoom)
     style.dress(axes.yaxis, y, [v for c in cells for v in (c.y.value, c.y.low, c.y.high)], zoom)
     if not y.zero:
@@ -106,12 +109,14 @@ def draw(
         [cells[n].x.value for n in best], [cells[n].y.value for n in best], where="post", color=style.COLOURS[0],
         linewidth=1, zorder=1, gid="front-line", label="Pareto front",
     )  # fmt: skip
-    page.finish(title, small, [line, *_keys()])
+    own = [Line2D([], [], linestyle="none", label="own method", **style.OWN)] if any(c.own for c in cells) else []
+    page.finish(title, small, [line, *_keys(), *own])
     at = [(c.x.value, c.y.value) for c in cells]
     bars = [((c.x.low, c.y.value), (c.x.high, c.y.value)) for c in cells if c.x.low != c.x.high]
     bars += [((c.x.value, c.y.low), (c.x.value, c.y.high)) for c in cells if c.y.low != c.y.high]
     stairs = list(pairwise(_corners(cells, best)))
-    missed = page.label([c.name for c in cells], at, [3.0] * len(cells), [3.0] * len(cells), stairs + bars)
+    radii = [style.OWN_PT / 2 if c.own else 3.0 for c in cells]
+    missed = page.label([c.name for c in cells], at, radii, radii, stairs + bars)
     return page, missed
 
 

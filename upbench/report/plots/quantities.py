@@ -64,7 +64,9 @@ def of(metric: Metric) -> Quantity:
         low, high = metric.interval(record) or (value, value)
         return Point(float(value), float(low), float(high))
 
-    return Quantity(metric.name, metric.title, point, metric.unit.scales, metric.better == "higher")
+    return Quantity(
+        metric.name, metric.title, point, metric.unit.scales, metric.better == "higher", zero=metric.measured
+    )
 
 
 def measured(convention: str = conventions.DEFAULT) -> dict[str, Quantity]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TypeVar
 
 from upbench import papers
 from upbench.errors import SpecError, UpbenchError, unknown
 from upbench.records.record import Record
-from upbench.report.plots import accuracy, quantities, series
+from upbench.report.plots import accuracy, quantities, series, style
 from upbench.report.plots.accuracy import Accuracy
 from upbench.report.plots.quantities import Quantity
 from upbench.report.tables.grouping import LABEL
@@ -40,8 +40,14 @@ class PlotOptions:
     published: str | None = None
     host: str | None = None
     title: str | None = None
-    width_in: float = 3.5
+    width_in: float | None = None
+    style: str = "paper"
     zoom: bool = False
+
+    @property
+    def page_in(self) -> float:
+        """Return the width of the page in inches."""
+        return style.STYLES[self.style].width_in if self.width_in is None else self.width_in
 
 
 @dataclass(frozen=True)
@@ -80,8 +86,7 @@ def plan(results: ResultSet, options: PlotOptions) -> Plan:
         SpecError: Options cannot be had; the error lists all mistakes together.
         UpbenchError: There is nothing to draw.
     """
-    good = results.measured.records
-    if not good:
+    if not (good := results.measured.records):
         what = "no cell was measured" if results.records else "there are no records"
         failed = results.failed
         raise UpbenchError(
@@ -98,23 +103,24 @@ def plan(results: ResultSet, options: PlotOptions) -> Plan:
 
     known = judged(lambda: quantities.measured(results.convention), quantities.measured())
     matched = judged(lambda: _accuracy(good, options), None)
+    results = accuracy.beside(results, matched)
+    good, both = results.measured.records, {**known, **_accuracies(results)}
     kind = options.kind or _kind(results.measured, matched, options)
     mistakes += _idle(kind, options)
-    metric = judged(lambda: quantities.find(options.metric or "latency", known, "--metric"), known["latency"])
+    metric = judged(lambda: quantities.find(options.metric or "latency", both, "--metric"), known["latency"])
     axis = judged(lambda: series.choose_axis(results.measured, options.axis), LABEL)
-    both = dict(known)
-    if matched is not None:
-        both.update({name: accuracy.quantity(name, matched, good) for name in accuracy.metrics(matched.table)})
     x = judged(lambda: quantities.find(options.x or "latency", both, "--x"), known["latency"])
-    default_y = next((name for name in both if name not in known), "peak-memory")
+    default_y = next((c.metric.name for c in results.accuracies if c.metric is not None), "peak-memory")
     y = judged(lambda: quantities.find(options.y or default_y, both, "--y"), known["peak-memory"])
-    if kind is Kind.bubble and matched is None and not mistakes:
+    if kind is Kind.bubble and not results.accuracies and not mistakes:
         mistakes.append(
-            "--kind bubble needs published accuracy: name a table with --published, as --published lda-aqu/table1; "
+            "--kind bubble needs published accuracy, or your own: give yours with --accuracy FILE, or name a host with "
+            "--with-published, as faster-rcnn-r50, or a table with --published, as lda-aqu/table1; "
             f"known: {', '.join(papers.names())}"
         )
-    if not options.width_in >= 2.5 or options.width_in > 20:
-        mistakes.append(f"--width {options.width_in:g} is not between 2.5 and 20 inches; a column has 3.5, a page 7")
+    width_in = style.STYLES["paper"].width_in if options.width_in is None else options.width_in
+    if not width_in >= 2.5 or width_in > 20:
+        mistakes.append(f"--width {width_in:g} is not between 2.5 and 20 inches; a column has 3.5, a page 7")
     if mistakes:
         raise SpecError(mistakes)
     shown = (x, y) if kind in (Kind.bubble, Kind.pareto) else (metric,)
@@ -122,6 +128,18 @@ def plan(results: ResultSet, options: PlotOptions) -> Plan:
         raise SpecError([_empty(shown, matched)])
     messages = _messages(kind, options, axis, matched, shown)
     return Plan(kind, results, _title(results.records, options), axis, metric, x, y, matched, options, messages)
+
+
+def _accuracies(results: ResultSet) -> dict[str, Quantity]:
+    """The accuracy of the cells as quantities that can be drawn, labelled with whose it is."""
+    good = results.measured.records
+    return {
+        name: replace(
+            quantities.of(metric), title=accuracy.title(metric.title, good) if metric.title == name else metric.title
+        )
+        for name, metric in results.metrics.items()
+        if not metric.measured
+    }
 
 
 def _accuracy(records: Sequence[Record], options: PlotOptions) -> Accuracy | None:
@@ -142,7 +160,8 @@ def _kind(results: ResultSet, matched: Accuracy | None, options: PlotOptions) ->
     """The kind of picture that fits the records and the options given."""
     if options.metric is not None or options.axis is not None:
         return Kind.axis
-    if options.published is not None or (matched and "upsampler" in results.varying):
+    several = len({r.settings.upsampler for r in results.records if r.accuracy}) > 1
+    if options.published is not None or several or (matched and "upsampler" in results.varying):
         return Kind.bubble
     if options.x is not None or options.y is not None:
         return Kind.pareto

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,9 @@ from upbench.report.plots import style
 from upbench.report.plots.growth import Crossover, Growth
 from upbench.report.plots.page import Page
 from upbench.report.plots.quantities import Quantity
+
+MARKED = 8
+"""The most lines of which the crossings are marked and the legend has intervals; of more the tables have both."""
 
 
 def draw(
@@ -29,7 +33,7 @@ def draw(
         small: The small print.
         width_in: The width of the page in inches.
     """
-    page = Page(width_in, max(2.4, width_in * 0.62))
+    page = Page(width_in, max(2.4, width_in * 0.62) * style.CURRENT.get().height)
     axes = page.axes
     sizes = [float(s.at) for g in growths for s in g.line.samples]
     values = [v for g in growths for s in g.line.samples for v in (s.point.value, s.point.low, s.point.high)]
@@ -43,10 +47,13 @@ def draw(
             colors=look.colour, linewidth=1,
         )  # fmt: skip
         if growth.law is not None:
-            crossings = [c.at.x for c in crossed if growth.line.name in (c.below, c.above)]
+            near = crossed if len(growths) <= MARKED else ()
+            crossings = [c.at.x for c in near if growth.line.name in (c.below, c.above)]
             ends = [min([growth.law.first, *crossings]), max([growth.law.last, *crossings])]
             axes.plot(ends, [growth.law.at(x) for x in ends], look.dashes, color=look.colour, gid="fit", linewidth=0.9)
-        handles.append(Line2D([], [], linestyle=look.dashes, label=growth.legend, **look.markers()))
+        name = growth.legend if len(growths) <= MARKED else growth.brief
+        handles.append(Line2D([], [], linestyle=look.dashes, label=name, **look.markers()))
+    crossed = crossed if len(growths) <= MARKED else []
     for c in crossed:
         axes.plot([c.at.x], [c.at.y], zorder=5, gid="crossover", **_crossover(c.at.inside))
     for inside, name in ((True, "two fits cross"), (False, "the same, extrapolated")):
@@ -69,7 +76,9 @@ def _pixels(page: Page, sizes: Sequence[float]) -> None:
     if len(ticks) <= 8:
         from matplotlib.ticker import FixedLocator
 
-        page.axes.xaxis.set_major_locator(FixedLocator(ticks))
+        texts = [units.count(round(pixels)) for pixels in ticks]
+        apart = style.apart([math.log(pixels) for pixels in ticks], texts, page.width_in)
+        page.axes.xaxis.set_major_locator(FixedLocator([ticks[n] for n in apart]))
     page.axes.xaxis.set_major_formatter(lambda value, _: units.count(round(value)))
 
 

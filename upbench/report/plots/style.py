@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from upbench.report.plots.quantities import Quantity
@@ -22,6 +23,18 @@ LETTERS_PT = 8.0
 """The size of letters, in points."""
 SMALL_PT = 6.5
 """The size of the small print, in points."""
+
+OWN_PT = 9.0
+"""The size of the mark of a user's own method, in points."""
+OWN: dict[str, Any] = {
+    "marker": "*",
+    "markersize": OWN_PT,
+    "markerfacecolor": "#F0E442",
+    "markeredgecolor": "#000000",
+    "markeredgewidth": 0.9,
+    "gid": "own",
+}
+"""The mark of a user's own method."""
 
 SETTINGS: dict[str, Any] = {
     "font.family": "DejaVu Sans",
@@ -49,6 +62,40 @@ SETTINGS: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
+class Style:
+    """What a picture is made for.
+
+    Args:
+        width_in: The width of the page where none is asked for, in inches.
+        dpi: Dots an inch of a PNG.
+        height: What heights of axes are multiplied by.
+        notes: The most of the page's height that the small print takes, as a part of 1.
+        settings: Settings of matplotlib besides SETTINGS.
+    """
+
+    width_in: float
+    dpi: int
+    height: float
+    notes: float
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+STYLES = {
+    "paper": Style(3.5, 300, 1.0, 0.2),
+    "slides": Style(
+        5.0,
+        400,
+        0.62,
+        0.1,
+        {"lines.linewidth": 1.8, "lines.markersize": 6.0, "axes.linewidth": 1.1, "grid.linewidth": 0.7},
+    ),
+}
+"""Name -> style. A slide is wide, and its letters are 8 points of 5 inches: 21 points on a slide of 13.3 inches."""
+CURRENT: ContextVar[Style] = ContextVar("style", default=STYLES["paper"])
+"""The style of the page that is being drawn."""
+
+
+@dataclass(frozen=True)
 class Look:
     """What tells a line from the others even without colour: its marker, whether that is filled, its dashes."""
 
@@ -67,6 +114,25 @@ def look(n: int) -> Look:
     """Return the look of the n-th line; the first 28 differ in marker or filling."""
     filled = (n // len(MARKERS)) % 2 == 0
     return Look(COLOURS[n % len(COLOURS)], MARKERS[n % len(MARKERS)], filled, LINES[n % len(LINES)])
+
+
+def apart(places: Sequence[float], texts: Sequence[str], width_in: float) -> list[int]:
+    """Return the indices of the ticks of an x axis whose labels do not touch: the last, then each that has room.
+
+    Args:
+        places: Where they stand on the axis, in any unit, ascending.
+        texts: Their labels.
+        width_in: The width of the page in inches.
+    """
+    if len(places) < 2:
+        return list(range(len(places)))
+    dots = 0.74 * width_in * 72 / (places[-1] - places[0])
+    kept = [len(places) - 1]
+    for n in range(len(places) - 2, -1, -1):
+        needed = (len(texts[n]) + len(texts[kept[-1]])) / 2 * 0.64 * LETTERS_PT + 4
+        if (places[kept[-1]] - places[n]) * dots >= needed:
+            kept.append(n)
+    return sorted(kept)
 
 
 def dress(axis: Any, quantity: Quantity, values: Sequence[float], zoom: bool = False) -> None:
