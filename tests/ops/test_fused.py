@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
 import upbench
-from tests.upsamplers.test_contract import drawn, setting_of
+from tests.upsamplers.test_contract import PRECISION, drawn, setting_of
 from upbench import ops, registry
 from upbench.benchmark.check import TOLERANCES
 from upbench.errors import BackendError
 from upbench.measure import macs
-from upbench.measure.output import joined
+from upbench.measure.output import joined, maps
 from upbench.ops import fused
 from upbench.ops.cpu import native
 from upbench.ops.cpu import points as cpu_points
@@ -26,8 +27,24 @@ few = settings(max_examples=25, deadline=None)
 sizes = st.integers(1, 6)
 seeds = st.integers(0, 2**16)
 DOUBLE = torch.float64
-OPTIONS: dict[str, dict[str, object]] = {"freqfusion": {"resample": True}}
-"""With which every op of an upsampler runs."""
+
+
+@cache
+def variants(name: str) -> list[dict[str, object]]:
+    """Params with which an upsampler runs its ops: the defaults, and changes of one param until every op has run."""
+    card = registry.get(name)
+    others = [(p.name, v) for p in card.params for v in ((not p.default,) if p.type is bool else p.choices or ())]
+    found, seen = [], set()
+    for params in ({}, *({key: value} for key, value in others)):
+        if card.mistakes(registry.setting_of(card, 32, None, None, params)):
+            continue
+        with ops.recorded() as ran, torch.no_grad():
+            registry.construct(card, setting_of(card, **params))(*drawn(setting_of(card, **params), card))
+        if not found or set(ran) - seen:
+            found.append(params)
+            seen |= set(ran)
+    assert seen == set(card.fused_ops)
+    return found
 
 
 def agree(
@@ -64,6 +81,36 @@ def test_windows(h: int, w: int, scale: int, kernel: int, groups: int, batch: in
         lambda q, k: ops.window_similarity(q, k, kernel, scale),
         lambda q, k: ops.window_similarity(q, k, kernel, scale, backend="fused"),
         (query, x),
+    )
+
+
+@few
+@given(
+    st.integers(1, 5),
+    st.integers(1, 5),
+    st.integers(1, 3),
+    st.sampled_from([3, 5, 7]),
+    st.integers(1, 2),
+    st.integers(1, 3),
+    seeds,
+)
+def test_windows_with_a_mirrored_border(
+    more_h: int, more_w: int, scale: int, kernel: int, batch: int, channels: int, seed: int
+) -> None:
+    """From the smallest map on that can be mirrored, where one pixel is mirrored from both sides."""
+    torch.manual_seed(seed)
+    h, w = kernel // 2 + more_h, kernel // 2 + more_w
+    x = torch.randn(batch, channels, h, w, dtype=DOUBLE)
+    weight = torch.randn(batch, kernel**2, scale * h, scale * w, dtype=DOUBLE)
+    agree(
+        lambda x, weight: ops.mirrored_assemble(x, weight, kernel, scale),
+        lambda x, weight: ops.mirrored_assemble(x, weight, kernel, scale, backend="fused"),
+        (x, weight),
+    )
+    agree(
+        lambda x: ops.mirrored_similarity(x, kernel),
+        lambda x: ops.mirrored_similarity(x, kernel, backend="fused"),
+        (x,),
     )
 
 
@@ -151,12 +198,17 @@ def test_gradients_against_differences() -> None:
     assert torch.autograd.gradcheck(lambda *t: fused.window_assemble_fused(*t, 3), (x, weight))
     assert torch.autograd.gradgradcheck(lambda *t: fused.window_assemble_fused(*t, 3), (x, weight))
     assert torch.autograd.gradcheck(lambda *t: fused.window_similarity_fused(*t, 3, 2), (query, x))
+    small = (x[:, :1, :2, :2].detach().requires_grad_(), weight[..., :2, :2].detach().requires_grad_())
+    assert torch.autograd.gradgradcheck(lambda *t: fused.window_assemble_fused(*t, 3, True), small)
     assert torch.autograd.gradcheck(lambda *t: fused.deform_assemble_fused(*t, "zeros"), (x, weight, points))
     assert torch.autograd.gradcheck(lambda *t: fused.deform_similarity_fused(*t, "border", 2), (query, x, points))
 
 
-@pytest.mark.parametrize("name", [n.split("(")[0] for n in fused._SIGNATURES if "slope" not in n])
-def test_torch_accepts_the_registration(name: str) -> None:
+REGISTERED = [(n.split("(")[0], n.startswith("window") and more) for n in fused._SIGNATURES for more in (False, True)]
+
+
+@pytest.mark.parametrize(("name", "mirrored"), sorted({one for one in REGISTERED if "slope" not in one[0]}))
+def test_torch_accepts_the_registration(name: str, mirrored: bool) -> None:
     """Fake outputs have the strides of real ones, autograd is registered, nothing aliases."""
     x, query = torch.randn(2, 4, 3, 5), torch.randn(2, 4, 6, 10)
     weight, points = torch.randn(2, 2, 9, 6, 10), torch.rand(2, 2, 9, 6, 10, 2) * 4
@@ -169,28 +221,70 @@ def test_torch_accepts_the_registration(name: str) -> None:
         "deform_scatter_fused": (query, weight, points, "zeros", 3, 5),
     }[name]
     arguments = tuple(a.requires_grad_() if isinstance(a, Tensor) else a for a in arguments)
+    arguments += (True,) if mirrored else ()
     results = torch.library.opcheck(getattr(torch.ops.upbench, name).default, arguments)
     assert set(results.values()) == {"SUCCESS"}
 
 
-def pair(name: str, height: int = 5, width: int = 7) -> tuple[torch.nn.Module, torch.nn.Module, tuple[Tensor, ...]]:
+Pair = tuple[nn.Module, nn.Module, tuple[Tensor, ...]]
+
+
+def pair(name: str, height: int = 5, width: int = 7, **params: object) -> Pair:
     """The same module with both backends, with offsets as of a trained one, and its inputs."""
     modules = []
     for backend in ("eager", "fused"):
-        module = upbench.build(name, 32, seed=1, **OPTIONS.get(name, {}))
+        module = upbench.build(name, 32, seed=1, **params)
         module.backend = backend
         if hasattr(module, "set_offsets"):
             module.set_offsets("trained", torch.Generator().manual_seed(2))
         modules.append(module)
-    return modules[0], modules[1], drawn(setting_of(registry.get(name), None, height, width), registry.get(name))
+    card = registry.get(name)
+    return modules[0], modules[1], drawn(setting_of(card, None, height, width, **params), card)
 
 
 @pytest.mark.parametrize("name", FUSED)
 def test_upsamplers_agree(name: str) -> None:
-    plain, fused, inputs = pair(name)
-    forward, backward = TOLERANCES["float32"]
+    for params in variants(name):
+        agree_as_modules(*pair(name, **params))
+
+
+@pytest.mark.parametrize("name", FUSED)
+def test_upsamplers_agree_in_double_precision(name: str) -> None:
+    """As closely as they agree with the releases."""
+    for params in variants(name):
+        plain, fused, inputs = pair(name, 3, 4, **params)
+        agree_as_modules(plain.double(), fused.double(), tuple(t.double() for t in inputs), (2e-7, 2e-7))
+
+
+@pytest.mark.parametrize("dtype", list(PRECISION), ids=str)
+@pytest.mark.parametrize("name", FUSED)
+def test_upsamplers_agree_in_half_precision(name: str, dtype: torch.dtype) -> None:
+    """The dtype of the result too, and under autocast, where maps are float32 and products are not."""
+    for params in variants(name):
+        plain, fused, inputs = (one.eval() if isinstance(one, nn.Module) else one for one in pair(name, 3, 4, **params))
+        with torch.no_grad(), torch.autocast("cpu", dtype=dtype):
+            compare_coarsely(plain(*inputs), fused(*inputs), PRECISION[dtype])
+        halves = tuple(t.to(dtype) for t in inputs)
+        with torch.no_grad():
+            compare_coarsely(plain.to(dtype)(*halves), fused.to(dtype)(*halves), PRECISION[dtype])
+
+
+def compare_coarsely(expected: object, found: object, tolerance: float) -> None:
+    assert [out.dtype for out in maps(found)] == [out.dtype for out in maps(expected)]
+    a, b = joined(expected).float(), joined(found).float()
+    assert (a - b).norm() <= tolerance * a.norm()
+
+
+def agree_as_modules(
+    plain: nn.Module,
+    fused: nn.Module,
+    inputs: tuple[Tensor, ...],
+    tolerances: tuple[float, float] = TOLERANCES["float32"],
+) -> None:
+    forward, backward = tolerances
     found = []
     for module in (plain, fused):
+        torch.manual_seed(0)  # of dropout
         leaves = [t.detach().requires_grad_() for t in inputs]
         torch.manual_seed(3)  # what is drawn in training is drawn alike
         out = joined(module(*leaves))
@@ -204,33 +298,38 @@ def test_upsamplers_agree(name: str) -> None:
         scale = float(a.detach().abs().max()) if n == 0 else largest
         assert (a - b).abs().max() <= (forward if n == 0 else backward) * scale
     with torch.inference_mode():
+        torch.manual_seed(0)
         torch.testing.assert_close(joined(fused(*inputs)), found[0][0].detach(), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", FUSED)
 def test_macs_do_not_depend_on_the_backend(name: str) -> None:
     """Neither their classes nor the names of the ops that they are charged to."""
-    *modules, inputs = pair(name)
-    counts = []
-    for module, backend in zip(modules, ("eager", "fused"), strict=True):
-        with ops.recorded() as ran:
-            counts.append(macs.count(module.eval(), inputs))
-        assert set(ran.values()) == {backend}
-    assert counts[0].by_kind == counts[1].by_kind
-    ours = [{op: n for op, n in counted.by_op.items() if op.startswith("upbench::")} for counted in counts]
-    assert ours[0] == ours[1] != {}
-    assert not any("fused" in op for op in ours[0])
-    assert counts[0].uncounted == counts[1].uncounted == {}
+    for params in variants(name):
+        *modules, inputs = pair(name, **params)
+        counts = []
+        for module, backend in zip(modules, ("eager", "fused"), strict=True):
+            with ops.recorded() as ran:
+                counts.append(macs.count(module.eval(), inputs))
+            assert set(ran.values()) == {backend}
+        assert counts[0].by_kind == counts[1].by_kind
+        ours = [{op: n for op, n in counted.by_op.items() if op.startswith("upbench::")} for counted in counts]
+        assert ours[0] == ours[1] != {}
+        assert not any("fused" in op for op in ours[0])
+        assert counts[0].uncounted == counts[1].uncounted == {}
 
 
 @pytest.mark.parametrize("name", FUSED)
 def test_what_ran_is_recorded(name: str) -> None:
-    plain, fused, inputs = pair(name)
-    for module, backend in ((plain, "eager"), (fused, "fused")):
-        with ops.recorded() as found, torch.no_grad():
-            module(*inputs)
-        assert set(found.values()) == {backend}
-        assert backend == "eager" or set(found) == set(module.fused_ops)
+    ran: set[str] = set()
+    for params in variants(name):
+        plain, fused, inputs = pair(name, **params)
+        for module, backend in ((plain, "eager"), (fused, "fused")):
+            with ops.recorded() as found, torch.no_grad():
+                module(*inputs)
+            assert set(found.values()) == {backend}
+            ran |= set(found) if backend == "fused" else set()
+    assert ran == set(registry.get(name).fused_ops)
 
 
 @pytest.mark.parametrize("name", registry.names())
@@ -267,10 +366,30 @@ def test_reasons() -> None:
         ops.window_assemble(x, weight.half(), 3, 2, backend="fused")
     with pytest.raises(BackendError, match="no fused kernels for meta"):
         ops.window_assemble(x.to("meta"), weight.to("meta"), 3, 2, backend="fused")
+    with pytest.raises(BackendError, match="its border mirrors more pixels than the map has"):
+        ops.mirrored_similarity(x, 7, backend="fused")
+    with pytest.raises(BackendError, match="its border mirrors more pixels than the map has"):
+        ops.mirrored_assemble(x, weight[:, 0], 7, 2, backend="fused")
     with pytest.raises(BackendError, match="one point per output pixel"):
         ops.sample_points(x, torch.zeros(1, 1, 2, 6, 6, 2), "zeros", backend="fused")
     with pytest.raises(BackendError, match="must be one of auto, eager, fused"):
         ops.window_assemble(x, weight, 3, 2, backend="fast")
     with ops.recorded() as found:
         assert ops.window_assemble(x.to("meta"), weight.to("meta"), 3, 2, backend="auto").shape == (1, 2, 6, 6)
+    assert found == {"window_assemble": "eager"}
+
+
+def test_the_automatic_choice_is_the_faster_one() -> None:
+    """Backward with a few channels the eager form is; who names the fused one gets it."""
+    for channels, grad, expected in ((2, True, "eager"), (2, False, "fused"), (16, True, "fused")):
+        x, weight = torch.randn(1, channels, 3, 3, requires_grad=grad), torch.randn(1, 1, 9, 6, 6)
+        with ops.recorded() as found:
+            ops.window_assemble(x, weight, 3, 2, backend="auto")
+        assert found == {"window_assemble": expected}
+        with ops.recorded() as found:
+            ops.window_assemble(x, weight, 3, 2, backend="fused")
+        assert found == {"window_assemble": "fused"}
+    x = torch.randn(1, 16, 3, 3, requires_grad=True)
+    with ops.recorded() as found:  # channels of a group, not of the map
+        ops.window_assemble(x, torch.randn(1, 8, 9, 6, 6), 3, 2, backend="auto")
     assert found == {"window_assemble": "eager"}

@@ -67,6 +67,22 @@ def test_windows(kernels: ModuleType, case: Sequence[int]) -> None:
     close(run["window_similarity_fused"](other, x, kernel, groups), by_weight)
 
 
+MIRRORED = [(1, 3, 4, 5, 7, 1), (2, 2, 3, 4, 5, 2), (1, 18, 2, 2, 3, 3)]
+
+
+@pytest.mark.parametrize("case", MIRRORED, ids=str)
+def test_windows_with_a_mirrored_border(kernels: ModuleType, case: Sequence[int]) -> None:
+    run = kernels.KERNELS
+    b, c, h, w, kernel, scale = case
+    x, weight, other = windows(b, c, h, w, 1, kernel, scale)
+    out = ops.mirrored_assemble(x, weight[:, 0], kernel, scale)
+    by_x, by_weight = torch.autograd.grad(out, (x, weight), other.detach())
+    x, weight, other = (t.detach() for t in (x, weight, other))
+    close(run["window_assemble_fused"](x, weight, kernel, True), out.detach())
+    close(run["window_scatter_fused"](other, weight, kernel, h, w, True), by_x)
+    close(run["window_similarity_fused"](other, x, kernel, 1, True), by_weight)
+
+
 def test_windows_at_any_ratio(kernels: ModuleType) -> None:
     """Parents at 5 -> 7 rows are floor(i * 5 / 7), as `read_windows` reads them."""
     x, weight = draw(2, 4, 5, 6).requires_grad_(), draw(2, 2, 9, 7, 15).requires_grad_()
@@ -189,7 +205,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from upbench.ops.triton import points as triton_points, window as triton_window
 
-FLAGS = {"KERNEL": 5, "ROWS": 2, "COLUMNS": 2, "BORDER": True, "DIVIDE": False, "WEIGHTED": True,
+FLAGS = {"KERNEL": 5, "MIRRORED": False, "MARGIN": 0, "ROWS": 2, "COLUMNS": 2, "BORDER": True, "DIVIDE": False, "WEIGHTED": True,
          "SUM": tl.float32, "BLOCK_C": 32, "BLOCK_P": 64}
 for room in (triton_window, triton_points):
     for name in ("_assemble", "_assemble_twice", "_dot", "_scatter", "_move"):
@@ -200,6 +216,7 @@ for room in (triton_window, triton_points):
             kinds, constants = {}, {}
             wide = "fp64" if dtype == "fp64" else "fp32"
             FLAGS["SUM"] = tl.float64 if dtype == "fp64" else tl.float32
+            FLAGS["MIRRORED"], FLAGS["MARGIN"] = (True, 2) if dtype == "bf16" else (False, 0)
             for place, argument in enumerate(kernel.arg_names):
                 if argument in FLAGS:
                     kinds[argument], constants[place,] = "constexpr", FLAGS[argument]

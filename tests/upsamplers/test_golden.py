@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,14 +24,22 @@ def room(golden: references.Golden, dtype: torch.dtype, name: str) -> float:
     return max(own, 4 * (golden.meta.get("float32_drift", {}).get(name) or 0.0)) if "builder" in golden.meta else own
 
 
-WAVES = [(path, torch.float32) for path in references.paths()]
-WAVES += [(path, torch.float64) for path in references.paths() if "builder" in references.load(path).meta]
+def cases() -> Iterator[tuple[Path, torch.dtype, str]]:
+    for path in references.paths():
+        golden = references.load(path)
+        for backend in ("fused", "eager") if registry.get(golden.name).fused else ("auto",):
+            yield path, torch.float32, backend
+            if "builder" in golden.meta:
+                yield path, torch.float64, backend
 
 
-@pytest.mark.parametrize(("path", "dtype"), WAVES, ids=lambda v: getattr(v, "stem", str(v).removeprefix("torch.")))
-def test_equals_the_release(path: Path, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize(
+    ("path", "dtype", "backend"), list(cases()), ids=lambda v: getattr(v, "stem", str(v).removeprefix("torch."))
+)
+def test_equals_the_release(path: Path, dtype: torch.dtype, backend: str) -> None:
     golden = references.load(path)
     module = golden.build().to(dtype)
+    module.backend = backend
     inputs = golden.inputs(dtype)
     out, *more = maps(module(*inputs.values(), size=golden.size))
     assert references.error(out, golden.tensor("y")) <= room(golden, dtype, "y")
@@ -102,6 +111,6 @@ def test_parameters_are_counted_as_released() -> None:
 
 
 def test_there_is_a_vector_for_every_released_upsampler() -> None:
-    """Interpolation is torch's own, and LA-AQU was never references."""
+    """Interpolation is torch's own, and LA-AQU was never released."""
     covered = {references.load(path).name for path in references.paths()}
     assert set(registry.builtin()) - covered <= {"nearest", "bilinear", "bicubic", "laaqu"}

@@ -28,6 +28,7 @@ PARAMS = (
     Param("radius", 3, "of the window, in output pixels", "radius", minimum=1),
     Param("key_dim", 32, "channels of the image's keys", "key_dim", minimum=1),
 )
+OPS = ("mirrored_similarity", "mirrored_assemble")
 PAPER = Paper(
     "FeatUp: A Model-Agnostic Framework for Features at Any Resolution",
     "ICLR",
@@ -48,6 +49,7 @@ CARDS = (
     Card(
         name="jbu",
         module="upbench.upsamplers.featup:JBU",
+        fused_ops=OPS,
         summary="averages the enlarged map over pixels that are near and alike in the image",
         paper=PAPER,
         params=PARAMS,
@@ -62,6 +64,7 @@ CARDS = (
     Card(
         name="jbu-stack",
         module="upbench.upsamplers.featup:JBUStack",
+        fused_ops=OPS,
         summary="four stages of jbu and a residual convolution, 16 times",
         paper=PAPER,
         params=PARAMS,

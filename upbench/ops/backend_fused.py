@@ -23,17 +23,19 @@ from upbench.ops.cpu.guided_attention import guided_attend_fused
 from upbench.ops.cpu.offset_attention import offset_attend_fused
 from upbench.ops.deformable import add_position, deform_assemble, deform_similarity
 from upbench.ops.dispatch import Backend, autocasted, autocasts, dtype_name, no_autocast, record
-from upbench.ops.fused import (
-    deform_assemble_fused,
-    deform_similarity_fused,
-    gate_fuse_fused_,
-    window_assemble_fused,
-    window_similarity_fused,
+from upbench.ops.fused import deform_assemble_fused, deform_similarity_fused, gate_fuse_fused_
+from upbench.ops.fused_windows import (
+    mirrored_assemble,
+    mirrored_similarity,
+    sample_window_assemble,
+    window_assemble,
+    window_assemble_any,
+    window_head_similarity,
+    window_similarity,
 )
 from upbench.ops.memory_layout import channels_last, rows_last
 from upbench.ops.offsets import offset_points, predict_points
-from upbench.ops.points import sample_window_positions
-from upbench.ops.registration import coordinate_dtype, numel, register
+from upbench.ops.registration import coordinate_dtype
 from upbench.ops.resize import resize_map
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -45,62 +47,6 @@ def can_fuse_attention(*tensors: Tensor) -> bool:
     """Say whether a whole method can be one op on these tensors: on a CPU, where no gradient is recorded."""
     recording = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
     return tensors[0].device.type == "cpu" and not recording
-
-
-def window_assemble(
-    x: Float[Tensor, "B C H W"], weight: Float[Tensor, "B G T oH oW"], kernel: int, scale: int
-) -> Float[Tensor, "B C oH oW"]:
-    """Compute `ops.window_assemble`, whose scale the sizes of x and weight say already."""
-    return window_assemble_fused(*autocasted(x, weight), kernel)
-
-
-def window_similarity(
-    query: Float[Tensor, "B d oH oW"], keys: Float[Tensor, "B d H W"], kernel: int, scale: int
-) -> Float[Tensor, "B T oH oW"]:
-    """Compute `ops.window_similarity`, whose scale the sizes of query and keys say already."""
-    return window_similarity_fused(*autocasted(query, keys), kernel, 1).squeeze(1)
-
-
-@register(
-    "nearby_similarity_fused(Tensor query, Tensor keys, int kernel, int heads) -> Tensor",
-    kind="gather",
-    macs=lambda shapes, args: args[0] ** 2 * numel(shapes[0]),
-    shares={"nearby_similarity": 1},
-)
-def window_head_similarity(
-    query: Float[Tensor, "B C oH oW"], keys: Float[Tensor, "B C H W"], kernel: int, heads: int
-) -> Float[Tensor, "B {heads} T oH oW"]:
-    """Compute `ops.window_head_similarity`; registered, so that its MACs are counted under the name of the plain op."""
-    return window_similarity_fused(query, keys, kernel, heads)
-
-
-@register(
-    "nearby_assemble_fused(Tensor x, Tensor weight, int kernel) -> Tensor",
-    kind="gather",
-    macs=lambda shapes, args: args[0] ** 2 * numel(shapes[-1]),
-    shares={"nearby_assemble": 1},
-)
-def window_assemble_any(
-    x: Float[Tensor, "B C H W"], weight: Float[Tensor, "B heads T oH oW"], kernel: int
-) -> Float[Tensor, "B C oH oW"]:
-    """Compute `ops.window_assemble` at any ratio; registered, so that its MACs are counted under the plain op's name."""
-    return window_assemble_fused(x, weight, kernel)
-
-
-@register(
-    "neighbour_assemble_fused(Tensor x, Tensor weight, int kernel) -> Tensor",
-    kind="gather",
-    macs=lambda shapes, args: 5 * args[0] ** 2 * numel(shapes[-1]),
-    shares={"neighbour_assemble": 1},
-)
-def sample_window_assemble(
-    x: Float[Tensor, "B C H W"], weight: Float[Tensor, "B T oH oW"], kernel: int
-) -> Float[Tensor, "B C oH oW"]:
-    """Compute `ops.sample_window_assemble` as one sum over points."""
-    aligned, taps = sample_window_positions(x, weight.shape[2], weight.shape[3], kernel)
-    points = (aligned + taps[:, None, None]).expand(x.shape[0], 1, -1, -1, -1, -1)
-    source, weight = x.to(aligned.dtype), weight.to(aligned.dtype)
-    return deform_assemble_fused(source, weight.unsqueeze(1), points, "border").to(x.dtype)
 
 
 def sample_points(
@@ -247,6 +193,8 @@ FORMS: dict[str, tuple[Callable[..., Any], int]] = {
     "window_similarity": (window_similarity, 2),
     "nearby_assemble": (window_assemble_any, 2),
     "nearby_similarity": (window_head_similarity, 2),
+    "mirrored_assemble": (mirrored_assemble, 2),
+    "mirrored_similarity": (mirrored_similarity, 1),
     "neighbour_assemble": (sample_window_assemble, 1),
     "sample_points": (sample_points, 1),
     "deform_assemble": (deform_assemble_fused, 2),
@@ -260,7 +208,10 @@ FORMS: dict[str, tuple[Callable[..., Any], int]] = {
     "conv1x1": (conv1x1, 2),
     "softmax_over_taps": (softmax_over_taps, 1),
 }
-AUTOCASTED = ("window_assemble", "window_similarity", "averaged_attention", "dilated_attention")
+AUTOCASTED = (
+    *("window_assemble", "window_similarity", "mirrored_assemble", "mirrored_similarity"),
+    *("averaged_attention", "dilated_attention"),
+)
 """Ops whose eager form is a product of matrices, which autocast takes in another dtype."""
 
 
@@ -315,6 +266,8 @@ def _unsupported_call(op: str, args: tuple[Any, ...]) -> str | None:
         return "it reads one point per output pixel and these are more"
     if op == "dilated_attention" and any(args[0].shape[n] % args[1].shape[n] for n in (2, 3)):
         return "the output's sides are no multiples of the map's, so that windows are no boxes of cells"
+    if op.startswith("mirrored") and min(args[0].shape[2:]) <= args[-2 if op == "mirrored_assemble" else -1] // 2:
+        return "its border mirrors more pixels than the map has"
     if op == "gate_fuse" and not (args[3] and not torch.is_grad_enabled()):
         return "it writes over the upsampled map, which must not be needed any more"
     if op == "kernel_affinity":
@@ -326,4 +279,24 @@ def _unsupported_call(op: str, args: tuple[Any, ...]) -> str | None:
     return None
 
 
-BACKEND = Backend({op: form for op, (form, _) in FORMS.items()}, unsupported_reason)
+FEW = 8
+"""Channels of a group from which a fused assembly is faster backward too: before that the index of a row costs more than
+the row. Measured on a CPU at scales 1 to 8; forward it is faster with two channels already."""
+
+
+def slower(op: str, *args: Any) -> bool:
+    """Say whether the eager form of an op was measured to be faster on some arguments.
+
+    Args:
+        op: the name of an op in `FORMS`.
+        args: the arguments of the op, without `backend`.
+    """
+    if op not in ("window_assemble", "mirrored_assemble") or args[0].device.type != "cpu":
+        return False
+    x, weight = args[:2]
+    recording = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
+    groups = weight.shape[1] if op == "window_assemble" else 1
+    return recording and x.shape[1] // groups < FEW
+
+
+BACKEND = Backend({op: form for op, (form, _) in FORMS.items()}, unsupported_reason, slower)

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from upbench.ops.dispatch import compute
 from upbench.ops.registration import numel, register
 
 
@@ -38,21 +39,50 @@ def _mirrored_assemble(x: Tensor, weight: Tensor, kernel: int, scale: int) -> Te
     return out.reshape(b, c, h * scale, w * scale)
 
 
-def mirrored_similarity(keys: Float[Tensor, "B D H W"], kernel: int) -> Float[Tensor, "B K H W"]:
-    """Dot product of every pixel with the pixels of the window around it.
+def mirrored_similarity(
+    keys: Float[Tensor, "B D H W"], kernel: int, *, backend: str = "eager"
+) -> Float[Tensor, "B K H W"]:
+    """Compare every pixel with the pixels of the window around it.
 
-    keys: [B, d, H, W], each side larger than kernel // 2 -> [B, kernel^2, H, W]; kernel odd.
+    Args:
+        keys: the map, each side larger than kernel // 2.
+        kernel: side of the window in pixels, odd.
+        backend: eager (unfold), fused (on a CPU the taps of the result lie last in memory) or auto.
+
+    Returns:
+        The dot products with the K = kernel^2 pixels of the window.
+
+    Raises:
+        BackendError: when the backend that was asked for cannot compute it.
+
     MACs: kernel^2 per key value, class gather. Source: FeatUp, joint bilateral upsampling.
     """
-    return _mirrored_similarity(keys, kernel)
+    return compute("mirrored_similarity", backend, _mirrored_similarity, keys, kernel)
 
 
 def mirrored_assemble(
-    x: Float[Tensor, "B C H W"], weight: Float[Tensor, "B K sH sW"], kernel: int, scale: int = 1
+    x: Float[Tensor, "B C H W"],
+    weight: Float[Tensor, "B K sH sW"],
+    kernel: int,
+    scale: int = 1,
+    *,
+    backend: str = "eager",
 ) -> Float[Tensor, "B C sH sW"]:
-    """`window_assemble` with a mirrored border, one set of weights for all channels.
+    """Compute `window_assemble` with a mirrored border and one set of weights for all channels.
 
-    x: [B, C, H, W], each side larger than kernel // 2; weight: [B, kernel^2, sH, sW] -> [B, C, sH, sW].
-    kernel odd, scale integer. MACs: kernel^2 per output value, class gather.
+    Args:
+        x: the low-resolution map, each side larger than kernel // 2.
+        weight: the weights of the K = kernel^2 taps.
+        kernel: side of the window in low-resolution pixels, odd.
+        scale: output pixels per low-resolution pixel.
+        backend: eager (unfold, then a product), fused (on a CPU the result is channels-last) or auto.
+
+    Returns:
+        The weighted sums over the windows.
+
+    Raises:
+        BackendError: when the backend that was asked for cannot compute it.
+
+    MACs: kernel^2 per output value, class gather.
     """
-    return _mirrored_assemble(x, weight, kernel, scale)
+    return compute("mirrored_assemble", backend, _mirrored_assemble, x, weight, kernel, scale)

@@ -25,6 +25,10 @@ AUTOCAST = ("cpu", "cuda", "mps", "xpu")
 """Devices that have an autocast."""
 
 
+def _never(op: str, *args: Any) -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class Backend:
     """A way to compute ops, faster than their eager forms.
@@ -33,10 +37,13 @@ class Backend:
         ops: op -> its implementation, which takes the arguments of the op, without `backend`.
         unsupported_reason: why it cannot compute an op on these arguments, as a sentence, or None where it can. Takes
             the op's name and its arguments; is never asked about an op that is not in `ops`.
+        slower: whether it was measured to be slower than the eager form on arguments that it can compute. Takes the
+            same; the automatic choice asks, and who names the backend gets it.
     """
 
     ops: Mapping[str, Callable[..., Any]]
     unsupported_reason: Callable[..., str | None]
+    slower: Callable[..., bool] = _never
 
 
 _loaded: dict[str, Backend] = {}
@@ -98,7 +105,7 @@ def select_backend(op: str, backend: str, *args: Any, optional: bool = False) ->
         if op not in candidate.ops:
             continue
         reason = candidate.unsupported_reason(op, *args)
-        if reason is None:
+        if reason is None and not (backend == "auto" and candidate.slower(op, *args)):
             return name
         if name == backend and not optional:
             raise BackendError(f"backend {name} was asked for, but {op} cannot run {name}: {reason}; use auto or eager")

@@ -17,10 +17,12 @@ from upbench.ops.memory_layout import empty_map, empty_points, empty_taps
 from upbench.ops.registration import LIBRARY, OPS, Op, numel
 
 # What lies last in memory: the channels of a map and the taps of weights, so that a kernel reads whole rows.
+# mirrored: what taps outside the map read, see `margins`; else zero.
 _SIGNATURES = (
-    "window_assemble_fused(Tensor x, Tensor weight, int kernel) -> Tensor",
-    "window_similarity_fused(Tensor query, Tensor keys, int kernel, int heads) -> Tensor",
-    "window_scatter_fused(Tensor source, Tensor weight, int kernel, SymInt height, SymInt width) -> Tensor",
+    "window_assemble_fused(Tensor x, Tensor weight, int kernel, bool mirrored=False) -> Tensor",
+    "window_similarity_fused(Tensor query, Tensor keys, int kernel, int heads, bool mirrored=False) -> Tensor",
+    "window_scatter_fused(Tensor source, Tensor weight, int kernel, SymInt height, SymInt width, bool mirrored=False)"
+    " -> Tensor",
     "deform_assemble_fused(Tensor x, Tensor? weight, Tensor points, str padding) -> Tensor",
     "deform_similarity_fused(Tensor query, Tensor keys, Tensor points, str padding, int heads) -> Tensor",
     "deform_scatter_fused(Tensor source, Tensor? weight, Tensor points, str padding, SymInt height, SymInt width)"
@@ -69,17 +71,17 @@ def _gradient(name: str, backward: Any, keep: Any) -> None:
 
 
 @_fake("window_assemble_fused")
-def _(x: Tensor, weight: Tensor, kernel: int) -> Tensor:
+def _(x: Tensor, weight: Tensor, kernel: int, mirrored: bool = False) -> Tensor:
     return empty_map(x, x.shape[0], x.shape[1], weight.shape[3], weight.shape[4])
 
 
 @_fake("window_similarity_fused")
-def _(query: Tensor, keys: Tensor, kernel: int, heads: int) -> Tensor:
+def _(query: Tensor, keys: Tensor, kernel: int, heads: int, mirrored: bool = False) -> Tensor:
     return empty_taps(query, query.shape[0], heads, kernel * kernel, query.shape[2], query.shape[3])
 
 
 @_fake("window_scatter_fused")
-def _(source: Tensor, weight: Tensor, kernel: int, height: int, width: int) -> Tensor:
+def _(source: Tensor, weight: Tensor, kernel: int, height: int, width: int, mirrored: bool = False) -> Tensor:
     return empty_map(source, source.shape[0], source.shape[1], height, width)
 
 
@@ -118,26 +120,29 @@ def _keep(names: tuple[str, ...], numbers: tuple[str, ...]) -> Any:
 
 def _assemble_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     x, weight = ctx.saved_tensors
-    need_x, need_weight, _ = ctx.needs_input_grad
-    dx = window_scatter_fused(grad, weight, ctx.kernel, x.shape[2], x.shape[3]) if need_x else None
-    dweight = window_similarity_fused(grad, x, ctx.kernel, weight.shape[1]) if need_weight else None
-    return dx, dweight, None
+    need_x, need_weight = ctx.needs_input_grad[:2]
+    kernel, mirrored = ctx.kernel, ctx.mirrored
+    dx = window_scatter_fused(grad, weight, kernel, x.shape[2], x.shape[3], mirrored) if need_x else None
+    dweight = window_similarity_fused(grad, x, kernel, weight.shape[1], mirrored) if need_weight else None
+    return dx, dweight, None, None
 
 
 def _similarity_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     query, keys = ctx.saved_tensors
     need_query, need_keys = ctx.needs_input_grad[:2]
-    dquery = window_assemble_fused(keys, grad, ctx.kernel) if need_query else None
-    dkeys = window_scatter_fused(query, grad, ctx.kernel, keys.shape[2], keys.shape[3]) if need_keys else None
-    return dquery, dkeys, None, None
+    kernel, mirrored = ctx.kernel, ctx.mirrored
+    dquery = window_assemble_fused(keys, grad, kernel, mirrored) if need_query else None
+    dkeys = window_scatter_fused(query, grad, kernel, keys.shape[2], keys.shape[3], mirrored) if need_keys else None
+    return dquery, dkeys, None, None, None
 
 
 def _scatter_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     source, weight = ctx.saved_tensors
     need_source, need_weight = ctx.needs_input_grad[:2]
-    dsource = window_assemble_fused(grad, weight, ctx.kernel) if need_source else None
-    dweight = window_similarity_fused(source, grad, ctx.kernel, weight.shape[1]) if need_weight else None
-    return dsource, dweight, None, None, None
+    kernel, mirrored = ctx.kernel, ctx.mirrored
+    dsource = window_assemble_fused(grad, weight, kernel, mirrored) if need_source else None
+    dweight = window_similarity_fused(source, grad, kernel, weight.shape[1], mirrored) if need_weight else None
+    return dsource, dweight, None, None, None, None
 
 
 def _deform_assemble_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
@@ -174,9 +179,11 @@ def _deform_scatter_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     return dsource, dweight if need_weight else None, dpoints if need_points else None, None, None, None
 
 
-_gradient("window_assemble_fused", _assemble_backward, _keep(("x", "weight"), ("kernel",)))
-_gradient("window_similarity_fused", _similarity_backward, _keep(("query", "keys"), ("kernel", "heads")))
-_gradient("window_scatter_fused", _scatter_backward, _keep(("source", "weight"), ("kernel", "height", "width")))
+_gradient("window_assemble_fused", _assemble_backward, _keep(("x", "weight"), ("kernel", "mirrored")))
+_gradient("window_similarity_fused", _similarity_backward, _keep(("query", "keys"), ("kernel", "heads", "mirrored")))
+_gradient(
+    "window_scatter_fused", _scatter_backward, _keep(("source", "weight"), ("kernel", "height", "width", "mirrored"))
+)
 _gradient("deform_assemble_fused", _deform_assemble_backward, _keep(("x", "weight", "points"), ("padding",)))
 _gradient(
     "deform_similarity_fused", _deform_similarity_backward, _keep(("query", "keys", "points"), ("padding", "heads"))

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from upbench.ops import interpolate, mirrored_assemble, mirrored_similarity
+from upbench.ops import interpolate, mirrored_assemble, mirrored_similarity, softmax_over_taps
 from upbench.ops.rope import ends, plane
 from upbench.upsamplers._base import Upsampler
 
@@ -52,7 +52,8 @@ class JBU(Upsampler):
     def alike(self, guide: Tensor) -> Tensor:
         """How alike the pixels of each window are to its centre: [B, kernel^2, H', W'], summing to one."""
         temperature = self.range_temp.exp().clamp(1e-4, 1e4)
-        return (temperature * mirrored_similarity(self.range_proj(guide), self.kernel)).softmax(1)
+        logits = mirrored_similarity(self.range_proj(guide), self.kernel, backend=self.backend)
+        return softmax_over_taps(temperature * logits, 1, backend=self.backend)
 
     def near(self, like: Tensor) -> Tensor:
         """How near each tap is to the centre: [kernel^2, 1, 1]."""
@@ -70,7 +71,7 @@ class JBU(Upsampler):
         self, x: Float[Tensor, "B C H W"], guide: Float[Tensor, "B Cy oH oW"], size: tuple[int, int]
     ) -> Float[Tensor, "B C oH oW"]:
         enlarged = interpolate(x, size[0], size[1], "bicubic")
-        return mirrored_assemble(enlarged, self.weights(guide).to(enlarged.dtype), self.kernel)
+        return mirrored_assemble(enlarged, self.weights(guide).to(enlarged.dtype), self.kernel, backend=self.backend)
 
 
 class JBUStack(Upsampler):
@@ -95,6 +96,7 @@ class JBUStack(Upsampler):
 
     def upsample(self, x: Float[Tensor, "B C H W"], guide: Float[Tensor, "B Cy iH iW"]) -> Float[Tensor, "B C oH oW"]:
         for stage in (self.up1, self.up2, self.up3, self.up4):
+            stage.backend = self.backend
             size = (2 * x.shape[2], 2 * x.shape[3])
             x = stage(x, F.adaptive_avg_pool2d(guide, size), size=size)
         return x + 0.1 * self.fixup_proj(x)

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from upbench.ops import interpolate, mirrored_assemble, sample_points, window_assemble
+from upbench.ops import interpolate, mirrored_assemble, sample_points, softmax_over_taps, window_assemble
 from upbench.upsamplers._base import Upsampler, xavier
 from upbench.upsamplers._offsets import LocalSimilarityOffsets
 
@@ -94,7 +94,7 @@ class FreqFusion(Upsampler):
 
     def kernels(self, logits: Tensor, window: Tensor) -> Tensor:
         """N: softmax over the taps, tapered, summing to one. [B, K, h, w] -> the same."""
-        weight = logits.softmax(1) * window.to(logits.dtype).view(1, -1, 1, 1)
+        weight = softmax_over_taps(logits, 1, backend=self.backend) * window.to(logits.dtype).view(1, -1, 1, 1)
         return (weight / weight.sum(1, keepdim=True)).to(logits.dtype)
 
     def low(self, logits: Tensor) -> Tensor:
@@ -107,7 +107,7 @@ class FreqFusion(Upsampler):
         """R: the window around each output pixel's parent, by its kernel."""
         x = x.to(weight.dtype)
         if self.border == "reflect":
-            return mirrored_assemble(x, weight, kernel, scale)
+            return mirrored_assemble(x, weight, kernel, scale, backend=self.backend)
         return window_assemble(x, weight.unsqueeze(1), kernel, scale, backend=self.backend)
 
     def logits(self, h: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from upbench.ops import thresholds
+from upbench.ops.margins import mirror_
 from upbench.ops.memory_layout import on_huge_pages
 from upbench.ops.registration import coordinate_dtype
 
@@ -28,16 +29,20 @@ def pixel_rows(x: Float[Tensor, "B C H W"], dtype: torch.dtype) -> Float[Tensor,
     return x.to(dtype).permute(0, 2, 3, 1).contiguous().view(b, h * w, c)
 
 
-def padded_rows(x: Float[Tensor, "B C H W"], margin: int) -> Float[Tensor, "B H+2*{margin} W+2*{margin} C"]:
-    """Lay out a map with a margin of zeros as rows of channels, contiguous and at least float32."""
+def padded_rows(
+    x: Float[Tensor, "B C H W"], margin: int, mirrored: bool = False
+) -> Float[Tensor, "B H+2*{margin} W+2*{margin} C"]:
+    """Lay out a map with a margin, of zeros or mirrored, as rows of channels, contiguous and at least float32."""
     b, c, h, w = x.shape
     out = on_huge_pages(x.new_empty((b, h + 2 * margin, w + 2 * margin, c), dtype=coordinate_dtype(x.dtype)))
-    if margin:
+    if margin and not mirrored:
         # Only the margin is cleared: the rest is written once.
         for dim in (1, 2):
             out.narrow(dim, 0, margin).zero_()
             out.narrow(dim, out.shape[dim] - margin, margin).zero_()
     out[:, margin : margin + h, margin : margin + w] = x.permute(0, 2, 3, 1)
+    if mirrored:
+        mirror_(out, margin)
     return out
 
 

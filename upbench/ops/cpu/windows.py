@@ -11,6 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from upbench.ops.cpu.rows import index_dtype, padded_rows, pixel_rows, row_dots, row_sums, tap_rows
+from upbench.ops.margins import fold
+from upbench.ops.memory_layout import empty_map
 from upbench.ops.registration import LIBRARY, coordinate_dtype
 
 
@@ -33,40 +35,40 @@ def _windows(
 
 
 def window_assemble(
-    x: Float[Tensor, "B C H W"], weight: Float[Tensor, "B G T oH oW"], kernel: int
+    x: Float[Tensor, "B C H W"], weight: Float[Tensor, "B G T oH oW"], kernel: int, mirrored: bool = False
 ) -> Float[Tensor, "B C oH oW"]:
-    """Compute `ops.window_assemble` at any ratio of the sizes."""
+    """Compute `ops.window_assemble` at any ratio of the sizes, or with a mirrored border `ops.mirrored_assemble`."""
     b, c, h, w = x.shape
     groups, out_h, out_w = weight.shape[1], *weight.shape[3:]
     index = _windows(b, h, w, out_h, out_w, kernel, groups)
-    rows = padded_rows(x, kernel // 2).view(-1, c // groups)
+    rows = padded_rows(x, kernel // 2, mirrored).view(-1, c // groups)
     out = row_sums(rows, index, tap_rows(weight, rows.dtype))
     return out.view(b, out_h, out_w, c).to(x.dtype).permute(0, 3, 1, 2)
 
 
 def window_similarity(
-    query: Float[Tensor, "B C oH oW"], keys: Float[Tensor, "B C H W"], kernel: int, heads: int
+    query: Float[Tensor, "B C oH oW"], keys: Float[Tensor, "B C H W"], kernel: int, heads: int, mirrored: bool = False
 ) -> Float[Tensor, "B {heads} T oH oW"]:
-    """Compute `ops.window_head_similarity`."""
+    """Compute `ops.window_head_similarity`, or with a mirrored border `ops.mirrored_similarity`."""
     b, c, h, w = keys.shape
     out_h, out_w = query.shape[2:]
     index = _windows(b, h, w, out_h, out_w, kernel, heads)
-    rows = padded_rows(keys, kernel // 2).view(-1, c // heads)
+    rows = padded_rows(keys, kernel // 2, mirrored).view(-1, c // heads)
     dots = row_dots(pixel_rows(query, rows.dtype).view(-1, c // heads), rows, index)
     return dots.view(b, out_h, out_w, heads, kernel * kernel).to(query.dtype).permute(0, 3, 4, 1, 2)
 
 
-def _readers(size: int, out: int, kernel: int) -> tuple[Tensor, Tensor, Tensor]:
+def _readers(size: int, out: int, kernel: int, margin: int) -> tuple[Tensor, Tensor, Tensor]:
     """Along one axis, the output indices whose window covers each low-resolution index, and with which tap.
 
-    Returns index, tap and valid, each [size, kernel * most children of a pixel].
+    Returns index, tap and valid, each [size + 2 * margin, kernel * most children of a pixel]: a margin has readers too.
     """
     parents = _parents(size, out)
     low = torch.arange(size)
     start, end = torch.searchsorted(parents, low), torch.searchsorted(parents, low, right=True)
     child = torch.arange(-(-out // size))
     tap = torch.arange(kernel).view(1, -1, 1)
-    parent = low.view(-1, 1, 1) - (tap - kernel // 2)
+    parent = torch.arange(-margin, size + margin).view(-1, 1, 1) - (tap - kernel // 2)
     inside = (parent >= 0) & (parent < size)
     parent = parent.clamp(0, size - 1)
     index = start[parent] + child
@@ -79,27 +81,65 @@ def _readers(size: int, out: int, kernel: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def window_scatter(
-    source: Float[Tensor, "B C oH oW"], weight: Float[Tensor, "B G T oH oW"], kernel: int, height: int, width: int
+    source: Float[Tensor, "B C oH oW"],
+    weight: Float[Tensor, "B G T oH oW"],
+    kernel: int,
+    height: int,
+    width: int,
+    mirrored: bool = False,
 ) -> Float[Tensor, "B C {height} {width}"]:
     """Add what each output pixel holds, times its weights, to the pixels of its window: the transpose of `window_assemble`."""
     b, c, out_h, out_w = source.shape
-    groups, taps = weight.shape[1], kernel * kernel
-    i, tap_y, valid_y = (t.view(height, 1, -1, 1) for t in _readers(height, out_h, kernel))
-    j, tap_x, valid_x = (t.view(1, width, 1, -1) for t in _readers(width, out_w, kernel))
+    groups, taps, margin = weight.shape[1], kernel * kernel, kernel // 2 if mirrored else 0
+    if out_h % height == 0 and out_w % width == 0 and out_h * out_w >= taps * height * width:
+        return _scatter_from_parents(source, weight, kernel, height, width, mirrored)
+    high, wide = height + 2 * margin, width + 2 * margin
+    i, tap_y, valid_y = (t.view(high, 1, -1, 1) for t in _readers(height, out_h, kernel, margin))
+    j, tap_x, valid_x = (t.view(1, wide, 1, -1) for t in _readers(width, out_w, kernel, margin))
     dtype = coordinate_dtype(source.dtype)
     # Which output pixel, and there which tap: [H, W, readers along y, readers along x], then the groups before those.
     group = torch.arange(groups).view(1, 1, -1, 1, 1)
     pixel = (i * out_w + j).unsqueeze(2) * groups + group
     entry = (pixel * taps + (tap_y * kernel + tap_x).unsqueeze(2)).flatten()
     valid = (valid_y & valid_x).unsqueeze(2)
-    bags = pixel.to(index_dtype(out_h * out_w * groups, pixel.numel())).reshape(height * width * groups, -1)
+    bags = pixel.to(index_dtype(out_h * out_w * groups, pixel.numel())).reshape(high * wide * groups, -1)
     rows, weights = pixel_rows(source, dtype), tap_rows(weight, dtype).view(b, -1)
-    out = source.new_empty((b, height, width, c))
+    out = source.new_empty((b, high, wide, c), dtype=dtype if mirrored else source.dtype)
     for image in range(b):
         read = weights[image].index_select(0, entry).view(pixel.shape).mul_(valid)
         summed = row_sums(rows[image].view(-1, c // groups), bags, read.view(bags.shape))
-        out[image] = summed.view(height, width, c)
-    return out.permute(0, 3, 1, 2)
+        out[image] = summed.view(high, wide, c)
+    out = out.permute(0, 3, 1, 2)
+    return fold(out, margin, source.dtype) if mirrored else out
+
+
+def _scatter_from_parents(
+    source: Float[Tensor, "B C oH oW"],
+    weight: Float[Tensor, "B G T oH oW"],
+    kernel: int,
+    height: int,
+    width: int,
+    mirrored: bool,
+) -> Float[Tensor, "B C {height} {width}"]:
+    """Compute `window_scatter` where a parent has at least as many children as taps: it adds up its children for each tap
+    first, of which a map is no larger than that of the children, and then a tap is one shift."""
+    (b, c, out_h, out_w), (groups, taps), reach = source.shape, weight.shape[1:3], kernel // 2
+    dtype = coordinate_dtype(source.dtype)
+    children = (height, out_h // height, width, out_w // width)
+    values = source.to(dtype).view(b, groups, c // groups, *children).permute(0, 3, 5, 1, 4, 6, 2)
+    weights = weight.to(dtype).view(b, groups, taps, *children).permute(0, 3, 5, 1, 2, 4, 6)
+    out = source.new_zeros((b, height + 2 * reach, width + 2 * reach, groups, c // groups), dtype=dtype)
+    for image in range(b):
+        # [H, W, groups, taps, children] @ [H, W, groups, children, C / groups]
+        sums = weights[image].flatten(4) @ values[image].flatten(3, 4)
+        for tap in range(taps):
+            row, column = tap // kernel, tap % kernel
+            out[image, row : row + height, column : column + width] += sums[:, :, :, tap]
+    padded = out.flatten(3).permute(0, 3, 1, 2)
+    if mirrored:
+        return fold(padded, reach, source.dtype)
+    inside = padded[:, :, reach : reach + height, reach : reach + width]
+    return empty_map(source, b, c, height, width).copy_(inside)
 
 
 LIBRARY.impl("window_assemble_fused", window_assemble, "CPU")

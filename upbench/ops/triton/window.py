@@ -17,6 +17,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from upbench.ops import memory_layout
+from upbench.ops.margins import fold
+from upbench.ops.registration import coordinate_dtype
 
 
 class Tile(NamedTuple):
@@ -46,10 +48,21 @@ FEW = 64
 
 
 @triton.jit
+def _seen(n, size, there, MIRRORED: tl.constexpr):
+    """An index along a side of `size` as it is read, and whether it reads anything."""
+    if MIRRORED:
+        n = tl.abs(n)
+        n = size - 1 - tl.abs(size - 1 - n)
+        # Indices of no output fall anywhere.
+        return n, there
+    return n, there & (n >= 0) & (n < size)
+
+
+@triton.jit
 def _assemble(
     x, weight, out, per_group, height, width, out_height, out_width, pixels,
     x_b, x_c, x_h, x_w, w_b, w_g, w_t, w_p, o_b, o_c, o_p,
-    KERNEL: tl.constexpr, SUM: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_P: tl.constexpr,
+    KERNEL: tl.constexpr, MIRRORED: tl.constexpr, SUM: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_P: tl.constexpr,
 ):  # fmt: skip
     """out[c, p] = sum over taps of weight[group(c), tap, p] * x[c, parent(p) + offset(tap)]."""
     blocks = tl.cdiv(per_group, BLOCK_C)
@@ -64,9 +77,8 @@ def _assemble(
     map = x + batch * x_b + channel[:, None] * x_c
     total = tl.zeros((BLOCK_C, BLOCK_P), dtype=SUM)
     for tap in range(KERNEL * KERNEL):
-        row = i + tap // KERNEL - KERNEL // 2
-        column = j + tap % KERNEL - KERNEL // 2
-        inside = there & (row >= 0) & (row < height) & (column >= 0) & (column < width)
+        row, inside = _seen(i + tap // KERNEL - KERNEL // 2, height, there, MIRRORED)
+        column, inside = _seen(j + tap % KERNEL - KERNEL // 2, width, inside, MIRRORED)
         w = tl.load(weight + batch * w_b + group * w_g + tap * w_t + p.to(tl.int64) * w_p, mask=inside, other=0.0)
         seen = (c < per_group)[:, None] & inside[None, :]
         value = tl.load(map + (row * x_h + column * x_w)[None, :], mask=seen, other=0.0)
@@ -79,7 +91,7 @@ def _assemble(
 def _assemble_twice(
     x, weight, out, per_group, height, width, pixels,
     x_b, x_c, x_h, x_w, w_b, w_g, w_t, o_b, o_c, o_h, o_w,
-    KERNEL: tl.constexpr, SUM: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_P: tl.constexpr,
+    KERNEL: tl.constexpr, MIRRORED: tl.constexpr, SUM: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_P: tl.constexpr,
 ):  # fmt: skip
     """As `_assemble` at scale 2: what is read around a pixel serves its four children. pixels: of x."""
     blocks = tl.cdiv(per_group, BLOCK_C)
@@ -98,9 +110,8 @@ def _assemble_twice(
     lower_left = tl.zeros((BLOCK_C, BLOCK_P), dtype=SUM)
     lower_right = tl.zeros((BLOCK_C, BLOCK_P), dtype=SUM)
     for tap in range(KERNEL * KERNEL):
-        row = i + tap // KERNEL - KERNEL // 2
-        column = j + tap % KERNEL - KERNEL // 2
-        inside = there & (row >= 0) & (row < height) & (column >= 0) & (column < width)
+        row, inside = _seen(i + tap // KERNEL - KERNEL // 2, height, there, MIRRORED)
+        column, inside = _seen(j + tap % KERNEL - KERNEL // 2, width, inside, MIRRORED)
         seen = (c < per_group)[:, None] & inside[None, :]
         value = tl.load(map + (row * x_h + column * x_w)[None, :], mask=seen, other=0.0).to(SUM)
         w = first + tap * w_t
@@ -120,7 +131,7 @@ def _assemble_twice(
 def _dot(
     a, x, out, per_group, height, width, out_height, out_width, pixels,
     a_b, a_c, a_p, x_b, x_c, x_h, x_w, o_b, o_g, o_t, o_p,
-    KERNEL: tl.constexpr, SUM: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_P: tl.constexpr,
+    KERNEL: tl.constexpr, MIRRORED: tl.constexpr, SUM: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_P: tl.constexpr,
 ):  # fmt: skip
     """out[group, tap, p] = sum over the group's channels of a[c, p] * x[c, parent(p) + offset(tap)].
 
@@ -133,7 +144,8 @@ def _dot(
     there = p < pixels
     row = (p // out_width) * height // out_height + tap // KERNEL - KERNEL // 2
     column = (p % out_width) * width // out_width + tap % KERNEL - KERNEL // 2
-    inside = there & (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    row, inside = _seen(row, height, there, MIRRORED)
+    column, inside = _seen(column, width, inside, MIRRORED)
     total = tl.zeros((BLOCK_C, BLOCK_P), dtype=SUM)
     for start in range(0, per_group, BLOCK_C):
         c = start + tl.arange(0, BLOCK_C)
@@ -151,9 +163,12 @@ def _dot(
 def _scatter(
     a, weight, out, per_group, height, width, out_height, out_width, pixels,
     a_b, a_c, a_p, w_b, w_g, w_t, w_p, o_b, o_c, o_p,
-    KERNEL: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, SUM: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_P: tl.constexpr,
+    KERNEL: tl.constexpr, MARGIN: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, SUM: tl.constexpr, BLOCK_C: tl.constexpr,
+    BLOCK_P: tl.constexpr,
 ):  # fmt: skip
     """out[c, q] = sum over the outputs p and taps that read pixel q of weight[group(c), tap, p] * a[c, p].
+
+    out has MARGIN pixels around the map of height x width, and `pixels` in all.
 
     The children of pixel (i, j) are rows ceil(i H'/H) to ceil((i+1) H'/H) and the same of columns: at most ROWS, COLUMNS.
     """
@@ -166,8 +181,8 @@ def _scatter(
     there = q < pixels
     total = tl.zeros((BLOCK_C, BLOCK_P), dtype=SUM)
     for tap in range(KERNEL * KERNEL):
-        i = q // width - tap // KERNEL + KERNEL // 2
-        j = q % width - tap % KERNEL + KERNEL // 2
+        i = q // (width + 2 * MARGIN) - MARGIN - tap // KERNEL + KERNEL // 2
+        j = q % (width + 2 * MARGIN) - MARGIN - tap % KERNEL + KERNEL // 2
         inside = there & (i >= 0) & (i < height) & (j >= 0) & (j < width)
         top = tl.cdiv(i * out_height, height)
         left = tl.cdiv(j * out_width, width)
@@ -187,14 +202,14 @@ def _scatter(
 
 
 def assemble(
-    x: Float[Tensor, "B C H W"], weight: Float[Tensor, "B G T oH oW"], kernel: int
+    x: Float[Tensor, "B C H W"], weight: Float[Tensor, "B G T oH oW"], kernel: int, mirrored: bool = False
 ) -> Float[Tensor, "B C oH oW"]:
-    """Compute `ops.window_assemble` at any ratio of the sizes."""
+    """Compute `ops.window_assemble` at any ratio of the sizes, or with a mirrored border `ops.mirrored_assemble`."""
     b, c, h, w = x.shape
     x, weight = rows(x), weight.contiguous()
     groups, _, out_h, out_w = weight.shape[1:]
     out = memory_layout.empty_map(x, b, c, out_h, out_w)
-    options = {"KERNEL": kernel, "SUM": _sum(x)}
+    options = {"KERNEL": kernel, "MIRRORED": mirrored, "SUM": _sum(x)}
     if (out_h, out_w) == (2 * h, 2 * w):
         tile = TILES["assemble_twice"].over(c // groups)
         _assemble_twice[_grid(h * w, c, groups, b, tile)](
@@ -210,9 +225,9 @@ def assemble(
 
 
 def similarity(
-    query: Float[Tensor, "B C oH oW"], keys: Float[Tensor, "B C H W"], kernel: int, heads: int
+    query: Float[Tensor, "B C oH oW"], keys: Float[Tensor, "B C H W"], kernel: int, heads: int, mirrored: bool = False
 ) -> Float[Tensor, "B {heads} T oH oW"]:
-    """Compute `ops.window_head_similarity`."""
+    """Compute `ops.window_head_similarity`, or with a mirrored border `ops.mirrored_similarity`."""
     b, c, h, w = keys.shape
     query, keys = rows(query), rows(keys)
     out_h, out_w = query.shape[2:]
@@ -221,26 +236,34 @@ def similarity(
     _dot[triton.cdiv(out_h * out_w, tile["BLOCK_P"]) * kernel * kernel, heads, b](
         query, keys, out, c // heads, h, w, out_h, out_w, out_h * out_w,
         *query.stride()[:2], pixel_stride(query), *keys.stride(), *out.stride()[:3], pixel_stride(out),
-        KERNEL=kernel, SUM=_sum(keys), **tile,
+        KERNEL=kernel, MIRRORED=mirrored, SUM=_sum(keys), **tile,
     )  # fmt: skip
     return out
 
 
 def scatter(
-    source: Float[Tensor, "B C oH oW"], weight: Float[Tensor, "B G T oH oW"], kernel: int, height: int, width: int
+    source: Float[Tensor, "B C oH oW"],
+    weight: Float[Tensor, "B G T oH oW"],
+    kernel: int,
+    height: int,
+    width: int,
+    mirrored: bool = False,
 ) -> Float[Tensor, "B C {height} {width}"]:
     """Add what each output pixel holds, times its weights, to the pixels of its window: the transpose of `assemble`."""
     b, c, out_h, out_w = source.shape
     source, weight = rows(source), weight.contiguous()
-    groups = weight.shape[1]
-    out = memory_layout.empty_map(source, b, c, height, width)
+    groups, margin = weight.shape[1], kernel // 2 if mirrored else 0
+    high, wide = height + 2 * margin, width + 2 * margin
+    dtype = coordinate_dtype(source.dtype) if mirrored else source.dtype
+    out = memory_layout.empty_map(source.new_empty((), dtype=dtype), b, c, high, wide)
     tile = TILES["scatter"].over(c // groups)
-    _scatter[_grid(height * width, c, groups, b, tile)](
-        source, weight, out, c // groups, height, width, out_h, out_w, height * width,
+    _scatter[_grid(high * wide, c, groups, b, tile)](
+        source, weight, out, c // groups, height, width, out_h, out_w, high * wide,
         *source.stride()[:2], pixel_stride(source), *weight.stride()[:3], 1, *out.stride()[:2], pixel_stride(out),
-        KERNEL=kernel, ROWS=triton.cdiv(out_h, height), COLUMNS=triton.cdiv(out_w, width), SUM=_sum(source), **tile,
+        KERNEL=kernel, MARGIN=margin, ROWS=triton.cdiv(out_h, height), COLUMNS=triton.cdiv(out_w, width),
+        SUM=_sum(source), **tile,
     )  # fmt: skip
-    return out
+    return fold(out, margin, source.dtype) if mirrored else out
 
 
 def _grid(pixels: int, channels: int, units: int, batch: int, tile: dict[str, Any]) -> tuple[int, int, int]:

@@ -1,0 +1,99 @@
+"""The fused forms of the ops over windows: compositions of the ops of `fused`, under the names of the plain ones."""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor
+
+from upbench.ops.dispatch import autocasted
+from upbench.ops.fused import deform_assemble_fused, window_assemble_fused, window_similarity_fused
+from upbench.ops.points import sample_window_positions
+from upbench.ops.registration import numel, register
+
+
+def window_assemble(
+    x: Float[Tensor, "B C H W"], weight: Float[Tensor, "B G T oH oW"], kernel: int, scale: int
+) -> Float[Tensor, "B C oH oW"]:
+    """Compute `ops.window_assemble`, whose scale the sizes of x and weight say already."""
+    return window_assemble_fused(*autocasted(x, weight), kernel)
+
+
+def window_similarity(
+    query: Float[Tensor, "B d oH oW"], keys: Float[Tensor, "B d H W"], kernel: int, scale: int
+) -> Float[Tensor, "B T oH oW"]:
+    """Compute `ops.window_similarity`, whose scale the sizes of query and keys say already."""
+    return window_similarity_fused(*autocasted(query, keys), kernel, 1).squeeze(1)
+
+
+@register(
+    "nearby_similarity_fused(Tensor query, Tensor keys, int kernel, int heads) -> Tensor",
+    kind="gather",
+    macs=lambda shapes, args: args[0] ** 2 * numel(shapes[0]),
+    shares={"nearby_similarity": 1},
+)
+def window_head_similarity(
+    query: Float[Tensor, "B C oH oW"], keys: Float[Tensor, "B C H W"], kernel: int, heads: int
+) -> Float[Tensor, "B {heads} T oH oW"]:
+    """Compute `ops.window_head_similarity`; registered, so that its MACs are counted under the name of the plain op."""
+    return window_similarity_fused(query, keys, kernel, heads)
+
+
+@register(
+    "nearby_assemble_fused(Tensor x, Tensor weight, int kernel) -> Tensor",
+    kind="gather",
+    macs=lambda shapes, args: args[0] ** 2 * numel(shapes[-1]),
+    shares={"nearby_assemble": 1},
+)
+def window_assemble_any(
+    x: Float[Tensor, "B C H W"], weight: Float[Tensor, "B heads T oH oW"], kernel: int
+) -> Float[Tensor, "B C oH oW"]:
+    """Compute `ops.window_assemble` at any ratio; registered, so that its MACs are counted under the plain op's name."""
+    return window_assemble_fused(x, weight, kernel)
+
+
+@register(
+    "neighbour_assemble_fused(Tensor x, Tensor weight, int kernel) -> Tensor",
+    kind="gather",
+    macs=lambda shapes, args: 5 * args[0] ** 2 * numel(shapes[-1]),
+    shares={"neighbour_assemble": 1},
+)
+def sample_window_assemble(
+    x: Float[Tensor, "B C H W"], weight: Float[Tensor, "B T oH oW"], kernel: int
+) -> Float[Tensor, "B C oH oW"]:
+    """Compute `ops.sample_window_assemble` as one sum over points."""
+    aligned, taps = sample_window_positions(x, weight.shape[2], weight.shape[3], kernel)
+    points = (aligned + taps[:, None, None]).expand(x.shape[0], 1, -1, -1, -1, -1)
+    source, weight = x.to(aligned.dtype), weight.to(aligned.dtype)
+    return deform_assemble_fused(source, weight.unsqueeze(1), points, "border").to(x.dtype)
+
+
+@register(
+    "mirrored_similarity_fused(Tensor keys, int kernel) -> Tensor",
+    kind="gather",
+    macs=lambda shapes, args: args[0] ** 2 * numel(shapes[0]),
+    shares={"mirrored_similarity": 1},
+)
+def _mirrored_similarity(keys: Tensor, kernel: int) -> Tensor:
+    return window_similarity_fused(keys, keys, kernel, 1, True).squeeze(1)
+
+
+def mirrored_similarity(keys: Float[Tensor, "B D H W"], kernel: int) -> Float[Tensor, "B K H W"]:
+    """Compute `ops.mirrored_similarity`."""
+    return _mirrored_similarity(*autocasted(keys), kernel)
+
+
+@register(
+    "mirrored_assemble_fused(Tensor x, Tensor weight, int kernel) -> Tensor",
+    kind="gather",
+    macs=lambda shapes, args: args[0] ** 2 * numel(shapes[-1]),
+    shares={"mirrored_assemble": 1},
+)
+def _mirrored_assemble(x: Tensor, weight: Tensor, kernel: int) -> Tensor:
+    return window_assemble_fused(x, weight.unsqueeze(1), kernel, True)
+
+
+def mirrored_assemble(
+    x: Float[Tensor, "B C H W"], weight: Float[Tensor, "B K sH sW"], kernel: int, scale: int
+) -> Float[Tensor, "B C sH sW"]:
+    """Compute `ops.mirrored_assemble`, whose scale the sizes of x and weight say already."""
+    return _mirrored_assemble(*autocasted(x, weight), kernel)
