@@ -284,7 +284,6 @@ def agree_as_modules(
     forward, backward = tolerances
     found = []
     for module in (plain, fused):
-        torch.manual_seed(0)  # of dropout
         leaves = [t.detach().requires_grad_() for t in inputs]
         torch.manual_seed(3)  # what is drawn in training is drawn alike
         out = joined(module(*leaves))
@@ -298,7 +297,7 @@ def agree_as_modules(
         scale = float(a.detach().abs().max()) if n == 0 else largest
         assert (a - b).abs().max() <= (forward if n == 0 else backward) * scale
     with torch.inference_mode():
-        torch.manual_seed(0)
+        torch.manual_seed(3)
         torch.testing.assert_close(joined(fused(*inputs)), found[0][0].detach(), rtol=1e-4, atol=1e-4)
 
 
