@@ -23,7 +23,7 @@ HOUSE: tuple[tuple[str, ...], ...] = (
     ("measure", "reproduce"),
     ("machine", "exchange"),
     ("metrics", "benchmark"),
-    ("gate", "sweeping", "accuracy"),
+    ("gate", "sweeping", "accuracy", "models"),
     ("report", "versions"),
     ("api", "cli"),
     ("__main__",),

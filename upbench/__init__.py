@@ -11,6 +11,8 @@ The functions are the verbs of the command line:
     load_weights(module, "checkpoint.pth")          released weights
     export(module, x, "up.onnx")                    a file that another runtime runs
     names()                                         the upsamplers that there are
+    sites(model, x)                                 where a real model upsamples
+    replace(model, "dysample", inputs=x)            other upsamplers there; restore(model) takes them back
 
 Results have `.to_markdown()` and `.to_dataframe()`, and show themselves in a notebook. Importing this package loads
 neither torch nor pandas; a function loads what it needs when it is called.
@@ -22,6 +24,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from upbench.api.models import Sites as Sites
+    from upbench.api.models import replace as replace
+    from upbench.api.models import restore as restore
+    from upbench.api.models import sites as sites
     from upbench.api.results import Comparison as Comparison
     from upbench.api.results import Profile as Profile
     from upbench.api.results import Records as Records
@@ -52,17 +58,22 @@ __all__ = [
     "load_weights",
     "export",
     "names",
+    "sites",
+    "replace",
+    "restore",
     "Comparison",
     "Profile",
     "Record",
     "Records",
     "ResultTable",
     "RunSpec",
+    "Sites",
     "UpbenchError",
 ]
 
 _HOME = {
     **dict.fromkeys(("spec", "profile", "compare", "sweep", "read", "table"), "upbench.api.verbs"),
+    **dict.fromkeys(("sites", "replace", "restore", "Sites"), "upbench.api.models"),
     **dict.fromkeys(("Comparison", "Profile", "Records", "ResultTable"), "upbench.api.results"),
     "build": "upbench.registry",
     "export": "upbench.exchange.exporter",

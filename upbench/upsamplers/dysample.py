@@ -66,6 +66,11 @@ class DySample(Upsampler):
             self.scope.bias = None
         return state
 
+    def start_as_bilinear(self) -> None:
+        """Set the weights of the offsets to zero, so that the first result is bilinear interpolation, align_corners=False."""
+        nn.init.zeros_(self.offset.weight)
+        zero_bias(self.offset)
+
     def set_offsets(self, reach: str, generator: torch.Generator) -> None:
         """Draw the weights of the offsets, so that these are as large as in use.
 

@@ -1,0 +1,110 @@
+"""Models of torchvision, segmentation-models-pytorch and transformers, by the command line and from Python."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import upbench
+from tests.command_line import refused
+from tests.command_line import upbench as run
+from tests.models import torchvision_operators
+from upbench.models import answering, example_inputs, factory, replacing
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+needs_torchvision = pytest.mark.skipif(not torchvision_operators.available(), reason="needs torchvision")
+MODELS = {
+    "torchvision/fasterrcnn_resnet50_fpn": ("torchvision", (96, 128), 4, 3),
+    "torchvision/lraspp_mobilenet_v3_large": ("torchvision", (96, 128), 2, 1),
+    "smp/fpn-resnet18": ("segmentation_models_pytorch", (64, 96), 10, 9),
+    "smp/unet-resnet18": ("segmentation_models_pytorch", (64, 96), 5, 5),
+    "smp/upernet-resnet18": ("segmentation_models_pytorch", (128, 160), 12, 6),
+    "transformers/segformer-b0": ("transformers", (64, 96), 4, 3),
+}
+"""Name -> the package it needs, size of the image, upsampling calls, and those of feature maps."""
+
+
+@needs_torchvision
+@pytest.mark.parametrize("name", MODELS)
+def test_a_real_model_is_listed_replaced_and_restored(name: str) -> None:
+    package, size, calls, learnable = MODELS[name]
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"needs {package}")
+    model = factory.build(name)
+    args, kwargs = example_inputs.for_image(model, *size)
+    listed = upbench.sites(model, *args, **kwargs)
+    assert (len(listed), sum(site.learnable for site in listed)) == (calls, learnable)
+    with torch.no_grad():
+        before = list(recorded(model, args, kwargs))
+        upbench.replace(model, "repeat", sites=listed)
+        with answering.counted() as answered:
+            after = list(recorded(model, args, kwargs))
+        assert set(answered) == {site.name for site in listed if site.learnable}
+        assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+        upbench.restore(model)
+        upbench.replace(model, "dysample", sites=listed)
+        list(recorded(model, args, kwargs))
+    assert sum(p.numel() for p in model.upsamplers.parameters()) > 0
+
+
+def recorded(model: torch.nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> list[torch.Tensor]:
+    from upbench.models.recording import tensors
+
+    torch.manual_seed(0)
+    return list(tensors((model(*args, **kwargs),)))
+
+
+@needs_torchvision
+def test_the_command_lists_sites() -> None:
+    pytest.importorskip("segmentation_models_pytorch")
+    done = run("sites", "smp/unet-resnet18", "--input", "64x96")
+    assert "decoder.blocks.0:0" in done.stdout
+    assert "5 upsampling calls, 5 of feature maps" in done.stdout
+    rows = json.loads(run("sites", "smp/unet-resnet18", "--input", "64x96", "--format", "json").stdout)
+    assert [row["scale"] for row in rows] == [2] * 5
+    assert rows[0]["guide"] == "argument skip_connection (256)"
+
+
+def test_a_model_of_ones_own_with_inputs_of_ones_own(tmp_path: Path) -> None:
+    inputs = tmp_path / "inputs.py"
+    inputs.write_text("import torch\n\ndef make():\n    return {'image': torch.rand(1, 3, 32, 32)}\n")
+    done = run("sites", "tests.models.hosts:segmenter", "--model-input", f"{inputs}:make")
+    assert "head:1" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["tests.models.hosts:segmenter"], "a model needs inputs: give --input HEIGHTxWIDTH"),
+        (["tests.models.hosts:segmenter", "--input", "64"], "is not HEIGHTxWIDTH"),
+        (["nothing/of-the-kind", "--input", "8x8"], "unknown model 'nothing/of-the-kind'"),
+        (["no_such_package:make", "--input", "8x8"], "no_such_package is not installed"),
+        (["tests.models.hosts:nothing", "--input", "8x8"], "has no 'nothing'"),
+        (["tests.models.hosts:image", "--input", "8x8"], "returned Tensor, but must return a torch.nn.Module"),
+        (
+            ["tests.models.hosts:Head", "--input", "8x8", "--model-arg", "width=3"],
+            "has no such argument; it has: classes",
+        ),
+        (["tests.models.hosts:Head", "--input", "8x8", "--model-arg", "classes"], "is not KEY=VALUE"),
+        (["tests.models.hosts:segmenter", "--model-input", "missing.py:make"], "there is no file missing.py"),
+        (["tests.models.test_real_models:fetches", "--input", "8x8"], "wants to fetch weights while it is built"),
+    ],
+    ids=lambda value: "" if isinstance(value, list) else None,
+)
+def test_what_cannot_be_listed_is_refused(arguments: list[str], sentence: str) -> None:
+    assert sentence in refused("sites", *arguments)
+
+
+def fetches() -> torch.nn.Module:
+    torch.hub.load_state_dict_from_url("https://example.invalid/weights.pth", progress=False)
+    return torch.nn.Identity()
+
+
+def test_names_of_models_are_listed_with_an_example_each() -> None:
+    assert "torchvision/fasterrcnn_resnet50_fpn" in factory.names()
+    assert not any("{" in name for name in factory.names())
+    assert replacing.arguments({"x": 1}) == ((), {"x": 1})

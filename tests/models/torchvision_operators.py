@@ -1,0 +1,61 @@
+"""torchvision where its own operators do not load: its wheel is built against another build of torch.
+
+A stand-in for `nms` in torch's own operators takes their place then; `STAND_IN` says so. Everything else of torchvision
+has a form in Python.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+
+import torch
+from torch import Tensor
+
+_LIBRARIES: list[torch.library.Library] = []
+STAND_IN = False
+"""Whether `nms` is the stand-in."""
+
+
+def available() -> bool:
+    """Return whether torchvision is installed; make its import possible where its operators do not load."""
+    global STAND_IN
+    if importlib.util.find_spec("torchvision") is None:
+        return False
+    try:
+        import torchvision
+    except RuntimeError as error:
+        if "torchvision::nms does not exist" not in str(error):
+            raise
+        _define()
+        STAND_IN = True
+        import torchvision.ops.boxes
+
+        torchvision.ops.boxes._assert_has_ops = lambda: None
+    return True
+
+
+def _define() -> None:
+    import sys
+
+    for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
+        del sys.modules[name]
+    library = torch.library.Library("torchvision", "DEF")
+    for name in ("nms", "qnms"):
+        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        library.impl(name, _nms, "CPU")
+    _LIBRARIES.append(library)
+
+
+def _nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
+    """Return the indices of boxes [N, 4] that no better-scored kept box overlaps by more than the threshold."""
+    order = scores.argsort(descending=True, stable=True)
+    boxes = boxes[order]
+    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    alive = torch.ones(len(boxes), dtype=torch.bool)
+    for n in range(len(boxes)):
+        if alive[n]:
+            low = torch.maximum(boxes[n, :2], boxes[n + 1 :, :2])
+            high = torch.minimum(boxes[n, 2:], boxes[n + 1 :, 2:])
+            shared = (high - low).clamp(min=0).prod(1)
+            alive[n + 1 :] &= shared <= iou_threshold * (area[n] + area[n + 1 :] - shared)
+    return order[alive]

@@ -1,0 +1,95 @@
+"""Options that say which model, and what it is called with."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from upbench.errors import SpecError, UpbenchError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+MODEL_HELP = "a name, as torchvision/fasterrcnn_resnet50_fpn, or package.module:callable."
+ModelArgs = Annotated[
+    list[str],
+    typer.Option("--model-arg", metavar="KEY=VALUE", help="Keyword argument of what builds the model; VALUE in YAML."),
+]
+ModelInput = Annotated[
+    str | None,
+    typer.Option(
+        "--model-input",
+        metavar="FILE:FUNCTION",
+        help="A function that makes the inputs: a tensor, a tuple of positional or a dict of keyword inputs.",
+    ),
+]
+Weights = Annotated[
+    Path | None, typer.Option("--weights", metavar="FILE", help="Weights that are loaded into the model.")
+]
+
+
+def size(text: str, option: str = "--input") -> tuple[int, int]:
+    """Return height and width in "512x1024". Raises UpbenchError otherwise."""
+    match = re.fullmatch(r"\s*(\d+)\s*[xX]\s*(\d+)\s*", text)
+    if match is None or not (int(match[1]) and int(match[2])):
+        raise UpbenchError(f"{option} {text}: is not HEIGHTxWIDTH of the image in pixels, as 512x1024")
+    return int(match[1]), int(match[2])
+
+
+def arguments(given: Sequence[str]) -> dict[str, Any]:
+    """Return KEY=VALUE pairs as a mapping, values read as YAML. Raises SpecError with all mistakes."""
+    import yaml
+
+    found, mistakes = dict[str, Any](), []
+    for text in given:
+        key, sign, value = text.partition("=")
+        if not sign or not key.isidentifier():
+            mistakes.append(f"--model-arg {text}: is not KEY=VALUE, as weights=null")
+            continue
+        try:
+            found[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            mistakes.append(f"--model-arg {text}: {value} is no YAML value")
+    if mistakes:
+        raise SpecError(mistakes)
+    return found
+
+
+def model(name: str, given: Sequence[str], weights: Path | None) -> nn.Module:
+    """Build the model of the options, and load its weights. Raises UpbenchError where that fails."""
+    from upbench.models import factory
+
+    built = factory.build(name, arguments(given))
+    if weights is not None:
+        from upbench.weights.read import read_checkpoint
+
+        state, _ = read_checkpoint(weights)
+        for key in ("state_dict", "model"):
+            if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
+                state = state[key]
+        missing, surplus = built.load_state_dict(state, strict=False)
+        if missing or surplus:
+            some = ", ".join([*missing, *surplus][:3])
+            raise UpbenchError(
+                f"--weights {weights}: does not fit {name}: {len(missing)} weights are missing in it and {len(surplus)} unknown "
+                f"to the model ({some}, ...)"
+            )
+    return built
+
+
+def inputs(
+    built: nn.Module, image: str | None, file: str | None, batch: int = 1
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the positional and keyword inputs of the model. Raises UpbenchError unless one way to make them is given."""
+    from upbench.models import example_inputs
+
+    if (image is None) == (file is None):
+        raise UpbenchError(
+            "a model needs inputs: give --input HEIGHTxWIDTH for images of that size, or --model-input FILE:FUNCTION"
+            + ("; not both" if image else "")
+        )
+    return example_inputs.from_file(file) if file else example_inputs.for_image(built, *size(str(image)), batch)

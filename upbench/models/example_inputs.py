@@ -1,0 +1,68 @@
+"""What a model is called with, made for an image size; or made by a function of the user's."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from upbench.errors import UpbenchError, first_line
+
+Call = tuple[tuple[Any, ...], dict[str, Any]]
+"""Positional and keyword arguments of a call."""
+
+
+def for_image(model: nn.Module, height: int, width: int, batch: int = 1, seed: int = 0) -> Call:
+    """Return random images as the model takes them.
+
+    Detectors of torchvision take a list of images [3, H, W] of values in 0..1, models of transformers `pixel_values`, others
+    one tensor [batch, 3, H, W].
+
+    Args:
+        model: The model.
+        height: Rows of the image in pixels.
+        width: Columns.
+        batch: Number of images.
+        seed: Seed of the values.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.rand((batch, 3, height, width), generator=generator)
+    module = type(model).__module__
+    if module.startswith("torchvision.models.detection"):
+        return (list(images),), {}
+    name = getattr(model, "main_input_name", None)
+    if module.startswith("transformers.") and isinstance(name, str):
+        return (), {name: images}
+    return (images,), {}
+
+
+def from_file(text: str) -> Call:
+    """Return what a function of the user's makes: a tensor, a tuple of positional or a dict of keyword inputs.
+
+    Args:
+        text: "inputs.py:make".
+
+    Raises:
+        UpbenchError: If the file or the function is missing, or fails.
+    """
+    path, _, name = text.rpartition(":")
+    if not path or not name:
+        raise UpbenchError(f"--model-input {text}: is not FILE:FUNCTION, as inputs.py:make")
+    if not Path(path).is_file():
+        raise UpbenchError(f"--model-input {text}: there is no file {path}")
+    spec = importlib.util.spec_from_file_location("_model_inputs", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        made = getattr(module, name)()
+    except Exception as error:  # whatever the user's file raises
+        raise UpbenchError(f"--model-input {text}: {first_line(error)}") from error
+    if isinstance(made, Mapping):
+        return (), dict(made)
+    return (made if isinstance(made, tuple) else (made,)), {}

@@ -1,0 +1,187 @@
+"""Builds a model from a name or from package.module:callable, without fetching any weights."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+import socket
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import nn
+
+from upbench.errors import SpecError, UpbenchError, first_line, unknown
+
+CATALOGUE = Path(__file__).with_name("catalogue.yaml")
+FETCHING = ("weights", "weights_backbone", "encoder_weights", "pretrained", "pretrained_backbone")
+"""Arguments of models that fetch weights unless they are null or false."""
+
+
+class _Download(Exception):
+    """A model wanted to reach the network while it was built."""
+
+
+@cache
+def catalogue() -> dict[str, dict[str, Any]]:
+    """Return the named models: name, in which a part in braces stands for any -> how it is built."""
+    found: dict[str, dict[str, Any]] = yaml.safe_load(CATALOGUE.read_text())
+    return found
+
+
+def names() -> list[str]:
+    """Return a name for each entry of the catalogue."""
+    return [entry.get("example", name) for name, entry in catalogue().items()]
+
+
+def build(name: str, arguments: Mapping[str, Any] | None = None) -> nn.Module:
+    """Build a model with random weights, in evaluation mode.
+
+    Args:
+        name: A name as "torchvision/fasterrcnn_resnet50_fpn", or "package.module:callable", which returns a module.
+        arguments: Keyword arguments of what builds it.
+
+    Returns:
+        The model.
+
+    Raises:
+        UpbenchError: If the package is missing, the model cannot be built, or wants to fetch weights.
+    """
+    given = dict(arguments or {})
+    make = _call(name, given) if ":" in name else _named(name, given)
+    try:
+        with _no_network(), redirect_stdout(sys.stderr):
+            model = make()
+    except UpbenchError:
+        raise
+    except Exception as error:  # whatever a model raises
+        if sentence := _operators_missing(name, error):
+            raise UpbenchError(sentence) from error
+        if _download(error):
+            fetching = ", ".join(f"--model-arg {key}=null" for key in FETCHING[:3])
+            raise UpbenchError(
+                f"{name} wants to fetch weights while it is built; turn that off, as {fetching}, and give weights by --weights FILE"
+            ) from error
+        raise UpbenchError(f"{name} could not be built: {first_line(error)}") from error
+    if not isinstance(model, nn.Module):
+        raise UpbenchError(f"{name} returned {type(model).__name__}, but must return a torch.nn.Module")
+    return model.eval()
+
+
+def _named(name: str, given: dict[str, Any]) -> Callable[[], Any]:
+    for known, entry in catalogue().items():
+        pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(known))
+        if found := re.fullmatch(pattern, name):
+            return lambda: _from_entry(entry, found.groupdict(), given)
+    raise unknown("model", name, names())
+
+
+def _from_entry(entry: Mapping[str, Any], parts: Mapping[str, str], given: Mapping[str, Any]) -> Any:
+    target = load(entry["call"])
+    arguments = {
+        key: value.format(**parts) if isinstance(value, str) else value for key, value in entry.get("args", {}).items()
+    }
+    if "config" in entry:
+        config = dict(entry["config"])
+        nested = {key: _from_entry(value, parts, {}) for key, value in config.items() if key not in ("call", "args")}
+        return target(load(config["call"])(**config["args"], **nested, **given))
+    if "optional" in entry:
+        try:
+            return target(**arguments, **entry["optional"], **given)
+        except TypeError as error:
+            if not any(key in str(error) for key in entry["optional"]):
+                raise
+    return target(**{**arguments, **given})
+
+
+def _call(path: str, given: dict[str, Any]) -> Callable[[], Any]:
+    target = load(path)
+    try:
+        known: Mapping[str, inspect.Parameter] = inspect.signature(target).parameters
+    except (TypeError, ValueError):
+        known = {}
+    for key in FETCHING:
+        if key in known and key not in given:
+            given[key] = False if key.startswith("pretrained") else None
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
+    if known and not takes_any and (wrong := [key for key in given if key not in known]):
+        allowed = ", ".join(known)
+        raise SpecError([f"--model-arg {key}: {path} has no such argument; it has: {allowed}" for key in wrong])
+    return lambda: target(**given)
+
+
+def load(path: str) -> Any:
+    """Return what "package.module:name" stands for.
+
+    Args:
+        path: The path.
+
+    Raises:
+        UpbenchError: If the package is not installed, does not load, or has no such name.
+    """
+    module_name, _, attribute = path.partition(":")
+    try:
+        found: Any = importlib.import_module(module_name)
+    except Exception as error:  # whatever a package raises when it is imported
+        raise UpbenchError(_cannot_import(module_name, error)) from error
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            raise UpbenchError(f"{path}: {module_name} has no {part!r}")
+        found = getattr(found, part)
+    if not callable(found):
+        raise UpbenchError(
+            f"{path} is {type(found).__name__}, but must be something that builds a model when it is called"
+        )
+    return found
+
+
+def _cannot_import(module: str, error: Exception) -> str:
+    package = module.partition(".")[0]
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == package:
+        return f"{package} is not installed; install it, as pip install 'upbench[hosts]' does for the common libraries of models"
+    if sentence := _operators_missing(module, error):
+        return sentence
+    return f"{module} could not be imported: {first_line(error)}"
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _download(error: BaseException) -> bool:
+    return any(isinstance(cause, _Download) for cause in _causes(error))
+
+
+def _operators_missing(name: str, error: BaseException) -> str | None:
+    """Return the sentence for a torchvision that was built for another build of torch; None for other errors."""
+    if not any("torchvision::" in str(cause) and "does not exist" in str(cause) for cause in _causes(error)):
+        return None
+    return (
+        f"{name} needs torchvision, whose operators do not load with torch {torch.__version__}: its wheel was built for "
+        "another build of torch; install both from one index (both for CPU, or both for the same CUDA)"
+    )
+
+
+@contextmanager
+def _no_network() -> Iterator[None]:
+    """Refuse every connection while a model is built."""
+
+    def refused(*_: Any, **__: Any) -> Any:
+        raise _Download
+
+    before = socket.getaddrinfo, socket.socket.connect
+    socket.getaddrinfo = refused
+    socket.socket.connect = refused  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        socket.getaddrinfo = before[0]
+        socket.socket.connect = before[1]  # type: ignore[method-assign]
