@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import upbench
 from tests.upsamplers.test_contract import PRECISION, drawn, setting_of
 from upbench import ops, registry
-from upbench.benchmark.check import TOLERANCES
+from upbench.benchmark.difference import TOLERANCES
 from upbench.errors import BackendError
 from upbench.measure import macs
 from upbench.measure.output import joined, maps

@@ -45,6 +45,10 @@ class Fault:
     params: Mapping[str, Any] = field(default_factory=dict)
     shape: str = SHAPE
 
+    def __str__(self) -> str:
+        """Its name, and what it shows in."""
+        return f"{self.name} ({self.upsampler})"
+
     def spec(self) -> dict[str, Any]:
         """A spec whose check must fail."""
         return {
@@ -166,3 +170,21 @@ FAULTS = [
     Fault("the border of guided attention", "guided_attend_fused", _first_row, "sapa-d"),
     Fault("a seam of affinities", "affinity_fused", _row_seam, "a2u"),
 ]
+
+USERS = "tests.modules.two_forms"
+OTHER_WAYS = [
+    Fault("the last column of a tile is missing", "window_assemble_fused", _last_column, f"{USERS}:Louder"),
+    Fault("the gradient of x times 1.01", "window_scatter_fused", _hundredth, f"{USERS}:Louder"),
+    Fault("the last tile of a gradient, on wide maps only", "deform_scatter_fused", _only_wide, f"{USERS}:Shifted"),
+    Fault("slopes along the other axis", "deform_slope_fused", _swapped_slopes, f"{USERS}:Shifted"),
+    Fault("a seam of similarities", "window_similarity_fused", _row_seam, f"{USERS}:Guided"),
+    Fault("the last row of a gradient", "window_scatter_fused", _last_row, f"{USERS}:Guided"),
+    Fault("the gradient of x times 1.01", "window_scatter_fused", _hundredth, "fade"),
+    Fault("the last row of a gradient", "window_scatter_fused", _last_row, "freqfusion"),
+    Fault("the last tile of samples", "deform_assemble_fused", _last_tile, "freqfusion", {"resample": True}),
+    Fault("the seam of tiles reads its neighbour", "window_assemble_fused", _column_seam, "convex"),
+    Fault("one tap has no gradient", "window_similarity_fused", _one_tap, "laaqu"),
+    Fault("the border of a gradient", "deform_scatter_fused", _first_column, "resfu"),
+    Fault("the end of a chunk of samples", "deform_assemble_fused", _end_of_chunk, "dlu"),
+]
+"""The same faults in modules of users that have two forms, in upsamplers that are guided, and in newer ones."""

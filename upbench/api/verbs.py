@@ -91,6 +91,7 @@ def compare(
     timed: bool = True,
     accuracy: Accuracies = (),
     with_published: str | None = None,
+    cache: bool = True,
     **options: Any,
 ) -> Comparison:
     """Measure several upsamplers side by side, in interleaved rounds: `compare("ldaaqu", "carafe", shape="64x32x32")`.
@@ -102,6 +103,7 @@ def compare(
         timed: False measures only what is exact, and leaves latency None.
         accuracy: Your own accuracy beside the cost: a CSV or YAML file, rows as mappings, or a list of files.
         with_published: A host model, as "faster-rcnn-r50"; upsamplers with published accuracy in it are measured too.
+        cache: Whether kept results of checks are used where an upsampler returns the same bits again.
         options: Options of `spec`, for all upsamplers that are no complete specs.
 
     Returns:
@@ -126,7 +128,7 @@ def compare(
         raise SpecError(mistakes)
     place = _reference(reference, specs)
     given.check([given_join.place(one.label, {}, one.to_dict()) for one in specs])
-    checked = check.check(specs, None)
+    checked = check.check(specs, None, cache=cache)
     if red := [one for one in checked.checks if not one.passed]:
         raise UpbenchError("; ".join(f"{one.upsampler} failed the check {one.name}: {one.detail}" for one in red))
     records, _ = given.attached([checked.without_digest(record) for record in run.compare(specs, timed=timed)])

@@ -9,21 +9,24 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from upbench import files
+import upbench
+from upbench import cards, files
+from upbench.benchmark.case import Case
 from upbench.errors import OutputError
-from upbench.machine import calibration
+from upbench.machine import calibration, environment
 
 SCHEMA = 1
 """Version of the format of the cache file; a file of another one is ignored."""
 MOST = 500
 """Largest number of results that are kept; the oldest are dropped."""
-MACHINE = ("device", "cpu", "threads", "torch", "upbench", "kernels", "cuda")
-"""Keys of an environment, as `environment.capture` returns it, that can change a bit of a result."""
+MACHINE = ("device", "threads", "torch", "upbench", "kernels", "cuda")
+"""Keys of `environment.identity` that can change a bit of a result."""
 
 
 class KeptCheck(BaseModel):
@@ -47,7 +50,7 @@ class KeptResult(BaseModel):
 
     Attributes:
         output: SHA-256 of the output of the fused form.
-        gradients: SHA-256 of its gradients on the small map.
+        gradients: SHA-256 of its gradients on the small maps.
         checks: The result of each check.
     """
 
@@ -58,22 +61,42 @@ class KeptResult(BaseModel):
     checks: list[KeptCheck]
 
 
-def key(spec: Mapping[str, Any], environment: Mapping[str, Any], code: Mapping[str, str], cpu_flags: str | None) -> str:
+def key(spec: Mapping[str, Any], machine: Mapping[str, Any], code: Mapping[str, str], cpu_flags: str | None) -> str:
     """Return the name under which a result is kept, a hash of everything that it depends on.
 
     Args:
         spec: The spec, as `RunSpec.to_dict` returns it. Its time budget, mode and runtime do not matter.
-        environment: The environment, as `environment.capture` returns it.
-        code: File -> hash of the files that compute, upbench's own and the user's (see `source_files`).
+        machine: The machine, as `environment.identity` returns it.
+        code: File -> hash of the files that compute, see `own_code`.
         cpu_flags: Hash of the features of the processor, which select kernels; None on other devices.
 
     Returns:
         32 hexadecimal digits.
     """
     measure = {k: v for k, v in spec.get("measure", {}).items() if k in ("device", "backend")}
-    same = {name: environment.get(name) for name in MACHINE}
+    same = {name: machine.get(name) for name in MACHINE}
     text = json.dumps([{**spec, "measure": measure}, same, dict(code), cpu_flags], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def key_of(case: Case) -> str | None:
+    """Return the key of a case; None for a user's module, which may compute with files that upbench does not know of.
+
+    Args:
+        case: The case, in the form in which it is checked.
+    """
+    if case.spec.upsampler not in cards.builtin():
+        return None
+    flags = cpu_flags() if case.device.type == "cpu" else None
+    return key(case.spec.to_dict(), environment.identity(case.device), own_code(), flags)
+
+
+@cache
+def own_code() -> dict[str, str]:
+    """Return file -> hash of upbench's own code, its compiled kernels included."""
+    home = Path(upbench.__file__).parent
+    files_ = sorted(path for path in home.rglob("*") if path.suffix in (".py", ".so", ".pyd"))
+    return {str(path.relative_to(home)): hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in files_}
 
 
 def cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> str | None:
@@ -125,9 +148,9 @@ def save(name: str, result: KeptResult) -> bool:
     results = {k: v for k, v in _read().items() if k != name} | {name: result.model_dump()}
     newest = dict(list(results.items())[-MOST:])
     try:
-        files.check_writable(path())
+        path().parent.mkdir(parents=True, exist_ok=True)
         files.write_text(path(), json.dumps({"schema": SCHEMA, "results": newest}) + "\n")
-    except OutputError:  # a result that is not kept costs time, and nothing else
+    except (OSError, OutputError):  # a result that is not kept costs time, and nothing else
         return False
     return True
 

@@ -1,7 +1,7 @@
-"""Compares gradients at full size with two forwards: a tile that is written to the wrong address shows at once.
+"""Compares gradients at full size with forwards: a tile that is written to the wrong address shows at once.
 
 For a direction v that is zero outside a mask, the gradient g of L(x) = <f(x), w> must satisfy
-<g, v> = (L(x + e v) - L(x - e v)) / 2e. Both sides are sums of a few million terms of random sign, so that a part of the
+<g, v> = (L(x + e v) - L(x)) / e but for the curvature of L. Both sides are sums of a few million terms of random sign, so that a part of the
 mask in which g is wrong moves one by the root of its share, while rounding of a forward cancels.
 """
 
@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-STEP, EXACT_STEP = 1e-3, 1e-5
-"""Step e as a part of the root mean square of x: of forwards in the dtype of x, and of forwards in float64."""
+STEPS, EXACT_STEP = (1e-3, 1e-4), 1e-5
+"""Steps e as parts of the root mean square of x: of forwards in the dtype of x, tried in this order, and in float64."""
 LIMIT = 0.05
 """Largest difference that counts as rounding, as a part of `Direction.scale`.
 
@@ -33,7 +33,7 @@ class Direction:
     Attributes:
         name: Name of the mask.
         gradient: <g, v>, from the gradient.
-        forwards: The difference quotient of two forwards.
+        forwards: The difference quotient of forwards.
         scale: Norm of g under the mask, the size of <g, v> for random signs v; differences are parts of it.
     """
 
@@ -79,56 +79,86 @@ def masks(height: int, width: int, device: torch.device | None = None) -> Iterat
 
 
 def compare(
-    forward: Callable[[Tensor], Tensor],
+    forward: Callable[[Tensor], Tensor] | None,
     x: Tensor,
     weight: Tensor,
     gradient: Tensor,
     exact: Callable[[Tensor], Tensor] | None = None,
     seed: int = 0,
+    value: Tensor | None = None,
 ) -> list[Direction]:
-    """Compute directional derivatives under each mask, from the gradient and from two forwards.
+    """Compute directional derivatives under each mask, from the gradient and from forwards.
 
-    Where a step moves points across pixels, the derivative jumps within it; and where a norm removes most of a step,
-    rounding remains. Much smaller steps in float64 avoid both; they are made where forwards in the dtype of x show a
-    difference.
+    One forward is enough where the function is smooth. Where a step moves points across pixels, the derivative jumps
+    within it, and where a norm removes most of a step, rounding remains: a derivative that disagrees is taken again with
+    a shorter step to both sides, and then in float64, where a much shorter one avoids both.
 
     Args:
-        forward: The function that was differentiated, x: [B, C, H, W] -> [B, C', H', W']; called without autograd.
+        forward: The function that was differentiated, x: [B, C, H, W] -> [B, C', H', W']; called without autograd. None
+            where its dtype is too coarse for any step.
         x: [B, C, H, W], the point at which it was differentiated.
         weight: The gradient of the output, [B, C', H', W'].
         gradient: The gradient of <forward(x), weight> by x, which is to be judged, [B, C, H, W].
         exact: The same function in float64; None where there is none.
         seed: Seed of the signs of the directions.
+        value: forward(x) where it is known.
 
     Returns:
         The derivative under each mask.
     """
     generator = torch.Generator(x.device).manual_seed(seed)
     size = float(x.detach().square().mean().sqrt()) or 1.0
-    height, width = x.shape[-2:]
     found = []
-
-    def slope(function: Callable[[Tensor], Tensor], start: Tensor, direction: Tensor, step: float) -> float:
-        change = function(start + step * direction) - function(start - step * direction)
-        return _sum(change * weight) / (2 * step)
-
     with torch.no_grad():
         signs = torch.randint(0, 2, x.shape, generator=generator, device=x.device, dtype=torch.int8)
         signed = (signs * 2 - 1).to(x.dtype)
+        slopes = [*_slopes(forward, x, weight, size, value), *_exact_slope(exact, x, weight, size)]
         # A mask is one for all channels: what is summed over them once serves every mask.
-        products, squares = (gradient * signed).sum((0, 1)), (gradient * gradient).sum((0, 1))
-        for name, mask in masks(height, width, x.device):
+        wide = gradient.to(torch.promote_types(gradient.dtype, torch.float32))
+        products, squares = (wide * signed).sum((0, 1)), (wide * wide).sum((0, 1))
+        for name, mask in masks(x.shape[-2], x.shape[-1], x.device):
             direction = signed * mask
-            one = Direction(
-                name,
-                _sum(products * mask),
-                slope(forward, x, direction, STEP * size),
-                _sum(squares * mask) ** 0.5,
-            )
-            if not one.agrees and exact is not None:
-                one = replace(one, forwards=slope(exact, x.double(), direction.double(), EXACT_STEP * size))
+            one = Direction(name, _sum(products * mask), float("nan"), _sum(squares * mask) ** 0.5)
+            for slope in slopes:
+                one = replace(one, forwards=slope(direction))
+                if one.agrees:
+                    break
             found.append(one)
     return found
+
+
+Slope = Callable[[Tensor], float]
+"""Function that returns the slope of <f(x), weight> in a direction."""
+
+
+def _slopes(
+    forward: Callable[[Tensor], Tensor] | None, x: Tensor, weight: Tensor, size: float, value: Tensor | None
+) -> Iterator[Slope]:
+    """Yield slopes by forwards in the dtype of x: to one side with the longer step, to both sides with the shorter one."""
+    if forward is None:
+        return
+    start = forward(x) if value is None else value
+    aligned = torch.empty_like(start).copy_(weight)  # in the memory order of what it is multiplied with
+    longer, shorter = (step * size for step in STEPS)
+    yield lambda v: _weighted(forward(x + longer * v), start, aligned) / longer
+    yield lambda v: _weighted(forward(x + shorter * v), forward(x - shorter * v), aligned) / (2 * shorter)
+
+
+def _exact_slope(exact: Callable[[Tensor], Tensor] | None, x: Tensor, weight: Tensor, size: float) -> Iterator[Slope]:
+    """Yield the slope by forwards in float64."""
+    if exact is None:
+        return
+    step = EXACT_STEP * size
+
+    def slope(v: Tensor) -> float:
+        moved = step * v.double()
+        return _weighted(exact(x.double() + moved), exact(x.double() - moved), weight.double()) / (2 * step)
+
+    yield slope
+
+
+def _weighted(end: Tensor, start: Tensor, weight: Tensor) -> float:
+    return _sum((end - start).mul_(weight))
 
 
 def _sum(values: Tensor) -> float:

@@ -15,29 +15,50 @@ SMALL_SIDE = 48
 """Longest side in pixels of maps that are compared as they are."""
 ODD = (27, 25)
 """Height and width of one more map, whose sides leave remainders whatever those of the full map are."""
+LARGE_SCALES = ((6, TILE, (11, 9)), (3, 2 * TILE, (19, 17)))
+"""Scale from which a map has tiles enough in its output to be shorter, its shortest side, and its odd map."""
 
 Size = tuple[int, int]
 """Height and width of a map, in pixels."""
 
 
-def maps(height: int, width: int) -> list[Size]:
+def maps(height: int, width: int, scale: float = 2) -> list[Size]:
     """Return the sizes of the maps on which the gradients of a form are compared.
 
     Args:
         height: Rows of the low-resolution map.
         width: Columns of the low-resolution map.
+        scale: Output pixels per low-resolution pixel along each side.
 
     Returns:
         The full size where it is small; else one with the same remainders of tiles, and an odd one.
     """
-    if max(height, width) <= SMALL_SIDE:
+    least, odd = next(((side, odd) for least, side, odd in LARGE_SCALES if scale >= least), (LEAST_SIDE, ODD))
+    small = SMALL_SIDE * least // LEAST_SIDE
+    if max(height, width) <= small:
         return [(height, width)]
-    return list(dict.fromkeys([(_side(height), _side(width)), ODD]))
+    return list(dict.fromkeys([(_side(height, least, small), _side(width, least, small)), odd]))
 
 
-def _side(full: int) -> int:
+def _side(full: int, least: int, small: int) -> int:
     """Return a shorter side with the same remainder of TILE; a side that is small already stays."""
-    return full if full <= SMALL_SIDE else LEAST_SIDE + full % TILE
+    return full if full <= small else least + full % TILE
+
+
+def along(size: Size | None, full: Size, reduced: Size) -> Size | None:
+    """Return the size of another map, as an image or an output, that goes with a reduced map.
+
+    Args:
+        size: Size that goes with the full map; None where it follows from that of the map.
+        full: Size of the full map.
+        reduced: Size of the reduced map.
+    """
+    if size is None:
+        return None
+    height, width = (
+        side - round(side * (whole - short) / whole) for side, whole, short in zip(size, full, reduced, strict=True)
+    )
+    return height, width
 
 
 def pixel_ratio(full: Size, reduced: Size) -> float:

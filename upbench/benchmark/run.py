@@ -9,16 +9,20 @@ from functools import partial
 import torch
 
 from upbench import cards, registry
-from upbench.benchmark import measurement, runtimes
+from upbench.benchmark import measurement, ready_cases, runtimes
 from upbench.benchmark.case import Case
 from upbench.benchmark.measurement import Progress
 from upbench.benchmark.workload import reason
 from upbench.errors import SpecError, UpbenchError
 from upbench.machine import environment
+from upbench.measure import clock
 from upbench.records.record import Record
 from upbench.specs import comparable
 from upbench.specs.run_spec import RunSpec
 from upbench.user_code import isolation
+
+FEW_WEIGHTS = 2**24
+"""Weights that are drawn in a tenth of a second."""
 
 
 def _silent(what: str, part: float) -> None:
@@ -27,7 +31,9 @@ def _silent(what: str, part: float) -> None:
 
 @isolation.isolated()
 def validate(specs: Sequence[RunSpec]) -> None:
-    """Build every spec: upbench's own upsamplers on the meta device, where nothing is computed, a user's class for real.
+    """Build every spec: for real where it has few weights, which is quickest, and a user's class, which may need to be.
+
+    An upsampler of upbench with many weights is built on the meta device, where nothing is computed.
 
     Args:
         specs: The specs.
@@ -44,7 +50,7 @@ def validate(specs: Sequence[RunSpec]) -> None:
         ours = spec.upsampler in cards.builtin()
         try:
             # A class that knows nothing of the meta device fails there, or keeps a tensor of it for all its instances.
-            with torch.device("meta") if ours else nullcontext():
+            with torch.device("meta") if ours and not _has_few_weights(spec) else nullcontext():
                 registry.construct(spec.card, spec.setting, spec.input.seed)
         except KeyboardInterrupt:
             raise
@@ -54,6 +60,12 @@ def validate(specs: Sequence[RunSpec]) -> None:
             found[f"{spec.label} cannot be built: {reason(error)}"] = error
     if found:
         raise SpecError(list(found)) from next(iter(found.values()))
+
+
+def _has_few_weights(spec: RunSpec) -> bool:
+    """Return whether drawing the weights of a spec takes less time than importing what the meta device needs."""
+    count = spec.card.count_params
+    return count is not None and count(spec.setting) <= FEW_WEIGHTS
 
 
 def run(spec: RunSpec, progress: Progress = _silent) -> Record:
@@ -90,7 +102,7 @@ def compare(
     """
     if mistakes := comparable.mistakes([(s.label, comparable.of_spec(s)) for s in specs], False):
         raise SpecError(mistakes)
-    found = measurement.measure(specs, [partial(Case, spec) for spec in specs], progress, timed)
+    found = measurement.measure(specs, [partial(_case, spec) for spec in specs], progress, timed)
     return [
         Record(
             label=spec.label,
@@ -103,3 +115,8 @@ def compare(
         )
         for spec, one in zip(specs, found.measured, strict=True)
     ]
+
+
+def _case(spec: RunSpec, device: torch.device, watch: clock.Clock) -> Case:
+    """Return the case that checks have built, or a new one."""
+    return ready_cases.take(spec, device) or Case(spec, device, watch)

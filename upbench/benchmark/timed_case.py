@@ -28,7 +28,7 @@ class TimedCase(Case):
         self.output = None
         self.output_bytes = size_bytes(out)
         if self.spec.measure.mode in ("training", "training-backward"):
-            self.gradients = self._gradients_of(out)
+            self.gradients = self.draw_gradients(out)
         self.written = tuple(
             name
             for name, tensor, version in zip(INPUTS, self.inputs, versions, strict=False)

@@ -37,13 +37,14 @@ def command(
         ),
     ] = False,
     convention: options.Convention = conventions.DEFAULT,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Check outputs anew, and keep no result of it.")] = False,
     schema: options.Schema = False,
 ) -> None:
     """Measure several upsamplers in interleaved rounds and print the ratios of their latency."""
     if host.mentioned:
-        _in_host(items, run, host, gate, show, accuracy, reference, per_shape, convention)
+        _in_host(items, run, host, gate, show, accuracy, reference, per_shape, convention, not no_cache)
     else:
-        _upsamplers(items, run, gate, show, accuracy, reference, per_shape, convention)
+        _upsamplers(items, run, gate, show, accuracy, reference, per_shape, convention, not no_cache)
 
 
 def _in_host(
@@ -56,6 +57,7 @@ def _in_host(
     reference: str | None,
     per_shape: bool,
     convention: str,
+    cache: bool,
 ) -> None:
     """Compare the cost of upsamplers in a host model, over all its stages."""
     if per_shape:
@@ -64,7 +66,7 @@ def _in_host(
         raise SpecError(["gates are on upsamplers, not on hosts; leave out --host, or the gate options"])
     from upbench.cli import compare_host
 
-    compare_host.compare(items, run, host, show, accuracy, reference, convention)
+    compare_host.compare(items, run, host, show, accuracy, reference, convention, cache)
 
 
 def _upsamplers(
@@ -76,6 +78,7 @@ def _upsamplers(
     reference: str | None,
     per_shape: bool,
     convention: str,
+    cache: bool,
 ) -> None:
     """Compare upsamplers with each other; with --against, each with an older version of itself."""
     from upbench.cli import compare_groups, compare_specs
@@ -106,7 +109,7 @@ def _upsamplers(
     if gate.between:
         from upbench.cli import compare_versions
 
-        compare_versions.compare(judged, specs, [row.params for row in rows], show)
+        compare_versions.compare(judged, specs, [row.params for row in rows], show, cache)
         return
 
     from upbench.benchmark import run as running
@@ -114,6 +117,6 @@ def _upsamplers(
 
     running.validate(specs)
     with Progress() as progress:
-        results = [compare_groups.measure(group, judged, gate.exact, convention, progress) for group in groups]
+        results = [compare_groups.measure(group, judged, gate.exact, convention, progress, cache) for group in groups]
     results = compare_groups.with_accuracy(results, sources)
     compare_groups.show(results, judged, convention, show, per_shape)

@@ -94,7 +94,7 @@ def split(rows: Sequence[Chosen], reference: str | None, judged: Gates) -> list[
     return found
 
 
-def measure(group: Group, judged: Gates, exact: bool, convention: str, progress: Any) -> Measured:
+def measure(group: Group, judged: Gates, exact: bool, convention: str, progress: Any, cache: bool = True) -> Measured:
     """Check the rows of a group, measure them if all checks passed, and judge them.
 
     Args:
@@ -103,11 +103,12 @@ def measure(group: Group, judged: Gates, exact: bool, convention: str, progress:
         exact: Whether only what is exact is measured.
         convention: Counting convention of MACs and parameters.
         progress: Called with what is being done and the part of the whole.
+        cache: Whether kept results of checks are used.
     """
     from upbench.benchmark import check, run
 
     specs = [row.spec for row in group.rows]
-    checked = check.check(specs, judged.like, progress)
+    checked = check.check(specs, judged.like, progress, cache)
     timed = not exact and checked.passed and gates.is_as_saved(judged, specs, checked)
     records = run.compare(specs, progress, timed=timed) if checked.passed else []
     records = [checked.without_digest(record) for record in records]

@@ -49,6 +49,7 @@ def compare(
     accuracy: AccuracyOptions,
     reference: str | None,
     convention: str,
+    cache: bool = True,
 ) -> None:
     """Measure the upsamplers in the host and print what they add to it.
 
@@ -60,6 +61,7 @@ def compare(
         accuracy: Accuracy that is shown beside the cost.
         reference: Value of --reference; None for the first.
         convention: Counting convention of MACs and parameters.
+        cache: Whether kept results of checks are used.
     """
     from upbench.cli import compare_specs
     from upbench.papers import given_join
@@ -78,7 +80,7 @@ def compare(
 
     run.validate([spec for specs in necks for spec in specs])
     with Progress() as progress:
-        checks = _checks(necks, host, progress)
+        checks = _checks(necks, host, progress, cache)
         red = [check for check in checks if not check["passed"]]
         found = [] if red else host_case.compare(necks, host, wanted.by_stage, progress)
     for check in red:
@@ -135,7 +137,7 @@ def _document(
     return json.dumps(result, indent=2)
 
 
-def _checks(necks: Sequence[Sequence[RunSpec]], host: Host, progress: Any) -> list[dict[str, Any]]:
+def _checks(necks: Sequence[Sequence[RunSpec]], host: Host, progress: Any, cache: bool) -> list[dict[str, Any]]:
     """Check every upsampler in every stage: no speed is reported where a check failed."""
     from upbench.benchmark import check
 
@@ -143,7 +145,8 @@ def _checks(necks: Sequence[Sequence[RunSpec]], host: Host, progress: Any) -> li
     for n, specs in enumerate(necks):
         for spec, stage in zip(specs, host.stages, strict=True):
             progress(f"{spec.label} in {stage.name}: checking", n / len(necks))
-            found += [{**vars(one), "stage": stage.name} for one in check.check([spec], None).checks]
+            checked = check.check([spec], None, cache=cache, for_measuring=False)
+            found += [{**vars(one), "stage": stage.name} for one in checked.checks]
     return found
 
 

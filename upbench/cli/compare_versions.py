@@ -18,7 +18,13 @@ if TYPE_CHECKING:
     from upbench.versions.comparison import Pair, Timed
 
 
-def compare(judged: Gates, specs: Sequence[RunSpec], params: Sequence[Mapping[str, Any]], show: ShowOptions) -> None:
+def compare(
+    judged: Gates,
+    specs: Sequence[RunSpec],
+    params: Sequence[Mapping[str, Any]],
+    show: ShowOptions,
+    cache: bool = True,
+) -> None:
     """Check the current files, compare them with the old version, print, and exit with 1 when a check or gate failed.
 
     Args:
@@ -26,6 +32,7 @@ def compare(judged: Gates, specs: Sequence[RunSpec], params: Sequence[Mapping[st
         specs: One spec for each upsampler.
         params: Of each spec, the params that the user gave.
         show: Format and file of the result.
+        cache: Whether kept results of checks are used.
     """
     from upbench.benchmark import check, run
     from upbench.cli.progress import Progress
@@ -37,7 +44,7 @@ def compare(judged: Gates, specs: Sequence[RunSpec], params: Sequence[Mapping[st
     old_name = str(judged.options.against or judged.options.against_python)
     run.validate(specs)
     with Progress() as progress:
-        checked = check.check(specs, None, progress)
+        checked = check.check(specs, None, progress, cache, for_measuring=False)
         found = gates.of_checks(checked.checks, all_of_them=True)
         for spec, chosen in zip(specs, params, strict=True) if checked.passed else ():
             module = spec.card.module.partition(":")[0]

@@ -51,7 +51,7 @@ def describe(out: Any) -> Output:
     with torch.no_grad():
         out = joined(out)
         values = out.detach().resolve_conj().resolve_neg().contiguous().cpu()
-        digest = hashlib.sha256(values.view(torch.uint8).numpy().tobytes()).hexdigest()
+        digest = hashlib.sha256(values.view(torch.uint8).numpy().data).hexdigest()
         if out.is_complex() or not_finite(values):
             return Output(digest=digest, mean=None, std=None, lowest=None, highest=None)
         std, mean = torch.std_mean(values.double(), correction=0)
@@ -75,7 +75,10 @@ def comparable(out: Tensor) -> Tensor:
 def not_finite(out: Tensor) -> int:
     """Return how many values are infinite or NaN."""
     with torch.no_grad():
-        return int((~torch.isfinite(comparable(out.detach()))).sum())
+        values = comparable(out.detach())
+        # A sum is finite only where every value is; of large values it may overflow, and then each is looked at.
+        total = values.sum(dtype=torch.promote_types(values.dtype, torch.float32))
+        return 0 if torch.isfinite(total) else int((~torch.isfinite(values)).sum())
 
 
 def are_close(a: Output, b: Output) -> bool:

@@ -18,6 +18,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from upbench.ops import thresholds
+
 SMALLEST = 2**22
 """Bytes from which memory is marked for huge pages."""
 ADVICE: int | None = getattr(mmap, "MADV_HUGEPAGE", None)
@@ -48,7 +50,7 @@ def on_huge_pages(fresh: Tensor) -> Tensor:
         return fresh
     storage = fresh.untyped_storage()
     size, first, call = storage.nbytes(), storage.data_ptr(), _madvise()
-    if size >= SMALLEST and call is not None:
+    if size >= max(thresholds.scaled(SMALLEST), 2 * mmap.PAGESIZE) and call is not None:
         start = -(-first // mmap.PAGESIZE) * mmap.PAGESIZE
         call(start, (first + size - start) // mmap.PAGESIZE * mmap.PAGESIZE, ADVICE)
     return fresh

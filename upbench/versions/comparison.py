@@ -19,7 +19,8 @@ from typing import Any
 import torch
 
 from upbench.analysis import stats
-from upbench.benchmark.check import TOLERANCES, Check, compare_tensors
+from upbench.benchmark.check import Check
+from upbench.benchmark.difference import TOLERANCES, compare_tensors
 from upbench.measure import rounds
 from upbench.records.record import Record, from_json
 from upbench.specs.run_spec import RunSpec
