@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from upbench import conventions, units
 from upbench.errors import RenamedWarning, UpbenchError, unknown
-from upbench.records.readings import half_width, latency_samples, of_latency, summary, total_macs
+from upbench.records.readings import half_width, latency_samples, of_latency, total_macs
 from upbench.records.readings import latency_summary as latency_summary
 from upbench.units import Unit
 
@@ -100,11 +100,8 @@ class Metric:
         if not self.measured:
             one = (record.accuracy or {}).get(self.name)
             return None if one is None or one.sd is None else (one.value - one.sd, one.value + one.sd)
-        samples = self.samples(record) if self.samples is not None else None
-        if samples is None:
-            return None
-        found = summary(samples)
-        return found.low, found.high
+        found = latency_summary(record) if self.samples is not None else None
+        return None if found is None else (found.low, found.high)
 
 
 def _efficiency(record: Record) -> float | None:

@@ -235,3 +235,20 @@ def test_the_latency_of_one_upsampler_within_a_run() -> None:
     assert conclusions.within_run([[0.01], [0.01]]) == conclusions.PassLatency(pytest.approx(0.01), None, None, 2)
     with pytest.raises(ValueError, match="no samples"):
         conclusions.within_run([[]])
+
+
+def test_many_verdicts_at_once_are_those_of_each_pair() -> None:
+    drawn = np.random.default_rng(3)
+    rows = drawn.normal(0, 0.02, (30, 5)) + drawn.choice([0, 0, 0.06, 0.1, -0.1], (30, 1))
+    rows[drawn.random(rows.shape) < 0.15] = np.nan
+    blocks = np.arange(5) * 10 + drawn.integers(0, 4, (30, 1))
+    levels = Levels(rows, np.broadcast_to(blocks, rows.shape), reference=7)
+    resolutions = drawn.choice([0.0, 0.03, 0.08], 30)
+    seen = set()
+    for other in (0, 7, 12):
+        cells = np.array([n for n in range(30) if n != other])
+        pairs = [levels.pair(int(n), other) for n in cells]
+        wanted = [Verdict.UNSURE if p is None else p.verdict(resolutions[n]) for n, p in zip(cells, pairs, strict=True)]
+        assert levels.verdicts(cells, other, resolutions[cells]) == wanted
+        seen |= set(wanted)
+    assert seen == set(Verdict)

@@ -15,6 +15,7 @@ from upbench.analysis.stats import Verdict
 from upbench.records.record import PassedRatio, Passes, Record
 from upbench.report.plots import pareto, picture, quantities
 from upbench.report.plots import request as picture_request
+from upbench.report.tables import beaten
 from upbench.report.tables import effect_cells as cells
 from upbench.report.tables import effects as effect_tables
 from upbench.report.tables import notes as foot
@@ -94,9 +95,9 @@ def test_cells_are_told_apart_by_passes_and_never_across_references() -> None:
 def test_what_is_not_told_apart_has_no_effect_and_dominates_nothing() -> None:
     results = ResultSet.of(_records(_noise(5).tolist()))
     asked = cells.metric_columns("latency", results)
-    assert effect_tables._dominators(results, asked) == {n: [] for n in range(6)}
+    assert beaten.of_rows(results, asked) == {n: ([], 0) for n in range(6)}
     faster = ResultSet.of(_records([*_noise(4).tolist(), (_noise(5)[4] - 0.3).tolist()]))
-    assert effect_tables._dominators(faster, asked) == {5: [], **{n: [5] for n in range(5)}}
+    assert beaten.of_rows(faster, asked) == {5: ([], 0), **{n: ([5], 1) for n in range(5)}}
 
 
 def test_an_effect_is_a_contrast_of_passes() -> None:
@@ -155,8 +156,8 @@ def test_the_front_of_a_picture_is_decided_by_the_same_verdicts() -> None:
     latency = known["latency"]
     drawn = [pareto.Cell(str(n), p, p) for n, r in enumerate(results.rows) if (p := latency.read(r))]
 
-    def judge(a: int, b: int) -> Verdict:
-        return results.verdict(results.rows[a], results.rows[b])
+    def judge(these: Sequence[int], b: int) -> list[Verdict]:
+        return results.verdicts([results.rows[a] for a in these], results.rows[b])
 
     assert len(pareto.front(drawn, latency, latency)) == 1, "by values one is the fastest"
     assert sorted(pareto.front(drawn, latency, latency, judge)) == [0, 1, 2, 3, 4], "only the slow one is beaten"

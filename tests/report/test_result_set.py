@@ -122,7 +122,9 @@ def test_a_summary_keeps_no_samples() -> None:
     assert 0.01 <= low < 0.025 < high <= 0.04
     from upbench.records import readings
 
-    assert all(len(key) == 16 for key in readings._SUMMARIES)
+    hashes = [of for of, _ in readings._SUMMARIES if isinstance(of, bytes)]
+    assert hashes
+    assert all(len(key) == 16 for key in hashes)
 
 
 def test_a_comparison_shows_the_ratio_with_its_interval_and_keeps_the_number() -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -50,10 +50,8 @@ class Bench:
     folder: Path
     sweeps: int = 5
     old: Path | None = None
-    files: list[Path] = field(default_factory=list)
-    """The results files of all sweeps that were measured so far and had nothing happen to them."""
 
-    def sweep(self, data: Mapping[str, Any], name: str, *options: str, keep: bool = True) -> Sweep:
+    def sweep(self, data: Mapping[str, Any], name: str, *options: str) -> Sweep:
         """Measure a sweep as a user does, into a results file of this name."""
         spec = self.write(data, name)
         path = self.folder / f"{name}.jsonl"
@@ -61,8 +59,6 @@ class Bench:
         done = subprocess.run(self.command(spec, path, *options), capture_output=True, text=True, env=self.environment)
         if done.returncode not in (0, 1):
             raise RuntimeError(f"the sweep {name} ended with {done.returncode}: {done.stderr}")
-        if keep:
-            self.files.append(path)
         return Sweep(path, time.monotonic() - begun, done.stdout, done.stderr)
 
     def command(self, spec: Path, path: Path, *options: str) -> list[str]:
@@ -140,9 +136,9 @@ def ratio(record: Record) -> float:
     return passes.ratio.value if passes.ratio else 1.0
 
 
-def twin_of(path: Path) -> tuple[PassRatio, float] | None:
-    """The ratio of a sweep's twin to its reference, and the resolution that follows."""
-    (group,) = pass_store.index(path.with_suffix(".passes.jsonl")).groups.values()
+def twin_of(file: Path) -> tuple[PassRatio, float] | None:
+    """The ratio of the twin in a passes file to its reference, and the resolution that follows."""
+    group = max(pass_store.index(file).groups.values(), key=lambda one: len(one.twin))
     levels = group.levels()
     found, resolution = levels.ratio(len(group.entries)), group.resolution(levels)
     return None if found is None or resolution is None else (found, resolution)

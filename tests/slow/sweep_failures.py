@@ -104,13 +104,13 @@ def _wait_for_pass(path: Path, running: subprocess.Popen[bytes]) -> None:
 def _after_a_kill(bench: Bench, data: dict[str, Any], path: Path, what: str, torn: int) -> list[Row]:
     """Resume a sweep that was killed, and set it against one that was not."""
     before = path.with_suffix(".passes.jsonl").read_bytes()
-    bench.sweep(data, path.stem, keep=False)
+    bench.sweep(data, path.stem)
     after = path.with_suffix(".passes.jsonl").read_bytes()
     index = pass_store.index(path.with_suffix(".passes.jsonl"))
     count = _lines_of_cells(path)
     planned = 1 + max(number for *_, number in count)
     missing = CELLS * planned - len(count)
-    unbroken = bench.sweep(data, "unbroken", keep=False)
+    unbroken = bench.sweep(data, "unbroken")
     found = _plain(store.load(path).records)
     wanted = _plain(unbroken.records)
     differing = sorted({key for a, b in zip(found, wanted, strict=False) for key in a if a[key] != b[key]})
@@ -178,7 +178,7 @@ def fails_in_one_pass(bench: Bench, how: str) -> list[Row]:
     cells = [*({"how": "none", "seed": seed} for seed in range(3)), {"how": how, "seed": 0}]
     data = {key: value for key, value in equal_cells("sometimes:Sometimes", budget=0.5).items() if key != "grid"}
     options = ["--timeout", str(TIMEOUT_S)] if how == "hang" else []
-    done = bench.sweep(data | {"cells": cells}, f"fails-{how}", *options, keep=False)
+    done = bench.sweep(data | {"cells": cells}, f"fails-{how}", *options)
     by_how = {(record.axes["how"], record.axes["seed"]): record for record in done.records}
     bad = by_how.pop((how, 0))
     passes = [_passes(record) for record in by_how.values()]

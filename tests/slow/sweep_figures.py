@@ -20,6 +20,7 @@ from upbench.machine import allocator
 from upbench.report.tables.pass_levels import passes_of
 
 SLOWDOWN = 0.08
+OPPOSITE = {Verdict.FASTER: Verdict.SLOWER, Verdict.SLOWER: Verdict.FASTER}
 SLOWED = """
 import torch
 from upbench.upsamplers.carafe import CARAFE
@@ -104,9 +105,12 @@ def power(bench: Bench) -> list[Row]:
     for n in range(bench.sweeps):
         records = bench.sweep(data, f"power-{n}").records
         for a, b, one in pairs(records):
-            if (a.axes["work"], b.axes["work"]) == (0, work):
-                verdicts.append(one.verdict(max(noise(a), noise(b))))
-                values.append(one.value)
+            if a.axes["work"] == b.axes["work"]:
+                continue
+            slow_first = a.axes["work"] > b.axes["work"]
+            verdict = one.verdict(max(noise(a), noise(b)))
+            verdicts.append(OPPOSITE.get(verdict, verdict) if slow_first else verdict)
+            values.append(1 / one.value if slow_first else one.value)
     slower, same = (sum(one is verdict for one in verdicts) for verdict in (Verdict.SLOWER, Verdict.SAME))
     shown = math.exp(statistics.fmean(map(math.log, values))) - 1
     return [
@@ -154,7 +158,7 @@ def wall_time(bench: Bench) -> list[Row]:
                 continue
             spec = bench.write(equal_cells(), f"time-old-{n}")
             begun = time.monotonic()
-            line = [str(bench.old), "sweep", str(spec), "-o", str(bench.folder / f"time-old-{n}.jsonl")]
+            line = [str(bench.old), "sweep", str(spec), "--output", str(bench.folder / f"time-old-{n}.jsonl")]
             alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
             subprocess.run(line, check=True, capture_output=True, env=alone, cwd=bench.folder)
             taken["old"].append(time.monotonic() - begun)
@@ -226,8 +230,10 @@ def _contradict(one: tuple[Verdict, float], other: tuple[Verdict, float]) -> boo
 
 
 def twin(bench: Bench) -> list[Row]:
-    """The hidden second build of the reference, in every sweep so far."""
-    found = [one for path in bench.files if (one := twin_of(path)) is not None]
+    """The hidden second build of the reference, in every sweep of the folder to which nothing happened."""
+    kinds = ("equal", "power", "history", "time", "theta")
+    files = [file for kind in kinds for file in sorted(bench.folder.glob(f"{kind}-*.passes.jsonl"))]
+    found = [one for file in files if (one := twin_of(file)) is not None]
     if not found:
         return [Row("twins whose interval holds 1", "no sweep was run", "at least 19 of 20", None)]
     held = [(one.low or 0.0) <= 1 <= (one.high or math.inf) for one, _ in found]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Literal
+
+import numpy as np
 
 from upbench.analysis.stats import Verdict
 
 Better = Literal["lower", "higher"]
-Judge = Callable[[int, int], Verdict]
-"""The verdict on one timed metric of a cell against another, by their numbers."""
+Judge = Callable[[Sequence[int], int], Sequence[Verdict]]
+"""The verdicts on one timed metric of some cells against another one, by their numbers."""
+NO_WORSE = (Verdict.FASTER, Verdict.SAME)
 
 
 def dominated_by(
@@ -18,7 +21,17 @@ def dominated_by(
     better: Mapping[str, Better],
     peers: Sequence[Hashable] | None = None,
 ) -> list[list[int]]:
-    """For each cell the cells that dominate it: no worse in every metric, and better in at least one.
+    """Return for each cell the cells that dominate it; see `dominators`."""
+    return list(dominators(exact, timed, better, peers))
+
+
+def dominators(
+    exact: Sequence[Mapping[str, float]],
+    timed: Mapping[str, Judge],
+    better: Mapping[str, Better],
+    peers: Sequence[Hashable] | None = None,
+) -> Iterator[list[int]]:
+    """Yield for one cell after another those that dominate it: no worse in every metric, and better in at least one.
 
     A timed metric is better only where the verdict is FASTER, and no worse also where it is SAME. UNSURE is neither:
     what is not told apart does not dominate. The cells without an entry are the Pareto front. It is never empty: around
@@ -26,27 +39,24 @@ def dominated_by(
 
     Args:
         exact: For each cell its metrics that carry no noise, all cells with the same names.
-        timed: For each metric with noise, what says of cell a against cell b which is faster.
+        timed: For each metric with noise, what says of some cells against another one which are faster.
         better: For each exact metric whether the lower or the higher value is the better one.
         peers: For each cell what must be equal for two cells to be set against each other (input, machine).
     """
-
-    def dominates(a: int, b: int) -> bool:
-        strictly = False
-        for name, value in exact[a].items():
-            gain = (exact[b][name] - value) * (1 if better[name] == "lower" else -1)
-            if gain < 0:
-                return False
-            strictly |= gain > 0
+    if not exact:
+        return
+    signs = [1.0 if better[name] == "lower" else -1.0 for name in exact[0]]
+    costs = np.array([[sign * one[name] for sign, name in zip(signs, exact[0], strict=True)] for one in exact])
+    codes: dict[Hashable, int] = {}
+    kind = np.array([codes.setdefault(peer, len(codes)) for peer in (peers or [None] * len(exact))])
+    for b, cost in enumerate(costs):
+        able = (kind == kind[b]) & (costs <= cost).all(axis=1)
+        able[b] = False
+        these = np.nonzero(able)[0]
+        strictly = (costs[these] < cost).any(axis=1)
         for judge in timed.values():
-            said = judge(a, b)
-            if said not in (Verdict.FASTER, Verdict.SAME):
-                return False
-            strictly |= said is Verdict.FASTER
-        return strictly
-
-    everyone = range(len(exact))
-    return [
-        [a for a in everyone if a != b and (peers is None or peers[a] == peers[b]) and dominates(a, b)]
-        for b in everyone
-    ]
+            said = judge(these.tolist(), b)
+            keep = np.array([one in NO_WORSE for one in said], dtype=bool)
+            strictly |= np.array([one is Verdict.FASTER for one in said], dtype=bool)
+            these, strictly = these[keep], strictly[keep]
+        yield these[strictly].tolist()

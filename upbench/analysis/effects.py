@@ -9,8 +9,9 @@ their intervals hold the noise within a cell, not the drift between cells, for w
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -21,6 +22,8 @@ from upbench.analysis.stats import Ratio, Verdict
 
 RESAMPLES = 1000
 """Number of bootstrap resamples."""
+SPREADS = 256
+"""Cells whose resamples are kept while an axis is looked at."""
 Key = tuple[Hashable, ...]
 """The (axis, value) pairs of a cell, without one axis."""
 Better = Literal["lower", "higher"]
@@ -166,15 +169,18 @@ def main_effects(
         reference: The level that the others are compared with.
     """
     middle: list[float | None] = []
-    spread: dict[int, NDArray[np.float64]] = {}
     exact = True
-    for n, value in enumerate(values):
+    for value in values:
         if value is None or isinstance(value, int | float):
             middle.append(value)
             continue
         exact = False
         middle.append(float(np.median(value)))
-        spread[n] = np.log(_medians(value, n))
+
+    @lru_cache(maxsize=SPREADS)
+    def spread(n: int) -> NDArray[np.float64]:
+        return np.log(_medians(values[n], n))  # type: ignore[arg-type]  # asked only of cells with samples
+
     pairs: dict[Hashable, list[tuple[int, int]]] = {}
     for family in partners(cells, axis).values():
         base = family.get(reference)
@@ -193,7 +199,7 @@ def _effect(
     reference: Hashable,
     pairs: Sequence[tuple[int, int]],
     middle: Sequence[float | None],
-    spread: Mapping[int, NDArray[np.float64]],
+    spread: Callable[[int], NDArray[np.float64]],
     exact: bool,
 ) -> Effect:
     found = [
@@ -206,7 +212,9 @@ def _effect(
     ratio = math.exp(math.fsum(logs) / len(logs))
     low = high = ratio
     if not exact:
-        drawn = np.mean([spread[n] - spread[base] for n, base in pairs], axis=0)
+        drawn = np.zeros(RESAMPLES)
+        for n, base in pairs:
+            drawn += (spread(n) - spread(base)) / len(pairs)
         low, high = (float(x) for x in np.exp(np.quantile(drawn, [0.025, 0.975])))
     return Effect(
         axis,

@@ -121,6 +121,32 @@ class Levels:
         """Latency of a cell over another's, from the passes that have both; None when none has."""
         return PassRatio(1.0, 1.0, 1.0, self.passes(cell)) if cell == other else self.contrast({cell: 1.0, other: -1.0})
 
+    def verdicts(self, cells: NDArray[np.int64], other: int, resolutions: Floats) -> list[Verdict]:
+        """What `pair` says of many cells against another one, at once.
+
+        Args:
+            cells: The rows of the cells, [N], without `other` among them.
+            other: The row of the cell that they are set against.
+            resolutions: For each what the passes resolve, as a part of 1, [N].
+        """
+        have = self.measured[cells] & self.measured[other]
+        n = have.sum(1)
+        prior = np.minimum(PRIOR_DF, np.maximum(0, self._noise.df - (n - 1)))
+        df = prior + n - 1
+        able = (n >= ENOUGH_PASSES) & (df >= 1)
+        count, sums = np.maximum(n, 1), np.where(have, self.levels[cells] - self.levels[other], 0.0)
+        mean = sums.sum(1) / count
+        own = (np.where(have, sums - mean[:, None], 0.0) ** 2).sum(1) / np.maximum(n - 1, 1)
+        timed = (cells != self.reference).astype(int) + (other != self.reference)
+        apart = have & ((self.blocks[cells] != self.blocks[other]) | (timed[:, None] < 2))
+        lent = self._noise.cell * timed + self._noise.reference * timed * apart.sum(1) / count
+        t = np.array(
+            [two_sided_quantile(int(one)) if one >= 1 else np.nan for one in range(int(df.max(initial=0)) + 1)]
+        )
+        half = t[np.maximum(df, 0)] * np.sqrt((prior * lent + (n - 1) * own) / np.maximum(df, 1) / count)
+        half[~able] = np.nan
+        return stats.verdicts(np.exp(mean), np.exp(mean - half), np.exp(mean + half), resolutions)
+
     def effect(self, pairs: Iterable[tuple[int, int]]) -> PassRatio | None:
         """Geometric mean over pairs of cells of the first one's latency over the second's.
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
+from numpy.typing import NDArray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Summary:
     """Order statistics of samples, in their unit.
 
@@ -57,7 +58,9 @@ class Ratio:
     rounds: int
 
 
-def bootstrap_median(samples: Sequence[float], resamples: int = 2000, level: float = 0.95) -> tuple[float, float]:
+def bootstrap_median(
+    samples: Sequence[float] | NDArray[np.float64], resamples: int = 2000, level: float = 0.95
+) -> tuple[float, float]:
     """Return the percentile bootstrap interval of the median. It is deterministic, since the generator is seeded.
 
     Args:
@@ -82,11 +85,17 @@ def bootstrap_median(samples: Sequence[float], resamples: int = 2000, level: flo
     return float(low), float(high)
 
 
-def summarise(samples: Sequence[float]) -> Summary:
-    """Return the median, the quartiles and the 95 % interval of the median of at least one sample."""
-    q1, median, q3 = np.quantile(np.asarray(samples, dtype=float), [0.25, 0.5, 0.75])
-    low, high = bootstrap_median(samples)
-    return Summary(float(median), float(q1), float(q3), low, high, len(samples))
+def summarise(samples: Sequence[float], interval: bool = True) -> Summary:
+    """Return the median, the quartiles and the 95 % interval of the median.
+
+    Args:
+        samples: At least one sample.
+        interval: Whether the interval is wanted, which takes most of the time; else both of its ends are the median.
+    """
+    values = np.asarray(samples, dtype=float)
+    q1, median, q3 = np.quantile(values, [0.25, 0.5, 0.75])
+    low, high = bootstrap_median(values) if interval else (median, median)
+    return Summary(float(median), float(q1), float(q3), float(low), float(high), len(samples))
 
 
 def paired_ratio(samples: Sequence[float], reference: Sequence[float], per_round: int = 2) -> Ratio:
@@ -181,6 +190,25 @@ def verdict(
     if noise_floor <= threshold and ratio.low > 1 / (1 + threshold) and ratio.high < 1 + threshold:
         return Verdict.SAME
     return Verdict.UNSURE
+
+
+def verdicts(
+    values: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64], noise_floors: NDArray[np.float64]
+) -> list[Verdict]:
+    """Judge many ratios at once, each as `verdict` does with its default thresholds; one without an interval is UNSURE.
+
+    Args:
+        values: The ratios, [N].
+        low: Lower ends of their intervals, NaN where there is none, [N].
+        high: Upper ends, [N].
+        noise_floors: For each the smallest difference that the machine can tell from none, as a part of 1, [N].
+    """
+    bound, outer = np.maximum(0.05, noise_floors), np.maximum(0.02, noise_floors)
+    slower = (values > 1 + bound) & (low > 1 + outer)
+    faster = (values < 1 / (1 + bound)) & (high < 1 / (1 + outer))
+    same = (noise_floors <= 0.05) & (low > 1 / 1.05) & (high < 1.05)
+    names = (Verdict.UNSURE, Verdict.SAME, Verdict.FASTER, Verdict.SLOWER)
+    return [names[n] for n in np.where(slower, 3, np.where(faster, 2, np.where(same, 1, 0))).tolist()]
 
 
 def noise_floor(same: Ratio) -> float:

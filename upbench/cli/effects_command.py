@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +14,10 @@ from upbench.cli.accuracy_options import AccuracyOptions
 from upbench.cli.options import ShowOptions
 from upbench.errors import UpbenchError
 from upbench.report.formats.render import ONE_TABLE
+
+if TYPE_CHECKING:
+    from upbench.records.record import Record
+    from upbench.report.formats.table import Table
 
 
 class Part(StrEnum):
@@ -46,11 +51,17 @@ def command(
     if show.form in ONE_TABLE and part is Part.all:
         raise UpbenchError(f"--format {show.form} holds one table; choose it with --part effects or --part front")
 
+    tables = _tables(results.read(files, accuracy.read()), names, base, part, convention)
+    output.check(show.output_file, show.form)
+    output.show(tables, show)
+
+
+def _tables(records: Sequence[Record], names: str | None, base: str | None, part: Part, convention: str) -> list[Table]:
+    """Return the tables that are wanted. The records are not in memory any more when they are printed."""
     from upbench.report.tables import effect_cells
     from upbench.report.tables import effects as report
     from upbench.report.tables.result_set import ResultSet
 
-    records = results.read(files, accuracy.read())
     title, measured = results.title(records), ResultSet.of(records, convention)
     chosen = effect_cells.metric_columns(names, measured)
     tables = []
@@ -58,5 +69,4 @@ def command(
         tables.append(report.effects_table(measured, title, chosen, base, part is Part.all))
     if part is not Part.effects:
         tables.append(report.front_table(measured, title, chosen))
-    output.check(show.output_file, show.form)
-    output.show(tables, show)
+    return tables

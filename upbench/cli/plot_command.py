@@ -125,12 +125,12 @@ def _judge(results: Sequence[Path], output_file: Path, picture: PictureOptions) 
 def _read(results: Sequence[Path], given: Sources) -> list[Record]:
     """Return the current records of results files, with accuracy; a sentence on stderr for each line that is no record."""
     from upbench.accuracy import beside
-    from upbench.records import store
+    from upbench.records import store, stored
 
     records: list[Record] = []
     skipped: list[str] = []
     for path in results:
-        contents = store.read(path)
+        contents = stored.read(path)
         own, unmatched = beside.attached(path, contents.records, given)
         records += own
         skipped += [*contents.skipped, *unmatched]

@@ -30,17 +30,17 @@ def read(paths: Sequence[Path], given: Sources | None = None) -> list[Record]:
     """
     from upbench.accuracy import beside
     from upbench.cli import accuracy_options
-    from upbench.records import store
+    from upbench.records import stored
 
     records: list[Record] = []
     messages: list[str] = []
     skipped = 0
     for path in dict.fromkeys(paths):
-        contents = store.read(path)
+        contents = stored.read(path)
         for sentence in contents.skipped:
             typer.echo(f"upbench: warning: {sentence}", err=True)
         skipped += len(contents.skipped)
-        own, unmatched = beside.attached(path, store.current(contents.records), given)
+        own, unmatched = beside.attached(path, contents.records, given)
         records += own
         messages += unmatched
     if not records:

@@ -147,7 +147,7 @@ def _measure(
     from upbench import files
     from upbench.accuracy import beside
     from upbench.cli.progress import Progress
-    from upbench.records import store
+    from upbench.records import store, stored
     from upbench.report.formats import render
     from upbench.report.tables import sweep as sweep_table
     from upbench.report.tables.result_set import ResultSet
@@ -167,7 +167,7 @@ def _measure(
             _say_all(known.skipped)
             outcome = sweep.run_cells(cells, plan, path, known, crew, chosen, progress, _say)
         beside.write(path, given)
-        records = attached(given, list(store.pick(path, outcome.plan.identities).values()))
+        records = attached(given, list(stored.pick(path, outcome.plan.identities).values()))
         measured, title = ResultSet(records, plan.axes, convention), plan.title or plan.name
         tables = [sweep_table.default_table(measured, title)] if records else []
         if tables:

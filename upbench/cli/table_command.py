@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +11,10 @@ from upbench import conventions, metrics
 from upbench.cli import options, output, results
 from upbench.cli.accuracy_options import AccuracyOptions
 from upbench.cli.options import ShowOptions
+
+if TYPE_CHECKING:
+    from upbench.records.record import Record
+    from upbench.report.formats.table import Table
 
 COLUMNS = "published,given,params,macs,latency,interval,peak-memory,training-peak-memory"
 _KNOWN = ", ".join(["published, given", *metrics.METRICS, "label, shape, scale, batch, dtype, mode, status"])
@@ -45,14 +50,19 @@ def command(
 
     Rows are cells. Best of a column in bold, second best underlined, among cells of the same work on the same machine.
     """
+    table = _table(results.read(files, accuracy.read()), columns, base, pivot or across is not None, across, convention)
+    output.check(show.output_file, show.form)
+    output.show([table], show)
+
+
+def _table(
+    records: Sequence[Record], columns: str | None, base: str | None, turned: bool, across: str | None, convention: str
+) -> Table:
+    """Return the table. The records are not in memory any more when it is printed."""
     from upbench.report.tables import column_choice, sweep
     from upbench.report.tables import pivot as pivots
     from upbench.report.tables.result_set import ResultSet
 
-    records = results.read(files, accuracy.read())
     title, measured = results.title(records), ResultSet.of(records, convention, base)
-    turned = pivot or across is not None
     shown = column_choice.pick(columns or ("latency" if turned else COLUMNS), measured)
-    table = pivots.pivot_table(measured, title, shown, across) if turned else sweep.sweep_table(measured, title, shown)
-    output.check(show.output_file, show.form)
-    output.show([table], show)
+    return pivots.pivot_table(measured, title, shown, across) if turned else sweep.sweep_table(measured, title, shown)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,19 +12,17 @@ if TYPE_CHECKING:
     from upbench.analysis import stats
     from upbench.records.record import Record
 
-_SUMMARIES: dict[bytes, stats.Summary] = {}
-"""Hash of samples -> their summary: a few numbers are kept of each latency, and never its samples."""
+_SUMMARIES: dict[Hashable, stats.Summary] = {}
+"""What tells samples from others -> their summary: a few numbers are kept of each latency, and never its samples."""
 
 
-def summary(samples: Sequence[float]) -> stats.Summary:
-    """Return the order statistics of samples in seconds."""
-    import hashlib
-
+def _summary(samples: Sequence[float], interval: bool) -> stats.Summary:
     from upbench.analysis import stats
+    from upbench.records.stored import identity_of
 
-    key = hashlib.blake2b(array("d", samples).tobytes(), digest_size=16).digest()
+    key = identity_of(samples), interval
     if key not in _SUMMARIES:
-        _SUMMARIES[key] = stats.summarise(samples)
+        _SUMMARIES[key] = stats.summarise(samples, interval)
     return _SUMMARIES[key]
 
 
@@ -33,7 +30,8 @@ def latency_summary(record: Record) -> stats.Summary | None:
     """Return order statistics of a record's latency in seconds; None when it was not measured."""
     if record.latency is None:
         return None
-    found, passes = summary(record.latency.samples_s), record.latency.passes
+    passes = record.latency.passes
+    found = _summary(record.latency.samples_s, interval=passes is None)
     if passes is None:
         return found
     low, median, high = passes.latency_s  # of passes the ratio is what was measured, which times must not contradict

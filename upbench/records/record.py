@@ -237,11 +237,15 @@ def from_json(line: str, source: str) -> Record:
     Raises:
         StoreError: If the line is torn, no record, or of an unknown schema.
     """
+    return from_dict(parse(line, source), source)
+
+
+def parse(line: str, source: str) -> Any:
+    """Return the JSON value of a line; `source` names it in the StoreError of a torn one."""
     try:
-        data = json.loads(line)
+        return json.loads(line)
     except (ValueError, RecursionError):
         raise StoreError(f"{source} is torn (not a complete JSON record)") from None
-    return from_dict(data, source)
 
 
 def from_dict(data: object, source: str) -> Record:

@@ -38,8 +38,8 @@ def front(cells: Sequence[Cell], x: Quantity, y: Quantity, judge: Judge | None =
         cells: The cells.
         x: The quantity of the x axis.
         y: The quantity of the y axis.
-        judge: The verdict on the latencies of two cells by their indices, which then decides in place of their values:
-            what is not told apart does not dominate.
+        judge: The verdicts on the latencies of some cells against another one, by their indices, which then decide in
+            place of their values: what is not told apart does not dominate.
     """
 
     def good(cell: Cell) -> tuple[float, float]:

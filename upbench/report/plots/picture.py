@@ -11,7 +11,6 @@ from upbench.report.plots import accuracy, axis, bubble, footer, growth, pareto,
 from upbench.report.plots.page import Page
 from upbench.report.plots.quantities import Quantity
 from upbench.report.plots.request import Kind, Plan
-from upbench.report.tables.pass_levels import passes_of
 
 NAMED = 10
 """The most cells without a published row that are named on the page itself; stderr names all of them."""
@@ -100,8 +99,12 @@ def _pareto(plan: Plan) -> Picture:
     left_out = _left_out(without, [plan.x, plan.y])
     brief = [*(_unmatched(plan, NAMED) if shown else []), *left_out]
     small = footer.lines(plan.results, [plan.x, plan.y], brief, _said(plan, drawn, names))
-    by_passes = any(passes_of(records[n]) for n in drawn)
-    judge = (lambda a, b: plan.results.verdict(records[drawn[a]], records[drawn[b]])) if by_passes else None
+    by_passes = any(records[n] in plan.results.passes for n in drawn)
+    judge = (
+        (lambda these, b: plan.results.verdicts([records[drawn[a]] for a in these], records[drawn[b]]))
+        if by_passes
+        else None
+    )
     best = pareto.front(cells, plan.x, plan.y, judge)
     width, zoom = plan.options.page_in, plan.options.zoom
     page, missed = pareto.draw(cells, plan.x, plan.y, best, plan.title, small, width, zoom)

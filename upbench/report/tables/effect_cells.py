@@ -31,12 +31,11 @@ def value(column: Column, record: Record) -> float | None:
     return raw
 
 
-def samples(column: Column, record: Record) -> list[float] | None:
+def samples(column: Column, record: Record) -> Sequence[float] | None:
     """Return the samples behind the value of a cell; None for what is not sampled."""
     if column.metric is None or column.metric.samples is None or record.status != "ok":
         return None
-    values = column.metric.samples(record)
-    return None if values is None else list(values)
+    return column.metric.samples(record)
 
 
 def metric_columns(names: str | None, results: ResultSet) -> list[Column]:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from upbench import units
-from upbench.analysis import dominance, effects
+from upbench.analysis import effects
 from upbench.analysis.effects import Effect
 from upbench.errors import UpbenchError
 from upbench.records.record import Record
 from upbench.report.formats.table import Table
-from upbench.report.tables import columns, effect_cells, failures, notes, origins
+from upbench.report.tables import beaten, columns, effect_cells, failures, notes, origins
 from upbench.report.tables.columns import Column
-from upbench.report.tables.grouping import cell_name
 from upbench.report.tables.pass_levels import PassLevels, passes_of
 from upbench.report.tables.result_set import ResultSet, noise_floor
 from upbench.report.tables.sweep import Footnotes
@@ -169,10 +168,12 @@ def _effects(
     """Level -> metric -> effect, in the order of the levels."""
     by_level: dict[Any, dict[str, Effect]] = {}
     for metric in metrics:
-        read = effect_cells.samples if metric.timed else effect_cells.value
+        in_passes = metric.timed and all(r in passes or r.status != "ok" for r in members)
+        read = effect_cells.samples if metric.timed and not in_passes else effect_cells.value
         values: Any = [read(metric, r) for r in members]
         for effect in effects.main_effects(grid, values, axis, reference):
-            shown = passes.applied(effect, members, grid) if metric.timed else effect
+            own = replace(effect, exact=False) if in_passes else effect
+            shown = passes.applied(own, members, grid) if metric.timed else effect
             by_level.setdefault(effect.level, {})[metric.key] = shown
     order = dict.fromkeys(c[axis] for c in grid if axis in c)
     return {level: by_level[level] for level in order if level in by_level}
@@ -188,17 +189,17 @@ def front_table(results: ResultSet, title: str, metrics: Sequence[Column]) -> Ta
     """
     rows = results.rows
     lead = results.keys or [columns.LABEL]
-    by = _dominators(results, metrics)
+    by = beaten.of_rows(results, metrics)
     footnotes = Footnotes()
     texts: list[list[str]] = []
     raw: list[list[Any]] = []
     for m, record in enumerate(rows):
         shown = [_value(metric, record) for metric in metrics]
-        names = [cell_name(rows[a]) for a in by[m]] if m in by else None
+        names = beaten.names(by[m], rows) if m in by else None
         if names is None:
             why = failures.reason(record) if record.status != "ok" else "not compared: a metric is unknown here"
             footnotes.add(m, len(lead) + len(metrics), why)
-        what = units.DASH if names is None else f"dominated by {_named(names)}" if names else "front"
+        what = units.DASH if names is None else f"dominated by {beaten.brief(names, by[m].many)}" if names else "front"
         texts.append([*(c.text(c.raw(record)) for c in lead), *shown, what])
         values = [effect_cells.value(metric, record) for metric in metrics]
         state = (None, None) if names is None else (not names, "; ".join(names))
@@ -223,26 +224,6 @@ def front_table(results: ResultSet, title: str, metrics: Sequence[Column]) -> Ta
     )
 
 
-def _dominators(results: ResultSet, metrics: Sequence[Column]) -> dict[int, list[int]]:
-    """Row -> the rows that dominate it; a row without a value of every metric is not there."""
-    candidates = {
-        n: c for n, r in enumerate(results.rows) if (c := effect_cells.candidate(r, metrics, results)) is not None
-    }
-    better = {m.key: m.better or "lower" for m in metrics}
-    timed = [m.key for m in metrics if m.timed]
-    able = list(candidates)
-    if any(passes_of(results.rows[n]) for n in able):
-        beaten = dominance.dominated_by(
-            [one.counted for one in candidates.values()],
-            {name: lambda a, b: results.verdict(results.rows[able[a]], results.rows[able[b]]) for name in timed},
-            better,
-            [one.peers for one in candidates.values()],
-        )
-    else:
-        beaten = effects.dominated_by(list(candidates.values()), better, results.noise_floor)
-    return {n: [able[a] for a in dominators] for n, dominators in zip(able, beaten, strict=True)}
-
-
 def _head(metric: Column, rows: Sequence[Record]) -> str:
     return f"{metric.title} (published)" if metric.metric is None else origins.title(metric, rows)
 
@@ -250,10 +231,6 @@ def _head(metric: Column, rows: Sequence[Record]) -> str:
 def _value(metric: Column, record: Record) -> str:
     value = effect_cells.value(metric, record)
     return metric.text(value) if value is not None else failures.text(record)
-
-
-def _named(names: Sequence[str]) -> str:
-    return notes.name_some(names, 0, most=2)
 
 
 def _text(metric: Column, effect: Effect | None) -> str:

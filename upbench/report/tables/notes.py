@@ -97,8 +97,19 @@ def condition(records: Sequence[Record]) -> str:
         ("runtime {}", lambda s: s.measure.runtime),
         ("backend {}", lambda s: s.measure.backend),
     ]
-    values = [(form, get(first)) for form, get in parts if all(get(r.settings) == get(first) for r in records)]
-    texts = [form.format(value) for form, value in values if value is not None]
+    wanted = [get(first) for _, get in parts]
+    agreed = [True] * len(parts)
+    for record in records:
+        settings = record.settings
+        agreed = [
+            all_so_far and get(settings) == value
+            for all_so_far, (_, get), value in zip(agreed, parts, wanted, strict=True)
+        ]
+    texts = [
+        form.format(value)
+        for all_agree, (form, _), value in zip(agreed, parts, wanted, strict=True)
+        if all_agree and value is not None
+    ]
     return ", ".join(texts)
 
 

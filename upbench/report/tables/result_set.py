@@ -12,7 +12,7 @@ from upbench.records.record import Record
 from upbench.report.tables import columns, grouping, published
 from upbench.report.tables import relative as bases
 from upbench.report.tables.columns import Column
-from upbench.report.tables.pass_levels import PassLevels, passes_of
+from upbench.report.tables.pass_levels import PassLevels
 from upbench.report.tables.published import PublishedColumns
 
 
@@ -112,7 +112,9 @@ class ResultSet:
 
     @cached_property
     def _peers(self) -> dict[int, Hashable]:
-        return {id(r): (grouping.machine_key(r, self.axes), grouping.workload_key(r)) for r in self.records}
+        once: dict[Hashable, Hashable] = {}
+        keys = ((id(r), (grouping.machine_key(r, self.axes), grouping.workload_key(r))) for r in self.records)
+        return {number: once.setdefault(key, key) for number, key in keys}
 
     def peers(self, record: Record) -> Hashable:
         """Return what two records must have in common before one is better than the other: machine, versions and work."""
@@ -169,20 +171,26 @@ class ResultSet:
         """Return whether two separate runs differ by the rule of comparisons: FASTER or SLOWER."""
         pair = (id(record), id(other))
         if pair not in self._apart:
-            by_passes = passes_of(record) or passes_of(other)
+            by_passes = record in self.passes or other in self.passes
             apart = (stats.Verdict.FASTER, stats.Verdict.SLOWER)
             self._apart[pair] = self.verdict(record, other) in apart if by_passes else told_apart(record, other)
         return self._apart[pair]
 
     def verdict(self, record: Record, other: Record) -> stats.Verdict:
         """What the latencies of two cells say; across passes of different sweeps or machines nothing."""
-        if passes_of(record) or passes_of(other):
+        if record in self.passes or other in self.passes:
             pair = self.passes.pair(record, other)
             return pair.verdict(noise_floor((record, other)) or 0.0) if pair else stats.Verdict.UNSURE
         if record.latency is None or other.latency is None:
             return stats.Verdict.UNSURE
         ratio = effects.unpaired_ratio(record.latency.samples_s, other.latency.samples_s)
         return stats.verdict(ratio, noise_floor((record, other)) or 0.0)
+
+    def verdicts(self, records: Sequence[Record], other: Record) -> list[stats.Verdict]:
+        """What `verdict` says of several cells against another one, each of which is not that one."""
+        if not any(record in self.passes for record in (other, *records)):
+            return [self.verdict(record, other) for record in records]
+        return self.passes.verdicts(records, other, [noise_floor((one, other)) or 0.0 for one in records])
 
     @cached_property
     def passes(self) -> PassLevels:

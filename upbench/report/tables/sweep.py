@@ -13,7 +13,6 @@ from upbench.report.tables import columns, failures, notes, origins
 from upbench.report.tables import relative as bases
 from upbench.report.tables.columns import Column
 from upbench.report.tables.emphasis import ranks, ranks_told_apart
-from upbench.report.tables.pass_levels import passes_of
 from upbench.report.tables.result_set import ResultSet
 
 UNMATCHED = "no published row has the upsampler and all the settings of this cell"
@@ -53,15 +52,22 @@ def sweep_table(results: ResultSet, title: str, shown: Sequence[Column]) -> Tabl
     lead = [c for c in results.keys if c not in shown] or [columns.LABEL]
     heads = [*lead, *(c for c in shown if c not in lead)]
     footnotes = _footnotes(results, heads)
-    emphasis = _emphasis(results, heads)
     raw = _raw_columns(results, heads)
+    raw_rows = [[c.raw(r) for c in raw] for r in rows]
+    at = {column.key: n for n, column in enumerate(raw)}
+    emphasis = {
+        (m, n): rank
+        for n, column in enumerate(heads)
+        for m, rank in enumerate(ranks_of(results, column, rows, [row[at[column.key]] for row in raw_rows]))
+        if rank
+    }
     return Table(
         title=title,
         heads=[origins.title(c, rows) for c in heads],
         rows=[[shown_text(results, c, r) for c in heads] for r in rows],
         numeric=[c.numeric for c in heads],
         raw_heads=[c.key for c in raw],
-        raw_rows=[[c.raw(r) for c in raw] for r in rows],
+        raw_rows=raw_rows,
         notes=notes.notes(results, heads, bool(emphasis)),
         ranks=emphasis,
         refs=footnotes.refs,
@@ -89,14 +95,24 @@ def shown_text(results: ResultSet, column: Column, record: Record) -> str:
     return column.delta(bases.difference(column, record, base))
 
 
-def ranks_of(results: ResultSet, column: Column, records: Sequence[Record]) -> list[Rank]:
-    """Return the rank of each record's value of a column among records of its machine and work."""
+def ranks_of(
+    results: ResultSet, column: Column, records: Sequence[Record], raw: Sequence[Any] | None = None
+) -> list[Rank]:
+    """Return the rank of each record's value of a column among records of its machine and work.
+
+    Args:
+        results: The set that the records are of.
+        column: The column.
+        records: The records.
+        raw: Their values of the column, where they have been read already.
+    """
     if column.better is None:
         return [Rank.none] * len(records)
     # A published value is of the settings; a cell that failed here still has it.
-    values = [column.raw(r) if r.status == "ok" or not column.measured else None for r in records]
+    known = [column.raw(r) for r in records] if raw is None else raw
+    values = [v if r.status == "ok" or not column.measured else None for r, v in zip(records, known, strict=True)]
     peers = [results.peers(r) for r in records]
-    if column.timed and any(map(passes_of, records)):
+    if column.timed and any(record in results.passes for record in records):
         return ranks_told_apart(values, peers, lambda m, n: results.told_apart(records[m], records[n]))
     return ranks(values, [column.text(v) for v in values], peers, column.better)
 
@@ -123,15 +139,6 @@ def _footnotes(results: ResultSet, heads: Sequence[Column]) -> Footnotes:
             if note := bases.remark(column, record, results):
                 footnotes.add(m, n, note)
     return footnotes
-
-
-def _emphasis(results: ResultSet, heads: Sequence[Column]) -> dict[CellIndex, Rank]:
-    return {
-        (m, n): rank
-        for n, column in enumerate(heads)
-        for m, rank in enumerate(ranks_of(results, column, results.rows))
-        if rank
-    }
 
 
 def _raw_columns(results: ResultSet, heads: Sequence[Column]) -> list[Column]:
