@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from upbench import ops
-from upbench.ops import fused
+from upbench.ops import cell_attention, fused
+from upbench.ops.cell_attention import dense
 
 pytest.importorskip("triton", reason="Triton is not installed; it exists for Linux only")
 
@@ -126,6 +127,45 @@ def test_points(kernels: ModuleType, case: tuple, whole: bool) -> None:
     close(slopes, by_points)
 
 
+CELLS = [
+    ((2, 6, 3, 5, 4, 9), (2, 1), 0.2, 0, torch.float32),
+    ((1, 66, 9, 9, 3, 12), (2, 1), 0.0, 0, torch.float32),
+    ((1, 4, 10, 8, 5, 4), (2, 2), 0.0, 3, torch.float64),
+    ((1, 3, 1, 2, 7, 40), (1, 1), 0.02, 0, torch.float64),
+]
+"""Batch, channels, output, map; heads, groups; window, kernel, dtype: all cells and windows, of more than a program takes at once,
+seen by many pixels and by none."""
+
+
+@pytest.mark.parametrize("case", CELLS, ids=str)
+def test_attention_to_cells(kernels: ModuleType, case: tuple) -> None:
+    (b, c, out_h, out_w, h, w), (heads, groups), window, kernel, dtype = case
+    shapes = ((b, 3 * heads, out_h, out_w), (b, 3 * heads, h, w), (b, c * groups, h, w))
+    leaves = [draw(*shape, dtype=dtype).requires_grad_() for shape in shapes]
+    others = (heads, groups, window, kernel)
+    expected = dense(*leaves, *others)
+    grad = draw(*expected.shape, dtype=dtype)
+    slopes = torch.autograd.grad(expected, leaves, grad)
+    given = [t.detach() for t in leaves]
+    tolerance = 1e-12 if dtype == torch.float64 else 1e-5
+    close(kernels.KERNELS["cell_attention_fused"](*given, *others), expected.detach(), tolerance)
+    for found, slope in zip(kernels.KERNELS["cell_attention_slopes_fused"](grad, *given, *others), slopes, strict=True):
+        close(found, slope, tolerance)
+
+
+def test_attention_to_cells_in_half_precision(kernels: ModuleType) -> None:
+    """The weights are rounded to the dtype before they weigh, as in the eager form; logits and sums are not.
+
+    In float16 alone: Triton's interpreter multiplies matrices of bfloat16 by their bit patterns.
+    """
+    dtype = torch.float16
+    given = [draw(*shape, dtype=dtype) for shape in ((1, 4, 6, 8), (1, 4, 3, 4), (1, 3, 3, 4))]
+    exact = dense(*(t.double() for t in given), 2, 1, 0.2, 0)
+    found = kernels.KERNELS["cell_attention_fused"](*given, 2, 1, 0.2, 0)
+    assert found.dtype == dtype
+    close(found, exact, 2 * torch.finfo(dtype).eps)
+
+
 @settings(max_examples=8, deadline=None)
 @given(
     size=st.tuples(*[st.integers(1, 5)] * 4),
@@ -191,7 +231,8 @@ def test_maps_in_channels_last(kernels: ModuleType) -> None:
 
 
 def test_every_fused_op_has_a_kernel_for_cuda(kernels: ModuleType) -> None:
-    defined = {name for name in vars(fused) if name.endswith("_fused") and not name.startswith("_")}
+    rooms = (fused, cell_attention)
+    defined = {name for room in rooms for name in vars(room) if name.endswith("_fused") and not name.startswith("_")}
     assert set(kernels.KERNELS) == defined
     for name in defined:
         assert torch._C._dispatch_has_kernel_for_dispatch_key(f"upbench::{name}", "CUDA")
@@ -203,16 +244,17 @@ import triton.language as tl
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from upbench.ops.triton import points as triton_points, window as triton_window
+from upbench.ops.triton import cells as triton_cells, points as triton_points, window as triton_window
 
 FLAGS = {"KERNEL": 5, "MIRRORED": False, "MARGIN": 0, "ROWS": 2, "COLUMNS": 2, "BORDER": True, "DIVIDE": False, "WEIGHTED": True,
-         "SUM": tl.float32, "BLOCK_C": 32, "BLOCK_P": 64}
-for room in (triton_window, triton_points):
-    for name in ("_assemble", "_assemble_twice", "_dot", "_scatter", "_move"):
+         "SUM": tl.float32, "BLOCK_C": 32, "BLOCK_P": 64, "FACTOR": 0.2, "DEPTH": 32, "HIGH": 8, "WIDE": 8, "CELLS": 32,
+         "PIXELS": 64, "VALUES": True}
+for room in (triton_window, triton_points, triton_cells):
+    for name in ("_assemble", "_assemble_twice", "_dot", "_scatter", "_move", "_sums", "_attend", "_query_slopes", "_cell_slopes"):
         kernel = getattr(room, name, None)
         if kernel is None:
             continue
-        for dtype in sys.argv[1:]:
+        for dtype in sys.argv[2:] if room is not triton_cells else sys.argv[1].split(","):
             kinds, constants = {}, {}
             wide = "fp64" if dtype == "fp64" else "fp32"
             FLAGS["SUM"] = tl.float64 if dtype == "fp64" else tl.float32
@@ -222,7 +264,11 @@ for room in (triton_window, triton_points):
                     kinds[argument], constants[place,] = "constexpr", FLAGS[argument]
                 elif argument == "points" or (name, argument) == ("_move", "out"):
                     kinds[argument] = f"*{wide}"
-                elif argument in ("a", "x", "weight", "out"):
+                elif argument in ("rows", "columns", "seers", "standers") and room is triton_cells:
+                    kinds[argument] = "*i32"
+                elif argument in ("sums", "means"):
+                    kinds[argument] = f"*{wide}"
+                elif argument in ("a", "x", "weight", "out", "query", "keys", "grad"):
                     sums = (room, name, argument) == (triton_points, "_scatter", "out")
                     kinds[argument] = f"*{wide if sums else dtype}"
                 else:
@@ -233,14 +279,15 @@ for room in (triton_window, triton_points):
 """
 
 
-def test_the_kernels_compile_for_a_gpu(tmp_path: Path) -> None:
-    """To machine code of compute capability 9.0, which needs no GPU."""
+@pytest.mark.parametrize("dtypes", ["bf16", pytest.param("fp32,fp64", marks=pytest.mark.slow)])
+def test_the_kernels_compile_for_a_gpu(tmp_path: Path, dtypes: str) -> None:
+    """To machine code of compute capability 9.0, which needs no GPU. Of attention to cells in some dtypes: it takes long."""
     environment = {**os.environ, "TRITON_CACHE_DIR": str(tmp_path)}
     environment.pop("TRITON_INTERPRET", None)
     file = tmp_path / "compile.py"  # Triton reads kernels from source files
     file.write_text(COMPILE)
     done = subprocess.run(
-        [sys.executable, str(file), "fp32", "bf16", "fp64"],
+        [sys.executable, str(file), dtypes, "fp32", "bf16", "fp64"],
         capture_output=True,
         text=True,
         env=environment,
@@ -248,5 +295,5 @@ def test_the_kernels_compile_for_a_gpu(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr[-2000:]
     lines = [line.split() for line in done.stdout.splitlines()]
-    assert len(lines) == 3 * 8
+    assert len(lines) == 3 * 8 + 4 * len(dtypes.split(","))
     assert all(int(size) > 0 for *_, size in lines)

@@ -44,8 +44,8 @@ def _(grad: Tensor, query: Tensor, keys: Tensor, x: Tensor, *others: Any) -> tup
     return dquery, dkeys, dx
 
 
-def _dense(query: Tensor, keys: Tensor, x: Tensor, heads: int, groups: int, window: float, kernel: int) -> Tensor:
-    """The same of all weights at once."""
+def dense(query: Tensor, keys: Tensor, x: Tensor, heads: int, groups: int, window: float, kernel: int) -> Tensor:
+    """Compute `cell_attention_fused` with all weights at once, of torch's own ops."""
     seen = []
     for outputs, cells in zip(query.shape[2:], keys.shape[2:], strict=True):
         first, last = (t.to(x.device) for t in cell_ranges(outputs, cells, window, kernel))
@@ -68,7 +68,7 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     if torch.is_grad_enabled() and any(t.requires_grad for t in (grad, *ctx.saved_tensors)):
         # What is differentiated twice holds all weights: nothing but tests of a layer's smoothness asks for it.
         inputs = [t.detach().requires_grad_() if not t.requires_grad else t for t in ctx.saved_tensors]
-        slopes = torch.autograd.grad(_dense(*inputs, *ctx.others), inputs, grad, create_graph=True)
+        slopes = torch.autograd.grad(dense(*inputs, *ctx.others), inputs, grad, create_graph=True)
         return (*slopes, None, None, None, None)
     return (*cell_attention_slopes_fused(grad, *ctx.saved_tensors, *ctx.others), None, None, None, None)
 

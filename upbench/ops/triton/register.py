@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from upbench.ops.registration import LIBRARY
+from upbench.ops.triton import cells as triton_cells
 from upbench.ops.triton import points as triton_points
 from upbench.ops.triton import window as triton_window
 
@@ -23,6 +24,8 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "deform_similarity_fused": triton_points.similarity,
     "deform_scatter_fused": triton_points.scatter,
     "deform_slope_fused": triton_points.slope,
+    "cell_attention_fused": triton_cells.attend,
+    "cell_attention_slopes_fused": triton_cells.slopes,
 }
 """Op -> its kernel."""
 
