@@ -244,17 +244,18 @@ import triton.language as tl
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from upbench.ops.triton import cells as triton_cells, points as triton_points, window as triton_window
+from upbench.ops.triton import cell_slopes as triton_cell_slopes, cells as triton_cells, points as triton_points, window as triton_window
 
 FLAGS = {"KERNEL": 5, "MIRRORED": False, "MARGIN": 0, "ROWS": 2, "COLUMNS": 2, "BORDER": True, "DIVIDE": False, "WEIGHTED": True,
          "SUM": tl.float32, "BLOCK_C": 32, "BLOCK_P": 64, "FACTOR": 0.2, "DEPTH": 32, "HIGH": 8, "WIDE": 8, "CELLS": 32,
          "PIXELS": 64, "VALUES": True}
-for room in (triton_window, triton_points, triton_cells):
+of_cells = (triton_cells, triton_cell_slopes)
+for room in (triton_window, triton_points, *of_cells):
     for name in ("_assemble", "_assemble_twice", "_dot", "_scatter", "_move", "_sums", "_attend", "_query_slopes", "_cell_slopes"):
         kernel = getattr(room, name, None)
         if kernel is None:
             continue
-        for dtype in sys.argv[2:] if room is not triton_cells else sys.argv[1].split(","):
+        for dtype in sys.argv[2:] if room not in of_cells else sys.argv[1].split(","):
             kinds, constants = {}, {}
             wide = "fp64" if dtype == "fp64" else "fp32"
             FLAGS["SUM"] = tl.float64 if dtype == "fp64" else tl.float32
@@ -264,7 +265,7 @@ for room in (triton_window, triton_points, triton_cells):
                     kinds[argument], constants[place,] = "constexpr", FLAGS[argument]
                 elif argument == "points" or (name, argument) == ("_move", "out"):
                     kinds[argument] = f"*{wide}"
-                elif argument in ("rows", "columns", "seers", "standers") and room is triton_cells:
+                elif argument in ("rows", "columns", "seers", "standers") and room in of_cells:
                     kinds[argument] = "*i32"
                 elif argument in ("sums", "means"):
                     kinds[argument] = f"*{wide}"

@@ -29,7 +29,7 @@ CHANNELS = 64
 
 
 @triton.jit
-def _pixels(program, out_height, out_width, HIGH: tl.constexpr, WIDE: tl.constexpr):
+def pixels_of(program, out_height, out_width, HIGH: tl.constexpr, WIDE: tl.constexpr):
     """Rows and columns of the output pixels of a patch."""
     across = tl.cdiv(out_width, WIDE)
     t = tl.arange(0, HIGH * WIDE)
@@ -37,7 +37,7 @@ def _pixels(program, out_height, out_width, HIGH: tl.constexpr, WIDE: tl.constex
 
 
 @triton.jit
-def _span(rows, columns, program, out_height, out_width, HIGH: tl.constexpr, WIDE: tl.constexpr):
+def span(rows, columns, program, out_height, out_width, HIGH: tl.constexpr, WIDE: tl.constexpr):
     """The union of the windows of a patch: first row and column of cells, the ones after the last."""
     across = tl.cdiv(out_width, WIDE)
     i, j = program // across * HIGH, program % across * WIDE
@@ -62,7 +62,7 @@ def _seen(rows, columns, i, j, there, row, column, inside):
 
 
 @triton.jit
-def _read(base, first, second, first_step, second_step, first_there, second_there):
+def read(base, first, second, first_step, second_step, first_there, second_there):
     """What a map holds at two lists of positions along two of its axes: [first, second]."""
     place = base + first.to(tl.int64)[:, None] * first_step + second.to(tl.int64)[None, :] * second_step
     return tl.load(place, mask=first_there[:, None] & second_there[None, :], other=0.0)
@@ -88,8 +88,8 @@ def _logits(
 ):
     """Scaled products of pixels and cells: [pixels, cells]."""
     d = tl.arange(0, DEPTH)
-    q = _read(query + head * each * q_c, p, d, q_p, q_c, there, d < each)
-    k = _read(keys + head * each * k_c, d, n, k_c, k_n, d < each, inside)
+    q = read(query + head * each * q_c, p, d, q_p, q_c, there, d < each)
+    k = read(keys + head * each * k_c, d, n, k_c, k_n, d < each, inside)
     return tl.dot(q, k, input_precision="ieee", out_dtype=SUM) * FACTOR
 
 
@@ -101,9 +101,9 @@ def _sums(
 ):  # fmt: skip
     """sums[b, head, p] = log of the sum over the cells that p sees of exp(logit)."""
     program, head, batch = tl.program_id(0), tl.program_id(1), tl.program_id(2).to(tl.int64)
-    i, j = _pixels(program, out_height, out_width, HIGH, WIDE)
+    i, j = pixels_of(program, out_height, out_width, HIGH, WIDE)
     there, p = (i < out_height) & (j < out_width), i * out_width + j
-    top, bottom, left, right = _span(rows, columns, program, out_height, out_width, HIGH, WIDE)
+    top, bottom, left, right = span(rows, columns, program, out_height, out_width, HIGH, WIDE)
     broad = right - left
     most = tl.full((HIGH * WIDE,), float("-inf"), dtype=SUM)
     total = tl.zeros((HIGH * WIDE,), dtype=SUM)
@@ -126,7 +126,7 @@ def _sums(
 
 
 @triton.jit
-def _weights(
+def weights_of(
     query, keys, sums, rows, columns, i, j, p, there, row, column, inside, head, each, width, pixels, FACTOR: tl.constexpr,
     q_c, q_p, k_c, k_n, SUM: tl.constexpr, DEPTH: tl.constexpr,
 ):  # fmt: skip
@@ -149,9 +149,9 @@ def _attend(
     blocks = tl.cdiv(channels, BLOCK_C)
     program, group, batch = tl.program_id(0), tl.program_id(1) // blocks, tl.program_id(2).to(tl.int64)
     c = tl.program_id(1) % blocks * BLOCK_C + tl.arange(0, BLOCK_C)
-    i, j = _pixels(program, out_height, out_width, HIGH, WIDE)
+    i, j = pixels_of(program, out_height, out_width, HIGH, WIDE)
     there, p = (i < out_height) & (j < out_width), i * out_width + j
-    top, bottom, left, right = _span(rows, columns, program, out_height, out_width, HIGH, WIDE)
+    top, bottom, left, right = span(rows, columns, program, out_height, out_width, HIGH, WIDE)
     broad, several = right - left, heads // groups
     total = tl.zeros((HIGH * WIDE, BLOCK_C), dtype=SUM)
     for start in range(0, (bottom - top) * broad, CELLS):
@@ -159,134 +159,15 @@ def _attend(
         inside, row, column = t < (bottom - top) * broad, top + t // broad, left + t % broad
         weights = tl.zeros((HIGH * WIDE, CELLS), dtype=SUM)
         for head in range(group * several, group * several + several):
-            weights += _weights(
+            weights += weights_of(
                 query + batch * q_b, keys + batch * k_b, sums + batch * heads * out_height * out_width, rows, columns,
                 i, j, p, there, row, column, inside, head, each, width, out_height * out_width, FACTOR,
                 q_c, q_p, k_c, k_n, SUM, DEPTH,
             )  # fmt: skip
-        value = _read(x + batch * x_b + group * channels * x_c, row * width + column, c, x_n, x_c, inside, c < channels)
+        value = read(x + batch * x_b + group * channels * x_c, row * width + column, c, x_n, x_c, inside, c < channels)
         total += tl.dot((weights / several).to(value.dtype), value, input_precision="ieee", out_dtype=SUM)
     place = out + batch * o_b + (group * channels + c)[None, :] * o_c + p.to(tl.int64)[:, None] * o_p
     tl.store(place, total.to(out.dtype.element_ty), mask=there[:, None] & (c < channels)[None, :])
-
-
-@triton.jit
-def _changes(
-    grad, x, p, there, n, inside, group, channels, g_c, g_p, x_c, x_n,
-    SUM: tl.constexpr, PIXELS: tl.constexpr, CELLS: tl.constexpr, BLOCK_C: tl.constexpr,
-):  # fmt: skip
-    """The gradient of the averaged weights of a group: grad[p] . x[n] over its channels, [pixels, cells]."""
-    total = tl.zeros((PIXELS, CELLS), dtype=SUM)
-    for start in range(0, channels, BLOCK_C):
-        c = start + tl.arange(0, BLOCK_C)
-        g = _read(grad + group * channels * g_c, p, c, g_p, g_c, there, c < channels)
-        value = _read(x + group * channels * x_c, c, n, x_c, x_n, c < channels, inside)
-        total += tl.dot(g, value, input_precision="ieee", out_dtype=SUM)
-    return total
-
-
-@triton.jit
-def _query_slopes(
-    grad, query, keys, x, sums, means, out, rows, columns, each, heads, groups, channels, width, out_height, out_width,
-    g_b, g_c, g_p, q_b, q_c, q_p, k_b, k_c, k_n, x_b, x_c, x_n, o_b, o_c, o_p,
-    FACTOR: tl.constexpr, SUM: tl.constexpr, DEPTH: tl.constexpr, HIGH: tl.constexpr, WIDE: tl.constexpr, CELLS: tl.constexpr, BLOCK_C: tl.constexpr,
-):  # fmt: skip
-    """The gradient of the query, and means[b, head, p] = sum over cells of weight * gradient of the weight."""
-    program, head, batch = tl.program_id(0), tl.program_id(1), tl.program_id(2).to(tl.int64)
-    i, j = _pixels(program, out_height, out_width, HIGH, WIDE)
-    there, p = (i < out_height) & (j < out_width), i * out_width + j
-    top, bottom, left, right = _span(rows, columns, program, out_height, out_width, HIGH, WIDE)
-    broad, several, d = right - left, heads // groups, tl.arange(0, DEPTH)
-    first = (batch * heads) * out_height * out_width
-    mean = tl.zeros((HIGH * WIDE,), dtype=SUM)
-    total = tl.zeros((HIGH * WIDE, DEPTH), dtype=SUM)
-    apart = tl.zeros((HIGH * WIDE, DEPTH), dtype=SUM)
-    for start in range(0, (bottom - top) * broad, CELLS):
-        t = start + tl.arange(0, CELLS)
-        inside, row, column = t < (bottom - top) * broad, top + t // broad, left + t % broad
-        n = row * width + column
-        weights = _weights(
-            query + batch * q_b, keys + batch * k_b, sums + first, rows, columns, i, j, p, there, row, column, inside, head,
-            each, width, out_height * out_width, FACTOR, q_c, q_p, k_c, k_n, SUM, DEPTH,
-        )  # fmt: skip
-        change = weights / several * _changes(
-            grad + batch * g_b, x + batch * x_b, p, there, n, inside, head // several, channels, g_c, g_p, x_c, x_n,
-            SUM, HIGH * WIDE, CELLS, BLOCK_C,
-        )  # fmt: skip
-        k = _read(keys + batch * k_b + head * each * k_c, n, d, k_n, k_c, inside, d < each).to(SUM)
-        # weight * (change - mean), whose mean is known only at the end: both parts are summed.
-        total += tl.dot(change, k, input_precision="ieee", out_dtype=SUM)
-        apart += tl.dot(weights, k, input_precision="ieee", out_dtype=SUM)
-        mean += tl.sum(change, axis=1)
-    tl.store(means + first + head * out_height * out_width + p, mean, mask=there)
-    total = (total - mean[:, None] * apart) * FACTOR
-    place = out + batch * o_b + (head * each + d)[None, :] * o_c + p.to(tl.int64)[:, None] * o_p
-    tl.store(place, total.to(out.dtype.element_ty), mask=there[:, None] & (d < each)[None, :])
-
-
-@triton.jit
-def _cell_slopes(
-    grad, query, keys, x, sums, means, out, rows, columns, seers, standers,
-    each, heads, groups, channels, width, out_height, out_width,
-    g_b, g_c, g_p, q_b, q_c, q_p, k_b, k_c, k_n, x_b, x_c, x_n, o_b, o_c, o_n,
-    VALUES: tl.constexpr, FACTOR: tl.constexpr, SUM: tl.constexpr, DEPTH: tl.constexpr, PIXELS: tl.constexpr, CELLS: tl.constexpr, BLOCK_C: tl.constexpr,
-):  # fmt: skip
-    """The gradient of x (VALUES; some channels of a group) or of the keys (a head), of some cells of one row.
-
-    seers, standers: of each row and column of cells the first output row and column that see it, and the one after the last.
-    """
-    across, batch = tl.cdiv(width, CELLS), tl.program_id(2).to(tl.int64)
-    row = tl.program_id(0) // across + tl.zeros((CELLS,), dtype=tl.int32)
-    left = tl.program_id(0) % across * CELLS
-    column = left + tl.arange(0, CELLS)
-    inside, n = column < width, row * width + column
-    top, bottom = (
-        tl.load(seers + 2 * (tl.program_id(0) // across)),
-        tl.load(seers + 2 * (tl.program_id(0) // across) + 1),
-    )
-    begin, end = tl.load(standers + 2 * left), tl.load(standers + 2 * (tl.minimum(left + CELLS, width) - 1) + 1)
-    broad, several, pixels = end - begin, heads // groups, out_height * out_width
-    first = batch * heads * pixels
-    blocks = tl.cdiv(channels, BLOCK_C)
-    unit = tl.program_id(1)
-    if VALUES:
-        group, c = unit // blocks, unit % blocks * BLOCK_C + tl.arange(0, BLOCK_C)
-        total = tl.zeros((CELLS, BLOCK_C), dtype=SUM)
-    else:
-        group, c = unit // several, tl.arange(0, DEPTH)
-        total = tl.zeros((CELLS, DEPTH), dtype=SUM)
-    for start in range(0, (bottom - top) * broad, PIXELS):
-        t = start + tl.arange(0, PIXELS)
-        there, i, j = t < (bottom - top) * broad, top + t // broad, begin + t % broad
-        p = i * out_width + j
-        if VALUES:
-            weights = tl.zeros((PIXELS, CELLS), dtype=SUM)
-            for head in range(group * several, group * several + several):
-                weights += _weights(
-                    query + batch * q_b, keys + batch * k_b, sums + first, rows, columns, i, j, p, there, row, column, inside,
-                    head, each, width, pixels, FACTOR, q_c, q_p, k_c, k_n, SUM, DEPTH,
-                )  # fmt: skip
-            g = _read(grad + batch * g_b + group * channels * g_c, p, c, g_p, g_c, there, c < channels).to(SUM)
-            total += tl.dot(tl.trans(weights / several), g, input_precision="ieee", out_dtype=SUM)
-        else:
-            weights = _weights(
-                query + batch * q_b, keys + batch * k_b, sums + first, rows, columns, i, j, p, there, row, column, inside,
-                unit, each, width, pixels, FACTOR, q_c, q_p, k_c, k_n, SUM, DEPTH,
-            )  # fmt: skip
-            change = _changes(
-                grad + batch * g_b, x + batch * x_b, p, there, n, inside, group, channels, g_c, g_p, x_c, x_n,
-                SUM, PIXELS, CELLS, BLOCK_C,
-            )  # fmt: skip
-            mean = tl.load(means + first + unit * pixels + p, mask=there, other=0.0)
-            change = weights * (change / several - mean[:, None])
-            q = _read(query + batch * q_b + unit * each * q_c, p, c, q_p, q_c, there, c < each).to(SUM)
-            total += tl.dot(tl.trans(change), q, input_precision="ieee", out_dtype=SUM) * FACTOR
-    if VALUES:
-        place, real = (group * channels + c) * o_c, c < channels
-    else:
-        place, real = (unit * each + c) * o_c, c < each
-    place = out + batch * o_b + place[None, :] + n.to(tl.int64)[:, None] * o_n
-    tl.store(place, total.to(out.dtype.element_ty), mask=inside[:, None] & real[None, :])
 
 
 @lru_cache(256)
@@ -298,11 +179,11 @@ def _tables(outputs: int, cells: int, window: float, kernel: int, device: torch.
     return torch.stack((first, last), 1).int().to(device), seers.int().to(device)
 
 
-def _steps(x: Tensor) -> tuple[int, int, int]:
+def steps_of(x: Tensor) -> tuple[int, int, int]:
     return x.stride(0), x.stride(1), pixel_stride(x)
 
 
-class _Call:
+class Call:
     """What all kernels of one call take."""
 
     def __init__(
@@ -324,7 +205,7 @@ class _Call:
         self.sums = self.per_head()
         _sums[self.patches, heads, self.batch](
             self.query, self.keys, self.sums, self.rows, self.columns, self.each, heads, *self.sizes,
-            *_steps(self.query), *_steps(self.keys), **self.options,
+            *steps_of(self.query), *steps_of(self.keys), **self.options,
         )  # fmt: skip
 
     def per_head(self) -> Tensor:
@@ -345,34 +226,11 @@ class _Call:
 
 def attend(query: Tensor, keys: Tensor, x: Tensor, heads: int, groups: int, window: float, kernel: int) -> Tensor:
     """Compute `cell_attention_fused`."""
-    call = _Call(query, keys, x, heads, groups, window, kernel)
+    call = Call(query, keys, x, heads, groups, window, kernel)
     out = memory_layout.empty_map(x, *x.shape[:2], *query.shape[2:])
     _attend[call.patches, call.parts, call.batch](
         call.query, call.keys, call.x, call.sums, out, call.rows, call.columns, call.each, heads, groups, call.channels,
-        *call.sizes, *_steps(call.query), *_steps(call.keys), *_steps(call.x), *_steps(out),
+        *call.sizes, *steps_of(call.query), *steps_of(call.keys), *steps_of(call.x), *steps_of(out),
         BLOCK_C=call.block, **call.options,
     )  # fmt: skip
     return out
-
-
-def slopes(
-    grad: Tensor, query: Tensor, keys: Tensor, x: Tensor, heads: int, groups: int, window: float, kernel: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Compute `cell_attention_slopes_fused`."""
-    call, grad = _Call(query, keys, x, heads, groups, window, kernel), rows(grad)
-    dquery, dkeys, dx = (memory_layout.empty_map(t, *t.shape) for t in (query, keys, x))
-    means = call.per_head()
-    maps, given = (grad, call.query, call.keys, call.x), (call.each, heads, groups, call.channels)
-    steps = [step for each in maps for step in _steps(each)]
-    _query_slopes[call.patches, heads, call.batch](
-        *maps, call.sums, means, dquery, call.rows, call.columns, *given, *call.sizes, *steps, *_steps(dquery),
-        BLOCK_C=call.block, **call.options,
-    )  # fmt: skip
-    options = {name: value for name, value in call.options.items() if name not in ("HIGH", "WIDE")}
-    blocks = call.height * triton.cdiv(call.width, CELLS)
-    for out, units in ((dx, call.parts), (dkeys, heads)):
-        _cell_slopes[blocks, units, call.batch](
-            *maps, call.sums, means, out, call.rows, call.columns, call.seers, call.standers, *given, *call.sizes,
-            *steps, *_steps(out), VALUES=out is dx, PIXELS=PATCH[0] * PATCH[1], BLOCK_C=call.block, **options,
-        )  # fmt: skip
-    return dquery, dkeys, dx

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from upbench.ops.registration import LIBRARY
+from upbench.ops.triton import cell_slopes as triton_cell_slopes
 from upbench.ops.triton import cells as triton_cells
 from upbench.ops.triton import points as triton_points
 from upbench.ops.triton import window as triton_window
@@ -25,7 +26,7 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "deform_scatter_fused": triton_points.scatter,
     "deform_slope_fused": triton_points.slope,
     "cell_attention_fused": triton_cells.attend,
-    "cell_attention_slopes_fused": triton_cells.slopes,
+    "cell_attention_slopes_fused": triton_cell_slopes.slopes,
 }
 """Op -> its kernel."""
 
