@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.command_line import upbench
 from upbench import papers
 from upbench.benchmark import run
 from upbench.cards import builtin
@@ -13,15 +14,19 @@ from upbench.sweeping import expand
 
 FOLDER = Path(__file__).parents[2] / "sweeps"
 SIZES = {
+    "anyup": 8,
     "carafe": 12,
     "dysample-groups": 20,
+    "freqfusion": 12,
     "groups": 4,
+    "image-guided": 18,
     "k_e": 3,
     "k_u": 2,
     "lda-aqu-ablation": 14,
-    "papers-latency": 20,
+    "naf-kernel": 7,
+    "papers-latency": 24,
     "reduction": 4,
-    "resolution": 140,
+    "resolution": 168,
     "sapa-b": 9,
     "sapa-d": 20,
     "theta": 5,
@@ -64,8 +69,8 @@ def test_the_rows_of_the_published_table_are_among_the_cells(name: str) -> None:
     sweep = expand.read(path)
     assert sweep.published
     found = [cell.spec for cell in expand.expand(sweep, str(path)) if cell.spec]
-    swept = {spec.upsampler for spec in found}
-    rows = [row for row in papers.table(sweep.published).rows if row.upsampler in swept]
+    names_swept = {spec.upsampler for spec in found}
+    rows = [row for row in papers.table(sweep.published).rows if row.upsampler in names_swept]
     assert rows
     for row in rows:
         wanted = {names.get(key, key): value for key, value in row.settings.items()}
@@ -96,9 +101,29 @@ def test_offsets_are_trained_where_the_axis_needs_it() -> None:
         assert {cell.spec.input.offsets for cell in cells(name) if cell.spec} == {"trained"}, name
 
 
+def swept(name: str) -> set[str]:
+    return {cell.spec.upsampler for cell in cells(name) if cell.spec}
+
+
 @pytest.mark.parametrize("name", ["papers-latency", "resolution"])
-def test_all_upsamplers_are_compared(name: str) -> None:
-    assert {cell.spec.upsampler for cell in cells(name) if cell.spec} == set(builtin())
+def test_all_upsamplers_that_double_features_are_compared(name: str) -> None:
+    doubling = {card.name for card in builtin().values() if card.only_scale in (None, 2) and card.guide_kind != "image"}
+    assert swept(name) == doubling
+
+
+def test_all_upsamplers_that_an_image_guides_are_compared() -> None:
+    guided = {card.name for card in builtin().values() if card.guide_kind == "image"}
+    assert swept("image-guided") == guided | {"bilinear", "bicubic"}
+    shapes = {cell.spec.input.shape for cell in cells("image-guided") if cell.spec}
+    assert shapes == {(384, 16, 16), (768, 28, 28)}
+
+
+def test_a_dry_run_measures_nothing_and_says_what_it_would(tmp_path: Path) -> None:
+    for name in ("image-guided", "anyup", "naf-kernel", "freqfusion"):
+        result = upbench("sweep", FOLDER / f"{name}.yaml", "--dry-run", "-o", tmp_path / f"{name}.jsonl")
+        assert result.exit_code == 0, result.stderr
+        assert f"{SIZES[name]} of {SIZES[name]} cells to measure" in " ".join(result.output.split())
+    assert not list(tmp_path.iterdir())
 
 
 def test_resolutions_are_square_and_as_many_for_each_upsampler() -> None:
@@ -106,4 +131,4 @@ def test_resolutions_are_square_and_as_many_for_each_upsampler() -> None:
     sides = sorted({height for _, height, _ in shapes})
     assert all(channels == 256 and height == width for channels, height, width in shapes)
     assert (sides[0], sides[-1]) == (16, 128)
-    assert all(shapes.count((256, side, side)) == len(builtin()) for side in sides)
+    assert all(shapes.count((256, side, side)) == len(swept("resolution")) for side in sides)
