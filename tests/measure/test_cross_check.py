@@ -276,7 +276,7 @@ TABLE = [
     ("ldaaqu", {}, 39_410, 76_544, 57_600),
     ("ldaaqu", {"reduction": 16}, 10_250, 19_136, 48_960),
     ("resfu", {}, 47_570, 169_472, 46_080),
-    # upsamplers-2.md.
+    # The methods of 2017 to 2026, at the settings of their releases.
     ("maxunpool", {}, 0, 0, 0),
     ("freqfusion", {}, 52_514, 179_840, 40_520),
     ("jbu", {}, 6_233, 24_276, 72_832),

@@ -329,16 +329,6 @@ def test_two_dtypes_are_not_called_a_wish_for_a_backend(card: Card, dtypes: tupl
             assert "half" in said.lower() or "float16" in said
 
 
-def test_what_is_compared_must_have_one_dtype() -> None:
-    module = upbench.build("sapa-i", 32)
-    x, guide = torch.randn(1, 32, 4, 4), torch.randn(1, 32, 8, 8)
-    with pytest.raises(InputError, match="a query with keys, which must have one dtype, but are float32 and float16"):
-        module(x.half(), guide)
-    with torch.autocast("cpu", dtype=torch.bfloat16):  # the way out that the message names
-        assert module(x.bfloat16(), guide).shape == (1, 32, 8, 8)
-    assert module(x.half(), guide.half()).dtype == torch.float16
-
-
 @by_card
 def test_wrong_inputs_are_one_sentence(card: Card) -> None:
     module, (x, *guides) = make(card)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import upbench
-from upbench.errors import SpecError
+from upbench.errors import InputError, SpecError
 from upbench.ops.window import window_similarity
 
 
@@ -141,3 +141,13 @@ def test_norm_needs_multiples_of_32_and_names_each_that_is_not(name):
     assert channels.startswith("channels is 48")
     assert guide.startswith("guide_channels is 20")
     assert all("params.norm to false" in sentence for sentence in (channels, guide))
+
+
+def test_what_is_compared_must_have_one_dtype() -> None:
+    module = upbench.build("sapa-i", 32)
+    x, guide = torch.randn(1, 32, 4, 4), torch.randn(1, 32, 8, 8)
+    with pytest.raises(InputError, match="a query with keys, which must have one dtype, but are float32 and float16"):
+        module(x.half(), guide)
+    with torch.autocast("cpu", dtype=torch.bfloat16):  # the way out that the message names
+        assert module(x.bfloat16(), guide).shape == (1, 32, 8, 8)
+    assert module(x.half(), guide.half()).dtype == torch.float16

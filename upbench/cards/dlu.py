@@ -46,7 +46,8 @@ CARDS = (
             "There is no sub-pixel term: at zero offset all sub-pixels of a pixel have its kernel.",
             "The release divides by zero on a side of 1; upbench does not. Its up_group above 1 fails; upbench has no groups.",
             "The release moves its grid to a GPU whenever there is one.",
-            "91 % fewer parameters than CARAFE, as the abstract has it, is the case of scale 16.",
+            "91 % fewer parameters and 63 % fewer FLOPs than CARAFE, as the abstract has it, is the case of scale 16 (at 256 "
+            "channels); the FLOPs are convolutions and assembly, without the reading of the kernels.",
             "Taps outside the map are zero and the weights are not renormalised, as in CARAFE.",
         ),
     ),
