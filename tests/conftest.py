@@ -10,6 +10,8 @@ from tests import shape_checks
 
 shape_checks.install()  # before anything imports upbench
 
+from upbench.sweeping.worker import IN_PROCESS  # noqa: E402
+
 # Without a GPU Triton's kernels run in its interpreter, which it must be told before anything imports it.
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
@@ -27,6 +29,18 @@ def _no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FORCE_COLOR", raising=False)
 
 
+@pytest.fixture(autouse=True)
+def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands measure in the process of the tests, which has torch; `in_workers` gives them the workers that users have."""
+    monkeypatch.setenv(IN_PROCESS, "1")
+
+
+@pytest.fixture
+def in_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands measure in worker processes, as they do for users."""
+    monkeypatch.delenv(IN_PROCESS)
+
+
 @pytest.fixture
 def short_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Warm-up of two calls or so: where only the way of the numbers matters, not their calm."""
@@ -35,6 +49,6 @@ def short_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads or writes the user's calibration."""
+    """No test reads or writes the user's calibration, nor waits for one that comes by itself."""
     monkeypatch.setenv("UPBENCH_CACHE", str(tmp_path / "cache"))
-    return
+    monkeypatch.setenv("UPBENCH_CALIBRATE", "off")

@@ -24,7 +24,7 @@ HOUSE: tuple[tuple[str, ...], ...] = (
     ("machine", "exchange"),
     ("metrics", "benchmark"),
     ("gate", "sweeping", "accuracy", "models"),
-    ("report", "versions"),
+    ("report", "versions", "session"),
     ("api", "cli"),
     ("__main__",),
 )
@@ -46,6 +46,7 @@ TORCH_FREE = {
     "report",
     "reproduce",
     "runtimes",
+    "session",
     "specs",
     "sweeping",
     "units",

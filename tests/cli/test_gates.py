@@ -148,7 +148,7 @@ def test_a_wrong_output_fails_before_any_timing(
     def timed(*_: object, **__: object) -> None:
         raise AssertionError("timed in spite of a red check")
 
-    monkeypatch.setattr(latency, "measure", timed)
+    monkeypatch.setattr(latency, "warm_up", timed)
     result = upbench("compare", write(**change), "bilinear", *FAST, "--save", "base.json")
     assert result.exit_code == 1, result.output
     assert check in result.stderr
@@ -196,8 +196,8 @@ def test_a_fused_form_that_is_not_the_plain_one_is_not_timed(
     name = write()
     Path(name.removesuffix(":Up") + ".py").write_text(FUSED.format(fused=fused))
     timed: list[object] = []
-    measure = latency.measure
-    monkeypatch.setattr(latency, "measure", lambda *a, **k: timed.append(1) or measure(*a, **k))
+    warm_up = latency.warm_up
+    monkeypatch.setattr(latency, "warm_up", lambda *a: timed.append(1) or warm_up(*a))
     result = upbench("compare", name, *FAST, "--format", "json")
     assert result.exit_code == bool(failed), result.output
     checks = {c["name"]: c["passed"] for c in json.loads(result.stdout)["checks"]}

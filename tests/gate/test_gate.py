@@ -287,7 +287,8 @@ def test_latency_is_compared_as_a_ratio_to_the_common_reference() -> None:
     slower = latency_of(_in_a_run(4.4))
     assert slower.result is Result.failed
     assert slower.sentence.startswith("SLOWER: 1.10x")
-    for disturbed in ({"noise_floor": 0.2}, {"n": 10}):
+    assert "a verdict takes 8 rounds" in latency_of(_in_a_run(5.0, n=10)).sentence
+    for disturbed in ({"noise_floor": 0.2}, {"n": 18}):
         unsure = latency_of(_in_a_run(5.0, **disturbed))
         assert unsure.result is Result.unsure
         assert "are no evidence between runs" in unsure.sentence

@@ -103,7 +103,6 @@ def test_a_damaged_cache_counts_as_empty_and_is_replaced(cache: Path, content: b
     [
         ("noise_floor", -0.1),
         ("noise_floor", math.nan),
-        ("noise_floor", None),
         ("bandwidths", []),
         ("bandwidths", [[1, 0.0]]),
         ("bandwidths", [[1, math.inf]]),

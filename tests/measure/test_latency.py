@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from upbench.measure import latency, rounds
+from upbench.measure.cpu_clock import Sample
 
 
 class FakeClock:
@@ -31,6 +32,9 @@ class FakeClock:
         self.order.append((getattr(call, "__name__", "?"), calls))
         return self.now - start
 
+    def sample(self, call: Callable[[], object], calls: int) -> Sample:
+        return Sample(self.time_s(call, calls))
+
     def call(self, name: str, *costs: float) -> Callable[[], object]:
         """A call that takes costs[0], costs[1], ... and then the last of them for ever."""
         left = list(costs)
@@ -48,12 +52,87 @@ def test_slow_first_calls_are_warm_up_not_samples() -> None:
     assert max(timing.samples_s) == pytest.approx(0.01)
 
 
-def test_rounds_are_abba() -> None:
+def _orders(seed: str) -> list[str]:
+    """The rounds of three calls."""
     clock = FakeClock()
-    latency.measure([clock.call("a", 0.01), clock.call("b", 0.02), clock.call("c", 0.03)], clock, 0.2, precision=-1)
-    timed = [name for name, _ in clock.order]
-    rounds = "".join(timed[-18:])
-    assert rounds == "abccba" * 3
+    calls = [clock.call("a", 0.01), clock.call("b", 0.02), clock.call("c", 0.03)]
+    (timing, *_) = latency.measure(calls, clock, 2.0, precision=-1, seed=seed)
+    timed = "".join(name for name, _ in clock.order)[-6 * (len(timing.samples) // 2) :]
+    return [timed[n : n + 6] for n in range(0, len(timed), 6)]
+
+
+def test_a_round_is_a_random_order_and_its_reverse() -> None:
+    found = _orders("one")
+    assert all(one == one[::-1] and set(one) == set("abc") for one in found)
+    assert len(set(found)) == 6
+    assert found == _orders("one") != _orders("other")
+
+
+class CpuMeter(FakeClock):
+    """Others have the core for half of the time."""
+
+    def sample(self, call: Callable[[], object], calls: int) -> Sample:
+        cpu_s = self.time_s(call, calls)
+        waits = "waits" in getattr(call, "__name__", "")
+        return Sample(2 * cpu_s, cpu_s, cpu_s, faults=3 * calls, blocked=int(waits), preempted=1 - int(waits))
+
+
+def test_the_time_of_a_call_is_the_cpu_time_of_its_thread() -> None:
+    meter = CpuMeter()
+    (timing,) = latency.measure([meter.call("a", 0.01)], meter, 0.5)
+    assert (timing.clock, timing.clock_reason) == ("cpu", None)
+    assert timing.samples_s[0] == pytest.approx(0.01)
+    assert timing.seconds("wall")[0] == pytest.approx(0.02)
+    assert timing.faults_per_call == 3
+
+
+def test_calls_that_are_compared_have_one_clock() -> None:
+    meter = CpuMeter()
+    works, waits = latency.measure([meter.call("works", 0.01), meter.call("waits", 0.01)], meter, 0.5)
+    assert (works.clock, waits.clock) == ("wall", "wall")
+    assert waits.clock_reason == "the call waits for something"
+    assert "another call" in str(works.clock_reason)
+    assert works.samples_s[0] == pytest.approx(0.02)
+
+
+def test_a_call_alone_is_timed_in_passes_that_wait_for_each_other() -> None:
+    clock = FakeClock()
+    passes = latency.Passes(clock.call("a", 0.01), clock, 1.0)
+    while passes.left:
+        passes.take()
+        clock.now += 100.0
+    timing = passes.timing
+    assert timing is not None
+    assert len(timing.rounds_of_pass) == latency.PASSES
+    assert set(timing.rounds_of_pass) <= {9, 10}
+    assert len(timing.samples) == 2 * sum(timing.rounds_of_pass)
+
+
+def test_a_slow_call_alone_has_three_passes_of_a_round() -> None:
+    clock = FakeClock()
+    passes = latency.Passes(clock.call("slow", 10.0), clock, 0.1)
+    while passes.left:
+        passes.take()
+    assert passes.timing is not None
+    assert passes.timing.rounds_of_pass == [1] * latency.FEWEST_PASSES
+    assert clock.now < 100
+
+
+def test_ctrl_c_ends_all_passes_and_keeps_what_they_have() -> None:
+    clock, calls = FakeClock(), [0]
+
+    def cut() -> None:
+        calls[0] += 1
+        clock.now += 0.01
+        if calls[0] == 40:
+            raise KeyboardInterrupt
+
+    passes = latency.Passes(cut, clock, 1.0)
+    while passes.left:
+        passes.take()
+    assert passes.timing is not None
+    assert passes.timing.stopped == "interrupted"
+    assert sum(passes.timing.rounds_of_pass) == len(passes.timing.samples) // 2 > 10
 
 
 def test_samples_are_long_enough_for_the_clock() -> None:

@@ -26,7 +26,7 @@ from upbench.specs import run_spec as spec
 from upbench.specs.run_spec import RunSpec
 from upbench.versions import comparison
 from upbench.versions.checkout import Version
-from upbench.versions.comparison import Timed
+from upbench.versions.turns import Timed
 
 pytestmark = pytest.mark.slow
 RUNS = int(os.environ.get("UPBENCH_GATE_RUNS", "50"))

@@ -13,9 +13,10 @@ import pytest
 import torch
 
 import upbench
-from upbench.analysis import stats
+from upbench.analysis import rounds
 from upbench.measure import latency
 from upbench.measure.clock import CpuClock
+from upbench.measure.cpu_clock import ThreadMeter
 
 pytestmark = pytest.mark.slow
 COMPARISONS = 40
@@ -78,10 +79,10 @@ def _verdicts(second: Callable[[Callable[[], object]], Callable[[], object]]) ->
     found: Counter[str] = Counter()
     values = []
     for _ in range(COMPARISONS):
-        first, other = latency.measure([_dysample(), second(_dysample())], CpuClock(), BUDGET_S, precision=0.0)
-        ratio = stats.paired_ratio(other.samples_s, first.samples_s)
+        first, other = latency.measure([_dysample(), second(_dysample())], ThreadMeter(), BUDGET_S, precision=0.0)
+        ratio = rounds.paired(other.samples_s, first.samples_s)
         values.append(ratio.value)
-        found[stats.verdict(ratio)] += 1
+        found[rounds.judged(ratio)] += 1
     return found, values
 
 

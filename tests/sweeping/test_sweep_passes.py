@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
+from upbench.analysis.stats import Verdict
+from upbench.machine import allocator
 from upbench.records import pass_store, store
+from upbench.report.tables.result_set import ResultSet
 from upbench.sweeping import expand
 from upbench.sweeping import runner as sweep
 
@@ -171,3 +174,31 @@ def test_a_new_reference_has_the_finished_cells_timed_again(tmp_path: Path) -> N
     assert set(records) == {5, 9, 11, 13}
     assert json.loads(records[5].latency.passes.reference[1]) == {"theta": 9}
     assert json.loads(records[13].latency.passes.reference[1]) == {"theta": 11}
+
+
+@pytest.mark.skipif(not allocator.trim(), reason="malloc is not glibc's, which alone can be pinned")
+def test_an_allocator_is_an_axis_whose_levels_are_measured_in_workers_of_their_own_and_never_told_apart(
+    tmp_path: Path,
+) -> None:
+    data = {
+        "name": "memory",
+        "base": {"upsampler": "carafe", "scale": 2},
+        "input": {"shape": "16x32x32"},
+        "measure": {"budget": 0.1, "device": "cpu", "threads": 1},
+        "grid": {"allocator": ["kept", "returned"]},
+    }
+    outcome = _run(tmp_path, data)
+    assert set(outcome.status.values()) == {"ok"}
+    records = store.current(store.load(tmp_path / "memory.jsonl").records)
+    found = {record.axes["allocator"]: record.latency.passes for record in records if record.latency}
+    assert {level: passes.allocator for level, passes in found.items() if passes} == {
+        "kept": "kept",
+        "returned": "returned",
+    }
+    assert found["kept"] is not None
+    assert found["returned"] is not None
+    assert found["kept"].faults == 0 < (found["returned"].faults or 0)
+    results = ResultSet.of(records)
+    assert [group.heading.rpartition(", ")[2] for group in results.groups] == ["memory kept", "memory returned"]
+    assert results.verdict(*records) is Verdict.UNSURE
+    assert not results.told_apart(*records)

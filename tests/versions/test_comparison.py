@@ -19,8 +19,9 @@ from typer.testing import Result
 from tests.command_line import upbench
 from upbench.analysis import stats
 from upbench.measure import rounds
+from upbench.measure.cpu_clock import Sample
 from upbench.report.json_documents import Times
-from upbench.versions import comparison, worker
+from upbench.versions import comparison, turns, worker
 
 _numbers = itertools.count()
 MODULE = """
@@ -142,9 +143,10 @@ def test_equal_code_is_timed_in_rounds(write: Write) -> None:
     result = compare(write(), "--against", "HEAD", "--budget", "0.05", "--threshold", "300%", "--format", "json")
     data = json.loads(result.stdout)
     timed = data["versions"][0]["latency"]
-    assert {len(turns) for turns in timed["turns_s"].values()} == {2 * timed["ratio"]["rounds"]}
+    assert {len(taken) for taken in timed["turns_s"].values()} == {2 * timed["ratio"]["rounds"]}
     assert timed["ratio"]["rounds"] >= rounds.PROCESSES.least
     assert timed["noise_floor"] >= 0
+    assert timed["clock"] in ("cpu", "wall")
     before = {("resolution" if key == "noise_floor" else key): value for key, value in timed.items()}
     assert Times.model_validate(before) == Times.model_validate(timed)
     assert any(f["gate"] == "against latency" for f in data["findings"])
@@ -202,16 +204,39 @@ def test_a_python_that_ends_by_itself_is_named(write: Write, tmp_path: Path) -> 
 
 
 def test_the_turn_of_a_version() -> None:
-    assert comparison.turn_of([0.5, 0.6]) == comparison.Turn(calls=1, samples=1)
-    assert comparison.turn_of([0.002, 0.003]) == comparison.Turn(calls=1, samples=10)
-    calls = comparison.turn_of([1e-5]).calls
+    assert turns.turn_of([0.5, 0.6]) == turns.Turn(calls=1, samples=1)
+    assert turns.turn_of([0.002, 0.003]) == turns.Turn(calls=1, samples=10)
+    calls = turns.turn_of([1e-5]).calls
     assert calls == math.ceil(rounds.SAMPLE_S / 1e-5)
 
 
-def test_every_version_has_every_place_in_the_rounds_as_often() -> None:
-    orders = [comparison._order(3, number) for number in range(3)]
+def test_rounds_are_in_random_order_and_every_version_has_every_place_as_often() -> None:
+    orders = [turns.order(3, number) for number in range(30)]
     assert all(order == order[::-1] for order in orders)
-    assert [sorted(order[place] for order in orders) for place in range(6)] == [[0, 1, 2]] * 6
+    for start in range(0, 30, 3):
+        three = orders[start : start + 3]
+        assert [sorted(order[place] for order in three) for place in range(6)] == [[0, 1, 2]] * 6
+    assert len({tuple(order) for order in orders}) == 6
+
+
+def test_times_by_two_clocks_are_laid_together_by_wall_time() -> None:
+    wall = tuple([[2.0 * s]] * 20 for s in (1.1, 1.0, 1.0))
+    cpu = tuple([[s]] * 20 for s in (1.1, 1.0, 1.0))
+    one = turns.Timed(turns.change(cpu), 0.0, "budget", 1, cpu, "cpu", wall)
+    other = turns.Timed(turns.change(wall), 0.0, "budget", 1, wall, "wall", wall)
+    both = turns.together(one, other)
+    assert (both.clock, both.turns_s[0]) == ("wall", [[2.2]] * 40)
+    assert turns.together(one, one).turns_s[0] == [[1.1]] * 40
+
+
+def test_cpu_time_counts_where_it_is_the_latency_of_every_version() -> None:
+    works = Sample(2.0, 1.0, 1.0, 0, blocked=0, preempted=1)
+    old_upbench = Sample(2.0)
+    assert turns.clock_of([[[works]]] * 3) == "cpu"
+    assert turns.clock_of([[[works]], [[old_upbench]], [[works]]]) == "wall"
+    turn = turns.Turn(2, 1)
+    assert turns.seconds([[[works]]], turn, "cpu") == ([[0.5]],)
+    assert turns.seconds([[[works]]], turn, "wall") == ([[1.0]],)
 
 
 @pytest.mark.parametrize(("factors", "value"), [([1.0], 1.0), ([1.1, 1.0], 1.05), ([1.2, 1.2], 1.2)])
@@ -219,8 +244,8 @@ def test_a_slowdown_that_fails_is_measured_by_new_processes_too(
     factors: list[float], value: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def once(*_: Any) -> comparison.Pair:
-        turns = ([[left.pop(0)]] * 40, [[1.0]] * 40, [[1.0]] * 40)
-        timed = comparison.Timed(comparison.change(turns), 0.0, "budget", 1, turns)
+        taken = ([[left.pop(0)]] * 40, [[1.0]] * 40, [[1.0]] * 40)
+        timed = turns.Timed(turns.change(taken), 0.0, "budget", 1, taken)
         return comparison.Pair("a", loaded, loaded, [], timed)
 
     left, loaded = list(factors), comparison.Loaded(None, {}, 1.0, torch.ones(1))
@@ -236,11 +261,11 @@ def test_the_quickest_sample_of_a_turn_counts_and_the_twin_shows_the_noise_floor
     old = [[2.0, 9.0], [2.0]] * 20
     new = [[7.0, 2.2], [2.2]] * 20
     twin = [[2.0], [2.0, 50.0]] * 20
-    assert comparison.change([new, old, twin]).value == pytest.approx(1.1)
-    assert stats.noise_floor(comparison.same([new, old, twin])) == 0
+    assert turns.change([new, old, twin]).value == pytest.approx(1.1)
+    assert stats.noise_floor(turns.same([new, old, twin])) == 0
     slow_twin = [[2.2]] * 40
-    assert comparison.change([new, old, slow_twin]).value == pytest.approx(2.2 / 2.1)
-    assert stats.noise_floor(comparison.same([new, old, slow_twin])) == pytest.approx(0.1)
+    assert turns.change([new, old, slow_twin]).value == pytest.approx(2.2 / 2.1)
+    assert stats.noise_floor(turns.same([new, old, slow_twin])) == pytest.approx(0.1)
 
 
 def test_another_upbench_may_have_its_modules_under_the_names_of_before() -> None:

@@ -41,13 +41,43 @@ def t_ratio(samples_s: Sequence[float], reference_s: Sequence[float], per_round:
     return Ratio(math.exp(mean), math.exp(mean - half), math.exp(mean + half), rounds)
 
 
-def verdict(
-    samples_s: Sequence[float], reference_s: Sequence[float], resolution: float = 0.0, per_round: int = 2
-) -> Verdict:
-    """What interleaved rounds say of the first call: by the bootstrap from 20 rounds on, by t from 8, else UNSURE."""
+def paired(samples_s: Sequence[float], reference_s: Sequence[float], per_round: int = 2) -> Ratio:
+    """Return the ratio of two calls from the rounds that both were timed in, with its 95 % interval.
+
+    From BOOTSTRAP_FROM rounds on it is the median with its bootstrap interval, from T_FROM on the geometric mean with its
+    t interval. Of fewer rounds the interval does not hold what it states: `judged` says UNSURE of them.
+
+    Args:
+        samples_s: Seconds of one call, `per_round` of them a round.
+        reference_s: Seconds of the other in the same rounds.
+        per_round: Samples of each in a round.
+
+    Raises:
+        ValueError: If there is no complete round.
+    """
     rounds = min(len(samples_s), len(reference_s)) // per_round
-    if rounds >= BOOTSTRAP_FROM:
-        return stats.verdict(stats.paired_ratio(samples_s, reference_s, per_round), resolution)
-    if rounds >= T_FROM:
-        return stats.verdict(t_ratio(samples_s, reference_s, per_round), resolution)
-    return Verdict.UNSURE
+    few = T_FROM <= rounds < BOOTSTRAP_FROM
+    return (t_ratio if few else stats.paired_ratio)(samples_s, reference_s, per_round)
+
+
+def judged(
+    ratio: Ratio, noise_floor: float = 0.0, threshold: float = 0.05, interval_threshold: float = 0.02
+) -> Verdict:
+    """Judge a ratio that rounds gave, as `stats.verdict` does; of fewer than T_FROM rounds the verdict is UNSURE.
+
+    Args:
+        ratio: The ratio, as `paired` returns it.
+        noise_floor: The smallest difference that the machine can tell from none, as a part of 1.
+        threshold: Difference that the ratio must exceed, as a part of 1.
+        interval_threshold: Difference that the nearer end of the interval must exceed, as a part of 1.
+    """
+    if ratio.rounds < T_FROM:
+        return Verdict.UNSURE
+    return stats.verdict(ratio, noise_floor, threshold, interval_threshold)
+
+
+def verdict(
+    samples_s: Sequence[float], reference_s: Sequence[float], noise_floor: float = 0.0, per_round: int = 2
+) -> Verdict:
+    """Return what interleaved rounds say of the first of two calls; the arguments are those of `paired` and `judged`."""
+    return judged(paired(samples_s, reference_s, per_round), noise_floor)

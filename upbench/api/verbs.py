@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from upbench.report.formats import render
 from upbench.report.tables import column_choice, pivot
 from upbench.report.tables.result_set import ResultSet
 from upbench.report.tables.sweep import default_table, sweep_table
+from upbench.session import opening
 from upbench.specs import comparable, run_spec
 from upbench.specs.run_spec import RunSpec
 from upbench.sweeping import expand
@@ -70,19 +72,17 @@ def profile(
     Raises:
         UpbenchError: If a value is wrong, or the module cannot be built or called.
     """
-    from torch import nn
-
-    from upbench.benchmark import run
-
-    if isinstance(upsampler, nn.Module):
+    torch = sys.modules.get("torch")  # no module of torch's without torch
+    if torch is not None and isinstance(upsampler, torch.nn.Module):
         from upbench.api import handed_in
 
         return Profile.of(handed_in.profile(upsampler, inputs, **options))
     if inputs:
         raise SpecError(["inputs are given to a module instance only; a spec says which are made: shape, dtype, seed"])
     one = _specs([upsampler], options)[0]
-    run.validate([one])
-    return Profile.of(run.run(one))
+    with opening.opened([one]) as session:
+        session.validate([one])
+        return Profile.of(*session.compare([one]))
 
 
 def compare(
@@ -113,8 +113,6 @@ def compare(
         UpbenchError: If a value is wrong, or an upsampler cannot be built or called, or its output is wrong: no speed is
             reported then.
     """
-    from upbench.benchmark import check, run
-
     listed = [one for each in upsamplers for one in (each if isinstance(each, list | tuple) else [each])]
     given = read_accuracy(accuracy, with_published)
     count = len(listed)
@@ -123,15 +121,17 @@ def compare(
     if not count:
         raise SpecError(["nothing to compare; give names or specs"])
     specs = [one for n, one in enumerate(specs) if n < count or one not in specs[:count]]
-    run.validate(specs)
     if mistakes := comparable.mistakes([(s.label, comparable.of_spec(s)) for s in specs], False):
         raise SpecError(mistakes)
     place = _reference(reference, specs)
     given.check([given_join.place(one.label, {}, one.to_dict()) for one in specs])
-    checked = check.check(specs, None, cache=cache)
-    if red := [one for one in checked.checks if not one.passed]:
-        raise UpbenchError("; ".join(f"{one.upsampler} failed the check {one.name}: {one.detail}" for one in red))
-    records, _ = given.attached([checked.without_digest(record) for record in run.compare(specs, timed=timed)])
+    with opening.opened(specs) as session:
+        session.validate(specs)
+        checked = session.check(specs, cache=cache)
+        if red := [one for one in checked.checks if not one.passed]:
+            raise UpbenchError("; ".join(f"{one.upsampler} failed the check {one.name}: {one.detail}" for one in red))
+        measured = [checked.without_digest(record) for record in session.compare(specs, timed=timed)]
+    records, _ = given.attached(measured)
     return Comparison(records, records[place])
 
 

@@ -6,17 +6,19 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 
-from upbench.analysis import stats
-from upbench.benchmark.workload import Workload, explained, failure
+from upbench.benchmark import timing
+from upbench.benchmark.workload import Workload, explained
 from upbench.errors import SpecError
-from upbench.machine import calibration, ceilings, environment, roofline
+from upbench.machine import calibration, ceilings, environment, first_calibration, roofline
 from upbench.machine.calibration import Calibration
-from upbench.measure import clock, graph, latency, memory, params, rounds
-from upbench.records.record import Latency, Memory
+from upbench.measure import clock, cpu_clock, memory, params
+from upbench.measure.cpu_clock import Meter
+from upbench.records.record import Memory
 from upbench.specs.run_spec import RunSpec
 
 AA_S = 2.0
@@ -62,48 +64,153 @@ def measure(
     progress: Progress,
     timed: bool = True,
     by_part: bool = False,
+    again: Build | None = None,
 ) -> Comparison:
     """Measure workloads side by side: counts and memory one after another, latency in interleaved rounds.
 
+    One alone is timed in passes. With `again` a second build of it is timed, and the passes are spread over the run. Of
+    several the first is built again and timed in the same rounds: what these twins differ by is the noise floor. Without
+    `again` an upsampler that is compared with itself beforehand shows it.
+
     Args:
-        specs: All specs of all workloads. They must agree in device, threads and mode, or times could not be compared.
+        specs: All specs of all workloads. They must agree in device, threads, mode and allocator: else times do not compare.
         builds: Functions that build each workload.
         progress: Told what is being done.
         timed: False measures only what is exact, and leaves latency None.
         by_part: Whether to also measure memory and latency of each part alone; that takes as long again.
+        again: Builds the first workload once more; None where that cannot be done, or takes long.
 
     Raises:
         UpbenchError: If the specs disagree, or a workload cannot be built or run.
     """
-    conditions = {(spec.measure.device, spec.measure.threads, spec.measure.mode) for spec in specs}
+    conditions = {(m.device, m.threads, m.mode, m.allocator) for m in (spec.measure for spec in specs)}
     if len(conditions) > 1:
-        raise SpecError(["the upsamplers that are compared must have the same device, threads and mode"])
-    first = specs[0].measure
-    device, many = environment.resolve_device(first.device), len(builds)
+        raise SpecError(["the upsamplers that are compared must have the same device, threads, mode and allocator"])
+    first, many = specs[0].measure, len(builds)
+    device = environment.resolve_device(first.device)
     shared: dict[str, Any] = {"started": now(), "comparison": uuid.uuid4().hex[:12] if many > 1 else None}
     with environment.with_threads(first.threads):
         shared["environment"] = environment.capture(device)
-        watch = clock.clock_for(device)
-        known = calibration.load(environment.machine_key(device))
+        calibrates = first_calibration.known if timed and first.mode == "inference" else _as_kept
+        known = calibrates(device, shared["environment"], progress)
         shared["noise_floor"] = known.noise_floor if known else None
-        if many > 1 and timed:
-            progress("A/A run: what this machine can tell apart", 0)
-            shared["noise_floor"] = ceilings.noise_floor(watch, lambda: ceilings.probe_upsampler(device), AA_S)
-        counted_until = 0.4 if by_part else many / (many + 1)
+        bench = _Bench(device, clock.clock_for(device), cpu_clock.meter_for(device), first.budget, known, progress)
+        if many == 1 and timed and again is not None and not by_part:
+            measured = [bench.alone(builds[0], again)]
+        else:
+            if many > 1 and timed and again is None:
+                progress("A/A run: what this machine can tell apart", 0)
+                probe = partial(ceilings.probe_upsampler, device)
+                shared["noise_floor"] = ceilings.noise_floor(bench.meter, probe, AA_S)
+            counted_until = 0.4 if by_part else many / (many + 1)
+            measured = bench.counted(builds, counted_until, by_part)
+            if timed:
+                twin = again(device, bench.watch) if again is not None else None
+                seen = bench.time(measured, twin, counted_until, by_part)
+                shared["noise_floor"] = shared["noise_floor"] if seen is None else seen
+    for one in measured:
+        for each in (one, *one.parts):
+            each.fields["warnings"] = [*each.work.all_warnings(), *each.fields.get("warnings", ())]
+    return Comparison(shared, measured)
+
+
+def _as_kept(device: torch.device, environment: Mapping[str, Any], progress: Progress) -> Calibration | None:
+    """Return the calibration of a machine, without measuring one."""
+    return calibration.load(calibration.key(environment))
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """What a comparison measures with.
+
+    Attributes:
+        device: The device.
+        watch: Its clock.
+        meter: Takes samples on it.
+        budget_s: Seconds of sampling for each workload.
+        known: Calibration of the machine; None without one.
+        progress: Told what is being done.
+    """
+
+    device: torch.device
+    watch: clock.Clock
+    meter: Meter
+    budget_s: float
+    known: Calibration | None
+    progress: Progress
+
+    def alone(self, build: Build, again: Build) -> Measured:
+        """Measure one workload, with passes over a second build of it between the phases: so they are apart in time.
+
+        The second build is what makes that possible: after a call in inference mode no backward may use its tensors.
+        """
+        work = build(self.device, self.watch)
+        label = work.spec.label
+        alone = timing.Alone(again(self.device, self.watch), self.meter, self.budget_s)
+        self.progress(f"{label}: counting", 0)
+        alone.take()
+        one = _counted(work)
+        alone.take()
+        self.progress(f"{label}: memory", 0.4)
+        one.fields["memory"] = memory_of(work, alone.take)
+        one.fields["roofline_s"] = floor_of(work, one.fields, self.known)
+        alone.rest(lambda part: self.progress(f"{label}: latency", part))
+        latency, warnings = alone.timed(work)
+        more = [warning for warning in alone.work.all_warnings() if warning not in work.all_warnings()]
+        one.fields |= {"latency": latency, "warnings": [*more, *warnings]}
+        return one
+
+    def counted(self, builds: Sequence[Build], until: float, by_part: bool) -> list[Measured]:
+        """Build and count workloads and measure their memory, one after another.
+
+        Args:
+            builds: Functions that build them.
+            until: The part of the whole that is done at the end.
+            by_part: Whether to also measure the memory of each part alone.
+        """
         measured: list[Measured] = []
         for n, build in enumerate(builds):
-            work = build(device, watch)
-            progress(f"{work.spec.label}: counting", counted_until * n / many)
+            work = build(self.device, self.watch)
+            self.progress(f"{work.spec.label}: counting", until * n / len(builds))
             measured.append(_counted(work))
-            progress(f"{work.spec.label}: memory", counted_until * (n + 0.5) / many)
-            _add_memory(measured[-1], known, by_part)
-        if timed:
-            _add_latency(measured, watch, first.budget, progress, counted_until, by_part)
-    for one in measured:
-        one.fields["warnings"] = [*one.work.all_warnings(), *one.fields.get("warnings", ())]
-        for part in one.parts:
-            part.fields["warnings"] = [*part.work.all_warnings(), *part.fields.get("warnings", ())]
-    return Comparison(shared, measured)
+            self.progress(f"{work.spec.label}: memory", until * (n + 0.5) / len(builds))
+            for each in (measured[-1], *(measured[-1].parts if by_part else ())):
+                each.fields["memory"] = memory_of(each.work)
+                each.fields["roofline_s"] = floor_of(each.work, each.fields, self.known)
+        return measured
+
+    def time(self, measured: Sequence[Measured], twin: Workload | None, at: float, by_part: bool) -> float | None:
+        """Time all in the same rounds, then, with `by_part`, all first parts, all second parts, and so on.
+
+        Args:
+            measured: The workloads, counted.
+            twin: Second build of the first one, timed in the same rounds; None for none.
+            at: The part of the whole that is done before.
+            by_part: Whether each part is also timed alone.
+
+        Returns:
+            The difference that twins showed, as a part of 1; None without a twin.
+        """
+        names = ", ".join(one.work.spec.label for one in measured)
+        self.progress(f"{names}: warm-up", at)
+        groups: list[tuple[Sequence[Measured], float]] = [(measured, self.budget_s)]
+        if by_part:
+            part_s = self.budget_s / len(measured[0].parts)
+            groups += [(parts, part_s) for parts in zip(*(one.parts for one in measured), strict=True)]
+        total, spent, noise_floor = sum(budget for _, budget in groups), 0.0, None
+        for group, budget in groups:
+            start, share = at + (1 - at) * spent / total, (1 - at) * budget / total
+
+            def told(part: float, start: float = start, share: float = share) -> None:
+                self.progress(f"{names}: latency", start + share * part)
+
+            works = [one.work for one in group]
+            times, seen = timing.together(works, self.meter, budget, told, twin if group is measured else None)
+            noise_floor = seen if group is measured else noise_floor
+            for one, (time_of, warnings) in zip(group, times, strict=True):
+                one.fields |= {"latency": time_of, "warnings": warnings}
+            spent += budget
+        return noise_floor
 
 
 def now() -> str:
@@ -114,37 +221,6 @@ def now() -> str:
 def _counted(work: Workload) -> Measured:
     parts = [_counted(part) for part in work.parts]
     return Measured(work, work.counts([part.fields for part in parts]), parts)
-
-
-def _add_memory(one: Measured, known: Calibration | None, by_part: bool) -> None:
-    for each in (one, *(one.parts if by_part else ())):
-        each.fields["memory"] = memory_of(each.work)
-        each.fields["roofline_s"] = floor_of(each.work, each.fields, known)
-
-
-def _add_latency(
-    measured: Sequence[Measured], watch: clock.Clock, budget_s: float, progress: Progress, at: float, by_part: bool
-) -> None:
-    """Time all in the same rounds, then, with `by_part`, all first parts, all second parts, and so on."""
-    names = ", ".join(one.work.spec.label for one in measured)
-    progress(f"{names}: warm-up", at)
-    groups: list[tuple[Sequence[Measured], float]] = [(measured, budget_s)]
-    if by_part:
-        groups += [
-            (parts, budget_s / len(measured[0].parts)) for parts in zip(*(one.parts for one in measured), strict=True)
-        ]
-    total, spent = sum(budget for _, budget in groups), 0.0
-    for group, budget in groups:
-        start, share = at + (1 - at) * spent / total, (1 - at) * budget / total
-
-        def told(part: float, start: float = start, share: float = share) -> None:
-            progress(f"{names}: latency", start + share * part)
-
-        for one, (time_of, warnings) in zip(
-            group, times_of([one.work for one in group], watch, budget, told), strict=True
-        ):
-            one.fields |= {"latency": time_of, "warnings": warnings}
-        spent += budget
 
 
 def floor_of(work: Workload, part: Mapping[str, Any], known: Calibration | None) -> float | None:
@@ -170,13 +246,14 @@ def floor_of(work: Workload, part: Mapping[str, Any], known: Calibration | None)
     return roofline.roofline_s(moved, part["macs"].total, known, work.spec.input.dtype)
 
 
-def memory_of(work: Workload) -> Memory | None:
+def memory_of(work: Workload, between: Callable[[], None] = lambda: None) -> Memory | None:
     """Measure the peaks of one forward and of one forward with backward, and the bytes that are kept between the two.
 
     A backward that fails leaves its two fields None, with a warning, where the mode is inference.
 
     Args:
         work: The workload.
+        between: Called between the two, and after them.
 
     Returns:
         The memory; None when a forward cannot be measured.
@@ -187,11 +264,13 @@ def memory_of(work: Workload) -> Memory | None:
     forward = work.attempt(
         "the memory of a call could not be measured", lambda: memory.peak_bytes(work.forward, work.device)
     )
+    between()
     if work.spec.measure.mode == "inference":
         backward = work.attempt("backward could not run", lambda: _training_bytes(work))
     else:
         with explained(work.spec), work.guarded():
             backward = _training_bytes(work)
+    between()
     size = work.attempt("the bytes of weights could not be counted", lambda: params.count(work.plain))
     if forward is None or size is None:
         return None
@@ -214,78 +293,3 @@ def _training_bytes(work: Workload) -> tuple[int, int]:
     with memory.saved_bytes(known) as kept:
         peak = memory.peak_bytes(work.training, work.device)
     return peak, sum(kept.values())
-
-
-def times_of(
-    works: Sequence[Workload], watch: clock.Clock, budget_s: float, progress: latency.Progress
-) -> list[tuple[Latency, list[str]]]:
-    """Time workloads in shared rounds.
-
-    Args:
-        works: The workloads.
-        watch: Clock of their device.
-        budget_s: Seconds for each.
-        progress: Told the part that is done, 0 to 1.
-
-    Returns:
-        Of each workload its latency, and warnings for a reader of it.
-
-    Raises:
-        RunError: If a call fails.
-    """
-    calls = []
-    for work in works:
-        with explained(work.spec):
-            calls.append(work.call())
-    try:
-        timings = latency.measure(calls, watch, budget_s, progress)
-    except latency.CallFailed as failed:
-        cause = failed.__cause__ or failed
-        raise failure(works[failed.index].spec, cause) from cause
-    found = []
-    for work, call, timing in zip(works, calls, timings, strict=True):
-        other = graph.measure(call, work.device)
-        found.append((_latency(work, watch, timing, other), timing_warnings(timing) + other.warnings(timing.samples_s)))
-    return found
-
-
-def _latency(work: Workload, watch: clock.Clock, timing: latency.Timing, other: graph.Other) -> Latency:
-    """Return the latency of a record, in seconds: the samples, and the conditions under which they were taken."""
-    return Latency(
-        mode=work.spec.measure.mode,
-        clock=watch.name,
-        first_call_s=work.first_call_s,
-        warmup_calls=timing.warmup_calls,
-        stable=timing.stable,
-        calls_per_sample=timing.calls_per_sample,
-        samples_per_round=latency.PER_ROUND,
-        stopped=timing.stopped,
-        discarded_rounds=timing.discarded,
-        host_s=other.host_s,
-        graph_s=other.graph_s,
-        samples_s=timing.samples_s,
-    )
-
-
-def timing_warnings(timing: latency.Timing) -> list[str]:
-    """Return warnings for a reader of the samples, each with a remedy."""
-    summary = stats.summarise(timing.samples_s)
-    found = []
-    if summary.n <= rounds.PER_ROUND * rounds.SEVERAL.least:
-        found.append(f"only {summary.n} samples fitted the budget; raise --budget for a narrower interval")
-    if summary.iqr > 0.1 * summary.median:
-        found.append("the machine is noisy (IQR above 10 % of the median); close other programs or raise --budget")
-    strange = stats.outliers(timing.samples_s)
-    if strange[:1] == [0] and timing.samples_s[0] > summary.median:
-        found.append(
-            "the first sample is an outlier, as if warm-up had been too short; run again to see whether it stays"
-        )
-        strange = strange[1:]
-    if strange:
-        found.append(
-            f"{len(strange)} of {summary.n} samples are outliers (kept, the median does not follow them); "
-            "something else ran on this machine"
-        )
-    if timing.discarded:
-        found.append(f"{timing.discarded} rounds were taken again because the device throttled; let it cool")
-    return found

@@ -12,6 +12,7 @@ from upbench import cards, registry
 from upbench.benchmark import measurement, ready_cases, runtimes
 from upbench.benchmark.case import Case
 from upbench.benchmark.measurement import Progress
+from upbench.benchmark.timed_case import TimedCase
 from upbench.benchmark.workload import reason
 from upbench.errors import SpecError, UpbenchError
 from upbench.machine import environment
@@ -102,7 +103,9 @@ def compare(
     """
     if mistakes := comparable.mistakes([(s.label, comparable.of_spec(s)) for s in specs], False):
         raise SpecError(mistakes)
-    found = measurement.measure(specs, [partial(_case, spec) for spec in specs], progress, timed)
+    # A second build is cheap unless it is compiled once more.
+    again = partial(TimedCase, specs[0]) if specs[0].measure.run_by == "torch" else None
+    found = measurement.measure(specs, [partial(_case, spec) for spec in specs], progress, timed, again=again)
     return [
         Record(
             label=spec.label,

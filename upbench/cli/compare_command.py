@@ -112,11 +112,15 @@ def _upsamplers(
         compare_versions.compare(judged, specs, [row.params for row in rows], show, cache)
         return
 
-    from upbench.benchmark import run as running
     from upbench.cli.progress import Progress
+    from upbench.session import opening
 
-    running.validate(specs)
-    with Progress() as progress:
-        results = [compare_groups.measure(group, judged, gate.exact, convention, progress, cache) for group in groups]
+    with opening.opened(specs) as session:
+        session.validate(specs)
+        with Progress() as progress:
+            results = [
+                compare_groups.measure(group, judged, gate.exact, convention, session, progress, cache)
+                for group in groups
+            ]
     results = compare_groups.with_accuracy(results, sources)
     compare_groups.show(results, judged, convention, show, per_shape)

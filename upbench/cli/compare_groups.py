@@ -17,10 +17,11 @@ from upbench.specs.comparable import Work
 
 if TYPE_CHECKING:
     from upbench.accuracy.sources import Sources
-    from upbench.benchmark.check import Check
+    from upbench.benchmark.checked import Check
     from upbench.gate import Finding
     from upbench.records.record import Record
     from upbench.report.formats.table import Table
+    from upbench.session.calls import Session
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,15 @@ def split(rows: Sequence[Chosen], reference: str | None, judged: Gates) -> list[
     return found
 
 
-def measure(group: Group, judged: Gates, exact: bool, convention: str, progress: Any, cache: bool = True) -> Measured:
+def measure(
+    group: Group,
+    judged: Gates,
+    exact: bool,
+    convention: str,
+    session: Session,
+    progress: Any,
+    cache: bool = True,
+) -> Measured:
     """Check the rows of a group, measure them if all checks passed, and judge them.
 
     Args:
@@ -102,15 +111,14 @@ def measure(group: Group, judged: Gates, exact: bool, convention: str, progress:
         judged: The gates.
         exact: Whether only what is exact is measured.
         convention: Counting convention of MACs and parameters.
+        session: Checks and measures.
         progress: Called with what is being done and the part of the whole.
         cache: Whether kept results of checks are used.
     """
-    from upbench.benchmark import check, run
-
     specs = [row.spec for row in group.rows]
-    checked = check.check(specs, judged.like, progress, cache)
-    timed = not exact and checked.passed and gates.is_as_saved(judged, specs, checked)
-    records = run.compare(specs, progress, timed=timed) if checked.passed else []
+    checked = session.check(specs, judged.like, progress, cache)
+    timed = not exact and checked.passed and gates.is_as_saved(judged, specs, checked, session)
+    records = session.compare(specs, progress, timed) if checked.passed else []
     records = [checked.without_digest(record) for record in records]
     findings = gates.of_checks(checked.checks, all_of_them=judged.options.any)
     if records:

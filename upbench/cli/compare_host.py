@@ -20,6 +20,7 @@ from upbench.specs import yaml_file
 if TYPE_CHECKING:
     from upbench.papers import Host
     from upbench.records.record import Record
+    from upbench.session.calls import Session
     from upbench.specs.run_spec import RunSpec
 
 _SIZES = ("channels", "guide_channels", "scale")
@@ -74,15 +75,17 @@ def compare(
     position = _reference_position(reference, typed, [specs[0].label for specs in necks])
     output.check(show.output_file, show.form)
 
-    from upbench.benchmark import host_case, run
     from upbench.cli.progress import Progress
     from upbench.report.tables import hosts
+    from upbench.session import opening
 
-    run.validate([spec for specs in necks for spec in specs])
-    with Progress() as progress:
-        checks = _checks(necks, host, progress, cache)
-        red = [check for check in checks if not check["passed"]]
-        found = [] if red else host_case.compare(necks, host, wanted.by_stage, progress)
+    every = [spec for specs in necks for spec in specs]
+    with opening.opened(every) as session:
+        session.validate(every)
+        with Progress() as progress:
+            checks = _checks(necks, host, session, progress, cache)
+            red = [check for check in checks if not check["passed"]]
+            found = [] if red else session.compare_in_host(necks, host, wanted.by_stage, progress)
     for check in red:
         where = f"{check['upsampler']} in stage {check['stage']} of {host.name}"
         typer.echo(f"upbench: FAILED check {check['name']}: {where}: {check['detail']}", err=True)
@@ -137,15 +140,15 @@ def _document(
     return json.dumps(result, indent=2)
 
 
-def _checks(necks: Sequence[Sequence[RunSpec]], host: Host, progress: Any, cache: bool) -> list[dict[str, Any]]:
+def _checks(
+    necks: Sequence[Sequence[RunSpec]], host: Host, session: Session, progress: Any, cache: bool
+) -> list[dict[str, Any]]:
     """Check every upsampler in every stage: no speed is reported where a check failed."""
-    from upbench.benchmark import check
-
     found = []
     for n, specs in enumerate(necks):
         for spec, stage in zip(specs, host.stages, strict=True):
             progress(f"{spec.label} in {stage.name}: checking", n / len(necks))
-            checked = check.check([spec], None, cache=cache, for_measuring=False)
+            checked = session.check([spec], cache=cache, for_measuring=False)
             found += [{**vars(one), "stage": stage.name} for one in checked.checks]
     return found
 

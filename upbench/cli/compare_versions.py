@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from upbench.gate import Finding
     from upbench.specs.run_spec import RunSpec
     from upbench.versions.checkout import Version
-    from upbench.versions.comparison import Pair, Timed
+    from upbench.versions.comparison import Pair
+    from upbench.versions.turns import Timed
 
 
 def compare(
@@ -129,6 +130,7 @@ def _raw(pair: Pair) -> dict[str, Any]:
             "noise_floor": timed.noise_floor,
             "stopped": timed.stopped,
             "calls_per_sample": timed.calls_per_sample,
+            "clock": timed.clock,
             "turns_s": dict(zip(("new", "old", "old_twin"), timed.turns_s, strict=True)),
         }
         if timed

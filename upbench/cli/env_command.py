@@ -70,7 +70,8 @@ def table(environment: Mapping[str, Any], known: Calibration | None) -> Table:
             raw.append([f"macs_per_s_{dtype}", rate])
             rows.append([f"Arithmetic, {dtype}", f"{units.count(round(rate))} MACs/s"])
         raw += [["noise_floor", known.noise_floor], ["calibrated", known.date]]
-        rows += [["Noise floor (A/A)", units.percent(known.noise_floor)], ["Calibrated", known.date]]
+        floor = units.DASH if known.noise_floor is None else units.percent(known.noise_floor)
+        rows += [["Noise floor (A/A)", floor], ["Calibrated", known.date]]
     return Table(
         title="Environment",
         heads=["Quantity", "Value"],
@@ -88,17 +89,27 @@ def _notes(environment: Mapping[str, Any], known: Calibration | None) -> list[st
             "Not calibrated: `upbench env --calibrate` measures the ceilings and the noise floor of this machine "
             "(about 20 s; leave it alone meanwhile)."
         ]
-    notes = [
-        f"Noise floor: differences of latency below {units.percent(known.noise_floor)} are not told from none; an "
-        f"upsampler compared with itself showed as much. Valid for {known.threads} threads and torch "
-        f"{known.versions['torch']}; when the machine changes, calibrate again."
-    ]
+    valid = f"Valid for {known.threads} threads and torch {known.versions['torch']}; when the machine changes, calibrate again."
+    if known.noise_floor is None:
+        notes = [
+            "The ceilings are those that the first measurement took by itself; `upbench env --calibrate` measures them more "
+            f"thoroughly, and the noise floor (about 20 s; leave the machine alone meanwhile). {valid}"
+        ]
+    else:
+        notes = [_noise_floor(known.noise_floor, valid)]
     if known.disturbed:
         notes.append(
             f"Warning: other programs kept {known.disturbed_cores:.1f} of {environment['cores']} cores busy during the "
             f"calibration, so that its ceilings are too low; calibrate again when they have ended."
         )
     return notes
+
+
+def _noise_floor(noise_floor: float, valid: str) -> str:
+    return (
+        f"Noise floor: differences of latency below {units.percent(noise_floor)} are not told from none; an upsampler "
+        f"compared with itself showed as much. {valid}"
+    )
 
 
 def _hertz(value: int | None) -> str:

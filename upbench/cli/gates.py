@@ -19,13 +19,14 @@ from upbench.errors import SpecError, StoreError, UpbenchError
 from upbench.specs import yaml_file
 
 if TYPE_CHECKING:
-    from upbench.benchmark.check import Check, Checked
+    from upbench.benchmark.checked import Check, Checked
     from upbench.gate import Finding
     from upbench.gate.budgets import Budgets
     from upbench.gate.diff import Rules
     from upbench.gate.measured import Measured
     from upbench.records.record import Record
     from upbench.report.formats.table import Table
+    from upbench.session.calls import Session
     from upbench.specs.run_spec import RunSpec
 
 
@@ -227,25 +228,21 @@ def of_checks(checks: Sequence[Check], all_of_them: bool) -> list[Finding]:
     ]
 
 
-def is_as_saved(gates: Gates, specs: Sequence[RunSpec], checked: Checked) -> bool:
+def is_as_saved(gates: Gates, specs: Sequence[RunSpec], checked: Checked, session: Session) -> bool:
     """Return whether every output equals that of the baseline, where there is one: else no speed may be printed."""
-    from upbench.benchmark import check
     from upbench.gate import Result, diff, measured
-    from upbench.machine import environment
 
     if gates.baseline is None:
         return True
     now = []
     for spec in specs:
         if spec.label not in checked.unrepeatable:
-            with environment.with_threads(spec.measure.threads):
-                device = environment.resolve_device(spec.measure.device)
-                where = {**environment.identity(device), "device_type": device.type}
-                out = check.output(spec, device)
-            now.append(measured.Measured(spec.label, spec.to_dict(), where, {}, out.model_dump() if out else None))
+            found = session.output(spec)
+            out = found.output.model_dump() if found.output else None
+            now.append(measured.Measured(spec.label, spec.to_dict(), found.where, {}, out))
     rules = gates.rules("baseline", "the baseline", "this run")
-    found = diff.compare(gates.baseline, now, rules)
-    return not any(f.result is Result.failed and f.gate.endswith(diff.DIGEST) for f in found)
+    findings = diff.compare(gates.baseline, now, rules)
+    return not any(f.result is Result.failed and f.gate.endswith(diff.DIGEST) for f in findings)
 
 
 def judge(gates: Gates, records: Sequence[Record], reference: Record, convention: str) -> list[Finding]:

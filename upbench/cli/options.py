@@ -127,6 +127,10 @@ class RunOptions:
     budget: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="Sampling time for each upsampler. Default: 2.")
     ] = None
+    allocator: Annotated[
+        str | None,
+        typer.Option(metavar="kept|returned", help="What malloc does with large blocks that are freed. Default: kept."),
+    ] = None
     seed: Annotated[int | None, typer.Option(help="Of weights and inputs. Default: 0.")] = None
     offsets: Annotated[
         str | None,

@@ -28,12 +28,13 @@ def command(
     run_spec = spec.load(data, source)
     output.check(show.output_file, show.form)
 
-    from upbench.benchmark import run as running
     from upbench.cli.progress import Progress
     from upbench.report.tables import comparison
+    from upbench.session import opening
 
-    running.validate([run_spec])
-    with Progress() as progress:
-        record = running.run(run_spec, progress)
+    with opening.opened([run_spec]) as session:
+        session.validate([run_spec])
+        with Progress() as progress:
+            (record,) = session.compare([run_spec], progress)
     tables = [comparison.operators_table(record) if by_op else comparison.profile_table(record, convention)]
     output.show(tables, show, lambda: json.dumps(record.to_dict(), indent=2))

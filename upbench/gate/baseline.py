@@ -51,6 +51,8 @@ class Entry(_Part):
         latency_ratio: Latency over that of the reference; null for the reference and without timing.
         noise_floor: Smallest difference of latency, as a part of 1, that the machine could tell from none.
         sources: Path -> hash of the files of a user's module; null for built-in upsamplers.
+        allocator: What malloc did while it was timed; null without timing.
+        clock: Name of the clock; null without timing.
     """
 
     label: str
@@ -60,6 +62,8 @@ class Entry(_Part):
     latency_ratio: LatencyRatio | None
     noise_floor: float | None
     sources: dict[str, str] | None = None
+    allocator: str | None = None
+    clock: str | None = None
 
 
 class Baseline(_Part):
@@ -98,6 +102,8 @@ def to_text(measured: Sequence[Measured]) -> str:
                 latency_ratio=LatencyRatio(**vars(m.ratio)) if m.ratio else None,
                 noise_floor=m.noise_floor,
                 sources=dict(m.sources) if m.sources is not None else None,
+                allocator=m.allocator,
+                clock=m.clock,
             )
             for m in measured
         ],
@@ -161,6 +167,8 @@ def from_data(data: object, source: str) -> list[Measured]:
                 ratio=stats.Ratio(**entry.latency_ratio.model_dump()) if entry.latency_ratio else None,
                 noise_floor=entry.noise_floor,
                 sources=entry.sources,
+                allocator=entry.allocator,
+                clock=entry.clock,
             )
             for entry in whole.upsamplers
             if entry.spec["measure"] is not None

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from upbench import conventions, metrics, units
-from upbench.analysis import stats
+from upbench.analysis import rounds
 from upbench.errors import SpecError, suggestion
 from upbench.gate import amounts
 from upbench.gate.amounts import Amount
@@ -274,18 +274,18 @@ def _exact(
 
 def _timed(bound: Bound, record: Record, reference: Record | None) -> Finding:
     """Judge a bound of latency on its 95 % interval: failed when all of it is beyond the limit, passed when all is within."""
-    if record.latency is None or (reference is not None and reference.latency is None):
+    summary, enough = metrics.latency_summary(record), True
+    if summary is None or record.latency is None or (reference is not None and reference.latency is None):
         return Finding(bound.gate, record.label, Result.unsure, "latency was not measured")
     limit = float(bound.amount.value)
     noise_floor = record.noise_floor or 0.0
     if reference is not None and reference.latency is not None:
         per_round = reference.latency.samples_per_round
-        pair = stats.paired_ratio(record.latency.samples_s, reference.latency.samples_s, per_round)
-        value, low, high = pair.value, pair.low, pair.high
+        pair = rounds.paired(record.latency.samples_s, reference.latency.samples_s, per_round)
+        value, low, high, enough = pair.value, pair.low, pair.high, pair.rounds >= rounds.T_FROM
         shown = f"{units.ratio(value)} (95 % interval {units.interval(low, high)}) of {reference.label}"
         limited = f"{bound.side} {float(bound.amount.value):g}x"
     else:
-        summary = stats.summarise(record.latency.samples_s)
         value, low, high = summary.median, summary.low, summary.high
         shown = f"{units.seconds(value)} (95 % interval {units.seconds(low)} to {units.seconds(high)})"
         limited = f"{bound.side} {units.seconds(limit)}"
@@ -293,6 +293,7 @@ def _timed(bound: Bound, record: Record, reference: Record | None) -> Finding:
         broken, kept = low > limit * (1 + noise_floor), high <= limit
     else:
         broken, kept = high < limit / (1 + noise_floor), low >= limit
+    broken, kept = broken and enough, kept and enough
     result = Result.failed if broken else Result.passed if kept else Result.unsure
     if broken:
         way = "above" if bound.side == "max" else "below"

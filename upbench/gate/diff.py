@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 from upbench import metrics, units
-from upbench.analysis import stats
+from upbench.analysis import passes, rounds, stats
 from upbench.gate.measured import Measured
 from upbench.gate.outcome import Finding, Result
 from upbench.metrics import METRICS, Metric
@@ -193,6 +193,8 @@ def _latency(old: Measured, new: Measured, rules: Rules) -> Finding | None:
         return None
     if why := _apart(METRICS["latency"], old, new, rules):
         return Finding(gate, new.label, Result.note, f"not compared: {why}; --against GIT_REF compares on one machine")
+    if why := _timed_apart(old, new, rules):
+        return Finding(gate, new.label, Result.note, f"not compared: {why}")
     if old.ratio is None or new.ratio is None or old.reference != new.reference:
         if old.reference != new.reference:
             return Finding(
@@ -212,8 +214,9 @@ def _latency(old: Measured, new: Measured, rules: Rules) -> Finding | None:
     )
     then = f"{units.ratio(new.ratio.value)} of the reference, {units.ratio(old.ratio.value)} in {rules.old}"
     noise_floor = max(old.noise_floor or 0.0, new.noise_floor or 0.0)
-    finding = latency(gate, new.label, change_ratio, noise_floor, rules, then)
-    if finding.result is Result.failed and (noise_floor > rules.threshold or change_ratio.rounds < MIN_ROUNDS):
+    finding = latency(gate, new.label, change_ratio, noise_floor, rules, then, new.over_passes and old.over_passes)
+    least = passes.ENOUGH_PASSES if new.over_passes and old.over_passes else MIN_ROUNDS
+    if finding.result is Result.failed and (noise_floor > rules.threshold or change_ratio.rounds < least):
         # What disturbed one of two runs is no change of the code; only --against meets both sides alike.
         why = f"{change_ratio.rounds} rounds at a noise floor of {units.percent(noise_floor)} are no evidence between runs"
         return replace(finding, result=Result.unsure, sentence=f"{finding.sentence}; {why}, --against GIT_REF decides")
@@ -221,7 +224,13 @@ def _latency(old: Measured, new: Measured, rules: Rules) -> Finding | None:
 
 
 def latency(
-    gate: str, label: str, change: stats.Ratio, noise_floor: float, rules: Rules, then: str | None = None
+    gate: str,
+    label: str,
+    change: stats.Ratio,
+    noise_floor: float,
+    rules: Rules,
+    then: str | None = None,
+    over_passes: bool = False,
 ) -> Finding:
     """Judge a ratio of new to old latency: it fails only when point estimate and interval both show a slowdown.
 
@@ -232,16 +241,21 @@ def latency(
         noise_floor: Smallest difference, as a part of 1, that can be told from none.
         rules: Thresholds, and the names of the sides.
         then: A clause on where the ratio comes from, for the sentence.
+        over_passes: Whether the interval is over the passes of sweeps, and not over rounds.
     """
-    verdict = stats.verdict(change, noise_floor, rules.threshold, rules.interval_threshold)
+    judge = stats.verdict if over_passes else rounds.judged
+    verdict = judge(change, noise_floor, rules.threshold, rules.interval_threshold)
     threshold, floor = max(rules.threshold, noise_floor), max(rules.interval_threshold, noise_floor)
+    of = "passes" if over_passes else "rounds"
     shown = (
-        f"{units.ratio(change.value)} (95 % interval {units.interval(change.low, change.high)}, {change.rounds} rounds)"
+        f"{units.ratio(change.value)} (95 % interval {units.interval(change.low, change.high)}, {change.rounds} {of})"
     )
     shown += f" of the time of {rules.old}" + (f" ({then})" if then else "")
     bounds = f"threshold {units.percent(threshold)}, interval threshold {units.percent(floor)}, noise floor {units.percent(noise_floor)}"
     if verdict is stats.Verdict.UNSURE and noise_floor > rules.threshold:
         bounds = f"{bounds}: too coarse for {units.percent(rules.threshold)}"
+    if not over_passes and change.rounds < rounds.T_FROM:
+        bounds = f"{bounds}; a verdict takes {rounds.T_FROM} rounds, raise --budget"
     result = {
         stats.Verdict.SLOWER: Result.failed,
         stats.Verdict.UNSURE: Result.unsure,
@@ -259,6 +273,19 @@ def _apart(metric: Metric, old: Measured, new: Measured, rules: Rules) -> str | 
             *(metric.comparable_on_gpu if new.environment.get("device_type") == "cuda" else ()),
         )
         if old.environment.get(key) != new.environment.get(key)
+    ]
+    return "; ".join(differing) or None
+
+
+def _timed_apart(old: Measured, new: Measured, rules: Rules) -> str | None:
+    """Return what differs in how two latencies were taken; None where they compare."""
+    differing = [
+        f"{what} {before or 'unknown'} in {rules.old}, {after or 'unknown'} in {rules.new}"
+        for what, before, after in (
+            ("allocator", old.allocator, new.allocator),
+            ("clock", old.clock, new.clock),
+        )
+        if before != after
     ]
     return "; ".join(differing) or None
 

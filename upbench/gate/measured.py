@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from upbench import metrics
-from upbench.analysis import stats
+from upbench.analysis import rounds, stats
 from upbench.metrics import MACHINE, SOFTWARE
 from upbench.records.record import Record, RunSpecData
 
@@ -31,6 +31,9 @@ class Measured:
         latency_s: Median latency in seconds, known only from full records.
         sources: Path -> hash of the files of a user's module; None where they were not taken.
         incomplete: Why the MACs are not those of the whole call; None where they are.
+        over_passes: Whether `ratio` is over the passes of a sweep, and not over the rounds of a comparison.
+        allocator: What malloc did while it was timed; None where it is not known.
+        clock: Name of the clock; None where it is not known.
     """
 
     label: str
@@ -44,6 +47,9 @@ class Measured:
     latency_s: float | None = None
     sources: Mapping[str, str] | None = None
     incomplete: str | None = None
+    over_passes: bool = False
+    allocator: str | None = None
+    clock: str | None = None
 
     @property
     def identity(self) -> str:
@@ -77,22 +83,37 @@ def from_records(records: Sequence[Record], reference: Record | None = None) -> 
     for record in records:
         if record.status != "ok":
             continue
-        ratio = None
+        ratio, beside = None, None
         if reference is not None and record is not reference and record.latency and reference.latency:
             per_round = reference.latency.samples_per_round
-            ratio = stats.paired_ratio(record.latency.samples_s, reference.latency.samples_s, per_round)
+            ratio = rounds.paired(record.latency.samples_s, reference.latency.samples_s, per_round)
+            beside = identity(reference.settings.given())
+        elif passed := _of_passes(record):
+            ratio, beside = passed
         measured = Measured(
             label=record.label,
             spec=record.settings.given(),
             environment={key: record.environment.value(key) for key in _WHERE},
             exact={name: metric.read(record) for name, metric in metrics.compared().items()},
             output=record.output.model_dump() if record.output else None,
-            reference=identity(reference.settings.given()) if reference is not None and ratio else None,
+            reference=beside,
             ratio=ratio,
             noise_floor=record.noise_floor,
-            latency_s=stats.summarise(record.latency.samples_s).median if record.latency else None,
+            latency_s=summary.median if (summary := metrics.latency_summary(record)) else None,
             sources=record.sources,
             incomplete=record.incomplete,
+            over_passes=bool(record.latency and record.latency.passes),
+            allocator=record.latency.memory_kept if record.latency else None,
+            clock=record.latency.clock if record.latency else None,
         )
         by_identity[measured.identity] = measured
     return list(by_identity.values())
+
+
+def _of_passes(record: Record) -> tuple[stats.Ratio, str] | None:
+    """Return a cell's ratio to the reference of its sweep, and that reference; None without an interval over passes."""
+    passes = record.latency.passes if record.latency else None
+    if passes is None or passes.ratio is None or passes.ratio.low is None or passes.ratio.high is None:
+        return None
+    ratio = stats.Ratio(passes.ratio.value, passes.ratio.low, passes.ratio.high, len(passes.numbers))
+    return ratio, " ".join(passes.reference)

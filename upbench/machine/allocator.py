@@ -23,6 +23,7 @@ Allocator = Literal["kept", "returned", "unpinned"]
 
 Pinning = Literal["kept", "returned"]
 """Those that can be asked for."""
+PINNINGS: tuple[Pinning, ...] = ("kept", "returned")
 
 PINNED: dict[str, dict[str, str]] = {
     "kept": {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_TOP_PAD_": str(16 * 2**20)},

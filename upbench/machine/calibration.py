@@ -25,6 +25,8 @@ DISTURBED = 0.2
 """Number of cores that other programs may keep busy during a calibration before it counts as disturbed."""
 VARIABLE = "UPBENCH_CACHE"
 """Environment variable that names the cache folder."""
+SWITCH = "UPBENCH_CALIBRATE"
+"""Environment variable that, set to off, keeps a first measurement from measuring the ceilings, as in CI."""
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 """A finite number above 0."""
@@ -43,7 +45,7 @@ class Calibration:
         macs_per_s: Multiply-accumulates per second of a matrix product, by dtype. A dtype that the device cannot multiply
             is missing.
         noise_floor: Difference of latency, as a part of 1, that an upsampler shows to itself, see
-            `ceilings.noise_floor`.
+            `ceilings.noise_floor`; None where a first measurement took the ceilings alone.
         disturbed_cores: Number of cores that other programs kept busy during the calibration; None where unknown.
         date: UTC date of the calibration, as YYYY-MM-DD.
         versions: Versions of torch and upbench.
@@ -54,7 +56,7 @@ class Calibration:
     threads: int
     bandwidths: Annotated[tuple[tuple[int, Positive], ...], Field(min_length=1)]
     macs_per_s: dict[str, Positive]
-    noise_floor: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    noise_floor: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
     disturbed_cores: float | None
     date: str
     versions: dict[str, str]
@@ -132,6 +134,11 @@ def path() -> Path:
     if folder.startswith("~"):  # a user without a home, as in some containers
         folder = tempfile.gettempdir()
     return Path(folder) / "upbench" / "calibration.json"
+
+
+def automatic() -> bool:
+    """Return whether a first measurement may measure the ceilings of the machine by itself, see SWITCH."""
+    return os.environ.get(SWITCH, "").strip().lower() not in ("off", "0", "no", "false")
 
 
 def load(machine: str) -> Calibration | None:

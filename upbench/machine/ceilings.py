@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,14 @@ import numpy as np
 import torch
 
 from upbench import registry
+from upbench.analysis import rounds as verdicts
 from upbench.analysis import stats
 from upbench.machine import calibration
 from upbench.machine.calibration import Calibration
 from upbench.measure import clock as clocks
-from upbench.measure import latency
+from upbench.measure import cpu_clock, latency
 from upbench.measure.clock import Call, Clock
+from upbench.measure.cpu_clock import Meter
 
 Progress = Callable[[str, float], None]
 """Function that is told what is being done, and the part of the whole that is done, 0 to 1."""
@@ -65,21 +67,42 @@ def calibrate(device: torch.device, environment: Mapping[str, Any], progress: Pr
         if rate := macs_per_s(clock, device, getattr(torch, name), CEILING_S / len(DTYPES)):
             rates[name] = rate
     found = noise_floor(
-        clock,
+        cpu_clock.meter_for(device),
         lambda: probe_upsampler(device),
         NOISE_FLOOR_S,
         REPEATS,
         lambda part: progress("A/A runs", 0.3 + 0.7 * part),
     )
+    return calibration_of(environment, bandwidths, rates, found, start, others)
+
+
+def calibration_of(
+    environment: Mapping[str, Any],
+    bandwidths: Sequence[tuple[int, float]],
+    rates: Mapping[str, float],
+    noise_floor: float | None,
+    start_s: float,
+    others_s: float | None,
+) -> Calibration:
+    """Return what was measured as a calibration.
+
+    Args:
+        environment: Machine and software, as `environment.capture` returns them.
+        bandwidths: Working sets in bytes with their bytes per second, small ones first.
+        rates: Multiply-accumulates per second by dtype.
+        noise_floor: See `noise_floor`; None where it was not measured.
+        start_s: When it began, by time.perf_counter.
+        others_s: What `other_processes_s` returned then.
+    """
     after = other_processes_s()
-    busy = None if others is None or after is None else max(after - others, 0.0) / (time.perf_counter() - start)
+    busy = None if others_s is None or after is None else max(after - others_s, 0.0) / (time.perf_counter() - start_s)
     return Calibration(
         key=calibration.key(environment),
         device=environment["device"],
         threads=environment["threads"],
         bandwidths=tuple(bandwidths),
-        macs_per_s=rates,
-        noise_floor=found,
+        macs_per_s=dict(rates),
+        noise_floor=noise_floor,
         disturbed_cores=busy,
         date=time.strftime("%Y-%m-%d", time.gmtime()),
         versions={name: environment[name] for name in ("torch", "upbench")},
@@ -101,7 +124,9 @@ def working_sets(cache_bytes: int | None, memory_bytes: int | None) -> list[int]
     return [*(size for size in sizes if 2 * size <= largest), largest]
 
 
-def bandwidth_bytes_per_s(clock: Clock, device: torch.device, working_set_bytes: int, budget_s: float) -> float:
+def bandwidth_bytes_per_s(
+    clock: Clock, device: torch.device, working_set_bytes: int, budget_s: float, least: int = 3
+) -> float:
     """Measure the bytes read and written per second over and over the same working set: the best of triad, copy and fill.
 
     Triad and copy are those of STREAM (McCalpin 1995). Fill is added because an upsampler mostly writes: at scale 2
@@ -112,6 +137,7 @@ def bandwidth_bytes_per_s(clock: Clock, device: torch.device, working_set_bytes:
         device: The device.
         working_set_bytes: Size of all arrays together.
         budget_s: Seconds for the three together.
+        least: Number of samples of each that are taken whatever they take.
     """
     count = max(working_set_bytes // 4 // 96 * 96, 96)
     buffer = torch.ones(count, device=device)
@@ -119,7 +145,7 @@ def bandwidth_bytes_per_s(clock: Clock, device: torch.device, working_set_bytes:
     target, source = buffer.chunk(2)
     with torch.inference_mode():
         best_s = min(
-            _best_s(clock, work, budget_s / 3)
+            _best_s(clock, work, budget_s / 3, least)
             for work in (
                 lambda: torch.add(left, right, alpha=3.0, out=out),
                 lambda: target.copy_(source),
@@ -130,7 +156,7 @@ def bandwidth_bytes_per_s(clock: Clock, device: torch.device, working_set_bytes:
 
 
 def macs_per_s(
-    clock: Clock, device: torch.device, dtype: torch.dtype, budget_s: float, largest: int = 8192
+    clock: Clock, device: torch.device, dtype: torch.dtype, budget_s: float, largest: int = 8192, least: int = 3
 ) -> float | None:
     """Measure a square matrix product, of sizes 256, 512, ... as far as they fit the budget.
 
@@ -142,6 +168,7 @@ def macs_per_s(
         dtype: Dtype of the factors.
         budget_s: Seconds for all sizes together.
         largest: Number of rows of the largest matrices.
+        least: Number of samples of each size that are taken whatever they take.
 
     Returns:
         Multiply-accumulates per second of the fastest size; None where the device cannot multiply in this dtype.
@@ -152,7 +179,7 @@ def macs_per_s(
         while size <= largest:
             try:
                 a, b, out = (torch.randn(size, size, device=device).to(dtype) for _ in range(3))
-                seconds = _best_s(clock, functools.partial(torch.mm, a, b, out=out), budget_s / 4)
+                seconds = _best_s(clock, functools.partial(torch.mm, a, b, out=out), budget_s / 4, least)
             except RuntimeError:  # not implemented for this dtype, or out of memory: what was found before stands
                 break
             best = max(best or 0.0, size**3 / seconds)
@@ -163,7 +190,7 @@ def macs_per_s(
 
 
 def noise_floor(
-    clock: Clock,
+    meter: Meter,
     build: Callable[[], Call],
     budget_s: float = NOISE_FLOOR_S,
     repeats: int = REPEATS,
@@ -179,7 +206,7 @@ def noise_floor(
     Of fewer than 11 runs it is the largest.
 
     Args:
-        clock: Clock of the device.
+        meter: Takes the samples on the device.
         build: Makes the call that is compared with itself.
         budget_s: Seconds for all runs; once they are spent, fewer than `repeats` runs are made, but never fewer than 3.
         repeats: Number of runs.
@@ -191,17 +218,18 @@ def noise_floor(
     Raises:
         KeyboardInterrupt: If a run is interrupted.
     """
-    start = clock.now_s()
+    start = meter.now_s()
     found: list[float] = []
     for n in range(repeats):
-        spent = clock.now_s() - start
+        spent = meter.now_s() - start
         if n >= MIN_REPEATS and spent * (n + 1) / n > budget_s:
             break
         progress(min(max(n / repeats, spent / budget_s), 1.0))
-        first, second = latency.measure([build(), build()], clock, min(SIDE_S, budget_s / 2 / MIN_REPEATS))
+        side_s = min(SIDE_S, budget_s / 2 / MIN_REPEATS)
+        first, second = latency.measure([build(), build()], meter, side_s, seed=f"A/A {n}")
         if first.stopped == "interrupted":
             raise KeyboardInterrupt
-        same = stats.paired_ratio(second.samples_s, first.samples_s, latency.PER_ROUND)
+        same = verdicts.paired(second.samples_s, first.samples_s, latency.PER_ROUND)
         found.append(stats.noise_floor(same))
     return float(np.quantile(found, QUANTILE, method="higher"))
 
@@ -242,14 +270,14 @@ def other_processes_s(stat: Path = Path("/proc/stat")) -> float | None:
     return ticks / os.sysconf("SC_CLK_TCK") - time.process_time()
 
 
-def _best_s(clock: Clock, work: Call, budget_s: float) -> float:
-    """Return the seconds of one call: the best of at least three samples, which no disturbance can make too short."""
+def _best_s(clock: Clock, work: Call, budget_s: float, least: int) -> float:
+    """Return the seconds of one call: the best of some samples, which no disturbance can make too short."""
     clock.time_s(work, 1)
     once = clock.time_s(work, 1)
     calls = max(1, round(latency.SAMPLE_S / max(once, 1e-7)))
     start, best_s = clock.now_s(), once
     for n in range(1000):
-        if n >= 3 and clock.now_s() - start >= budget_s:
+        if n >= least and clock.now_s() - start >= budget_s:
             break
         best_s = min(best_s, clock.time_s(work, calls) / calls)
     return best_s

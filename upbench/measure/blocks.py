@@ -14,8 +14,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from upbench.errors import UpbenchError
+from upbench.measure import cpu_clock
 from upbench.measure.clock import Call, without_garbage_collection
-from upbench.measure.cpu_clock import Meter, Sample
+from upbench.measure.cpu_clock import ClockName, Meter, Sample
 
 SAMPLE_S = 0.001
 """A sample is at least this long, so that the clock itself is below 0.1 % of it."""
@@ -49,7 +50,8 @@ class Timed:
 
     def seconds(self, clock: str) -> list[float]:
         """Seconds a call of each sample, by "cpu" or "wall"."""
-        return [(s.wall_s if clock == "wall" or s.cpu_s is None else s.cpu_s) / self.calls for s in self.samples]
+        named: ClockName = "wall" if clock == "wall" else "cpu"
+        return [seconds / self.calls for seconds in cpu_clock.seconds(self.samples, named)]
 
     @property
     def faults_per_call(self) -> float | None:
@@ -116,16 +118,18 @@ def measure(
 
 def _warm_up(timed: Timed, call: Call, meter: Meter, is_reference: bool) -> None:
     """Call a few times, and settle how many calls make a sample."""
-    shortest = float("inf")
+    taken: list[Sample] = []
     for _ in range(WARMUP_CALLS):
         try:
             sample = meter.sample(call, 1)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a user's module may raise anything
             _leave(timed, error, is_reference)
             return
-        shortest = min(shortest, sample.wall_s if sample.cpu_s is None else sample.cpu_s)
+        taken.append(sample)
         if sample.wall_s > SLOW_CALL_S:
             break
+    # By the clock that is its latency: of a call that waits for something, CPU time says next to nothing.
+    shortest = min(cpu_clock.seconds(taken, cpu_clock.latency_clock(taken)[0]))
     timed.calls = math.ceil(SAMPLE_S / max(shortest, 1e-7)) if shortest < SAMPLE_S else 1
 
 

@@ -14,7 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Protocol
 
-from upbench.measure.clock import Call, Clock, Prepared
+import torch
+
+from upbench.measure.clock import Call, Clock, Prepared, clock_for
 
 WAITING, HELPED = 0.02, 0.02
 """The parts of CPU time by which wall time of an undisturbed sample, and CPU time of other threads, may exceed it."""
@@ -85,6 +87,11 @@ class ThreadMeter:
         return False
 
 
+def meter_for(device: torch.device) -> Meter:
+    """Return what samples are taken with on a device: CPU time and wall time on a CPU, the device's own clock elsewhere."""
+    return ThreadMeter() if device.type == "cpu" else ClockMeter(clock_for(device))
+
+
 class ClockMeter:
     """Samples of a clock that has wall time, or a device's time, alone."""
 
@@ -142,6 +149,11 @@ def latency_clock(samples: Sequence[Sample]) -> tuple[ClockName, str | None]:
     if undisturbed and (over := statistics.median(undisturbed)) > 1 + WAITING:
         return "wall", f"wall time is {over:.2f} times CPU time even where nothing interrupted"
     return "cpu", None
+
+
+def seconds(samples: Sequence[Sample], clock: ClockName) -> list[float]:
+    """Return the seconds of samples by a clock; wall time also where there is no CPU time."""
+    return [s.wall_s if clock == "wall" or s.cpu_s is None else s.cpu_s for s in samples]
 
 
 def cpu_share(samples: Sequence[Sample]) -> float | None:

@@ -1,27 +1,35 @@
-"""Latency of one or several calls, measured in rounds: the one protocol, for every device.
+"""Latency of one or several calls, measured in rounds: the protocol of profiles and comparisons, for every device.
 
 Phases never mix: the first call (cold start, reported apart, see `Case`), warm-up until it is stable, then rounds. In a
-round every call is timed twice, in the order A B C C B A, so that a slow drift of the machine adds the same to each;
-ratios are later taken round by round. Sampling stops when the 95 % interval is narrow enough, when more samples no
-longer narrow it, or when the budget is spent, and says which. Samples are kept as they are, outliers included; only
-rounds in which the device slowed itself down (see `Clock.throttled`) are taken again, and counted.
+round every call is timed twice, in a random order and then in the reverse of it: a slow drift of the machine adds the
+same to each, and no call keeps step with the rhythm of the scheduler. Ratios are later taken round by round. Sampling
+stops when the 95 % interval is narrow enough, when more samples no longer narrow it, or when the budget is spent, and
+says which. A call alone has no partner in a round: it is timed in passes that are spread over a run, see `Passes`.
+Samples are kept as they are, outliers included; only rounds in which the device slowed itself down (see
+`Clock.throttled`) are taken again, and counted.
 """
 
 from __future__ import annotations
 
+import random
+import statistics
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from upbench.analysis import stats
-from upbench.measure import rounds
-from upbench.measure.clock import Call, Clock, without_garbage_collection
+from upbench.measure import cpu_clock, rounds
+from upbench.measure.clock import Call, without_garbage_collection
+from upbench.measure.cpu_clock import ClockName, Meter, Sample
 from upbench.measure.rounds import PER_ROUND as PER_ROUND
 from upbench.measure.rounds import SAMPLE_S as SAMPLE_S
 from upbench.measure.rounds import WARMUP_S as WARMUP_S
 
 Progress = Callable[[float], None]
 """Function that is told between samples the part that is done, 0 to 1."""
+
+PASSES, FEWEST_PASSES = 5, 3
+"""Number of passes of a call alone, and of one so slow that five would go beyond its budget."""
 
 
 class CallFailed(Exception):
@@ -43,36 +51,67 @@ class Timing:
     Args:
         warmup_calls: Number of calls before the first sample.
         stable: Whether warm-up ended because the time no longer changed.
-        calls_per_sample: Number of calls that each sample is the mean of.
-        samples_s: Seconds per call of each sample, PER_ROUND samples to a round.
+        call_s: Seconds of the quickest call of the warm-up.
+        calls_per_sample: Number of calls in each sample.
+        samples: The samples, PER_ROUND to a round.
         stopped: Why sampling ended: "precise", "plateau", "budget" or "interrupted".
         discarded: Number of throttled rounds that were taken again.
+        clock: "cpu" where the CPU time of the thread is the latency of the call, else "wall".
+        clock_reason: Why it is wall time; None for CPU time.
+        rounds_of_pass: Number of rounds in each pass; empty for calls that were timed against each other.
     """
 
     warmup_calls: int = 0
     stable: bool = False
+    call_s: float = 0.0
     calls_per_sample: int = 1
-    samples_s: list[float] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
     stopped: str = "budget"
     discarded: int = 0
+    clock: ClockName = "wall"
+    clock_reason: str | None = None
+    rounds_of_pass: list[int] = field(default_factory=list)
+
+    @property
+    def samples_s(self) -> list[float]:
+        """Seconds per call of each sample, by the clock of the call."""
+        return self.seconds(self.clock)
+
+    def seconds(self, clock: ClockName) -> list[float]:
+        """Return the seconds per call of each sample.
+
+        Args:
+            clock: "cpu" or "wall"; wall time also where there is no CPU time.
+        """
+        return [seconds / self.calls_per_sample for seconds in cpu_clock.seconds(self.samples, clock)]
+
+    @property
+    def faults_per_call(self) -> float | None:
+        """Median over the samples of page faults per call; None where they are not counted."""
+        known = [sample.faults for sample in self.samples if sample.faults is not None]
+        return statistics.median(known) / self.calls_per_sample if known else None
 
 
 def measure(
     calls: Sequence[Call],
-    clock: Clock,
+    meter: Meter,
     budget_s: float,
     progress: Progress = lambda part: None,
     precision: float = rounds.PRECISION,
+    seed: str = "",
 ) -> list[Timing]:
     """Time calls in interleaved rounds. Ctrl-C ends the sampling.
 
+    All are timed by one clock: where wall time is the latency of one of them, it is that of all.
+
     Args:
         calls: The calls.
-        clock: Clock of their device.
+        meter: Takes the samples.
         budget_s: Most seconds for each call; the least number of rounds is taken all the same.
         progress: Told the part that is done.
         precision: Half width of the 95 % interval, as a part of the value, that is narrow enough: of the median of a
             single call, of the ratios to the first where there are several.
+        seed: Determines the order of the calls in each round.
 
     Returns:
         The timing of each call.
@@ -84,13 +123,73 @@ def measure(
         timings = []
         for index, call in enumerate(calls):
             with _naming(index):
-                timings.append(warm_up(call, clock))
+                timings.append(warm_up(call, meter))
         limits = rounds.SEVERAL if len(calls) > 1 else rounds.ALONE
-        taker = _Rounds(calls, clock, timings, budget_s * len(calls), limits.least, progress)
-        stopped = rounds.take(limits, taker.total_s, taker.take, lambda: _width(timings), precision, clock.now_s)
+        taker = _Rounds(calls, meter, timings, budget_s * len(calls), limits.least, progress, random.Random(seed))
+
+        def width() -> float:
+            _settle_clock(timings)
+            return _width(timings)
+
+        stopped = rounds.take(limits, taker.total_s, taker.take, width, precision, meter.now_s)
+    _settle_clock(timings)
     for timing in timings:
         timing.stopped, timing.discarded = stopped, taker.discarded
     return timings
+
+
+class Passes:
+    """Times a call alone in passes, between which other work may be done: what changes within a run shows between them.
+
+    Args:
+        call: The call.
+        meter: Takes the samples.
+        budget_s: Seconds of sampling for all passes together; a round of each pass is taken all the same.
+    """
+
+    def __init__(self, call: Call, meter: Meter, budget_s: float) -> None:
+        self.call, self.meter, self.budget_s = call, meter, budget_s
+        self.timing: Timing | None = None
+        self.planned = PASSES
+
+    @property
+    def left(self) -> int:
+        """Number of passes that are still to be taken; none after Ctrl-C."""
+        if self.timing is None:
+            return self.planned
+        return 0 if self.timing.stopped == "interrupted" else self.planned - len(self.timing.rounds_of_pass)
+
+    def take(self, progress: Progress = lambda part: None) -> None:
+        """Take one pass; the first one warms the call up.
+
+        Args:
+            progress: Told the part of this pass that is done.
+
+        Raises:
+            CallFailed: If the call raises.
+            KeyboardInterrupt: Before the first round was complete; later Ctrl-C ends all passes.
+        """
+        with without_garbage_collection():
+            if self.timing is None:
+                with _naming(0):
+                    self.timing = warm_up(self.call, self.meter)
+                if PASSES * PER_ROUND * self.timing.calls_per_sample * self.timing.call_s > self.budget_s:
+                    self.planned = FEWEST_PASSES
+            timing, budget_s = self.timing, self.budget_s / self.planned
+            taker = _Rounds([self.call], self.meter, [timing], budget_s, 1, progress, random.Random())
+            limits = rounds.Limits(least=1, check_from=rounds.ALONE.most, most=rounds.ALONE.most // self.planned)
+            before = len(timing.samples)
+            try:
+                stopped = rounds.take(limits, budget_s, taker.take, lambda: 1.0, now_s=self.meter.now_s)
+            except KeyboardInterrupt:
+                if not before:
+                    raise
+                stopped = "interrupted"
+        timing.discarded += taker.discarded
+        timing.stopped = stopped
+        if taken := len(timing.samples) - before:
+            timing.rounds_of_pass.append(taken // PER_ROUND)
+        _settle_clock([timing])
 
 
 class _Rounds:
@@ -99,16 +198,16 @@ class _Rounds:
     def __init__(
         self,
         calls: Sequence[Call],
-        clock: Clock,
+        meter: Meter,
         timings: Sequence[Timing],
         total_s: float,
         least: int,
         progress: Progress,
+        order: random.Random,
     ) -> None:
-        self.calls, self.clock, self.timings, self.progress = calls, clock, timings, progress
-        self.total_s, self.least = total_s, least
-        self.order = [*range(len(calls)), *reversed(range(len(calls)))]
-        self.start, self.discarded = clock.now_s(), 0
+        self.calls, self.meter, self.timings, self.progress = calls, meter, timings, progress
+        self.total_s, self.least, self.order = total_s, least, order
+        self.start, self.discarded = meter.now_s(), 0
 
     def take(self, done: int) -> bool:
         """Take a round and add its samples.
@@ -119,43 +218,62 @@ class _Rounds:
         Returns:
             Whether the round counts: not when the device throttled in it, but at most every second round is refused.
         """
-        samples: list[list[float]] = [[] for _ in self.calls]
-        for step, index in enumerate(self.order):
-            count = self.timings[index].calls_per_sample
+        samples: list[list[Sample]] = [[] for _ in self.calls]
+        forth = self.order.sample(range(len(self.calls)), len(self.calls))
+        order = [*forth, *reversed(forth)]
+        for step, index in enumerate(order):
             with _naming(index):
-                samples[index].append(self.clock.time_s(self.calls[index], count) / count)
-            by_rounds = (done + (step + 1) / len(self.order)) / self.least
-            self.progress(min((self.clock.now_s() - self.start) / self.total_s, by_rounds, 1.0))
-        if self.clock.throttled() and self.discarded <= done:
+                samples[index].append(self.meter.sample(self.calls[index], self.timings[index].calls_per_sample))
+            by_rounds = (done + (step + 1) / len(order)) / self.least
+            self.progress(min((self.meter.now_s() - self.start) / self.total_s, by_rounds, 1.0))
+        if self.meter.throttled() and self.discarded <= done:
             self.discarded += 1
             return False
         for timing, taken in zip(self.timings, samples, strict=True):
-            timing.samples_s += taken
+            timing.samples += taken
         return True
 
 
-def warm_up(call: Call, clock: Clock) -> Timing:
+def warm_up(call: Call, meter: Meter) -> Timing:
     """Call until the time is stable: at least 2 calls, then until the last five agree within 2 %, or WARMUP_S.
 
     Args:
         call: The call.
-        clock: Clock of its device.
+        meter: Takes the samples.
 
     Returns:
         A timing without samples, with as many calls per sample as a sample of SAMPLE_S takes.
     """
-    timing, recent = Timing(), list[float]()
-    start = clock.now_s()
+    timing, recent = Timing(), list[Sample]()
+    start = meter.now_s()
     while True:
-        recent = [*recent[-4:], clock.time_s(call, 1)]
+        recent = [*recent[-4:], meter.sample(call, 1)]
         timing.warmup_calls += 1
-        timing.stable = len(recent) == 5 and max(recent) <= 1.02 * min(recent)
-        if timing.warmup_calls >= 2 and (timing.stable or clock.now_s() - start > WARMUP_S):
+        times = _seconds(recent)
+        timing.stable = len(times) == 5 and max(times) <= 1.02 * min(times)
+        if timing.warmup_calls >= 2 and (timing.stable or meter.now_s() - start > WARMUP_S):
             break
     # The shortest: one call that something else cut into would make every sample too short.
-    least = min(recent)
-    timing.calls_per_sample = max(1, round(SAMPLE_S / least + 0.5)) if least < SAMPLE_S else 1
+    timing.call_s = max(min(times), 1e-7)
+    timing.calls_per_sample = max(1, round(SAMPLE_S / timing.call_s + 0.5)) if timing.call_s < SAMPLE_S else 1
     return timing
+
+
+def _seconds(samples: Sequence[Sample]) -> list[float]:
+    """Return the time of samples of one call each, by the clock that is its latency: one that waits has little CPU time."""
+    clock, _ = cpu_clock.latency_clock(samples)
+    return cpu_clock.seconds(samples, clock)
+
+
+def _settle_clock(timings: Sequence[Timing]) -> None:
+    """Set the clock of calls that are compared: the thread's CPU time where it is the latency of every one of them."""
+    found = [cpu_clock.latency_clock(timing.samples) for timing in timings]
+    common: ClockName = "cpu" if all(clock == "cpu" for clock, _ in found) else "wall"
+    why = next((reason for _, reason in found if reason), None)
+    for timing, (clock, reason) in zip(timings, found, strict=True):
+        timing.clock = common
+        other = f"another call of this comparison is timed by wall time: {why}" if clock != common else None
+        timing.clock_reason = reason or other
 
 
 def _width(timings: Sequence[Timing]) -> float:

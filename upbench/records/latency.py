@@ -86,7 +86,14 @@ class Latency(Part):
     discarded_rounds: Number of rounds that were taken again because the device had slowed down.
     host_s: Median wall time in seconds of a call and its end; null on a CPU.
     graph_s: Median seconds of the replay of a call as a CUDA graph; null on a CPU.
+    clock_reason: Why a call on a CPU was timed by wall time and not by the CPU time of its thread; null where it was not.
+    rounds_of_pass: Number of rounds in each pass, of an upsampler that was measured by itself; null for others.
+    allocator: What malloc did with memory that calls gave back, see `machine.allocator`, or "device" on a GPU; null in a
+        sweep, whose passes say it, and in records of before.
+    share: CPU time over wall time of all samples, the part of a core that the process had; null where it is not known.
+    faults: Page faults a call, median over the samples; null where they are not counted.
     passes: How it was measured in a sweep; null where it was measured by itself or in one comparison.
+    wall_s: Wall time of the same samples, where `samples_s` is CPU time; else null.
     samples_s: Seconds per call of every sample, in the order in which they were taken.
     """
 
@@ -101,5 +108,27 @@ class Latency(Part):
     discarded_rounds: int
     host_s: float | None = None
     graph_s: float | None = None
+    clock_reason: str | None = None
+    rounds_of_pass: list[int] | None = None
+    allocator: str | None = None
+    share: float | None = None
+    faults: float | None = None
     passes: Passes | None = None
+    wall_s: list[float] | None = None
     samples_s: list[float]
+
+    @property
+    def memory_kept(self) -> str | None:
+        """Return what malloc did, of a sweep's cell as of any other; None where it is not known."""
+        return self.passes.allocator if self.passes else self.allocator
+
+    @property
+    def samples_of_pass(self) -> list[list[float]] | None:
+        """Return the samples of each pass of an upsampler that was measured by itself; None for others."""
+        if self.rounds_of_pass is None:
+            return None
+        found, start = [], 0
+        for rounds in self.rounds_of_pass:
+            found.append(self.samples_s[start : start + rounds * self.samples_per_round])
+            start += rounds * self.samples_per_round
+        return found

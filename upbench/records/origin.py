@@ -52,6 +52,7 @@ class MeasureData(_Open):
     threads: int | None = None
     budget: float = 2.0
     runtime: str | None = None
+    allocator: str = "kept"
 
 
 class RunSpecData(_Open):
@@ -119,6 +120,8 @@ def of_key(spec: RunSpecData | Mapping[str, Any], environment: Environment | Map
     known = spec if isinstance(spec, RunSpecData) else RunSpecData.model_validate(dict(spec))
     where = environment if isinstance(environment, Environment) else Environment.model_validate(dict(environment))
     written = known.model_dump(mode="json")
+    if written["measure"]["allocator"] == "kept":  # as before there was another
+        del written["measure"]["allocator"]
     if (card := builtin().get(known.upsampler)) is not None:
         written["params"] = {param.name: param.default for param in card.params} | written["params"]
     return [written, {name: where.value(name) for name in KEY}]

@@ -27,15 +27,32 @@ def _summary(samples: Sequence[float], interval: bool) -> stats.Summary:
 
 
 def latency_summary(record: Record) -> stats.Summary | None:
-    """Return order statistics of a record's latency in seconds; None when it was not measured."""
+    """Return order statistics of a record's latency in seconds, with the interval that its measurement allows.
+
+    In a sweep value and interval are those of the ratio to the reference, which times must not contradict; of an upsampler
+    that was measured by itself those over the passes of its run; in a comparison those of the samples.
+
+    Args:
+        record: The record.
+
+    Returns:
+        The statistics; None when the latency was not measured.
+    """
     if record.latency is None:
         return None
     passes = record.latency.passes
     found = _summary(record.latency.samples_s, interval=passes is None)
-    if passes is None:
+    if passes is not None:
+        low, median, high = passes.latency_s
+        return replace(found, low=low, median=median, high=high)
+    if (samples_of_pass := record.latency.samples_of_pass) is None:
         return found
-    low, median, high = passes.latency_s  # of passes the ratio is what was measured, which times must not contradict
-    return replace(found, low=low, median=median, high=high)
+    from upbench.analysis import conclusions
+
+    run = conclusions.within_run(samples_of_pass)
+    if run.low_s is None or run.high_s is None:
+        return found
+    return replace(found, low=run.low_s, median=run.value_s, high=run.high_s)
 
 
 def of_latency(statistic: str) -> Callable[[Record], float | None]:

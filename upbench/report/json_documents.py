@@ -90,12 +90,14 @@ class Times(_Part):
 
     `ratio` is new over old, round by round. `noise_floor` (`resolution` in earlier documents) is the difference between two
     processes of the old version, as a part of 1. `stopped` says why sampling ended: "precise", "plateau" or "budget".
+    `clock` is "cpu" for CPU time of the threads, or "wall".
     """
 
     ratio: Ratio
     noise_floor: float = Field(validation_alias=AliasChoices("noise_floor", "resolution"))
     stopped: str
     calls_per_sample: int
+    clock: str = "wall"
     turns_s: Turns
 
 

@@ -95,6 +95,8 @@ class MeasureSpec(Strict):
         runtime: Name of the runtime, see `runtimes`; None, which is not written down, leaves it to `compile`.
         threads: Number of torch's threads; None leaves torch's default.
         budget: Seconds of sampling for each upsampler.
+        allocator: What malloc does with large blocks that are freed, see `machine.allocator`: they stay with the process
+            (kept, which is not written down) or go back to the system (returned).
     """
 
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
@@ -108,6 +110,7 @@ class MeasureSpec(Strict):
     runtime: str | None = Field(None, description="one of " + ", ".join(runtimes.CLASSES))
     threads: int | None = Field(None, ge=1, description="an integer of at least 1, or null")
     budget: float = Field(2.0, gt=0, description="a number of seconds above 0")
+    allocator: Literal["kept", "returned"] = Field("kept", description="kept or returned")
 
     @property
     def run_by(self) -> str:
@@ -119,4 +122,6 @@ class MeasureSpec(Strict):
         data: dict[str, Any] = whole(self)
         if data.get("runtime", "") is None:
             del data["runtime"]
+        if data.get("allocator") == "kept":
+            del data["allocator"]
         return data

@@ -33,6 +33,7 @@ def _count(job: Message, say: Say) -> Message:
     import torch
 
     from upbench.benchmark import run, timed_case
+    from upbench.machine import environment, first_calibration
     from upbench.measure.cpu_clock import ThreadMeter
     from upbench.specs import run_spec as spec
 
@@ -43,6 +44,9 @@ def _count(job: Message, say: Say) -> Message:
             torch.cuda.set_device(device)
         plan = spec.load(job["spec"])
         here = plan.model_copy(update={"measure": plan.measure.model_copy(update={"device": str(device)})})
+        if job.get("calibrate") and plan.measure.mode == "inference":
+            with environment.with_threads(plan.measure.threads):
+                first_calibration.known(device, environment.capture(device), say)
         with memory_limit.limited(job["memory_bytes"], device.type == "cpu"):
             record = run.compare([here], say, timed=False)[0]
             call = timed_case.call_of(here, device)

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 from upbench import files
+from upbench.machine.allocator import PINNINGS, Pinning
 from upbench.records import pass_lines, pass_store, store
 from upbench.records.pass_lines import Identity
 from upbench.records.record import Passes, Record, RunSpecData, Status, SweepInfo, from_dict
@@ -21,6 +23,9 @@ from upbench.sweeping.resume import Environment, Plan
 from upbench.sweeping.timing import INTERRUPTED, Timing
 from upbench.sweeping.worker import Message, PinnedWorker
 from upbench.user_code import source_files
+
+CALIBRATES_FROM_S = 60.0
+"""Time limit of a cell, in seconds, from which on the first cell may also measure the ceilings of the machine."""
 
 Progress = Callable[[str, float, float | None], None]
 """Called with the cell that is measured, the part of all cells that is done, and the seconds left where known."""
@@ -118,7 +123,12 @@ class _Counting:
         self.queue.remove(n)
         plan = self.run.cells[n].spec
         assert plan is not None, "impossible cells are never measured"
-        message = {"spec": plan.to_dict(), "memory_bytes": self.run.options.memory_bytes}
+        timeout_s = self.run.options.timeout_s
+        message = {
+            "spec": plan.to_dict(),
+            "memory_bytes": self.run.options.memory_bytes,
+            "calibrate": timeout_s is None or timeout_s >= CALIBRATES_FROM_S,  # its seconds count as the cell's
+        }
         return Job(message, n, self.run.options.timeout_s)
 
     def progressed(self, job: Job, part: float) -> None:
@@ -141,7 +151,7 @@ class _Counting:
 @dataclass
 class Run:
     """One run of a sweep. idle: workers that are ready; status: of the cells that have a record; measured: how many
-    cells were timed now, or failed."""
+    cells were timed now, or failed; pinning: what malloc of the workers does, as of the one that is idle at first."""
 
     cells: Sequence[Cell]
     sweep: SweepSpec
@@ -155,6 +165,7 @@ class Run:
     status: dict[int, str] = field(default_factory=dict)
     measured: int = 0
     interrupts: Interrupts = field(default_factory=Interrupts)
+    pinning: Pinning = "kept"
 
     def go(self) -> Outcome:
         """Count, time, and write the records."""
@@ -162,7 +173,8 @@ class Run:
         try:
             with self.interrupts.counted():
                 self._write_what_is_known()
-                for kind in ("cuda", "cpu"):
+                for pinning, kind in product(PINNINGS, ("cuda", "cpu")):
+                    self._pin(pinning)
                     self._count(kind)
                     self._time(kind)
         finally:
@@ -206,16 +218,31 @@ class Run:
     def do(self, numbers: Sequence[int], source: Source) -> None:
         """Do the jobs of a source on the devices of some cells."""
         devices = dict.fromkeys(device for n in numbers for device in self.devices(n))
-        start = partial(worker.PinnedWorker, self.options.module)
+        start = partial(worker.PinnedWorker, self.options.module, self.pinning)
         lanes = Lanes(list(devices), start, source, self.interrupts, self.notice, self.idle)
         lanes.run()
+
+    def _pin(self, pinning: Pinning) -> None:
+        """Let the cells that follow run in workers with this allocator, and end those with another."""
+        if pinning != self.pinning and any(self._has_allocator(n, pinning) for n in range(len(self.cells))):
+            while self.idle:
+                self.idle.pop().kill()
+        self.pinning = pinning
+
+    def _has_allocator(self, n: int, pinning: Pinning) -> bool:
+        spec = self.cells[n].spec
+        return spec is not None and spec.measure.allocator == pinning
+
+    def _is_of(self, n: int, kind: str) -> bool:
+        """Whether a cell runs on this kind of device, with the allocator that workers have now."""
+        return self.devices(n)[0].startswith(kind) and self._has_allocator(n, self.pinning)
 
     def _count(self, kind: str) -> None:
         known = pass_store.index(passes_path(self.path))
         for sentence in known.skipped:
             self.notice(sentence)
         had = {self.plan.identities[key] for key in known.counted if key in self.plan.identities}
-        queue = deque(n for n in self.plan.measure if n not in had and self.devices(n)[0].startswith(kind))
+        queue = deque(n for n in self.plan.measure if n not in had and self._is_of(n, kind))
         self.do(list(queue), _Counting(self, queue))
 
     def _time(self, kind: str) -> None:
@@ -228,7 +255,7 @@ class Run:
         due: set[int] = set()
         printed: dict[Identity, Passes] = {}
         for key, n in self.plan.identities.items():
-            if key not in known.counted or n in others or not self.devices(n)[0].startswith(kind):
+            if key not in known.counted or n in others or not self._is_of(n, kind):
                 continue
             if n not in self.status:
                 due.add(n)

@@ -140,13 +140,18 @@ class Timing:
         asked = self.run.options.reference
         if asked is not None and asked in self.identities:
             return asked
-        if asked is not None:
+        if asked is not None and self._shares_allocator(asked):
             self.run.notice(f"{self.run.cells[asked].label}, the --reference, was not counted; another cell is it")
         before = pass_store.index(self.file).groups
         known = {identity: n for n, identity in self.identities.items()}
         if had := [known[identity] for identity in before if identity in known]:
             return had[-1]
         return of_base(list(self.identities), self.run.cells, self.run.sweep)
+
+    def _shares_allocator(self, n: int) -> bool:
+        """Whether a cell has the allocator of these, and could be their reference."""
+        one, first = (self.run.cells[at].spec for at in (n, next(iter(self.identities))))
+        return one is not None and first is not None and one.measure.allocator == first.measure.allocator
 
     def _weight(self, n: int) -> Weight:
         counted = self.counted[self.identities[n]]

@@ -39,6 +39,9 @@ START = (
     "from importlib import import_module; import_module(sys.argv[2]).main(*map(int, sys.argv[3:]))"
 )
 """The parent's sys.path comes before the first import: what the parent could import, the worker can."""
+IN_PROCESS = "UPBENCH_IN_PROCESS"
+"""Environment variable that keeps all measurements in the process that asks for them, as a debugger needs it. Workers have
+it, so that a user's file which measures when it is imported starts no more of them."""
 SAY_EVERY_S = 0.5
 """A message costs the parent a wake-up, which is not to happen between every two samples."""
 
@@ -154,7 +157,8 @@ class PinnedWorker(Worker):
 
     def __init__(self, module: str = MODULE, pinning: Pinning = "kept") -> None:
         self.announcement = Announcement()
-        given = {**allocator.worker_environment(pinning, os.environ), ANNOUNCE: str(self.announcement.descriptor)}
+        announce = {ANNOUNCE: str(self.announcement.descriptor), IN_PROCESS: "1"}
+        given = {**allocator.worker_environment(pinning, os.environ), **announce}
         super().__init__(module, environment=given, shared=(self.announcement.descriptor,))
 
 
@@ -200,12 +204,12 @@ def serve(socket: int, lifeline: int, parent: int, measure: Measure, where: Call
 
 
 def _say(pipe: Connection) -> Say:
-    last = 0.0
+    last, step = 0.0, ""
 
     def say(what: str, part: float) -> None:
-        nonlocal last
-        if (now := time.monotonic()) - last >= SAY_EVERY_S:
-            last = now
+        nonlocal last, step
+        if (now := time.monotonic()) - last >= SAY_EVERY_S or what != step:
+            last, step = now, what
             pipe.send_bytes(json.dumps({"what": what, "part": part}).encode())
 
     return say
@@ -273,6 +277,11 @@ def describe(error: BaseException) -> tuple[Status, str]:
     """The status and the sentence for what a cell raised; its traceback is printed where UPBENCH_DEBUG asks for it."""
     from upbench.benchmark.workload import reason
 
+    complain(error)
+    return status_of(error), reason(error)
+
+
+def complain(error: BaseException) -> None:
+    """Print the traceback of an error where UPBENCH_DEBUG asks for it."""
     if os.environ.get(DEBUG):
         sys.stderr.write(whole_traceback(error))
-    return status_of(error), reason(error)

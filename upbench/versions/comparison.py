@@ -8,11 +8,10 @@ by here and now (A/A), and no verdict goes below that.
 from __future__ import annotations
 
 import json
-import math
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +20,19 @@ import torch
 from upbench.analysis import stats
 from upbench.benchmark.check import Check
 from upbench.benchmark.difference import TOLERANCES, compare_tensors
+from upbench.machine import allocator
+from upbench.machine.allocator import Pinning
 from upbench.measure import rounds
+from upbench.measure.cpu_clock import Sample
 from upbench.records.record import Record, from_json
 from upbench.specs.run_spec import RunSpec
 from upbench.sweeping.worker import Worker
 from upbench.versions.checkout import Version, VersionError
+from upbench.versions.turns import Timed, Turn, change, clock_of, order, same, seconds, together, turn_of
 
 WORKER = Path(__file__).with_name("worker.py")
-TURN_S, MOST_SAMPLES = 0.02, 10
-"""Most seconds and most samples of a turn, which ends with the first sample that no other process cut into; the quickest
-of the turn counts. Longer calls are one sample each: there the median over rounds does it all."""
+SAMPLE = tuple(field.name for field in fields(Sample))
+"""What is read of a sample, which another version may take with more, or less."""
 
 Progress = Callable[[str, float], None]
 """Function that is told what is being done, and the part of the whole that is done, 0 to 1."""
@@ -41,12 +43,15 @@ class VersionWorker(Worker):
 
     Args:
         version: The version.
+        pinning: What its malloc does with large blocks that are freed.
     """
 
-    def __init__(self, version: Version) -> None:
+    def __init__(self, version: Version, pinning: Pinning = "kept") -> None:
         self.version = version
         super().__init__(
-            command=[version.python, "-P", "-u", str(WORKER)], folder=version.folder, environment=version.environment()
+            command=[version.python, "-P", "-u", str(WORKER)],
+            folder=version.folder,
+            environment=allocator.worker_environment(pinning, version.environment()),
         )
 
     def receive(self) -> dict[str, Any]:
@@ -78,26 +83,6 @@ class Loaded:
     environment: Mapping[str, Any]
     quickest_s: float
     output: torch.Tensor
-
-
-@dataclass(frozen=True)
-class Timed:
-    """The times of two versions.
-
-    Args:
-        change: Ratio of new to old times.
-        noise_floor: Difference that the old version shows to its twin, as a part of 1.
-        stopped: Why sampling ended, see `rounds.take`.
-        calls_per_sample: Number of calls that each sample is the mean of.
-        turns_s: Of the new version, the old one and its twin the seconds per call of every sample of every turn, two
-            turns a round.
-    """
-
-    change: stats.Ratio
-    noise_floor: float
-    stopped: str
-    calls_per_sample: int
-    turns_s: tuple[list[list[float]], ...]
 
 
 @dataclass(frozen=True)
@@ -168,7 +153,12 @@ def _once(
 ) -> Pair:
     label = spec.label
     progress(f"{label}: loading {old.name}", 0.0)
-    with VersionWorker(new) as second, VersionWorker(old) as first, VersionWorker(old) as twin:
+    pinning = spec.measure.allocator
+    with (
+        VersionWorker(new, pinning) as second,
+        VersionWorker(old, pinning) as first,
+        VersionWorker(old, pinning) as twin,
+    ):
         workers = (second, first, twin) if timed else (second, first)
         after, before, *_ = load(workers, spec, params)
         checks = [_check(spec, old, before, after)] if alike else []
@@ -216,39 +206,16 @@ def _loaded(worker: VersionWorker, spec: RunSpec, output: Path) -> Loaded:
     return Loaded(record, answer["environment"], answer["quickest_s"], tensor)
 
 
-@dataclass(frozen=True)
-class Turn:
-    """The length of a turn, equal for all versions, so that the clock and cold caches weigh the same in each.
-
-    Args:
-        calls: Number of calls of a sample.
-        samples: Most samples of a turn.
-    """
-
-    calls: int
-    samples: int
-
-
-def turn_of(quickest_s: Sequence[float]) -> Turn:
-    """Return the turn for versions of this speed.
-
-    Args:
-        quickest_s: Seconds of the quickest call of each version.
-    """
-    call_s = max(min(quickest_s), 1e-9)
-    calls = max(1, math.ceil(rounds.SAMPLE_S / call_s))
-    return Turn(calls, min(max(1, round(TURN_S / (calls * call_s))), MOST_SAMPLES))
-
-
 def time_versions(
     workers: Sequence[VersionWorker], turn: Turn, budget_s: float, progress: Callable[[float], None] = lambda part: None
 ) -> Timed:
-    """Time new, old and the twin of old in turn: forth and back in each round, one process at a time.
+    """Time new, old and the twin of old in turn: forth and back in each round, in random order, one process at a time.
 
     Each begins as many rounds as the others, since the turns of a round are not alike: the middle one has two turns in
     a row. Sampling ends when the interval of the ratio is within 1 %, when more rounds stop narrowing it, or when the
     budget is spent. Versions of one thread share a core for as many rounds as there are workers, and another in the
-    next: cores differ in speed by what else they do.
+    next: cores differ in speed by what else they do. The CPU time of the threads counts where it is the latency of every
+    version, and wall time elsewhere, or where one version is of an upbench that does not take it.
 
     Args:
         workers: Workers of the new version, the old one and its twin, loaded.
@@ -261,58 +228,31 @@ def time_versions(
         VersionError: If a process fails.
     """
 
-    def take(worker: VersionWorker, core: int) -> list[float]:
+    def take(worker: VersionWorker, core: int) -> list[Sample]:
         worker.ask({"do": "time", "calls": turn.calls, "samples": turn.samples, "core": core})
-        answer = worker.receive()
-        return [s / turn.calls for s in answer["s"]]
+        return [Sample(**{name: one.get(name) for name in SAMPLE}) for one in worker.receive()["samples"]]
 
-    turns: list[list[list[float]]] = [[] for _ in workers]
+    turns: list[list[list[Sample]]] = [[] for _ in workers]
     for worker in workers:
         take(worker, 0)
     start, total = time.perf_counter(), budget_s * len(workers)
 
     def one_round(done: int) -> bool:
         progress(min((time.perf_counter() - start) / total, 1.0))
-        for index in _order(len(workers), done):
+        for index in order(len(workers), done):
             turns[index].append(take(workers[index], done // len(workers)))
         return True
 
     def width() -> float:
-        ratio = change(turns)
+        ratio = change(seconds(turns, turn, clock_of(turns)))
         return (ratio.high - ratio.low) / 2 / ratio.value
 
     stopped = rounds.take(rounds.PROCESSES, total, one_round, width)
     if stopped == "interrupted":  # a gate is not judged by what there is until then
         raise KeyboardInterrupt
-    return Timed(change(turns), stats.noise_floor(same(turns)), stopped, turn.calls, tuple(turns))
-
-
-def together(first: Timed, second: Timed) -> Timed:
-    """Return the times over the rounds of both."""
-    turns = tuple(a + b for a, b in zip(first.turns_s, second.turns_s, strict=True))
-    return replace(first, change=change(turns), noise_floor=stats.noise_floor(same(turns)), turns_s=turns)
-
-
-def _order(workers: int, number: int) -> list[int]:
-    """Return the order of the workers in a round, forth and back: 0 1 2 2 1 0, then 1 2 0 0 2 1, then 2 0 1 1 0 2."""
-    forth = [(number + n) % workers for n in range(workers)]
-    return forth + forth[::-1]
-
-
-def change(turns: Sequence[Sequence[Sequence[float]]]) -> stats.Ratio:
-    """Return the ratio of the new version to the mean of old and its twin, which is less of an accident than one process.
-
-    Args:
-        turns: Turns of new, old and twin, see `Timed.turns_s`.
-    """
-    new, old, twin = ([min(turn) for turn in side] for side in turns)
-    return stats.paired_ratio(new, [(a + b) / 2 for a, b in zip(old, twin, strict=True)])
-
-
-def same(turns: Sequence[Sequence[Sequence[float]]]) -> stats.Ratio:
-    """Return the ratio of the twin to the old version, the same code in two processes, from turns as in `change`."""
-    _, old, twin = ([min(turn) for turn in side] for side in turns)
-    return stats.paired_ratio(twin, old)
+    clock = clock_of(turns)
+    taken, wall = seconds(turns, turn, clock), seconds(turns, turn, "wall")
+    return Timed(change(taken), stats.noise_floor(same(taken)), stopped, turn.calls, taken, clock, wall)
 
 
 def _check(spec: RunSpec, old: Version, before: Loaded, after: Loaded) -> Check:

@@ -5,9 +5,9 @@ that are found there. It follows the protocol of `sweeping.worker`, but imports 
 JSON messages from a socket and answers each:
 
 - load {spec, source, output, counted}: builds, counts if `counted`, and writes the output of one forward to a file
-- time {calls, samples, core}: seconds of samples of `calls` calls each. It ends with the first sample during which the
-  kernel did not give the core to another process, and at most `samples` are taken; a version of one thread runs on core
-  number `core` of those it may use
+- time {calls, samples, core}: samples of `calls` calls each, wall time and, where this upbench can take it, CPU time. It
+  ends with the first sample during which the kernel did not give the core to another process, and at most `samples` are
+  taken; a version of one thread runs on core number `core` of those it may use
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from dataclasses import asdict
 from importlib import import_module
 from multiprocessing.connection import Connection
 from typing import Any
@@ -107,7 +108,7 @@ def _load(session: dict[str, Any], spec: dict[str, Any], source: str, output: st
     torch.save(out.detach().cpu().clone(), output)
     single = torch.get_num_threads() == 1 and device.type == "cpu" and hasattr(os, "sched_setaffinity")
     cores = sorted(os.sched_getaffinity(0)) if single else []
-    session.update(call=case.call(), watch=watch, cores=cores)
+    session.update(call=case.call(), watch=watch, meter=_meter(device), cores=cores)
     quickest_s = min(watch.time_s(session["call"], 1) for _ in range(5))
     gc.collect()
     gc.disable()
@@ -124,13 +125,26 @@ def _time(session: dict[str, Any], calls: int, samples: int, core: int) -> dict[
         os.sched_setaffinity(0, {cores[core % len(cores)]})
     if samples > 1:  # a short call: what ran in between left its caches cold, and not alike for all turns of a round
         session["call"]()
-    taken: list[float] = []
+    taken: list[dict[str, Any]] = []
     while len(taken) < samples:
         before = _cuts()
-        taken.append(session["watch"].time_s(session["call"], calls))
+        if session["meter"] is None:
+            taken.append({"wall_s": session["watch"].time_s(session["call"], calls)})
+        else:
+            taken.append(asdict(session["meter"].sample(session["call"], calls)))
         if before is not None and _cuts() == before:
             break
-    return {"s": taken}
+    return {"samples": taken}
+
+
+def _meter(device: Any) -> Any:
+    """Return what takes the CPU time of calls with their wall time; None on a GPU, and in versions without it."""
+    if device.type != "cpu":
+        return None
+    try:
+        return import_module("upbench.measure.cpu_clock").ThreadMeter()
+    except (ModuleNotFoundError, AttributeError):
+        return None
 
 
 def _cuts() -> int | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from upbench import conventions, metrics, units
-from upbench.analysis import stats
+from upbench.analysis import rounds, stats
 from upbench.metrics import Metric
 from upbench.records.record import Record
 
@@ -208,7 +208,7 @@ def verdict(record: Record, reference: Record) -> str | None:
     """Return FASTER, SLOWER, SAME or UNSURE; None for the reference itself and where nothing was timed."""
     if record is reference or not record.latency or not reference.latency:
         return None
-    return str(stats.verdict(paired(record, reference), record.noise_floor or 0.0))
+    return str(rounds.judged(paired(record, reference), record.noise_floor or 0.0))
 
 
 def paired(record: Record, reference: Record) -> stats.Ratio:
@@ -223,9 +223,7 @@ def paired(record: Record, reference: Record) -> stats.Ratio:
     """
     if record.latency is None or reference.latency is None:
         raise ValueError("a record without latency has no ratio")
-    return stats.paired_ratio(
-        record.latency.samples_s, reference.latency.samples_s, reference.latency.samples_per_round
-    )
+    return rounds.paired(record.latency.samples_s, reference.latency.samples_s, reference.latency.samples_per_round)
 
 
 def varying(records: Sequence[Record], columns: Sequence[Column]) -> list[Column]:

@@ -41,9 +41,9 @@ def comparison_table(records: Sequence[Record], reference: Record, convention: s
     accuracies = columns.accuracies(records)
     shown = (columns.LABEL, *shapes, *accuracies, *columns.costs(convention), ratio, verdict, *against_eager)
     ratio_note = (
-        f"{ratio.title}: median of ratios taken round by round, with its 95 % bootstrap interval. FASTER, SLOWER: by "
-        "more than 5 % and, with the whole interval, by more than 2 %; SAME: the interval lies within 5 %; neither "
-        "bound is ever below the noise floor."
+        f"{ratio.title}: median of ratios taken round by round, with its 95 % bootstrap interval (below 20 rounds mean and "
+        "t interval; below 8 UNSURE). FASTER, SLOWER: by more than 5 % and, with the whole interval, by more than 2 %; "
+        "SAME: the interval lies within 5 %; neither bound is ever below the noise floor."
     )
     return _build(notes.condition(records), records, shown, (low, high), convention, [ratio_note, *eager_note])
 
@@ -99,7 +99,10 @@ def _time(record: Record) -> list[list[str]]:
         return []
     rows = [
         [f"Latency, {WHAT[latency.mode]}", units.seconds(summary.median)],
-        ["  95 % interval of the median", f"{units.seconds(summary.low)} to {units.seconds(summary.high)}"],
+        [
+            "  95 % interval, within this run" if latency.rounds_of_pass else "  95 % interval of the median",
+            f"{units.seconds(summary.low)} to {units.seconds(summary.high)}",
+        ],
         [
             "  quartiles",
             f"{units.seconds(summary.q1)} to {units.seconds(summary.q3)} (IQR {units.seconds(summary.iqr)})",

@@ -31,6 +31,7 @@ CONTEXT = (
             ("measure", "compile"),
             ("measure", "runtime"),
             ("measure", "backend"),
+            ("measure", "allocator"),
         )
     ),
 )
@@ -85,28 +86,43 @@ def context(records: Sequence[Record], axes: Sequence[str]) -> list[Column]:
     return [c for c in free if c.key in differing or (c.key == "label" and not axes)]
 
 
+def allocator_of(record: Record) -> str | None:
+    """Return what malloc did while a record was timed; of one without latency what its spec asks for. None on a GPU."""
+    if record.environment.device_type not in ("cpu", None):
+        return None
+    known = record.latency.memory_kept if record.latency else None
+    return known or record.settings.measure.allocator
+
+
 def machine_key(record: Record, axes: Sequence[str]) -> tuple[Hashable, ...]:
-    """Return device, threads and versions without those that are axes; records of different keys stand in different groups."""
+    """Return device, threads, versions and allocator, those that are axes aside from the first two.
+
+    Records of different keys stand in different groups.
+    """
     env, taken = record.environment, {bare(axis) for axis in axes}
     device = None if "device" in taken else (env.device, env.cuda)
     threads = None if taken & {"threads", "device"} or env.device_type != "cpu" else env.threads
-    return device, threads, env.torch, env.measurement_version, env.kernels
+    return device, threads, env.torch, env.measurement_version, env.kernels, allocator_of(record)
 
 
-def machine_text(record: Record, axes: Sequence[str], several_versions: bool = False) -> str:
+def machine_text(
+    record: Record, axes: Sequence[str], several_versions: bool = False, several_allocators: bool = False
+) -> str:
     """Return the machine and the versions of `machine_key` in words.
 
     Args:
         record: A record of the group.
         axes: The axes of the sweep.
         several_versions: Whether there are records of other measurement versions.
+        several_allocators: Whether there are records that were timed with another allocator.
     """
-    device, threads, torch, version, kernels = machine_key(record, axes)
+    device, threads, torch, version, kernels, allocator = machine_key(record, axes)
     parts = [f"{device[0]}" if isinstance(device, tuple) else "", f"{threads} threads" if threads is not None else ""]
     return (
         ", ".join(p for p in parts if p)
         + f"{'; ' if any(parts) else ''}torch {torch}, upbench {record.environment.upbench}{kernels_text(kernels)}"
         + (f", measurement version {version or 'unknown'}" if several_versions else "")
+        + (f", memory {allocator}" if several_allocators and allocator else "")
     )
 
 

@@ -36,7 +36,8 @@ def notes(results: ResultSet, shown: Sequence[Column], emphasised: bool, publish
     sentences += machine([r for r in rows if r.status != "impossible"] or rows)
     if len(results.groups) > 1:
         sentences.append(
-            "Rows stand in groups because the machine or the versions differ; values of two groups do not compare."
+            "Rows stand in groups because the machine, the versions or the allocator differ; values of two groups do not "
+            "compare."
         )
     if len(grouping.measurement_versions(rows)) > 1:
         sentences.append(

@@ -60,9 +60,10 @@ class ResultSet:
         """Return the records by machine and versions, each group in its order; see `grouping.by_machine`."""
         groups = []
         several = len(grouping.measurement_versions(self.records)) > 1
+        allocators = len({grouping.allocator_of(r) for r in self.records if r.status != "impossible"}) > 1
         for members in grouping.by_machine(self.records, self.axes).values():
             named = next((r for r in members if r.status != "impossible"), members[0])
-            groups.append(Group(grouping.machine_text(named, self.axes, several), members))
+            groups.append(Group(grouping.machine_text(named, self.axes, several, allocators), members))
         return groups
 
     @cached_property
@@ -181,7 +182,7 @@ class ResultSet:
         if record in self.passes or other in self.passes:
             pair = self.passes.pair(record, other)
             return pair.verdict(noise_floor((record, other)) or 0.0) if pair else stats.Verdict.UNSURE
-        if record.latency is None or other.latency is None:
+        if record.latency is None or other.latency is None or not comparable(record, other):
             return stats.Verdict.UNSURE
         ratio = effects.unpaired_ratio(record.latency.samples_s, other.latency.samples_s)
         return stats.verdict(ratio, noise_floor((record, other)) or 0.0)
@@ -203,9 +204,17 @@ def noise_floor(records: Sequence[Record]) -> float | None:
     return max((r.noise_floor for r in records if r.noise_floor is not None), default=None)
 
 
+def comparable(record: Record, other: Record) -> bool:
+    """Return whether the latencies of two separate runs were taken with one allocator and one clock: else nothing is said."""
+    if record.latency is None or other.latency is None:
+        return False
+    same_clock = record.latency.clock == other.latency.clock
+    return same_clock and grouping.allocator_of(record) == grouping.allocator_of(other)
+
+
 def told_apart(record: Record, other: Record) -> bool:
     """Return whether two separate runs differ by the rule of comparisons: FASTER or SLOWER."""
-    if record.latency is None or other.latency is None:
+    if record.latency is None or other.latency is None or not comparable(record, other):
         return False
     noise = noise_floor((record, other)) or 0.0
     slow, fast = metrics.latency_summary(record), metrics.latency_summary(other)

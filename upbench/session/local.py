@@ -1,0 +1,59 @@
+"""A session in this process: for modules that no other process can import, and in a worker itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from upbench.benchmark.checked import Checked
+from upbench.papers import Host
+from upbench.records.record import Record
+from upbench.session.calls import InHost, Progress, Returned, silent
+from upbench.specs.run_spec import RunSpec
+
+
+class Local:
+    """Does what `calls.Session` says in this process; torch is imported with the first call."""
+
+    def validate(self, specs: Sequence[RunSpec]) -> None:
+        """Build every spec."""
+        from upbench.benchmark import run
+
+        run.validate(specs)
+
+    def check(
+        self,
+        specs: Sequence[RunSpec],
+        like: RunSpec | None = None,
+        progress: Progress = silent,
+        cache: bool = True,
+        for_measuring: bool = True,
+    ) -> Checked:
+        """Check the outputs of upsamplers."""
+        from upbench.benchmark import check
+
+        return check.check(specs, like, progress, cache, for_measuring)
+
+    def output(self, spec: RunSpec) -> Returned:
+        """Describe what a call returns, and where it ran."""
+        from upbench.benchmark import check
+        from upbench.machine import environment
+
+        with environment.with_threads(spec.measure.threads):
+            device = environment.resolve_device(spec.measure.device)
+            where = {**environment.identity(device), "device_type": device.type}
+            return Returned(where, check.output(spec, device))
+
+    def compare(self, specs: Sequence[RunSpec], progress: Progress = silent, timed: bool = True) -> list[Record]:
+        """Measure specs side by side."""
+        from upbench.benchmark import run
+
+        return run.compare(specs, progress, timed)
+
+    def compare_in_host(
+        self, necks: Sequence[Sequence[RunSpec]], host: Host, by_stage: bool, progress: Progress = silent
+    ) -> list[InHost]:
+        """Measure upsamplers in a host."""
+        from upbench.benchmark import host_case
+
+        found = host_case.compare(necks, host, by_stage, progress)
+        return [InHost(measured.total, measured.stages) for measured in found]

@@ -1,0 +1,94 @@
+"""What runs in the worker of a session: the calls of `calls.Session`, each a message, done by a `Local` one."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from upbench.errors import SpecError, UpbenchError, whole_traceback
+from upbench.papers import Host
+from upbench.session.local import Local
+from upbench.specs import run_spec
+from upbench.specs.run_spec import RunSpec
+from upbench.sweeping import worker
+from upbench.sweeping.worker import Message, Say
+
+
+def main(socket: int, lifeline: int, parent: int) -> None:
+    """Do what the parent asks until it closes the socket.
+
+    Args:
+        socket: File descriptor of the socket.
+        lifeline: File descriptor of a pipe that ends with the parent.
+        parent: Process id of the parent.
+    """
+    worker.serve(socket, lifeline, parent, measure, worker.where)
+
+
+def measure(message: Message, say: Say) -> Message:
+    """Do one thing, and return what came of it or the error that it raised. Ctrl-C ends it.
+
+    Args:
+        message: What is to be done under `do`, and its arguments.
+        say: Called with what is being done, and the part of the whole that is done.
+    """
+    do = message.pop("do")
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if (threads := message.pop("threads")) is not None:
+            import torch
+
+            torch.set_num_threads(threads)
+        return _CALLS[do](say, **message)
+    except KeyboardInterrupt:
+        return {"interrupted": True}
+    except UpbenchError as error:
+        worker.complain(error)
+        mistakes = list(error.mistakes) if isinstance(error, SpecError) else None
+        return {"error": {"kind": type(error).__name__, "text": str(error), "mistakes": mistakes}}
+    except BaseException as error:  # noqa: BLE001 - the parent raises it again, whatever it is
+        return {"traceback": whole_traceback(error)}
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _validate(say: Say, specs: Sequence[Message]) -> Message:
+    Local().validate(_read(specs))
+    return {}
+
+
+def _check(say: Say, specs: Sequence[Message], like: Message | None, **more: bool) -> Message:
+    found = Local().check(_read(specs), None if like is None else run_spec.load(like), say, **more)
+    return {"checks": [asdict(check) for check in found.checks], "unrepeatable": sorted(found.unrepeatable)}
+
+
+def _output(say: Say, specs: Sequence[Message]) -> Message:
+    found = Local().output(*_read(specs))
+    return {"where": found.where, "output": found.output and found.output.model_dump(mode="json")}
+
+
+def _compare(say: Say, specs: Sequence[Message], timed: bool) -> Message:
+    return {"records": [record.to_dict() for record in Local().compare(_read(specs), say, timed)]}
+
+
+def _compare_in_host(say: Say, necks: Sequence[Sequence[Message]], host: Message, by_stage: bool) -> Message:
+    found = Local().compare_in_host([_read(specs) for specs in necks], Host.model_validate(host), by_stage, say)
+    return {
+        "totals": [one.total.to_dict() for one in found],
+        "stages": [[record.to_dict() for record in one.stages] for one in found],
+    }
+
+
+_CALLS: dict[str, Callable[..., dict[str, Any]]] = {
+    "validate": _validate,
+    "check": _check,
+    "output": _output,
+    "compare": _compare,
+    "compare_in_host": _compare_in_host,
+}
+
+
+def _read(specs: Sequence[Message]) -> list[RunSpec]:
+    return [run_spec.load(spec) for spec in specs]
