@@ -178,6 +178,7 @@ def test_what_only_the_caller_has_is_measured_there_and_never_set_against_pinned
     first, *rest = done.stdout.splitlines()
     assert json.loads(first) == [["unpinned", 1], ["unpinned", 1], ["unpinned", 1], ["kept", 1]]
     table = "\n".join(rest)
+    assert "are not compared with those of pinned memory" in table
     assert "memory unpinned" in table
     assert "memory kept" in table
     assert "values of two groups do not compare" in table

@@ -18,6 +18,7 @@ class Progress:
 
     def __init__(self) -> None:
         self.start = time.monotonic()
+        self.stream = sys.stderr  # a module that is measured may put another in its place, or none
         self.last_step: str | None = None
         self.bar: Any = None
         self.drawn_s = 0.0
@@ -31,12 +32,12 @@ class Progress:
             left_s: Seconds until the end, where they can be known.
         """
         now = time.monotonic()
-        if now - self.start < PATIENCE_S:
+        if now - self.start < PATIENCE_S or self.stream is None:
             return
-        if not sys.stderr.isatty():
+        if not self.stream.isatty():
             if what != self.last_step:
                 left = f", {time_left(left_s)}" if left_s is not None else ""
-                print(f"upbench: {what} ({part:.0%}{left})", file=sys.stderr, flush=True)
+                print(f"upbench: {what} ({part:.0%}{left})", file=self.stream, flush=True)
             self.last_step = what
         elif what != self.last_step or now - self.drawn_s > 0.2 or part >= 1:
             self._draw(what if left_s is None else f"{what}, {time_left(left_s)}", part)
@@ -50,7 +51,7 @@ class Progress:
         if self.bar is None:
             columns = (BarColumn(20), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
             self.bar = Bar(
-                *columns, console=Console(stderr=True), auto_refresh=False, transient=True, redirect_stdout=False
+                *columns, console=Console(file=self.stream), auto_refresh=False, transient=True, redirect_stdout=False
             )
             self.bar.start()
             self.bar.add_task("", total=1.0)

@@ -178,6 +178,7 @@ def _build(
             *notes.memory_note(records),
             *notes.machine(records),
             *notes.noise_floor(records),
+            *notes.timing(records),
             *notes.warnings(records),
         ],
         refs=footnotes.refs,

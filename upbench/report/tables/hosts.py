@@ -194,6 +194,7 @@ def _notes(totals: Sequence[Record], host: Host, convention: str) -> list[str]:
         *notes.memory_note(totals),
         *notes.machine(totals),
         *notes.noise_floor(totals),
+        *notes.timing(totals),
         *notes.warnings(totals),
     ]
 

@@ -45,7 +45,7 @@ def notes(results: ResultSet, shown: Sequence[Column], emphasised: bool, publish
             "them side by side in passes. There is no verdict across versions."
         )
     if any(key.startswith("latency") or key in ("efficiency", "host_s", "graph_s") for key in keys):
-        sentences += [*samples(rows), *close_calls(results), *noise_floor(rows, "efficiency" in keys)]
+        sentences += [*samples(rows), *close_calls(results), *noise_floor(rows, "efficiency" in keys), *timing(rows)]
     else:
         sentences += noise_floor(rows, efficiency=False)
     left_out = [note for table in results.published for note in table.notes] if published else []
@@ -141,6 +141,8 @@ def samples(records: Sequence[Record]) -> list[str]:
     if timed := next((p for r in records if (p := passes_of(r))), None):
         return [_of_passes(records, timed)]
     many = f"{min(numbers)} to {max(numbers)}" if min(numbers) < max(numbers) else f"{min(numbers)}"
+    if all(r.latency.rounds_of_pass for r in records if r.latency):
+        return [f"Latency: over the passes of a run, {many} samples a cell; +-: half the 95 % interval within the run."]
     return [f"Latency: the median of {many} samples a cell; +-: half its 95 % bootstrap interval."]
 
 
@@ -155,6 +157,19 @@ def _of_passes(records: Sequence[Record], first: Passes) -> str:
         f"Latency: ratio to the reference over {many} passes{short}, times its median of {middle} ({low} to {high} "
         f"between passes); +-: half the 95 % interval of the ratio; {clock}, memory {first.allocator}."
     )
+
+
+def timing(records: Sequence[Record]) -> list[str]:
+    """Return what is unusual in how calls on a CPU were timed: wall time, and malloc that is not pinned."""
+    timed = [r.latency for r in records if r.latency and not r.latency.passes and r.environment.device_type == "cpu"]
+    found = []
+    if reasons := list(dict.fromkeys(one.clock_reason for one in timed if one.clock_reason)):
+        found.append(f"Timed by wall time, in which the load of the machine is: {'; '.join(reasons)}.")
+    if any(one.allocator == "unpinned" for one in timed):
+        found.append(
+            "Memory unpinned: times hold what earlier calls left in malloc, and are not compared with those of pinned memory."
+        )
+    return found
 
 
 def noise_floor(records: Sequence[Record], efficiency: bool = True) -> list[str]:
