@@ -7,8 +7,8 @@ import math
 import pytest
 
 from tests import record_builder
+from upbench.records.readings import latency_summary
 from upbench.records.record import Record
-from upbench.records.summary import latency_summary
 from upbench.report.tables import comparison, notes
 
 
