@@ -112,6 +112,10 @@ def _described(module: nn.Module, tensors: tuple[Tensor, ...], seed: int, measur
     if unknown := [key for key in measure if key not in MeasureSpec.model_fields]:
         known = ", ".join(("seed", *MeasureSpec.model_fields))
         raise SpecError([f"{key}: unknown option of a module that is handed in; known: {known}" for key in unknown])
+    if "allocator" in measure:
+        raise SpecError(
+            ["allocator: a module that is handed in is measured in this process, whose malloc cannot be pinned"]
+        )
     measure.setdefault("device", "cpu" if first.device.type == "cpu" else str(first.device))
     return _Spec(
         upsampler=type(module).__name__,
