@@ -12,6 +12,11 @@ CLASSES: dict[str, str] = {
     "torch": "upbench.benchmark.runtimes.eager:Eager",
     "compile": "upbench.benchmark.runtimes.compiled:Compiled",
     "compile-max-autotune": "upbench.benchmark.runtimes.compiled:MaxAutotune",
+    "onnxruntime": "upbench.benchmark.runtimes.onnx_runtime:OnnxRuntime",
+    "onnxruntime-cuda": "upbench.benchmark.runtimes.onnx_runtime:OnnxRuntimeCuda",
+    "onnxruntime-tensorrt": "upbench.benchmark.runtimes.onnx_runtime:OnnxRuntimeTensorRT",
+    "openvino": "upbench.benchmark.runtimes.open_vino:OpenVINO",
+    "openvino-default": "upbench.benchmark.runtimes.open_vino:OpenVINODefault",
 }
 """Name of a runtime -> its class."""
 

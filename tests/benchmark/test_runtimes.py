@@ -15,6 +15,8 @@ from upbench.specs import run_spec
 
 pytestmark = pytest.mark.usefixtures("short_warm_up")
 
+NAMES = ", ".join(runtimes.CLASSES)
+
 TOY = """
 calls = []
 
@@ -101,13 +103,13 @@ def test_what_a_runtime_cannot_do_is_said_before_anything_runs(toy: Path) -> Non
     [
         (
             {"runtime": "torhc"},
-            "measure.runtime is torhc, but must be one of torch, compile, compile-max-autotune; did you mean 'torch'?",
+            f"measure.runtime is torhc, but must be one of {NAMES}; did you mean 'torch'?",
         ),
         (
             {"runtime": "torch", "compile": "default"},
             "measure.runtime is torch, but measure.compile is default; leave one of them out",
         ),
-        ({"runtime": 3}, "measure.runtime is 3, but must be one of torch, compile, compile-max-autotune"),
+        ({"runtime": 3}, f"measure.runtime is 3, but must be one of {NAMES}"),
     ],
 )
 def test_a_runtime_that_is_none_is_refused(tmp_path: Path, measure: dict[str, object], sentence: str) -> None:

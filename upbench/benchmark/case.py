@@ -27,6 +27,10 @@ class ShapeError(RunError):
     """The output of an upsampler has the wrong shape."""
 
 
+class WrongValues(RunError):
+    """Another runtime than torch returned values that are too far off: no speed of it is reported."""
+
+
 class Case(Workload):
     """One upsampler: builds the module of a spec and its inputs, and calls it once, checking what it returns.
 
@@ -70,6 +74,12 @@ class Case(Workload):
         self.runtime = runtime.name
         with self.guarded():
             self.module: Callable[..., Any] = runtime.prepare(self.plain, self.inputs)
+        self.execution = getattr(self.module, "execution", None)
+        if (ran := self.execution) is not None and ran.error > ran.limit:
+            raise WrongValues(
+                f"{self.spec.label} returned values that are {ran.error:.2g} of the largest value off from eager float64 "
+                f"(limit {ran.limit:.2g}; precision asked {ran.precision_asked}, in effect {ran.precision})"
+            )
 
     def _built(self) -> nn.Module:
         """Build the module on its device, in its dtype, mode and memory format."""
@@ -106,6 +116,8 @@ class Case(Workload):
             with self.guarded():
                 self.first_call_s = clock.time_s(lambda: kept.append(self.forward()), 1)
         (out,) = kept
+        if self.execution is not None:
+            self.backends = {}
         self._check(out)
         self.output = self.attempt("the output could not be described", lambda: output.describe(out))
         self.output_bytes = output.size_bytes(out)

@@ -7,14 +7,15 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from upbench.benchmark import check_cache, check_cases, gradient_check, ready_cases
-from upbench.benchmark.case import Case, ShapeError
+from upbench.benchmark import check_cache, check_cases, gradient_check, ready_cases, runtimes
+from upbench.benchmark.case import Case, ShapeError, WrongValues
 from upbench.benchmark.check_cache import KeptCheck, KeptResult
 from upbench.benchmark.check_cases import CheckedCase
 from upbench.benchmark.checked import Check as Check
 from upbench.benchmark.checked import Checked as Checked
 from upbench.benchmark.difference import TOLERANCES, are_equal, compare_tensors, part_of_largest, within
 from upbench.benchmark.gradient_check import SmallMap
+from upbench.benchmark.runtimes.exported import Exported
 from upbench.machine import environment
 from upbench.measure import clock
 from upbench.measure.output import not_finite
@@ -114,9 +115,26 @@ def _one(spec: RunSpec, like: RunSpec | None, found: Checked, cache: bool) -> Ch
             checks = [KeptCheck(name=c.name, passed=c.passed, detail=c.detail) for c in found.checks[before:]]
             digest = gradient_check.digest(maps)
             check_cache.save(key, KeptResult(output=case.output.digest, gradients=digest, checks=checks))
+    if spec.measure.runtime is not None:
+        _by_runtime(spec, say)
     if like is not None and ":" in spec.upsampler:
         say(f"like {like.label}", *_like(case, like, limit))
     return case
+
+
+def _by_runtime(spec: RunSpec, say: Say) -> None:
+    """Check what a runtime that runs a file returns against eager float64: a fast wrong answer has no speed."""
+    if not isinstance(runtimes.load(spec.measure.run_by), Exported):
+        return
+    device = environment.resolve_device(spec.measure.device)
+    try:
+        ran = Case(spec, device, clock.clock_for(device)).execution
+    except WrongValues as error:
+        say("runtime", False, str(error))
+        return
+    if ran is not None:
+        detail = f"{ran.error:.2g} of the largest value from eager float64; limit {ran.limit:.2g}"
+        say("runtime", True, f"{detail}; precision asked {ran.precision_asked}, in effect {ran.precision}")
 
 
 def _kept(key: str, case: CheckedCase, say: Say) -> bool:

@@ -256,11 +256,13 @@ def memory_of(work: Workload, between: Callable[[], None] = lambda: None) -> Mem
         between: Called between the two, and after them.
 
     Returns:
-        The memory; None when a forward cannot be measured.
+        The memory; None when a forward cannot be measured, as that of another runtime than torch.
 
     Raises:
         RunError: If a backward fails that the mode is to measure.
     """
+    if work.execution is not None:
+        return None
     forward = work.attempt(
         "the memory of a call could not be measured", lambda: memory.peak_bytes(work.forward, work.device)
     )

@@ -112,6 +112,7 @@ def compare(
             spec=spec.to_dict(),
             sources=registry.sources(spec.upsampler),
             runtime=one.work.runtime,
+            execution=one.work.execution,
             backends=one.work.backends or None,
             **found.shared,
             **one.fields,

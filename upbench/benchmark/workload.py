@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from upbench.errors import UpbenchError, first_line
 from upbench.machine import memory_limit
 from upbench.measure.clock import Prepared
-from upbench.records.record import Output
+from upbench.records.record import Execution, Output
 from upbench.specs.run_spec import RunSpec
 from upbench.user_code import isolation
 
@@ -37,6 +37,7 @@ class Workload(ABC):
         output_bytes: bytes of what a forward returns.
         first_call_s: seconds of the very first call (a forward), compilation included.
         runtime: the name of what runs it.
+        execution: how another runtime than torch runs it, whose memory torch's allocator does not see; None for torch.
         backends: op -> the backend that ran it, where there is a choice.
         changes: settings of the process that its calls change; they are put back after each call.
         parts: what it consists of, each a workload of its own; none for one upsampler.
@@ -51,6 +52,7 @@ class Workload(ABC):
     output_bytes: int
     first_call_s: float
     runtime: str
+    execution: Execution | None = None
     backends: dict[str, str]
     changes: tuple[str, ...] = ()
     parts: Sequence[Workload] = ()

@@ -87,13 +87,14 @@ def _upsamplers(
     if per_shape and (lone := [name for name, given in gate.of_one_work.items() if given]):
         raise SpecError([f"--per-shape: {', '.join(lone)} is of one shape; give it to a comparison of one"])
     others = gates.compared_with(gate)
-    given = run.given(but=["backend"])
+    given = run.given(but=["backend", "runtime"])
     sources = accuracy.read()
     choose = partial(
         compare_specs.choose,
         given=given,
         params=run.assigned(),
         backend=run.backend,
+        runtime=run.runtime,
         others=others,
         per_shape=per_shape,
     )

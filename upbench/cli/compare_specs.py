@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from upbench.cli import backends, drafts
+from upbench.cli import backends, drafts, runtimes
 from upbench.errors import SpecError, unknown
 from upbench.specs import comparable, yaml_file
 from upbench.specs import run_spec as spec
@@ -36,6 +36,7 @@ def choose(
     backend: str | None,
     others: Sequence[Mapping[str, Any]] = (),
     per_shape: bool = False,
+    runtime: str | None = None,
 ) -> list[Chosen]:
     """Return the rows of a comparison, judged: what one argument leaves open, as its shape, the first that says it decides.
 
@@ -46,6 +47,7 @@ def choose(
         backend: text of --backend, which may list several.
         others: specs as written that the rows are compared with, as that of --like.
         per_shape: allow several works; an argument without a shape of its own is measured at each shape.
+        runtime: text of --runtime, which may list several.
 
     Raises:
         SpecError: with all mistakes together, two works in one comparison among them.
@@ -55,13 +57,13 @@ def choose(
         written = _at_every_shape(written)
     comparable.share([data for _, data, _ in written], others)
     each = drafts.shared_params(params, [str(data.get("upsampler")) for _, data, _ in written])
-    wanted = backends.parse(backend)
+    wanted, run_by = backends.parse(backend), runtimes.parse(runtime)
     found: list[Chosen] = []
     mistakes: list[str] = []
     for (item, data, source), own in zip(written, each, strict=True):
         data["params"] = {**(data.get("params") or {}), **own}
         yaml_file.typed(source, [*(f"params.{name}" for name in own), *(["measure.backend"] if wanted else [])])
-        for one in backends.spread(data, wanted):
+        for one in [each for by in runtimes.spread(data, run_by) for each in backends.spread(by, wanted)]:
             try:
                 found.append(Chosen(item, spec.load(one, source), dict(one["params"])))
             except SpecError as error:

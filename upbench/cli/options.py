@@ -148,6 +148,13 @@ class RunOptions:
             "eager,fused.",
         ),
     ] = None
+    runtime: Annotated[
+        str | None,
+        typer.Option(
+            metavar="torch|compile|onnxruntime|openvino|...",
+            help="What runs the module; compare takes several, as torch,onnxruntime.",
+        ),
+    ] = None
 
     def given(self, but: Sequence[str] = ()) -> dict[str, Any]:
         """Return the options that were given, by the key of a spec, without --set.

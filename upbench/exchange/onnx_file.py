@@ -125,7 +125,10 @@ def metadata(path: Path) -> dict[str, str]:
 
 
 def load(
-    path: Path, threads: int | None = None, providers: Sequence[str] = ("CPUExecutionProvider",)
+    path: Path,
+    threads: int | None = None,
+    providers: Sequence[str] = ("CPUExecutionProvider",),
+    optimised: Path | None = None,
 ) -> Callable[..., Any]:
     """Load a file into onnxruntime.
 
@@ -133,6 +136,7 @@ def load(
         path: The file.
         threads: Threads of one call; None leaves onnxruntime's default.
         providers: Execution providers, the first that can run a node runs it.
+        optimised: File that the optimised graph is written to; None for none.
 
     Returns:
         A function of tensors that returns a tuple of tensors.
@@ -144,10 +148,12 @@ def load(
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what fails is raised as well
+    if optimised is not None:
+        options.optimized_model_filepath = str(optimised)
     if threads is not None:
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=list(providers))
+        session = onnxruntime.InferenceSession(str(path), options, providers=list(dict.fromkeys(providers)))
     except Exception as error:
         raise ExportError(f"onnxruntime refuses the file: {first_line(error)}", "load") from error
     names = [given.name for given in session.get_inputs()]
@@ -158,3 +164,11 @@ def load(
 
     call.session = session  # type: ignore[attr-defined] # its profile and providers can be asked
     return call
+
+
+def casts(path: Path) -> int:
+    """Count the conversions that onnxruntime put around operators of which it has no float16 kernel."""
+    import onnx
+
+    model = onnx.load(str(path), load_external_data=False)
+    return sum(n.op_type == "Cast" and n.name.startswith("InsertedPrecisionFreeCast") for n in _nodes(model.graph))

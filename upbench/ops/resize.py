@@ -86,8 +86,10 @@ def pool_map(x: Float[Tensor, "B C H W"], size: int) -> Float[Tensor, "B C {size
 
     MACs: one per value of x, class elementwise.
     """
-    if exporting() and torch.onnx.is_in_onnx_export() and not torch.compiler.is_exporting():
-        # ONNX has no such operator, and torch's exporter by tracing knows it for sizes that the grid divides only.
+    by_trace = torch.onnx.is_in_onnx_export() and not torch.compiler.is_exporting()
+    if exporting() and (by_trace or isinstance(x.shape[2], torch.SymInt)):
+        # ONNX has no such operator: torch's exporter by tracing knows it for sizes that the grid divides only, the other
+        # one writes what is right at the traced size alone.
         rows, columns = (_cell_means(n, size, x) for n in x.shape[2:])
         return rows @ x @ columns.t()
     return F.adaptive_avg_pool2d(x, size)

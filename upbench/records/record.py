@@ -105,6 +105,26 @@ class Output(Part):
     highest: float | None
 
 
+class Execution(Part):
+    """What ran a module that was exported for another runtime. Errors are parts of the largest value, from eager float64.
+
+    Args:
+        version: Version of the runtime.
+        precision_asked: The precision that it was asked for; "default" where it was left to the runtime.
+        precision: The precision in effect, as the runtime says it.
+        error: Error of its output.
+        limit: Largest accepted error.
+        eager_error: Error of the plain form in the dtype of the inputs.
+    """
+
+    version: str
+    precision_asked: str
+    precision: str
+    error: float
+    limit: float
+    eager_error: float
+
+
 class SweepInfo(Part):
     """The sweep that a record belongs to.
 
@@ -139,6 +159,7 @@ class Record(BaseModel):
         environment: Machine and software.
         sources: Path -> hash of the files of a user's module, see `user_code.source_files`; null for a built-in upsampler.
         runtime: Name of the runtime that ran the module, see `runtimes`; null in records of earlier versions.
+        execution: How another runtime than torch ran it; null for torch and torch.compile.
         backends: Op -> the backend that ran it, for every op that has a choice.
         params: Number of parameters.
         params_trainable: Number of parameters that require a gradient.
@@ -174,6 +195,7 @@ class Record(BaseModel):
     environment: Environment
     sources: dict[str, str] | None = None
     runtime: str | None = None
+    execution: Execution | None = None
     backends: dict[str, str] | None = None
     params: int | None = None
     params_trainable: int | None = None

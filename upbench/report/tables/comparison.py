@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from upbench import conventions, metrics, units
 from upbench.records.record import Record
 from upbench.report.formats.table import Table
-from upbench.report.tables import backend_columns, columns, notes, origins
+from upbench.report.tables import backend_columns, columns, notes, origins, runtime_columns
 from upbench.report.tables.columns import Column
 from upbench.report.tables.sweep import Footnotes
 
@@ -38,14 +38,17 @@ def comparison_table(records: Sequence[Record], reference: Record, convention: s
     ratio, low, high, verdict = columns.ratio_to(reference)
     shapes = columns.varying(records, (columns.SHAPE, columns.SCALE))
     against_eager, eager_note = backend_columns.against_eager(records)
+    executed, executed_notes = runtime_columns.executed(records)
     accuracies = columns.accuracies(records)
-    shown = (columns.LABEL, *shapes, *accuracies, *columns.costs(convention), ratio, verdict, *against_eager)
+    shown = (columns.LABEL, *shapes, *accuracies, *columns.costs(convention), ratio, verdict, *executed, *against_eager)
     ratio_note = (
         f"{ratio.title}: median of ratios taken round by round, with its 95 % bootstrap interval (below 20 rounds mean and "
         "t interval; below 8 UNSURE). FASTER, SLOWER: by more than 5 % and, with the whole interval, by more than 2 %; "
         "SAME: the interval lies within 5 %; neither bound is ever below the noise floor."
     )
-    return _build(notes.condition(records), records, shown, (low, high), convention, [ratio_note, *eager_note])
+    return _build(
+        notes.condition(records), records, shown, (low, high), convention, [ratio_note, *executed_notes, *eager_note]
+    )
 
 
 def profile_table(record: Record, convention: str = conventions.DEFAULT) -> Table:
