@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from upbench import cards, conventions
+from upbench import cards, conventions, registry
 from upbench.errors import SpecError, UpbenchError, unknown
 from upbench.papers.hosts import Stage, host
 from upbench.papers.published import Published, siblings
@@ -98,7 +98,7 @@ def _name(convention: str) -> str:
 def _judge(
     upsampler: str, settings: Mapping[str, Any], way: str | None, version: str | None, known: Hypotheses
 ) -> None:
-    names = list(cards.builtin()[upsampler].defaults())
+    names = list(registry.get(upsampler).defaults())
     if strange := [key for key in settings if key not in names]:
         raise unknown(f"parameter of {upsampler}", strange[0], names)
     for kind, name, changes in (("way of counting", way, known.ways), ("version", version, known.versions)):
@@ -109,7 +109,7 @@ def _judge(
 
 def _mistakes(upsampler: str, params: Mapping[str, Any], stages: tuple[Stage, ...]) -> list[str]:
     """Return why an upsampler cannot be built at some of the stages."""
-    card = cards.builtin()[upsampler]
+    card = registry.get(upsampler)
     full = {**card.defaults(), **params}
     found: dict[str, None] = {}
     for stage in stages:

@@ -25,7 +25,6 @@ OUTSIDE = ("sapa-g", "unknown")
 OWN: dict[str, Any] = {
     "paper": "own",
     "title": "",
-    "source": {"paper": "own table", "venue": "unpublished", "table": "own table"},
     "task": "",
     "dataset": "",
     "host_model": None,
@@ -250,7 +249,8 @@ def read_table(path: Path) -> Published:
         SpecError: The file has mistakes; the error lists all of them together.
     """
     data, source = yaml_file.read(path, "a published table")
-    return load(Published, {**OWN, "id": path.stem, **data}, source)
+    own = {"source": {"paper": "own table", "venue": "unpublished", "table": path.stem}, "id": path.stem}
+    return load(Published, {**OWN, **own, **data}, source)
 
 
 def is_file(name: str) -> bool:

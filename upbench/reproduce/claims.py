@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Literal
 
-from upbench import cards
+from upbench import registry
 from upbench.errors import SpecError, UnknownName
 from upbench.papers import published, settings
 from upbench.papers.hosts import Host, host, varied
@@ -139,7 +139,7 @@ def _unjudged(row: Row, figure: Figure, quantity: Quantity) -> tuple[str | None,
 
 
 def _mistakes(row: Row, stated: dict[str, Any]) -> Iterator[str]:
-    card = cards.builtin()[row.upsampler]
+    card = registry.get(row.upsampler)
     params = {p.name: p for p in card.params}
     for key in row.settings:
         close = get_close_matches(key, params, n=1, cutoff=MISSPELT)

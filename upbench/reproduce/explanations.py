@@ -11,7 +11,7 @@ from functools import cached_property
 from itertools import combinations
 from typing import Any
 
-from upbench import cards, conventions
+from upbench import conventions, registry
 from upbench.conventions import Breakdown
 from upbench.errors import SpecError
 from upbench.papers.hosts import Host, Stage
@@ -182,7 +182,7 @@ class Space:
     def models(self) -> list[Model]:
         """Return the stated model, then every model with one departure, then with two, as far as is allowed."""
         upsampler, most = self.claim.row.upsampler, self.known.departures
-        full = {**cards.builtin()[upsampler].defaults(), **self.claim.stated}
+        full = {**registry.get(upsampler).defaults(), **self.claim.stated}
         single: list[Model] = [Model(variant=name) for name in self.claim.host.variants]
         for setting in self.known.settings:
             if setting.upsampler == upsampler:

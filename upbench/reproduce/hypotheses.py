@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from upbench import cards, conventions
+from upbench import cards, conventions, registry
 from upbench.papers import settings as settings_of_tables
 from upbench.specs import yaml_file
 from upbench.specs.strict import Many, Strict, load
@@ -140,11 +140,11 @@ class Hypotheses(Strict):
 
     def params(self, upsampler: str, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Return published settings as parameters of the upsampler; what is none of them is left out."""
-        return settings_of_tables.known(settings, cards.builtin()[upsampler])
+        return settings_of_tables.known(settings, registry.get(upsampler))
 
     def has(self, upsampler: str, settings: Mapping[str, Any]) -> bool:
         """Return whether the upsampler can have published settings, as far as `without` says."""
-        known = cards.builtin()[upsampler].defaults()
+        known = registry.get(upsampler).defaults()
         names = {settings_of_tables.NAMES.get(name, name): value for name, value in settings.items()}
         return all(names.get(key, fixed) == fixed for key, fixed in self.without.items() if key not in known)
 

@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import json
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,7 +104,7 @@ def load(data: Mapping[str, Any], source: str) -> SweepSpec:
         raise SpecError([told(source, one) for one in dict.fromkeys(found)]) from None
     folder = Path(source).parent if isinstance(source, yaml_file.Source) else Path()
     if sweep.published is not None and papers.is_file(sweep.published):
-        sweep = sweep.model_copy(update={"published": (folder / sweep.published).as_posix()})
+        sweep = sweep.model_copy(update={"published": Path(os.path.normpath(folder / sweep.published)).as_posix()})
     mistakes = [told(source, sentence) for sentence in _outer_mistakes(sweep)]
     if sweep.accuracy is not None:
         try:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from upbench import cards, metrics, units
+from upbench import metrics, registry, units
 from upbench.errors import StoreError
 from upbench.papers.published import Published, Row
 from upbench.records import store
@@ -118,7 +118,7 @@ def _measured(row: Row, table: Published, records: Sequence[Record], known: Hypo
     if table.input is None or not known.has(row.upsampler, row.settings):
         return []
     shape = f"{table.input.channels}x{table.input.height}x{table.input.width}"
-    wanted = {**cards.builtin()[row.upsampler].defaults(), **known.params(row.upsampler, row.settings)}
+    wanted = {**registry.get(row.upsampler).defaults(), **known.params(row.upsampler, row.settings)}
     return [
         r
         for r in records

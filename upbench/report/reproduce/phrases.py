@@ -6,8 +6,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from upbench import conventions
-from upbench.cards import builtin
+from upbench import conventions, registry
 from upbench.papers.published import Row
 from upbench.reproduce.audit import NOT_VERDICT, Explanation, Finding, Search
 from upbench.reproduce.claims import Claim
@@ -24,7 +23,7 @@ def departures(claim: Claim, explanation: Explanation, usual: Counting) -> list[
         usual: How the figure's column counts.
     """
     candidate, model = explanation.candidate, explanation.candidate.model
-    full = {**builtin()[claim.row.upsampler].defaults(), **claim.stated}
+    full = {**registry.get(claim.row.upsampler).defaults(), **claim.stated}
     changes = [f"host variant {model.variant}"] if model.variant else []
     changes += [f"{key} {_yaml(value)} instead of {_yaml(full[key])}" for key, value in model.settings]
     changes += [f"version {model.version}"] if model.version else []

@@ -49,13 +49,14 @@ def _columns_of_table(name: str, records: Sequence[Record]) -> PublishedColumns:
     except UpbenchError as error:
         return PublishedColumns([], notes=[f"Warning: no published values are shown: {error}."])
     shown, left_out = _contexts(table)
+    of_table = [record for record in records if record.sweep and record.sweep.published == name]
     rows: dict[str, Row] = {}
     metric_columns: list[Column] = []
     for subtask in dict.fromkeys(row.subtask for row in shown):
         subtask_rows = [row for row in shown if row.subtask == subtask]
         for metric in table.metrics:
             if any(metric in row.values for row in subtask_rows):
-                metric_columns.append(_column(table, metric, subtask, subtask_rows, records, rows))
+                metric_columns.append(_column(table, metric, subtask, subtask_rows, of_table, rows))
     return PublishedColumns(
         metric_columns,
         f"published: {table.paper} {table.source.table}",
@@ -76,10 +77,9 @@ def _column(
     of = table.metrics[metric]
     key = "_".join(["published", metric, *([subtask] if subtask else [])])
     for record in records:
-        if record.sweep and record.sweep.published == table.id:
-            fitting = [row for row in rows if metric in row.values and matches(row, record)]
-            if fitting and len({row.values[metric] for row in fitting}) == 1:
-                seen[_cell_key(key, record)] = fitting[0]
+        fitting = [row for row in rows if metric in row.values and matches(row, record)]
+        if fitting and len({row.values[metric] for row in fitting}) == 1:
+            seen[_cell_key(key, record)] = fitting[0]
 
     def value(record: Record) -> float | None:
         row = seen.get(_cell_key(key, record))
