@@ -59,7 +59,7 @@ def environment(table: Table) -> str:
 def escape(text: str) -> str:
     """Return plain text for LaTeX; `code` in backquotes is set in typewriter."""
     parts = re.split(r"`([^`]*)`", text)
-    plain = ["".join(SPECIAL.get(c, c) for c in part).replace("--", "-{}-") for part in parts]
+    plain = ["".join(SPECIAL.get(c, c) for c in part).replace("--", "-{}-").replace("+-", "$\\pm$") for part in parts]
     return "".join(f"\\texttt{{{part}}}" if n % 2 else part for n, part in enumerate(plain))
 
 
