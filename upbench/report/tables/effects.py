@@ -249,7 +249,8 @@ def _text(metric: Column, effect: Effect | None) -> str:
 def _raw(metric: Column, effect: Effect, verdict: object, record: Record) -> list[Any]:
     return [
         effect.axis, effect.level, effect.reference, metric.key, effect.pairs, effect.ratio, effect.low, effect.high, effect.least,
-        effect.most, effect.difference, None if verdict is None else str(verdict), effect.exact, *_machine(record),
+        effect.most, effect.difference, None if verdict is None else str(verdict), effect.exact and (metric.measured or metric.metric is None),
+        *_machine(record),
     ]  # fmt: skip
 
 
