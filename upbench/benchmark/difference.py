@@ -46,7 +46,8 @@ def part_of_largest(found: Tensor, expected: Tensor, least: float = 0.0) -> floa
     apart, largest = 0.0, least
     decisive: tuple[Tensor, Tensor] | None = None
     with torch.no_grad():
-        for a, b in _pieces(found.detach(), expected.detach()):
+        for a, b in pieces(found.detach(), expected.detach()):
+            a, b = _subtractable(a, b)
             difference, size = _largest(a - b), _largest(b)
             if not difference < float("inf") or not size < float("inf"):
                 return float("inf")
@@ -58,18 +59,27 @@ def part_of_largest(found: Tensor, expected: Tensor, least: float = 0.0) -> floa
     return 0.0 if apart == 0 else apart / largest if largest else float("inf")
 
 
-def _pieces(a: Tensor, b: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the two tensors in pieces of about PIECE values, in a dtype in which they can be subtracted."""
-    if not a.numel():
+def pieces(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Yield tensors of one shape in pieces of about PIECE values: what is computed of these fits in a cache.
+
+    Args:
+        tensors: The tensors.
+    """
+    first = tensors[0]
+    if not first.numel():
         return
     # A map is cut into rows, of which each piece is dense in either memory order.
-    dim = a.dim() - 2 if a.dim() >= 3 else 0
-    whole = (a.unsqueeze(0), b.unsqueeze(0)) if a.dim() == 0 else (a, b)
+    dim = first.dim() - 2 if first.dim() >= 3 else 0
+    whole = [tensor.unsqueeze(0) for tensor in tensors] if first.dim() == 0 else tensors
     step = max(PIECE * whole[0].shape[dim] // whole[0].numel(), 1)
-    for parts in zip(*(tensor.split(step, dim) for tensor in whole), strict=True):
-        one, other = (comparable(part) for part in parts)
-        dtype = torch.promote_types(torch.promote_types(one.dtype, other.dtype), torch.float32)
-        yield one.to(dtype), other.to(dtype)
+    yield from zip(*(tensor.split(step, dim) for tensor in whole), strict=True)
+
+
+def _subtractable(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Return two tensors in a dtype in which they can be subtracted."""
+    a, b = comparable(a), comparable(b)
+    dtype = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
+    return a.to(dtype), b.to(dtype)
 
 
 def _largest(values: Tensor) -> float:

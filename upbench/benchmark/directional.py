@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from upbench.benchmark.difference import pieces
+
 STEPS, EXACT_STEP = (1e-3, 1e-4), 1e-5
 """Steps e as parts of the root mean square of x: of forwards in the dtype of x, tried in this order, and in float64."""
 LIMIT = 0.05
@@ -158,7 +160,7 @@ def _exact_slope(exact: Callable[[Tensor], Tensor] | None, x: Tensor, weight: Te
 
 
 def _weighted(end: Tensor, start: Tensor, weight: Tensor) -> float:
-    return _sum((end - start).mul_(weight))
+    return sum(_sum((a - b).mul_(w)) for a, b, w in pieces(end, start, weight))
 
 
 def _sum(values: Tensor) -> float:
