@@ -26,6 +26,7 @@ from upbench.ops.deformable import (
 )
 from upbench.ops.dilated import dilated_attention
 from upbench.ops.dispatch import Backend, load, recorded, select_backend
+from upbench.ops.flop_formulas import register_formulas
 from upbench.ops.gating import gate_fuse, modulate
 from upbench.ops.layers import conv1x1, softmax_over_taps
 from upbench.ops.offsets import child_points, points_around
@@ -49,6 +50,7 @@ from upbench.ops.window import (
 
 for _name in MODULES:
     load(_name)  # now, and not while torch.compile looks
+register_formulas(OPS)
 
 __all__ = [
     "Backend",

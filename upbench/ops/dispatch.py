@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from upbench import backends
 from upbench.errors import BackendError, InputError
@@ -98,7 +98,7 @@ def select_backend(op: str, backend: str, *args: Any, optional: bool = False) ->
     if backend not in ("auto", "eager") and backend not in backends.MODULES:
         known = ", ".join(backends.names())
         raise BackendError(f"backend {backend!r} was asked for, but must be one of {known}")
-    if backend == "eager" or exporting():
+    if backend == "eager" or exporting() or (optional and _hooked(args)):
         return "eager"
     for name in backends.MODULES if backend == "auto" else (backend,):
         candidate = load(name)
@@ -110,6 +110,14 @@ def select_backend(op: str, backend: str, *args: Any, optional: bool = False) ->
         if name == backend and not optional:
             raise BackendError(f"backend {name} was asked for, but {op} cannot run {name}: {reason}; use auto or eager")
     return "eager"
+
+
+def _hooked(args: tuple[Any, ...]) -> bool:
+    """Whether a layer among the arguments has hooks, as counters and extractors of features give it: it must be called."""
+    if torch.compiler.is_compiling():
+        return False
+    layers = (layer for arg in args if isinstance(arg, nn.Module) for layer in arg.modules())
+    return any(layer._forward_hooks or layer._forward_pre_hooks for layer in layers)
 
 
 def record(op: str, name: str) -> None:
