@@ -103,6 +103,7 @@ def plan(results: ResultSet, options: PlotOptions) -> Plan:
 
     known = judged(lambda: quantities.measured(results.convention), quantities.measured())
     matched = judged(lambda: _accuracy(good, options), None)
+    other = bool(results.accuracies)
     results = accuracy.beside(results, matched)
     good, both = results.measured.records, {**known, **_accuracies(results)}
     kind = options.kind or _kind(results.measured, matched, options)
@@ -126,7 +127,7 @@ def plan(results: ResultSet, options: PlotOptions) -> Plan:
     shown = (x, y) if kind in (Kind.bubble, Kind.pareto) else (metric,)
     if not any(all(quantity.read(r) is not None for quantity in shown) for r in good):
         raise SpecError([_empty(shown, matched)])
-    messages = _messages(kind, options, axis, matched, shown)
+    messages = _messages(kind, options, axis, None if other else matched, shown)
     return Plan(kind, results, _title(results.records, options), axis, metric, x, y, matched, options, messages)
 
 
