@@ -65,7 +65,12 @@ def test_a_quantity_is_one_entry_and_appears_everywhere(results: Path, tmp_path:
     assert compare.returncode == 1
     assert "FAILED carafe, max toy-bytes: " in compare.stderr
     assert ",weight_bytes," in compare.stdout.splitlines()[0]
-    assert "Toy" in with_toy("compare", "carafe", "bilinear", *fast, "--exact", "--format", "markdown").stdout
+    assert (
+        "Toy"
+        in with_toy(
+            "compare", "carafe", "bilinear", *fast, "--exact", "--columns", "all", "--format", "markdown"
+        ).stdout
+    )
     table = json.loads(with_toy("table", results, "--columns", "toy-bytes", "--format", "json").stdout)["tables"][0]
     assert table["rows"][0]["weight_bytes"] == 1
     effects = with_toy("effects", results, "--metrics", "toy-bytes", "--part", "effects", "--format", "json")
@@ -141,7 +146,8 @@ def test_pictures_read_an_old_spelling(axis: str, results: Path, tmp_path: Path)
 
 
 def test_flops_is_macs_and_no_old_spelling(results: Path) -> None:
-    flops, macs = (upbench("table", results, "--columns", name, "--format", "csv") for name in ("flops", "macs"))
+    part = ("--part", "effects", "--format", "csv")
+    flops, macs = (upbench("effects", results, "--metrics", name, *part) for name in ("flops", "macs"))
     assert (flops.stdout, flops.stderr) == (macs.stdout, "")
     bound = ("compare", "carafe", "--shape", "8x6x5", "--device", "cpu", "--exact", "--max", "FLOPs=1G")
     assert upbench(*bound).exit_code == 0

@@ -10,6 +10,7 @@ The functions are the verbs of the command line:
     build("ldaaqu", channels=256)                   a module
     load_weights(module, "checkpoint.pth")          released weights
     export(module, x, "up.onnx")                    a file that another runtime runs
+    layers(module, x)                               parameters and MACs, layer by layer
     names()                                         the upsamplers that there are
     sites(model, x)                                 where a real model upsamples
     replace(model, "dysample", inputs=x)            other upsamplers there; restore(model) takes them back
@@ -24,6 +25,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from upbench.api.layers import layers as layers
     from upbench.api.models import Sites as Sites
     from upbench.api.models import replace as replace
     from upbench.api.models import restore as restore
@@ -57,6 +59,7 @@ __all__ = [
     "build",
     "load_weights",
     "export",
+    "layers",
     "names",
     "sites",
     "replace",
@@ -75,6 +78,7 @@ _HOME = {
     **dict.fromkeys(("spec", "profile", "compare", "sweep", "read", "table"), "upbench.api.verbs"),
     **dict.fromkeys(("sites", "replace", "restore", "Sites"), "upbench.api.models"),
     **dict.fromkeys(("Comparison", "Profile", "Records", "ResultTable"), "upbench.api.results"),
+    "layers": "upbench.api.layers",
     "build": "upbench.registry",
     "export": "upbench.exchange.exporter",
     "names": "upbench.registry",

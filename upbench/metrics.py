@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from upbench import conventions, units
 from upbench.errors import RenamedWarning, UpbenchError, unknown
+from upbench.records import derived
 from upbench.records.readings import half_width, latency_samples, of_latency, total_macs
 from upbench.records.readings import latency_summary as latency_summary
 from upbench.units import Unit
@@ -111,18 +112,8 @@ def _efficiency(record: Record) -> float | None:
 
 
 def _macs_class(name: str, title: str, head: str, formerly: str, what: str) -> Metric:
-    return Metric(
-        f"macs-{name}",
-        f"MACs, {title}",
-        what,
-        units.COUNT,
-        f"macs.{name}",
-        key=f"macs_{name}",
-        head=head,
-        better=None,
-        compared=False,
-        formerly=(formerly,),
-    )
+    own: dict[str, Any] = {"key": f"macs_{name}", "head": head, "compared": False, "formerly": (formerly,)}
+    return Metric(f"macs-{name}", f"MACs, {title}", what, units.COUNT, f"macs.{name}", better=None, **own)
 
 
 def _memory(name: str, title: str, field: str, what: str, head: str = "", **more: Any) -> Metric:
@@ -172,6 +163,19 @@ METRICS: dict[str, Metric] = {
             "efficiency", "Efficiency", "least time at this machine's ceilings over the latency", units.SHARE,
             "roofline_s", key="efficiency", head="Effic.", reader=_efficiency, better="higher", exact=False,
             compared=False,
+        ),
+        Metric(
+            "throughput", "Throughput, output pixels/s", "output pixels a second, at the median time of a call",
+            replace(units.COUNT, text=units.rate, delta=None), "latency.samples_s", key="throughput_pixels_per_s",
+            head="Pixels/s", reader=derived.throughput, better="higher", exact=False, compared=False, in_tables=False,
+        ),
+        *(
+            Metric(
+                name, f"Latency, {title}", f"{title} of the samples of the latency", replace(units.SECONDS, delta=None),
+                "latency.samples_s", key=f"{name.replace('-', '_')}_s", head=head, reader=read, better=None, exact=False,
+                compared=False, in_tables=False,
+            )
+            for name, title, head, read in derived.SAMPLES
         ),
         _memory(
             "peak-memory", "Peak memory, forward", "forward_peak_bytes", "peak memory of a forward", "Peak fwd",

@@ -25,6 +25,21 @@ def count(value: int | None) -> str:
     raise AssertionError("unreachable: value is at least 10000")
 
 
+def rate(value: float | None) -> str:
+    """Write a number of things a second with a decimal prefix: 12340000.0 -> "12.34M"."""
+    return DASH if value is None else count(round(value))
+
+
+def sum_of(base: int, added: int) -> str:
+    """Write a sum in the prefix of its first part, as papers do: "46.84M + 0.20M = 47.04M"."""
+    factor, prefix = next(
+        ((f, p) for f, p in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K")) if base >= f), (1.0, "")
+    )
+    decimals = 2 if prefix else 0
+    first, second, total = (f"{part / factor:.{decimals}f}{prefix}" for part in (base, added, base + added))
+    return f"{first} + {second} = {total}"
+
+
 def exact(value: int | None) -> str:
     """Write a count in full: 39410 -> "39410"."""
     return DASH if value is None else str(value)
@@ -50,6 +65,11 @@ def mebibytes(value: int | None) -> str:
 def ratio(value: float | None) -> str:
     """Write a ratio: 1.5 -> "1.50x"."""
     return DASH if value is None else f"{_three(value)}x"
+
+
+def factor(value: float) -> str:
+    """Write a factor in a sentence, with two digits or as many as tell it from 1: 2.71 -> "2.7", 1.042 -> "1.04"."""
+    return f"{value:.0f}" if value >= 9.95 else f"{value:.1f}" if value >= 1.15 else f"{value:.2f}"
 
 
 def interval(low: float | None, high: float | None) -> str:

@@ -268,8 +268,12 @@ def test_a_sweep_on_a_device_that_is_not_there_is_refused(tmp_path: Path) -> Non
     assert not out.exists()
 
 
-def test_the_results_file_is_not_one_of_the_tables(tmp_path: Path) -> None:
-    assert "let it end in .jsonl" in refused("sweep", sweep_file(tmp_path), "--output", tmp_path / "r.md")
+@pytest.mark.usefixtures("fake")
+def test_the_results_file_is_not_one_of_the_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert upbench("sweep", sweep_file(tmp_path), "--output", tmp_path / "r.md").exit_code == 0
+    assert "| theta" in (tmp_path / "r.md").read_text()
+    assert len(store.load(tmp_path / "results" / "tiny.jsonl").records) == 2
 
 
 @pytest.mark.parametrize(

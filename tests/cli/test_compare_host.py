@@ -63,7 +63,7 @@ def test_every_stage_is_a_row_with_stages() -> None:
 
 
 def test_the_table_says_input_stages_and_base() -> None:
-    text = printed("compare", "dysample", "bilinear", *SMALL)
+    text = printed("compare", "dysample", "bilinear", *SMALL, "-v")
     assert "faster-rcnn-r50: 4 stages, input 40x70 (height x width), padded to 64x96" in text
     assert "p6_to_p5 256x1x2 to 2x3; p5_to_p4 256x2x3 to 4x6" in text
     assert "46.84M parameters (printed 46.8M;" in text

@@ -71,7 +71,7 @@ def folder(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
         (["list", "-o", "spec.yaml"], "spec.yaml", "holds YAML"),
         (["list", "--format", "json", "-o", "few.jsonl"], "few.jsonl", "holds measured records"),
         (["profile", "bilinear", *FAST, "-o", "few.jsonl"], "few.jsonl", "holds measured records"),
-        (["env", "-o", "c.json"], "c.json", "holds JSON of upbench"),
+        (["env", "--format", "table", "-o", "c.json"], "c.json", "holds JSON of upbench"),
         (["env", "--format", "json", "-o", "other.json"], "other.json", "that upbench did not write"),
         (["list", "--format", "json", "-o", "base.json"], "base.json", "a baseline"),
         (["compare", "bilinear", *FAST, "--save", "c.json"], "c.json", "holds JSON of upbench"),

@@ -34,10 +34,10 @@ def test_every_format_holds_every_row_and_goes_to_a_file(tmp_path: Path, form: s
 def test_latex_is_whole(tmp_path: Path) -> None:
     records = record_builder.theta_sweep() + record_builder.theta_sweep(torch="2.9+50%_#&")
     text = shown(tmp_path, records, form="latex")
-    assert text.startswith("% needs \\usepackage{booktabs}")
+    assert text.startswith("% needs \\usepackage{booktabs} and \\usepackage{tablefootnote}")
     begun = re.findall(r"\\begin\{(\w+)\}", text)
     ended = re.findall(r"\\end\{(\w+)\}", text)
-    assert sorted(begun) == sorted(ended) == ["minipage", "table", "tabular"]
+    assert sorted(begun) == sorted(ended) == ["table", "tabular"]
     columns = re.search(r"\\begin\{tabular\}\{(\w+)\}", text)
     assert columns is not None
     body = text.split("\\toprule")[1].split("\\bottomrule")[0]
@@ -106,7 +106,7 @@ def test_a_terminal_shows_bold_and_underline_and_keeps_its_width(tmp_path: Path)
     narrow = upbench("table", file, env={"COLUMNS": "80"}).stdout
     assert max(len(line) for line in narrow.splitlines()) <= 80
     assert sum(line.startswith(" theta") for line in narrow.splitlines()) == 2
-    for head in ("AP [a]", "AP_L [a]", "Params", "Latency", "Peak fwd+bwd"):
+    for head in ("AP [a]", "AP_L [a]", "Params", "Latency", "Memory"):
         assert head in narrow
     assert "\x1b" not in narrow
     wide = upbench("table", file, env={"COLUMNS": "200"}).stdout

@@ -118,7 +118,11 @@ def test_a_sweep_writes_it_beside_its_results(tmp_path: Path) -> None:
     assert [row["batch"] for row in parquet.read_table(tmp_path / "s.parquet").to_pylist()] == [1, 2]
     assert (tmp_path / "s.md").exists()
     assert (tmp_path / "s.csv").exists()
-    assert "let it end in .jsonl" in refused("sweep", spec, "-o", tmp_path / "other.parquet")
+    done = upbench("sweep", spec, "-o", out, "-o", tmp_path / "other.parquet", "-o", tmp_path / "s.tex")
+    assert done.exit_code == 0, done.stderr
+    assert parquet.read_table(tmp_path / "other.parquet").num_rows == 2
+    assert (tmp_path / "s.tex").read_text().startswith("% needs")
+    assert "would all be the results file" in refused("sweep", spec, "-o", out, "-o", tmp_path / "t.jsonl")
 
 
 def test_what_cannot_be_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,12 +129,15 @@ def test_a_summary_keeps_no_samples() -> None:
 
 def test_a_comparison_shows_the_ratio_with_its_interval_and_keeps_the_number() -> None:
     one, other = record_builder.record(latency_s=0.01, cell=1), record_builder.record("carafe", latency_s=0.02, cell=2)
-    found = comparison.comparison_table([one, other], one)
+    found = comparison.comparison_table([one, other], one, wanted="all")
     at = found.heads.index(f"Latency / {one.label}")
     assert [row[at].split(" ")[0] for row in found.rows] == ["1", "2.00x"]
     assert found.rows[0][at] == "1 (reference)"
     assert found.rows[1][at].endswith(")")
     assert found.raw_rows[1][found.raw_heads.index("latency_ratio")] == pytest.approx(2.0, rel=0.02)
     untimed = other.model_copy(update={"latency": None})
-    assert comparison.comparison_table([one, untimed], one).rows[1][at] == "-"
+    assert comparison.comparison_table([one, untimed], one, wanted="all").rows[1][at] == "-"
+    paper = comparison.comparison_table([one, other], one)
+    assert [row[paper.heads.index(f"Latency / {one.label}")] for row in paper.rows] == ["1 (reference)", "2.00x SLOWER"]
+    assert paper.headline.startswith(f"carafe takes 2.0x (2.0 to 2.0) the time of {one.label}")
     assert columns.ratio_to(one)[0].cell(untimed) == "-"

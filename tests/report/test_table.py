@@ -24,7 +24,7 @@ from upbench.report.tables.result_set import ResultSet
 
 def shown(tmp_path: Path, records: list[Record], *arguments: object, form: str = "markdown") -> str:
     file = record_builder.file(tmp_path / "r.jsonl", records)
-    result = upbench("table", file, "--format", form, *arguments)
+    result = upbench("table", file, "--format", form, "-v", *arguments)
     assert result.exit_code == 0, result.output
     return result.stdout
 
@@ -55,7 +55,7 @@ def test_the_theta_table_is_table_5_with_our_costs_beside_it(tmp_path: Path) -> 
     assert found["11"][:2] == ["**39.2**", "**60.7**"]
     assert found["9"][0] == "<u>39.1</u>"
     assert plain["11"][6:9] == ["1000", "1.00G", "13.0 ms"]
-    assert plain["11"][10] == "1.00 MiB"
+    assert plain["11"][9] == "1.00 MiB"
     assert "published, not measured here" in text
     assert "Table 5" in text
 
@@ -228,7 +228,7 @@ def test_failed_cells_say_which_way_with_a_footnote_each(tmp_path: Path) -> None
         assert sentence in text
     assert "**" not in "".join(rows(text)["1"])
     latex = shown(tmp_path, records, form="latex")
-    assert "OOM\\textsuperscript{a}" in latex
+    assert "OOM\\tablefootnote{\\label{fn:" in latex
     assert "3 GiB\\_\\{x\\} \\& more" in latex
 
 

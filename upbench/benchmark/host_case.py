@@ -160,7 +160,11 @@ class HostCase(Workload):
 
 @isolation.isolated()
 def compare(
-    necks: Sequence[Sequence[RunSpec]], host: Host, by_stage: bool = False, progress: Progress = lambda w, p: None
+    necks: Sequence[Sequence[RunSpec]],
+    host: Host,
+    by_stage: bool = False,
+    progress: Progress = lambda w, p: None,
+    timed: bool = True,
 ) -> list[Measured]:
     """Measure upsamplers in a host, latency in interleaved rounds.
 
@@ -169,6 +173,7 @@ def compare(
         host: The host.
         by_stage: Whether to also measure every stage alone; its latency takes as long again.
         progress: Told what is being done.
+        timed: False measures only exact quantities, and leaves latency None.
 
     Raises:
         UpbenchError: If one cannot be built or run.
@@ -178,7 +183,7 @@ def compare(
         return HostCase([StageCase(spec, stage, device, watch) for spec, stage in zip(specs, host.stages, strict=True)])
 
     every = [spec for specs in necks for spec in specs]
-    found = measurement.measure(every, [partial(build, specs) for specs in necks], progress, by_part=by_stage)
+    found = measurement.measure(every, [partial(build, specs) for specs in necks], progress, timed, by_part=by_stage)
     return [_records(one, host, found.shared) for one in found.measured]
 
 

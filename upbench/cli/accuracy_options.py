@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from upbench.cli import completion
+from upbench.cli.options import WHAT
+
 if TYPE_CHECKING:
     from upbench.accuracy.sources import Sources
     from upbench.records.record import Record
@@ -22,6 +25,7 @@ class AccuracyOptions:
         list[Path] | None,
         typer.Option(
             metavar="FILE",
+            rich_help_panel=WHAT,
             help="Your own accuracy, shown as given: CSV or YAML with a column for each axis, or for the name, and one for "
             "each metric (docs/accuracy.md). May be repeated.",
         ),
@@ -30,6 +34,8 @@ class AccuracyOptions:
         str | None,
         typer.Option(
             metavar="HOST",
+            autocompletion=completion.hosts,
+            rich_help_panel=WHAT,
             help="Published accuracy in a host model, as faster-rcnn-r50; compare measures the upsamplers that have it too.",
         ),
     ] = None

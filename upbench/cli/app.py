@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from upbench import __version__
+from upbench.cli import help_page
 from upbench.cli.option_groups import Debug, command, print_tracebacks
 from upbench.errors import DEBUG, RenamedWarning, SpecError, UpbenchError, whole_traceback
 
@@ -90,4 +91,4 @@ for _name in (
     "env",
 ):
     _module = importlib.import_module(f"upbench.cli.{_name}_command")
-    app.command(_name)(command(_module.command))
+    app.command(_name, cls=help_page.Command)(command(_module.command))

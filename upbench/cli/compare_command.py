@@ -3,35 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Annotated
 
 import typer
 
 from upbench import conventions
-from upbench.cli import gates, options, output
+from upbench.cli import completion, gates, options, output
 from upbench.cli.accuracy_options import AccuracyOptions, say
 from upbench.cli.compare_host import HostOptions
 from upbench.cli.gate_options import GateOptions
-from upbench.cli.options import RunOptions, ShowOptions
+from upbench.cli.options import RunOptions
+from upbench.cli.show_options import ShowOptions, TableOptions
+from upbench.cli.view_options import ViewOptions
 from upbench.errors import SpecError
 
 
 def command(
     items: Annotated[
         list[str],
-        typer.Argument(metavar="NAME|FILE...", help="Upsamplers, as ldaaqu or ldaaqu:theta=5,groups=4, or spec files."),
+        typer.Argument(
+            metavar="NAME|FILE...",
+            autocompletion=completion.patterns,
+            help="Upsamplers, as ldaaqu or ldaaqu:theta=5,groups=4; patterns, as 'dysample*' or all; or spec files.",
+        ),
     ],
     run: RunOptions,
     host: HostOptions,
     gate: GateOptions,
-    show: ShowOptions,
+    show: TableOptions,
+    view: ViewOptions,
     accuracy: AccuracyOptions,
     reference: Annotated[str | None, options.REFERENCE] = None,
     per_shape: Annotated[
         bool,
         typer.Option(
             "--per-shape",
+            rich_help_panel=options.WHAT,
             help="Allow several shapes, batches or scales: a table of each, without ratios between them. Upsamplers "
             "without a shape of their own are measured at each.",
         ),
@@ -42,9 +51,9 @@ def command(
 ) -> None:
     """Measure several upsamplers in interleaved rounds and print the ratios of their latency."""
     if host.mentioned:
-        _in_host(items, run, host, gate, show, accuracy, reference, per_shape, convention, not no_cache)
+        _in_host(items, run, host, gate, show, view, accuracy, reference, per_shape, convention, not no_cache)
     else:
-        _upsamplers(items, run, gate, show, accuracy, reference, per_shape, convention, not no_cache)
+        _upsamplers(items, run, gate, show, view, accuracy, reference, per_shape, convention, not no_cache)
 
 
 def _in_host(
@@ -53,6 +62,7 @@ def _in_host(
     host: HostOptions,
     gate: GateOptions,
     show: ShowOptions,
+    view: ViewOptions,
     accuracy: AccuracyOptions,
     reference: str | None,
     per_shape: bool,
@@ -62,11 +72,15 @@ def _in_host(
     """Compare the cost of upsamplers in a host model, over all its stages."""
     if per_shape:
         raise SpecError(["--per-shape: the stages of a host have their own shapes; leave it out"])
-    if gate.mentioned:
+    if replace(gate, exact=False).mentioned:
         raise SpecError(["gates are on upsamplers, not on hosts; leave out --host, or the gate options"])
+    view.refuse("--host")
+    view.check_columns(accuracy.read())
     from upbench.cli import compare_host
 
-    compare_host.compare(items, run, host, show, accuracy, reference, convention, cache)
+    compare_host.compare(
+        items, run, host, show, accuracy, view.columns, reference, convention, cache, timed=not gate.exact
+    )
 
 
 def _upsamplers(
@@ -74,6 +88,7 @@ def _upsamplers(
     run: RunOptions,
     gate: GateOptions,
     show: ShowOptions,
+    view: ViewOptions,
     accuracy: AccuracyOptions,
     reference: str | None,
     per_shape: bool,
@@ -106,10 +121,13 @@ def _upsamplers(
     if sources and gate.between:
         raise SpecError(["--accuracy and --with-published are no part of a comparison of two versions; leave them out"])
     sources.check([places.place(spec.label, {}, spec.to_dict()) for spec in specs])
-    output.check(show.output_file, show.form)
+    view.check_columns(sources)
+    selected = view.read(convention, rows)
+    output.check_targets(show)
     if gate.between:
         from upbench.cli import compare_versions
 
+        view.refuse("--against, whose rows are gates")
         compare_versions.compare(judged, specs, [row.params for row in rows], show, cache)
         return
 
@@ -124,4 +142,4 @@ def _upsamplers(
                 for group in groups
             ]
     results = compare_groups.with_accuracy(results, sources)
-    compare_groups.show(results, judged, convention, show, per_shape)
+    compare_groups.show(results, judged, convention, show, per_shape, view.columns, selected)

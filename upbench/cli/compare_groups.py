@@ -10,7 +10,7 @@ from upbench.cli import compare_specs, gates, output
 from upbench.cli.accuracy_options import attached
 from upbench.cli.compare_specs import Chosen
 from upbench.cli.gates import Gates
-from upbench.cli.options import ShowOptions
+from upbench.cli.show_options import ShowOptions
 from upbench.errors import SpecError
 from upbench.specs import comparable
 from upbench.specs.comparable import Work
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from upbench.gate import Finding
     from upbench.records.record import Record
     from upbench.report.formats.table import Table
+    from upbench.report.tables.selection import Selection
     from upbench.session.calls import Session
 
 
@@ -153,6 +154,8 @@ def show(
     convention: str,
     to: ShowOptions,
     per_shape: bool,
+    columns: str | None = None,
+    chosen: Selection | None = None,
 ) -> None:
     """Print a table of each group, or one document of all, and the failures; exit with 1 where a gate or check failed.
 
@@ -162,18 +165,22 @@ def show(
         convention: Counting convention of MACs and parameters.
         to: Format and file of the result.
         per_shape: Whether --per-shape was given.
+        columns: Value of --columns; None for those of a paper.
+        chosen: The order of the rows, and the bounds that they are to keep.
     """
     from upbench.report import json_documents
-    from upbench.report.formats import render, table
     from upbench.report.tables import comparison
 
     tables: list[Table] = []
     for result in results:
         if result.reference is not None:
-            tables.append(comparison.comparison_table(result.records, result.reference, convention))
+            tables.append(comparison.comparison_table(result.records, result.reference, convention, columns, chosen))
     findings = [finding for result in results for finding in result.findings]
     parts = [json_documents.WorkResult(r.group.work, r.records, r.reference, r.checks) for r in results]
-    if tables or to.form == "json":
-        shown = [table.stacked(tables)] if to.form in render.ONE_TABLE else tables
-        output.show(shown, to, lambda: json_documents.comparison(parts, findings, judged.options.strict, per_shape))
+    if tables or to.wants("json"):
+        output.show(
+            tables,
+            to,
+            lambda: json_documents.comparison(parts, findings, judged.options.strict, per_shape),
+        )
     gates.report(findings, judged.options, tables)

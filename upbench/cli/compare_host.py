@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from upbench.cli import accuracy_options, backends, drafts, options, output
+from upbench.cli import accuracy_options, backends, drafts, options, output, upsampler_patterns
 from upbench.cli.accuracy_options import AccuracyOptions
-from upbench.cli.options import RunOptions, ShowOptions
+from upbench.cli.options import RunOptions
+from upbench.cli.show_options import ShowOptions
 from upbench.errors import SpecError, UpbenchError, unknown
 from upbench.specs import yaml_file
 
@@ -32,9 +33,17 @@ class HostOptions:
 
     host: options.Host = None
     input: Annotated[
-        str | None, typer.Option("--input", metavar="HEIGHTxWIDTH", help="With --host: another size of the image.")
+        str | None,
+        typer.Option(
+            "--input",
+            metavar="HEIGHTxWIDTH",
+            rich_help_panel=options.WHAT,
+            help="With --host: another size of the image.",
+        ),
     ] = None
-    by_stage: Annotated[bool, typer.Option("--stages", help="With --host: every stage as well.")] = False
+    by_stage: Annotated[
+        bool, typer.Option("--stages", rich_help_panel=options.WHAT, help="With --host: every stage as well.")
+    ] = False
 
     @property
     def mentioned(self) -> bool:
@@ -48,9 +57,11 @@ def compare(
     wanted: HostOptions,
     show: ShowOptions,
     accuracy: AccuracyOptions,
+    columns: str | None,
     reference: str | None,
     convention: str,
     cache: bool = True,
+    timed: bool = True,
 ) -> None:
     """Measure the upsamplers in the host and print what they add to it.
 
@@ -60,9 +71,11 @@ def compare(
         wanted: The host, the size of its image, and whether every stage is shown.
         show: Format and file of the result.
         accuracy: Accuracy that is shown beside the cost.
+        columns: Value of --columns; None for those of a paper.
         reference: Value of --reference; None for the first.
         convention: Counting convention of MACs and parameters.
         cache: Whether kept results of checks are used.
+        timed: False counts only, and prints the sums with the host that papers print.
     """
     from upbench.cli import compare_specs
     from upbench.papers import given_join
@@ -73,7 +86,7 @@ def compare(
     necks, typed = _necks(items, run_options, host)
     sources.check([given_join.place(specs[0].label, {}, specs[0].to_dict()) for specs in necks])
     position = _reference_position(reference, typed, [specs[0].label for specs in necks])
-    output.check(show.output_file, show.form)
+    output.check_targets(show)
 
     from upbench.cli.progress import Progress
     from upbench.report.tables import hosts
@@ -85,15 +98,15 @@ def compare(
         with Progress() as progress:
             checks = _checks(necks, host, session, progress, cache)
             red = [check for check in checks if not check["passed"]]
-            found = [] if red else session.compare_in_host(necks, host, wanted.by_stage, progress)
+            found = [] if red else session.compare_in_host(necks, host, wanted.by_stage, progress, timed)
     for check in red:
         where = f"{check['upsampler']} in stage {check['stage']} of {host.name}"
         typer.echo(f"upbench: FAILED check {check['name']}: {where}: {check['detail']}", err=True)
     totals = accuracy_options.attached(sources, [measured.total for measured in found])
-    if show.form == "json" or not red:
+    if show.wants("json") or not red:
         stages = [measured.stages for measured in found]
         shown = stages if wanted.by_stage else [()] * len(stages)
-        tables = [] if red else [hosts.comparison(totals, shown, host, position, convention)]
+        tables = [] if red else [hosts.comparison(totals, shown, host, position, convention, columns)]
         output.show(tables, show, lambda: _document(host, necks[position][0].label, checks, totals, stages, position))
     if red:
         raise typer.Exit(1)
@@ -132,7 +145,9 @@ def _document(
         "host": host.model_dump(mode="json", exclude={"variants"}),
         "reference": reference,
         "checks": checks,
-        "latency_ratios": [vars(columns.paired(total, totals[position])) for total in totals],
+        "latency_ratios": [
+            vars(columns.paired(total, totals[position])) if total.latency else None for total in totals
+        ],
         "verdicts": [columns.verdict(total, totals[position]) for total in totals],
         "records": [total.to_dict() for total in totals],
         "stages": [[record.to_dict() for record in each] for each in stages],
@@ -164,10 +179,11 @@ def _size(text: str) -> tuple[int, int]:
 def _necks(items: Sequence[str], run_options: RunOptions, host: Host) -> tuple[list[list[RunSpec]], list[str]]:
     """Return a spec for every stage of every upsampler, and what was typed for each. Raises SpecError with all mistakes."""
     given = run_options.given(but=["backend"])
+    items, matched = upsampler_patterns.expand(items)
     written = [drafts.draft(item, given, {}) for item in items]
     each = drafts.shared_params(run_options.assigned(), [str(data.get("upsampler")) for data, _ in written])
     wanted = backends.parse(run_options.backend)
-    necks, typed, mistakes = [], [], list[str]()
+    necks, typed, mistakes, left_out = [], [], list[str](), dict[str, str]()
     for item, (data, source), own in zip(items, written, each, strict=True):
         data["params"] = {**(data.get("params") or {}), **own}
         yaml_file.typed(source, [*(f"params.{name}" for name in own), *(["measure.backend"] if wanted else [])])
@@ -177,9 +193,15 @@ def _necks(items: Sequence[str], run_options: RunOptions, host: Host) -> tuple[l
             typer.echo(f"upbench: {source}: {', '.join(dropped)} give way to the stages of {host.name}", err=True)
         for one in backends.spread(data, wanted):
             specs, found = _stages(one, source, host)
+            if found and item in matched:
+                left_out[item] = found[0]
+                continue
             necks.append(specs)
             typed.append(item)
             mistakes += found
+    upsampler_patterns.say_left_out(left_out)
+    if not necks:
+        mistakes.append(f"no upsampler of the pattern fits into {host.name}; name one")
     if mistakes:
         raise SpecError(list(dict.fromkeys(mistakes)))
     return necks, typed

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from upbench.cli import backends, drafts, runtimes
+from upbench.cli import backends, drafts, runtimes, upsampler_patterns
 from upbench.errors import SpecError, unknown
 from upbench.specs import comparable, yaml_file
 from upbench.specs import run_spec as spec
@@ -41,7 +42,7 @@ def choose(
     """Return the rows of a comparison, judged: what one argument leaves open, as its shape, the first that says it decides.
 
     Args:
-        items: the arguments.
+        items: the arguments; of a pattern, as `dysample*`, what is impossible here is left out with a sentence on stderr.
         given: options that are keys of a spec, by their key; for every argument.
         params: values of --set.
         backend: text of --backend, which may list several.
@@ -52,6 +53,7 @@ def choose(
     Raises:
         SpecError: with all mistakes together, two works in one comparison among them.
     """
+    items, matched = upsampler_patterns.expand(items)
     written = [(item, *drafts.draft(item, given, {})) for item in items]
     if per_shape:
         written = _at_every_shape(written)
@@ -60,6 +62,7 @@ def choose(
     wanted, run_by = backends.parse(backend), runtimes.parse(runtime)
     found: list[Chosen] = []
     mistakes: list[str] = []
+    left_out: dict[str, str] = {}
     for (item, data, source), own in zip(written, each, strict=True):
         data["params"] = {**(data.get("params") or {}), **own}
         yaml_file.typed(source, [*(f"params.{name}" for name in own), *(["measure.backend"] if wanted else [])])
@@ -67,12 +70,37 @@ def choose(
             try:
                 found.append(Chosen(item, spec.load(one, source), dict(one["params"])))
             except SpecError as error:
-                mistakes += error.mistakes
+                if item in matched:
+                    left_out[item] = error.mistakes[0].removeprefix(f"{drafts.SOURCE}: ")
+                else:
+                    mistakes += error.mistakes
+    if not mistakes and not per_shape:
+        found, others_work = _of_one_work(found, matched)
+        left_out |= others_work
+    upsampler_patterns.say_left_out(left_out)
+    if not found and not mistakes:
+        mistakes = ["no upsampler of the pattern can be measured so; name one, or leave options out"]
     if not mistakes and not per_shape:
         mistakes = comparable.mistakes([(c.typed, comparable.of_spec(c.spec)) for c in found])
     if mistakes:
         raise SpecError(list(dict.fromkeys(mistakes)))
     return found
+
+
+def _of_one_work(rows: list[Chosen], matched: frozenset[str]) -> tuple[list[Chosen], dict[str, str]]:
+    """Leave out those rows of patterns that have another work than the rest, as one whose scale is always 16.
+
+    Returns:
+        The other rows, and why each of these was left out.
+    """
+    works = [comparable.of_spec(row.spec) for row in rows]
+    named = [work for row, work in zip(rows, works, strict=True) if row.typed not in matched]
+    if not rows or not matched:
+        return rows, {}
+    base = named[0] if named else Counter(works).most_common(1)[0][0]
+    other = {row.typed: f"its work is {work.text()}" for row, work in zip(rows, works, strict=True) if work != base}
+    kept = [row for row in rows if row.typed not in matched or row.typed not in other]
+    return kept, {name: why for name, why in other.items() if name in matched}
 
 
 def _at_every_shape(written: Sequence[tuple[str, dict[str, Any], str]]) -> list[tuple[str, dict[str, Any], str]]:

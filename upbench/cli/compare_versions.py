@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from upbench.cli import gates, output
 from upbench.cli.gates import Gates
-from upbench.cli.options import ShowOptions
+from upbench.cli.show_options import ShowOptions
 
 if TYPE_CHECKING:
     from upbench.gate import Finding

@@ -10,7 +10,7 @@ import typer
 
 from upbench.cli import gates, options, output
 from upbench.cli.gate_options import GateOptions, JudgeOptions
-from upbench.cli.options import ShowOptions
+from upbench.cli.show_options import TableOptions
 from upbench.errors import SpecError, StoreError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def command(
     old: Annotated[Path, typer.Argument(metavar="OLD", help="Results of a sweep, compare --format json, or baseline.")],
     new: Annotated[Path, typer.Argument(metavar="NEW", help="The same, measured later.")],
     judge: JudgeOptions,
-    show: ShowOptions,
+    show: TableOptions,
     schema: options.Schema = False,
 ) -> None:
     """Compare two result files: exact metrics exactly, latency only beside a common reference on one machine.
@@ -30,7 +30,7 @@ def command(
     """
     gate = GateOptions(**vars(judge))
     judged = gates.read(gate, [], [])
-    output.check(show.output_file, show.form)
+    output.check_targets(show)
     mistakes, sides = [], []
     for path in (old, new):
         try:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from upbench import conventions, metrics
-from upbench.cli import options, output, results
+from upbench.cli import completion, options, output, results
 from upbench.cli.accuracy_options import AccuracyOptions
-from upbench.cli.options import ShowOptions
+from upbench.cli.show_options import TableOptions
 from upbench.errors import UpbenchError
 from upbench.report.formats.render import ONE_TABLE
 
@@ -30,29 +30,35 @@ class Part(StrEnum):
 
 def command(
     files: results.Files,
-    show: ShowOptions,
+    show: TableOptions,
     accuracy: AccuracyOptions,
     names: Annotated[
         str | None,
         typer.Option(
             "--metrics",
             metavar="NAME,NAME...",
+            autocompletion=completion.several(lambda: metrics.with_evidence()),
+            rich_help_panel=options.WHAT,
             help=f"{', '.join(metrics.with_evidence())}, or a given or published metric as AP. Default: "
             "params,macs,latency,peak-memory, the first published metric, and all that are given.",
         ),
     ] = None,
     base: options.Base = None,
     part: Annotated[
-        Part, typer.Option(help="Main effects, Pareto front, or both. CSV and Parquet hold one of them.")
+        Part,
+        typer.Option(
+            rich_help_panel=options.OUTPUT,
+            help="Main effects, Pareto front, or both. CSV and Parquet hold one of them.",
+        ),
     ] = Part.all,
     convention: options.Convention = conventions.DEFAULT,
 ) -> None:
     """Main effect of each axis on each metric, with intervals; which cells are dominated; the Pareto front."""
-    if show.form in ONE_TABLE and part is Part.all:
-        raise UpbenchError(f"--format {show.form} holds one table; choose it with --part effects or --part front")
+    if part is Part.all and (wanted := [form for form in ONE_TABLE if show.wants(form)]):
+        raise UpbenchError(f"--format {wanted[0]} holds one table; choose it with --part effects or --part front")
 
     tables = _tables(results.read(files, accuracy.read()), names, base, part, convention)
-    output.check(show.output_file, show.form)
+    output.check_targets(show)
     output.show(tables, show)
 
 

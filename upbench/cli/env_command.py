@@ -10,7 +10,7 @@ import typer
 
 from upbench import units
 from upbench.cli import options, output
-from upbench.cli.options import ShowOptions
+from upbench.cli.show_options import TableOptions
 from upbench.report.formats.table import Table
 
 if TYPE_CHECKING:
@@ -21,11 +21,13 @@ SCHEMA = 2
 
 
 def command(
-    show: ShowOptions,
+    show: TableOptions,
     calibrate: Annotated[
         bool,
         typer.Option(
-            "--calibrate", help="Measure bandwidth, arithmetic and the smallest difference this machine resolves."
+            "--calibrate",
+            rich_help_panel=options.WHAT,
+            help="Measure bandwidth, arithmetic and the smallest difference this machine resolves.",
         ),
     ] = False,
     device: options.Device = None,
@@ -35,7 +37,7 @@ def command(
     from upbench.machine import calibration, environment
 
     target = environment.resolve_device(device or "auto")
-    output.check(show.output_file, show.form)
+    output.check_targets(show)
     with environment.with_threads(threads):
         found = environment.capture(target)
         if calibrate:

@@ -10,7 +10,7 @@ from typing import Any
 from upbench import files
 from upbench.errors import OutputError
 
-OUTPUTS = {"output_file": "--output", "save": "--save", "junit": "--junit"}
+OUTPUTS = {"output_files": "--output", "output_file": "--output", "save": "--save", "junit": "--junit"}
 """The parameters of commands that are written to, with the options that give them."""
 
 _SOURCES = {
@@ -52,7 +52,7 @@ def check_apart(given: Mapping[str, Any]) -> None:
     Args:
         given: the parameters of a command by name, as they were given.
     """
-    outputs = [(option, given[name]) for name, option in OUTPUTS.items() if isinstance(given.get(name), Path)]
+    outputs = [(option, path) for name, option in OUTPUTS.items() for path in _paths(given.get(name))]
     read = [path for name, value in given.items() if name not in OUTPUTS for path in _files(value)]
     for n, (option, path) in enumerate(outputs):
         if any(_same(path, other) for other in read):
@@ -61,10 +61,11 @@ def check_apart(given: Mapping[str, Any]) -> None:
             )
         for other_option, other in outputs[n + 1 :]:
             if _same(path, other):
-                raise OutputError(f"output {path} is given for {option} and {other_option}; choose two files")
+                twice = f"for {option} and {other_option}" if option != other_option else f"twice with {option}"
+                raise OutputError(f"output {path} is given {twice}; choose two files")
 
 
-def check_replaceable(path: Path, form: str, option: str = "--output") -> None:
+def check_replaceable(path: Path, form: str, option: str = "--output", overwrite: bool = False) -> None:
     """Raise OutputError when a file would be lost: one of source code or weights, or of measurements or specs in another format.
 
     A file that upbench wrote in the same format is replaced, and so is a table.
@@ -73,11 +74,12 @@ def check_replaceable(path: Path, form: str, option: str = "--output") -> None:
         path: of the file that will be written; it need not be there.
         form: what will be written: a format of tables, "yaml", "baseline", "junit", "text", or that of a picture.
         option: by which it was given, for the sentence.
+        overwrite: whether whatever the file holds may be lost.
     """
     what = _SOURCES.get(path.suffix.lower())
     if what is not None:
         raise OutputError(f"output {path} has the name of {what}, and no result is one; choose another with {option}")
-    if not path.is_file():
+    if overwrite or not path.is_file():
         return
     try:
         content = path.read_bytes()
@@ -85,7 +87,8 @@ def check_replaceable(path: Path, form: str, option: str = "--output") -> None:
         return  # said by files.check_writable where it cannot be written either
     if content.strip() and (what := _held(path, content, form)) is not None:
         raise OutputError(
-            f"output {path} holds {what}, which would be lost; choose another with {option}, or remove it"
+            f"output {path} holds {what}, which would be lost; choose another with {option}, or "
+            f"{'give --overwrite' if option == '--output' else 'remove it'}"
         )
 
 
@@ -94,12 +97,13 @@ def check_unedited(path: Path, text: str) -> None:
     if path.is_file() and (content := path.read_bytes()).strip() and content.decode("utf-8", "replace") != text:
         raise OutputError(
             f"output {path} holds another spec or an edited one, which would be lost; choose another with --output, or "
-            "remove it"
+            "give --overwrite"
         )
 
 
 def _held(path: Path, content: bytes, form: str) -> str | None:
     """What a file holds that writing in a format would destroy; None where it may be replaced."""
+    from upbench.cli import markdown_files
     from upbench.records import documents, file_kinds
 
     text = file_kinds.text_of(content)
@@ -114,6 +118,8 @@ def _held(path: Path, content: bytes, form: str) -> str | None:
         return None if form == "yaml" else "YAML"
     if _SPEC.search(text) and form != "yaml":
         return "a spec"
+    if path.suffix.lower() in (".md", ".markdown") and not markdown_files.is_ours(text):
+        return "Markdown that upbench did not write, or that was edited"
     return "a whole LaTeX document" if "\\documentclass" in text else None
 
 
@@ -142,6 +148,12 @@ def _files(value: Any) -> Iterator[Path]:
     elif isinstance(value, list | tuple):
         for each in value:
             yield from _files(each)
+
+
+def _paths(value: Any) -> list[Path]:
+    """The outputs that an option was given: none, one or several."""
+    listed = value if isinstance(value, list | tuple) else [value]
+    return [path for path in listed if isinstance(path, Path)]
 
 
 def _same(one: Path, other: Path) -> bool:

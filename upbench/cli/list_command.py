@@ -12,7 +12,7 @@ import typer
 
 from upbench import cards, registry, units
 from upbench.cli import options, output
-from upbench.cli.options import ShowOptions
+from upbench.cli.show_options import ShowOptions
 from upbench.errors import UpbenchError
 from upbench.report import metrics_page
 from upbench.report import paper_differences as notes_page
@@ -20,6 +20,12 @@ from upbench.report.formats.table import Table
 from upbench.specs import shapes
 
 CHANNELS = 256
+BRIEF = [
+    f"Conv, Gather: MACs per low-resolution pixel at {CHANNELS} channels, scale 2 or the only one.",
+    "A dash: every pixel attends to all, so there is no one number.",
+    "`upbench show NAME` prints the spec. -v prints all notes.",
+]
+"""What is said of the upsamplers where little is said."""
 SCALES = {"any": "any", "integer": "whole"}
 
 RAW = [
@@ -48,26 +54,34 @@ RAW = [
 
 def command(
     show: ShowOptions,
-    named: Annotated[bool, typer.Option("--shapes", help="List the named shapes instead.")] = False,
+    named: Annotated[
+        bool, typer.Option("--shapes", rich_help_panel=options.WHAT, help="List the named shapes instead.")
+    ] = False,
     notes: options.Notes = False,
     hosts: Annotated[
-        bool, typer.Option("--hosts", help="List the host models and their upsampling stages instead.")
+        bool,
+        typer.Option(
+            "--hosts", rich_help_panel=options.WHAT, help="List the host models and their upsampling stages instead."
+        ),
     ] = False,
     metrics: Annotated[
-        bool, typer.Option("--metrics", help="List the measured quantities and their names, as Markdown.")
+        bool,
+        typer.Option(
+            "--metrics", rich_help_panel=options.WHAT, help="List the measured quantities and their names, as Markdown."
+        ),
     ] = False,
 ) -> None:
     """List the upsamplers: paper, guided or not, scales, parameters, MACs."""
-    output.check(show.output_file, show.form)
+    output.check_targets(show)
     lists = {"--shapes": named, "--notes": notes, "--hosts": hosts, "--metrics": metrics}
     chosen = [option for option, given in lists.items() if given]
     if len(chosen) > 1:
         raise UpbenchError(f"{' and '.join(chosen)} are {len(chosen)} lists; ask for one of them")
     if notes:
-        output.emit(notes_page.page(list(cards.builtin().values())), show.output_file)
+        output.emit_page(notes_page.page(list(cards.builtin().values())), show)
         return
     if metrics:
-        output.emit(metrics_page.page(), show.output_file)
+        output.emit_page(metrics_page.page(), show)
         return
     table = _shapes() if named else _hosts() if hosts else _upsamplers()
     output.show([table], show, lambda: output.rows(table))
@@ -130,6 +144,8 @@ def _upsamplers() -> Table:
             f"because every pixel attends to all. Licence: of the released code.",
             "`upbench show NAME` prints the full spec. Your own upsampler: package.module:Class.",
         ],
+        brief=BRIEF,
+        lead=1,
     )
 
 

@@ -10,18 +10,13 @@ from typing import Annotated, Any
 import typer
 
 from upbench import conventions
-from upbench.cli import drafts
+from upbench.cli import completion, drafts
 from upbench.cli.existing_files import output_path
-from upbench.errors import OutputError, UpbenchError, unknown
-from upbench.report.formats import parquet
-from upbench.report.formats.render import FORMATS
 
-
-def _format(value: str) -> str:
-    """Refuse an unknown format before anything is measured."""
-    if value not in FORMATS:
-        raise UpbenchError(f"--format {value}: {unknown('format', value, FORMATS)}")
-    return value
+WHAT = "What"
+HOW = "How"
+OUTPUT = "Output"
+"""The panels of --help that options stand in; those of gates are in `gate_options`."""
 
 
 def _convention(context: typer.Context, value: str | None) -> str | None:
@@ -45,15 +40,29 @@ def _schema(context: typer.Context, wanted: bool) -> None:
 # Every option that more than one command has is declared here, once.
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="A parameter of the upsampler, as theta=5. May be repeated."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        autocompletion=completion.assignments,
+        rich_help_panel=WHAT,
+        help="A parameter of the upsampler, as theta=5. May be repeated.",
+    ),
 ]
 Device = Annotated[
-    str | None, typer.Option(metavar="auto|cpu|cuda[:N]", help="Default: auto, a GPU where there is one.")
+    str | None,
+    typer.Option(
+        metavar="auto|cpu|cuda[:N]",
+        autocompletion=completion.one_of("auto", "cpu", "cuda"),
+        rich_help_panel=HOW,
+        help="Default: auto, a GPU where there is one.",
+    ),
 ]
-Threads = Annotated[int | None, typer.Option(help="Threads of torch on the CPU.")]
+Threads = Annotated[int | None, typer.Option(rich_help_panel=HOW, help="Threads of torch on the CPU.")]
 _CONVENTION = typer.Option(
     callback=_convention,
     metavar="F0..F4|P0..P2|all",
+    autocompletion=completion.conventions,
+    rich_help_panel=WHAT,
     help="What the FLOPs and Params columns add up, as F0 or F3,P0. Default: everything.",
 )
 Convention = Annotated[str, _CONVENTION]
@@ -63,15 +72,26 @@ _OUTPUT = typer.Option(
     "-o",
     metavar="FILE",
     parser=output_path,
-    help="Write the result to a file instead of stdout. Of sweep: the results, by default results/<name>.jsonl; of plot: "
-    "the picture, .png, .svg or .pdf.",
+    rich_help_panel=OUTPUT,
+    help="Write to a file instead of stdout, in the format of its ending (.md, .csv, .tex, .html, .json, .parquet, .txt). May be "
+    "repeated. Of sweep: a .jsonl holds the results, by default results/<name>.jsonl; of plot: .png, .svg or .pdf.",
 )
-Output = Annotated[Path | None, _OUTPUT]
-RequiredOutput = Annotated[Path, _OUTPUT]
+Outputs = Annotated[list[Path] | None, _OUTPUT]
+RequiredOutputs = Annotated[list[Path], _OUTPUT]
+Overwrite = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite",
+        rich_help_panel=OUTPUT,
+        help="Let --output replace a file that upbench did not write, or others edited.",
+    ),
+]
 Host = Annotated[
     str | None,
     typer.Option(
         metavar="NAME|FILE",
+        autocompletion=completion.hosts,
+        rich_help_panel=WHAT,
         help="A host model (`upbench list --hosts`, or YAML): compare sums its stages, reproduce --row counts in them "
         "instead of the table's, plot draws its part of the published table.",
     ),
@@ -80,14 +100,29 @@ Base = Annotated[
     str | None,
     typer.Option(
         metavar="AXIS=VALUE,...|LABEL",
+        rich_help_panel=WHAT,
         help="What differences (as +41.0K) and effects are taken to. Axes that are not named: as in each row, or see the "
         "notes. A label: in a table only.",
     ),
 ]
-Notes = Annotated[bool, typer.Option("--notes", help="Print where papers and released code differ.")]
-Schema = Annotated[
-    bool, typer.Option("--schema", callback=_schema, is_eager=True, help="Print the JSON Schema of --format json.")
+Notes = Annotated[
+    bool, typer.Option("--notes", rich_help_panel=WHAT, help="Print where papers and released code differ.")
 ]
+Schema = Annotated[
+    bool,
+    typer.Option(
+        "--schema",
+        callback=_schema,
+        is_eager=True,
+        rich_help_panel=OUTPUT,
+        help="Print the JSON Schema of --format json.",
+    ),
+]
+
+
+def _run(panel: str, *names: str, **more: Any) -> Any:
+    """Return the declaration of an option that is a key of a spec."""
+    return typer.Option(*names, rich_help_panel=panel, **more)
 
 
 @dataclass(frozen=True)
@@ -96,54 +131,90 @@ class RunOptions:
 
     shape: Annotated[
         str | None,
-        typer.Option(
-            metavar="CxHxW", help="Low-resolution feature, as 256x120x120, or a name from `upbench list --shapes`."
+        _run(
+            WHAT,
+            metavar="CxHxW",
+            autocompletion=completion.shapes,
+            help="Low-resolution feature, as 256x120x120, or a name from `upbench list --shapes`.",
         ),
     ] = None
     params: Set = None
-    scale: Annotated[float | None, typer.Option(help="Ratio of output to input size. Default: 2.")] = None
+    scale: Annotated[float | None, _run(WHAT, help="Ratio of output to input size. Default: 2.")] = None
     output_size: Annotated[
         str | None,
-        typer.Option(metavar="HxW", help="Size of the output. Default: of the named shape, or scale times x."),
+        _run(WHAT, metavar="HxW", help="Size of the output. Default: of the named shape, or scale times x."),
     ] = None
     guide_size: Annotated[
         str | None,
-        typer.Option(
-            metavar="HxW", help="Size of the image, where one guides. Default: of the named shape, or the output's."
+        _run(
+            WHAT,
+            metavar="HxW",
+            help="Size of the image, where one guides. Default: of the named shape, or the output's.",
         ),
     ] = None
-    batch: Annotated[int | None, typer.Option(help="Default: 1.")] = None
+    batch: Annotated[int | None, _run(WHAT, help="Default: 1.")] = None
     dtype: Annotated[
-        str | None, typer.Option(help="float32, float16, bfloat16, float64, autocast-float16 or autocast-bfloat16.")
+        str | None,
+        _run(
+            WHAT,
+            autocompletion=completion.dtypes,
+            help="float32, float16, bfloat16, float64, autocast-float16 or autocast-bfloat16.",
+        ),
     ] = None
     device: Device = None
     mode: Annotated[
         str | None,
-        typer.Option(
-            help="inference (forward), training (forward and backward), training-forward or training-backward."
+        _run(
+            WHAT,
+            autocompletion=completion.modes,
+            help="inference (forward), training (forward and backward), training-forward or training-backward.",
         ),
     ] = None
     threads: Threads = None
     budget: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Sampling time for each upsampler. Default: 2.")
+        float | None, _run(HOW, metavar="SECONDS", help="Sampling time for each upsampler. Default: 2.")
     ] = None
     allocator: Annotated[
         str | None,
-        typer.Option(metavar="kept|returned", help="What malloc does with large blocks that are freed. Default: kept."),
+        _run(
+            HOW,
+            metavar="kept|returned",
+            autocompletion=completion.one_of("kept", "returned"),
+            help="What malloc does with large blocks that are freed. Default: kept.",
+        ),
     ] = None
-    seed: Annotated[int | None, typer.Option(help="Of weights and inputs. Default: 0.")] = None
+    seed: Annotated[int | None, _run(HOW, help="Of weights and inputs. Default: 0.")] = None
     offsets: Annotated[
         str | None,
-        typer.Option(help="init, trained or max: how far sampling methods reach. Default: init, where they do not."),
+        _run(
+            WHAT,
+            autocompletion=completion.one_of("init", "trained", "max"),
+            help="init, trained or max: how far sampling methods reach. Default: init, where they do not.",
+        ),
     ] = None
-    compile: Annotated[str | None, typer.Option("--compile", help="off, default or max-autotune of torch.compile.")] = (
-        None
-    )
-    memory_format: Annotated[str | None, typer.Option(help="contiguous or channels_last.")] = None
+    compile: Annotated[
+        str | None,
+        _run(
+            HOW,
+            "--compile",
+            autocompletion=completion.one_of("off", "default", "max-autotune"),
+            help="off, default or max-autotune of torch.compile.",
+        ),
+    ] = None
+    memory_format: Annotated[
+        str | None,
+        _run(
+            WHAT,
+            autocompletion=completion.one_of("contiguous", "channels_last"),
+            help="contiguous or channels_last.",
+        ),
+    ] = None
     backend: Annotated[
         str | None,
-        typer.Option(
+        _run(
+            HOW,
             metavar="auto|eager|fused",
+            autocompletion=completion.one_of("auto", "eager", "fused"),
             help="eager: as released; fused: one kernel; auto: fused where it can run. compare takes several, as "
             "eager,fused.",
         ),
@@ -170,37 +241,10 @@ class RunOptions:
         return drafts.assignments(self.params)
 
 
-@dataclass(frozen=True)
-class ShowOptions:
-    """Format of a result, one of `render.FORMATS`, and the file it is written to; None for stdout."""
-
-    form: Annotated[
-        str,
-        typer.Option(
-            "--format",
-            callback=_format,
-            metavar="|".join(FORMATS),
-            autocompletion=lambda: list(FORMATS),
-            help="How the result is printed.",
-        ),
-    ] = "table"
-    output_file: Output = None
-
-    def __post_init__(self) -> None:
-        """Take Parquet for a file that is named so. Raises OutputError where it cannot be, or another format was given."""
-        if self.output_file is not None and self.output_file.suffix == parquet.SUFFIX:
-            if self.form not in ("table", "parquet"):
-                raise OutputError(
-                    f"output {self.output_file} has the name of a Parquet file, but --format is {self.form}; leave "
-                    "--format out, or give the file another name"
-                )
-            object.__setattr__(self, "form", "parquet")
-        if self.form == "parquet":
-            parquet.check_installed()
-
-
 REFERENCE = typer.Option(
     metavar="NAME|AXIS=VALUE",
+    autocompletion=completion.upsamplers,
+    rich_help_panel=WHAT,
     help="What ratios are taken to: of compare an upsampler (default: the first), of sweep a cell (default: its base).",
 )
 """The option --reference, as compare and sweep have it."""

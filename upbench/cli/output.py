@@ -1,4 +1,4 @@
-"""Where a result goes: stdout, or a file that was found writable before anything was measured."""
+"""Where a result goes: stdout, or files that were found writable before anything was measured."""
 
 from __future__ import annotations
 
@@ -6,29 +6,50 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from upbench import files
 from upbench.cli import existing_files
-from upbench.cli.options import ShowOptions
-from upbench.errors import OutputError
-from upbench.report.formats.table import Table
+from upbench.cli.show_options import ShowOptions
+from upbench.errors import OutputError, SpecError
+
+if TYPE_CHECKING:
+    from upbench.report.formats.table import Table
+
+Written = Callable[[], str]
+"""Makes a text; called only where a result goes to that format."""
 
 
-def check(path: Path | None, form: str, option: str = "--output") -> None:
+def check(path: Path | None, form: str, option: str = "--output", overwrite: bool = False) -> None:
     """Raise OutputError before measuring when the file cannot be written, or would cost another one.
 
     Args:
         path: of the file that will be written; None for stdout.
         form: the format of what will be written, as `existing_files.check_replaceable` has it.
         option: by which the file was given.
+        overwrite: whether it may cost the file that is there.
     """
     if path is not None:
-        existing_files.check_replaceable(path, form, option)
+        existing_files.check_replaceable(path, form, option, overwrite)
         files.check_writable(path, option)
     elif form == "parquet":
         _check_no_terminal()
+
+
+def check_targets(options: ShowOptions) -> None:
+    """Raise before measuring when one of the files of a result cannot be written, with a sentence for each of them."""
+    mistakes = []
+    for path, form in options.targets:
+        try:
+            check(path, form, overwrite=options.overwrite)
+        except OutputError as error:
+            mistakes.append(error)
+    if len(mistakes) == 1:
+        raise mistakes[0]
+    if mistakes:
+        raise SpecError([str(error) for error in mistakes])
 
 
 def emit(text: str | bytes, path: Path | None) -> None:
@@ -51,24 +72,49 @@ def _check_no_terminal() -> None:
         raise OutputError("--format parquet is binary; give a file with --output, as -o table.parquet, or pipe it on")
 
 
-def show(tables: Sequence[Table], options: ShowOptions, document: Callable[[], str] | None = None) -> None:
-    """Print tables in the format of the options; in a file they have no terminal styles.
+def emit_page(text: str, options: ShowOptions) -> None:
+    """Write a page of prose, which has one form, to stdout or to every file of the options."""
+    for path, _ in options.targets:
+        emit(text, path)
+
+
+def show(tables: Sequence[Table], options: ShowOptions, document: Written | None = None, **own: Written) -> None:
+    """Print tables to every target of the options, each in its format; in a file they have no terminal styles.
 
     Args:
-        tables: The tables, printed one below another. CSV and Parquet hold one.
-        options: Format and file.
+        tables: The tables, printed one below another. In CSV and Parquet the rows of all are those of one.
+        options: Formats, files, and how much is said under a table.
         document: Makes the content of JSON; None for the tables themselves.
+        own: By the name of a format what makes its content, where that is not the tables as they are.
     """
     from upbench.report.formats import render, terminal
+    from upbench.report.formats.table import stacked
 
-    if options.form == "json" and document is not None:
-        emit(document(), options.output_file)
-        return
-    text = render.render(tables, options.form, plain=options.output_file is not None)
-    if options.output_file is not None or isinstance(text, bytes):
-        emit(text, options.output_file)
-    else:
-        typer.echo(text, nl=not text.endswith("\n"), color=True if terminal.forced() else None)
+    makers = own if document is None else {"json": document, **own}
+    for path, form in options.targets:
+        if not tables and form != "json":
+            continue
+        if form in makers:
+            emit(makers[form](), path)
+            continue
+        sheets = [stacked(tables)] if form in render.ONE_TABLE and len(tables) > 1 else tables
+        presented = [_presented(table, options, form, n) for n, table in enumerate(sheets)]
+        text = render.render(presented, form, plain=path is not None)
+        if path is not None or isinstance(text, bytes):
+            emit(text, path)
+        else:
+            typer.echo(text, nl=not text.endswith("\n"), color=True if terminal.forced() else None)
+
+
+def _presented(table: Table, options: ShowOptions, form: str, number: int) -> Table:
+    """Return a table with as many notes as the options ask for, and with what LaTeX has around it."""
+    from dataclasses import replace
+
+    if form not in ("json", "parquet"):
+        table = table.with_notes(options.told)
+    if options.latex_label is not None:
+        table = replace(table, label=f"{options.latex_label}{f'-{number + 1}' if number else ''}", label_is_whole=True)
+    return replace(table, caption=options.caption or table.caption, star=options.star)
 
 
 def rows(*tables: Table) -> str:

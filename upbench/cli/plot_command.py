@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from upbench import conventions, files, metrics
-from upbench.cli import options, output
+from upbench.cli import completion, options, output
 from upbench.cli.accuracy_options import AccuracyOptions, attached
 from upbench.errors import OutputError, SpecError
 
@@ -27,44 +27,91 @@ class PictureOptions:
 
     kind: Annotated[
         str | None,
-        typer.Option(metavar="axis|bubble|pareto|resolution", help="Default: what fits the file."),
+        typer.Option(
+            metavar="axis|bubble|pareto|resolution",
+            autocompletion=completion.one_of("axis", "bubble", "pareto", "resolution"),
+            rich_help_panel=options.WHAT,
+            help="Default: what fits the file.",
+        ),
     ] = None
     metric: Annotated[
-        str | None, typer.Option(help=f"What is drawn. Default: latency. Known: {', '.join(metrics.numeric())}.")
+        str | None,
+        typer.Option(
+            autocompletion=completion.metrics,
+            rich_help_panel=options.WHAT,
+            help=f"What is drawn. Default: latency. Known: {', '.join(metrics.numeric())}.",
+        ),
     ] = None
-    axis: Annotated[str | None, typer.Option(help="The axis it is drawn along; the others become lines.")] = None
+    axis: Annotated[
+        str | None,
+        typer.Option(rich_help_panel=options.WHAT, help="The axis it is drawn along; the others become lines."),
+    ] = None
     x: Annotated[
         str | None,
-        typer.Option("--x", help="Of bubble and pareto: as --metric, or a published metric. Default: latency."),
+        typer.Option(
+            "--x",
+            autocompletion=completion.metrics,
+            rich_help_panel=options.WHAT,
+            help="Of bubble and pareto: as --metric, or a published metric. Default: latency.",
+        ),
     ] = None
     y: Annotated[
         str | None,
-        typer.Option("--y", help="Of bubble and pareto. Default: the first published metric, or peak-memory."),
+        typer.Option(
+            "--y",
+            autocompletion=completion.metrics,
+            rich_help_panel=options.WHAT,
+            help="Of bubble and pareto. Default: the first published metric, or peak-memory.",
+        ),
     ] = None
     published: Annotated[
         str | None,
-        typer.Option(metavar="PAPER/TABLE", help="Published accuracy, as lda-aqu/table1. Default: the sweep's own."),
+        typer.Option(
+            metavar="PAPER/TABLE",
+            autocompletion=completion.tables,
+            rich_help_panel=options.WHAT,
+            help="Published accuracy, as lda-aqu/table1. Default: the sweep's own.",
+        ),
     ] = None
     host: options.Host = None
     convention: options.Convention = conventions.DEFAULT
-    title: Annotated[str | None, typer.Option(help="Default: the title of the sweep.")] = None
+    title: Annotated[
+        str | None, typer.Option(rich_help_panel=options.WHAT, help="Default: the title of the sweep.")
+    ] = None
     width: Annotated[
-        float | None, typer.Option(metavar="INCHES", help="3.5 is a column, 7 a page. Default: 3.5, of slides 5.")
+        float | None,
+        typer.Option(
+            metavar="INCHES",
+            rich_help_panel=options.OUTPUT,
+            help="3.5 is a column, 7 a page. Default: 3.5, of slides 5.",
+        ),
     ] = None
     style: Annotated[
-        str, typer.Option(metavar="paper|slides", help="slides: wide, large letters and lines, few notes.")
+        str,
+        typer.Option(
+            metavar="paper|slides",
+            autocompletion=completion.one_of("paper", "slides"),
+            rich_help_panel=options.OUTPUT,
+            help="slides: wide, large letters and lines, few notes.",
+        ),
     ] = "paper"
-    zoom: Annotated[bool, typer.Option("--zoom", help="Let axes begin where the values do, and not at 0.")] = False
+    zoom: Annotated[
+        bool,
+        typer.Option(
+            "--zoom", rich_help_panel=options.OUTPUT, help="Let axes begin where the values do, and not at 0."
+        ),
+    ] = False
 
 
 def command(
     results: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Results files, as results/theta.jsonl.")],
-    output_file: options.RequiredOutput,
+    output_files: options.RequiredOutputs,
     picture: PictureOptions,
     accuracy: AccuracyOptions,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Draw results: a metric along an axis, accuracy against cost, the Pareto front, latency against resolution."""
-    form = _judge(results, output_file, picture)
+    forms = _judge(results, output_files, picture, overwrite)
     given = accuracy.read()
 
     from upbench.report.formats import render
@@ -88,26 +135,32 @@ def command(
     plan = request.plan(ResultSet.of(_read(results, given), picture.convention), wanted)
     with page.settings(picture.style):
         drawn = pictures.draw(plan)
-        data = drawn.page.render(form)
-    files.write_bytes(output_file, data)
+        data = {path: drawn.page.render(form) for path, form in forms.items()}
+    for path, content in data.items():
+        files.write_bytes(path, content)
     for sentence in drawn.messages:
         typer.echo(f"upbench: {sentence}", err=True)
     for table in drawn.tables:
         typer.echo(render.terminal(table), nl=False)
 
 
-def _judge(results: Sequence[Path], output_file: Path, picture: PictureOptions) -> str:
-    """Return the format of the picture. Raises SpecError with everything that keeps it from being drawn."""
+def _judge(
+    results: Sequence[Path], output_files: Sequence[Path], picture: PictureOptions, overwrite: bool
+) -> dict[Path, str]:
+    """Return the format of each file. Raises SpecError with everything that keeps the picture from being drawn."""
     from upbench.report.plots import request
     from upbench.report.plots import style as styles
 
     mistakes: list[str] = []
-    form = FORMS.get(output_file.suffix.lower())
-    if form is None:
-        mistakes.append(f"--output {output_file}: a picture ends in {', '.join(FORMS)}")
-    else:
+    forms: dict[Path, str] = {}
+    for path in output_files:
+        form = FORMS.get(path.suffix.lower())
+        if form is None:
+            mistakes.append(f"--output {path}: a picture ends in {', '.join(FORMS)}")
+            continue
+        forms[path] = form
         try:
-            output.check(output_file, form)
+            output.check(path, form, overwrite=overwrite)
         except OutputError as error:
             mistakes.append(str(error))
     if picture.kind is not None and picture.kind not in list(request.Kind):
@@ -117,9 +170,9 @@ def _judge(results: Sequence[Path], output_file: Path, picture: PictureOptions) 
     mistakes += [f"results file {path} does not exist" for path in results if not path.is_file()]
     if (lacking := _lacking()) is not None:
         mistakes.append(lacking)
-    if mistakes or form is None:
+    if mistakes:
         raise SpecError(mistakes)
-    return form
+    return forms
 
 
 def _read(results: Sequence[Path], given: Sources) -> list[Record]:

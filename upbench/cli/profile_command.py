@@ -3,30 +3,53 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from upbench import conventions
-from upbench.cli import drafts, options, output
-from upbench.cli.options import RunOptions, ShowOptions
+from upbench.cli import completion, drafts, options, output
+from upbench.cli.options import RunOptions
+from upbench.cli.show_options import ShowOptions, TableOptions
+from upbench.errors import SpecError
+
+if TYPE_CHECKING:
+    from upbench.specs.run_spec import RunSpec
 
 
 def command(
     item: Annotated[
-        str, typer.Argument(metavar="NAME|FILE", help="An upsampler, package.module:Class, or a spec file.")
+        str,
+        typer.Argument(
+            metavar="NAME|FILE",
+            autocompletion=completion.upsamplers,
+            help="An upsampler, package.module:Class, or a spec file.",
+        ),
     ],
     run: RunOptions,
-    show: ShowOptions,
+    show: TableOptions,
     convention: options.Convention = conventions.DEFAULT,
-    by_op: Annotated[bool, typer.Option("--by-op", help="Print which operators the MACs are of.")] = False,
+    by_op: Annotated[
+        bool, typer.Option("--by-op", rich_help_panel=options.WHAT, help="Print which operators the MACs are of.")
+    ] = False,
+    layers: Annotated[
+        bool,
+        typer.Option(
+            "--layers",
+            rich_help_panel=options.WHAT,
+            help="Print parameters, MACs and output shapes layer by layer, as a tree; nothing is timed.",
+        ),
+    ] = False,
 ) -> None:
     """Measure parameters, MACs, latency and memory of one upsampler."""
     from upbench.specs import run_spec as spec
 
     data, source = drafts.draft(item, run.given(), run.assigned())
     run_spec = spec.load(data, source)
-    output.check(show.output_file, show.form)
+    output.check_targets(show)
+
+    if layers and by_op:
+        raise SpecError(["--layers and --by-op are two tables; ask for one of them"])
 
     from upbench.cli.progress import Progress
     from upbench.report.tables import comparison
@@ -34,7 +57,21 @@ def command(
 
     with opening.opened([run_spec]) as session:
         session.validate([run_spec])
+        if layers:
+            _layers(run_spec, show)
+            return
         with Progress() as progress:
             (record,) = session.compare([run_spec], progress)
     tables = [comparison.operators_table(record) if by_op else comparison.profile_table(record, convention)]
     output.show(tables, show, lambda: json.dumps(record.to_dict(), indent=2))
+
+
+def _layers(spec: RunSpec, show: ShowOptions) -> None:
+    """Print the layers of what a spec describes."""
+    from upbench.benchmark import layers
+    from upbench.report.tables import layers as report
+    from upbench.report.tables import notes
+
+    spec = layers.in_parts(spec)
+    table = report.table(layers.of_spec(spec), f"{spec.label}: {notes.condition_of(spec.to_dict())}")
+    output.show([table], show, lambda: output.rows(table))

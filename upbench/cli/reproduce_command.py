@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from upbench.cli import drafts, options, output
-from upbench.cli.options import ShowOptions
+from upbench.cli import completion, drafts, options, output
+from upbench.cli.show_options import ShowOptions, TableOptions
 from upbench.errors import UpbenchError
 from upbench.report.formats import render
-from upbench.report.formats.table import Table, stacked
+from upbench.report.formats.table import Table
 
 if TYPE_CHECKING:
     from upbench.papers.published import Published
@@ -24,16 +24,25 @@ if TYPE_CHECKING:
 class RowOptions:
     """Which row of a published table is added up, and under which assumptions."""
 
-    row: Annotated[str | None, typer.Option(metavar="LABEL|NUMBER", help="One row: print its sums stage by stage.")] = (
-        None
-    )
+    row: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LABEL|NUMBER", rich_help_panel=options.WHAT, help="One row: print its sums stage by stage."
+        ),
+    ] = None
     convention: options.MaybeConvention = None
     params: options.Set = None
     host: options.Host = None
     way: Annotated[
-        str | None, typer.Option(help="With --row: a way of counting, as samples-at-8 or per-output-pixel.")
+        str | None,
+        typer.Option(
+            rich_help_panel=options.WHAT, help="With --row: a way of counting, as samples-at-8 or per-output-pixel."
+        ),
     ] = None
-    version: Annotated[str | None, typer.Option(help="With --row: another version of the module, as raw-a2u.")] = None
+    version: Annotated[
+        str | None,
+        typer.Option(rich_help_panel=options.WHAT, help="With --row: another version of the module, as raw-a2u."),
+    ] = None
 
     @property
     def assumes(self) -> bool:
@@ -42,17 +51,25 @@ class RowOptions:
 
 
 def command(
-    show: ShowOptions,
+    show: TableOptions,
     table: Annotated[
-        str | None, typer.Argument(metavar="TABLE|FILE", help="A published table, as lda-aqu/table1, or a YAML file.")
+        str | None,
+        typer.Argument(
+            metavar="TABLE|FILE",
+            autocompletion=completion.tables,
+            help="A published table, as lda-aqu/table1, or a YAML file.",
+        ),
     ] = None,
-    listed: Annotated[bool, typer.Option("--list", help="List the published tables instead.")] = False,
+    listed: Annotated[
+        bool, typer.Option("--list", rich_help_panel=options.WHAT, help="List the published tables instead.")
+    ] = False,
     *,
     row: RowOptions,
     records: Annotated[
         list[Path] | None,
         typer.Option(
             metavar="FILE.jsonl",
+            rich_help_panel=options.WHAT,
             help="Measured records, whose latency ratios are laid beside published ones. May be repeated.",
         ),
     ] = None,
@@ -66,7 +83,7 @@ def command(
         )
     if records and (listed or row.row is not None):
         raise UpbenchError("--records is about latencies, which neither --list nor --row shows; leave it out")
-    output.check(show.output_file, show.form)
+    output.check_targets(show)
     from upbench.papers import published
 
     if listed:
@@ -89,12 +106,12 @@ def _all(published: Sequence[Published], records: Sequence[Path], show: ShowOpti
 
     measured = latency.read(records)
     result = audit(published, _counts(), hypotheses(), [])
-    if show.form == "markdown":
-        text = latency.text(published, measured, hypotheses())
-        output.emit(page.page(result, published, _per_pixel(), text), show.output_file)
-        return
-    rows = json.dumps(tables.rows(result.findings, result.search), indent=2)
-    output.show([tables.overview(result)], show, lambda: rows)
+    output.show(
+        [tables.overview(result)],
+        show,
+        lambda: json.dumps(tables.rows(result.findings, result.search), indent=2),
+        markdown=lambda: page.page(result, published, _per_pixel(), latency.text(published, measured, hypotheses())),
+    )
 
 
 def _one(published: Published, records: Sequence[Path], show: ShowOptions) -> None:
@@ -117,12 +134,12 @@ def _one(published: Published, records: Sequence[Path], show: ShowOptions) -> No
 
 def _sheets(sheets: Sequence[Table], show: ShowOptions) -> None:
     """Print tables one below another; the rows of all as JSON, and as CSV one file after another."""
-    if show.form == "csv":
-        output.emit("\n".join(map(render.csv, sheets)), show.output_file)
-    elif show.form in render.ONE_TABLE:
-        output.show([stacked(sheets)], show)
-    else:
-        output.show(sheets, show, lambda: output.rows(*sheets))
+    output.show(
+        sheets,
+        show,
+        lambda: output.rows(*sheets),
+        csv=lambda: "\n".join(render.csv(sheet) for sheet in sheets),
+    )
 
 
 def _list(show: ShowOptions) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,26 +11,38 @@ import yaml
 
 from upbench import registry
 from upbench.cards import Card
-from upbench.cli import drafts, existing_files, options, output
+from upbench.cli import completion, drafts, existing_files, options, output
 from upbench.errors import UpbenchError
 from upbench.report import paper_differences as notes_page
 
 
 def command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="An upsampler, or package.module:Class.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of YAML.")] = False,
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", autocompletion=completion.upsamplers, help="An upsampler, or package.module:Class."
+        ),
+    ],
+    as_json: Annotated[
+        bool, typer.Option("--json", rich_help_panel=options.OUTPUT, help="Print JSON instead of YAML.")
+    ] = False,
     notes: options.Notes = False,
-    output_file: options.Output = None,
+    output_files: options.Outputs = None,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Print the full default spec of an upsampler as YAML."""
-    output.check(output_file, "text" if notes else "json" if as_json else "yaml")
+    targets: list[Path | None] = [*output_files] if output_files else [None]
+    forms = {path: "text" if notes else "json" if as_json or _is_json(path) else "yaml" for path in targets}
+    for path, form in forms.items():
+        output.check(path, form, overwrite=overwrite)
     if drafts.is_file(name):
         raise UpbenchError(
             f"show takes the name of an upsampler, not a file; `upbench profile {name}` measures a spec file"
         )
     card = registry.get(name)
     if notes:
-        output.emit(_notes(card), output_file)
+        for path in forms:
+            output.emit(_notes(card), path)
         return
     from upbench.specs import run_spec as spec
     from upbench.sweeping import axes
@@ -38,10 +51,16 @@ def command(
     needed = any(param.required for param in card.params)
     whole = axes.completed({"upsampler": name}, card) if needed else spec.default(name).to_dict()
     data = {key: value for key, value in whole.items() if value is not None}
-    text = json.dumps(data, indent=2) if as_json else _yaml(card, data)
-    if output_file is not None and not as_json:
-        existing_files.check_unedited(output_file, text)
-    output.emit(text, output_file)
+    texts = {path: json.dumps(data, indent=2) if form == "json" else _yaml(card, data) for path, form in forms.items()}
+    for path, text in texts.items():
+        if path is not None and forms[path] == "yaml" and not overwrite:
+            existing_files.check_unedited(path, text)
+    for path, text in texts.items():
+        output.emit(text, path)
+
+
+def _is_json(path: Path | None) -> bool:
+    return path is not None and path.suffix.lower() == ".json"
 
 
 def _yaml(card: Card, data: dict[str, Any]) -> str:

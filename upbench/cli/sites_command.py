@@ -7,12 +7,12 @@ from typing import Annotated
 import typer
 
 from upbench.cli import model_options, output
-from upbench.cli.options import ShowOptions
+from upbench.cli.show_options import TableOptions
 
 
 def command(
     model: Annotated[str, typer.Argument(metavar="MODEL", help=f"The model: {model_options.MODEL_HELP}")],
-    show: ShowOptions,
+    show: TableOptions,
     image: Annotated[
         str | None, typer.Option("--input", metavar="HEIGHTxWIDTH", help="Size of the image in pixels.")
     ] = None,
@@ -24,7 +24,7 @@ def command(
     from upbench.models import replacing
     from upbench.report.tables import sites
 
-    output.check(show.output_file, show.form)
+    output.check_targets(show)
     built = model_options.model(model, model_arg, weights)
     listed = replacing.list_sites(built, *model_options.inputs(built, image, model_input))
     table = sites.listing(listed, f"Upsampling calls of {model}" + (f" at {image}" if image else ""))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,8 +14,11 @@ import typer
 from upbench import conventions
 from upbench.cli import options, output
 from upbench.cli.accuracy_options import AccuracyOptions, attached
-from upbench.cli.options import RunOptions, ShowOptions
+from upbench.cli.options import RunOptions
+from upbench.cli.show_options import ShowOptions, TableOptions
+from upbench.cli.view_options import ViewOptions
 from upbench.errors import OutputError, SpecError, suggestion
+from upbench.report.formats.render import ENDINGS
 
 if TYPE_CHECKING:
     from upbench.accuracy.sources import Sources
@@ -24,32 +27,58 @@ if TYPE_CHECKING:
 
 TABLES = {".md": "markdown", ".csv": "csv", ".parquet": "parquet"}
 """The tables that a sweep writes beside its results, Parquet where --format asks for it."""
+ALWAYS = ("markdown", "csv")
 SKIPPED_SHOWN = 20
 GIB = 2**30
+
+
+@dataclass(frozen=True)
+class CellOptions:
+    """Which cells are measured, and how long and with how much memory each of them may run."""
+
+    fresh: Annotated[
+        bool,
+        typer.Option(
+            rich_help_panel=options.HOW, help="Measure every cell again; the old results file is kept beside."
+        ),
+    ] = False
+    retry: Annotated[
+        str | None,
+        typer.Option(
+            metavar="oom,error,timeout,crashed",
+            rich_help_panel=options.HOW,
+            help="Measure cells again that failed so; or all.",
+        ),
+    ] = None
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS", rich_help_panel=options.HOW, help="Give a cell up after so long. Default: never."
+        ),
+    ] = None
+    memory: Annotated[
+        float | None,
+        typer.Option(
+            metavar="GIB",
+            rich_help_panel=options.HOW,
+            help="What a cell may take of the host's memory. Default: 90 % of what is free.",
+        ),
+    ] = None
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", rich_help_panel=options.HOW, help="Show the cells and the time they take; run none."),
+    ] = False
 
 
 def command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A sweep, as sweeps/theta.yaml.")],
     run: RunOptions,
-    show: ShowOptions,
+    show: TableOptions,
+    view: ViewOptions,
+    cells_as: CellOptions,
     accuracy: AccuracyOptions,
     convention: options.Convention = conventions.DEFAULT,
-    fresh: Annotated[bool, typer.Option(help="Measure every cell again; the old results file is kept beside.")] = False,
-    retry: Annotated[
-        str | None,
-        typer.Option(metavar="oom,error,timeout,crashed", help="Measure cells again that failed so; or all."),
-    ] = None,
-    timeout: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Give a cell up after so long. Default: never.")
-    ] = None,
-    memory: Annotated[
-        float | None,
-        typer.Option(metavar="GIB", help="What a cell may take of the host's memory. Default: 90 % of what is free."),
-    ] = None,
     reference: Annotated[str | None, options.REFERENCE] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the cells and the time they take; run none.")
-    ] = False,
 ) -> None:
     """Measure every cell of a grid; writes results/<name>.jsonl as it goes, then .md and .csv.
 
@@ -61,28 +90,27 @@ def command(
     from upbench.sweeping import runner as sweep
 
     chosen = sweep.Options(
-        timeout_s=_positive("--timeout", timeout, "seconds"),
-        retry=_statuses(retry),
-        memory_bytes=None if (gib := _positive("--memory", memory, "GiB")) is None else int(gib * GIB),
+        timeout_s=_positive("--timeout", cells_as.timeout, "seconds"),
+        retry=_statuses(cells_as.retry),
+        memory_bytes=None if (gib := _positive("--memory", cells_as.memory, "GiB")) is None else int(gib * GIB),
     )
     plan = expand.read(file)
     cells = expand.expand(plan, str(file), {**run.given(), **run.assigned()})
     given = _given(plan, cells, accuracy)
+    view.check_of_sweep(convention, given)
     if reference is not None:
         chosen = replace(chosen, reference=references.asked(reference, cells))
-    path = show.output_file or Path("results") / f"{plan.name}.jsonl"
-    if path.suffix in TABLES:
-        raise OutputError(
-            f"--output {path} is the results file, beside which the tables are written; let it end in .jsonl"
-        )
+    named, written = _files(show)
+    path = named or Path("results") / f"{plan.name}.jsonl"
+    printed = replace(show, output_files=None if cells_as.dry_run else written)
+    output.check_targets(printed)
     if not path.parent.is_dir():
-        _no_folder(path, show.output_file is None, dry_run)
-    printed = replace(show, output_file=None)
+        _no_folder(path, named is None, cells_as.dry_run)
     try:
-        if dry_run:
-            _preview(plan, cells, path, fresh, chosen, printed)
+        if cells_as.dry_run:
+            _preview(plan, cells, path, cells_as.fresh, chosen, printed)
             return
-        outcome = _measure(plan, cells, path, fresh, chosen, given, convention, printed)
+        outcome = _measure(plan, cells, path, cells_as.fresh, chosen, given, convention, printed, view)
     except KeyboardInterrupt:  # while nothing was being measured
         raise typer.Exit(130) from None
     if outcome.interrupted:
@@ -100,6 +128,24 @@ def _given(plan: SweepSpec, cells: Sequence[Cell], accuracy: AccuracyOptions) ->
         given = replace(given, tables=(plan.given,))
     given.check(sources.of_cells(cells))
     return given
+
+
+def _files(show: ShowOptions) -> tuple[Path | None, list[Path]]:
+    """Return the results file, None where none was given, and the files that the table is written to.
+
+    Raises:
+        SpecError: If several files could be the results file.
+    """
+    files = show.output_files or []
+    results = [path for path in files if path.suffix.lower() not in ENDINGS]
+    if len(results) > 1:
+        listed = ", ".join(map(str, results))
+        raise SpecError([f"--output: {listed} would all be the results file; one file holds the results of a sweep"])
+    given = results[0] if results else None
+    beside = (
+        [given.with_suffix(suffix) for suffix, form in TABLES.items() if form in (*ALWAYS, show.form)] if given else []
+    )
+    return given, [path for path in files if path is not given and path not in beside]
 
 
 def _no_folder(path: Path, is_default: bool, dry_run: bool) -> None:
@@ -142,6 +188,7 @@ def _measure(
     given: Sources,
     convention: str,
     printed: ShowOptions,
+    view: ViewOptions,
 ) -> Outcome:
     """Run the sweep, then write and print its table, which is made from the results file."""
     from upbench import files
@@ -154,7 +201,7 @@ def _measure(
     from upbench.sweeping import runner as sweep
 
     store.check_appendable(path)
-    written = {suffix: form for suffix, form in TABLES.items() if form in ("markdown", "csv", printed.form)}
+    written = {suffix: form for suffix, form in TABLES.items() if form in (*ALWAYS, printed.form)}
     with files.locked(path):
         files.check_writable(path)
         for suffix, form in written.items():
@@ -173,8 +220,9 @@ def _measure(
         if tables:
             for suffix, form in written.items():
                 output.emit(render.render(tables, form, plain=True), path.with_suffix(suffix))
-    if printed.form == "json" or (records and printed.form != "parquet"):
-        output.show(tables, printed, lambda: json.dumps([record.to_dict() for record in records], indent=2))
+        shown = [view.table_of(measured, title)] if records else []
+    if printed.wants("json") or (records and (printed.output_files or printed.form != "parquet")):
+        output.show(shown, printed, lambda: json.dumps([record.to_dict() for record in records], indent=2))
     listed = " and ".join(written).replace(" and ", ", ", len(written) - 2)
     _say(f"{path} and its {listed} hold {len(records)} of {len(cells)} cells{_by_status(outcome)}")
     return outcome

@@ -217,6 +217,14 @@ def count(module: nn.Module, inputs: tuple[Tensor, ...]) -> Macs:
     return gathered(charges, unknown, notes)
 
 
+def of_node(trace: Trace, name: str, node: Any) -> int | None:
+    """Return the multiply-accumulates of one node of a trace; None where they are not known."""
+    try:
+        return sum(macs for _, _, macs in _charges(trace, name, node))
+    except _Unknown:
+        return None
+
+
 def slides(name: str, out: Sequence[int]) -> bool:
     """Return whether a convolution moves its kernel over a map; then it counts as conv also where it is predicted (A2U).
 

@@ -93,7 +93,12 @@ class Session(Protocol):
         """
 
     def compare_in_host(
-        self, necks: Sequence[Sequence[RunSpec]], host: Host, by_stage: bool, progress: Progress = silent
+        self,
+        necks: Sequence[Sequence[RunSpec]],
+        host: Host,
+        by_stage: bool,
+        progress: Progress = silent,
+        timed: bool = True,
     ) -> list[InHost]:
         """Measure upsamplers in a host, see `benchmark.host_case.compare`.
 
@@ -102,4 +107,5 @@ class Session(Protocol):
             host: The host.
             by_stage: Whether every stage is also measured alone.
             progress: Told what is being done.
+            timed: False measures only exact quantities, and leaves latency None.
         """

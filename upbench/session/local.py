@@ -50,10 +50,15 @@ class Local:
         return run.compare(specs, progress, timed)
 
     def compare_in_host(
-        self, necks: Sequence[Sequence[RunSpec]], host: Host, by_stage: bool, progress: Progress = silent
+        self,
+        necks: Sequence[Sequence[RunSpec]],
+        host: Host,
+        by_stage: bool,
+        progress: Progress = silent,
+        timed: bool = True,
     ) -> list[InHost]:
         """Measure upsamplers in a host."""
         from upbench.benchmark import host_case
 
-        found = host_case.compare(necks, host, by_stage, progress)
+        found = host_case.compare(necks, host, by_stage, progress, timed)
         return [InHost(measured.total, measured.stages) for measured in found]

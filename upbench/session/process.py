@@ -73,10 +73,11 @@ def _compare(say: Say, specs: Sequence[Message], timed: bool) -> Message:
     return {"records": [record.to_dict() for record in Local().compare(_read(specs), say, timed)]}
 
 
-def _compare_in_host(say: Say, necks: Sequence[Sequence[Message]], host: Message, by_stage: bool) -> Message:
-    found = Local().compare_in_host(
-        [_read(specs) for specs in necks], Host.model_validate(host, strict=False), by_stage, say
-    )
+def _compare_in_host(
+    say: Say, necks: Sequence[Sequence[Message]], host: Message, by_stage: bool, timed: bool
+) -> Message:
+    specs = [_read(one) for one in necks]
+    found = Local().compare_in_host(specs, Host.model_validate(host, strict=False), by_stage, say, timed)
     return {
         "totals": [one.total.to_dict() for one in found],
         "stages": [[record.to_dict() for record in one.stages] for one in found],

@@ -76,7 +76,12 @@ class Remote:
         return _records(found["records"])
 
     def compare_in_host(
-        self, necks: Sequence[Sequence[RunSpec]], host: Host, by_stage: bool, progress: Progress = silent
+        self,
+        necks: Sequence[Sequence[RunSpec]],
+        host: Host,
+        by_stage: bool,
+        progress: Progress = silent,
+        timed: bool = True,
     ) -> list[InHost]:
         """Measure upsamplers in a host."""
         message = {
@@ -84,6 +89,7 @@ class Remote:
             "necks": [_written(specs) for specs in necks],
             "host": host.model_dump(mode="json"),
             "by_stage": by_stage,
+            "timed": timed,
         }
         found = self._ask(message, progress)
         totals = _records(found["totals"])

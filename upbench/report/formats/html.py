@@ -48,7 +48,8 @@ def fragment(table: Table, number: int = 0) -> str:
         number: The number of the table on its page, which makes its ids unique.
     """
     name = f"t{number}"
-    lines = ['<section class="wide">', "<table>", f"<caption>{escape(table.title)}</caption>"]
+    lines = [f"<p>{_prose(table.headline)}</p>"] if table.headline else []
+    lines += ['<section class="wide">', "<table>", f"<caption>{escape(table.title)}</caption>"]
     lines += ["<thead>", *_spans(table), "<tr>"]
     lines += [
         f'<th scope="col"{_align(table, n)}>{escape(head)}{_mark(table, -1, n, name)}</th>'
@@ -68,7 +69,7 @@ def fragment(table: Table, number: int = 0) -> str:
         f'<li id="{name}-{letter(n)}"><sup>{letter(n)}</sup> {_prose(text)}.</li>'
         for n, text in enumerate(table.footnotes)
     ]
-    under += [f"<li>{_prose(note)}</li>" for note in table.notes]
+    under += [f"<li>{_prose(note)}</li>" for note in table.exported()]
     return "\n".join([*lines, *(['<ul class="notes">', *under, "</ul>"] if under else [])])
 
 

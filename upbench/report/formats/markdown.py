@@ -16,7 +16,7 @@ ROWS = 500
 
 
 def markdown(table: Table) -> str:
-    """Return a table as GitHub-flavoured Markdown: title, table, footnotes, notes. The second best is underlined."""
+    """Return a table as GitHub-flavoured Markdown: headline, title, table, footnotes, notes. The second best is underlined."""
     from tabulate import tabulate
 
     align = ["right" if numeric else "left" for numeric in table.numeric]
@@ -28,8 +28,9 @@ def markdown(table: Table) -> str:
     else:
         body = "\n".join(_in_parts(table, heads, align))
     under = [f"<sup>{letter(n)}</sup> {_prose(text)}." for n, text in enumerate(table.footnotes)]
-    notes = "\n".join(f"- {note}" for note in [*under, *map(_prose, table.notes)])
-    return f"**{_prose(table.title)}**\n\n{body}\n\n{notes}\n"
+    notes = "\n".join(f"- {note}" for note in [*under, *map(_prose, table.exported())])
+    headline = f"{_prose(table.headline)}\n\n" if table.headline else ""
+    return f"{headline}**{_prose(table.title)}**\n\n{body}\n\n{notes}\n"
 
 
 def _rows(table: Table, number: int) -> Iterator[list[str]]:

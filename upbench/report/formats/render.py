@@ -13,7 +13,7 @@ from upbench.report.formats.markdown import markdown
 from upbench.report.formats.parquet import parquet
 from upbench.report.formats.table import Table
 
-__all__ = ["FORMATS", "ONE_TABLE", "Format", "csv", "json", "markdown", "parquet", "render", "terminal"]
+__all__ = ["ENDINGS", "FORMATS", "ONE_TABLE", "Format", "csv", "json", "markdown", "parquet", "render", "terminal"]
 
 
 def terminal(table: Table, width: int | None = None, plain: bool = False) -> str:
@@ -50,6 +50,18 @@ FORMATS: dict[str, Format] = {
     "parquet": _one(parquet),
 }
 """Every format by the name that --format takes."""
+ENDINGS = {
+    ".txt": "table",
+    ".md": "markdown",
+    ".markdown": "markdown",
+    ".csv": "csv",
+    ".tex": "latex",
+    ".html": "html",
+    ".htm": "html",
+    ".json": "json",
+    ".parquet": "parquet",
+}
+"""The format of a file by the ending of its name."""
 ONE_TABLE = ("csv", "parquet")
 """The formats that hold one table."""
 

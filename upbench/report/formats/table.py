@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any
 
+NOTES = ("none", "brief", "all")
+"""How many notes of a table are printed."""
+BRIEF = 3
+"""How many notes stand under a table unless all are wanted."""
+MORE = "-v prints all notes"
+"""What ends the last note where others were left out."""
+_FIRST = re.compile(r"(?<=[\w)]{2})\. (?=[A-Z])")
+"""The end of a first sentence, which is no abbreviation."""
+_MORE = re.compile(rf"(?:^|; ){MORE}\.$")
+_ABOUT_NOTES = re.compile(r"\.|\d+ warnings? \(.*\)\.")
+"""What is left of a note that only counts other notes."""
+_ADVICE = re.compile(r"; (?:close|raise|run|let|calibrate|leave|measure|`upbench) [^;.]*\.$")
+"""The end of a note that says what to do about it."""
 CellIndex = tuple[int, int]
 """Row and column of a cell as shown; row -1 is the head."""
 
@@ -47,7 +61,9 @@ class Table:
         numeric: Whether each column holds numbers.
         raw_heads: The keys of the columns of CSV and JSON.
         raw_rows: The rows of CSV and JSON, in SI base units.
-        notes: Sentences below the table.
+        notes: Sentences below the table, all of them.
+        brief: Those of them, or shorter ones, that are printed unless all are wanted, at most three; None for the first three.
+        headline: One sentence above the table, which says what it shows.
         ranks: The rank of each emphasised cell.
         refs: For each cell with footnotes their indices in `footnotes`.
         footnotes: The texts of the footnotes.
@@ -55,6 +71,9 @@ class Table:
         spans: Heads above the heads.
         lead: How many of the first columns name the row.
         label: A short name, for references to the table.
+        label_is_whole: Whether the label stands in LaTeX as it is, without "tab:" before it.
+        caption: What LaTeX has instead of the title.
+        star: Whether LaTeX sets it over both columns of a page.
     """
 
     title: str
@@ -64,6 +83,8 @@ class Table:
     raw_heads: list[str]
     raw_rows: list[list[Any]]
     notes: list[str] = field(default_factory=list)
+    brief: list[str] | None = None
+    headline: str = ""
     ranks: dict[CellIndex, Rank] = field(default_factory=dict)
     refs: dict[CellIndex, list[int]] = field(default_factory=dict)
     footnotes: list[str] = field(default_factory=list)
@@ -71,6 +92,28 @@ class Table:
     spans: list[Span] = field(default_factory=list)
     lead: int = 0
     label: str = ""
+    label_is_whole: bool = False
+    caption: str | None = None
+    star: bool = False
+
+    def with_notes(self, many: str) -> Table:
+        """Return the table with none of its notes, with the brief ones and the first sentence of each footnote, or with all; as NOTES."""
+        if many == "all":
+            return self
+        if many == "none":
+            return replace(self, notes=[], brief=None, footnotes=[], refs={})
+        footnotes = [_FIRST.split(text, maxsplit=1)[0] for text in self.footnotes]
+        return replace(
+            self,
+            footnotes=footnotes,
+            notes=self.notes[:BRIEF] if self.brief is None else self.brief[:BRIEF],
+            brief=None,
+        )
+
+    def exported(self) -> list[str]:
+        """Return the notes as a document has them: what was found, without advice to whoever measured."""
+        kept = [_ADVICE.sub(".", _MORE.sub(".", note)) for note in self.notes]
+        return [note for note in kept if not _ABOUT_NOTES.fullmatch(note)]
 
     def rank(self, row: int, column: int) -> Rank:
         """Return the rank of a cell."""

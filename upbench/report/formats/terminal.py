@@ -6,9 +6,13 @@ import io
 import os
 import re
 import sys
+import textwrap
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from upbench.report.formats import widths
 from upbench.report.formats.table import Rank, Table, letter
+from upbench.report.formats.widths import mark
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,8 +20,6 @@ if TYPE_CHECKING:
 
 GROUP = "\ue000"
 """A character that stands for a line across all columns until the table is drawn: rich has no cell that spans."""
-WRAP = 24
-"""The width, in characters, below which a column of text is not narrowed."""
 STYLES = {Rank.best: "bold", Rank.second: "underline"}
 """The style of each rank."""
 
@@ -25,7 +27,7 @@ STYLES = {Rank.best: "bold", Rank.second: "underline"}
 def draw(table: Table, width: int | None = None, plain: bool = False) -> str:
     """Return a table drawn for a terminal: long text wraps, nothing is cut off.
 
-    A table whose first columns name its rows (`lead`) and that is too wide is drawn in blocks, each with these columns.
+    A table that is too wide is drawn in blocks, each with the columns that name its rows (`lead`), else with the first.
     The best and second best are bold and underlined where the terminal can, or FORCE_COLOR is set; else they are not
     marked.
 
@@ -35,38 +37,33 @@ def draw(table: Table, width: int | None = None, plain: bool = False) -> str:
         plain: Mark nothing.
     """
     from rich.console import Console
+    from rich.text import Text
 
     available = width if width is not None else Console().width if _is_terminal() or "COLUMNS" in os.environ else None
     styled = bool(table.ranks) and not plain and (_is_terminal() or forced())
-    everything = list(range(len(table.heads)))
-    if available is None:
-        blocks, room = [everything], max(100, _needed(table, everything))
-    elif table.lead and _needed(table, everything) > available:
-        blocks = _blocks(table, available)
-        room = max(available, *(_needed(table, block) for block in blocks))
-    else:
-        widest = _widest(table)
-        needed = _needed(table, everything)
-        shortest = needed - max([len(row[widest]) for row in table.rows] or [0]) + 20
-        blocks, room = [everything], max(available, min(needed, shortest))
+    layout = widths.fit(table, available)
     console = Console(
         file=io.StringIO(),
-        width=room,
+        width=layout.room + 1,
         highlight=False,
         markup=False,
         emoji=False,  # mine.up:Up is no arrow
         force_terminal=styled,
         color_system="standard" if styled else None,
     )
-    for n, block in enumerate(blocks):
-        console.print(_draw(table, block, first=n == 0))
-    drawn = "\n".join(_line(table, line) for line in _taken(console).split("\n"))
+    if table.headline:
+        console.print(table.headline, width=layout.room)
+    if table.title:
+        console.print(Text(table.title, "table.title"), width=layout.room)
+    for block in layout.blocks:
+        console.print(_draw(table, block, layout.widths))
+    drawn = "\n".join(_line(table, line, layout.room) for line in _taken(console).split("\n"))
     notes = [
         *(f"[{letter(n)}] {text}." for n, text in enumerate(table.footnotes)),
         *(note for note in table.notes if styled or not note.startswith("Best of ")),
     ]
     for note in notes:
-        console.print(note, soft_wrap=False)
+        console.print(note, width=layout.room)
     return "\n".join(line.rstrip() for line in (drawn + _taken(console)).splitlines()) + "\n"
 
 
@@ -77,10 +74,10 @@ def _taken(console: Console) -> str:
     return text
 
 
-def _line(table: Table, line: str) -> str:
+def _line(table: Table, line: str, room: int) -> str:
     """A line as drawn, with the line of a group in its place."""
     group = re.search(f"{GROUP}(\\d+)", line)
-    return table.groups[int(group[1])] if group else line
+    return textwrap.fill(table.groups[int(group[1])], room) if group else line
 
 
 def forced() -> bool:
@@ -92,60 +89,21 @@ def _is_terminal() -> bool:
     return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
-def _needed(table: Table, block: list[int]) -> int:
-    from rich.console import Console
-
-    full = Console(width=10_000).measure(_draw(table, block, first=False)).maximum
-    return full - sum(max(0, _length(table, n) - WRAP) for n in block if n in _prose(table))
-
-
-def _length(table: Table, column: int) -> int:
-    return max([len(row[column]) for row in table.rows], default=0)
-
-
-def _prose(table: Table) -> list[int]:
-    """The columns of text, besides those that name the row: they may wrap."""
-    return [n for n in range(table.lead, len(table.heads)) if table.lead and not table.numeric[n]]
-
-
-def _widest(table: Table) -> int:
-    return max(range(len(table.heads)), key=lambda n: max([len(row[n]) for row in table.rows] or [0]))
-
-
-def _blocks(table: Table, width: int) -> list[list[int]]:
-    """The columns in blocks that fit, each beginning with the leading ones; a column too wide for any is alone."""
-    lead = list(range(table.lead))
-    blocks: list[list[int]] = []
-    block = list(lead)
-    for n in range(table.lead, len(table.heads)):
-        if len(block) > len(lead) and _needed(table, [*block, n]) > width:
-            blocks.append(block)
-            block = list(lead)
-        block.append(n)
-    return [*blocks, block]
-
-
-def _draw(table: Table, block: list[int], first: bool) -> RichTable:
+def _draw(table: Table, block: list[int], width: Mapping[int, int]) -> RichTable:
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    drawn = RichTable(title=table.title if first else None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    wraps = _prose(table) if table.lead else [_widest(table)]
+    drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for n in block:
         align = "right" if table.numeric[n] else "left"
-        head = Text(f"{table.heads[n]}{_mark(table, -1, n)}")
-        drawn.add_column(head, justify=align, no_wrap=n not in wraps, overflow="fold")  # type: ignore[arg-type]
+        head = Text(f"{table.heads[n]}{mark(table, -1, n)}")
+        drawn.add_column(head, justify=align, width=width[n], overflow="fold")  # type: ignore[arg-type]
     for m, row in enumerate(table.rows):
         if m in table.groups:
             if m:
                 drawn.add_section()
             drawn.add_row(f"{GROUP}{m}")
-        cells = [Text().append(row[n], STYLES.get(table.rank(m, n))).append(_mark(table, m, n)) for n in block]
+        cells = [Text().append(row[n], STYLES.get(table.rank(m, n))).append(mark(table, m, n)) for n in block]
         drawn.add_row(*cells)
     return drawn
-
-
-def _mark(table: Table, row: int, column: int) -> str:
-    letters = table.letters(row, column)
-    return f" [{letters}]" if letters else ""

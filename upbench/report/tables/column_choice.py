@@ -1,9 +1,12 @@
-"""The columns that a reader can ask for by name."""
+"""The columns that a reader can ask for by name, alone or as a group."""
 
 from __future__ import annotations
 
-from upbench import metrics
+from collections.abc import Mapping, Sequence
+
+from upbench import conventions, metrics
 from upbench.errors import unknown
+from upbench.records.record import Record
 from upbench.report.tables import columns
 from upbench.report.tables.columns import Column
 from upbench.report.tables.result_set import ResultSet
@@ -18,36 +21,96 @@ _SETTINGS = {
     "status": columns.STATUS,
 }
 """Columns of what a cell is, rather than of a measured quantity."""
+RATIOS = ("ratio", "ratio-interval")
+"""The ratio of the latency to the reference: with its verdict, and with its interval."""
+PAPER = ("params", "macs", "latency", "ratio", "memory-of-mode")
+"""The columns of a paper, which tables have unless others are asked for."""
+_MEMORY_OF_MODE = "memory-of-mode"
+GROUPS: dict[str, tuple[str, ...]] = {
+    "paper": PAPER,
+    "flops": ("macs", "macs-conv", "macs-gather", "macs-norm", "macs-elementwise"),
+    "memory": ("peak-memory", "training-peak-memory", "saved-memory", "workspace"),
+    "time": (
+        *("latency", "interval", "ratio-interval", "latency-min", "latency-p5", "latency-p95", "latency-p99", "iqr"),
+        *("samples", "efficiency", "throughput"),
+    ),
+}
+"""Name of a group -> its columns. `all` has those of all groups, and every other quantity of tables of costs."""
+DEFAULT = "published,given,paper"
+"""What a table of a sweep shows unless other columns are asked for."""
+
+
+def _everything() -> tuple[str, ...]:
+    known = ("params", *GROUPS["flops"], *GROUPS["time"], *GROUPS["memory"])
+    return tuple(dict.fromkeys((*known, *(name for name, metric in metrics.METRICS.items() if metric.in_tables))))
 
 
 def names() -> list[str]:
     """Return every name that --columns takes, but for given and published metrics.
 
-    They are the quantities of `upbench.metrics`, and the parts of a spec that a column can show.
+    They are groups, the quantities of `upbench.metrics`, and the parts of a spec that a column can show.
     """
-    return ["given", "published", *metrics.METRICS, *_SETTINGS]
+    return ["published", "given", *GROUPS, "all", *metrics.METRICS, *RATIOS, *_SETTINGS]
 
 
-def parse(text: str, results: ResultSet) -> list[str]:
-    """Return the names in a text as 'latency,params', each once and in the spelling of today.
+def parse(text: str, more: Sequence[str] = ()) -> list[str]:
+    """Return the names in a text as 'latency,params', each once and in the spelling of today, groups as their columns.
 
     Args:
         text: The names, separated by commas.
-        results: The records, which may hold accuracy, and whose sweeps may name published tables.
+        more: Other names that are known: given and published metrics.
 
     Raises:
         UnknownName: A name is not known; the error lists all that are.
     """
-    printed = [c.title for table in results.published for c in table.columns]
-    known = [*dict.fromkeys([*names(), *results.metrics, *printed, *(f"published:{title}" for title in printed)])]
-    spelled = []
+    known = list(dict.fromkeys([*names(), *more]))
+    spelled: list[str] = []
     for name in filter(None, map(str.strip, text.split(","))):
-        spelled.append(name if name in known else metrics.spelling(name, known))
-        if spelled[-1] not in known:
+        found = name if name in known else metrics.spelling(name, known)
+        if found not in known:
             raise unknown("column", name, known)
+        spelled += _everything() if found == "all" else GROUPS.get(found, (found,))
     if not spelled:
         raise unknown("column", text, known)
     return list(dict.fromkeys(spelled))
+
+
+def of_records(
+    records: Sequence[Record], convention: str, ratios: Mapping[str, Sequence[Column]]
+) -> dict[str, list[Column]]:
+    """Return the columns of each name that `parse` returns, but for those of published tables.
+
+    Args:
+        records: The records that the columns are to show.
+        convention: How parameters and MACs are counted.
+        ratios: The columns of each of RATIOS.
+    """
+    known = {name: [columns.of(metric)] for name, metric in metrics.under(convention, records).items()}
+    settings = {name: [column] for name, column in _SETTINGS.items()}
+    named = {name: list(ratios.get(name, ())) for name in RATIOS}
+    given = list(columns.accuracies(records))
+    return {**known, **settings, **named, _MEMORY_OF_MODE: [columns.memory(records)], "published": [], "given": given}
+
+
+def compared(
+    text: str | None, records: Sequence[Record], reference: Record, convention: str = conventions.DEFAULT
+) -> list[Column]:
+    """Return the columns of a comparison.
+
+    Args:
+        text: The names, separated by commas; None for those of a paper.
+        records: The records.
+        reference: The record that latencies are divided by.
+        convention: How parameters and MACs are counted.
+
+    Raises:
+        UnknownName: A name is not known; the error lists all that are.
+    """
+    ratio, _, _, verdict = columns.ratio_to(reference)
+    ratios = {"ratio": [columns.judged_ratio(reference)], "ratio-interval": [ratio, verdict]}
+    known = of_records(records, convention, ratios)
+    names = parse("given,paper" if text is None else text, list(metrics.accuracies(records)))
+    return [column for name in names for column in known[name]]
 
 
 def pick(text: str, results: ResultSet) -> list[Column]:
@@ -60,17 +123,16 @@ def pick(text: str, results: ResultSet) -> list[Column]:
     Raises:
         UnknownName: A name is not known; the error lists all that are.
     """
-    known = {name: columns.of(metric) for name, metric in results.metrics.items()} | _SETTINGS
+    passed = any(r.latency and r.latency.passes for r in results.records)
+    judged, interval = columns.passed_ratio()
+    known = of_records(
+        results.records, results.convention, {"ratio": [judged], "ratio-interval": [interval]} if passed else {}
+    )
     printed = [c for table in results.published for c in table.columns]
+    known["published"] = printed
+    titled = {c.title: [c] for c in printed}
     picked: dict[str, Column] = {}
-    for name in parse(text, results):
-        if name == "published":
-            matching = printed
-        elif name == "given":
-            matching = results.accuracies
-        elif name in known:
-            matching = [known[name]]
-        else:
-            matching = [c for c in printed if c.title == name.removeprefix("published:")]
-        picked.update({c.key: c for c in matching})
+    titled |= {f"published:{title}": found for title, found in titled.items()}
+    for name in parse(text, [*results.metrics, *titled]):
+        picked.update({c.key: c for c in known.get(name, titled.get(name, ()))})
     return list(picked.values())

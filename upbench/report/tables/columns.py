@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from upbench import conventions, metrics, units
 from upbench.analysis import rounds, stats
 from upbench.metrics import Metric
-from upbench.records.record import Record
+from upbench.records.record import PassedRatio, Record
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Column:
         delta: Writes a difference of two values; None where there is none to show.
         metric: The quantity that the column shows, None for what is not measured here. A failed cell has no value of it.
         shown: Writes the cell of a record where its text needs more than the value.
+        judged: Whether that text has a verdict in it.
     """
 
     key: str
@@ -37,6 +38,7 @@ class Column:
     delta: Callable[[Any], str] | None = None
     metric: Metric | None = None
     shown: Callable[[Record], str] | None = None
+    judged: bool = False
 
     def cell(self, record: Record) -> str:
         """Return the value of a record as a reader sees it."""
@@ -202,6 +204,47 @@ def ratio_to(reference: Record) -> tuple[Column, Column, Column, Column]:
         Column("latency_ratio_high", "", part("high"), units.plain),
         Column("verdict", "Verdict", lambda r: verdict(r, reference), units.plain, numeric=False),
     )
+
+
+def judged_ratio(reference: Record) -> Column:
+    """Return the column of the ratio to a reference with its verdict, as "0.37x FASTER"."""
+    ratio, _, _, said = ratio_to(reference)
+
+    def shown(record: Record) -> str:
+        judged = said.raw(record)
+        return ratio.cell(record) if judged is None else f"{units.ratio(ratio.raw(record))} {judged}"
+
+    return replace(ratio, shown=shown, judged=True)
+
+
+def passed_ratio() -> tuple[Column, Column]:
+    """Return the columns of the ratio to the reference of a sweep, taken in the same passes: with verdict, with interval."""
+
+    def ratio(record: Record) -> PassedRatio | None:
+        return record.latency.passes.ratio if record.latency and record.latency.passes else None
+
+    def value(record: Record) -> float | None:
+        return found.value if (found := ratio(record)) else None
+
+    def shown(record: Record, judge: bool) -> str:
+        found = ratio(record)
+        if found is None:
+            is_reference = record.latency is not None and record.latency.passes is not None
+            return "1 (reference)" if is_reference else units.DASH
+        if found.low is None or found.high is None:
+            return units.ratio(found.value)
+        pair = stats.Ratio(found.value, found.low, found.high, 0)
+        between = f"({units.interval(found.low, found.high)})"
+        return f"{units.ratio(found.value)} {stats.verdict(pair, record.noise_floor or 0.0) if judge else between}"
+
+    plain = Column("latency_ratio", "Ratio", value, units.ratio)
+    return replace(plain, shown=lambda r: shown(r, True)), replace(plain, shown=lambda r: shown(r, False))
+
+
+def memory(records: Sequence[Record]) -> Column:
+    """Return the column of the peak memory of what was timed: of forward and backward where all records are of training."""
+    trained = bool(records) and all(r.settings.measure.mode.startswith("training") for r in records)
+    return replace(of(metrics.METRICS["training-peak-memory" if trained else "peak-memory"]), title="Memory")
 
 
 def verdict(record: Record, reference: Record) -> str | None:

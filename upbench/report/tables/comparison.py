@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from upbench import conventions, metrics, units
 from upbench.records.record import Record
 from upbench.report.formats.table import Table
-from upbench.report.tables import backend_columns, columns, notes, origins, runtime_columns
+from upbench.report.tables import (
+    backend_columns,
+    column_choice,
+    columns,
+    headline,
+    notes,
+    origins,
+    runtime_columns,
+)
 from upbench.report.tables.columns import Column
+from upbench.report.tables.selection import Selection
 from upbench.report.tables.sweep import Footnotes
 
 WHAT = {
@@ -27,28 +37,43 @@ STOPPED = {
 """Why sampling ended, in words."""
 
 
-def comparison_table(records: Sequence[Record], reference: Record, convention: str = conventions.DEFAULT) -> Table:
+def comparison_table(
+    records: Sequence[Record],
+    reference: Record,
+    convention: str = conventions.DEFAULT,
+    wanted: str | None = None,
+    chosen: Selection | None = None,
+) -> Table:
     """Return the table of a comparison: upsamplers as rows, with their latencies relative to the reference.
 
     Args:
         records: One record for each upsampler, timed in the same rounds.
         reference: The record among them that latencies are divided by.
         convention: How parameters and MACs are counted.
+        wanted: The names of columns, separated by commas; None for those of a paper.
+        chosen: The order of the rows, and the bounds that they are to keep.
     """
     ratio, low, high, verdict = columns.ratio_to(reference)
+    selection = chosen or Selection()
+    rows = selection.ordered(records)
     shapes = columns.varying(records, (columns.SHAPE, columns.SCALE))
     against_eager, eager_note = backend_columns.against_eager(records)
     executed, executed_notes = runtime_columns.executed(records)
-    accuracies = columns.accuracies(records)
-    shown = (columns.LABEL, *shapes, *accuracies, *columns.costs(convention), ratio, verdict, *executed, *against_eager)
+    own = column_choice.compared(wanted, records, reference, convention)
+    if reference.latency is None and wanted is None:
+        own = [column for column in own if column.key not in ("latency_median_s", ratio.key)]
+    eager = against_eager if wanted is not None else against_eager[:1]
+    shown = columns.each_once((columns.LABEL, *shapes, *own, *executed, *eager, *selection.column(records)))
     ratio_note = (
         f"{ratio.title}: median of ratios taken round by round, with its 95 % bootstrap interval (below 20 rounds mean and "
         "t interval; below 8 UNSURE). FASTER, SLOWER: by more than 5 % and, with the whole interval, by more than 2 %; "
         "SAME: the interval lies within 5 %; neither bound is ever below the noise floor."
     )
-    return _build(
-        notes.condition(records), records, shown, (low, high), convention, [ratio_note, *executed_notes, *eager_note]
-    )
+    more = (*columns.costs(convention), ratio, low, high, verdict, *against_eager)
+    under = [*([ratio_note] if reference.latency is not None else []), *executed_notes, *eager_note]
+    table = _build(notes.condition(records), rows, shown, more, convention, under)
+    said = [headline.comparison(records, reference), selection.sentence(records, [r.label for r in records])]
+    return replace(table, headline=" ".join(filter(None, said)))
 
 
 def profile_table(record: Record, convention: str = conventions.DEFAULT) -> Table:
@@ -65,6 +90,7 @@ def profile_table(record: Record, convention: str = conventions.DEFAULT) -> Tabl
         flat.raw_heads,
         flat.raw_rows,
         flat.notes,
+        brief=flat.brief,
     )
 
 
@@ -151,6 +177,8 @@ def operators_table(record: Record) -> Table:
         ["operator", "macs"],
         [[name, n] for name, n in macs_by_op.items()],
         [conventions.describe(), *([note] if unseen else []), *notes.warnings([record])],
+        brief=notes.brief([record], [columns.of(metrics.METRICS["macs"])]),
+        lead=1,
     )
 
 
@@ -184,6 +212,8 @@ def _build(
             *notes.timing(records),
             *notes.warnings(records),
         ],
+        brief=notes.brief(records, shown, convention),
+        lead=1,
         refs=footnotes.refs,
         footnotes=footnotes.texts,
     )

@@ -11,7 +11,7 @@ from upbench.analysis import effects
 from upbench.analysis.effects import Effect
 from upbench.errors import UpbenchError
 from upbench.records.record import Record
-from upbench.report.formats.table import Table
+from upbench.report.formats.table import MORE, Table
 from upbench.report.tables import beaten, columns, effect_cells, failures, notes, origins
 from upbench.report.tables.columns import Column
 from upbench.report.tables.pass_levels import PassLevels, passes_of
@@ -33,6 +33,10 @@ BY_PASSES = (
     "Latency: mean difference of the log ratios to the reference in the same passes, in brackets its 95 % interval over "
     "passes, which holds the drift between cells."
 )
+EFFECT = "Ratio to the level in Against, mean over pairs; in brackets difference or 95 % interval."
+FRONT_IN_SHORT = "Front: the cells that no other one beats in all of these columns; UNSURE beats nothing."
+MORE_NOTES = f"{MORE}."
+"""What is said of both tables where little is said."""
 FRONT = ("on_front", "dominated_by", "status", "measured_on", "torch", "upbench")
 """The columns that CSV has after the axes and the metrics in the table of the front."""
 
@@ -94,6 +98,7 @@ def effects_table(
         raw_heads=list(RAW),
         raw_rows=[raw for line in lines for raw in line.raw(metrics)],
         notes=under,
+        brief=[EFFECT] if brief else [EFFECT, *notes.brief(results.rows, metrics, results.convention)[:1], MORE_NOTES],
         refs=footnotes.refs,
         footnotes=footnotes.texts,
         groups=starts if len(results.groups) > 1 else {},
@@ -216,6 +221,7 @@ def front_table(results: ResultSet, title: str, metrics: Sequence[Column]) -> Ta
             *notes.notes(results, metrics, False, published=False),
             *_published_notes(results, metrics),
         ],
+        brief=[FRONT_IN_SHORT, *notes.brief(results.rows, metrics, results.convention)[:1], MORE_NOTES],
         refs=footnotes.refs,
         footnotes=footnotes.texts,
         groups=results.headings,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from upbench import conventions, metrics, units
 from upbench.papers import BaseFigure, Host, Stage
 from upbench.records.record import Record
 from upbench.report.formats.table import Table
-from upbench.report.tables import columns, notes, origins
+from upbench.report.tables import column_choice, columns, headline, notes, origins
 from upbench.report.tables.columns import Column
 from upbench.report.tables.comparison import WHAT
 from upbench.report.tables.sweep import Footnotes
@@ -27,6 +28,7 @@ def comparison(
     host: Host,
     reference: int,
     convention: str = conventions.DEFAULT,
+    wanted: str | None = None,
 ) -> Table:
     """Return what each upsampler adds to a host: a row for all stages together, and one for each stage that is to be shown.
 
@@ -36,49 +38,93 @@ def comparison(
         host: The host.
         reference: The index of the upsampler that latencies are divided by.
         convention: How parameters and MACs are counted.
+        wanted: The names of columns, separated by commas; None for those of a paper, without a latency the sums with the host.
     """
     params, flops = (columns.of(metrics.under(convention)[name]) for name in ("params", "macs"))
-    costs = columns.costs(convention)
     base = {params.key: host.base.params.value, flops.key: host.base.flops.value}
     shown = [columns.LABEL, *([_STAGE] if any(stages) else [])]
-    shown += columns.accuracies(totals)
-    for column in costs:
-        shown.append(column)
-        if column.key in base:
-            shown.append(_of_base(column, base[column.key]))
+    own = column_choice.compared(wanted, totals, totals[reference], convention)
+    shown += _beside_base(own, base, totals[reference].latency is not None, wanted is not None)
+    always = [
+        one for c in columns.costs(convention) for one in (c, *([_of_base(c, base[c.key])] if c.key in base else []))
+    ]
     latency = [*columns.ratio_to(totals[reference])]
-    more = [*columns.accuracy_details(totals)]
-    more += [c for c in columns.raw_only() if c is not columns.ALL_PARAMS]
+    details = columns.accuracy_details(totals)
+    more = columns.each_once(
+        [c for c in (*shown, *details, *always, *columns.raw_only()) if c is not columns.ALL_PARAMS]
+    )
+    more = [c for c in more if c.key not in {one.key for one in latency}]
     rows, raw, shown_records = [], [], list[Record]()
     if base[params.key] is not None or base[flops.key] is not None:
         first = {columns.LABEL.key: "base", **{c.key: c.text(base[c.key]) for c in (params, flops)}}
-        rows.append([first.get(c.key, units.DASH) for c in shown] + [units.DASH] * 2)
+        rows.append([first.get(c.key, units.DASH) for c in shown])
     first_row = len(rows)
     for n, total in enumerate(totals):
         for stage_index, record in enumerate((total, *stages[n])):
             base_record = (totals[reference], *stages[reference])[stage_index]
-            ratio, low, high, verdict = columns.ratio_to(base_record)
             shown_records.append(record)
-            rows.append([c.cell(record) for c in (*shown, ratio, verdict)])
-            pair = [c.raw(record) for c in (ratio, low, high, verdict)]
+            rows.append([_against(c, base_record).cell(record) for c in shown])
+            pair = [c.raw(record) for c in columns.ratio_to(base_record)]
             of_host = [host.name, _input(host), _stage_name(record), *base.values()]
-            raw.append([*(c.raw(record) for c in shown), *pair, *of_host, *(c.raw(record) for c in more)])
+            raw.append([*pair, *of_host, *(c.raw(record) for c in more)])
     footnotes = Footnotes()
     for m, column_index, text in origins.footnotes(shown, shown_records):
         footnotes.add(m if m == origins.HEAD else m + first_row, column_index, text)
     heads = ["host", "host_input", "stage_name", "base_params", "base_flops"]
     return Table(
         title=_title(totals, host),
-        heads=[*(origins.title(c, totals) for c in shown), latency[0].title, "Verdict"],
+        heads=[origins.title(c, totals) for c in shown],
         rows=rows,
-        numeric=[*(c.numeric for c in shown), True, False],
-        raw_heads=[*(c.key for c in shown), *(c.key for c in latency), *heads, *(c.key for c in more)],
+        numeric=[c.numeric for c in shown],
+        raw_heads=[*(c.key for c in latency), *heads, *(c.key for c in more)],
         raw_rows=raw,
         notes=_notes(totals, host, convention),
         refs=footnotes.refs,
         footnotes=footnotes.texts,
+        brief=_brief(totals, shown, host, convention),
+        headline=headline.comparison(totals, totals[reference]),
         lead=2 if any(stages) else 1,
     )
+
+
+def _beside_base(own: Sequence[Column], base: Mapping[str, int | None], timed: bool, named: bool) -> Iterator[Column]:
+    """The columns of a comparison, with parts of the host's counts; where nothing was timed and none was named, its sums."""
+    for column in own:
+        known, sums = base.get(column.key), not timed and not named
+        if sums and column.key in base:
+            yield column if known is None else _with_base(column, known)
+        elif not sums:
+            yield column
+            if column.key in base and (known is not None or named):
+                yield _of_base(column, known)
+
+
+def _against(column: Column, reference: Record) -> Column:
+    """A column of ratios, with those of a stage taken to the reference in that stage."""
+    ratio, _, _, verdict = columns.ratio_to(reference)
+    if column.key == verdict.key:
+        return verdict
+    if column.key != ratio.key:
+        return column
+    return columns.judged_ratio(reference) if column.judged else ratio
+
+
+def _with_base(column: Column, base: int) -> Column:
+    """A count as a paper prints it: the host's, the upsampler's and their sum."""
+
+    def shown(record: Record) -> str:
+        value = column.raw(record)
+        return units.DASH if value is None else units.sum_of(base, value)
+
+    return replace(column, shown=shown)
+
+
+def _brief(totals: Sequence[Record], shown: Sequence[Column], host: Host, convention: str) -> list[str]:
+    """Three lines: what the base is, and what every comparison says."""
+    known = [text for text in (host.base.params.printed, host.base.flops.printed) if text]
+    words = f"Base: {host.title}" + (f", printed {', '.join(known)}" if known else "")
+    where, *rest = notes.brief(totals, shown, convention)
+    return [f"{words}.", where, rest[-1]] if rest else [f"{words}.", where]
 
 
 def listing(hosts: Sequence[Host], aliases: Sequence[Host]) -> Table:
@@ -116,6 +162,12 @@ def listing(hosts: Sequence[Host], aliases: Sequence[Host]) -> Table:
             "`upbench compare ldaaqu dysample --host faster-rcnn-r50` measures the sum over all stages; a variant is "
             "named as faster-rcnn-r50/three-stage, a host of your own by its YAML file.",
         ],
+        brief=[
+            "Stages: channels x height x width, low resolution to result. Params, FLOPs: the whole host.",
+            f"The same stages: {', '.join(host.name for host in aliases)}.",
+            "`upbench compare ldaaqu dysample --host faster-rcnn-r50/three-stage` measures one.",
+        ],
+        lead=1,
     )
 
 

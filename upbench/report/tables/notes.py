@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import Any
 
 from upbench import conventions, metrics, units
 from upbench.analysis import stats
 from upbench.records.record import Passes, Record, RunSpecData
+from upbench.report.formats.table import MORE
 from upbench.report.tables import grouping
 from upbench.report.tables.columns import Column
 from upbench.report.tables.pass_levels import passes_of
@@ -52,6 +54,64 @@ def notes(results: ResultSet, shown: Sequence[Column], emphasised: bool, publish
     return [*sentences, *left_out, *warnings(rows)]
 
 
+def urgent(results: ResultSet, shown: Sequence[Column]) -> list[str]:
+    """Return what must be said even where little is: that nothing was told apart, or that groups do not compare."""
+    found = [note for table in results.published for note in table.notes if note.startswith("Warning")]
+    found += too_busy(results.rows)
+    if len(results.groups) > 1:
+        found.append("Values of two groups do not compare.")
+    if any(c.timed for c in shown) and not found and len(calls := close_calls(results)) == 1:
+        found += [call for call in calls if len(call) < 70]
+    return found
+
+
+def brief(
+    records: Sequence[Record],
+    shown: Sequence[Column],
+    convention: str = conventions.DEFAULT,
+    urgent: Sequence[str] = (),
+) -> list[str]:
+    """Return the three lines under a table that say least that one must know: where, what is counted, what to look at.
+
+    Args:
+        records: The records of the table.
+        shown: The columns of the table.
+        convention: How parameters and MACs are counted.
+        urgent: Sentences that take the place of the number of warnings.
+    """
+    measured = [r for r in records if r.status != "impossible"] or list(records)
+    places = list(dict.fromkeys(_place(r) for r in measured if r.environment.device is not None))
+    floors = [r.noise_floor for r in records if r.noise_floor is not None]
+    timed = any(r.latency for r in records)
+    noise = [f"noise floor {units.percent(max(floors)) if floors else 'unknown'}"] if timed else []
+    others = [f"{len(places) - 1} other machines or versions"] if len(places) > 1 else []
+    where = [f"{'; '.join([*places[:1], *others, *noise])}."] if places or noise else []
+    sentences = []
+    flops, params = conventions.parse(convention)
+    if any(c.metric and c.metric.name.startswith("macs") for c in shown):
+        sentences.append(
+            "1 FLOP: one multiply-accumulate" + (f" ({flops}, {params})" if convention != conventions.DEFAULT else "")
+        )
+    if any(c.metric and c.metric.name.endswith("peak-memory") for c in shown):
+        sentences.append("memory: peak beyond inputs and weights")
+    meaning = "; ".join(sentences)
+    warned = {r.label for r in records if r.warnings}
+    number = len({warning for r in records for warning in r.warnings})
+    found = (
+        [f"{number} warnings ({name_some(sorted(warned), 0, 2)})" if number > 1 else f"1 warning ({min(warned)})"]
+        if number
+        else []
+    )
+    last = [sentence.rstrip(".") for sentence in urgent] or found
+    return [*where, *([f"{meaning[0].upper()}{meaning[1:]}."] if meaning else []), f"{'; '.join([*last, MORE])}."]
+
+
+def _place(record: Record) -> str:
+    env = record.environment
+    threads = f", {env.threads} thread{'s' if env.threads != 1 else ''}" if env.device_type == "cpu" else ""
+    return f"{env.device}{threads}, torch {env.torch}, upbench {env.upbench}"
+
+
 def too_busy(records: Sequence[Record]) -> list[str]:
     """Return a warning where the passes of a sweep could say nothing of any cell, with the machine's load."""
     ratios = [
@@ -85,7 +145,16 @@ def close_calls(results: ResultSet) -> list[str]:
 
 def condition(records: Sequence[Record]) -> str:
     """Return what was measured, as far as all records agree, as 'shape 256x120x120, x2, batch 1'."""
-    first = records[0].settings
+    return _condition(records[0].settings, (record.settings for record in records))
+
+
+def condition_of(spec: Mapping[str, Any]) -> str:
+    """Return what a spec says of what is measured, as `condition` does for records."""
+    only = RunSpecData.model_validate(dict(spec))
+    return _condition(only, [only])
+
+
+def _condition(first: RunSpecData, specs: Iterable[RunSpecData]) -> str:
     parts: list[tuple[str, Callable[[RunSpecData], object]]] = [
         ("shape {}", lambda s: s.input.shape),
         ("x{:g}", lambda s: s.scale),
@@ -100,8 +169,7 @@ def condition(records: Sequence[Record]) -> str:
     ]
     wanted = [get(first) for _, get in parts]
     agreed = [True] * len(parts)
-    for record in records:
-        settings = record.settings
+    for settings in specs:
         agreed = [
             all_so_far and get(settings) == value
             for all_so_far, (_, get), value in zip(agreed, parts, wanted, strict=True)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from upbench import units
 from upbench.records.record import Record
 from upbench.report.formats.table import CellIndex, Rank, Span, Table
-from upbench.report.tables import columns, failures, notes, origins
+from upbench.report.tables import columns, failures, grouping, notes, origins
 from upbench.report.tables import relative as bases
 from upbench.report.tables.columns import Column
 from upbench.report.tables.emphasis import ranks, ranks_told_apart
 from upbench.report.tables.result_set import ResultSet
+from upbench.report.tables.selection import Selection
 
 UNMATCHED = "no published row has the upsampler and all the settings of this cell"
 """The footnote of a cell that no published row fits."""
@@ -40,13 +41,14 @@ class Footnotes:
             numbers.append(number)
 
 
-def sweep_table(results: ResultSet, title: str, shown: Sequence[Column]) -> Table:
+def sweep_table(results: ResultSet, title: str, shown: Sequence[Column], headline: str = "") -> Table:
     """Return the table of a sweep. Rows are cells, grouped by machine and versions.
 
     Args:
         results: The cells. Where they have a base, every other row shows its difference to its base row.
         title: The title of the table.
         shown: The columns behind those that name a cell.
+        headline: A sentence above the table.
     """
     rows = results.rows
     lead = [c for c in results.keys if c not in shown] or [columns.LABEL]
@@ -61,14 +63,17 @@ def sweep_table(results: ResultSet, title: str, shown: Sequence[Column]) -> Tabl
         for m, rank in enumerate(ranks_of(results, column, rows, [row[at[column.key]] for row in raw_rows]))
         if rank
     }
+    cells = [[_cell(results, c, r) for c in heads] for r in rows]
     return Table(
         title=title,
         heads=[origins.title(c, rows) for c in heads],
-        rows=[[shown_text(results, c, r) for c in heads] for r in rows],
+        rows=cells,
         numeric=[c.numeric for c in heads],
         raw_heads=[c.key for c in raw],
         raw_rows=raw_rows,
         notes=notes.notes(results, heads, bool(emphasis)),
+        brief=notes.brief(rows, heads, results.convention, notes.urgent(results, heads)),
+        headline=headline,
         ranks=emphasis,
         refs=footnotes.refs,
         footnotes=footnotes.texts,
@@ -77,6 +82,23 @@ def sweep_table(results: ResultSet, title: str, shown: Sequence[Column]) -> Tabl
         lead=len(lead),
         label=results.name,
     )
+
+
+def selected_table(results: ResultSet, title: str, shown: Sequence[Column], chosen: Selection) -> Table:
+    """Return the table of a sweep with its rows in an order, and which of them keep bounds.
+
+    Args:
+        results: The cells.
+        title: The title of the table.
+        shown: The columns behind those that name a cell.
+        chosen: The order and the bounds.
+    """
+    if not chosen.selects:
+        return sweep_table(results, title, shown)
+    records = list(results.records)
+    ordered = replace(results, records=chosen.ordered(records))
+    names = [grouping.cell_name(record, grouping.level_text) for record in records]
+    return sweep_table(ordered, title, [*shown, *chosen.column(records)], chosen.sentence(records, names))
 
 
 def default_table(results: ResultSet, title: str) -> Table:
@@ -93,6 +115,12 @@ def shown_text(results: ResultSet, column: Column, record: Record) -> str:
     if base is None or base is record or column.delta is None or column.raw(base) is None:
         return column.cell(record)
     return column.delta(bases.difference(column, record, base))
+
+
+def _cell(results: ResultSet, column: Column, record: Record) -> str:
+    """Return a cell of a row: of a ratio, what its column says more of than its value."""
+    ratio = column.shown is not None and column.metric is None
+    return column.cell(record) if ratio else shown_text(results, column, record)
 
 
 def ranks_of(

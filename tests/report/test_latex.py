@@ -1,0 +1,83 @@
+"""LaTeX tables: what stands around them, and that they fit a column where TeX is there to say so."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests import record_builder
+from tests.command_line import refused, upbench
+
+PAPER = r"""\documentclass[10pt,twocolumn]{article}
+\usepackage{booktabs,tablefootnote}
+\setlength{\textwidth}{500pt}\setlength{\columnsep}{20pt}
+\begin{document}
+%s
+Words. \clearpage
+\end{document}
+"""
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    cells = [
+        record_builder.record(axes={"theta": t}, cell=n, theta=t, params=39_410, flops=2_034_662_418, latency_s=0.0846)
+        for n, t in enumerate((5, 11))
+    ]
+    failed = record_builder.record(axes={"theta": 15}, theta=15, cell=9, status="oom", error="3 GiB_{x} & more")
+    return record_builder.file(tmp_path / "r.jsonl", [*cells, failed])
+
+
+def test_caption_label_and_star_are_those_that_were_given(results: Path) -> None:
+    given = ("--caption", "Cost of the *range*, in $x$.", "--label", "tab:cost", "--star")
+    text = upbench("table", results, "--format", "latex", *given).stdout
+    assert "\\begin{table*}[t]" in text
+    assert "\\end{table*}" in text
+    assert "\\caption{Cost of the *range*, in $x$.}" in text
+    assert "\\label{tab:cost}" in text
+    plain = upbench("table", results, "--format", "latex").stdout
+    assert "\\begin{table}[t]" in plain
+    assert "\\caption{A made sweep}" in plain
+
+
+def test_thousands_are_separated_and_notes_are_footnotes_or_none(results: Path) -> None:
+    text = upbench("table", results, "--format", "latex").stdout
+    assert "39,410" in text
+    assert "siunitx" not in text
+    assert "OOM\\tablefootnote{\\label{fn:" in text
+    assert "3 GiB\\_\\{x\\} \\& more" in text
+    quiet = upbench("table", results, "--format", "latex", "--quiet").stdout
+    assert "footnote" not in quiet
+    assert upbench("table", results, "--format", "latex", "--notes", "none").stdout == quiet
+    assert "did you mean 'none'?" in refused("table", results, "--notes", "non")
+
+
+def test_tables_compile_in_a_column_of_a_paper_and_fit_it(results: Path, tmp_path: Path) -> None:
+    if shutil.which("pdflatex") is None:
+        pytest.skip("pdflatex is not installed")
+    if subprocess.run(["kpsewhich", "tablefootnote.sty"], capture_output=True).returncode:
+        pytest.skip("tablefootnote.sty is not installed")
+    published = record_builder.file(tmp_path / "p.jsonl", record_builder.theta_sweep())
+    few = ["--shape", "32x6x5", "--budget", "0.01", "--device", "cpu", "--threads", "1"]
+    tables = [
+        upbench("table", results, "--format", "latex", "-v").stdout,
+        upbench("table", published, "--format", "latex", "--star", "--columns", "published,paper").stdout,
+        upbench("table", published, "--format", "latex", "--columns", "AP,paper").stdout,
+        upbench("compare", "ldaaqu", "dysample", "carafe:k_up=3,groups=2", *few, "--format", "latex").stdout,
+        upbench("list", "--shapes", "--format", "latex", "--star").stdout,
+    ]
+    (tmp_path / "paper.tex").write_text(PAPER % "\n".join(tables))
+    for _ in range(2):
+        done = subprocess.run(
+            ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"],
+            cwd=tmp_path, capture_output=True, text=True, errors="replace",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout[-3000:]
+    log = (tmp_path / "paper.log").read_text(errors="replace")
+    assert re.findall(r"Overfull \\hbox.*", log) == []
+    assert "undefined references" not in log
+    assert (tmp_path / "paper.pdf").stat().st_size > 10_000

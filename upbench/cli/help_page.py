@@ -1,0 +1,109 @@
+"""The page that --help prints: options in panels, then examples. Drawn by typer's plain writer, which needs no rich."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from typer.core import TyperCommand
+
+from upbench.cli.options import HOW, OUTPUT, WHAT
+
+PANELS = (WHAT, HOW, "Gates", OUTPUT)
+"""The panels in their order, by how their titles begin."""
+EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
+    "list": (
+        ("upbench list", "every upsampler: paper, guided or not, scales, parameters"),
+        ("upbench list --shapes", "the named shapes that --shape takes"),
+        ("upbench list -o upsamplers.md -o upsamplers.csv", "the same in two files"),
+    ),
+    "show": (
+        ("upbench show ldaaqu -o ldaaqu.yaml", "the full default spec, ready to edit"),
+        ("upbench show mine.up:Up", "that of a class of your own"),
+        ("upbench show fade --notes", "where paper and released code differ"),
+    ),
+    "profile": (
+        ("upbench profile ldaaqu --shape 256x60x60", "everything about one upsampler"),
+        ("upbench profile ldaaqu.yaml --set theta=5 --layers", "a spec file, layer by layer"),
+        ("upbench profile mine.up:Up --by-op", "the operators that the MACs are of"),
+    ),
+    "compare": (
+        ("upbench compare ldaaqu 'dysample*' carafe", "side by side, in interleaved rounds"),
+        ("upbench compare all --fit latency=5ms,params=50k --sort latency", "which of them fit"),
+        ("upbench compare carafe fade --host faster-rcnn-r50 --exact", "counts in a whole model, no timing"),
+    ),
+    "diff": (
+        ("upbench diff old.jsonl new.jsonl", "what changed between two results files"),
+        ("upbench diff baseline.json now.json --strict", "as a gate, where unsure fails"),
+    ),
+    "sweep": (
+        ("upbench sweep sweeps/theta.yaml --dry-run", "the cells, and how long they take"),
+        ("upbench sweep sweeps/theta.yaml", "writes results/theta.jsonl, .md and .csv"),
+        ("upbench sweep sweeps/theta.yaml --retry all -o theta.jsonl -o theta.tex", "failed cells again"),
+    ),
+    "table": (
+        ("upbench table results/theta.jsonl", "the table again, without measuring"),
+        ("upbench table results/theta.jsonl -o a.tex --caption Range --label tab:a", "for a paper"),
+        ("upbench table results/theta.jsonl --columns time --sort latency", "everything about time"),
+    ),
+    "effects": (
+        ("upbench effects results/theta.jsonl", "what each axis does, and the Pareto front"),
+        ("upbench effects results/theta.jsonl --metrics latency,params --part front", "the front of two"),
+    ),
+    "plot": (
+        ("upbench plot results/theta.jsonl -o theta.pdf", "a metric along an axis"),
+        ("upbench plot results/theta.jsonl --kind pareto -o front.png -o front.pdf", "accuracy against cost"),
+    ),
+    "reproduce": (
+        ("upbench reproduce --list", "the published tables"),
+        ("upbench reproduce lda-aqu/table1", "its Params and FLOPs, with ours beside them"),
+        ("upbench reproduce lda-aqu/table1 --row FADE --convention F3", "one sum, stage by stage"),
+    ),
+    "export": (
+        ("upbench export ldaaqu -o ldaaqu.onnx", "a file for onnxruntime, for maps of any size"),
+        ("upbench export carafe --shape 256x40x25 --fixed -o carafe.pt2", "one size, for torch.export"),
+    ),
+    "sites": (
+        ("upbench sites mine.model:Net --input 224x224", "where a model upsamples feature maps"),
+        ("upbench sites mine.model:Net --input 224x224 -o sites.md", "the same in a file"),
+    ),
+    "env": (
+        ("upbench env", "where measurements are made"),
+        ("upbench env --calibrate", "what this machine can do, and can tell apart"),
+    ),
+}
+"""Of each command what one types, and what that does."""
+
+
+class Command(TyperCommand):
+    """A command whose help has its options in panels, and examples below."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write arguments, then the options of each panel under its title."""
+        arguments, panels = [], dict[str, list[tuple[str, str]]]()
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is None:
+                continue
+            if param.param_type_name == "argument":
+                arguments.append(record)
+            else:
+                other = OUTPUT if param.name in ("debug", "help") else WHAT
+                panels.setdefault(getattr(param, "rich_help_panel", None) or other, []).append(record)
+        if arguments:
+            with formatter.section("Arguments"):
+                formatter.write_dl(arguments)
+        for title in sorted(panels, key=_order):
+            with formatter.section(title):
+                formatter.write_dl(panels[title])
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write the examples."""
+        examples = EXAMPLES.get(str(ctx.info_name), ())
+        if examples:
+            with formatter.section("Examples"):
+                for line, what in examples:
+                    formatter.write(f"  {line}\n      {what}\n")
+
+
+def _order(title: str) -> int:
+    return next((n for n, name in enumerate(PANELS) if title.startswith(name)), len(PANELS))
