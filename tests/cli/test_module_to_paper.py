@@ -46,7 +46,9 @@ grid: {kernel: [1, 3], groups: [1, 2]}
 accuracy: ablation.csv
 """
 RUNS = "kernel,groups,seed,AP\n1,1,0,37.9\n1,1,1,38.1\n3,1,0,38.9\n3,1,1,39.1\n1,2,0,38.0\n1,2,1,38.2\n3,2,0,39.3\n3,2,1,39.5\n"
-PAGE = "\\documentclass[twocolumn]{{article}}\\usepackage{{booktabs,tablefootnote}}\\begin{{document}}{}\\end{{document}}"
+PAGE = (
+    "\\documentclass[twocolumn]{{article}}\\usepackage{{booktabs,tablefootnote}}\\begin{{document}}{}\\end{{document}}"
+)
 
 
 @pytest.fixture(scope="module")
