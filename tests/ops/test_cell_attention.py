@@ -18,6 +18,7 @@ from upbench.ops import cell_attention, cell_windows, thresholds
 from upbench.ops.attention import window_mask
 from upbench.ops.cpu import cell_attention as cpu
 from upbench.ops.cpu import native
+from upbench.ops.rope import ends, plane, plane_rope
 
 few = settings(max_examples=20, deadline=None)
 sides = st.tuples(*[st.integers(1, 7)] * 2)
@@ -201,6 +202,17 @@ def test_what_is_held_does_not_grow_with_the_output() -> None:
             pixels = n * tile.width * (tile.rows.stop - tile.rows.start)
             most = max(most, 4 * pixels * (tile.cell_rows.stop - tile.cell_rows.start) * m)
         assert most <= 2 * cpu.ENTRIES
+
+
+@pytest.mark.parametrize("dtype", [DOUBLE, torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("ratio", [1.0, 3000.0])
+def test_positions_of_rows_and_columns_are_those_of_pixels(dtype: torch.dtype, ratio: float) -> None:
+    x, freqs = draw(7, (2, 12, 9, 14), (2, 12), dtype=dtype)
+    position = plane(ends(9, 0.0, x), ends(14, 0.0, x))
+    with torch.no_grad(), thresholds.for_smaller_maps(ratio):
+        found, expected = (plane_rope(x, position, 9 * freqs, backend=backend) for backend in ("fused", "eager"))
+    assert found.dtype == dtype
+    torch.testing.assert_close(found, expected)
 
 
 def test_reasons() -> None:

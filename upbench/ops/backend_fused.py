@@ -21,6 +21,7 @@ from upbench.ops.cpu import windows as _windows  # noqa: F401 # registers its ke
 from upbench.ops.cpu.affinity import affinity_fused, pool_both
 from upbench.ops.cpu.guided_attention import guided_attend_fused
 from upbench.ops.cpu.offset_attention import offset_attend_fused
+from upbench.ops.cpu.plane_rope import plane_rope
 from upbench.ops.deformable import add_position, deform_assemble, deform_similarity
 from upbench.ops.dispatch import Backend, autocasted, autocasts, dtype_name, no_autocast, record
 from upbench.ops.fused import deform_assemble_fused, deform_similarity_fused, gate_fuse_fused_
@@ -200,6 +201,7 @@ FORMS: dict[str, tuple[Callable[..., Any], int]] = {
     "deform_assemble": (deform_assemble_fused, 2),
     "deform_similarity": (deform_similarity_fused, 2),
     "averaged_attention": (averaged_attention, 3),
+    "plane_rope": (plane_rope, 1),
     "dilated_attention": (dilated_attention, 3),
     "offset_attention": (offset_attention, 1),
     "guided_attention": (guided_attention, 1),
@@ -250,7 +252,7 @@ def _unsupported_here(op: str, x: Tensor) -> str | None:
         return None
     if x.device.type != "cuda":
         return f"there are no fused kernels for {x.device.type}, only for cpu and cuda"
-    if op in ("conv1x1", "guided_attention", "kernel_affinity"):
+    if op in ("conv1x1", "guided_attention", "kernel_affinity", "plane_rope"):
         # A convolution is as fast there, and keeps the precision (TF32) that convolutions are set to.
         return "it is for a CPU"
     try:
@@ -264,6 +266,8 @@ def _unsupported_call(op: str, args: tuple[Any, ...]) -> str | None:
     """What a single op stands in the way of."""
     if op == "sample_points" and args[1].shape[2] != 1:
         return "it reads one point per output pixel and these are more"
+    if op == "plane_rope" and not can_fuse_attention(args[0], args[2]):
+        return "it records no gradient"
     if op == "dilated_attention" and any(args[0].shape[n] % args[1].shape[n] for n in (2, 3)):
         return "the output's sides are no multiples of the map's, so that windows are no boxes of cells"
     if op.startswith("mirrored") and min(args[0].shape[2:]) <= args[-2 if op == "mirrored_assemble" else -1] // 2:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 
+from upbench.ops.dispatch import compute, no_autocast
 from upbench.ops.registration import coordinate_dtype
 
 
@@ -44,3 +47,36 @@ def centres(count: int, like: Tensor) -> Tensor:
 def plane(rows: Tensor, columns: Tensor) -> Tensor:
     """Row and column position of every pixel: [H] and [W] -> [2, H, W], rows first."""
     return torch.stack(torch.meshgrid(rows, columns, indexing="ij"))
+
+
+def plane_rope(
+    x: Float[Tensor, "B C H W"],
+    position: Float[Tensor, "2 H W"],
+    freqs: Float[Tensor, "2 C"],
+    *,
+    backend: str = "eager",
+) -> Float[Tensor, "B C H W"]:
+    """Write positions into a map: `rope` by angles that are sums of a row's and a column's.
+
+    Args:
+        x: the map.
+        position: row and column of every pixel, see `plane`: the first depends on the row alone, the second on the column.
+        freqs: of each channel the radians by row and by column.
+        backend: eager, fused (on a CPU where no gradient is recorded: sines and cosines of rows and of columns alone, from
+            which those of their sums are made) or auto.
+
+    Returns:
+        `rope` of x by the angles position . freqs, which are at least float32 also under autocast.
+
+    Raises:
+        BackendError: for an unknown backend.
+
+    MACs: those of the product and of `rope`. Source: JAFAR and AnyUp.
+    """
+    return compute("plane_rope", backend, _plane_rope, x, position, freqs, optional=True)
+
+
+def _plane_rope(x: Tensor, position: Tensor, freqs: Tensor) -> Tensor:
+    with no_autocast(x):
+        angles = F.linear(position.movedim(0, -1), freqs.to(position.dtype).t())
+    return rope(x, angles.movedim(-1, 0))

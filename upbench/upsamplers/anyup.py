@@ -117,7 +117,7 @@ class AnyUp(Upsampler):
     def upsample(
         self, x: Float[Tensor, "B C H W"], guide: Float[Tensor, "B Cy iH iW"], size: tuple[int, int]
     ) -> Float[Tensor, "B C oH oW"]:
-        image = self.rope(self.image_encoder(guide))
+        image = self.rope(self.image_encoder(guide), self.backend)
         query = F.adaptive_avg_pool2d(self.query_encoder(image), size)
         keys = F.adaptive_avg_pool2d(self.key_encoder(image), (x.shape[2], x.shape[3]))
         keys = self.aggregation(torch.cat((keys, self.key_features_encoder(x)), 1))

@@ -9,8 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from upbench.ops.dispatch import no_autocast
-from upbench.ops.rope import ends, plane, rope
+from upbench.ops.rope import ends, plane, plane_rope
 from upbench.upsamplers._base import GroupNorm, Upsampler
 from upbench.upsamplers._cross import CrossDecoder
 from upbench.upsamplers._norms import GROUPS, plain_group_norm, unit
@@ -51,11 +50,9 @@ class ImageRoPE(nn.Module):
         pair, none = torch.cat((quarter, quarter)), torch.zeros(channels // 4 * 2)
         self.freqs = nn.Parameter(torch.stack((torch.cat((pair, none)), torch.cat((none, pair)))))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, backend: str = "auto") -> Tensor:
         position = plane(ends(x.shape[2], 0.0, x), ends(x.shape[3], 0.0, x))
-        with no_autocast(x):
-            angles = F.linear(position.movedim(0, -1), self.freqs.to(position.dtype).t())
-        return rope(x, angles.movedim(-1, 0))
+        return plane_rope(x, position, self.freqs, backend=backend)
 
 
 class Modulate(nn.Module):
@@ -106,7 +103,7 @@ class JAFAR(Upsampler):
     def upsample(
         self, x: Float[Tensor, "B C H W"], guide: Float[Tensor, "B Cy iH iW"], size: tuple[int, int]
     ) -> Float[Tensor, "B C oH oW"]:
-        image = self.rope(self.image_encoder(guide))
+        image = self.rope(self.image_encoder(guide), self.backend)
         query = plain_group_norm(F.adaptive_avg_pool2d(self.query_encoder(image), size))
         keys = plain_group_norm(F.adaptive_avg_pool2d(self.key_encoder(image), (x.shape[2], x.shape[3])))
         keys = self.sft_key(keys, self.key_features_encoder(unit(x)))
