@@ -77,7 +77,7 @@ CARDS = (
             "Its rotary embedding pairs a row angle with a column angle: it is no rotation, and norms are not kept.",
             "Where C equals dim torch keeps one in_proj_weight instead of three matrices: the keys differ.",
             "The RMS norms' epsilon is the dtype's own, 9.8e-4 in half precision.",
-            "The weights of all output pixels and cells are held for every head: 0.8 GB a head at 448x448 from 32x32.",
+            "The plain form holds the weights of all output pixels and cells for every head: 0.8 GB a head at 448x448 from 32x32.",
         ),
     ),
 )
