@@ -122,8 +122,13 @@ def test_the_foot_says_what_the_reference_did_and_how_many_passes_there_are() ->
     assert "74.0 ms (61.0 ms to 98.0 ms between passes)" in note
     assert "over 5 passes," in note
     assert "memory kept" in note
-    (note,) = foot.samples(_records(_noise(2)[:, :3].tolist())[1:])
-    assert "over 3 passes, of 5 planned" in note
+    (note,) = foot.samples([_stopped(one) for one in _records(_noise(2)[:, :3].tolist())[1:]])
+    assert "over 3 of 5 passes, unfinished," in note
+
+
+def _stopped(record: Record) -> Record:
+    assert record.latency is not None
+    return record.model_copy(update={"latency": record.latency.model_copy(update={"stopped": "interrupted"})})
 
 
 def test_a_record_of_passes_is_read_as_it_was_written() -> None:

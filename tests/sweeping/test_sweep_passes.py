@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.command_line import upbench
 from upbench.analysis.stats import Verdict
 from upbench.machine import allocator
 from upbench.records import pass_store, store
@@ -97,9 +98,15 @@ def test_records_are_made_of_passes_without_measuring(tmp_path: Path) -> None:
 
 def test_cells_that_are_added_are_timed_beside_the_same_reference(tmp_path: Path) -> None:
     _run(tmp_path, THETA)
+    twins = (tmp_path / "theta.passes.jsonl").read_text().count('"role":"twin"')
     _run(tmp_path, {**THETA, "grid": {"theta": [5, 9, 11, 13]}})
+    assert (tmp_path / "theta.passes.jsonl").read_text().count('"role":"twin"') >= twins + 5, "the twin is timed again"
     (group,) = pass_store.index(tmp_path / "theta.passes.jsonl").groups.values()
     assert sorted(json.loads(axes)["theta"] for _, axes in group.numbers) == [5, 9, 13]
+    assert sorted(json.loads(axes)["theta"] for _, axes in group.bridges) == [5, 13], (
+        "two finished cells are timed again"
+    )
+    assert all(len(row) >= 5 for row in group.bridges.values())
     assert [record.axes["theta"] for record in store.load(tmp_path / "theta.jsonl").records] == [5, 11, 13, 9]
     records = _last(tmp_path / "theta.jsonl")
     passes = [record.latency.passes for record in records.values()]
@@ -202,3 +209,32 @@ def test_an_allocator_is_an_axis_whose_levels_are_measured_in_workers_of_their_o
     assert [group.heading.rpartition(", ")[2] for group in results.groups] == ["memory kept", "memory returned"]
     assert results.verdict(*records) is Verdict.UNSURE
     assert not results.told_apart(*records)
+
+
+def test_rows_that_do_not_continue_those_before_stand_apart(tmp_path: Path) -> None:
+    _run(tmp_path, THETA)
+    file = tmp_path / "theta.passes.jsonl"
+    # As if another day had made the cells twice as fast: their times before are doubled, those of the reference not.
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    for line in lines:
+        for cell in line.get("cells", ()):
+            if cell["role"] == "cell":
+                cell["cpu_s"] = [2 * value for value in cell["cpu_s"]]
+                cell["wall_s"] = [2 * value for value in cell["wall_s"]]
+    file.write_text("".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines))
+    _run(tmp_path, {**THETA, "grid": {"theta": [5, 9, 11, 13]}})
+    records = _last(tmp_path / "theta.jsonl")
+    assert {theta: record.latency.passes.series for theta, record in records.items()} == {5: 0, 11: 0, 13: 0, 9: 1}
+    assert any("cells were added later" in warning for warning in records[9].warnings)
+    table = upbench("table", tmp_path / "theta.jsonl", "--format", "markdown")
+    assert table.exit_code == 0, (table.stderr, table.exception)
+    shown = table.stdout
+    assert "added later (1)" in shown
+    assert "Rows that a later run added stand in a group of their own" in shown
+    assert "the machine or the versions differ" not in shown
+    results = ResultSet.of(list(records.values()))
+    assert results.verdict(records[9], records[13]) is Verdict.UNSURE
+    _run(tmp_path, {**THETA, "grid": {"theta": [5, 7, 9, 11, 13]}})
+    assert _last(tmp_path / "theta.jsonl")[7].latency.passes.series >= 1, (
+        "it is of the later rows, or of still later ones"
+    )

@@ -1,4 +1,4 @@
-"""What passes say of a sweep: what it resolves, which cells are best, times that agree with ratios, whether to go on."""
+"""What passes say of a sweep: what it resolves, times that agree with ratios, whether to go on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from upbench.analysis.passes import ENOUGH_PASSES, Levels, PassRatio
+from upbench.analysis.passes import ENOUGH_PASSES, PassRatio
 from upbench.analysis.stats import Verdict
 from upbench.analysis.student import two_sided_quantile
 
@@ -38,28 +38,6 @@ def continues(before: PassRatio, now: PassRatio, resolution: float) -> bool:
     return before.low / (1 + resolution) <= now.value <= before.high * (1 + resolution)
 
 
-def best_together(levels: Levels, cells: Sequence[int], resolution: float) -> tuple[list[int], list[int]]:
-    """The fastest cell with all that are not told apart from it, and the same among the others: best and second best.
-
-    Cells without an interval are in neither.
-    """
-    ratios = {cell: ratio for cell in cells if (ratio := levels.ratio(cell)) and ratio.low is not None}
-
-    def together(among: Sequence[int]) -> list[int]:
-        if not among:
-            return []
-        best = min(among, key=lambda cell: ratios[cell].value)
-        return [c for c in among if c == best or not _told_apart(levels, c, best, resolution)]
-
-    first = together(list(ratios))
-    return first, together([cell for cell in ratios if cell not in set(first)])
-
-
-def _told_apart(levels: Levels, cell: int, other: int, resolution: float) -> bool:
-    found = levels.pair(cell, other)
-    return found is not None and found.told_apart(resolution)
-
-
 @dataclass(frozen=True)
 class ReferenceTimes:
     """Seconds of the reference over a whole sweep: the median, and the lowest and highest median of a pass."""
@@ -79,11 +57,6 @@ def reference_times(samples_of_pass: Iterable[Sequence[float]]) -> ReferenceTime
     if not medians:
         raise ValueError("no samples")
     return ReferenceTimes(float(np.median(medians)), min(medians), max(medians))
-
-
-def latency_s(ratio: PassRatio, reference: ReferenceTimes) -> float:
-    """Seconds a call that are shown for a cell: they are in the same order, and in the same ratios, as the ratios."""
-    return ratio.value * reference.median_s
 
 
 @dataclass(frozen=True)
@@ -135,6 +108,11 @@ def wants_more_passes(half_widths: Sequence[float | None], done: int, spent_s: f
     return known[len(known) // 2] > PRECISE
 
 
-def decides_nothing(ratios: Sequence[PassRatio], resolution: float | None) -> bool:
-    """Whether a sweep with at least one ratio could neither tell any of them from 1 nor call it the same."""
-    return bool(ratios) and all(ratio.verdict(resolution or 0.0) is Verdict.UNSURE for ratio in ratios)
+def decides_nothing(ratios: Iterable[tuple[PassRatio, float]]) -> bool:
+    """Whether a sweep could neither tell any ratio from 1 nor call one the same; not so where it has no ratio at all.
+
+    Args:
+        ratios: Each with what its sweep could tell from none, as a part of 1.
+    """
+    verdicts = [ratio.verdict(resolution) for ratio, resolution in ratios]
+    return bool(verdicts) and all(verdict is Verdict.UNSURE for verdict in verdicts)

@@ -37,6 +37,7 @@ class Passes(Part):
         share: CPU time over wall time; null where it is not known.
         faults: Page faults a call; null where they are not counted.
         allocator: What malloc did with memory that calls gave back, see `machine.allocator`.
+        series: 0 for the first rows of a sweep; higher by one for each later run whose ratios do not continue those before.
     """
 
     reference: list[str]
@@ -53,6 +54,7 @@ class Passes(Part):
     share: float | None
     faults: float | None
     allocator: str
+    series: int = 0
 
     @property
     def has_interval(self) -> bool:

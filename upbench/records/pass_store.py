@@ -90,6 +90,26 @@ class Group:
         """What the twin shows: the smallest difference that these passes could tell from none."""
         return conclusions.resolution(levels.ratio(len(self.entries)))
 
+    def left_its_interval(self, cell: Identity, levels: Levels, resolution: float | None) -> tuple[float, float] | None:
+        """The ratio of a cell before, and when a later run timed it again, where the second is no continuation of the first.
+
+        Args:
+            cell: A finished cell that was timed again.
+            levels: Of the group.
+            resolution: What the passes could tell from none, as a part of 1.
+
+        Returns:
+            Both ratios; None where the second lies in the interval of the first, widened by the resolution.
+        """
+        again, at = self.bridges.get(cell), self.numbers.get(cell)
+        before = None if at is None else levels.ratio(at)
+        if not again or before is None:
+            return None
+        on_cpu = self.clock(again) == "cpu"
+        logs = [entry.cpu_level if on_cpu else entry.wall_level for entry in again.values()]
+        now = PassRatio(float(np.exp(np.mean(logs))), None, None, len(logs))
+        return None if conclusions.continues(before, now, resolution or 0.0) else (before.value, now.value)
+
 
 class CountedCell(NamedTuple):
     """Where the line of a cell that was counted begins, and what it says of its calls; see `Counted`."""

@@ -270,7 +270,9 @@ class Run:
                 due.add(n)
             else:
                 reference, axes = latency.passes.reference
-                printed.setdefault((reference, axes), latency.passes)
+                first = printed.setdefault((reference, axes), latency.passes)
+                if latency.passes.series > first.series:
+                    printed[reference, axes] = first.model_copy(update={"series": latency.passes.series})
             members[n] = key
         if due and not self.interrupts.count:
             Timing(self, members, due, known.counted, printed, file).go()

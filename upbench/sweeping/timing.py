@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from upbench.analysis import conclusions, passes
+from upbench.analysis.passes import Levels
 from upbench.records import pass_lines, pass_store
 from upbench.records.pass_lines import Identity
 from upbench.records.pass_store import CellTimes, CountedCell, Group
@@ -18,10 +19,12 @@ from upbench.sweeping.expand import Cell, SweepSpec
 from upbench.sweeping.lanes import Interrupts, Source
 from upbench.sweeping.pass_source import Member, PassSource
 from upbench.sweeping.reference import of_base
-from upbench.sweeping.schedule import Failure, ReferenceFailed, Schedule, Weight
+from upbench.sweeping.schedule import Failure, ReferenceFailed, Schedule, Weight, bridge
 
 TWIN = -1
 """The number of the hidden second build of the reference."""
+BRIDGE = -2
+"""The number of the first finished cell that is timed again; others have the numbers below."""
 INTERRUPTED = "interrupted"
 """Why sampling stopped, of a cell that is to have more passes."""
 OVERHEAD = 1.5
@@ -94,6 +97,7 @@ class Timing:
     counted: Mapping[Identity, CountedCell]
     printed: Mapping[Identity, Passes]
     file: Path
+    series: int = 0
 
     def go(self) -> None:
         """Time what is not timed yet, and write the records."""
@@ -107,8 +111,11 @@ class Timing:
             self.due |= again
             cells = "1 finished cell is" if len(again) == 1 else f"{len(again)} finished cells are"
             self.run.notice(f"{base.label} is a new reference; {cells} timed again beside it")
-        done = {(n, p) for n, one in members.items() for p in self._passes(group, n, one)}
-        weights = {n: self._weight(reference if n == TWIN else n) for n in members}
+        bridges = self._bridges(members, group)
+        members |= {n: replace(self._member(cell), role="bridge") for n, cell in bridges.items()}
+        # A twin of another day says nothing of this one, where cells are added.
+        done = {(n, p) for n, one in members.items() if n >= 0 or not bridges for p in self._passes(group, n, one)}
+        weights = {n: self._weight(reference if n == TWIN else bridges.get(n, n)) for n in members}
         planned = max([conclusions.PASSES, *(p + 1 for _, p in done)])
         schedule = Schedule(weights, self.run.sweep.name, planned, done, self.run.options.memory_bytes)
         budget_s = base.spec["measure"]["budget"]
@@ -130,10 +137,17 @@ class Timing:
             self.run.do([reference], source)
         except ReferenceFailed as error:
             self.run.notice(f"{base.label}, which the others are set against, cannot be timed: {error}")
-            for n in (reference, *(n for n in members if n != TWIN and schedule.passes_of(n) < passes.ENOUGH_PASSES)):
+            for n in (reference, *(n for n in members if n >= 0 and schedule.passes_of(n) < passes.ENOUGH_PASSES)):
                 self._fail(n, Failure(error.status, str(error), 0))
             return
-        self._write(reference, members, base, schedule)
+        self._write(reference, members, base, schedule, list(bridges.values()))
+
+    def _bridges(self, members: Mapping[int, Member], group: Group) -> dict[int, int]:
+        """The finished cells that are timed again where this run adds cells to them, by the numbers that they have then."""
+        finished = members.keys() - self.due - {TWIN}
+        adds = any(len(self._passes(group, n, members[n])) < conclusions.PASSES for n in members.keys() & self.due)
+        chosen = bridge(finished, self.run.sweep.name) if adds else []
+        return {BRIDGE - at: n for at, n in enumerate(chosen)}
 
     def _reference(self) -> int:
         """The cell that was asked for, else the one that the file has already, else that of the sweep's base."""
@@ -179,11 +193,15 @@ class Timing:
         widths = [None if ratio is None else ratio.half_width for ratio in ratios]
         return conclusions.wants_more_passes(widths, done, spent_s, budget_s)
 
-    def _write(self, reference: int, members: dict[int, Member], base: Member, schedule: Schedule) -> None:
+    def _write(
+        self, reference: int, members: dict[int, Member], base: Member, schedule: Schedule, bridges: Sequence[int]
+    ) -> None:
         """Write the records of all cells that have passes enough, and of those that failed."""
         group = self._group(base)
         levels = group.levels()
         resolution = group.resolution(levels)
+        apart = self._apart(group, levels, resolution, bridges)
+        self.series = self._series(group, new=bool(apart))
         for n in sorted(({reference, *members} - {TWIN}) & self.due):
             failure = schedule.failed.get(n)
             found = pass_store.cell_times(self.file, group, self.identities[n], levels)
@@ -196,9 +214,24 @@ class Timing:
             update = {
                 "latency": self._latency(n, found, group, schedule),
                 "noise_floor": resolution,
-                "warnings": [*counted.warnings, *lost],
+                "warnings": [*counted.warnings, *lost, *apart],
             }
             self.run.write(n, counted.model_copy(update=update))
+
+    def _apart(self, group: Group, levels: Levels, resolution: float | None, bridges: Sequence[int]) -> list[str]:
+        """A sentence for each finished cell whose ratio is another one now than it was before."""
+        both = [(n, group.left_its_interval(self.identities[n], levels, resolution)) for n in bridges]
+        return [
+            f"cells were added later, when {self.run.cells[n].label} took {pair[1]:.3g} times the reference; before, it was "
+            f"{pair[0]:.3g}, and the resolution does not explain that"
+            for n, pair in both
+            if pair
+        ]
+
+    def _series(self, group: Group, new: bool) -> int:
+        """The number of the rows that this run writes: that of the finished ones, or the next where those do not compare."""
+        before = self.printed.get(group.reference)
+        return (before.series if before else 0) + new
 
     def _latency(self, n: int, found: CellTimes, group: Group, schedule: Schedule) -> Latency:
         cell = self.run.cells[n].spec
@@ -235,6 +268,7 @@ class Timing:
             share=found.share,
             faults=found.faults,
             allocator="/".join(found.allocators),
+            series=self.series,
         )
 
     def _fail(self, n: int, failure: Failure) -> None:

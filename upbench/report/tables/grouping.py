@@ -95,14 +95,20 @@ def allocator_of(record: Record) -> str | None:
 
 
 def machine_key(record: Record, axes: Sequence[str]) -> tuple[Hashable, ...]:
-    """Return device, threads, versions and allocator, those that are axes aside from the first two.
+    """Return device, threads, versions, allocator and series, those that are axes aside from the first two.
 
     Records of different keys stand in different groups.
     """
     env, taken = record.environment, {bare(axis) for axis in axes}
     device = None if "device" in taken else (env.device, env.cuda)
     threads = None if taken & {"threads", "device"} or env.device_type != "cpu" else env.threads
-    return device, threads, env.torch, env.measurement_version, env.kernels, allocator_of(record)
+    return device, threads, env.torch, env.measurement_version, env.kernels, allocator_of(record), series(record)
+
+
+def series(record: Record) -> int:
+    """Return which rows of a sweep a record is of: later runs whose ratios do not continue those before are a group each."""
+    passes = record.latency.passes if record.status == "ok" and record.latency else None
+    return 0 if passes is None else passes.series
 
 
 def machine_text(
@@ -116,13 +122,14 @@ def machine_text(
         several_versions: Whether there are records of other measurement versions.
         several_allocators: Whether there are records that were timed with another allocator.
     """
-    device, threads, torch, version, kernels, allocator = machine_key(record, axes)
+    device, threads, torch, version, kernels, allocator, later = machine_key(record, axes)
     parts = [f"{device[0]}" if isinstance(device, tuple) else "", f"{threads} threads" if threads is not None else ""]
     return (
         ", ".join(p for p in parts if p)
         + f"{'; ' if any(parts) else ''}torch {torch}, upbench {record.environment.upbench}{kernels_text(kernels)}"
         + (f", measurement version {version or 'unknown'}" if several_versions else "")
         + (f", memory {allocator}" if several_allocators and allocator else "")
+        + (f", added later ({later})" if later else "")
     )
 
 

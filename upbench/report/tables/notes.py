@@ -6,7 +6,8 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from upbench import conventions, metrics, units
-from upbench.analysis import stats
+from upbench.analysis import conclusions
+from upbench.analysis.passes import PassRatio
 from upbench.records.record import Passes, Record, RunSpecData
 from upbench.report.formats.table import MORE
 from upbench.report.tables import grouping
@@ -36,10 +37,19 @@ def notes(results: ResultSet, shown: Sequence[Column], emphasised: bool, publish
     if any(key.endswith("peak_bytes") or key == "workspace_bytes" for key in keys):
         sentences += memory_note(rows)
     sentences += machine([r for r in rows if r.status != "impossible"] or rows)
-    if len(results.groups) > 1:
+    later = any(grouping.series(record) for record in rows)
+    if (
+        len({grouping.machine_key(r, results.axes)[:-1] for r in rows if r.status != "impossible"}) > 1
+        and len(results.groups) > 1
+    ):
         sentences.append(
             "Rows stand in groups because the machine, the versions or the allocator differ; values of two groups do not "
             "compare."
+        )
+    if later:
+        sentences.append(
+            "Rows that a later run added stand in a group of their own: cells that it timed again had other ratios than "
+            "before, by more than the resolution; there is no verdict across the groups."
         )
     if len(grouping.measurement_versions(rows)) > 1:
         sentences.append(
@@ -114,12 +124,12 @@ def _place(record: Record) -> str:
 
 def too_busy(records: Sequence[Record]) -> list[str]:
     """Return a warning where the passes of a sweep could say nothing of any cell, with the machine's load."""
-    ratios = [
-        (stats.Ratio(p.ratio.value, p.ratio.low, p.ratio.high, len(p.numbers)), r.noise_floor or 0.0)
+    ratios = (
+        (PassRatio(p.ratio.value, p.ratio.low, p.ratio.high, len(p.numbers)), r.noise_floor or 0.0)
         for r in records
-        if (p := passes_of(r)) and p.ratio and p.ratio.low is not None and p.ratio.high is not None
-    ]
-    if not ratios or any(stats.verdict(*one) is not stats.Verdict.UNSURE for one in ratios):
+        if (p := passes_of(r)) and p.ratio and p.ratio.low is not None
+    )
+    if not conclusions.decides_nothing(ratios):
         return []
     loads = [r.environment.load for r in records if r.environment.load is not None]
     load = f" (load {max(loads):.1f})" if loads else ""
@@ -217,12 +227,13 @@ def samples(records: Sequence[Record]) -> list[str]:
 def _of_passes(records: Sequence[Record], first: Passes) -> str:
     """How the latencies of a sweep came about, and what the reference took from pass to pass."""
     counts = [len(p.numbers) for r in records if (p := passes_of(r))]
-    many = f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else f"{min(counts)}"
-    short = f", of {first.planned} planned" if max(counts) < first.planned else ""
+    least = f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else f"{min(counts)}"
+    unfinished = min(counts) < first.planned and any(r.latency and r.latency.stopped == "interrupted" for r in records)
+    many = f"{least} of {first.planned} passes, unfinished" if unfinished else f"{least} passes"
     middle, low, high = map(units.seconds, (first.reference_s, first.reference_low_s, first.reference_high_s))
     clock = "the thread's CPU time" if all(p.clock == "cpu" for r in records if (p := passes_of(r))) else "wall time"
     return (
-        f"Latency: ratio to the reference over {many} passes{short}, times its median of {middle} ({low} to {high} "
+        f"Latency: ratio to the reference over {many}, times its median of {middle} ({low} to {high} "
         f"between passes); +-: half the 95 % interval of the ratio; {clock}, memory {first.allocator}."
     )
 

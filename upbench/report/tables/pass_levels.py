@@ -28,7 +28,7 @@ class PassLevels:
         members: dict[Hashable, list[tuple[int, _Row]]] = {}
         for record in records:
             if passes := passes_of(record):
-                key = (record.sweep.name if record.sweep else "", *passes.reference)
+                key = (record.sweep.name if record.sweep else "", *passes.reference, passes.series)
                 members.setdefault(key, []).append((id(record), _row(passes)))
         self._levels: list[Levels] = []
         self._where: dict[int, tuple[int, int]] = {}

@@ -1,0 +1,115 @@
+"""Thousands of records: each is read from its file a fixed number of times, and no samples stay in memory."""
+
+from __future__ import annotations
+
+import gc
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests import many_records
+from tests.command_line import upbench
+from upbench.records import record as records
+from upbench.records import store, stored
+from upbench.records.stored import RecordFile, StoredRecord, StoredSamples
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("many")
+
+
+def _file(folder: Path, count: int) -> Path:
+    path = folder / f"many{count}.jsonl"
+    return path if path.exists() else many_records.write(folder, count, f"many{count}")
+
+
+def test_a_stored_record_is_the_record(folder: Path) -> None:
+    path = _file(folder, 40)
+    whole = store.current(store.load(path).records)
+    found = stored.read(path).records
+    assert len(found) == 40
+    for one, other in zip(found, whole, strict=True):
+        assert isinstance(one, StoredRecord)
+        for name in type(other).model_fields:
+            if name != "latency":
+                assert getattr(one, name) == getattr(other, name), name
+        assert one.latency is not None
+        assert other.latency is not None
+        assert list(one.latency.samples_s) == other.latency.samples_s
+        assert (one.key, one.place, one.settings) == (other.key, other.place, other.settings)
+        assert one.to_dict() == other.to_dict()
+    changed = found[3].model_copy(update={"noise_floor": 0.5})
+    assert (changed.noise_floor, changed.to_dict()["noise_floor"], found[3].noise_floor) != (0.5, 0.5, 0.5)
+    assert changed.macs == found[3].macs
+    with pytest.raises(AttributeError):
+        _ = found[0].nothing  # type: ignore[attr-defined]
+
+
+def test_samples_are_read_again_and_not_kept(folder: Path) -> None:
+    found = stored.read(_file(folder, 40)).records
+    samples = found[5].latency.samples_s if found[5].latency else []
+    assert isinstance(samples, StoredSamples)
+    assert samples[0] == next(iter(samples))
+    assert samples[:2] == list(samples)[:2]
+    assert len(samples) == many_records.PASSES * many_records.ROUNDS * 2
+    gc.collect()
+    held = [one for one in gc.get_objects() if isinstance(one, list) and len(one) == len(samples)]
+    assert not [one for one in held if one and isinstance(one[0], float)]
+
+
+def test_torn_lines_and_documents_are_read_as_before(folder: Path, tmp_path: Path) -> None:
+    text = _file(folder, 40).read_text()
+    torn = tmp_path / "torn.jsonl"
+    torn.write_text(text + text.splitlines()[0][:200])
+    assert stored.read(torn).skipped == store.read(torn).skipped
+    assert len(stored.read(torn).records) == 40
+    document = tmp_path / "d.json"
+    document.write_text(json.dumps([json.loads(line) for line in text.splitlines()], indent=2))
+    assert len(stored.read(document).records) == 40
+
+
+@pytest.mark.parametrize("words", [["table"], ["effects"], ["table", "--format", "csv"]], ids=" ".join)
+def test_records_are_unpacked_a_fixed_number_of_times(
+    folder: Path, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts: Counter[str] = Counter()
+    whole, line, parse = RecordFile.whole, RecordFile.line, records.parse
+
+    def counted_whole(self: RecordFile, offset: int, packed: bytes) -> records.Record:
+        counts["unpacked"] += offset not in self._whole
+        return whole(self, offset, packed)
+
+    def counted_line(self: RecordFile, offset: int) -> dict[str, object]:
+        counts["lines"] += 1
+        return line(self, offset)
+
+    def counted_parse(text: str, source: str) -> object:
+        counts["parsed"] += 1
+        return parse(text, source)
+
+    monkeypatch.setattr(RecordFile, "whole", counted_whole)
+    monkeypatch.setattr(RecordFile, "line", counted_line)
+    monkeypatch.setattr(stored, "parse", counted_parse)
+    monkeypatch.setattr(stored, "KEPT", 8)
+    done = {}
+    for count in (100, 1000):
+        counts.clear()
+        result = upbench(words[0], _file(folder, count), *words[1:])
+        assert result.exit_code == 0, result.stderr
+        done[count] = dict(counts)
+    for what, most in (("parsed", 2.1), ("lines", 1.1), ("unpacked", 30)):
+        assert done[1000].get(what, 0) <= most * 1000, done
+        assert done[1000].get(what, 0) <= 13 * done[100].get(what, 0) + 20, done
+
+
+def test_long_tables_are_laid_out_in_parts_as_short_ones_are_whole(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _file(folder, 100)
+    for form, module in (("markdown", "upbench.report.formats.markdown"), ("csv", "upbench.report.formats.csv")):
+        whole = upbench("table", path, "--format", form).stdout
+        monkeypatch.setattr(f"{module}.ROWS", 7)
+        assert upbench("table", path, "--format", form).stdout == whole
