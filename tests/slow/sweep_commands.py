@@ -138,7 +138,10 @@ def ratio(record: Record) -> float:
 
 def twin_of(file: Path) -> tuple[PassRatio, float] | None:
     """The ratio of the twin in a passes file to its reference, and the resolution that follows."""
-    group = max(pass_store.index(file).groups.values(), key=lambda one: len(one.twin))
+    groups = pass_store.index(file).groups.values()
+    if not groups:
+        return None
+    group = max(groups, key=lambda one: len(one.twin))
     levels = group.levels()
     found, resolution = levels.ratio(len(group.entries)), group.resolution(levels)
     return None if found is None or resolution is None else (found, resolution)
