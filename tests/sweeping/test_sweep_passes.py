@@ -226,7 +226,7 @@ def test_rows_that_do_not_continue_those_before_stand_apart(tmp_path: Path) -> N
     records = _last(tmp_path / "theta.jsonl")
     assert {theta: record.latency.passes.series for theta, record in records.items()} == {5: 0, 11: 0, 13: 0, 9: 1}
     assert any("cells were added later" in warning for warning in records[9].warnings)
-    table = upbench("table", tmp_path / "theta.jsonl", "--format", "markdown")
+    table = upbench("table", tmp_path / "theta.jsonl", "--format", "markdown", "--verbose")
     assert table.exit_code == 0, (table.stderr, table.exception)
     shown = table.stdout
     assert "added later (1)" in shown
