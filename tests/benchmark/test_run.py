@@ -170,7 +170,7 @@ def test_compared_upsamplers_share_their_rounds() -> None:
 
 
 def test_different_conditions_are_not_compared() -> None:
-    with pytest.raises(SpecError, match="same device, threads and mode"):
+    with pytest.raises(SpecError, match="same device, threads, mode and allocator"):
         run.compare([tiny(), tiny(measure={"mode": "training"})])
 
 
