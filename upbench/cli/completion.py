@@ -138,8 +138,12 @@ def assignments(context: typer.Context, incomplete: str) -> list[str]:
     """Return the keys of --set with their values, of the upsamplers that stand on the line before; else of all."""
     from upbench import registry
 
-    typed = [str(text) for value in context.params.values() for text in (value if isinstance(value, list) else [value])]
-    names = [name for text in typed if (name := text.partition(":")[0]) in registry.names()]
+    line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS") or ""
+    parsed = [
+        str(text) for value in context.params.values() for text in (value if isinstance(value, list) else [value])
+    ]
+    typed = [*parsed, *_split(line)]  # an option without its value keeps the arguments before it from being parsed
+    names = list(dict.fromkeys(name for text in typed if (name := text.partition(":")[0]) in registry.names()))
     return _pairs(names or registry.names())
 
 
