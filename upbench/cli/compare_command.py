@@ -13,6 +13,7 @@ from upbench import conventions
 from upbench.cli import completion, gates, options, output
 from upbench.cli.accuracy_options import AccuracyOptions, say
 from upbench.cli.compare_host import HostOptions
+from upbench.cli.compare_model import ModelOptions
 from upbench.cli.gate_options import GateOptions
 from upbench.cli.options import RunOptions
 from upbench.cli.show_options import ShowOptions, TableOptions
@@ -31,6 +32,7 @@ def command(
     ],
     run: RunOptions,
     host: HostOptions,
+    model: ModelOptions,
     gate: GateOptions,
     show: TableOptions,
     view: ViewOptions,
@@ -50,10 +52,30 @@ def command(
     schema: options.Schema = False,
 ) -> None:
     """Measure several upsamplers in interleaved rounds and print the ratios of their latency."""
-    if host.mentioned:
+    if model.mentioned:
+        refused = {"--host": host.host, "--stages": host.by_stage, "--per-shape": per_shape, "gates": gate.mentioned}
+        _in_model(items, run, model, host.input, show, reference, [name for name, given in refused.items() if given])
+    elif host.mentioned:
         _in_host(items, run, host, gate, show, view, accuracy, reference, per_shape, convention, not no_cache)
     else:
         _upsamplers(items, run, gate, show, view, accuracy, reference, per_shape, convention, not no_cache)
+
+
+def _in_model(
+    items: Sequence[str],
+    run: RunOptions,
+    model: ModelOptions,
+    image: str | None,
+    show: TableOptions,
+    reference: str | None,
+    refused: Sequence[str],
+) -> None:
+    """Compare the cost of upsamplers in a whole model."""
+    if refused:
+        raise SpecError([f"{', '.join(refused)}: cannot be given with --model; leave it out, or leave out --model"])
+    from upbench.cli import compare_model
+
+    compare_model.compare(items, run, model, image, show, reference)
 
 
 def _in_host(

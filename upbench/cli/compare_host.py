@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from upbench.cli import accuracy_options, backends, drafts, options, output, upsampler_patterns
+from upbench.cli import accuracy_options, backends, drafts, model_options, options, output, upsampler_patterns
 from upbench.cli.accuracy_options import AccuracyOptions
 from upbench.cli.options import RunOptions
 from upbench.cli.show_options import ShowOptions
@@ -32,15 +32,7 @@ class HostOptions:
     """Which host model, at which size of the image, and whether every stage is shown."""
 
     host: options.Host = None
-    input: Annotated[
-        str | None,
-        typer.Option(
-            "--input",
-            metavar="HEIGHTxWIDTH",
-            rich_help_panel=options.WHAT,
-            help="With --host: another size of the image.",
-        ),
-    ] = None
+    input: Annotated[str | None, model_options.IMAGE] = None
     by_stage: Annotated[
         bool, typer.Option("--stages", rich_help_panel=options.WHAT, help="With --host: every stage as well.")
     ] = False
@@ -118,7 +110,12 @@ def _host(wanted: HostOptions, run_options: RunOptions) -> Host:
 
     if wanted.host is None:
         lone = [option for option, given in (("--input", wanted.input), ("--stages", wanted.by_stage)) if given]
-        raise SpecError([f"{option}: needs --host; `upbench list --hosts` shows the hosts" for option in lone])
+        raise SpecError(
+            [
+                f"{option}: needs --host; `upbench list --hosts` shows the hosts. A whole model is measured by --model"
+                for option in lone
+            ]
+        )
     refused = [key for key in ("shape", "scale") if key in run_options.given()]
     if refused:
         raise SpecError(

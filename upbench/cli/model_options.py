@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,9 +14,13 @@ from upbench.errors import SpecError, UpbenchError
 if TYPE_CHECKING:
     from torch import nn
 
+IMAGE = typer.Option(
+    "--input", metavar="HEIGHTxWIDTH", help="Size of the image in pixels: of a model, or another one of a host."
+)
+"""The declaration of --input."""
 MODEL_HELP = "a name, as torchvision/fasterrcnn_resnet50_fpn, or package.module:callable."
 ModelArgs = Annotated[
-    list[str],
+    list[str] | None,
     typer.Option("--model-arg", metavar="KEY=VALUE", help="Keyword argument of what builds the model; VALUE in YAML."),
 ]
 ModelInput = Annotated[
@@ -59,25 +63,13 @@ def arguments(given: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def model(name: str, given: Sequence[str], weights: Path | None) -> nn.Module:
+def model(name: str, given: Sequence[str] | None, weights: Path | None) -> nn.Module:
     """Build the model of the options, and load its weights. Raises UpbenchError where that fails."""
     from upbench.models import factory
 
-    built = factory.build(name, arguments(given))
+    built = factory.build(name, arguments(given or ()))
     if weights is not None:
-        from upbench.weights.read import read_checkpoint
-
-        state, _ = read_checkpoint(weights)
-        for key in ("state_dict", "model"):
-            if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
-                state = state[key]
-        missing, surplus = built.load_state_dict(state, strict=False)
-        if missing or surplus:
-            some = ", ".join([*missing, *surplus][:3])
-            raise UpbenchError(
-                f"--weights {weights}: does not fit {name}: {len(missing)} weights are missing in it and {len(surplus)} unknown "
-                f"to the model ({some}, ...)"
-            )
+        factory.load_weights(built, str(weights))
     return built
 
 

@@ -13,11 +13,9 @@ from upbench.cli.show_options import TableOptions
 def command(
     model: Annotated[str, typer.Argument(metavar="MODEL", help=f"The model: {model_options.MODEL_HELP}")],
     show: TableOptions,
-    image: Annotated[
-        str | None, typer.Option("--input", metavar="HEIGHTxWIDTH", help="Size of the image in pixels.")
-    ] = None,
+    image: Annotated[str | None, model_options.IMAGE] = None,
     model_input: model_options.ModelInput = None,
-    model_arg: model_options.ModelArgs = [],  # noqa: B006 - typer reads the default
+    model_arg: model_options.ModelArgs = None,
     weights: model_options.Weights = None,
 ) -> None:
     """List the upsampling calls of a model, and which of them an upsampler of features can take over."""

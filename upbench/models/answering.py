@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -72,6 +73,7 @@ class _Local(threading.local):
         self.frames: list[_Frame] = []
         self.runs: list[_Run] = []
         self.answered: Counter[str] | None = None
+        self.seconds: Counter[str] | None = None
 
 
 _LOCAL = _Local()
@@ -86,6 +88,17 @@ def counted() -> Iterator[Counter[str]]:
         yield _LOCAL.answered
     finally:
         _LOCAL.answered = before
+
+
+@contextmanager
+def timed() -> Iterator[Counter[str]]:
+    """Add up, by name of the site, the seconds that answered calls take inside the block, in this thread."""
+    before = _LOCAL.seconds
+    _LOCAL.seconds = Counter()
+    try:
+        yield _LOCAL.seconds
+    finally:
+        _LOCAL.seconds = before
 
 
 class _Answers(TorchFunctionMode):
@@ -107,9 +120,14 @@ class _Answers(TorchFunctionMode):
             return func(*args, **kwargs)
         if _LOCAL.answered is not None:
             _LOCAL.answered[site.name] += 1
+        start = time.perf_counter() if _LOCAL.seconds is not None else 0.0
         if isinstance(module, Repeat):
-            return func(*args, **kwargs)
-        return _answer(site, module, self.frame, x, calls.target_size(op, x, args, kwargs))
+            out = func(*args, **kwargs)
+        else:
+            out = _answer(site, module, self.frame, x, calls.target_size(op, x, args, kwargs))
+        if _LOCAL.seconds is not None:
+            _LOCAL.seconds[site.name] += time.perf_counter() - start  # type: ignore[assignment]
+        return out
 
 
 def _site_of(frame: _Frame, x: Tensor) -> Site | None:

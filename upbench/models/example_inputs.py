@@ -66,3 +66,14 @@ def from_file(text: str) -> Call:
     if isinstance(made, Mapping):
         return (), dict(made)
     return (made if isinstance(made, tuple) else (made,)), {}
+
+
+def to(value: Any, device: torch.device) -> Any:
+    """Return nested inputs with every tensor on a device."""
+    if isinstance(value, torch.Tensor):
+        return value.to(device)
+    if isinstance(value, Mapping):
+        return {key: to(part, device) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(to(part, device) for part in value)
+    return value

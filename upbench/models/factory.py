@@ -18,6 +18,7 @@ import yaml
 from torch import nn
 
 from upbench.errors import SpecError, UpbenchError, first_line, unknown
+from upbench.weights.read import read_checkpoint
 
 CATALOGUE = Path(__file__).with_name("catalogue.yaml")
 FETCHING = ("weights", "weights_backbone", "encoder_weights", "pretrained", "pretrained_backbone")
@@ -114,6 +115,29 @@ def _call(path: str, given: dict[str, Any]) -> Callable[[], Any]:
         allowed = ", ".join(known)
         raise SpecError([f"--model-arg {key}: {path} has no such argument; it has: {allowed}" for key in wrong])
     return lambda: target(**given)
+
+
+def load_weights(model: nn.Module, path: str) -> None:
+    """Load the weights of a file into a model, all of them.
+
+    Args:
+        model: The model.
+        path: A checkpoint: a state dict, or a mapping with one under "state_dict" or "model".
+
+    Raises:
+        UpbenchError: If the file cannot be read, or its weights are not those of the model.
+    """
+    state, _ = read_checkpoint(path)
+    for key in ("state_dict", "model"):
+        if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
+            state = state[key]
+    missing, surplus = model.load_state_dict(state, strict=False)
+    if missing or surplus:
+        some = ", ".join([*missing, *surplus][:3])
+        raise UpbenchError(
+            f"--weights {path}: does not fit {type(model).__name__}: {len(missing)} weights are missing in it and "
+            f"{len(surplus)} unknown to the model ({some}, ...)"
+        )
 
 
 def load(path: str) -> Any:

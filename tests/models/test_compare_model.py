@@ -1,0 +1,118 @@
+"""`upbench compare --model`: a whole model, as it is and with upsamplers in the place of its own."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import upbench
+from tests.command_line import refused
+from tests.command_line import upbench as run
+from tests.models.hosts import Segmenter, image, segmenter
+from upbench import registry
+from upbench.models import model_case, replacing
+
+HOST = ("--model", "tests.models.hosts:segmenter", "--input", "64x48", "--threads", "1", "--budget", "0.05")
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+class Drawing(Segmenter):
+    """Returns other values with every call."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        self.calls = getattr(self, "calls", 0) + 1
+        return super().forward(image) + self.calls
+
+
+def test_what_is_added_is_what_the_closed_forms_say() -> None:
+    done = run("compare", "dysample", "carafe:compressed=8", "fade", *HOST, "--format", "json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert [record["label"] for record in found["records"]] == ["as it is", "dysample", "carafe compressed=8", "fade"]
+    assert found["sites"] == ["head:0", "head:1"]
+    base, *others = found["records"]
+    own = sum(4 * 16 * height * width for height, width in ((8, 6), (16, 12)))
+    for record in others:
+        name, params = record["spec"]["upsampler"], record["spec"]["params"]
+        card = registry.get(name)
+        at = registry.setting_of(card, 16, 16, 2, params)
+        settings = [replace(at, height=height, width=width) for height, width in ((4, 3), (8, 6))]
+        assert card.count_macs is not None
+        assert card.count_params is not None
+        macs = [card.count_macs(setting) for setting in settings]
+        added = {kind: record["macs"][kind] - base["macs"][kind] for kind in ("conv", "gather")}
+        assert added == {"conv": sum(m.conv for m in macs), "gather": sum(m.gather for m in macs) - own}, name
+        assert record["params"] - base["params"] == 2 * card.count_params(at)
+    assert found["verdicts"][0] is None
+    assert all(0 < share < 1 for share in found["shares"])
+
+
+def test_the_table_has_a_row_for_the_model_as_it_is() -> None:
+    done = run("compare", "dysample", *HOST, "--where", "head:0", "--mode", "training", env={"COLUMNS": "120"})
+    assert done.exit_code == 0, done.output
+    assert "as it is" in done.stdout
+    assert "Replaced: head:0." in done.stdout
+    assert "training" in done.stdout.splitlines()[0]
+
+
+def test_copies_share_the_weights_of_the_model() -> None:
+    model = segmenter()
+    twin = model_case.shared_copy(model)
+    assert twin.stem is not model.stem
+    assert twin.stem.weight is model.stem.weight
+    replacing.replace(twin, "dysample", inputs=image())
+    assert type(model) is Segmenter
+    assert {p.data_ptr() for p in model.parameters()} <= {p.data_ptr() for p in twin.parameters()}
+
+
+def test_weights_of_a_file_are_those_that_run(tmp_path: Path) -> None:
+    model = segmenter()
+    torch.save({"state_dict": model.state_dict()}, tmp_path / "weights.pt")
+    done = run("compare", "dysample", *HOST, "--weights", tmp_path / "weights.pt", "--format", "json")
+    assert done.exit_code == 0, done.output
+    wrong = {key: value for key, value in model.state_dict().items() if "stem" not in key}
+    torch.save(wrong, tmp_path / "wrong.pt")
+    said = refused("compare", "dysample", *HOST, "--weights", tmp_path / "wrong.pt")
+    assert "2 weights are missing in it and 0 unknown to the model (stem.weight" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["dysample", *HOST, "--where", "neck.*"], "matches no upsampling call; this model makes: head:0"),
+        (["dysample", *HOST, "--host", "faster-rcnn-r50"], "--host: cannot be given with --model"),
+        (["dysample", *HOST, "--shape", "8x8x8"], "--shape: cannot be given with --model"),
+        (["dysample", "dysample", *HOST], "dysample: given twice"),
+        (["anyup", *HOST], "anyup takes guides of another kind"),
+        (["dysample:groups=3", *HOST], "groups"),
+        (["dysample", "--where", "head:0"], "--where: needs --model"),
+        (["dysample", "--model", "tests.models.hosts:segmenter"], "a model needs inputs"),
+        (["dysample", *HOST, "--reference", "carafe"], "carafe"),
+        (
+            ["dysample", "--model", "tests.models.test_compare_model:Drawing", "--input", "32x32"],
+            "returns other values",
+        ),
+    ],
+    ids=lambda value: value[:30] if isinstance(value, str) else "",
+)
+def test_what_cannot_be_measured_is_refused(arguments: list[Any], sentence: str) -> None:
+    assert sentence in refused("compare", *arguments)
+
+
+def test_a_model_with_a_loss_of_its_own_is_trained_by_it() -> None:
+    class WithLoss(Segmenter):
+        def forward(self, image: Tensor) -> Any:
+            out = super().forward(image)
+            return {"loss_map": out.square().mean(), "loss_edge": out.abs().mean()} if self.training else out
+
+    called = model_case.Called(WithLoss().train(), (image(),), {})
+    (loss,) = called.train()()
+    assert loss.dim() == 0
+    assert [tuple(t.shape) for t in called.eval()()] == [(1, 4, 64, 48)]
+    assert isinstance(upbench.replace(WithLoss().eval(), "dysample", inputs=image()), nn.Module)

@@ -1,0 +1,184 @@
+"""`upbench compare ... --model`: what upsamplers cost in a whole model that is really run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from upbench.cli import backends, drafts, model_options, output
+from upbench.cli.options import RunOptions, ShowOptions
+from upbench.errors import SpecError, unknown
+
+if TYPE_CHECKING:
+    from upbench.models.job import InModel, ModelJob
+
+REFUSED = (
+    "shape",
+    "scale",
+    "guide_channels",
+    "dtype",
+    "memory_format",
+    "compile",
+    "offsets",
+    "output_size",
+    "guide_size",
+)
+"""Options that are of one upsampler on one input, not of a model."""
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Which model, which of its upsampling calls, its arguments, inputs and weights."""
+
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", metavar="MODEL", help=f"Measure a whole model that is really run: {model_options.MODEL_HELP}"
+        ),
+    ] = None
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--where", metavar="SITE", help="With --model: which calls, as 'decoder.*'; `upbench sites` lists them."
+        ),
+    ] = None
+    model_arg: model_options.ModelArgs = None
+    model_input: model_options.ModelInput = None
+    weights: model_options.Weights = None
+
+    @property
+    def mentioned(self) -> bool:
+        """Whether any option was given."""
+        return any((self.model, self.where, self.model_arg, self.model_input, self.weights))
+
+
+def compare(
+    items: Sequence[str],
+    run_options: RunOptions,
+    wanted: ModelOptions,
+    image: str | None,
+    show: ShowOptions,
+    reference: str | None,
+) -> None:
+    """Measure the model as it is and with each upsampler, and print what it costs.
+
+    Args:
+        items: The upsamplers as typed.
+        run_options: Options that are keys of a spec.
+        wanted: The model and its calls.
+        image: Size of the image.
+        show: Format and file of the result.
+        reference: Label of the row that latencies are divided by; None for the model as it is.
+    """
+    job = _job(items, run_options, wanted, image)
+    labels = _labels(job)
+    if reference is not None and reference not in labels:
+        raise unknown("reference", reference, labels)
+    output.check(show.output_file, show.form)
+
+    from upbench.cli.progress import Progress
+    from upbench.models import model_case
+    from upbench.report.tables import in_model
+
+    with Progress() as progress:
+        found = model_case.compare(job, progress)
+    place = 0 if reference is None else labels.index(reference)
+    table = in_model.comparison(found, _title(job), place)
+    output.show([table], show, lambda: _document(job, found, place))
+
+
+def _labels(job: ModelJob) -> list[str]:
+    from upbench.models.job import AS_IT_IS
+
+    return [AS_IT_IS, *(row["label"] for row in job.rows)]
+
+
+def _job(items: Sequence[str], run_options: RunOptions, wanted: ModelOptions, image: str | None) -> ModelJob:
+    """Return the job of the options. Raises SpecError with all mistakes."""
+    from upbench.models.job import ModelJob
+    from upbench.specs import run_spec
+
+    if wanted.model is None:
+        given = {"--where": wanted.where, "--model-arg": wanted.model_arg, "--model-input": wanted.model_input}
+        lone = [option for option, value in {**given, "--weights": wanted.weights}.items() if value]
+        raise SpecError([f"{option}: needs --model" for option in lone])
+    options = run_options.given(but=["backend"])
+    mistakes = [
+        f"--{key.replace('_', '-')}: cannot be given with --model, whose maps have their own; leave it out"
+        for key in REFUSED
+        if key in options
+    ]
+    if (image is None) == (wanted.model_input is None):
+        mistakes.append("a model needs inputs: give --input HEIGHTxWIDTH or --model-input FILE:FUNCTION, one of them")
+    if mistakes:
+        raise SpecError(mistakes)
+    rows = [row for item in items for row in _rows(item, options, run_options)]
+    labels = [row["label"] for row in rows]
+    if twice := sorted({label for label in labels if labels.count(label) > 1}):
+        raise SpecError([f"{', '.join(twice)}: given twice; leave one out"])
+    kept = {key: value for key, value in options.items() if key != "batch"}
+    spec = run_spec.load(drafts.draft("nearest", kept, {})[0], drafts.SOURCE).to_dict()
+    return ModelJob(
+        wanted.model,
+        rows,
+        spec,
+        model_options.arguments(wanted.model_arg or ()),
+        None if wanted.weights is None else str(Path(wanted.weights).resolve()),
+        None if image is None else model_options.size(image),
+        wanted.model_input,
+        options.get("batch", 1),
+        wanted.where or None,
+    )
+
+
+def _rows(item: str, options: Mapping[str, Any], run_options: RunOptions) -> list[dict[str, Any]]:
+    """Return the rows of one upsampler as typed, one for each backend."""
+    from upbench.specs import run_spec
+
+    if drafts.is_file(item):
+        raise SpecError([f"{item}: a spec file has a shape of its own; with --model write NAME or NAME:KEY=VALUE"])
+    data, source = drafts.draft(item, {}, {})
+    name = str(data.get("upsampler"))
+    (own,) = drafts.shared_params(run_options.assigned(), [name])
+    data["params"] = {**(data.get("params") or {}), **own}
+    found = []
+    for one in backends.spread(data, backends.parse(run_options.backend)):
+        judged = run_spec.load(one, source)
+        backend = judged.measure.backend
+        given = {key: judged.params[key] for key in one["params"]}
+        label = name + "".join(f" {key}={value}" for key, value in given.items())
+        label += f" {backend}" if run_options.backend and "," in run_options.backend else ""
+        found.append({"label": label, "upsampler": name, "params": given, "backend": backend})
+    return found
+
+
+def _title(job: ModelJob) -> str:
+    size = f"image {job.image[0]}x{job.image[1]}" if job.image else f"inputs of {job.inputs}"
+    mode = job.spec["measure"]["mode"]
+    threads = job.spec["measure"]["threads"]
+    many = "" if threads is None else f", {threads} thread{'s' if threads != 1 else ''}"
+    return f"{job.model}: {size}, batch {job.batch}, {mode}{many}"
+
+
+def _document(job: ModelJob, found: Sequence[InModel], reference: int) -> str:
+    """Return the JSON of a comparison in a model."""
+    from upbench.report import json_documents
+    from upbench.report.tables import columns
+
+    records = [one.record for one in found]
+    result = {
+        "schema": json_documents.SCHEMA,
+        "model": {key: value for key, value in job.to_dict().items() if key not in ("rows", "spec")},
+        "reference": records[reference].label,
+        "latency_ratios": [vars(columns.paired(r, records[reference])) for r in records],
+        "verdicts": [columns.verdict(r, records[reference]) for r in records],
+        "sites": list(found[0].sites),
+        "shares": [one.share for one in found],
+        "records": [r.to_dict() for r in records],
+    }
+    return json.dumps(result, indent=2)
