@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 
+import numpy
 import torch
 from torch import Tensor
 
@@ -49,13 +50,14 @@ def _define() -> None:
 def _nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     """Return the indices of boxes [N, 4] that no better-scored kept box overlaps by more than the threshold."""
     order = scores.argsort(descending=True, stable=True)
-    boxes = boxes[order]
-    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    alive = torch.ones(len(boxes), dtype=torch.bool)
-    for n in range(len(boxes)):
+    sides = boxes[order].double().numpy()
+    left, top, right, bottom = sides.T
+    area = (right - left) * (bottom - top)
+    alive = numpy.ones(len(sides), dtype=bool)
+    for n in range(len(sides)):
         if alive[n]:
-            low = torch.maximum(boxes[n, :2], boxes[n + 1 :, :2])
-            high = torch.minimum(boxes[n, 2:], boxes[n + 1 :, 2:])
-            shared = (high - low).clamp(min=0).prod(1)
+            width = numpy.minimum(right[n], right[n + 1 :]) - numpy.maximum(left[n], left[n + 1 :])
+            height = numpy.minimum(bottom[n], bottom[n + 1 :]) - numpy.maximum(top[n], top[n + 1 :])
+            shared = width.clip(min=0) * height.clip(min=0)
             alive[n + 1 :] &= shared <= iou_threshold * (area[n] + area[n + 1 :] - shared)
-    return order[alive]
+    return order[torch.from_numpy(alive)]

@@ -82,11 +82,14 @@ def compare(
     output.check(show.output_file, show.form)
 
     from upbench.cli.progress import Progress
-    from upbench.models import model_case
     from upbench.report.tables import in_model
+    from upbench.session import opening
+    from upbench.specs import run_spec
 
-    with Progress() as progress:
-        found = model_case.compare(job, progress)
+    spec = run_spec.load(job.spec)
+    modules = [path.partition(":")[0] for path in (job.model, *(row["upsampler"] for row in job.rows)) if ":" in path]
+    with opening.opened([spec], modules) as session, Progress() as progress:
+        found = session.compare_in_model(job, progress)
     place = 0 if reference is None else labels.index(reference)
     table = in_model.comparison(found, _title(job), place)
     output.show([table], show, lambda: _document(job, found, place))

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -90,9 +91,14 @@ def counted() -> Iterator[Counter[str]]:
         _LOCAL.answered = before
 
 
+def clock() -> float:
+    """Return seconds: of this thread's processor time where torch computes in one thread, else of wall time."""
+    return time.thread_time() if torch.get_num_threads() == 1 else time.perf_counter()
+
+
 @contextmanager
 def timed() -> Iterator[Counter[str]]:
-    """Add up, by name of the site, the seconds that answered calls take inside the block, in this thread."""
+    """Add up, by name of the site, the seconds that answered calls take inside the block, in this thread, by `clock`."""
     before = _LOCAL.seconds
     _LOCAL.seconds = Counter()
     try:
@@ -120,13 +126,13 @@ class _Answers(TorchFunctionMode):
             return func(*args, **kwargs)
         if _LOCAL.answered is not None:
             _LOCAL.answered[site.name] += 1
-        start = time.perf_counter() if _LOCAL.seconds is not None else 0.0
+        start = clock() if _LOCAL.seconds is not None else 0.0
         if isinstance(module, Repeat):
             out = func(*args, **kwargs)
         else:
             out = _answer(site, module, self.frame, x, calls.target_size(op, x, args, kwargs))
         if _LOCAL.seconds is not None:
-            _LOCAL.seconds[site.name] += time.perf_counter() - start  # type: ignore[assignment]
+            _LOCAL.seconds[site.name] += clock() - start  # type: ignore[assignment]
         return out
 
 

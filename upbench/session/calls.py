@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from upbench.benchmark.checked import Checked
+from upbench.models.job import InModel, ModelJob
 from upbench.papers import Host
 from upbench.records.record import Output, Record
 from upbench.specs.run_spec import RunSpec
@@ -108,4 +109,12 @@ class Session(Protocol):
             by_stage: Whether every stage is also measured alone.
             progress: Told what is being done.
             timed: False measures only exact quantities, and leaves latency None.
+        """
+
+    def compare_in_model(self, job: ModelJob, progress: Progress = silent) -> list[InModel]:
+        """Measure upsamplers in a whole model, see `models.model_case.compare`.
+
+        Args:
+            job: The model and the upsamplers.
+            progress: Told what is being done.
         """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from upbench.benchmark.checked import Checked
+from upbench.models.job import InModel, ModelJob
 from upbench.papers import Host
 from upbench.records.record import Record
 from upbench.session.calls import InHost, Progress, Returned, silent
@@ -62,3 +63,9 @@ class Local:
 
         found = host_case.compare(necks, host, by_stage, progress, timed)
         return [InHost(measured.total, measured.stages) for measured in found]
+
+    def compare_in_model(self, job: ModelJob, progress: Progress = silent) -> list[InModel]:
+        """Measure upsamplers in a whole model."""
+        from upbench.models import model_case
+
+        return model_case.compare(job, progress)

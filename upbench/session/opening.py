@@ -16,11 +16,12 @@ from upbench.sweeping.worker import IN_PROCESS
 
 
 @contextmanager
-def opened(specs: Sequence[RunSpec]) -> Iterator[Session]:
+def opened(specs: Sequence[RunSpec], modules: Sequence[str] = ()) -> Iterator[Session]:
     """Open a session for some specs, and end its process afterwards.
 
     Args:
         specs: All specs that will be checked or measured; one process has one allocator.
+        modules: Names of further modules that they need.
 
     Raises:
         SpecError: If the specs ask for different allocators.
@@ -29,7 +30,7 @@ def opened(specs: Sequence[RunSpec]) -> Iterator[Session]:
     asked = {spec.measure.allocator for spec in specs}
     if len(asked) > 1:
         raise SpecError(["a process has one allocator, so give --allocator for all, or compare them in a sweep"])
-    if not works_elsewhere(specs):
+    if not works_elsewhere(specs) or any(map(_only_here, modules)):
         yield Local()
         return
     from upbench.session.remote import Remote

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from upbench.errors import SpecError, UpbenchError, whole_traceback
+from upbench.models.job import ModelJob
 from upbench.papers import Host
 from upbench.session.local import Local
 from upbench.specs import run_spec
@@ -84,12 +85,17 @@ def _compare_in_host(
     }
 
 
+def _compare_in_model(say: Say, job: Message) -> Message:
+    return {"rows": [one.to_dict() for one in Local().compare_in_model(ModelJob(**job), say)]}
+
+
 _CALLS: dict[str, Callable[..., dict[str, Any]]] = {
     "validate": _validate,
     "check": _check,
     "output": _output,
     "compare": _compare,
     "compare_in_host": _compare_in_host,
+    "compare_in_model": _compare_in_model,
 }
 
 

@@ -15,6 +15,7 @@ from upbench import errors
 from upbench.benchmark.checked import Check, Checked
 from upbench.errors import SpecError, UpbenchError
 from upbench.machine.allocator import Pinning
+from upbench.models.job import InModel, ModelJob
 from upbench.papers import Host
 from upbench.records.record import Output, Record, from_dict
 from upbench.session.calls import InHost, Progress, Returned, silent
@@ -94,6 +95,11 @@ class Remote:
         found = self._ask(message, progress)
         totals = _records(found["totals"])
         return [InHost(t, tuple(_records(s))) for t, s in zip(totals, found["stages"], strict=True)]
+
+    def compare_in_model(self, job: ModelJob, progress: Progress = silent) -> list[InModel]:
+        """Measure upsamplers in a whole model."""
+        found = self._ask({"do": "compare_in_model", "job": job.to_dict()}, progress)
+        return [InModel.from_dict(one) for one in found["rows"]]
 
     def _ask(self, message: Message, progress: Progress) -> Message:
         """Have something done, tell of its progress, and return what came of it."""

@@ -75,7 +75,7 @@ def comparison(found: Sequence[InModel], title: str, reference: int = 0) -> Tabl
             SHARE,
             *(f"{text[0].upper()}{text[1:]}." for text in found[0].notes),
             *notes.machine(records),
-            *notes.noise_floor(records),
+            *notes.noise_floor(records, efficiency=False),
             *notes.warnings(records),
         ],
         lead=1,
