@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from upbench.cli import backends, drafts, model_options, output
-from upbench.cli.options import RunOptions, ShowOptions
+from upbench.cli.options import WHAT, RunOptions
+from upbench.cli.show_options import ShowOptions
 from upbench.errors import SpecError, unknown
 
 if TYPE_CHECKING:
@@ -38,13 +39,19 @@ class ModelOptions:
     model: Annotated[
         str | None,
         typer.Option(
-            "--model", metavar="MODEL", help=f"Measure a whole model that is really run: {model_options.MODEL_HELP}"
+            "--model",
+            metavar="MODEL",
+            rich_help_panel=WHAT,
+            help=f"Measure a whole model that is really run: {model_options.MODEL_HELP}",
         ),
     ] = None
     where: Annotated[
         list[str] | None,
         typer.Option(
-            "--where", metavar="SITE", help="With --model: which calls, as 'decoder.*'; `upbench sites` lists them."
+            "--where",
+            metavar="SITE",
+            rich_help_panel=WHAT,
+            help="With --model: which calls, as 'decoder.*'; `upbench sites` lists them.",
         ),
     ] = None
     model_arg: model_options.ModelArgs = None
@@ -79,7 +86,7 @@ def compare(
     labels = _labels(job)
     if reference is not None and reference not in labels:
         raise unknown("reference", reference, labels)
-    output.check(show.output_file, show.form)
+    output.check_targets(show)
 
     from upbench.cli.progress import Progress
     from upbench.report.tables import in_model

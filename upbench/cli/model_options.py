@@ -9,30 +9,41 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from upbench.cli.options import WHAT
 from upbench.errors import SpecError, UpbenchError
 
 if TYPE_CHECKING:
     from torch import nn
 
 IMAGE = typer.Option(
-    "--input", metavar="HEIGHTxWIDTH", help="Size of the image in pixels: of a model, or another one of a host."
+    "--input",
+    metavar="HEIGHTxWIDTH",
+    rich_help_panel=WHAT,
+    help="Size of the image in pixels: of a model, or another one of a host.",
 )
 """The declaration of --input."""
 MODEL_HELP = "a name, as torchvision/fasterrcnn_resnet50_fpn, or package.module:callable."
 ModelArgs = Annotated[
     list[str] | None,
-    typer.Option("--model-arg", metavar="KEY=VALUE", help="Keyword argument of what builds the model; VALUE in YAML."),
+    typer.Option(
+        "--model-arg",
+        metavar="KEY=VALUE",
+        rich_help_panel=WHAT,
+        help="Keyword argument of what builds the model; VALUE in YAML.",
+    ),
 ]
 ModelInput = Annotated[
     str | None,
     typer.Option(
         "--model-input",
         metavar="FILE:FUNCTION",
+        rich_help_panel=WHAT,
         help="A function that makes the inputs: a tensor, a tuple of positional or a dict of keyword inputs.",
     ),
 ]
 Weights = Annotated[
-    Path | None, typer.Option("--weights", metavar="FILE", help="Weights that are loaded into the model.")
+    Path | None,
+    typer.Option("--weights", metavar="FILE", rich_help_panel=WHAT, help="Weights that are loaded into the model."),
 ]
 
 

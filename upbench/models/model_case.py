@@ -227,7 +227,7 @@ def _built(job: ModelJob, spec: RunSpec, device: torch.device) -> tuple[nn.Modul
         args, kwargs = example_inputs.from_file(job.inputs)
     else:
         assert job.image is not None, "a job has an image size or a function that makes inputs"
-        args, kwargs = example_inputs.for_image(model, *job.image, job.batch, spec.input.seed)
+        args, kwargs = example_inputs.for_image(model, job.image[0], job.image[1], job.batch, spec.input.seed)
     if device.type != "cpu":
         args, kwargs = example_inputs.to(args, device), example_inputs.to(kwargs, device)
     return model, args, kwargs
