@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from upbench.cli import backends, drafts, model_options, output
+from upbench.cli import backends, drafts, model_options, options, output
 from upbench.cli.options import WHAT, RunOptions
 from upbench.cli.show_options import ShowOptions
 from upbench.errors import SpecError, unknown
@@ -56,7 +56,7 @@ class ModelOptions:
     ] = None
     model_arg: model_options.ModelArgs = None
     model_input: model_options.ModelInput = None
-    weights: model_options.Weights = None
+    weights: options.Weights = None
 
     @property
     def mentioned(self) -> bool:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from upbench import units
 from upbench.cli import drafts
-from upbench.cli.existing_files import output_path
-from upbench.cli.options import Set
+from upbench.cli.options import RequiredOutputs, RunOptions, Weights
 from upbench.errors import SpecError
 
 if TYPE_CHECKING:
@@ -22,39 +20,15 @@ SHAPE = "256x20x24"
 """The size of the input where none is given and sizes are open."""
 
 
-@dataclass(frozen=True)
-class BuildOptions:
-    """Options that say what is exported."""
-
-    shape: Annotated[
-        str | None,
-        typer.Option(
-            metavar="CxHxW", help=f"Low-resolution feature; its H and W matter with --fixed alone. Default: {SHAPE}."
-        ),
-    ] = None
-    params: Set = None
-    scale: Annotated[float | None, typer.Option(help="Ratio of output to input size. Default: 2.")] = None
-    output_size: Annotated[str | None, typer.Option(metavar="HxW", help="Size of the output.")] = None
-    guide_size: Annotated[str | None, typer.Option(metavar="HxW", help="Size of the image, where one guides.")] = None
-    batch: Annotated[int | None, typer.Option(help="Samples; matters with --fixed alone. Default: 1.")] = None
-    dtype: Annotated[str | None, typer.Option(help="float32 or float16. Default: float32.")] = None
-    seed: Annotated[int | None, typer.Option(help="Of weights that are not given, and of inputs. Default: 0.")] = None
-    offsets: Annotated[
-        str | None, typer.Option(help="init, trained or max: how far sampling methods reach. Default: init.")
-    ] = None
-
-    def given(self) -> dict[str, Any]:
-        """Return the options that were given, by the key of a spec."""
-        return {k: v for k, v in vars(self).items() if v is not None and k != "params"}
+TAKEN = ("shape", "scale", "output_size", "guide_size", "batch", "dtype", "seed", "offsets")
+"""The options of a spec that a file depends on."""
 
 
 @dataclass(frozen=True)
 class FileOptions:
     """Options that say how the file is made."""
 
-    weights: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Weights, as .pth or .safetensors in any released layout.")
-    ] = None
+    weights: Weights = None
     prefix: Annotated[str, typer.Option(help="Where the upsampler stands in the weights, as neck.up.")] = ""
     fixed: Annotated[bool, typer.Option("--fixed", help="Take the size of --shape alone.")] = False
     opset: Annotated[int | None, typer.Option(metavar="18..22", help="Opset of an ONNX file. Default: 20.")] = None
@@ -74,22 +48,16 @@ def command(
     item: Annotated[
         str, typer.Argument(metavar="NAME|FILE", help="An upsampler, package.module:Class, or a spec file.")
     ],
-    output_file: Annotated[
-        Path,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            parser=output_path,
-            help="The file: .onnx, .pt2 (torch.export) or .aoti.pt2 (AOTInductor).",
-        ),
-    ],
-    build: BuildOptions,
+    output_files: RequiredOutputs,
+    build: RunOptions,
     file: FileOptions,
 ) -> None:
     """Write an upsampler to a file for other runtimes, after running it at three sizes."""
     from upbench.specs import run_spec as spec
 
+    if len(output_files) > 1:
+        raise SpecError(["--output was given more than once, but an export writes one file; call it once for each"])
+    (output_file,) = output_files
     one = spec.load(*_draft(item, build, file))
 
     from upbench.benchmark import spec_module
@@ -110,15 +78,19 @@ def command(
     _show(found, one.input.dtype)
 
 
-def _draft(item: str, build: BuildOptions, file: FileOptions) -> tuple[dict[str, Any], str]:
+def _draft(item: str, build: RunOptions, file: FileOptions) -> tuple[dict[str, Any], str]:
     """Return the spec as written, and its source. Raises SpecError for what a file cannot be."""
     is_file = drafts.is_file(item)
-    if file.fixed and build.shape is None and not is_file:
+    if file.fixed and build.given().get("shape") is None and not is_file:
         raise SpecError(["--fixed: a file of one size needs that size; give --shape, as --shape 256x60x60"])
-    if build.dtype not in (None, "float32", "float16"):
-        raise SpecError([f"dtype is {build.dtype}, but a file holds float32 or float16; choose one of them"])
-    given = build.given() if is_file else {"shape": SHAPE, **build.given()}
-    return drafts.draft(item, given, drafts.assignments(build.params))
+    given = build.given()
+    if surplus := [key for key in given if key not in TAKEN]:
+        listed = ", ".join(f"--{key.replace('_', '-')}" for key in surplus)
+        raise SpecError([f"{listed}: says how an upsampler is measured, and changes nothing in a file; leave it out"])
+    if given.get("dtype") not in (None, "float32", "float16"):
+        raise SpecError([f"dtype is {given['dtype']}, but a file holds float32 or float16; choose one of them"])
+    given = given if is_file else {"shape": SHAPE, **given}
+    return drafts.draft(item, given, build.assigned())
 
 
 def _show(found: Exported, dtype: str) -> None:

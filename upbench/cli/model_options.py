@@ -41,10 +41,6 @@ ModelInput = Annotated[
         help="A function that makes the inputs: a tensor, a tuple of positional or a dict of keyword inputs.",
     ),
 ]
-Weights = Annotated[
-    Path | None,
-    typer.Option("--weights", metavar="FILE", rich_help_panel=WHAT, help="Weights that are loaded into the model."),
-]
 
 
 def size(text: str, option: str = "--input") -> tuple[int, int]:

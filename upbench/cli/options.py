@@ -78,6 +78,15 @@ _OUTPUT = typer.Option(
 )
 Outputs = Annotated[list[Path] | None, _OUTPUT]
 RequiredOutputs = Annotated[list[Path], _OUTPUT]
+Weights = Annotated[
+    Path | None,
+    typer.Option(
+        "--weights",
+        metavar="FILE",
+        rich_help_panel=WHAT,
+        help="Weights of the upsampler or model, as .pth or .safetensors; an upsampler's in any released layout.",
+    ),
+]
 Overwrite = Annotated[
     bool,
     typer.Option(

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from upbench.cli import model_options, output
+from upbench.cli import model_options, options, output
 from upbench.cli.show_options import TableOptions
 
 
@@ -16,7 +16,7 @@ def command(
     image: Annotated[str | None, model_options.IMAGE] = None,
     model_input: model_options.ModelInput = None,
     model_arg: model_options.ModelArgs = None,
-    weights: model_options.Weights = None,
+    weights: options.Weights = None,
 ) -> None:
     """List the upsampling calls of a model, and which of them an upsampler of features can take over."""
     from upbench.models import replacing
