@@ -26,7 +26,7 @@ from upbench.report.formats import render
 pytestmark = pytest.mark.usefixtures("short_warm_up")
 FAST = ["--shape", "8x6x5", "--budget", "0.01", "--device", "cpu"]
 ROOT = Path(package.__file__).parent
-SHOWING = ("list", "profile", "compare", "diff", "sweep", "table", "effects", "reproduce", "env")
+SHOWING = ("list", "profile", "compare", "sites", "diff", "sweep", "table", "effects", "reproduce", "env")
 
 
 def _declared() -> Iterator[tuple[str, str, Any, OptionInfo]]:
@@ -53,7 +53,7 @@ def test_no_option_is_declared_twice() -> None:
     assert {name: n for (name, _), n in ((k, len(v)) for k, v in seen.items()) if n > 1} == {}
     assert commands["--format"] == len(SHOWING)
     assert commands["--debug"] == len(app.registered_commands)
-    assert commands["--shape"] == 3
+    assert commands["--shape"] == 4
 
 
 def test_no_declaration_is_written_twice_in_the_sources() -> None:
