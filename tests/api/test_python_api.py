@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -250,3 +251,18 @@ def test_the_example_runs() -> None:
     assert done.returncode == 0, done.stderr
     assert f"Sequential {64 * 32 * 128 * 9}" in done.stdout
     assert "| theta" in done.stdout
+
+
+def test_the_example_of_a_model_of_ones_own_runs() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", str(ROOT / "examples" / "choose_for_my_model.py")],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, "UPBENCH_CALIBRATE": "off"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "| model:0 | bilinear" in done.stdout
+    # DySample at 16 channels, 4 groups and scale 2: a 1x1 convolution to 2 * 4 * 4 offsets.
+    assert f"trained {16 * 32 + 32} new parameters" in done.stdout

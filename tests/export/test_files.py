@@ -119,7 +119,7 @@ def test_a_file_that_is_wrong_at_the_second_size_is_not_written(tmp_path: Path, 
 
 
 def test_a_size_that_becomes_a_constant_is_read_back_and_refused(tmp_path: Path) -> None:
-    with pytest.raises(UpbenchError, match="its forward makes a constant|the file fails on 1x3x7x9"):
+    with pytest.raises(UpbenchError, match=r"its forward makes a constant|the file fails on 1x3x7x9"):
         package.export(Baked(), torch.randn(1, 3, 6, 8), tmp_path / "up.onnx")
     assert left(tmp_path) == []
 
