@@ -32,7 +32,16 @@ def check_writable(path: Path, option: str = "--output") -> None:
 
 
 def check_folder(path: Path, option: str = "--output", typed: str | None = None) -> None:
-    """Raise OutputError unless there is a folder that `path` can be in. typed: how sentences name it instead."""
+    """Check that there is a folder that a path can be in.
+
+    Args:
+        path: The file to be written.
+        option: The option that names it, for the sentence.
+        typed: How the sentence names it instead of the path.
+
+    Raises:
+        OutputError: If the folder does not exist, or is a file.
+    """
     folder = path.parent
     if folder.is_dir():
         return
@@ -87,10 +96,16 @@ def set_aside(path: Path) -> Path | None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold a file for this process alone, so that two never write it at the same time. Its folder must be there.
+    """Hold a file for this process alone, so that two never write it at the same time.
 
-    The lock is a small file beside it, `.name.lock`, that holds the number of the process. The system gives it up
-    when the process ends, however it ends. Raises OutputError when another process has it, or when it cannot be had.
+    The lock is a small file next to it, `.name.lock`, that holds the number of the process. The system gives it up
+    when the process ends, however it ends.
+
+    Args:
+        path: The file; its folder must be there.
+
+    Raises:
+        OutputError: If another process has it, or if it cannot be had.
     """
     import fcntl
 

@@ -18,7 +18,7 @@ PRECISE = 0.02
 
 
 def resolution(twin: PassRatio | None) -> float | None:
-    """The smallest difference that the sweep could tell from none, as a part of 1: what chance made of two equals.
+    """Return the smallest difference that the sweep resolves, as a part of 1: what chance made of two equals.
 
     Args:
         twin: Ratio of a hidden second build of the reference cell to the reference.
@@ -32,7 +32,13 @@ def resolution(twin: PassRatio | None) -> float | None:
 
 
 def continues(before: PassRatio, now: PassRatio, resolution: float) -> bool:
-    """Whether a ratio that was measured again, on another day, lies in its old interval widened by the resolution."""
+    """Return whether a ratio measured again, on another day, lies in its old interval widened by the resolution.
+
+    Args:
+        before: The ratio with its old interval; one without an interval is always continued.
+        now: The ratio that was measured again.
+        resolution: The smallest difference that can be resolved, as a part of 1.
+    """
     if before.low is None or before.high is None:
         return True
     return before.low / (1 + resolution) <= now.value <= before.high * (1 + resolution)
@@ -48,7 +54,7 @@ class ReferenceTimes:
 
 
 def reference_times(samples_of_pass: Iterable[Sequence[float]]) -> ReferenceTimes:
-    """What the reference took; each pass counts alike, however many samples it has.
+    """Return what the reference took; each pass counts alike, however many samples it has.
 
     Raises:
         ValueError: There are no samples.
@@ -73,7 +79,7 @@ class PassLatency:
 
 
 def within_run(samples_of_pass: Iterable[Sequence[float]]) -> PassLatency:
-    """Latency without a reference: geometric mean of the medians of passes, with the t interval of their logs.
+    """Return the latency without a reference: geometric mean of the medians of passes, with the t interval of its log.
 
     Args:
         samples_of_pass: Seconds a call, for each pass; passes without samples do not count.
@@ -92,7 +98,7 @@ def within_run(samples_of_pass: Iterable[Sequence[float]]) -> PassLatency:
 
 
 def wants_more_passes(half_widths: Sequence[float | None], done: int, spent_s: float, budget_s: float) -> bool:
-    """Whether a sweep goes on after `done` whole passes.
+    """Return whether a sweep goes on after `done` whole passes.
 
     Args:
         half_widths: Of every cell's ratio to the reference; None where a cell has no interval.
@@ -109,10 +115,10 @@ def wants_more_passes(half_widths: Sequence[float | None], done: int, spent_s: f
 
 
 def decides_nothing(ratios: Iterable[tuple[PassRatio, float]]) -> bool:
-    """Whether a sweep could neither tell any ratio from 1 nor call one the same; not so where it has no ratio at all.
+    """Return whether a sweep could neither separate any ratio from 1 nor call one the same; False without a ratio.
 
     Args:
-        ratios: Each with what its sweep could tell from none, as a part of 1.
+        ratios: Each with the smallest difference that its sweep resolves, as a part of 1.
     """
     verdicts = [ratio.verdict(resolution) for ratio, resolution in ratios]
     return bool(verdicts) and all(verdict is Verdict.UNSURE for verdict in verdicts)

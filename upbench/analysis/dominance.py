@@ -21,7 +21,14 @@ def dominated_by(
     better: Mapping[str, Better],
     peers: Sequence[Hashable] | None = None,
 ) -> list[list[int]]:
-    """Return for each cell the cells that dominate it; see `dominators`."""
+    """Return for each cell the cells that dominate it; see `dominators`.
+
+    Args:
+        exact: For each cell its metrics that carry no noise, all cells with the same names.
+        timed: For each metric with noise, what says of some cells against another one which are faster.
+        better: For each exact metric whether the lower or the higher value is the better one.
+        peers: For each cell what must be equal for two cells to be set against each other (input, machine).
+    """
     return list(dominators(exact, timed, better, peers))
 
 

@@ -45,13 +45,17 @@ class PassRatio:
         return (self.high - self.low) / 2 / self.value
 
     def verdict(self, resolution: float = 0.0) -> Verdict:
-        """What the ratio says of the latency in its numerator, by the rule of every comparison (`stats.verdict`)."""
+        """Return what the ratio says of the latency in its numerator, by the rule of every comparison.
+
+        Args:
+            resolution: The smallest difference that the passes resolve, as a part of 1; see `stats.verdict`.
+        """
         if self.low is None or self.high is None:
             return Verdict.UNSURE
         return stats.verdict(Ratio(self.value, self.low, self.high, self.passes), resolution)
 
     def told_apart(self, resolution: float = 0.0) -> bool:
-        """Whether the two latencies differ: the verdict is FASTER or SLOWER."""
+        """Return whether the two latencies differ: the verdict is FASTER or SLOWER."""
         return self.verdict(resolution) in (Verdict.FASTER, Verdict.SLOWER)
 
 
@@ -70,7 +74,7 @@ def interquartile_mean(values: Sequence[float] | Floats) -> float:
 
 
 def level(samples_s: Sequence[float], reference_s: Sequence[float], per_round: int = 2) -> float:
-    """The level of a cell in a pass: what its rounds say of the log of its latency over the reference's.
+    """Return the level of a cell in a pass: what its rounds say of the log of its latency over the reference's.
 
     Args:
         samples_s: Seconds of the cell, `per_round` of them a round.
@@ -112,17 +116,17 @@ class Levels:
         return int(self.measured[cell].sum())
 
     def ratio(self, cell: int) -> PassRatio | None:
-        """Latency of a cell over the reference's, which is 1 for the reference; None when it was never measured."""
+        """Return the latency of a cell over the reference's, 1 for the reference; None when it was never measured."""
         if cell == self.reference:
             return PassRatio(1.0, 1.0, 1.0, self.passes(cell))
         return self.contrast({cell: 1.0})
 
     def pair(self, cell: int, other: int) -> PassRatio | None:
-        """Latency of a cell over another's, from the passes that have both; None when none has."""
+        """Return the latency of a cell over another's, from the passes that have both; None when none has."""
         return PassRatio(1.0, 1.0, 1.0, self.passes(cell)) if cell == other else self.contrast({cell: 1.0, other: -1.0})
 
     def verdicts(self, cells: NDArray[np.int64], other: int, resolutions: Floats) -> list[Verdict]:
-        """What `pair` says of many cells against another one, at once.
+        """Return what `pair` says of many cells against another one, at once.
 
         Args:
             cells: The rows of the cells, [N], without `other` among them.
@@ -148,7 +152,7 @@ class Levels:
         return stats.verdicts(np.exp(mean), np.exp(mean - half), np.exp(mean + half), resolutions)
 
     def effect(self, pairs: Iterable[tuple[int, int]]) -> PassRatio | None:
-        """Geometric mean over pairs of cells of the first one's latency over the second's.
+        """Return the geometric mean over pairs of cells of the first one's latency over the second's.
 
         All pairs are taken from the same passes. They are looked at from the one with the most passes on, and one that
         would leave fewer than ENOUGH_PASSES for all is left out. None when no pair was measured.
@@ -167,7 +171,7 @@ class Levels:
         return self.contrast(weights) if kept else None
 
     def contrast(self, weights: Mapping[int, float]) -> PassRatio | None:
-        """exp of the weighted sum of levels, from the passes that have all the cells; None when none has.
+        """Return exp of the weighted sum of levels, from the passes that have all the cells; None when none has.
 
         The variance is that of the sum over passes, moderated by the one that all cells show together.
         """

@@ -18,7 +18,7 @@ T_FROM = 8
 
 
 def t_ratio(samples_s: Sequence[float], reference_s: Sequence[float], per_round: int = 2) -> Ratio:
-    """Geometric mean over rounds of the ratio of two calls, with the 95 % t interval of its log.
+    """Return the geometric mean over rounds of the ratio of two calls, with the 95 % t interval of its log.
 
     Args:
         samples_s: Seconds of one call, `per_round` of them a round.
@@ -79,5 +79,15 @@ def judged(
 def verdict(
     samples_s: Sequence[float], reference_s: Sequence[float], noise_floor: float = 0.0, per_round: int = 2
 ) -> Verdict:
-    """Return what interleaved rounds say of the first of two calls; the arguments are those of `paired` and `judged`."""
+    """Return what interleaved rounds say of the first of two calls, see `paired` and `judged`.
+
+    Args:
+        samples_s: Seconds of one call, `per_round` of them a round.
+        reference_s: Seconds of the other in the same rounds.
+        noise_floor: The smallest difference that the machine can resolve, as a part of 1.
+        per_round: Samples of each in a round.
+
+    Raises:
+        ValueError: If there is no complete round.
+    """
     return judged(paired(samples_s, reference_s, per_round), noise_floor)

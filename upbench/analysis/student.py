@@ -7,7 +7,7 @@ from functools import cache
 
 
 def central_probability(t: float, df: int) -> float:
-    """The probability that a variable with Student's t distribution lies between -t and t.
+    """Return the probability that a variable with Student's t distribution lies between -t and t.
 
     Args:
         t: Half the width of the interval, at least 0.
@@ -32,7 +32,7 @@ def _central_probability(angle: float, df: int) -> float:
 
 @cache
 def two_sided_quantile(df: int, level: float = 0.95) -> float:
-    """The t for which a variable lies between -t and t with probability `level`.
+    """Return the t for which a variable lies between -t and t with probability `level`.
 
     Args:
         df: Degrees of freedom, at least 1.

@@ -109,6 +109,7 @@ class Card:
 
     @property
     def guided(self) -> bool:
+        """Whether it takes a guide."""
         return bool(self.guides)
 
     @property
@@ -123,6 +124,7 @@ class Card:
 
     @property
     def default_scale(self) -> int:
+        """The only scale that it has, else 2."""
         return self.only_scale or 2
 
     def default_guide_channels(self, channels: int) -> int:
@@ -130,7 +132,7 @@ class Card:
         return (self.guides[0].channels if self.guides else None) or channels
 
     def guide_shapes(self, setting: Setting) -> list[tuple[int, int, int, int]]:
-        """The shape of every guide: [batch, guide_channels, height, width]."""
+        """Return the shape of every guide: [batch, guide_channels, height, width]."""
         return [(setting.batch, setting.guide_channels, *guide.size_in(setting)) for guide in self.guides]
 
     @property
@@ -161,7 +163,7 @@ class Card:
         return found + self.rules(setting)
 
     def size_mistakes(self, setting: Setting) -> list[str]:
-        """What is wrong with the sizes of a sound setting whose input is known."""
+        """Return what is wrong with the sizes of a sound setting whose input is known."""
         found = []
         least, size = self.least_size(setting), f"{setting.height}x{setting.width}"
         if min(setting.height, setting.width) < least:

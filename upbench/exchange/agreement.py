@@ -95,7 +95,12 @@ def called(module: Any, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
 
 
 def error_of(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
-    """Return the largest difference as a part of the largest expected value, over all maps; inf where shapes differ."""
+    """Return the largest difference as a part of the largest expected value, over all maps; inf where shapes differ.
+
+    Args:
+        found: The maps of the file.
+        expected: The maps of the module.
+    """
     if len(found) != len(expected):
         return float("inf")
     worst = 0.0

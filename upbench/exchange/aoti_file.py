@@ -23,7 +23,16 @@ ABOUT = "extra/upbench.json"
 
 
 def write(captured: Captured, path: Path, opset: int | None = None) -> None:
-    """Compile a program into a package. Raises ExportError if AOTInductor cannot, as without a C++ compiler."""
+    """Compile a program into a package.
+
+    Args:
+        captured: The program.
+        path: The file.
+        opset: Not used; only ONNX has one.
+
+    Raises:
+        ExportError: If AOTInductor cannot, as without a C++ compiler.
+    """
     from torch._inductor import aoti_compile_and_package
 
     # The compiler wants a name that ends in .pt2, which a temporary file may not have.

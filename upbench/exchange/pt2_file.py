@@ -22,7 +22,16 @@ ABOUT = "upbench.json"
 
 
 def write(captured: Captured, path: Path, opset: int | None = None) -> None:
-    """Write a program. Raises ExportError if torch.export cannot."""
+    """Write a program.
+
+    Args:
+        captured: The program.
+        path: The file.
+        opset: Not used; only ONNX has one.
+
+    Raises:
+        ExportError: If torch.export cannot.
+    """
     _save(captured.program, path, {})
 
 

@@ -95,7 +95,16 @@ def _changed(old: Mapping[str, Any], new: Mapping[str, Any], rules: Rules) -> st
 
 
 def pair(old: Measured, new: Measured, rules: Rules) -> list[Finding]:
-    """Compare one upsampler on both sides: its code, exact metrics, output and latency."""
+    """Compare one upsampler on both sides: its code, exact metrics, output and latency.
+
+    Args:
+        old: The side that is the base.
+        new: The side that is judged.
+        rules: The tolerances.
+
+    Returns:
+        What differs, without entries for what is not compared.
+    """
     findings = [_code(old, new, rules)]
     findings += [exact(metric, old, new, rules) for metric in metrics.compared().values()]
     findings += [_digest(old, new, rules)]

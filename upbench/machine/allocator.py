@@ -35,7 +35,7 @@ OTHER_ALLOCATORS = ("jemalloc", "tcmalloc", "mimalloc")
 
 
 def worker_environment(allocator: Pinning, base: Mapping[str, str]) -> dict[str, str]:
-    """The environment in which a new process has this allocator.
+    """Return the environment in which a new process has this allocator.
 
     Args:
         allocator: What large freed blocks do, see `Allocator`.
@@ -49,7 +49,7 @@ def worker_environment(allocator: Pinning, base: Mapping[str, str]) -> dict[str,
 
 
 def in_effect() -> Allocator:
-    """What this process's malloc really does, whatever its environment asked for.
+    """Return what this process's malloc really does, whatever its environment says.
 
     Asks malloc for one large block and looks whether it was mapped by itself; the block is never touched.
     """

@@ -46,11 +46,19 @@ class Meter(Protocol):
 
     name: str
 
-    def now_s(self) -> float: ...
+    def now_s(self) -> float:
+        """Return seconds of a clock that budgets are kept by."""
 
-    def sample(self, call: Call, calls: int) -> Sample: ...
+    def sample(self, call: Call, calls: int) -> Sample:
+        """Run a call some times in a row and return what all of them took together.
 
-    def throttled(self) -> bool: ...
+        Args:
+            call: What is called.
+            calls: How often.
+        """
+
+    def throttled(self) -> bool:
+        """Return whether the device slowed itself down since this was last called."""
 
 
 class ThreadMeter:
@@ -59,9 +67,18 @@ class ThreadMeter:
     name = "thread CPU time, warm caches"
 
     def now_s(self) -> float:
+        """Return wall time in seconds."""
         return time.perf_counter()
 
     def sample(self, call: Call, calls: int) -> Sample:
+        """Run a call some times in a row and return what all of them took together.
+
+        Of a call with a preparation, each run is sampled by itself, without the preparation.
+
+        Args:
+            call: What is called.
+            calls: How often.
+        """
         if isinstance(call, Prepared):
             return _together([self._alone(call) for _ in range(calls)])
         before = _usage()
@@ -84,6 +101,7 @@ class ThreadMeter:
             prepared.after()
 
     def throttled(self) -> bool:
+        """Return False: a CPU does not say whether it slowed down."""
         return False
 
 
@@ -100,12 +118,20 @@ class ClockMeter:
         self.name = clock.name
 
     def now_s(self) -> float:
+        """Return seconds of the clock."""
         return self.clock.now_s()
 
     def sample(self, call: Call, calls: int) -> Sample:
+        """Run a call some times in a row and return the time of all of them together, in seconds.
+
+        Args:
+            call: What is called.
+            calls: How often.
+        """
         return Sample(self.clock.time_s(call, calls))
 
     def throttled(self) -> bool:
+        """Return whether the clock says that the device slowed itself down."""
         return self.clock.throttled()
 
 
@@ -130,7 +156,7 @@ def _usage() -> tuple[int, int, int] | None:
 
 
 def latency_clock(samples: Sequence[Sample]) -> tuple[ClockName, str | None]:
-    """The clock whose time is the latency of a call, and where it is wall time, why.
+    """Return the clock whose time is the latency of a call, and where it is wall time, why.
 
     A call that waits gives up its core, and one whose work is done by other threads shows in the process's CPU time.
     Samples that were preempted say nothing of waiting, since other programs had the core.
@@ -157,7 +183,7 @@ def seconds(samples: Sequence[Sample], clock: ClockName) -> list[float]:
 
 
 def cpu_share(samples: Sequence[Sample]) -> float | None:
-    """CPU time over wall time of all samples together: the part of a core that the process had."""
+    """Return CPU time over wall time of all samples together: the part of a core that the process had."""
     if not samples or any(sample.cpu_s is None for sample in samples):
         return None
     return sum(sample.cpu_s or 0.0 for sample in samples) / sum(sample.wall_s for sample in samples)

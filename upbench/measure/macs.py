@@ -218,7 +218,16 @@ def count(module: nn.Module, inputs: tuple[Tensor, ...]) -> Macs:
 
 
 def of_node(trace: Trace, name: str, node: Any) -> int | None:
-    """Return the multiply-accumulates of one node of a trace; None where they are not known."""
+    """Return the multiply-accumulates of one node of a trace.
+
+    Args:
+        trace: The trace.
+        name: The node's operator.
+        node: The node.
+
+    Returns:
+        Their number; None where they are not known.
+    """
     try:
         return sum(macs for _, _, macs in _charges(trace, name, node))
     except _Unknown:

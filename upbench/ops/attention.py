@@ -12,7 +12,16 @@ from upbench.ops.registration import numel, register
 
 
 def window_cells(outputs: int, cells: int, ratio: float, like: Tensor) -> tuple[Tensor, Tensor]:
-    """First cell, and the one after the last, that each of `outputs` pixels of one side sees: two of [outputs].
+    """Return the first cell that each pixel of one side sees, and the one after the last.
+
+    Args:
+        outputs: output pixels of the side.
+        cells: cells of the side.
+        ratio: half the side of the window as a part of the map.
+        like: gives the device.
+
+    Returns:
+        Two of [outputs].
 
     Pixel i at p = (i + 0.5) / outputs sees floor(cells * max(0, p - ratio)) to ceil(cells * min(1, p + ratio)) - 1.
     Computed in float32, whatever `like` is: where an edge falls on a cell's, rounding decides, and the released masks
@@ -25,7 +34,19 @@ def window_cells(outputs: int, cells: int, ratio: float, like: Tensor) -> tuple[
 
 
 def window_mask(out_height: int, out_width: int, height: int, width: int, ratio: float, like: Tensor) -> Tensor:
-    """Which cells each output pixel sees: bool [out_height * out_width, height * width]."""
+    """Return which cells each output pixel sees, see `window_cells`.
+
+    Args:
+        out_height: rows of the output.
+        out_width: columns of the output.
+        height: rows of cells.
+        width: columns of cells.
+        ratio: half the side of the window as a part of the map.
+        like: gives the device.
+
+    Returns:
+        bool [out_height * out_width, height * width].
+    """
     seen = []
     for outputs, cells in ((out_height, height), (out_width, width)):
         first, last = window_cells(outputs, cells, ratio, like)
@@ -67,9 +88,13 @@ def _discard(out: Tensor, dropped: Tensor) -> Tensor:
 
 
 def discard(out: Tensor, dropped: Tensor) -> Tensor:
-    """`out`, unchanged. dropped: what a released module computes and nobody reads.
+    """Return `out` unchanged, and keep in the graph what no result depends on.
 
-    A trace would leave out what no result depends on, and a counter with it; with this op it stays in the graph.
+    Args:
+        out: what is returned.
+        dropped: what a released module computes and nobody reads.
+
+    A trace would leave it out, and a counter with it; with this op it stays.
     """
     return _discard(out, dropped)
 
@@ -77,12 +102,19 @@ def discard(out: Tensor, dropped: Tensor) -> Tensor:
 def attention_weights(
     query: Float[Tensor, "B D oH oW"], keys: Float[Tensor, "B D H W"], heads: int, window: float = 0.0
 ) -> Float[Tensor, "B heads P HW"]:
-    """Softmax of the scaled products of every query with the cells that it sees, for each head.
+    """Return the softmax of the scaled products of every query with the cells that it sees, for each head.
 
-    query: [B, d, H', W']; keys: [B, d, H, W], heads divides d -> [B, heads, H'W', HW].
-    weight[p, q] = softmax over q of <query[p], keys[q]> / sqrt(d / heads).
-    window: 0 for all cells, else half the side of the window as a part of the map, see `window_cells`; the cells
-    outside get zero. MACs: HW per query value (the mask saves nothing), class gather.
+    Args:
+        query: the projected queries, one for each of the P = H' * W' output pixels.
+        keys: the projected keys.
+        heads: attention heads; divides D.
+        window: 0 for all cells, else half the side of the window as a part of the map, see `window_cells`; the cells
+            outside get zero.
+
+    Returns:
+        weight[p, q] = softmax over q of <query[p], keys[q]> / sqrt(D / heads).
+
+    MACs: HW per query value (the mask saves nothing), class gather.
     """
     return _attention_weights(query, keys, heads, window)
 
@@ -90,9 +122,15 @@ def attention_weights(
 def attention_assemble(
     weights: Float[Tensor, "B heads P HW"], values: Float[Tensor, "B C H W"]
 ) -> Float[Tensor, "B C P"]:
-    """Weighted sum of all cells, each head of its own channels. One head weighs all channels alike.
+    """Sum all cells with weights, each head its own channels. One head weighs all channels alike.
 
-    weights: [B, heads, P, HW], heads divides C; values: [B, C, H, W] -> [B, C, P].
+    Args:
+        weights: [B, heads, P, HW], heads divides C.
+        values: [B, C, H, W].
+
+    Returns:
+        [B, C, P].
+
     MACs: HW per output value, class gather.
     """
     return _attention_assemble(weights, values)

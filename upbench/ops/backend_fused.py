@@ -53,14 +53,27 @@ def can_fuse_attention(*tensors: Tensor) -> bool:
 def sample_points(
     x: Float[Tensor, "B C H W"], points: Float[Tensor, "B G 1 oH oW 2"], padding: str
 ) -> Float[Tensor, "B C 1 oH oW"]:
-    """Compute `ops.sample_points` of one point for each output pixel, as a sum without weights."""
+    """Compute `ops.sample_points` of one point for each output pixel, as a sum without weights.
+
+    Args:
+        x: the low-resolution map.
+        points: a position (x, y) for each of G groups of channels, in low-resolution pixels; G divides C.
+        padding: what is read outside the map, as in `ops.sample_points`.
+    """
     return deform_assemble_fused(x, None, points, padding).unsqueeze(2)
 
 
 def gate_fuse(
     guide: Float[Tensor, "B C oH oW"], up: Float[Tensor, "B C oH oW"], gate: Float[Tensor, "B 1 oH oW"], reuse_up: bool
 ) -> Float[Tensor, "B C oH oW"]:
-    """Compute `ops.gate_fuse` in the memory of `up`."""
+    """Compute `ops.gate_fuse` in the memory of `up`.
+
+    Args:
+        guide: the high-resolution guide.
+        up: the upsampled map, which is written over.
+        gate: the share of the guide at every pixel, from 0 to 1.
+        reuse_up: whether `up` may be written over, which is so wherever this runs.
+    """
     gate_fuse_fused_(guide, up, gate)
     return up
 
@@ -87,7 +100,14 @@ def kernel_affinity(
     second_norm: Any,
     pattern: Any,
 ) -> Float[Tensor, "B T H W"]:
-    """Compute `ops.kernel_affinity` from two readings of the guide, without a map of its size; in at least float32."""
+    """Compute `ops.kernel_affinity` from two readings of the guide, without a map of its size; in at least float32.
+
+    Args:
+        guide: the high-resolution map, of 2H x 2W pixels.
+        first, second: pooling to k x k and a 1x1 convolution to a filter.
+        first_norm, second_norm: group norm and leaky rectifier of what the filters give.
+        pattern: pooling to a point and a 1x1 convolution to T channels.
+    """
     grid, point = pool_both(guide, first[0].output_size)
     filters = torch.cat((first[1](grid), second[1](grid)), 1)
     norm, slope = first_norm[0], first_norm[1].negative_slope
@@ -108,7 +128,7 @@ def offset_attention(
     heads: int,
     size: tuple[int, int],
 ) -> Float[Tensor, "B C {size[0]} {size[1]}"]:
-    """Compute `ops.offset_attention`, in one op where no gradient is recorded on a CPU.
+    """Compute `ops.offset_attention`, with its arguments, in one op where no gradient is recorded on a CPU.
 
     Elsewhere the channels of every map and the taps of every weight are kept last in memory.
     """
@@ -158,7 +178,10 @@ def guided_attention(
     groups: int,
     each: bool,
 ) -> Float[Tensor, "B C {scale}*H {scale}*W"]:
-    """Compute `ops.guided_attention`: keys and offsets in one product of matrices, the rest in one op without gradients."""
+    """Compute `ops.guided_attention`, with its arguments.
+
+    Keys and offsets are one product of matrices, the rest one op where no gradient is recorded.
+    """
     keys, offsets = _keys_and_offsets(normed, key, offset, groups, scale * scale if each else 1)
     if can_fuse_attention(x, keys, guide, query.weight):
         for op in ATTENTION:

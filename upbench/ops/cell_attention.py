@@ -45,7 +45,20 @@ def _(grad: Tensor, query: Tensor, keys: Tensor, x: Tensor, *others: Any) -> tup
 
 
 def dense(query: Tensor, keys: Tensor, x: Tensor, heads: int, groups: int, window: float, kernel: int) -> Tensor:
-    """Compute `cell_attention_fused` with all weights at once, of torch's own ops."""
+    """Compute `cell_attention_fused` with all weights at once, of torch's own ops.
+
+    Args:
+        query: [B, D, H', W'], the high-resolution map of queries.
+        keys: [B, D, H, W], the low-resolution map of keys.
+        x: [B, C, H, W], the low-resolution map of values.
+        heads: attention heads; divides D.
+        groups: groups of channels of x, each with the mean of the weights of its heads; divides heads and C.
+        window: half the side of the window as a part of the map; 0 for all cells or with a kernel.
+        kernel: side of the box of cells around the parent; 0 without one.
+
+    Returns:
+        [B, C, H', W'].
+    """
     seen = []
     for outputs, cells in zip(query.shape[2:], keys.shape[2:], strict=True):
         first, last = (t.to(x.device) for t in cell_ranges(outputs, cells, window, kernel))
@@ -112,7 +125,18 @@ def averaged_attention(
     heads: int,
     window: float,
 ) -> Float[Tensor, "B C oH oW"]:
-    """Compute `ops.averaged_attention`. What the release drops is counted and not computed."""
+    """Compute `ops.averaged_attention`. What the release drops is counted and not computed.
+
+    Args:
+        query: the projected queries, one per output pixel; heads divides D.
+        keys: the projected keys.
+        x: the map that is summed.
+        values: the projected values, which nothing depends on.
+        weight: matrix of the output projection, which nothing depends on.
+        bias: bias of the output projection, which nothing depends on.
+        heads: attention heads.
+        window: 0 for all cells, else half the side of the window as a part of the map.
+    """
     return _averaged_attention(query, keys, x, values, weight, heads, window)
 
 
@@ -138,5 +162,13 @@ def dilated_attention(
     kernel: int,
     heads: int,
 ) -> Float[Tensor, "B C oH oW"]:
-    """Compute `ops.dilated_attention` at whole ratios, where its cells are the box around each pixel's parent."""
+    """Compute `ops.dilated_attention` at whole ratios, where its cells are the box around each pixel's parent.
+
+    Args:
+        query: the query map, one vector per output pixel.
+        keys: the key map.
+        x: the map that is summed; heads divides C.
+        kernel: side of the window in cells, odd, at most H and W.
+        heads: attention heads; divides D.
+    """
     return cell_attention_fused(*autocasted(query, keys, x), heads, heads, 0.0, kernel)

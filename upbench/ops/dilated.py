@@ -14,10 +14,19 @@ from upbench.ops.registration import numel, register
 
 
 def neighbourhood(count: int, kernel: int, dilation: int, like: Tensor) -> Tensor:
-    """The pixels, `dilation` apart, that each of `count` pixels of one side attends to: [count, kernel].
+    """Return the pixels, `dilation` apart, that each pixel of one side attends to.
+
+    Args:
+        count: pixels of the side; at least kernel * dilation.
+        kernel: pixels that each attends to, odd.
+        dilation: steps between them, in pixels.
+        like: gives the device.
+
+    Returns:
+        [count, kernel].
 
     They are around the pixel where that is possible, else the nearest ones inside that are a whole number of
-    dilations away. kernel * dilation <= count. Source: NATTEN's index rule.
+    dilations away. Source: NATTEN's index rule.
     """
     pixel = torch.arange(count, device=like.device)
     reach, phase = kernel // 2 * dilation, pixel % dilation

@@ -14,14 +14,28 @@ from upbench.ops.registration import numel, register
 def window_assemble(
     x: Float[Tensor, "B C H W"], weight: Float[Tensor, "B G T oH oW"], kernel: int, scale: int
 ) -> Float[Tensor, "B C oH oW"]:
-    """Compute `ops.window_assemble`, whose scale the sizes of x and weight say already."""
+    """Compute `ops.window_assemble`, whose scale the sizes of x and weight say already.
+
+    Args:
+        x: the low-resolution map.
+        weight: for each of G groups of channels, the weights of the T = kernel^2 taps; G divides C.
+        kernel: side of the window in low-resolution pixels, odd.
+        scale: output pixels per low-resolution pixel.
+    """
     return window_assemble_fused(*autocasted(x, weight), kernel)
 
 
 def window_similarity(
     query: Float[Tensor, "B d oH oW"], keys: Float[Tensor, "B d H W"], kernel: int, scale: int
 ) -> Float[Tensor, "B T oH oW"]:
-    """Compute `ops.window_similarity`, whose scale the sizes of query and keys say already."""
+    """Compute `ops.window_similarity`, whose scale the sizes of query and keys say already.
+
+    Args:
+        query: the high-resolution map of queries.
+        keys: the low-resolution map of keys.
+        kernel: side of the window in low-resolution pixels, odd.
+        scale: output pixels per low-resolution pixel.
+    """
     return window_similarity_fused(*autocasted(query, keys), kernel, 1).squeeze(1)
 
 
@@ -34,7 +48,14 @@ def window_similarity(
 def window_head_similarity(
     query: Float[Tensor, "B C oH oW"], keys: Float[Tensor, "B C H W"], kernel: int, heads: int
 ) -> Float[Tensor, "B {heads} T oH oW"]:
-    """Compute `ops.window_head_similarity`; registered, so that its MACs are counted under the name of the plain op."""
+    """Compute `ops.window_head_similarity`; registered, so that its MACs are counted under the name of the plain op.
+
+    Args:
+        query: the high-resolution map of queries.
+        keys: the low-resolution map of keys.
+        kernel: side of the window in low-resolution pixels, odd.
+        heads: parts of the channels that are compared each for itself; divides C.
+    """
     return window_similarity_fused(query, keys, kernel, heads)
 
 
@@ -47,7 +68,13 @@ def window_head_similarity(
 def window_assemble_any(
     x: Float[Tensor, "B C H W"], weight: Float[Tensor, "B heads T oH oW"], kernel: int
 ) -> Float[Tensor, "B C oH oW"]:
-    """Compute `ops.window_assemble` at any ratio; registered, so that its MACs are counted under the plain op's name."""
+    """Compute `ops.window_assemble` at any ratio; registered, so that its MACs are counted under the plain op's name.
+
+    Args:
+        x: the low-resolution map.
+        weight: for each of the heads, groups of channels, the weights of the T = kernel^2 taps; their number divides C.
+        kernel: side of the window in low-resolution pixels, odd.
+    """
     return window_assemble_fused(x, weight, kernel)
 
 
@@ -60,7 +87,13 @@ def window_assemble_any(
 def sample_window_assemble(
     x: Float[Tensor, "B C H W"], weight: Float[Tensor, "B T oH oW"], kernel: int
 ) -> Float[Tensor, "B C oH oW"]:
-    """Compute `ops.sample_window_assemble` as one sum over points."""
+    """Compute `ops.sample_window_assemble` as one sum over points.
+
+    Args:
+        x: the low-resolution map.
+        weight: the weights of the T = kernel^2 taps, shared by the channels.
+        kernel: side of the window in low-resolution pixels, odd.
+    """
     aligned, taps = sample_window_positions(x, weight.shape[2], weight.shape[3], kernel)
     points = (aligned + taps[:, None, None]).expand(x.shape[0], 1, -1, -1, -1, -1)
     source, weight = x.to(aligned.dtype), weight.to(aligned.dtype)
@@ -78,7 +111,12 @@ def _mirrored_similarity(keys: Tensor, kernel: int) -> Tensor:
 
 
 def mirrored_similarity(keys: Float[Tensor, "B D H W"], kernel: int) -> Float[Tensor, "B K H W"]:
-    """Compute `ops.mirrored_similarity`."""
+    """Compute `ops.mirrored_similarity`.
+
+    Args:
+        keys: the map of keys, each side larger than kernel // 2.
+        kernel: side of the window in pixels, odd.
+    """
     return _mirrored_similarity(*autocasted(keys), kernel)
 
 
@@ -95,5 +133,12 @@ def _mirrored_assemble(x: Tensor, weight: Tensor, kernel: int) -> Tensor:
 def mirrored_assemble(
     x: Float[Tensor, "B C H W"], weight: Float[Tensor, "B K sH sW"], kernel: int, scale: int
 ) -> Float[Tensor, "B C sH sW"]:
-    """Compute `ops.mirrored_assemble`, whose scale the sizes of x and weight say already."""
+    """Compute `ops.mirrored_assemble`, whose scale the sizes of x and weight say already.
+
+    Args:
+        x: the low-resolution map, each side larger than kernel // 2.
+        weight: the weights of the K = kernel^2 taps.
+        kernel: side of the window in low-resolution pixels, odd.
+        scale: output pixels per low-resolution pixel.
+    """
     return _mirrored_assemble(*autocasted(x, weight), kernel)

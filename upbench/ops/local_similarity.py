@@ -24,9 +24,16 @@ def _local_similarity(x: Tensor, kernel: int, dilation: int) -> Tensor:
 
 
 def local_similarity(x: Tensor, kernel: int, dilation: int) -> Tensor:
-    """Cosine of every pixel with those of the window around it but itself, `dilation` apart.
+    """Return the cosine of every pixel with those of the window around it but itself.
 
-    x: [B, C, H, W] -> [B, kernel^2 - 1, H, W]; kernel odd. Zero where the neighbour is outside the map or zero.
+    Args:
+        x: [B, C, H, W].
+        kernel: side of the window in taps, odd.
+        dilation: steps between taps, in pixels.
+
+    Returns:
+        [B, kernel^2 - 1, H, W]; zero where the neighbour is outside the map or zero.
+
     MACs: kernel^2 - 1 per value, class gather. Source: FreqFusion, local similarity guided sampling.
     """
     return _local_similarity(x, kernel, dilation)

@@ -62,14 +62,31 @@ def channels_last(device: torch.device) -> bool:
 
 
 def empty_map(like: Tensor, b: int, c: int, h: int, w: int) -> Float[Tensor, "{b} {c} {h} {w}"]:
-    """Allocate a map in the memory order of the fused ops, in the dtype and on the device of `like`."""
+    """Allocate a map in the memory order of the fused ops.
+
+    Args:
+        like: gives dtype and device.
+        b: images.
+        c: channels.
+        h: rows.
+        w: columns.
+    """
     if channels_last(like.device):
         return on_huge_pages(like.new_empty((b, h, w, c))).permute(0, 3, 1, 2)
     return like.new_empty((b, c, h, w))
 
 
 def empty_taps(like: Tensor, b: int, g: int, t: int, h: int, w: int) -> Float[Tensor, "{b} {g} {t} {h} {w}"]:
-    """Allocate weights or logits in the memory order of the fused ops, in the dtype and on the device of `like`."""
+    """Allocate weights or logits in the memory order of the fused ops.
+
+    Args:
+        like: gives dtype and device.
+        b: images.
+        g: groups or heads.
+        t: taps.
+        h: rows.
+        w: columns.
+    """
     if channels_last(like.device):
         return like.new_empty((b, h, w, g, t)).permute(0, 3, 4, 1, 2)
     return like.new_empty((b, g, t, h, w))

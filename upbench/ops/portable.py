@@ -59,7 +59,14 @@ def taps_last(x: Float[Tensor, "B C H W"], kernel: int) -> Float[Tensor, "B H W 
 def window_assemble(
     x: Float[Tensor, "B C H W"], weight: Float[Tensor, "B G T sH sW"], kernel: int, scale: int
 ) -> Float[Tensor, "B C sH sW"]:
-    """Compute `upbench.ops.window_assemble` at a whole scale."""
+    """Compute `upbench.ops.window_assemble` at a whole scale.
+
+    Args:
+        x: the low-resolution map.
+        weight: for each of G groups of channels, the weights of the T = kernel^2 taps; G divides C.
+        kernel: side of the window in low-resolution pixels, odd.
+        scale: output pixels per low-resolution pixel.
+    """
     b, c, h, w = x.shape
     groups = weight.shape[1]
     taps = taps_last(x, kernel)
@@ -77,7 +84,14 @@ def window_assemble(
 def window_similarity(
     query: Float[Tensor, "B d sH sW"], keys: Float[Tensor, "B d H W"], kernel: int, scale: int
 ) -> Float[Tensor, "B T sH sW"]:
-    """Compute `upbench.ops.window_similarity`."""
+    """Compute `upbench.ops.window_similarity`.
+
+    Args:
+        query: the high-resolution map of queries.
+        keys: the low-resolution map of keys.
+        kernel: side of the window in low-resolution pixels, odd.
+        scale: output pixels per low-resolution pixel.
+    """
     b, d, h, w = keys.shape
     taps = taps_last(keys, kernel)
     rows = query.reshape(b, d, h, scale, w, scale).permute(0, 2, 4, 3, 5, 1).reshape(b, h, w, scale * scale, d)
@@ -88,7 +102,14 @@ def window_similarity(
 def read_windows(
     x: Float[Tensor, "B C H W"], kernel: int, out_height: int, out_width: int
 ) -> Float[Tensor, "B C T {out_height} {out_width}"]:
-    """Compute `upbench.ops.read_windows`."""
+    """Compute `upbench.ops.read_windows`.
+
+    Args:
+        x: the low-resolution map.
+        kernel: side of the window in low-resolution pixels, odd.
+        out_height: rows of the output.
+        out_width: columns of the output.
+    """
     b, c = x.shape[:2]
     taps = taps_last(x, kernel).flatten(3).permute(0, 3, 1, 2)
     read = nearest(taps, out_height, out_width)
@@ -98,7 +119,13 @@ def read_windows(
 def nearest(
     x: Float[Tensor, "B C H W"], out_height: int, out_width: int
 ) -> Float[Tensor, "B C {out_height} {out_width}"]:
-    """Copy the pixel that torch's nearest interpolation copies, floor(i * float32(H / out_height)) for row i."""
+    """Copy the pixel that torch's nearest interpolation copies, floor(i * float32(H / out_height)) for row i.
+
+    Args:
+        x: the map.
+        out_height: rows of the output.
+        out_width: columns of the output.
+    """
     b, c, h, w = x.shape
     rows, columns = _whole_ratio(out_height, h), _whole_ratio(out_width, w)
     if rows and columns:
@@ -126,7 +153,14 @@ def _source(inputs: int, outputs: int, like: Tensor) -> Tensor:
 def interpolate(
     x: Float[Tensor, "B C H W"], out_height: int, out_width: int, mode: str
 ) -> Float[Tensor, "B C {out_height} {out_width}"]:
-    """Compute `upbench.ops.interpolate`."""
+    """Compute `upbench.ops.interpolate`.
+
+    Args:
+        x: the map.
+        out_height: rows of the output.
+        out_width: columns of the output.
+        mode: nearest, bilinear or bicubic.
+    """
     if mode == "nearest":
         return nearest(x, out_height, out_width)
     return F.interpolate(x, size=(out_height, out_width), mode=mode, align_corners=False)
@@ -135,7 +169,13 @@ def interpolate(
 def sample_points(
     x: Float[Tensor, "B C H W"], points: Float[Tensor, "B G P oH oW 2"], padding: str
 ) -> Float[Tensor, "B C P oH oW"]:
-    """Compute `upbench.ops.sample_points` by four gathers of rows of C / G values."""
+    """Compute `upbench.ops.sample_points` by four gathers of rows of C / G values.
+
+    Args:
+        x: the low-resolution map.
+        points: P positions (x, y) for each of G groups of channels, in low-resolution pixels; G divides C.
+        padding: "zeros" (the map is zero outside) or "border" (positions are clamped onto the map).
+    """
     b, c, h, w = x.shape
     groups, count, out_h, out_w = points.shape[1:5]
     maps, channels = b * groups, c // groups

@@ -12,22 +12,35 @@ from upbench.ops.registration import coordinate_dtype
 
 
 def rotate_half(x: Tensor) -> Tensor:
-    """(-second half, first half) of the channels. x: [..., C, H, W] -> the same shape."""
+    """Return (-second half, first half) of the channels. x: [..., C, H, W] -> the same shape."""
     first, second = x.chunk(2, dim=-3)
     return torch.cat((-second, first), dim=-3)
 
 
 def rope(x: Tensor, angles: Tensor) -> Tensor:
-    """x * cos(angles) + rotate_half(x) * sin(angles), in at least float32, returned in the dtype of x.
+    """Return x * cos(angles) + rotate_half(x) * sin(angles), in at least float32, in the dtype of x.
 
-    x: [..., C, H, W]; angles: [C, H, W], in radians. A rotation where both halves of the angles are equal.
+    It is a rotation where both halves of the angles are equal.
+
+    Args:
+        x: [..., C, H, W].
+        angles: [C, H, W], in radians.
     """
     wide = x.to(angles.dtype)
     return (wide * angles.cos() + rotate_half(wide) * angles.sin()).to(x.dtype)
 
 
 def ends(count: int, first: float, like: Tensor) -> Tensor:
-    """`count` positions from `first` to 1, both included, in `coordinate_dtype`: [count]; one alone is `first`."""
+    """Return evenly spaced positions, both ends included.
+
+    Args:
+        count: how many; one alone is `first`.
+        first: the first; the last is 1.
+        like: gives the device, and the dtype by `coordinate_dtype`.
+
+    Returns:
+        [count].
+    """
     dtype = coordinate_dtype(like.dtype)
     if not isinstance(count, torch.SymInt):
         return torch.linspace(first, 1, count, device=like.device, dtype=dtype)
@@ -39,13 +52,18 @@ def ends(count: int, first: float, like: Tensor) -> Tensor:
 
 
 def centres(count: int, like: Tensor) -> Tensor:
-    """The centres of `count` pixels that fill the span from -1 to 1, in `coordinate_dtype`: [count]."""
+    """Return the centres of pixels that fill the span from -1 to 1: [count].
+
+    Args:
+        count: how many.
+        like: gives the device, and the dtype by `coordinate_dtype`.
+    """
     index = torch.arange(count, device=like.device, dtype=coordinate_dtype(like.dtype))
     return (index + 0.5) / count * 2 - 1
 
 
 def plane(rows: Tensor, columns: Tensor) -> Tensor:
-    """Row and column position of every pixel: [H] and [W] -> [2, H, W], rows first."""
+    """Return row and column position of every pixel: [H] and [W] -> [2, H, W], rows first."""
     return torch.stack(torch.meshgrid(rows, columns, indexing="ij"))
 
 

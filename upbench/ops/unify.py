@@ -10,7 +10,16 @@ from upbench.ops.registration import coordinate_dtype, numel, register
 
 
 def inside(count: int, kernel: int, like: Tensor) -> Tensor:
-    """How many of `kernel` taps around each of `count` pixels are inside the map: [count]."""
+    """Return how many taps around each pixel of one side are inside the map.
+
+    Args:
+        count: pixels of the side.
+        kernel: taps around each, odd.
+        like: gives the device, and the dtype by `coordinate_dtype`.
+
+    Returns:
+        [count].
+    """
     index = torch.arange(count, device=like.device)
     first, last = (index - kernel // 2).clamp(min=0), (index + kernel // 2).clamp(max=count - 1)
     return (last - first + 1).to(coordinate_dtype(like.dtype))
@@ -34,13 +43,19 @@ def _unify_channels(x: Tensor, basis: Tensor, interleaved: bool) -> Tensor:
 
 
 def unify_channels(x: Tensor, basis: Tensor, interleaved: bool = True) -> Tensor:
-    """Mean over the channels of a softmax over the filters that every channel is correlated with.
+    """Return the mean over the channels of a softmax over the filters that every channel is correlated with.
 
-    x: [B, C, H, W]; basis: [M, 1, k, k], k odd -> [B, M, H, W]. Taps outside the map are left out of the mean of a
-    filter's taps. The correlations are C * M maps in the order channel * M + filter. interleaved: read them as
-    M x C, as the release does: map r is then taken for filter r // C and channel r % C, and the result depends on
-    the order of the channels. False reads them as they were written.
-    The result is in at least float32: it is nearly 1 / M everywhere, and what follows looks at the difference.
-    MACs: k^2 * C per output value, class conv. Source: AnyUp, feature unification.
+    Args:
+        x: [B, C, H, W].
+        basis: [M, 1, k, k], the filters; k odd.
+        interleaved: whether the C * M correlations, which are in the order channel * M + filter, are read as M x C, as
+            the release does: map r is then taken for filter r // C and channel r % C, and the result depends on the
+            order of the channels. False reads them as they were written.
+
+    Returns:
+        [B, M, H, W], in at least float32: it is nearly 1 / M everywhere, and what follows looks at the difference.
+
+    Taps outside the map are left out of the mean of a filter's taps. MACs: k^2 * C per output value, class conv.
+    Source: AnyUp, feature unification.
     """
     return _unify_channels(x, basis, interleaved)

@@ -17,9 +17,16 @@ def _max_unpool(x: Tensor, guide: Tensor, kernel: int) -> Tensor:
 
 
 def max_unpool(x: Tensor, guide: Tensor, kernel: int) -> Tensor:
-    """Every value of x at the place of the largest guide value of its window; zero everywhere else.
+    """Write every value of x where the largest guide value of its window is; zero everywhere else.
 
-    x: [B, C, H, W]; guide: [B, C, H', W'], H = H' // kernel, W = W' // kernel -> [B, C, H', W'].
-    Of equal values the first in row-major order counts. The guide gets no gradient. No MACs. Source: SegNet.
+    Args:
+        x: [B, C, H, W].
+        guide: [B, C, H', W'], H = H' // kernel, W = W' // kernel; it gets no gradient.
+        kernel: side of the window in high-resolution pixels.
+
+    Returns:
+        [B, C, H', W']; of equal values the first in row-major order counts.
+
+    No MACs. Source: SegNet.
     """
     return _max_unpool(x, guide, kernel)

@@ -50,7 +50,16 @@ def param(name: str, card: Card) -> str | None:
 
 
 def value(name: str, printed: Any, param: str) -> Any:
-    """Return a printed value as the param has it; None where the param has no such value."""
+    """Return a printed value as the parameter has it.
+
+    Args:
+        name: Name of the setting in print.
+        printed: Its value in print.
+        param: Name of our parameter.
+
+    Returns:
+        The value; None where the parameter has no such value.
+    """
     if name == "points" and param == "k_up":
         root = math.isqrt(printed)
         return root if root * root == printed else None

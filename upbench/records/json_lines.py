@@ -21,7 +21,7 @@ class RawLine(NamedTuple):
 
 
 def scan(path: Path) -> Iterator[RawLine]:
-    """The lines of a file one after another; none when there is no file. Only one of them is in memory at a time.
+    """Yield the lines of a file one after another, with only one in memory at a time; none when there is no file.
 
     Raises:
         StoreError: The file cannot be read.
@@ -41,7 +41,11 @@ def scan(path: Path) -> Iterator[RawLine]:
 
 
 def read_at(path: Path, offset: int) -> str:
-    """The line that begins at a byte of a file.
+    """Return the line that begins at a byte of a file.
+
+    Args:
+        path: The file.
+        offset: The byte, from 0.
 
     Raises:
         StoreError: The file cannot be read.
@@ -58,6 +62,10 @@ def append(path: Path, text: str) -> None:
     """Add one line and force it to disk. It is written in one call, whole or not at all.
 
     After a torn last line a new one is begun, so that the torn one stays as it is and costs nothing but itself.
+
+    Args:
+        path: The file, which is made where there is none.
+        text: The line, without its end.
 
     Raises:
         OutputError: The file cannot be written.

@@ -52,10 +52,11 @@ class Timed(_Part):
 
     @property
     def identity(self) -> Identity:
+        """Return what the cell is known by: the key of its record and its axes."""
         return identity(self.key, self.axes)
 
     def seconds(self, clock: Clock) -> list[float]:
-        """The samples by a clock; wall time where there is no CPU time."""
+        """Return the samples by a clock; wall time where there is no CPU time."""
         return self.cpu_s if clock == "cpu" and self.cpu_s is not None else self.wall_s
 
 
@@ -72,7 +73,7 @@ class BlockLine(_Part):
     cells: list[Timed]
 
     def to_json(self) -> str:
-        """One line of JSON."""
+        """Return the block as one line of JSON."""
         data = self.model_dump(mode="json")
         for timed in (data["reference"], *data["cells"]):
             for name in ("cpu_s", "wall_s"):
@@ -97,14 +98,15 @@ class Counted(_Part):
 
     @property
     def identity(self) -> Identity:
+        """Return what the cell is known by: the key of its record and its axes."""
         return identity(self.key, self.axes)
 
     def to_json(self) -> str:
-        """One line of JSON."""
+        """Return the cell as one line of JSON."""
         return json.dumps({"schema": COUNTED_SCHEMA, **self.model_dump(mode="json")}, separators=(",", ":"))
 
     def measured(self, source: str) -> Record:
-        """The record without latency.
+        """Return the record without latency.
 
         Raises:
             StoreError: It is none of this version; `source` names the line.
@@ -116,7 +118,7 @@ Line = BlockLine | Counted
 
 
 def from_json(text: str, source: str) -> Line:
-    """The block, or the cell that was counted, in a line of JSON.
+    """Return the block, or the cell that was counted, in a line of JSON.
 
     Raises:
         StoreError: The line is torn, or of another schema; `source` names it.
@@ -144,5 +146,10 @@ def append(path: Path, line: Line) -> None:
 
 
 def identity(key: str, axes: Mapping[str, Any]) -> Identity:
-    """The identity of a cell: what is measured, and the point of the grid that it stands for."""
+    """Return the identity of a cell: what is measured, and the point of the grid that it stands for.
+
+    Args:
+        key: The key of its record.
+        axes: The value of each axis.
+    """
     return key, json.dumps(axes, sort_keys=True)

@@ -57,7 +57,7 @@ class Group:
         return "wall" if self.blocks_on_wall * 2 > len(self.reference_medians) else "cpu"
 
     def clock(self, entries: Mapping[int, Entry]) -> Clock:
-        """The clock of a cell, settled once for all of its passes: wall time when the reference or most of them say so."""
+        """Return the clock of a cell, settled once for all passes: wall time when the reference or most say so."""
         on_wall = sum(entry.clock == "wall" for entry in entries.values())
         return "wall" if self.reference_clock == "wall" or on_wall * 2 > len(entries) else "cpu"
 
@@ -70,7 +70,7 @@ class Group:
         return conclusions.reference_times(by_pass.values())
 
     def levels(self) -> Levels:
-        """The levels of the cells by their numbers, then of the twin, and of the reference as the last row."""
+        """Return the levels of the cells by their numbers, then of the twin, and of the reference as the last row."""
         rows = [*self.entries, self.twin]
         width = 1 + max((number for row in rows for number in row), default=0)
         values = np.full((len(rows) + 1, width), np.nan)
@@ -83,23 +83,23 @@ class Group:
         return Levels(values, blocks, len(rows))
 
     def done(self) -> set[tuple[int, int]]:
-        """The (cell, pass) that need no measuring, the cell by its number."""
+        """Return the (cell, pass) that need no measuring, the cell by its number."""
         return {(n, number) for n, row in enumerate(self.entries) for number in row}
 
     def resolution(self, levels: Levels) -> float | None:
-        """What the twin shows: the smallest difference that these passes could tell from none."""
+        """Return what the twin shows: the smallest difference that these passes resolve."""
         return conclusions.resolution(levels.ratio(len(self.entries)))
 
     def left_its_interval(self, cell: Identity, levels: Levels, resolution: float | None) -> tuple[float, float] | None:
-        """The ratio of a cell before, and when a later run timed it again, where the second is no continuation of the first.
+        """Return the two ratios of a cell that was timed again, where the second does not continue the first.
 
         Args:
             cell: A finished cell that was timed again.
             levels: Of the group.
-            resolution: What the passes could tell from none, as a part of 1.
+            resolution: The smallest difference that the passes resolve, as a part of 1.
 
         Returns:
-            Both ratios; None where the second lies in the interval of the first, widened by the resolution.
+            Both; None where the second lies in the interval of the first, widened by the resolution.
         """
         again, at = self.bridges.get(cell), self.numbers.get(cell)
         before = None if at is None else levels.ratio(at)
@@ -151,7 +151,11 @@ def index(path: Path) -> PassIndex:
 
 
 def counted_record(path: Path, cell: CountedCell) -> Record:
-    """The record without latency of a cell that was counted.
+    """Return the record without latency of a cell that was counted.
+
+    Args:
+        path: The passes file.
+        cell: The cell as the file was indexed.
 
     Raises:
         StoreError: The file cannot be read, or has changed since it was indexed.

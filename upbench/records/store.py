@@ -193,6 +193,10 @@ def identity(key: str, axes: Mapping[str, Any]) -> Identity:
 def read_at(path: Path, offset: int) -> Record:
     """Return the record that begins at a byte of a file.
 
+    Args:
+        path: The results file.
+        offset: The byte, from 0.
+
     Raises:
         StoreError: If there is none, or the file cannot be read.
     """

@@ -145,7 +145,12 @@ class Search:
         return self._candidates[claim]
 
     def explanations(self, claim: Claim, delta: int) -> list[Explanation]:
-        """Return every allowed explanation of a number in the place of the claim's figure, the best rank first."""
+        """Return every allowed explanation of a number that stands for the claim's figure, the best rank first.
+
+        Args:
+            claim: The printed figure.
+            delta: The number, in the unit of the figure.
+        """
         explanations = []
         for candidate in self.candidates(claim):
             rounding = (
@@ -184,7 +189,12 @@ class Search:
         return votes
 
     def judge(self, claim: Claim, delta: int) -> Finding:
-        """Return the finding for a number in the place of the claim's figure."""
+        """Return the finding for a number that stands for the claim's figure.
+
+        Args:
+            claim: The printed figure.
+            delta: The number, in the unit of the figure.
+        """
         usual = self.usual[claim.column]
         equals = _equals(self.explanations(claim, delta))
         best = max(
@@ -217,7 +227,13 @@ def _equals(explanations: Sequence[Explanation]) -> list[Explanation]:
 
 
 def departures_of(claim: Claim, explanation: Explanation, usual: Counting) -> set[object]:
-    """Return the single departures of an explanation, to be counted over a paper."""
+    """Return the single departures of an explanation, to be counted over a paper.
+
+    Args:
+        claim: The printed figure that is explained.
+        explanation: The settings, variant and way of counting that give it.
+        usual: The way of counting that is no departure.
+    """
     candidate = explanation.candidate
     departures: set[object] = {(claim.row.upsampler, *setting) for setting in candidate.model.settings}
     departures |= {("variant", candidate.model.variant)} if candidate.model.variant else set()

@@ -86,6 +86,10 @@ class Unjudged:
 def collect(table: Published, known: Hypotheses) -> tuple[list[Claim], list[Unjudged]]:
     """Return the figures of a table that can be judged, and those that cannot.
 
+    Args:
+        table: The printed table.
+        known: What is known of papers and of the names that they use.
+
     Raises:
         SpecError: A row has settings that its upsampler does not take.
     """
@@ -149,7 +153,13 @@ def _mistakes(row: Row, stated: dict[str, Any]) -> Iterator[str]:
 
 
 def stated_params(table: Published, row: Row, known: Hypotheses) -> dict[str, Any]:
-    """Return the settings of a row as our parameters: what the paper says once, then what the row says."""
+    """Return the settings of a row as our parameters: what the paper says once, then what the row says.
+
+    Args:
+        table: The printed table.
+        row: One of its rows.
+        known: What is known of papers and of the names that they use.
+    """
     params: dict[str, Any] = {}
     for statement in known.stated:
         if (

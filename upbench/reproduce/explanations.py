@@ -98,7 +98,16 @@ class Sums:
         self._terms: dict[Any, tuple[tuple[Stage, int], ...] | None] = {}
 
     def value(self, claim: Claim, model: Model, counting: Counting) -> int | None:
-        """Return the sum for a claim; None where the model cannot be built there."""
+        """Return the sum for a claim under a model and a way of counting.
+
+        Args:
+            claim: The printed figure; says the upsampler, its stated settings and the host.
+            model: Settings and version that are assumed.
+            counting: Way of counting that is assumed.
+
+        Returns:
+            The sum; None where the model cannot be built there.
+        """
         params = {**claim.stated, **dict(model.settings)}
         terms = self.terms(claim.row.upsampler, params, stages(claim.host, model), model.version, counting)
         return None if terms is None else sum(n for _, n in terms)
@@ -151,7 +160,13 @@ class Sums:
 
 
 def changed(parts: Breakdown, change: Change, stage: Stage) -> Breakdown:
-    """Return the parts of a count at a stage under a version or a way of counting."""
+    """Return the parts of a count at a stage under a version or a way of counting.
+
+    Args:
+        parts: The parts as they are counted without the change.
+        change: Formulas in C, G and s that multiply parts or add to them.
+        stage: Gives C and G, the channels of input and guide, and the scale s.
+    """
     names = {"C": stage.channels, "G": stage.guide_channels, "s": stage.scale}
     new = {part: getattr(parts, part) * evaluate(text, names) for part, text in change.times.items()}
     for part, text in change.adds.items():

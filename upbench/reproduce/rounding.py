@@ -39,7 +39,16 @@ def agrees(value: int, figure: int, step: int, rounding: str) -> bool:
 
 
 def odd(value: int, figure: int, step: int) -> str | None:
-    """Return the odd rounding that prints a value as a figure; None where none does."""
+    """Return the odd rounding that prints a value as a figure.
+
+    Args:
+        value: The exact value.
+        figure: The printed one, in the same unit.
+        step: One unit of its last digit.
+
+    Returns:
+        The name of the rounding; None where none does.
+    """
     return next((name for name in ODD if agrees(value, figure, step, name)), None)
 
 

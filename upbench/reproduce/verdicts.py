@@ -62,9 +62,17 @@ class Chance:
 
 
 def chance(audit: Audit, figures: Sequence[Figure], quantity: Quantity) -> Chance:
-    """Judge each figure moved by one, two and three units of its last place either way, where that is positive.
+    """Judge each figure moved by one, two and three units of its last digit either way, where that is positive.
 
     A moved figure that is printed elsewhere for the same upsampler in the same host is left out: it is not bogus.
+
+    Args:
+        audit: Gives the search that judges.
+        figures: The printed figures.
+        quantity: The quantity whose figures are judged.
+
+    Returns:
+        How many were judged, and how many got each verdict.
     """
     printed = {f.claim.distinct for figure in figures for f in figure.findings}
     counted: Counter[str] = Counter()
@@ -122,7 +130,12 @@ MULTIPLES = ((2, 1, "twice"), (1, 2, "half"), (4, 1, "four times"), (1, 4, "a qu
 def coincidences(finding: Finding, audit: Audit) -> list[str]:
     """Return what else has the value of a figure that is not reproduced: leads for its explanation, not explanations.
 
-    Tried are a plain multiple of our count, the count of another row of the column, and the same upsampler in another host.
+    Tried are a plain multiple of our count, the count of another row of the column, and the same upsampler in another
+    host.
+
+    Args:
+        finding: The figure and what came of it.
+        audit: All figures, and the search that judges.
     """
     claim, sums = finding.claim, audit.search.sums
     leads = []

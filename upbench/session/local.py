@@ -29,7 +29,15 @@ class Local:
         cache: bool = True,
         for_measuring: bool = True,
     ) -> Checked:
-        """Check the outputs of upsamplers."""
+        """Check the outputs of upsamplers.
+
+        Args:
+            specs: The specs.
+            like: Spec of the upsampler that a user's module must equal; None for no such check.
+            progress: Called with what is being done, and the part of it that is done.
+            cache: Whether results that were kept are used.
+            for_measuring: Whether `compare` measures the same modules next.
+        """
         from upbench.benchmark import check
 
         return check.check(specs, like, progress, cache, for_measuring)
@@ -45,7 +53,13 @@ class Local:
             return Returned(where, check.output(spec, device))
 
     def compare(self, specs: Sequence[RunSpec], progress: Progress = silent, timed: bool = True) -> list[Record]:
-        """Measure specs side by side."""
+        """Measure specs side by side; one alone is profiled.
+
+        Args:
+            specs: The specs.
+            progress: Called with what is being done, and the part of it that is done.
+            timed: False measures only what is exact.
+        """
         from upbench.benchmark import run
 
         return run.compare(specs, progress, timed)
@@ -58,14 +72,27 @@ class Local:
         progress: Progress = silent,
         timed: bool = True,
     ) -> list[InHost]:
-        """Measure upsamplers in a host."""
+        """Measure upsamplers in a host.
+
+        Args:
+            necks: Of each upsampler a spec for every stage.
+            host: The host.
+            by_stage: Whether every stage is also measured alone.
+            progress: Called with what is being done, and the part of it that is done.
+            timed: False measures only exact quantities, and leaves latency None.
+        """
         from upbench.benchmark import host_case
 
         found = host_case.compare(necks, host, by_stage, progress, timed)
         return [InHost(measured.total, measured.stages) for measured in found]
 
     def compare_in_model(self, job: ModelJob, progress: Progress = silent) -> list[InModel]:
-        """Measure upsamplers in a whole model."""
+        """Measure upsamplers in a whole model.
+
+        Args:
+            job: The model and the upsamplers.
+            progress: Called with what is being done, and the part of it that is done.
+        """
         from upbench.models import model_case
 
         return model_case.compare(job, progress)

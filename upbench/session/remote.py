@@ -55,7 +55,15 @@ class Remote:
         cache: bool = True,
         for_measuring: bool = True,
     ) -> Checked:
-        """Check the outputs of upsamplers."""
+        """Check the outputs of upsamplers.
+
+        Args:
+            specs: The specs.
+            like: Spec of the upsampler that a user's module must equal; None for no such check.
+            progress: Called with what is being done, and the part of it that is done.
+            cache: Whether results that were kept are used.
+            for_measuring: Whether `compare` measures the same modules next.
+        """
         message = {
             "do": "check",
             "specs": _written(specs),
@@ -72,7 +80,13 @@ class Remote:
         return Returned(found["where"], found["output"] and Output.model_validate(found["output"]))
 
     def compare(self, specs: Sequence[RunSpec], progress: Progress = silent, timed: bool = True) -> list[Record]:
-        """Measure specs side by side."""
+        """Measure specs side by side; one alone is profiled.
+
+        Args:
+            specs: The specs.
+            progress: Called with what is being done, and the part of it that is done.
+            timed: False measures only what is exact.
+        """
         found = self._ask({"do": "compare", "specs": _written(specs), "timed": timed}, progress)
         return _records(found["records"])
 
@@ -84,7 +98,15 @@ class Remote:
         progress: Progress = silent,
         timed: bool = True,
     ) -> list[InHost]:
-        """Measure upsamplers in a host."""
+        """Measure upsamplers in a host.
+
+        Args:
+            necks: Of each upsampler a spec for every stage.
+            host: The host.
+            by_stage: Whether every stage is also measured alone.
+            progress: Called with what is being done, and the part of it that is done.
+            timed: False measures only exact quantities, and leaves latency None.
+        """
         message = {
             "do": "compare_in_host",
             "necks": [_written(specs) for specs in necks],
@@ -97,7 +119,12 @@ class Remote:
         return [InHost(t, tuple(_records(s))) for t, s in zip(totals, found["stages"], strict=True)]
 
     def compare_in_model(self, job: ModelJob, progress: Progress = silent) -> list[InModel]:
-        """Measure upsamplers in a whole model."""
+        """Measure upsamplers in a whole model.
+
+        Args:
+            job: The model and the upsamplers.
+            progress: Called with what is being done, and the part of it that is done.
+        """
         found = self._ask({"do": "compare_in_model", "job": job.to_dict()}, progress)
         return [InModel.from_dict(one) for one in found["rows"]]
 

@@ -41,12 +41,12 @@ class Announcement:
         self.say(NOTHING)
 
     def read(self) -> int | None:
-        """The last number, None when there is none."""
+        """Return the last number, None when there is none."""
         number, _ = FORM.unpack_from(self._memory, 0)
         return None if number == NOTHING else int(number)
 
     def count(self) -> int:
-        """How often a number was left: while this grows, the other process is at work."""
+        """Return how often a number was left: while this grows, the other process is at work."""
         _, count = FORM.unpack_from(self._memory, 0)
         return int(count)
 

@@ -38,7 +38,15 @@ def place(axis: str) -> tuple[str, str]:
 
 
 def set_value(data: dict[str, Any], axis: str, value: object) -> None:
-    """Put a value where its axis belongs: `theta` in params, `batch` in input, `mode` in measure, `scale` on top."""
+    """Set the value of an axis in the data of a spec.
+
+    `theta` goes to params, `batch` to input, `mode` to measure, and `scale` to the top.
+
+    Args:
+        data: The spec as nested mappings; changed.
+        axis: Name of the axis.
+        value: Its value.
+    """
     section, name = place(axis)
     if section:
         data.setdefault(section, {})[name] = value
@@ -47,7 +55,12 @@ def set_value(data: dict[str, Any], axis: str, value: object) -> None:
 
 
 def completed(data: Mapping[str, Any], card: Card) -> dict[str, Any]:
-    """A spec as written, of the right form, with the keys of a complete one; whether it breaks a rule or not."""
+    """Return a spec as written, of the right form, with the keys of a complete one; whether it breaks a rule or not.
+
+    Args:
+        data: The spec as nested mappings.
+        card: The card of its upsampler.
+    """
     inputs = spec.InputSpec.model_validate(data.get("input", {}))
     return {
         "upsampler": card.name,
@@ -63,13 +76,18 @@ def completed(data: Mapping[str, Any], card: Card) -> dict[str, Any]:
 
 
 def value(data: Mapping[str, Any], axis: str) -> Any:
-    """The value of an axis in a complete spec; None where the upsampler has no such key."""
+    """Return the value of an axis in a complete spec; None where the upsampler has no such key."""
     section, name = place(axis)
     return (data[section] if section else data).get(name)
 
 
 def cards(names: Iterable[object], source: str) -> tuple[dict[str, Card], list[str]]:
-    """The cards of upsamplers by name, and a sentence for each that there is none of."""
+    """Return the cards of upsamplers by name, and a sentence for each that there is none of.
+
+    Args:
+        names: Names of upsamplers.
+        source: What sentences name as their origin.
+    """
     found: dict[str, Card] = {}
     mistakes: list[str] = []
     for name in names:
@@ -89,7 +107,7 @@ def cards(names: Iterable[object], source: str) -> tuple[dict[str, Card], list[s
 
 
 def applies(axis: str, card: Card) -> bool:
-    """Whether an upsampler has the key of a known axis."""
+    """Return whether an upsampler has the key of a known axis."""
     section, name = place(axis)
     if section == "params":
         return any(param.name == name for param in card.params)
@@ -97,7 +115,12 @@ def applies(axis: str, card: Card) -> bool:
 
 
 def unknown(axis: str, known_cards: Mapping[str, Card]) -> str | None:
-    """The axes that there are when this is none, or None. One of params is known when an upsampler has it."""
+    """Return which axes there are when a name is none of them, or None.
+
+    Args:
+        axis: The name.
+        known_cards: Cards by name; an axis of params is known when one of these upsamplers has it, or without any.
+    """
     section, name = place(axis)
     params = dict.fromkeys(p.name for card in known_cards.values() for p in card.params)
     if section == "" or (section in SECTIONS and name in SECTIONS[section].model_fields):
@@ -109,7 +132,16 @@ def unknown(axis: str, known_cards: Mapping[str, Card]) -> str | None:
 
 
 def malformed(axis: str, value: object, known_cards: Mapping[str, Card]) -> str | None:
-    """Why a value of a known axis has the wrong form, or None."""
+    """Return why a value of a known axis has the wrong form, or None.
+
+    Args:
+        axis: Name of the axis.
+        value: The value to judge.
+        known_cards: The cards of the sweep's upsamplers by name; a parameter must fit one that has it.
+
+    Returns:
+        A sentence for the user; None for a sound value.
+    """
     section, name = place(axis)
     if section in SECTIONS:
         return next(iter(malformed_section(section, {name: value})), None)
@@ -124,7 +156,7 @@ def malformed(axis: str, value: object, known_cards: Mapping[str, Card]) -> str 
 
 
 def malformed_section(section: str, data: Mapping[str, Any]) -> list[str]:
-    """The mistakes of form in an input or measure mapping."""
+    """Return the mistakes of form in an input or measure mapping."""
     model = SECTIONS[section]
     try:
         model.model_validate(dict(data))
@@ -134,7 +166,7 @@ def malformed_section(section: str, data: Mapping[str, Any]) -> list[str]:
 
 
 def malformed_top(data: Mapping[str, Any]) -> list[str]:
-    """The mistakes of form in the outer keys of a spec, upsampler and guide_channels aside, and input.shape."""
+    """Return the mistakes of form in the outer keys of a spec, upsampler and guide_channels aside, and input.shape."""
     # An upsampler without params, guide and rules: what is wrong with it is wrong with the keys.
     try:
         spec.load({**data, "upsampler": "nearest"}, "")

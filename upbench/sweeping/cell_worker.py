@@ -19,12 +19,23 @@ if TYPE_CHECKING:
 
 
 def main(socket: int, lifeline: int, parent: int) -> None:
-    """What runs in the worker process."""
+    """Serve measurements of cells until the parent closes the socket; this is what runs in the worker process.
+
+    Args:
+        socket: File descriptor of the connection to the parent.
+        lifeline: File descriptor that ends with the parent.
+        parent: Process id of the parent.
+    """
     worker.serve(socket, lifeline, parent, measure, worker.where)
 
 
 def measure(job: Message, say: Say) -> Message:
-    """Do a job: a cell to count, or a block of cells to time. Nothing that a module raises leaves here."""
+    """Do a job: a cell to count, or a block of cells to time. Nothing that a module raises leaves here.
+
+    Args:
+        job: The message of the parent.
+        say: Called with what is being done, and the part of it that is done, from 0 to 1.
+    """
     return _block(job, say) if "block" in job else _count(job, say)
 
 

@@ -96,7 +96,7 @@ class SweepSpec(BaseModel):
 
 
 def load(data: Mapping[str, Any], source: str) -> SweepSpec:
-    """A sweep from a mapping as YAML gives it. Raises SpecError with all mistakes of its outer keys together."""
+    """Return a sweep from a mapping as YAML gives it. Raises SpecError with all mistakes of its outer keys together."""
     try:
         sweep = SweepSpec.model_validate(dict(data))
     except ValidationError as error:
@@ -118,7 +118,7 @@ def load(data: Mapping[str, Any], source: str) -> SweepSpec:
 
 
 def read(path: Path) -> SweepSpec:
-    """The sweep in a YAML file."""
+    """Return the sweep in a YAML file."""
     data, source = yaml_file.read(path, "a sweep")
     if "upsampler" in data and not any(form in data for form in FORMS):
         raise SpecError(
@@ -128,10 +128,15 @@ def read(path: Path) -> SweepSpec:
 
 
 def expand(sweep: SweepSpec, source: str, overrides: Mapping[str, Any] | None = None) -> list[Cell]:
-    """Every cell, also those that break a rule of their upsampler; cells with the same axes once.
+    """Return every cell, also those that break a rule of their upsampler; cells with the same axes once.
 
-    overrides: values for every cell whose upsampler has that key. Raises SpecError with all mistakes of form
-    together, or when no cell is possible.
+    Args:
+        sweep: The sweep.
+        source: What sentences name as its origin, as the path of its file.
+        overrides: Values for every cell whose upsampler has that key.
+
+    Raises:
+        SpecError: With all mistakes of form together, or when no cell is possible.
     """
     given = dict(overrides or {})
     source = sweep.source if sweep.source == source else source  # with its lines

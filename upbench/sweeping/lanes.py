@@ -44,16 +44,36 @@ class Source(Protocol):
     """Where jobs come from, and who hears what became of them. Each job is answered or lost, once."""
 
     def next_job(self, device: str) -> Job | None:
-        """A job for an idle device; None when there is none just now. Asked again after every answer."""
+        """Return a job for an idle device; None when there is none just now. Asked again after every answer."""
 
     def progressed(self, job: Job, part: float) -> None:
-        """A worker begins a job (0), or says that it has done a part of it."""
+        """Note that a worker begins a job, or has done a part of it.
+
+        Args:
+            job: The job.
+            part: How much of it is done, from 0 to 1.
+        """
 
     def answered(self, job: Job, device: str, message: Message, spent_s: float) -> None:
-        """A worker's answer to a job."""
+        """Take a worker's answer to a job.
+
+        Args:
+            job: The job.
+            device: Where it ran, by torch's name.
+            message: The answer.
+            spent_s: Wall time that the job took, in seconds.
+        """
 
     def lost(self, job: Job, device: str, status: Status, error: str, said: int | None) -> None:
-        """The worker died with the job, or was ended. said: what it had announced last, None for nothing."""
+        """Note that the worker died with the job, or was ended.
+
+        Args:
+            job: The job.
+            device: Where it ran, by torch's name.
+            status: The status of what the job measured.
+            error: A sentence that says why.
+            said: What the worker had announced last; None for nothing.
+        """
 
 
 class Handle(Protocol):
@@ -62,13 +82,17 @@ class Handle(Protocol):
     pipe: Any
     process: Any
 
-    def ask(self, message: Message) -> None: ...
+    def ask(self, message: Message) -> None:
+        """Send a message to the process."""
 
-    def answer(self) -> Message | None: ...
+    def answer(self) -> Message | None:
+        """Wait for the next message of the process and return it; None when it died."""
 
-    def kill(self) -> int: ...
+    def kill(self) -> int:
+        """End the process and all that it started; return its exit code, negative for a signal."""
 
-    def death(self) -> tuple[Status, str]: ...
+    def death(self) -> tuple[Status, str]:
+        """Return what the death of the process means: a status and a sentence."""
 
 
 @dataclass
@@ -129,7 +153,11 @@ class Lanes:
     _lanes: list[_Lane] = field(default_factory=list)
 
     def run(self) -> None:
-        """Do jobs until the source has none and none is running. Raises WorkerError when a worker cannot be started."""
+        """Do jobs until the source has none and none is running.
+
+        Raises:
+            WorkerError: If a worker cannot be started.
+        """
         self._lanes = [_Lane(device) for device in self.devices]
         told = False
         try:
@@ -236,6 +264,6 @@ class Lanes:
 
 
 def announcement(handle: Handle) -> Announcement | None:
-    """The number that a worker shares with its parent; None for a worker that shares none."""
+    """Return the number that a worker shares with its parent; None for a worker that shares none."""
     found = getattr(handle, "announcement", None)
     return found if isinstance(found, Announcement) else None

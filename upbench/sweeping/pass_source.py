@@ -31,7 +31,7 @@ class Member:
     label: str = ""
 
     def to_message(self) -> Message:
-        """What a worker is told of it."""
+        """Return what is sent of it to a worker."""
         return {"key": self.key, "axes": dict(self.axes), "spec": dict(self.spec), "role": self.role}
 
 
@@ -70,7 +70,7 @@ class PassSource:
     _pass_of_worker: dict[str, int] = field(default_factory=dict)
 
     def next_job(self, device: str) -> Job | None:
-        """The next block; None when all is done, or while the last blocks of the last pass run elsewhere."""
+        """Return the next block; None when all is done, or while the last blocks of the last pass run elsewhere."""
         block = self.schedule.next_block()
         if block is None and not self._running and self.more(self.schedule.passes):
             self.schedule.passes += 1
@@ -105,7 +105,14 @@ class PassSource:
         self.progress(what, min(done, 1.0), left_s)
 
     def answered(self, job: Job, device: str, message: Message, spent_s: float) -> None:
-        """Write a block, and note the cells that left it."""
+        """Write a block, and note the cells that left it.
+
+        Args:
+            job: The job of the block.
+            device: Where it ran, by torch's name.
+            message: What the worker measured, or how building the reference failed.
+            spent_s: Wall time of the block in seconds.
+        """
         block: Block = job.content
         self._running -= 1
         self.spent_s += spent_s
@@ -130,7 +137,15 @@ class PassSource:
         self.schedule.finished(block)
 
     def lost(self, job: Job, device: str, status: Status, error: str, said: int | None) -> None:
-        """A block whose worker died: the cell that was built or called then goes alone."""
+        """Note a block whose worker died: the cell that was built or called then goes alone.
+
+        Args:
+            job: The job of the block.
+            device: Where it ran, by torch's name.
+            status: The status of the cell.
+            error: A sentence that says why.
+            said: The number in the block, from 1, of the cell that was built or called last; None where none was.
+        """
         block: Block = job.content
         self._running -= 1
         self._pass_of_worker.pop(device, None)

@@ -43,7 +43,14 @@ def plan(
 ) -> Plan:
     """Decide for each cell: known, copied, impossible, measured, or measured with another.
 
-    places: the environments that each device of a spec stands for. retry: statuses that are measured again.
+    Args:
+        cells: The cells of the sweep.
+        known: The index of the results file.
+        places: The environments that each device of a spec stands for.
+        retry: Statuses that are measured again.
+
+    Returns:
+        The plan, whose numbers are those of `cells`.
     """
     found = Plan()
     anywhere = next(iter(places.values()))[0]
@@ -116,7 +123,7 @@ def edits(work: Plan) -> list[str]:
 
 
 def conditions(cell: Cell, env: Mapping[str, Any]) -> Environment:
-    """An environment with what the cell asks for itself."""
+    """Return an environment with what the cell asks for itself."""
     threads = cell.spec.measure.threads if cell.spec else cell.draft.get("measure", {}).get("threads")
     return dict(env) if threads is None else {**env, "threads": threads}
 
@@ -131,7 +138,7 @@ def _judge_impossible(found: Plan, n: int, cell: Cell, known: Index, env: Enviro
 
 
 def broken_rules(cell: Cell) -> str:
-    """The rules that an impossible cell breaks, as the error of its record."""
+    """Return the rules that an impossible cell breaks, as the error of its record."""
     return "; ".join(cell.mistakes)
 
 

@@ -67,7 +67,7 @@ class Crew:
 
 @contextmanager
 def crew(cells: Sequence[Cell], options: Options) -> Iterator[Crew]:
-    """The crew for these cells, dismissed at the end. Raises WorkerError when a device is not there."""
+    """Yield the crew for these cells, and dismiss it at the end. Raises WorkerError when a device is not there."""
     names = dict.fromkeys(cell.spec.measure.device for cell in cells if cell.spec)
     places, first = worker.places(list(names), options.module)
     try:
@@ -86,11 +86,16 @@ def run_cells(
     progress: Progress,
     notice: Callable[[str], None],
 ) -> Outcome:
-    """Count and time the cells that the results file `path` does not have whole, and append each record to it.
+    """Count and time the cells that a results file does not have whole, and append each record to it.
 
-    known: the index of that file. Samples are in the passes file beside it, from which a killed sweep goes on. A cell
-    that fails is a record with its status, and so is an impossible one. Ctrl-C ends the sweep after the block that is
-    being measured; a second one drops it. notice: called with a sentence for the user.
+    Samples go to the passes file next to it, from which a killed sweep goes on. A cell that fails is a record with its
+    status, and so is an impossible one. Ctrl-C ends the sweep after the block in progress; a second one drops it.
+
+    Args:
+        cells, sweep: The cells, and the sweep that they are of.
+        path, known: The results file and its index.
+        crew, options: The workers and their devices, and the limits of the run.
+        progress, notice: Called as cells are done, and with a sentence for the user.
     """
     work = resume.plan(cells, known, crew.places, options.retry)
     for sentence in resume.edits(work):
@@ -99,7 +104,7 @@ def run_cells(
 
 
 def passes_path(path: Path) -> Path:
-    """The passes file of a results file."""
+    """Return the passes file of a results file."""
     return path.with_suffix(".passes.jsonl")
 
 
@@ -183,13 +188,18 @@ class Run:
         return Outcome(self.plan, self.status, self.measured, self.interrupts.count > 0)
 
     def devices(self, n: int) -> list[str]:
-        """The devices that a cell can be measured on."""
+        """Return the devices that a cell can be measured on."""
         spec = self.cells[n].spec
         assert spec is not None, "impossible cells are never measured"
         return [env["device_id"] for env in self.places[spec.measure.device]]
 
     def counted(self, n: int, record: Record, call_s: float, first_call_s: float) -> None:
-        """Keep the record of a cell that was counted until it is timed."""
+        """Keep the record of a cell that was counted until it is timed.
+
+        Args:
+            n, record: Number of the cell, and its record.
+            call_s, first_call_s: Seconds of a call, and of the very first one.
+        """
         written, held = self._of_cell(n, record), record.memory
         saved = held.saved_bytes or 0 if held and record.settings.measure.mode == "training-backward" else 0
         line = pass_lines.Counted(
@@ -209,7 +219,7 @@ class Run:
             self._append(one, record)
 
     def failed(self, n: int, device: str, status: Status, error: str) -> None:
-        """Write that a cell failed."""
+        """Write that a cell failed, see `timing.Run.failed`."""
         env = next(env for every in self.places.values() for env in every if env["device_id"] == device)
         self.measured += 1
         for one in (n, *self.plan.followers.get(n, ())):

@@ -93,7 +93,16 @@ def _pack(cells: Sequence[int], weights: Mapping[int, Weight], most_bytes: float
 
 
 def bridge(finished: Collection[int], seed: str, most: int = 2) -> list[int]:
-    """Finished cells that a later run times again, so that it shows whether its ratios continue those of the file."""
+    """Return finished cells to be timed again by a later run, which show whether its ratios continue those of the file.
+
+    Args:
+        finished: Numbers of the finished cells.
+        seed: What the selection follows from.
+        most: How many cells are returned at most.
+
+    Returns:
+        Their numbers, in ascending order.
+    """
     return sorted(random.Random(f"{seed}/bridge").sample(sorted(finished), min(most, len(finished))))
 
 
@@ -141,7 +150,7 @@ class Schedule:
     """The (cell, pass) that are being timed just now, perhaps on several devices."""
 
     def next_block(self) -> Block | None:
-        """The next block to time; None when nothing of the planned passes is left that is not being timed already."""
+        """Return the next block to time; None when no planned pass has cells left that are not being timed already."""
         while True:
             while self._blocks:
                 block = self._blocks.pop(0)
@@ -161,16 +170,23 @@ class Schedule:
                 return None
 
     def finished(self, block: Block) -> None:
-        """The block is on disk: all of its cells that did not leave it have this pass."""
+        """Note that a block is on disk: all of its cells that did not leave it have this pass."""
         self._take_back(block)
         self.done |= {(cell, block.pass_number) for cell in block.cells if cell not in self.failed}
 
     def left(self, block: Block, cell: int, status: Status, error: str) -> None:
-        """A cell raised while the others of its block went on."""
+        """Note that a cell raised while the others of its block went on.
+
+        Args:
+            block: The block.
+            cell: Number of the cell.
+            status: Its status.
+            error: A sentence that says why.
+        """
         self.failed[cell] = Failure(status, error, block.pass_number)
 
     def died(self, block: Block, cell: int | None, status: Status, error: str) -> None:
-        """The process of a block ended, or was ended, and the pass of the block is void.
+        """Note that the process of a block ended, or was ended; the pass of the block is void.
 
         A cell that died with others around it is tried alone, for which the others are not to blame; one that died
         alone has failed. The others are timed again, in this pass.
@@ -200,11 +216,11 @@ class Schedule:
         self._blocks = again + [self._without(later, cell) for later in self._blocks]
 
     def passes_of(self, cell: int) -> int:
-        """How many passes a cell has."""
+        """Return how many passes a cell has."""
         return sum((cell, number) in self.done for number in range(self.passes))
 
     def part_done(self) -> float:
-        """The part of all planned (cell, pass) that needs no more time."""
+        """Return the part of all planned (cell, pass) that needs no more time."""
         total = len(self.weights) * self.passes
         cells = [cell for cell in self.weights if cell not in self.failed]
         left = sum((cell, number) not in self.done for cell in cells for number in range(self.passes))

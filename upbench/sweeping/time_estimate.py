@@ -39,7 +39,7 @@ class Estimate:
     unknown: int
 
     def describe(self) -> str:
-        """What the estimate rests on, in a sentence."""
+        """Return what the estimate rests on, in a sentence."""
         if not self.cells:
             return "Nothing is left to measure."
         rest = "the budget of each cell, a full warm-up and the counting"
@@ -54,13 +54,16 @@ class Estimate:
 
 
 def estimate(cells: Sequence[Cell], known: Iterable[Record] = ()) -> Estimate:
-    """What measuring these cells one after another takes, in one process that is already up.
+    """Estimate what measuring these cells one after another takes, in one process that is already up.
 
-    cells: those still to be measured. Assumed for each: warm-up and sampling take all the time they may, where both
-    often end sooner; the calls are as long as in `known`. A record of the same spec counts most; else those of the
-    same upsampler, mode and dtype whose work is closest, its time scaled by the work of a call (multiply-accumulates
-    that the card knows, and values written). known: records of the machine at hand; those of another mislead. Nothing
-    is added for compilation, for a worker that has to be started again, or for other programs.
+    Warm-up and sampling of each are assumed to take all the time they may, where both often end sooner; the calls are
+    as long as in `known`. A record of the same spec counts most; else those of the same upsampler, mode and dtype whose
+    work is closest, its time scaled by the work of a call (multiply-accumulates that the card knows, and values
+    written). Nothing is added for compilation, for a worker that has to be started again, or for other programs.
+
+    Args:
+        cells: The cells that are still to be measured.
+        known: Records of the machine at hand; those of another mislead.
     """
     book = _Book(known)
     again = equivalents(cells)

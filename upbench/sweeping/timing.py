@@ -35,47 +35,73 @@ class Limits(Protocol):
     """What a call may take, and what cells are set against; see `runner.Options`."""
 
     @property
-    def timeout_s(self) -> float | None: ...
+    def timeout_s(self) -> float | None:
+        """Seconds that a cell may take; None for no limit."""
 
     @property
-    def memory_bytes(self) -> int | None: ...
+    def memory_bytes(self) -> int | None:
+        """Bytes that a cell may take on a CPU; None for most of what is free."""
 
     @property
-    def reference(self) -> int | None: ...
+    def reference(self) -> int | None:
+        """Number of the cell that the others are set against; None to leave it to the sweep."""
 
 
 class Run(Protocol):
     """The run of a sweep, as its timing needs it; see `runner.Run`."""
 
     @property
-    def cells(self) -> Sequence[Cell]: ...
+    def cells(self) -> Sequence[Cell]:
+        """The cells of the sweep."""
 
     @property
-    def sweep(self) -> SweepSpec: ...
+    def sweep(self) -> SweepSpec:
+        """The sweep that the cells are of."""
 
     @property
-    def options(self) -> Limits: ...
+    def options(self) -> Limits:
+        """The limits of the run."""
 
     @property
-    def interrupts(self) -> Interrupts: ...
+    def interrupts(self) -> Interrupts:
+        """How often Ctrl-C was pressed."""
 
     @property
-    def progress(self) -> Callable[[str, float, float | None], None]: ...
+    def progress(self) -> Callable[[str, float, float | None], None]:
+        """Called as a cell or block is done."""
 
     @property
-    def notice(self) -> Callable[[str], None]: ...
+    def notice(self) -> Callable[[str], None]:
+        """Called with a sentence for the user."""
 
     def do(self, numbers: Sequence[int], source: Source) -> None:
-        """Do the jobs of a source on the devices of some cells."""
+        """Do the jobs of a source on the devices of some cells.
+
+        Args:
+            numbers: Numbers of the cells.
+            source: Gives the jobs and hears of them.
+        """
 
     def write(self, n: int, record: Record) -> None:
-        """Write the record of a cell that was timed."""
+        """Write the record of a cell that was timed.
+
+        Args:
+            n: Number of the cell.
+            record: Its record.
+        """
 
     def failed(self, n: int, device: str, status: Status, error: str) -> None:
-        """Write that a cell failed."""
+        """Write that a cell failed.
+
+        Args:
+            n: Number of the cell.
+            device: Where it ran, by the id of its environment.
+            status: Its status.
+            error: A sentence that says why.
+        """
 
     def devices(self, n: int) -> list[str]:
-        """The devices that a cell can be measured on."""
+        """Return the devices that a cell can be measured on."""
 
 
 @dataclass

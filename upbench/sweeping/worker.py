@@ -55,6 +55,7 @@ class WorkerError(UpbenchError):
 
 
 def not_ready() -> WorkerError:
+    """Return the error of a worker process that did not start in time."""
     return WorkerError(
         f"a worker process was not ready after {START_S:.0f} s; run `upbench env` to see whether torch is"
     )
@@ -112,7 +113,7 @@ class Worker:
             self.pipe.send_bytes(json.dumps(message).encode())
 
     def answer(self) -> Message | None:
-        """Its next message, waited for; None when it died."""
+        """Wait for the next message of the process and return it; None when it died."""
         try:
             found: Message = json.loads(self.pipe.recv_bytes())
         except (EOFError, OSError):
@@ -136,7 +137,7 @@ class Worker:
         return self.process.wait()
 
     def death(self) -> tuple[Status, str]:
-        """The status and the sentence for a cell in which it died."""
+        """Return the status and the sentence for a cell in which it died."""
         with suppress(subprocess.TimeoutExpired):  # it has closed its socket and is about to end by itself
             self.process.wait(5)
         code = self.kill()
@@ -163,10 +164,19 @@ class PinnedWorker(Worker):
 
 
 def places(names: Sequence[str], module: str | None = None) -> tuple[dict[str, list[Message]], PinnedWorker]:
-    """Where specs with these devices run, and the worker that was asked, which is ready to measure.
+    """Return where specs with these devices run, and the worker that said so, which is ready to measure.
 
-    For each name the devices it stands for ("auto": every GPU, or the CPU), each as an environment whose `device_id`
-    is the name torch has for it. Raises DeviceError for devices that are not there, WorkerError when no worker starts.
+    Args:
+        names: Names of devices, as specs have them.
+        module: The module that runs in the worker.
+
+    Returns:
+        For each name the devices it stands for ("auto": every GPU, or the CPU), each as an environment whose
+        `device_id` is the name torch has for it; and the worker.
+
+    Raises:
+        DeviceError: For devices that are not there.
+        WorkerError: When no worker starts.
     """
     worker = PinnedWorker(module or MODULE)
     try:
@@ -188,7 +198,12 @@ def places(names: Sequence[str], module: str | None = None) -> tuple[dict[str, l
 def serve(socket: int, lifeline: int, parent: int, measure: Measure, where: Callable[[Sequence[str]], Message]) -> None:
     """Answer the parent's messages until it closes the socket.
 
-    socket, lifeline: file descriptors; the second is never written to and ends with the parent.
+    Args:
+        socket: File descriptor of the connection to the parent.
+        lifeline: File descriptor that is never written to and ends with the parent.
+        parent: Process id of the parent.
+        measure: Does a job, and may announce its parts.
+        where: Returns the environments of devices.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     memory_limit.be_the_first_to_go()
@@ -234,7 +249,7 @@ def _end_with(parent: int, lifeline: int) -> None:
 
 
 def where(names: Sequence[str]) -> Message:
-    """The devices that the names of specs stand for, or what is wrong with them."""
+    """Return the devices that the names of specs stand for, or what is wrong with them."""
     import torch
 
     from upbench.machine import environment
@@ -254,7 +269,7 @@ def where(names: Sequence[str]) -> Message:
 
 
 def healthy(device: Any) -> bool:
-    """Whether the device still computes: after an error in a kernel a process cannot use its GPU any more."""
+    """Return whether the device still computes: after an error in a kernel a process cannot use its GPU any more."""
     import torch
 
     if device.type != "cuda":
@@ -269,12 +284,12 @@ def healthy(device: Any) -> bool:
 
 
 def status_of(error: BaseException) -> Status:
-    """ "oom" for an error that says that memory ran out, or that was raised from one; else "error"."""
+    """Return "oom" for an error that says that memory ran out, or that was raised from one; else "error"."""
     return "oom" if memory_limit.ran_out(error) else "error"
 
 
 def describe(error: BaseException) -> tuple[Status, str]:
-    """The status and the sentence for what a cell raised; its traceback is printed where UPBENCH_DEBUG asks for it."""
+    """Return status and sentence for what a cell raised; its traceback is printed where UPBENCH_DEBUG is set."""
     from upbench.benchmark.workload import reason
 
     complain(error)

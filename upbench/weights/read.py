@@ -117,6 +117,12 @@ class Unpickler(pickle.Unpickler):
     """An unpickler that builds tensors, arrays and plain containers; every other class becomes an `Unknown`."""
 
     def find_class(self, module: str, name: str) -> Any:
+        """Return the class or function of a name that is safe to build, or a new `Unknown` for every other one.
+
+        Args:
+            module: Its module.
+            name: Its name there.
+        """
         path = f"{module}.{name}".replace("__builtin__.", "builtins.")
         if path in _ALLOWED:
             return _ALLOWED[path]

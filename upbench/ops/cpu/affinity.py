@@ -36,6 +36,10 @@ def pool_both(
 ) -> tuple[Float[Tensor, "B C {size} {size}"], Float[Tensor, "B C 1 1"]]:
     """Pool a map to size x size and to a point, from one reading of it.
 
+    Args:
+        guide: the map.
+        size: rows and columns of the grid.
+
     MACs: those of the three poolings that A2U does: two to the grid, one to the point.
     """
     both = pool_both_fused(guide, size)

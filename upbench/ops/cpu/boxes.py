@@ -52,7 +52,20 @@ def runs(outputs: int, cells: int, window: float, kernel: int, longest: int) -> 
 
 
 def attend(query: Tensor, keys: Tensor, x: Tensor, heads: int, groups: int, window: float, kernel: int) -> Tensor:
-    """Compute `cell_attention_fused` of float32 or float64, channels-last."""
+    """Compute `cell_attention_fused` of float32 or float64.
+
+    Args:
+        query: [B, D, H', W'], the high-resolution map of queries.
+        keys: [B, D, H, W], the low-resolution map of keys.
+        x: [B, C, H, W], the low-resolution map of values.
+        heads: attention heads; divides D.
+        groups: groups of channels of x, each with the mean of the weights of its heads; divides heads and C.
+        window: half the side of the window as a part of the map; 0 for all cells or with a kernel.
+        kernel: side of the box of cells around the parent; 0 without one.
+
+    Returns:
+        [B, C, H', W'], channels-last.
+    """
     (b, channels, h, w), (depth, out_h, out_w) = x.shape, query.shape[1:]
     out = empty_map(x, b, channels, out_h, out_w)
     # Cells one after another for each channel of the keys, channels for each cell of x, output pixels evenly apart.

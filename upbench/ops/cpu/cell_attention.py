@@ -43,7 +43,7 @@ class Tile(NamedTuple):
     width: int
 
     def pixels(self, x: Tensor, parts: int) -> Tensor:
-        """What one image holds at the output pixels: [C, H', W'] -> [n, parts, h * w, C / parts]."""
+        """Return what one image holds at the output pixels: [C, H', W'] -> [n, parts, h * w, C / parts]."""
         n = len(self.cell_columns)
         part = x[:, self.rows, self.columns].movedim(0, -1)
         missing = n * self.width - part.shape[1]
@@ -54,14 +54,14 @@ class Tile(NamedTuple):
         return part.reshape(n, parts, h * self.width, -1)
 
     def cells(self, x: Tensor, parts: int) -> Tensor:
-        """What one image holds at the cells: [H, W, C] -> [n, parts, cells, C / parts]."""
+        """Return what one image holds at the cells: [H, W, C] -> [n, parts, cells, C / parts]."""
         n, m = self.cell_columns.shape
         part = x[self.cell_rows].index_select(1, self.cell_columns.view(-1))
         part = part.view(part.shape[0], n, m, parts, -1).permute(1, 3, 0, 2, 4)
         return part.reshape(n, parts, -1, part.shape[-1])
 
     def write(self, source: Tensor, out: Tensor) -> None:
-        """[n, parts, h * w, C / parts] to the output pixels of one image, [H', W', C]."""
+        """Write [n, parts, h * w, C / parts] to the output pixels of one image, [H', W', C]."""
         n, parts, _, each = source.shape
         target = out[self.rows, self.columns].unflatten(2, (parts, each))
         blocks_of = source.view(n, parts, target.shape[0], self.width, each).permute(2, 0, 3, 1, 4)
@@ -72,7 +72,7 @@ class Tile(NamedTuple):
             rest.copy_(blocks_of[:, whole, : rest.shape[1]])
 
     def add(self, source: Tensor, out: Tensor) -> None:
-        """[n, parts, cells, C / parts], added to the cells of one image, [H, W, C]."""
+        """Add [n, parts, cells, C / parts] to the cells of one image, [H, W, C]."""
         n, m = self.cell_columns.shape
         rows = source.unflatten(2, (-1, m)).permute(2, 0, 3, 1, 4).reshape(-1, n * m, out.shape[2])
         out[self.cell_rows].index_add_(1, self.cell_columns.view(-1), rows)
@@ -136,7 +136,20 @@ def _averaged(weights: Tensor, groups: int) -> Tensor:
 def cell_attention(
     query: Tensor, keys: Tensor, x: Tensor, heads: int, groups: int, window: float, kernel: int
 ) -> Tensor:
-    """Compute `cell_attention_fused`, channels-last."""
+    """Compute `cell_attention_fused`.
+
+    Args:
+        query: [B, D, H', W'], the high-resolution map of queries.
+        keys: [B, D, H, W], the low-resolution map of keys.
+        x: [B, C, H, W], the low-resolution map of values.
+        heads: attention heads; divides D.
+        groups: groups of channels of x, each with the mean of the weights of its heads; divides heads and C.
+        window: half the side of the window as a part of the map; 0 for all cells or with a kernel.
+        kernel: side of the box of cells around the parent; 0 without one.
+
+    Returns:
+        [B, C, H', W'], channels-last.
+    """
     if native.can_run_native(query, keys, x):
         return boxes.attend(query, keys, x, heads, groups, window, kernel)
     out, dtype = empty_map(x, *x.shape[:2], *query.shape[2:]), coordinate_dtype(x.dtype)
@@ -159,7 +172,21 @@ def cell_attention_slopes(
     window: float,
     kernel: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Compute `cell_attention_slopes_fused`, channels-last: the weights of each tile anew, then their gradients."""
+    """Compute `cell_attention_slopes_fused`: the weights of each tile anew, then their gradients.
+
+    Args:
+        grad: [B, C, H', W'], the gradient of the output.
+        query: [B, D, H', W'], the high-resolution map of queries.
+        keys: [B, D, H, W], the low-resolution map of keys.
+        x: [B, C, H, W], the low-resolution map of values.
+        heads: attention heads; divides D.
+        groups: groups of channels of x, each with the mean of the weights of its heads; divides heads and C.
+        window: half the side of the window as a part of the map; 0 for all cells or with a kernel.
+        kernel: side of the box of cells around the parent; 0 without one.
+
+    Returns:
+        The gradients in query, keys and x, channels-last.
+    """
     dquery, dkeys, dx = (empty_map(t, *t.shape) for t in (query, keys, x))
     dtype, factor = coordinate_dtype(x.dtype), (query.shape[1] // heads) ** -0.5
     for b in range(x.shape[0]):

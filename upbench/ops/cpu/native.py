@@ -40,7 +40,7 @@ layer that are summed at once."""
 
 
 def struct(name: str, **fields: Any) -> type[ctypes.Structure]:
-    """A C struct of `kernels.c`: its fields by name, in the order in which they lie there."""
+    """Return a C struct of `kernels.c`: its fields by name, in the order in which they lie there."""
     return type(name, (ctypes.Structure,), {"_fields_": list(fields.items())})
 
 
@@ -75,6 +75,7 @@ class Given:
         self.weights = None if weight is None else tap_rows(weight, dtype).view(points.shape[0], -1)
 
     def struct(self, maps: ctypes.Structure, image: int) -> ctypes.Structure:
+        """Return what the kernel takes for one image: the maps and these points."""
         columns, rows, weights = (address(t, image) for t in (self.columns, self.rows, self.weights))
         return _Given(maps=maps, columns=columns, rows=rows, weights=weights)
 
@@ -94,9 +95,11 @@ class Predicted(NamedTuple):
 
     @property
     def entry(self) -> str:
+        """Name of the entry of the kernel."""
         return "predicted"
 
     def struct(self, maps: ctypes.Structure, image: int) -> ctypes.Structure:
+        """Return what the kernel takes for one image: the maps and these points."""
         return _Predicted(
             maps=maps,
             layers=self.layers.data_ptr(),
@@ -124,6 +127,7 @@ class Moved:
         self.guide = (guide if even else guide.contiguous()).to(dtype)
 
     def struct(self, maps: ctypes.Structure, image: int) -> ctypes.Structure:
+        """Return what the kernel takes for one image: the maps and these points."""
         return _Moved(
             maps=maps,
             offsets=address(self.offsets, image),
@@ -139,7 +143,7 @@ class Moved:
 
 
 def address(tensor: Tensor | None, image: int) -> int | None:
-    """Where an image of a tensor begins in memory."""
+    """Return where an image of a tensor begins in memory; None without a tensor."""
     if tensor is None:
         return None
     # tensor[image] makes a tensor each time, which on small maps is seen.
@@ -147,12 +151,12 @@ def address(tensor: Tensor | None, image: int) -> int | None:
 
 
 def kernels() -> str:
-    """What the fused ops over points are made of here: "c" or "torch"."""
+    """Return what the fused ops over points are made of here: "c" or "torch"."""
     return "torch" if _kernels is None else "c"
 
 
 def can_run_native(*tensors: Tensor) -> bool:
-    """Whether the kernel takes these: float32 or float64, all of one dtype."""
+    """Return whether the kernel takes these: float32 or float64, all of one dtype."""
     return (
         _kernels is not None
         and tensors[0].dtype in (torch.float32, torch.float64)
@@ -170,26 +174,30 @@ def attend(
     heads: int,
     factor: float | None,
 ) -> Tensor:
-    """As `attention.attend`."""
+    """Compute `attention.attend`, with its arguments."""
     return _run(x, keys, query, embedding, Given(points, None, x.dtype), padding, heads, factor)
 
 
 def attend_predicted(
     x: Tensor, keys: Tensor, query: Tensor, embedding: Tensor | None, points: Predicted, heads: int, factor: float
 ) -> Tensor:
-    """As `offset_attend`."""
+    """Compute `offset_attend` at points that the kernel predicts; zero outside the map."""
     return _run(x, keys, query, embedding, points, "zeros", heads, factor)
 
 
 def attend_guided(x: Tensor, keys: Tensor, points: Moved, heads: int) -> Tensor:
-    """As `guided_attend`."""
+    """Compute `guided_attend` at moved points, whose guide gives the queries; zero outside the map."""
     return _run(x, keys, None, None, points, "zeros", heads, None)
 
 
 def layers(first: Tensor, gamma: Tensor, beta: Tensor, last: Tensor, bias: Tensor, dtype: torch.dtype) -> Tensor:
-    """The numbers of a predictor of offsets, one after another, in the order in which the kernel takes them.
+    """Return the numbers of a predictor of offsets, one after another, in the order in which the kernel takes them.
 
-    first: [d, 1, 3, 3]; gamma, beta: [d]; last: [(taps, (y, x)), d, k, k]; bias: [(taps, (y, x))].
+    Args:
+        first: [d, 1, 3, 3], its first convolution.
+        gamma, beta: [d], scale and shift of its norm.
+        last, bias: [(taps, (y, x)), d, k, k] and [(taps, (y, x))], its last convolution.
+        dtype: of the result.
     """
     # All x before all y, and the channels last.
     taps = last.shape[0] // 2
@@ -200,7 +208,12 @@ def layers(first: Tensor, gamma: Tensor, beta: Tensor, last: Tensor, bias: Tenso
 
 
 def layer(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Tensor:
-    """The numbers of a pointwise convolution in the order in which the kernel takes them. weight: [O, I, 1, 1]."""
+    """Return the numbers of a pointwise convolution in the order in which the kernel takes them.
+
+    Args:
+        weight, bias: [O, I, 1, 1], and [O] or None for zeros.
+        dtype: of the result.
+    """
     return _joined(dtype, weight.new_zeros(weight.shape[0]) if bias is None else bias, *_lanes(weight))
 
 
@@ -215,12 +228,12 @@ def _joined(dtype: torch.dtype, *parts: Tensor) -> Tensor:
 
 
 def similarity(query: Tensor, keys: Tensor, points: Tensor, padding: str, heads: int) -> Tensor:
-    """As `deform_similarity`."""
+    """Compute `deform_similarity`, with its arguments."""
     return _run(None, keys, query, None, Given(points, None, keys.dtype), padding, heads, None)
 
 
 def assemble(x: Tensor, weight: Tensor | None, points: Tensor, padding: str) -> Tensor:
-    """As `deform_assemble`, and for no weight as `sample_points` of one point."""
+    """Compute `deform_assemble`, and for no weight `sample_points` of one point."""
     heads = 1 if weight is None else weight.shape[1]
     return _run(x, None, None, None, Given(points, weight, x.dtype), padding, heads, None)
 

@@ -61,5 +61,11 @@ def _sum_of_angles(
 def plane_rope(
     x: Float[Tensor, "B C H W"], position: Float[Tensor, "2 H W"], freqs: Float[Tensor, "2 C"]
 ) -> Float[Tensor, "B C H W"]:
-    """Compute `ops.plane_rope` of a few channels at a time."""
+    """Compute `ops.plane_rope` of a few channels at a time.
+
+    Args:
+        x: the map.
+        position: row and column of every pixel.
+        freqs: of each channel the radians by row and by column.
+    """
     return _plane_rope(x, position, freqs)

@@ -100,7 +100,14 @@ def deform_assemble(
     points: Float[Tensor, "B G P oH oW 2"],
     padding: str,
 ) -> Float[Tensor, "B C oH oW"]:
-    """Compute `ops.deform_assemble`; without weights the plain sum over the points."""
+    """Compute `ops.deform_assemble`; without weights the plain sum over the points.
+
+    Args:
+        x: the low-resolution map.
+        weight: the weight of each point for each of the heads; None for ones.
+        points: P positions (x, y) for each of G groups of channels, in low-resolution pixels; G divides C.
+        padding: what is read outside the map, as in `ops.sample_points`.
+    """
     if native.can_run_native(x, *([] if weight is None else [weight])):
         return native.assemble(x, weight, points, padding)
     b, c, h, w = x.shape
@@ -129,7 +136,15 @@ def deform_similarity(
     padding: str,
     heads: int,
 ) -> Float[Tensor, "B {heads} P oH oW"]:
-    """Compute `ops.deform_similarity`."""
+    """Compute `ops.deform_similarity`.
+
+    Args:
+        query: the high-resolution map of queries.
+        keys: the low-resolution map of keys.
+        points: P positions (x, y) for each of G groups of channels, in low-resolution pixels; G divides C.
+        padding: what is read outside the map, as in `ops.sample_points`.
+        heads: parts of the channels that are compared each for itself; divides C.
+    """
     if native.can_run_native(query, keys):
         return native.similarity(query, keys, points, padding, heads)
     b, c, h, w = keys.shape
@@ -158,7 +173,16 @@ def deform_scatter(
     height: int,
     width: int,
 ) -> Float[Tensor, "B C {height} {width}"]:
-    """Add what each output pixel holds to the pixels around its points: the transpose of `deform_assemble`."""
+    """Add what each output pixel holds to the pixels around its points: the transpose of `deform_assemble`.
+
+    Args:
+        source: the high-resolution map.
+        weight: the weight of each point for each of the heads; None for ones.
+        points: P positions (x, y) for each of G groups of channels, in low-resolution pixels; G divides C.
+        padding: what is read outside the map, as in `ops.sample_points`.
+        height: rows of the result.
+        width: columns of the result.
+    """
     b, c = source.shape[:2]
     groups, taps = points.shape[1:3]
     heads = 1 if weight is None else weight.shape[1]
@@ -194,7 +218,18 @@ def deform_slope(
     points: Float[Tensor, "B G P oH oW 2"],
     padding: str,
 ) -> tuple[Float[Tensor, "B heads P oH oW"], Float[Tensor, "B G P oH oW 2"]]:
-    """Compare source with x at the points, and differentiate sum(source * deform_assemble(x, weight, points)) by the points."""
+    """Compare source with x at the points, and differentiate the assembled x by the points.
+
+    Args:
+        source: the high-resolution map, as the gradient of the output.
+        x: the low-resolution map.
+        weight: the weight of each point for each of the heads; None for ones.
+        points: P positions (x, y) for each of G groups of channels, in low-resolution pixels; G divides C.
+        padding: what is read outside the map, as in `ops.sample_points`.
+
+    Returns:
+        The similarities, and the slopes of sum(source * deform_assemble(x, weight, points)) in the points.
+    """
     b, c, h, w = x.shape
     groups, taps, out_h, out_w = points.shape[1:5]
     heads = 1 if weight is None else weight.shape[1]

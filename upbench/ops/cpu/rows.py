@@ -19,12 +19,22 @@ LARGE = 2**25
 
 
 def index_dtype(rows: int, entries: int) -> torch.dtype:
-    """Give the dtype of `entries` indices into `rows` rows: half the bytes to read as long as int32 can count both."""
+    """Return the dtype of indices of rows: half the bytes to read as long as int32 can count them.
+
+    Args:
+        rows: number of rows.
+        entries: number of indices.
+    """
     return torch.int32 if max(rows, entries) < 2**31 else torch.int64
 
 
 def pixel_rows(x: Float[Tensor, "B C H W"], dtype: torch.dtype) -> Float[Tensor, "B H*W C"]:
-    """Lay out a map as rows of channels, contiguous; a view where x is channels-last and of that dtype."""
+    """Return a map as rows of channels, contiguous; a view where x is channels-last and of that dtype.
+
+    Args:
+        x: the map.
+        dtype: of the rows.
+    """
     b, c, h, w = x.shape
     return x.to(dtype).permute(0, 2, 3, 1).contiguous().view(b, h * w, c)
 
@@ -32,7 +42,13 @@ def pixel_rows(x: Float[Tensor, "B C H W"], dtype: torch.dtype) -> Float[Tensor,
 def padded_rows(
     x: Float[Tensor, "B C H W"], margin: int, mirrored: bool = False
 ) -> Float[Tensor, "B H+2*{margin} W+2*{margin} C"]:
-    """Lay out a map with a margin, of zeros or mirrored, as rows of channels, contiguous and at least float32."""
+    """Copy a map with a margin to rows of channels, contiguous and at least float32.
+
+    Args:
+        x: the map.
+        margin: pixels that are added on each side.
+        mirrored: whether the margin mirrors the map, instead of zeros.
+    """
     b, c, h, w = x.shape
     out = on_huge_pages(x.new_empty((b, h + 2 * margin, w + 2 * margin, c), dtype=coordinate_dtype(x.dtype)))
     if margin and not mirrored:
@@ -47,7 +63,12 @@ def padded_rows(
 
 
 def tap_rows(weight: Float[Tensor, "B G T H W"], dtype: torch.dtype) -> Float[Tensor, "B*H*W*G T"]:
-    """Lay out weights as rows of taps, contiguous; a view where the taps are last in memory already."""
+    """Return weights as rows of taps, contiguous; a view where the taps are last in memory already.
+
+    Args:
+        weight: the weights of taps.
+        dtype: of the rows.
+    """
     return weight.to(dtype).permute(0, 3, 4, 1, 2).contiguous().view(-1, weight.shape[2])
 
 
@@ -62,8 +83,13 @@ def row_sums(
 ) -> Float[Tensor, "N d"]:
     """Sum rows with weights: out[n] = sum over t of weight[n, t] * rows[index[n, t]].
 
-    As bags of rows. A large result is the product of a sparse matrix and the rows instead, which MKL writes where it is
-    told to: on huge pages.
+    As bags of rows. A large result is the product of a sparse matrix and the rows instead, whose memory MKL takes as it
+    is given: on huge pages.
+
+    Args:
+        rows: the rows.
+        index: numbers of the T rows of each sum.
+        weight: their weights.
     """
     large = index.shape[0] * rows.shape[1] * rows.element_size() >= thresholds.scaled(LARGE)
     with torch.no_grad():
@@ -78,7 +104,11 @@ def sums_of_bags(
 ) -> Float[Tensor, "N d"]:
     """Sum bags of rows with weights: out[n] = sum of weight[e] * rows[index[e]] over starts[n] <= e < starts[n + 1].
 
-    The last bag ends with the list.
+    Args:
+        rows: the rows.
+        index: numbers of rows, bag after bag.
+        starts: where each bag begins in index; the last one ends with the list.
+        weight: the weight of each entry of index.
     """
     with torch.no_grad():
         return F.embedding_bag(index, rows, starts.to(index.dtype), per_sample_weights=weight, mode="sum")
@@ -98,7 +128,12 @@ def _sparse(index: Tensor, values: Tensor, columns: int) -> Tensor:
 def row_dots(left: Float[Tensor, "N d"], rows: Float[Tensor, "R d"], index: Int[Tensor, "N T"]) -> Float[Tensor, "N T"]:
     """Compare each left row with some rows: out[n, t] = left[n] . rows[index[n, t]].
 
-    The product of two matrices, sampled at the places of a sparse one: row n has its places at index[n].
+    It is the product of two matrices, sampled where a sparse one has entries: row n has them at index[n].
+
+    Args:
+        left: one row for each result row.
+        rows: the rows that it is compared with.
+        index: numbers of the T rows of each left row.
     """
     count, taps = index.shape
     if taps > rows.shape[0]:  # a sparse row with more places than there are columns is refused; the map is tiny then

@@ -37,7 +37,14 @@ def _windows(
 def window_assemble(
     x: Float[Tensor, "B C H W"], weight: Float[Tensor, "B G T oH oW"], kernel: int, mirrored: bool = False
 ) -> Float[Tensor, "B C oH oW"]:
-    """Compute `ops.window_assemble` at any ratio of the sizes, or with a mirrored border `ops.mirrored_assemble`."""
+    """Compute `ops.window_assemble` at any ratio of the sizes, or with a mirrored border `ops.mirrored_assemble`.
+
+    Args:
+        x: the low-resolution map.
+        weight: for each of G groups of channels, the weights of the T = kernel^2 taps; G divides C.
+        kernel: side of the window in low-resolution pixels, odd.
+        mirrored: whether the border is mirrored, instead of zeros.
+    """
     b, c, h, w = x.shape
     groups, out_h, out_w = weight.shape[1], *weight.shape[3:]
     index = _windows(b, h, w, out_h, out_w, kernel, groups)
@@ -49,7 +56,15 @@ def window_assemble(
 def window_similarity(
     query: Float[Tensor, "B C oH oW"], keys: Float[Tensor, "B C H W"], kernel: int, heads: int, mirrored: bool = False
 ) -> Float[Tensor, "B {heads} T oH oW"]:
-    """Compute `ops.window_head_similarity`, or with a mirrored border `ops.mirrored_similarity`."""
+    """Compute `ops.window_head_similarity`, or with a mirrored border `ops.mirrored_similarity`.
+
+    Args:
+        query: the high-resolution map of queries.
+        keys: the low-resolution map of keys.
+        kernel: side of the window in low-resolution pixels, odd.
+        heads: parts of the channels that are compared each for itself; divides C.
+        mirrored: whether the border is mirrored, instead of zeros.
+    """
     b, c, h, w = keys.shape
     out_h, out_w = query.shape[2:]
     index = _windows(b, h, w, out_h, out_w, kernel, heads)
@@ -88,7 +103,16 @@ def window_scatter(
     width: int,
     mirrored: bool = False,
 ) -> Float[Tensor, "B C {height} {width}"]:
-    """Add what each output pixel holds, times its weights, to the pixels of its window: the transpose of `window_assemble`."""
+    """Add what each output pixel holds, times its weights, to its window: the transpose of `window_assemble`.
+
+    Args:
+        source: the high-resolution map.
+        weight: for each of G groups of channels, the weights of the T = kernel^2 taps; G divides C.
+        kernel: side of the window in low-resolution pixels, odd.
+        height: rows of the result.
+        width: columns of the result.
+        mirrored: whether the border is mirrored, instead of zeros.
+    """
     b, c, out_h, out_w = source.shape
     groups, taps, margin = weight.shape[1], kernel * kernel, kernel // 2 if mirrored else 0
     if out_h % height == 0 and out_w % width == 0 and out_h * out_w >= taps * height * width:

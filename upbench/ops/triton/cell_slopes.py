@@ -133,7 +133,21 @@ def _cell_slopes(
 def slopes(
     grad: Tensor, query: Tensor, keys: Tensor, x: Tensor, heads: int, groups: int, window: float, kernel: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Compute `cell_attention_slopes_fused`."""
+    """Compute `cell_attention_slopes_fused`.
+
+    Args:
+        grad: [B, C, H', W'], the gradient of the output.
+        query: [B, D, H', W'], the high-resolution map of queries.
+        keys: [B, D, H, W], the low-resolution map of keys.
+        x: [B, C, H, W], the low-resolution map of values.
+        heads: attention heads; divides D.
+        groups: groups of channels of x, each with the mean of the weights of its heads; divides heads and C.
+        window: half the side of the window as a part of the map; 0 for all cells or with a kernel.
+        kernel: side of the box of cells around the parent; 0 without one.
+
+    Returns:
+        The gradients in query, keys and x.
+    """
     call, grad = Call(query, keys, x, heads, groups, window, kernel), rows(grad)
     dquery, dkeys, dx = (memory_layout.empty_map(t, *t.shape) for t in (query, keys, x))
     means = call.per_head()

@@ -30,7 +30,7 @@ CHANNELS = 64
 
 @triton.jit
 def pixels_of(program, out_height, out_width, HIGH: tl.constexpr, WIDE: tl.constexpr):
-    """Rows and columns of the output pixels of a patch."""
+    """Return rows and columns of the output pixels of a patch of HIGH x WIDE, which `program` numbers."""
     across = tl.cdiv(out_width, WIDE)
     t = tl.arange(0, HIGH * WIDE)
     return program // across * HIGH + t // WIDE, program % across * WIDE + t % WIDE
@@ -38,7 +38,7 @@ def pixels_of(program, out_height, out_width, HIGH: tl.constexpr, WIDE: tl.const
 
 @triton.jit
 def span(rows, columns, program, out_height, out_width, HIGH: tl.constexpr, WIDE: tl.constexpr):
-    """The union of the windows of a patch: first row and column of cells, the ones after the last."""
+    """Return the union of the windows of a patch: first row, row after the last, and the same of columns of cells."""
     across = tl.cdiv(out_width, WIDE)
     i, j = program // across * HIGH, program % across * WIDE
     bottom, right = tl.minimum(i + HIGH, out_height) - 1, tl.minimum(j + WIDE, out_width) - 1
@@ -63,7 +63,7 @@ def _seen(rows, columns, i, j, there, row, column, inside):
 
 @triton.jit
 def read(base, first, second, first_step, second_step, first_there, second_there):
-    """What a map holds at two lists of positions along two of its axes: [first, second]."""
+    """Read a map at two lists of positions along two of its axes: [first, second]; zero where either is not there."""
     place = base + first.to(tl.int64)[:, None] * first_step + second.to(tl.int64)[None, :] * second_step
     return tl.load(place, mask=first_there[:, None] & second_there[None, :], other=0.0)
 
@@ -130,7 +130,7 @@ def weights_of(
     query, keys, sums, rows, columns, i, j, p, there, row, column, inside, head, each, width, pixels, FACTOR: tl.constexpr,
     q_c, q_p, k_c, k_n, SUM: tl.constexpr, DEPTH: tl.constexpr,
 ):  # fmt: skip
-    """The weights of a head: [pixels, cells]. query, keys, sums: those of an image."""
+    """Return the weights of a head: [pixels, cells]. query, keys and sums are those of one image."""
     logits = _logits(
         query, keys, p, there, row * width + column, inside, head, each, q_c, q_p, k_c, k_n, FACTOR, SUM, DEPTH
     )
@@ -180,6 +180,7 @@ def _tables(outputs: int, cells: int, window: float, kernel: int, device: torch.
 
 
 def steps_of(x: Tensor) -> tuple[int, int, int]:
+    """Return the steps of a map in memory, in values: from image to image, channel to channel, pixel to pixel."""
     return x.stride(0), x.stride(1), pixel_stride(x)
 
 
@@ -209,15 +210,17 @@ class Call:
         )  # fmt: skip
 
     def per_head(self) -> Tensor:
-        """One number for each output pixel and head."""
+        """Allocate one number for each output pixel and head."""
         return self.x.new_empty((self.batch, self.heads, self.out_height * self.out_width), dtype=self.sum)
 
     @property
     def sizes(self) -> tuple[int, int, int]:
+        """Columns of the map of cells, rows and columns of the output."""
         return self.width, self.out_height, self.out_width
 
     @property
     def options(self) -> dict[str, Any]:
+        """The constants that all kernels are compiled with."""
         patch: dict[str, Any] = {"HIGH": PATCH[0], "WIDE": PATCH[1], "CELLS": CELLS}
         # A constant of the kernel: as an argument it would be rounded to float32.
         patch["FACTOR"] = self.each**-0.5
@@ -225,7 +228,20 @@ class Call:
 
 
 def attend(query: Tensor, keys: Tensor, x: Tensor, heads: int, groups: int, window: float, kernel: int) -> Tensor:
-    """Compute `cell_attention_fused`."""
+    """Compute `cell_attention_fused`.
+
+    Args:
+        query: [B, D, H', W'], the high-resolution map of queries.
+        keys: [B, D, H, W], the low-resolution map of keys.
+        x: [B, C, H, W], the low-resolution map of values.
+        heads: attention heads; divides D.
+        groups: groups of channels of x, each with the mean of the weights of its heads; divides heads and C.
+        window: half the side of the window as a part of the map; 0 for all cells or with a kernel.
+        kernel: side of the box of cells around the parent; 0 without one.
+
+    Returns:
+        [B, C, H', W'], in the memory order of `memory_layout.empty_map`.
+    """
     call = Call(query, keys, x, heads, groups, window, kernel)
     out = memory_layout.empty_map(x, *x.shape[:2], *query.shape[2:])
     _attend[call.patches, call.parts, call.batch](

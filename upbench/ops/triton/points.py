@@ -259,7 +259,10 @@ class _Plan:
 
 
 def assemble(x: Tensor, weight: Tensor | None, points: Tensor, padding: str) -> Tensor:
-    """x: [B, C, H, W]; weight: [B, heads, N, H', W'] or None for ones; points: [B, G, N, H', W', 2] -> [B, C, H', W']."""
+    """Return the sum of x at the points with weights: [B, C, H', W'].
+
+    x: [B, C, H, W]; weight: [B, heads, N, H', W'] or None for ones; points: [B, G, N, H', W', 2].
+    """
     plan = _Plan("assemble", x, x.shape[2], x.shape[3], points, _heads(weight), padding)
     out = memory_layout.empty_map(x, plan.batch, plan.channels, plan.out_height, plan.out_width)
     x, points, weight = rows(x), points.contiguous(), _flat(weight)
@@ -271,7 +274,7 @@ def assemble(x: Tensor, weight: Tensor | None, points: Tensor, padding: str) -> 
 
 
 def similarity(query: Tensor, keys: Tensor, points: Tensor, padding: str, heads: int) -> Tensor:
-    """query: [B, C, H', W']; keys: [B, C, H, W]; points: [B, G, N, H', W', 2] -> [B, heads, N, H', W']."""
+    """Return the products of query [B, C, H', W'] and keys [B, C, H, W] at the points: [B, heads, N, H', W']."""
     plan = _Plan("similarity", keys, keys.shape[2], keys.shape[3], points, heads, padding)
     query, keys, points = rows(query), rows(keys), points.contiguous()
     out = memory_layout.empty_taps(query, plan.batch, heads, plan.count, plan.out_height, plan.out_width)
@@ -284,7 +287,7 @@ def similarity(query: Tensor, keys: Tensor, points: Tensor, padding: str, heads:
 
 
 def scatter(source: Tensor, weight: Tensor | None, points: Tensor, padding: str, height: int, width: int) -> Tensor:
-    """source: [B, C, H', W'] -> [B, C, height, width], the transpose of `assemble`."""
+    """Return the transpose of `assemble` of source [B, C, H', W']: [B, C, height, width]."""
     plan = _Plan("scatter", source, height, width, points, _heads(weight), padding)
     source, points, weight = rows(source), points.contiguous(), _flat(weight)
     # Half precision would lose what is added late; channels lie together, so that one request adds several.
@@ -300,7 +303,7 @@ def scatter(source: Tensor, weight: Tensor | None, points: Tensor, padding: str,
 
 
 def slope(source: Tensor, x: Tensor, weight: Tensor | None, points: Tensor, padding: str) -> tuple[Tensor, Tensor]:
-    """The similarity of source and x, and the derivative by the points of sum(source * assemble(x, weight, points))."""
+    """Return the similarity of source and x, and the slopes of sum(source * assemble(x, weight, points)) in points."""
     heads = _heads(weight)
     plan = _Plan("move", x, x.shape[2], x.shape[3], points, heads, padding)
     like, source, x, points, weight = points, rows(source), rows(x), points.contiguous(), _flat(weight)

@@ -34,7 +34,12 @@ DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
 def unsupported_reason(op: str, x: Tensor) -> str | None:
-    """Why no kernel can run `op` on x, or None."""
+    """Return why no kernel can run an op on a tensor, or None.
+
+    Args:
+        op: name of the op.
+        x: the tensor.
+    """
     if x.dtype not in DTYPES:
         return (
             f"its Triton kernel takes float32, float16, bfloat16 and float64, not {str(x.dtype).removeprefix('torch.')}"

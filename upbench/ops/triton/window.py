@@ -204,7 +204,14 @@ def _scatter(
 def assemble(
     x: Float[Tensor, "B C H W"], weight: Float[Tensor, "B G T oH oW"], kernel: int, mirrored: bool = False
 ) -> Float[Tensor, "B C oH oW"]:
-    """Compute `ops.window_assemble` at any ratio of the sizes, or with a mirrored border `ops.mirrored_assemble`."""
+    """Compute `ops.window_assemble` at any ratio of the sizes, or with a mirrored border `ops.mirrored_assemble`.
+
+    Args:
+        x: the low-resolution map.
+        weight: for each of G groups of channels, the weights of the T = kernel^2 taps; G divides C.
+        kernel: side of the window in low-resolution pixels, odd.
+        mirrored: whether the border is mirrored, instead of zeros.
+    """
     b, c, h, w = x.shape
     x, weight = rows(x), weight.contiguous()
     groups, _, out_h, out_w = weight.shape[1:]
@@ -227,7 +234,15 @@ def assemble(
 def similarity(
     query: Float[Tensor, "B C oH oW"], keys: Float[Tensor, "B C H W"], kernel: int, heads: int, mirrored: bool = False
 ) -> Float[Tensor, "B {heads} T oH oW"]:
-    """Compute `ops.window_head_similarity`, or with a mirrored border `ops.mirrored_similarity`."""
+    """Compute `ops.window_head_similarity`, or with a mirrored border `ops.mirrored_similarity`.
+
+    Args:
+        query: the high-resolution map of queries.
+        keys: the low-resolution map of keys.
+        kernel: side of the window in low-resolution pixels, odd.
+        heads: parts of the channels that are compared each for itself; divides C.
+        mirrored: whether the border is mirrored, instead of zeros.
+    """
     b, c, h, w = keys.shape
     query, keys = rows(query), rows(keys)
     out_h, out_w = query.shape[2:]
@@ -249,7 +264,16 @@ def scatter(
     width: int,
     mirrored: bool = False,
 ) -> Float[Tensor, "B C {height} {width}"]:
-    """Add what each output pixel holds, times its weights, to the pixels of its window: the transpose of `assemble`."""
+    """Add what each output pixel holds, times its weights, to its window: the transpose of `assemble`.
+
+    Args:
+        source: the high-resolution map.
+        weight: for each of G groups of channels, the weights of the T = kernel^2 taps; G divides C.
+        kernel: side of the window in low-resolution pixels, odd.
+        height: rows of the result.
+        width: columns of the result.
+        mirrored: whether the border is mirrored, instead of zeros.
+    """
     b, c, out_h, out_w = source.shape
     source, weight = rows(source), weight.contiguous()
     groups, margin = weight.shape[1], kernel // 2 if mirrored else 0
@@ -277,7 +301,7 @@ def pixel_stride(out: Tensor) -> int:
 
 
 def rows(map: Tensor) -> Tensor:
-    """The map channels-last: a kernel then reads whole stretches of memory, several times faster than it does otherwise."""
+    """Return the map channels-last: a kernel then reads whole stretches of memory, which is several times faster."""
     return map.contiguous(memory_format=torch.channels_last)
 
 

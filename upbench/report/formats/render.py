@@ -17,7 +17,13 @@ __all__ = ["ENDINGS", "FORMATS", "ONE_TABLE", "Format", "csv", "json", "markdown
 
 
 def terminal(table: Table, width: int | None = None, plain: bool = False) -> str:
-    """Return a table drawn for a terminal, see `formats.terminal`."""
+    """Return a table drawn for a terminal, see `formats.terminal`.
+
+    Args:
+        table: The table.
+        width: Columns of the terminal; None asks it, and takes what the table needs where there is none.
+        plain: Whether nothing is marked.
+    """
     return _terminal.draw(table, width, plain)
 
 

@@ -111,7 +111,13 @@ def _prose(table: Table) -> list[int]:
 
 
 def mark(table: Table, row: int, column: int) -> str:
-    """Return the footnotes of a cell or a head as they stand behind it: ' [a]'."""
+    """Return the footnotes of a cell or a head as they stand behind it: ' [a]'.
+
+    Args:
+        table: The table.
+        row: Number of the row; -1 for the head.
+        column: Number of the column.
+    """
     letters = table.letters(row, column)
     return f" [{letters}]" if letters else ""
 

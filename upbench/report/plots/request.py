@@ -80,7 +80,11 @@ class Plan:
 
 
 def plan(results: ResultSet, options: PlotOptions) -> Plan:
-    """Check the options against the records, and choose what they leave open.
+    """Check the options against the records, and decide what they leave open.
+
+    Args:
+        results: The records.
+        options: The options of the command.
 
     Raises:
         SpecError: Options cannot be had; the error lists all mistakes together.

@@ -71,7 +71,16 @@ def choose_axis(results: ResultSet, name: str | None) -> str:
 
 
 def lines(results: ResultSet, axis: str, quantity: Quantity) -> tuple[list[Line], list[str]]:
-    """Return the lines of a metric along an axis, and the names of measured cells that have no value of it."""
+    """Return the lines of a metric along an axis.
+
+    Args:
+        results: The records.
+        axis: Name of the axis.
+        quantity: The metric.
+
+    Returns:
+        The lines, one for each combination of the other axes and devices, and the names of the cells without a value.
+    """
     records = results.records
     other_axes = [name for name in results.varying if name != axis]
     devices = {r.environment.device for r in records}

@@ -79,7 +79,12 @@ def _leading(table: PublishedColumns) -> list[Column]:
 
 
 def grid(results: ResultSet, records: Sequence[Record]) -> list[dict[str, Hashable]]:
-    """Return the place of each record in the grid: the values of its axes, and what else tells equal ones apart."""
+    """Return where each record is in the grid: the values of its axes, and what else separates equal ones.
+
+    Args:
+        results: The set, which knows its axes.
+        records: The records.
+    """
     axes = results.axes
     return [
         {
@@ -144,7 +149,16 @@ def within(
 
 
 def candidate(record: Record, metrics: Sequence[Column], results: ResultSet) -> Candidate | None:
-    """Return a record as a candidate for the Pareto front; None where it has no value of one of the metrics."""
+    """Return a record as a candidate for the Pareto front.
+
+    Args:
+        record: The record.
+        metrics: The metrics of the front.
+        results: The set that the record is of; says which records may be set against each other.
+
+    Returns:
+        The candidate; None where it has no value of one of the metrics.
+    """
     if record.status != "ok" or any(value(column, record) is None for column in metrics):
         return None
     counted = {c.key: v for c in metrics if not c.timed and (v := value(c, record)) is not None}

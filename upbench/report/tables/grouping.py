@@ -73,9 +73,13 @@ def cell_name(record: Record, text: Callable[[Any], str] = str) -> str:
 
 
 def context(records: Sequence[Record], axes: Sequence[str]) -> list[Column]:
-    """Return the columns that tell rows apart where the axes do not: those that differ among records with equal axes.
+    """Return the columns that separate rows where the axes do not: those that differ among records with equal axes.
 
     Without axes the label is one of them.
+
+    Args:
+        records: The records.
+        axes: Names of the axes.
     """
     taken = {bare(axis) for axis in axes}
     free = [c for c in CONTEXT if c.key not in taken and not (c.key == "label" and axes)]
@@ -134,7 +138,7 @@ def machine_text(
 
 
 def measurement_versions(records: Sequence[Record]) -> set[int | None]:
-    """The ways in which records were measured, those of impossible cells aside; see `measure.MEASUREMENT_VERSION`."""
+    """Return the ways in which records were measured, without impossible cells; see `measure.MEASUREMENT_VERSION`."""
     return {r.environment.measurement_version for r in records if r.status != "impossible"}
 
 

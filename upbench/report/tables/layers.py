@@ -13,17 +13,28 @@ class Layer(Protocol):
     """What the table reads of a layer, see `measure.layers.Layer`."""
 
     @property
-    def path(self) -> str: ...
+    def path(self) -> str:
+        """Dotted name in the module; "." for the module itself."""
+
     @property
-    def kind(self) -> str: ...
+    def kind(self) -> str:
+        """Name of its class."""
+
     @property
-    def params(self) -> int: ...
+    def params(self) -> int:
+        """Parameters of it and of all inside of it."""
+
     @property
-    def macs(self) -> int | None: ...
+    def macs(self) -> int | None:
+        """Multiply-accumulates that are made in it; None where they are not known."""
+
     @property
-    def shapes(self) -> tuple[tuple[int, ...], ...]: ...
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of what it returned; none where it was not called."""
+
     @property
-    def depth(self) -> int: ...
+    def depth(self) -> int:
+        """How deep it is in the tree; 0 for the module itself."""
 
 
 def table(layers: Sequence[Layer], title: str) -> Table:

@@ -17,7 +17,7 @@ from upbench.records.record import Passes, Record
 
 
 def passes_of(record: Record) -> Passes | None:
-    """The passes that a record's latency is from; None for one that was measured by itself."""
+    """Return the passes that a record's latency is from; None for one that was measured by itself."""
     return record.latency.passes if record.status == "ok" and record.latency else None
 
 
@@ -41,12 +41,12 @@ class PassLevels:
         return id(record) in self._where
 
     def pair(self, record: Record, other: Record) -> PassRatio | None:
-        """Latency of a record over another's; None where they were not timed against the same reference."""
+        """Return the latency of a record over another's; None where they were not timed against the same reference."""
         a, b = self._where.get(id(record)), self._where.get(id(other))
         return None if a is None or b is None or a[0] != b[0] else self._levels[a[0]].pair(a[1], b[1])
 
     def verdicts(self, records: Sequence[Record], other: Record, noise_floors: Sequence[float]) -> list[Verdict]:
-        """What `pair` says of many records against another one; UNSURE where they have no reference in common.
+        """Return what `pair` says of many records against another one; UNSURE where they have no reference in common.
 
         Args:
             records: The records, without `other` among them.
@@ -66,7 +66,7 @@ class PassLevels:
         return found
 
     def effect(self, pairs: Sequence[tuple[Record, Record]]) -> PassRatio | None:
-        """Geometric mean over pairs of records of the first one's latency over the second's; None as for `pair`."""
+        """Return the geometric mean over pairs of the first record's latency over the second's; None as for `pair`."""
         where = [(self._where.get(id(a)), self._where.get(id(b))) for a, b in pairs]
         groups = {at[0] if at else None for both in where for at in both}
         if len(groups) != 1 or None in groups:

@@ -91,13 +91,31 @@ def _wanted(text: str, records: Sequence[Record], axes: Sequence[str]) -> dict[s
 
 
 def difference(column: Column, record: Record, base: Record) -> float | None:
-    """Return the difference of a column to the base row, in its raw unit; None where either has no value."""
+    """Return the difference of a column to the base row.
+
+    Args:
+        column: The column.
+        record: The row.
+        base: The base row.
+
+    Returns:
+        The difference in the column's raw unit; None where either has no value.
+    """
     value, base_value = column.raw(record), column.raw(base)
     return None if value is None or base_value is None else value - base_value
 
 
 def remark(column: Column, record: Record, results: ResultSet) -> str | None:
-    """Return the footnote of a cell in a table of differences: that it is none, or that it may be chance; else None."""
+    """Return the footnote of a cell in a table of differences.
+
+    Args:
+        column: The column of the cell.
+        record: The row of the cell.
+        results: The set of the table, which knows its base row.
+
+    Returns:
+        A sentence: That the cell is no difference, or that it may be chance; None where there is nothing to say.
+    """
     base = results.base_row(record)
     if results.base is None or base is record or column.delta is None or column.raw(record) is None:
         return None

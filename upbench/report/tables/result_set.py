@@ -51,7 +51,13 @@ class ResultSet:
 
     @classmethod
     def of(cls, records: Sequence[Record], convention: str = conventions.DEFAULT, base: str | None = None) -> ResultSet:
-        """Return records as a set with all axes that they have, in the order in which they come."""
+        """Return records as a set with all axes that they have, in the order in which they come.
+
+        Args:
+            records: The records.
+            convention: Name of the convention that FLOPs are counted by.
+            base: What the others are set against; None for no base row.
+        """
         axes = list(dict.fromkeys(name for record in records for name in record.axes))
         return cls(records, axes, convention, base)
 
@@ -178,7 +184,7 @@ class ResultSet:
         return self._apart[pair]
 
     def verdict(self, record: Record, other: Record) -> stats.Verdict:
-        """What the latencies of two cells say; across passes of different sweeps or machines nothing."""
+        """Return what the latencies of two cells say; across passes of different sweeps or machines nothing."""
         if record in self.passes or other in self.passes:
             pair = self.passes.pair(record, other)
             return pair.verdict(noise_floor((record, other)) or 0.0) if pair else stats.Verdict.UNSURE
@@ -188,7 +194,7 @@ class ResultSet:
         return stats.verdict(ratio, noise_floor((record, other)) or 0.0)
 
     def verdicts(self, records: Sequence[Record], other: Record) -> list[stats.Verdict]:
-        """What `verdict` says of several cells against another one, each of which is not that one."""
+        """Return what `verdict` says of several cells against another one, each of which is not that one."""
         if not any(record in self.passes for record in (other, *records)):
             return [self.verdict(record, other) for record in records]
         return self.passes.verdicts(records, other, [noise_floor((one, other)) or 0.0 for one in records])

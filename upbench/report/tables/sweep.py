@@ -33,7 +33,13 @@ class Footnotes:
     refs: dict[CellIndex, list[int]] = field(default_factory=dict)
 
     def add(self, row: int, column: int, text: str) -> None:
-        """Add a sentence to a cell; row -1 is the head of the column."""
+        """Add a sentence to a cell.
+
+        Args:
+            row: Number of the row; -1 is the head of the column.
+            column: Number of the column.
+            text: The sentence; one that is there already keeps its letter.
+        """
         if text not in self.texts:
             self.texts.append(text)
         numbers = self.refs.setdefault((row, column), [])
@@ -108,7 +114,13 @@ def default_table(results: ResultSet, title: str) -> Table:
 
 
 def shown_text(results: ResultSet, column: Column, record: Record) -> str:
-    """Return a cell as a reader sees it: its value, its difference to the base row, or why it has none."""
+    """Return a cell as a reader sees it: its value, its difference to the base row, or why it has none.
+
+    Args:
+        results: The set of the table, which knows its base row.
+        column: The column of the cell.
+        record: The row of the cell.
+    """
     value, base = column.raw(record), results.base_row(record)
     if value is None:
         return failures.text(record) if column.measured else column.text(None)
