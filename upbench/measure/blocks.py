@@ -39,9 +39,12 @@ class BlockError(UpbenchError):
 
 @dataclass
 class Timed:
-    """What was taken of one call. error: what it raised, after which it has no samples.
+    """What was taken of one call.
 
-    calls: calls in each sample. samples: PER_ROUND of each round, in the order taken.
+    Args:
+        error: What it raised, after which it has no samples.
+        calls: Calls in each sample.
+        samples: PER_ROUND of each round, in the order taken.
     """
 
     calls: int = 1

@@ -28,9 +28,13 @@ ClockName = Literal["cpu", "wall"]
 class Sample:
     """One sample: some calls in a row. Times are seconds of all these calls together; None where there is no counter.
 
-    wall_s: elapsed; on a GPU, between the events around the calls. cpu_s: of the calling thread. process_s: CPU time of
-    all threads. faults: page faults that needed no disk. blocked: how often the thread gave up its core to wait.
-    preempted: how often it was taken.
+    Args:
+        wall_s: Elapsed; on a GPU, between the events around the calls.
+        cpu_s: Of the calling thread.
+        process_s: CPU time of all threads.
+        faults: Page faults that needed no disk.
+        blocked: How often the thread gave up its core to wait.
+        preempted: How often it was taken.
     """
 
     wall_s: float
@@ -42,7 +46,11 @@ class Sample:
 
 
 class Meter(Protocol):
-    """Takes samples. name: what a record says of it; now_s: seconds for budgets."""
+    """Takes samples.
+
+    Args:
+        name: What a record says of it.
+    """
 
     name: str
 

@@ -15,9 +15,12 @@ from upbench.records.record import Record, from_dict
 
 @dataclass
 class Contents:
-    """What a file of records holds. skipped: a sentence, with its number, for each line or part that is no record.
+    """What a file of records holds.
 
-    compared: of a comparison, the records that were measured side by side, and the one that ratios are taken to.
+    Args:
+        records: The records.
+        skipped: A sentence, with its number, for each line or part that is no record.
+        compared: Of a comparison, the records that were measured side by side, and the one that ratios are taken to.
     """
 
     records: list[Record] = field(default_factory=list)

@@ -24,7 +24,14 @@ from upbench.records.record import Record
 
 
 class Entry(NamedTuple):
-    """A cell in a pass. levels: by CPU and by wall time; block: unique in the file; offset: where its line begins."""
+    """A cell in a pass.
+
+    Args:
+        cpu_level, wall_level: Its level by CPU time and by wall time.
+        clock: The clock that its samples show.
+        block: Unique in the file.
+        offset: Where its line begins.
+    """
 
     cpu_level: float
     wall_level: float
@@ -37,8 +44,10 @@ class Entry(NamedTuple):
 class Group:
     """All cells that were timed against one reference; those of another machine or version have another one.
 
-    entries: for each cell, in the order of their first lines, its passes. reference_clocks: what the reference's own
-    samples said in each block. reference_medians: of each block its pass, and the medians by CPU and by wall time.
+    Args:
+        entries: For each cell, in the order of their first lines, its passes.
+        reference_clocks: What the reference's own samples said in each block.
+        reference_medians: Of each block its pass, and the medians by CPU and by wall time.
     """
 
     reference: Identity
@@ -122,7 +131,11 @@ class CountedCell(NamedTuple):
 
 @dataclass
 class PassIndex:
-    """What a passes file has, without its samples. groups: by the identity of their reference."""
+    """What a passes file has, without its samples.
+
+    Args:
+        groups: By the identity of their reference.
+    """
 
     counted: dict[Identity, CountedCell] = field(default_factory=dict)
     groups: dict[Identity, Group] = field(default_factory=dict)
@@ -196,9 +209,15 @@ def _add(found: PassIndex, line: BlockLine, offset: int, block: int) -> None:
 class CellTimes:
     """The samples of one cell from all of its passes: what its record holds of them.
 
-    samples_s: seconds a call, by `clock`, pass after pass. rounds_of_pass: how many rounds each pass has. passes: their
-    numbers; blocks, levels: in each of them, null for the reference itself. share: CPU time over wall time, None without CPU time. faults: median over passes of page faults a call.
-    allocators: of the processes that measured. ratio: to the reference; None for the reference itself.
+    Args:
+        samples_s: Seconds a call, by `clock`, pass after pass.
+        rounds_of_pass: How many rounds each pass has.
+        passes: Their numbers.
+        blocks, levels: In each of them, null for the reference itself.
+        share: CPU time over wall time, None without CPU time.
+        faults: Median over passes of page faults a call.
+        allocators: Of the processes that measured.
+        ratio: To the reference; None for the reference itself.
     """
 
     samples_s: list[float]

@@ -37,9 +37,11 @@ MAX_CELLS = 100_000
 class Cell:
     """One point of a sweep.
 
-    axes: the value of every axis of the sweep, in their order; None where the upsampler has no such key. spec: the
-    complete spec, None where the cell is impossible; then `mistakes` are the rules that it breaks. draft: the spec as
-    written; that of an impossible cell has its defaults filled in, so that a record of it has every key.
+    Args:
+        axes: The value of every axis of the sweep, in their order; None where the upsampler has no such key.
+        spec: The complete spec, None where the cell is impossible; then `mistakes` are the rules that it breaks.
+        draft: The spec as written; that of an impossible cell has its defaults filled in, so that a record of it has
+            every key.
     """
 
     axes: Mapping[str, Any]

@@ -29,9 +29,12 @@ TICK_S = 0.2
 class Job:
     """Something for a worker to do.
 
-    message: what the worker is asked. timeout_s: after how long it is given up, counted from the last announcement of a
-    worker that makes some; None for never. fresh: whether a worker that has done other jobs is replaced first. content:
-    what the source knows the job by.
+    Args:
+        message: What is sent to the worker.
+        timeout_s: After how long it is given up, counted from the last announcement of a worker that makes some; None
+            for never.
+        fresh: Whether a worker that has done other jobs is replaced first.
+        content: What the source knows the job by.
     """
 
     message: Message

@@ -22,7 +22,12 @@ FRESH_FROM_S = 600.0
 
 @dataclass(frozen=True)
 class Member:
-    """A cell as its worker needs it. key, axes: its identity; spec: as `RunSpec.to_dict` gives it."""
+    """A cell as its worker needs it.
+
+    Args:
+        key, axes: Its identity.
+        spec: As `RunSpec.to_dict` gives it.
+    """
 
     key: str
     axes: Mapping[str, Any]

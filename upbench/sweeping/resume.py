@@ -21,11 +21,15 @@ Environment = dict[str, Any]
 class Plan:
     """The work, by the numbers of the cells.
 
-    identities: those under which a record is one of a cell. status: of the cells that the file has, or will have
-    without measuring. copies: cells whose measurement the file has under other axes, with the byte where it stands.
-    impossible: cells whose record is to be written. measure: cells to measure. followers: to each of these, the cells
-    with an equal spec, which get the same record. sources: of each upsampler that is a user's, the hashes of its files.
-    edited: of cells to measure again, what became of their module, as 'up.py changed', or of the way to measure.
+    Args:
+        identities: Those under which a record is one of a cell.
+        status: Of the cells that the file has, or will have without measuring.
+        copies: Cells whose measurement the file has under other axes, with the byte where it begins.
+        impossible: Cells whose record is to be written.
+        measure: Cells to measure.
+        followers: To each of these, the cells with an equal spec, which get the same record.
+        sources: Of each upsampler that is a user's, the hashes of its files.
+        edited: Of cells to measure again, what became of their module, as 'up.py changed', or of the way to measure.
     """
 
     identities: dict[Identity, int] = field(default_factory=dict)

@@ -24,7 +24,12 @@ TRIES_OF_REFERENCE = 2
 
 
 class Weight(NamedTuple):
-    """What decides with which others a cell is timed. call_s: seconds of a call; held_bytes: what it keeps between calls."""
+    """What decides with which others a cell is timed.
+
+    Args:
+        call_s: Seconds of a call.
+        held_bytes: What it keeps between calls.
+    """
 
     call_s: float
     held_bytes: int = 0
@@ -32,7 +37,13 @@ class Weight(NamedTuple):
 
 @dataclass(frozen=True)
 class Block:
-    """Cells, by their numbers, that are timed together in a pass. number: counts the blocks of a pass."""
+    """Cells, by their numbers, that are timed together in a pass.
+
+    Args:
+        pass_number: The pass, from 0.
+        number: Counts the blocks of a pass.
+        cells: Their numbers.
+    """
 
     pass_number: int
     number: int

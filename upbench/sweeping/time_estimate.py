@@ -29,9 +29,10 @@ forward for memory, and one forward with backward, which is about three."""
 class Estimate:
     """Seconds for the cells that are to be measured.
 
-    cells: how many those are; impossible ones and repetitions of an earlier spec cost nothing. unknown: how many of
-    them no known record says anything of; for these the calls themselves are taken as free, so that the estimate is
-    too low where the upsampler takes more than about a tenth of a second.
+    Args:
+        cells: How many those are; impossible ones and repetitions of an earlier spec cost nothing.
+        unknown: How many of them no known record says anything of; for these the calls themselves are taken as free, so
+            that the estimate is too low where the upsampler takes more than about a tenth of a second.
     """
 
     total_s: float

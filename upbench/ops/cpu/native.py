@@ -111,9 +111,12 @@ class Predicted(NamedTuple):
 
 
 class Moved:
-    """Points that are offsets from the parent of each output pixel, of a query that is a pointwise convolution of a guide.
+    """Points that are offsets from the parent of each output pixel, of a query that is a pointwise convolution.
 
-    offsets: [B, H, W, 1 or scale^2, (x, y), G, P]; guide: [B, C, H', W']; projection: see `layer`.
+    Args:
+        offsets, scale: [B, H, W, 1 or scale^2, (x, y), G, P], and the output pixels per low-resolution pixel.
+        guide, projection: [B, C, H', W'], and what `layer` returns.
+        dtype: of what the kernel reads.
     """
 
     entry = "moved"
@@ -174,7 +177,14 @@ def attend(
     heads: int,
     factor: float | None,
 ) -> Tensor:
-    """Compute `attention.attend`, with its arguments."""
+    """Compute `attention.attend`.
+
+    Args:
+        x, keys, query: the low-resolution maps of values and keys, and the high-resolution one of queries.
+        embedding: added to the keys of each point, or None.
+        points, padding: positions (x, y) in low-resolution pixels, and what is read outside the map.
+        heads, factor: attention heads, and the factor of the logits, None for 1.
+    """
     return _run(x, keys, query, embedding, Given(points, None, x.dtype), padding, heads, factor)
 
 
