@@ -150,7 +150,7 @@ def grid_records(**more: object) -> list[Record]:
 
 def test_the_command_prints_effects_with_intervals_and_verdicts(tmp_path: Path) -> None:
     file = record_builder.file(tmp_path / "r.jsonl", grid_records())
-    result = upbench("effects", file, "--part", "effects", "--format", "markdown")
+    result = upbench("effects", file, "--part", "effects", "--format", "markdown", "-v")
     assert result.exit_code == 0, result.output
     lines = [[c.strip() for c in line.split("|")[1:-1]] for line in result.stdout.splitlines() if line.startswith("|")]
     theta, groups = lines[2], lines[3]
@@ -203,7 +203,7 @@ def test_machines_are_kept_apart(tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", ["table", "markdown", "latex", "html"])
 def test_both_tables_in_every_format(tmp_path: Path, form: str) -> None:
     file = record_builder.file(tmp_path / "r.jsonl", grid_records())
-    result = upbench("effects", file, "--format", form)
+    result = upbench("effects", file, "--format", form, "-v")
     assert result.exit_code == 0, result.output
     assert "main effects" in result.stdout
     assert "Pareto front" in result.stdout

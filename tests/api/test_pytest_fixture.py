@@ -81,5 +81,5 @@ def test_the_plugin_loads_neither_torch_nor_pandas() -> None:
 def test_gates_can_be_used_without_pytest() -> None:
     from upbench.api.pytest_plugin import Gates
 
-    with pytest.raises(pytest.fail.Exception, match="bilinear, min params: 0 is 5 below min 5"):
+    with pytest.raises(pytest.fail.Exception, match=r"bilinear, min params: 0 is 5 \(100.0 %\) below min 5; exact"):
         Gates().gate("bilinear", min={"params": 5}, shape="8x6x5", device="cpu")

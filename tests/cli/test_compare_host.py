@@ -172,4 +172,4 @@ def test_fused_backends_are_checked_in_every_stage() -> None:
 
 
 def test_nothing_is_said_of_a_base_that_was_not_given(tmp_path: Path) -> None:
-    assert "base" not in printed("compare", "bilinear", "--host", host_file(tmp_path), *FAST).split("Stages (")[1]
+    assert "base" not in printed("compare", "bilinear", "--host", host_file(tmp_path), "-v", *FAST).split("Stages (")[1]

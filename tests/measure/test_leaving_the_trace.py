@@ -89,7 +89,7 @@ def test_a_gate_on_macs_sees_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "branching", raising=False)
-    asked = ["compare", "branching:Up", "--shape", "8x6x5", "--exact", "--max", "macs=1"]
+    asked = ["compare", "branching:Up", "--shape", "8x6x5", "--exact", "--columns", "flops", "--max", "macs=1"]
     found = CliRunner().invoke(app, asked)
     assert found.exit_code == 1, found.output
     assert "17.28K" in found.stdout, found.stdout

@@ -162,7 +162,7 @@ def test_the_page_has_every_figure_and_only_commands_that_can_be_read(tmp_path: 
 def test_what_is_noted_of_rows_stands_beside_them(tmp_path: Path) -> None:
     done = run("lda-aqu/table1", "--format", "markdown")
     assert 'DySample, ResNet-50: printed "DySample"; values and params are those of DySample+' in done.stdout
-    assert "LA-AQU (no deformation) has no row in any table." in run("lda-aqu/text", "--format", "markdown").stdout
+    assert "LA-AQU (no deformation) has no row in any table." in run("lda-aqu/text", "--format", "markdown", "-v").stdout
     text = files("upbench.papers").joinpath("published/lda-aqu/table1.yaml").read_text()
     copy = tmp_path / "copy.yaml"
     copy.write_text(text.replace("host: faster-rcnn-r50", "host: my-host"))
@@ -179,7 +179,7 @@ def test_tables_without_figures_are_data_too() -> None:
 
 
 def test_latencies_are_ratios_and_a_dash_where_nothing_was_measured() -> None:
-    done = run("sapa/table13")
+    done = run("sapa/table13", "-v")
     assert done.exit_code == 0
     line = next(x for x in done.stdout.splitlines() if "points 9, groups 4" in x)
     assert line.split()[-3:] == ["25.6", "1.00x", "-"]
@@ -197,7 +197,7 @@ def test_measured_latencies_are_laid_beside_as_ratios_of_one_device(tmp_path: Pa
         spec = RunSpecData(
             upsampler=upsampler, params=params, scale=2, input=InputData(shape="256x120x120", dtype=dtype)
         )
-        taken = SimpleNamespace(mode="inference", samples_s=[seconds] * 5, passes=None)
+        taken = SimpleNamespace(mode="inference", samples_s=[seconds] * 5, passes=None, samples_of_pass=None)
         environment = Environment(device="d", torch="t", threads=threads)
         return SimpleNamespace(settings=spec, latency=taken, status="ok", environment=environment)
 

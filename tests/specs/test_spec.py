@@ -153,7 +153,7 @@ def test_a_card_says_whether_its_module_has_fused_ops(name: str) -> None:
     card = registry.get(name)
     setting = registry.setting_of(card, 64, None, 2, {})
     assert card.fused == bool(registry.construct(card, setting).fused_ops)
-    asked = {"upsampler": name, "input": {"shape": "64x8x8"}, "measure": {"backend": "fused"}}
+    asked = {"upsampler": name, "input": {"shape": "64x16x16"}, "measure": {"backend": "fused"}}
     if card.fused:
         assert spec.load(asked).label.endswith("[fused]")
     else:

@@ -265,7 +265,7 @@ def test_upsamplers_without_a_fused_form_are_impossible_cells_of_a_fused_sweep(
     """Asked for on the command line, as `--backend fused`; the others are measured all the same."""
     write_sweep(tmp_path, grid={"upsampler": ["carafe", "nearest"]})
     monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(app, ["sweep", "tiny.yaml", "--backend", "fused"])
+    done = CliRunner().invoke(app, ["sweep", "tiny.yaml", "--backend", "fused", "-v"])
     assert done.exit_code == 0, done.output
     assert "hold 2 of 2 cells: 1 impossible, 1 ok" in done.stderr
     found = {r.axes["upsampler"]: r for r in store.load(tmp_path / "results" / "tiny.jsonl").records}
@@ -420,7 +420,7 @@ def test_cells_of_an_older_way_to_measure_are_measured_again_and_stay_a_group_of
     assert [r.environment.measurement_version for r in store.load(path).records] == [1, 1, 2, 2]
     files = sorted(map(str, path.parent.glob("*.jsonl")))
     assert len(files) == 2, "the passes file is beside it"
-    shown = CliRunner().invoke(app, ["table", *files])
+    shown = CliRunner().invoke(app, ["table", *files, "-v"])
     assert shown.exit_code == 0, shown.output
     assert "measurement version 1" in shown.stdout
     assert "measurement version 2" in shown.stdout

@@ -33,6 +33,8 @@ _SOURCES = {
 }
 _KEYS = {"schema", "records", "findings", "tables", "upsampler", "environment"}
 _SPEC = re.compile(r"^(upsampler|base|stages)\s*:", re.MULTILINE)
+_MARKS = {".csv": b"params", ".json": b'"params"', ".tex": b"tabular", ".html": b"<table", ".txt": b"upbench"}
+"""By the ending of a file what stands in every table of upbench in that format."""
 _NO_TEXT = ("png", "pdf", "parquet")
 
 
@@ -89,6 +91,23 @@ def check_replaceable(path: Path, form: str, option: str = "--output", overwrite
         raise OutputError(
             f"output {path} holds {what}, which would be lost; choose another with {option}, or "
             f"{'give --overwrite' if option == '--output' else 'remove it'}"
+        )
+
+
+def check_own(path: Path, overwrite: bool) -> None:
+    """Raise OutputError when a file that a sweep would write a table to holds something that no table of upbench is.
+
+    Args:
+        path: of the file; it need not be there.
+        overwrite: whether whatever the file holds may be lost.
+    """
+    if overwrite or not path.is_file():
+        return
+    content = path.read_bytes()
+    if content.strip() and path.suffix.lower() in _MARKS and _MARKS[path.suffix.lower()] not in content:
+        raise OutputError(
+            f"output {path} holds something that upbench did not write, which would be lost; choose another with --output, "
+            "or give --overwrite"
         )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from upbench import conventions
-from upbench.cli import options, output
+from upbench.cli import existing_files, options, output
 from upbench.cli.accuracy_options import AccuracyOptions, attached
 from upbench.cli.options import RunOptions
 from upbench.cli.show_options import ShowOptions, TableOptions
@@ -104,6 +104,8 @@ def command(
     path = named or Path("results") / f"{plan.name}.jsonl"
     printed = replace(show, output_files=None if cells_as.dry_run else written)
     output.check_targets(printed)
+    for each in written:
+        existing_files.check_own(each, show.overwrite)
     if not path.parent.is_dir():
         _no_folder(path, named is None, cells_as.dry_run)
     try:
