@@ -9,11 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from tests import many_records
+from tests import many_records, record_builder
 from tests.command_line import upbench
 from upbench.records import record as records
 from upbench.records import store, stored
 from upbench.records.stored import RecordFile, StoredRecord, StoredSamples
+from upbench.report.formats import terminal
+from upbench.report.formats.table import Table
+from upbench.report.tables import column_choice
+from upbench.report.tables.result_set import ResultSet
+from upbench.report.tables.sweep import sweep_table
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +114,46 @@ def test_long_tables_are_laid_out_in_parts_as_short_ones_are_whole(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = _file(folder, 100)
-    for form, module in (("markdown", "upbench.report.formats.markdown"), ("csv", "upbench.report.formats.csv")):
-        whole = upbench("table", path, "--format", form).stdout
-        monkeypatch.setattr(f"{module}.ROWS", 7)
-        assert upbench("table", path, "--format", form).stdout == whole
+    for form in ("markdown", "csv", "terminal"):
+        words = ["table", path, *(() if form == "terminal" else ("--format", form))]
+        whole = upbench(*words).stdout
+        monkeypatch.setattr(f"upbench.report.formats.{form}.ROWS", 7)
+        assert upbench(*words).stdout == whole
+
+
+def _tables() -> dict[str, Table]:
+    """Tables with what changes the height of a row, the width of a column or the number of blocks, as records have it."""
+    error = "TypeError: Up.forward() takes 2 positional arguments but 3 were given, see\nthe second line"
+    failed = record_builder.record(axes={"theta": 3}, theta=3, status="error", error=error)
+    elsewhere = record_builder.theta_sweep(torch="2.9.0")
+    found = {}
+    for name, made in {
+        "one group": record_builder.theta_sweep(),
+        "groups and an error": [*record_builder.theta_sweep(), failed, *elsewhere],
+    }.items():
+        results = ResultSet.of(made)
+        for columns in (column_choice.DEFAULT, "all"):
+            shown = column_choice.pick(columns, results)
+            found[f"{name}, {columns}"] = sweep_table(results, "A title", shown, "A headline.").with_notes("all")
+    prose = [[f"row {n}", "word " * (3 * n), f"{10**n}"] for n in range(7)]
+    lines = {0: "The first group", 3: "A line of a group that " + "is far too long " * 8, 6: ""}
+    found["prose"] = Table("", ["Name", "Text", "Value"], prose, [False, False, True], [], [], groups=lines, lead=1)
+    found["no rows"] = Table("Title", ["Name", "Value"], [], [False, True], [], [])
+    return found
+
+
+@pytest.mark.parametrize("styled", [False, True])
+@pytest.mark.parametrize("width", [80, 120, None])
+def test_parts_of_a_terminal_table_are_the_bytes_of_the_whole(
+    width: int | None, styled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setenv("FORCE_COLOR", "1" if styled else "")
+    for name, table in _tables().items():
+        assert len(table.rows) <= terminal.ROWS
+        whole = terminal.draw(table, width)
+        assert ("\x1b[1m" in whole) == (styled and bool(table.ranks)), name
+        for rows in (1, 3):
+            with monkeypatch.context() as patch:
+                patch.setattr(terminal, "ROWS", rows)
+                assert terminal.draw(table, width) == whole, (name, rows)
