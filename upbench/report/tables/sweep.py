@@ -61,7 +61,8 @@ def sweep_table(results: ResultSet, title: str, shown: Sequence[Column], headlin
     heads = [*lead, *(c for c in shown if c not in lead)]
     footnotes = _footnotes(results, heads)
     raw = _raw_columns(results, heads)
-    raw_rows = [[c.raw(r) for c in raw] for r in rows]
+    texts: dict[str, str] = {}  # a text that stands in many rows is in memory once
+    raw_rows = [[_shared(c.raw(r), texts) for c in raw] for r in rows]
     at = {column.key: n for n, column in enumerate(raw)}
     emphasis = {
         (m, n): rank
@@ -69,7 +70,7 @@ def sweep_table(results: ResultSet, title: str, shown: Sequence[Column], headlin
         for m, rank in enumerate(ranks_of(results, column, rows, [row[at[column.key]] for row in raw_rows]))
         if rank
     }
-    cells = [[_cell(results, c, r) for c in heads] for r in rows]
+    cells = [[_shared(_cell(results, c, r), texts) for c in heads] for r in rows]
     return Table(
         title=title,
         heads=[origins.title(c, rows) for c in heads],
@@ -127,6 +128,11 @@ def shown_text(results: ResultSet, column: Column, record: Record) -> str:
     if base is None or base is record or column.delta is None or column.raw(base) is None:
         return column.cell(record)
     return column.delta(bases.difference(column, record, base))
+
+
+def _shared(value: Any, texts: dict[str, str]) -> Any:
+    """Return an equal text that is in memory already, or the value itself."""
+    return texts.setdefault(value, value) if isinstance(value, str) else value
 
 
 def _cell(results: ResultSet, column: Column, record: Record) -> str:
