@@ -19,10 +19,8 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 needs_torchvision = pytest.mark.skipif(not torchvision_operators.available(), reason="needs torchvision")
 MODELS = {
     "torchvision/fasterrcnn_resnet50_fpn": ("torchvision", (96, 128), 4, 3),
-    "torchvision/lraspp_mobilenet_v3_large": ("torchvision", (96, 128), 2, 1),
     "smp/fpn-resnet18": ("segmentation_models_pytorch", (64, 96), 10, 9),
     "smp/unet-resnet18": ("segmentation_models_pytorch", (64, 96), 5, 5),
-    "smp/upernet-resnet18": ("segmentation_models_pytorch", (128, 160), 12, 6),
     "transformers/segformer-b0": ("transformers", (64, 96), 4, 3),
 }
 """Name -> the package it needs, size of the image, upsampling calls, and those of feature maps."""

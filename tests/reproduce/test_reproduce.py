@@ -162,7 +162,9 @@ def test_the_page_has_every_figure_and_only_commands_that_can_be_read(tmp_path: 
 def test_what_is_noted_of_rows_stands_beside_them(tmp_path: Path) -> None:
     done = run("lda-aqu/table1", "--format", "markdown")
     assert 'DySample, ResNet-50: printed "DySample"; values and params are those of DySample+' in done.stdout
-    assert "LA-AQU (no deformation) has no row in any table." in run("lda-aqu/text", "--format", "markdown", "-v").stdout
+    assert (
+        "LA-AQU (no deformation) has no row in any table." in run("lda-aqu/text", "--format", "markdown", "-v").stdout
+    )
     text = files("upbench.papers").joinpath("published/lda-aqu/table1.yaml").read_text()
     copy = tmp_path / "copy.yaml"
     copy.write_text(text.replace("host: faster-rcnn-r50", "host: my-host"))
