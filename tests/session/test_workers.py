@@ -124,7 +124,9 @@ def test_a_red_check_in_a_worker_is_exit_code_1(mine: Path) -> None:
 
 
 def test_ctrl_c_ends_sampling_and_what_was_taken_is_printed(mine: Path) -> None:
-    write(mine, "open('called', 'a').write('.')")
+    # One file for all calls: one that closes itself in each would swallow a Ctrl-C that meets it there.
+    log = "log = globals().get('LOG') or globals().setdefault('LOG', open('called', 'a'))"
+    write(mine, f"{log}; log.write('.'); log.flush()")
     command = [sys.executable, "-m", "upbench", "profile", "mine:Up", *TINY[:4], "--budget", "60", "--format", "json"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     with subprocess.Popen(

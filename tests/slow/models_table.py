@@ -48,6 +48,9 @@ MODELS: dict[str, tuple[int, int]] = {
     "timm/hrnet_w18_small": (128, 160),
 }
 """Name -> height and width of the image."""
+DETECTORS = {"fasterrcnn", "maskrcnn", "keypointrcnn", "retinanet", "fcos"}
+SMALL = {"min_size": 160, "max_size": 192}
+"""Size to which a detector of torchvision resizes images by itself."""
 UPSAMPLER = "dysample"
 HEADS = "| model | calls | feature maps | by | replaced by DySample | params added | left, and why |"
 
@@ -55,7 +58,7 @@ HEADS = "| model | calls | feature maps | by | replaced by DySample | params add
 def row(name: str, size: tuple[int, int]) -> str:
     """Return the row of a model. A model that fails has its error in it."""
     try:
-        model = factory.build(name)
+        model = factory.build(name, SMALL if DETECTORS & set(name.replace("/", "_").split("_")) else None)
         args, kwargs = example_inputs.for_image(model, *size)
         sites = upbench.sites(model, *args, **kwargs)
     except upbench.UpbenchError as error:
