@@ -57,6 +57,7 @@ class _Watch(TorchFunctionMode):
         self.calls: list[_Call] = []
         self.numbers: Counter[str] = Counter()
         self.flags: Any = WeakTensorKeyDictionary()
+        self.followed: set[str] = set()
         for image in images:
             self.flags[image] = frozenset({"image"})
 
@@ -93,6 +94,7 @@ class _Watch(TorchFunctionMode):
         learned = any(isinstance(tensor, nn.Parameter) for tensor in given)
         table = bool(given) and all("parameters" in self._flags_of([tensor]) for tensor in given)
         if learned:  # a layer: what it makes is a feature, and what went in is no prediction any more
+            self.followed |= found
             found = frozenset(flag for flag in found if flag == "pooled")
         found = found | {"parameters"} if table else found - {"parameters"}
         return found | {"pooled"} if func in calls.POOLING else found
@@ -218,7 +220,9 @@ def record(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> 
         for module in training:
             module.training = True
     last = frozenset(flag for tensor in tensors((out,)) for flag in watch.flags.get(tensor, ()))
-    return [_site(call, f"site {n}" in last) for n, call in enumerate(watch.calls)]
+    # What no learned layer reads is a prediction, also where it leaves the model as keypoints, or not at all.
+    ends = [f"site {n}" in last or f"site {n}" not in watch.followed for n in range(len(watch.calls))]
+    return [_site(call, end) for call, end in zip(watch.calls, ends, strict=True)]
 
 
 def _site(call: _Call, predicts: bool) -> Site:
