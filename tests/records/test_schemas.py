@@ -24,7 +24,18 @@ from upbench.report.tables.result_set import ResultSet
 from upbench.specs import run_spec
 from upbench.sweeping import expand, resume
 
-RESULTS = sorted((Path(__file__).parents[2] / "results").glob("*.jsonl"))
+
+def _of_the_first_way_to_measure(path: Path) -> bool:
+    """Whether a results file is of schema 1 or of measurement version 1; others were measured since."""
+    if path.name.endswith(".passes.jsonl"):
+        return False
+    first = json.loads(path.read_text().splitlines()[0])
+    return int(first["environment"].get("measurement_version", 1)) == 1
+
+
+RESULTS = [
+    p for p in sorted((Path(__file__).parents[2] / "results").glob("*.jsonl")) if _of_the_first_way_to_measure(p)
+]
 SWEEPS = Path(__file__).parents[2] / "sweeps"
 
 
