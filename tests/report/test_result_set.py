@@ -141,3 +141,11 @@ def test_a_comparison_shows_the_ratio_with_its_interval_and_keeps_the_number() -
     assert [row[paper.heads.index(f"Latency / {one.label}")] for row in paper.rows] == ["1 (reference)", "2.00x SLOWER"]
     assert paper.headline.startswith(f"carafe takes 2.0x (2.0 to 2.0) the time of {one.label}")
     assert columns.ratio_to(one)[0].cell(untimed) == "-"
+
+
+def test_a_ratio_of_few_rounds_has_no_verdict_and_is_not_called_undecided() -> None:
+    one = record_builder.record(latency_s=[0.2, 0.2, 0.201, 0.2])
+    other = record_builder.record("bilinear", latency_s=[0.01, 0.01, 0.0101, 0.01])
+    said = comparison.comparison_table([one, other], one).headline
+    assert "too few rounds" in said
+    assert "not told apart" not in said

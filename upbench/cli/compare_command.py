@@ -53,7 +53,12 @@ def command(
 ) -> None:
     """Measure several upsamplers in interleaved rounds and print the ratios of their latency."""
     if model.mentioned:
-        refused = {"--host": host.host, "--stages": host.by_stage, "--per-shape": per_shape, "gates": gate.mentioned}
+        refused = {
+            **{"--host": host.host, "--stages": host.by_stage, "--per-shape": per_shape, "gates": gate.mentioned},
+            **{"--accuracy": accuracy.accuracy, "--with-published": accuracy.with_published, "--no-cache": no_cache},
+            **{"--columns": view.columns, "--sort": view.sort, "--fit": view.fit},
+            "--convention": convention != conventions.DEFAULT,
+        }
         _in_model(items, run, model, host.input, show, reference, [name for name, given in refused.items() if given])
     elif host.mentioned:
         _in_host(items, run, host, gate, show, view, accuracy, reference, per_shape, convention, not no_cache)

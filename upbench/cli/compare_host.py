@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -122,7 +121,7 @@ def _host(wanted: HostOptions, run_options: RunOptions) -> Host:
             [f"--{key}: cannot be given with --host, whose stages have their own; leave it out" for key in refused]
         )
     host = papers.host(wanted.host)
-    return host if wanted.input is None else papers.at(host, *_size(wanted.input))
+    return host if wanted.input is None else papers.at(host, *model_options.size(wanted.input))
 
 
 def _document(
@@ -163,14 +162,6 @@ def _checks(
             checked = session.check([spec], cache=cache, for_measuring=False)
             found += [{**vars(one), "stage": stage.name} for one in checked.checks]
     return found
-
-
-def _size(text: str) -> tuple[int, int]:
-    """Return height and width in "1280x800"."""
-    match = re.fullmatch(r"\s*(\d+)\s*[xX]\s*(\d+)\s*", text)
-    if match is None or not (int(match[1]) and int(match[2])):
-        raise UpbenchError(f"--input {text}: is not HEIGHTxWIDTH of the image in pixels, as 1280x800")
-    return int(match[1]), int(match[2])
 
 
 def _necks(items: Sequence[str], run_options: RunOptions, host: Host) -> tuple[list[list[RunSpec]], list[str]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from upbench.cli import backends, drafts, model_options, options, output
+from upbench.cli import backends, drafts, model_options, options, output, upsampler_patterns
 from upbench.cli.options import WHAT, RunOptions
 from upbench.cli.show_options import ShowOptions
 from upbench.errors import SpecError, unknown
@@ -25,6 +25,7 @@ REFUSED = (
     "dtype",
     "memory_format",
     "compile",
+    "runtime",
     "offsets",
     "output_size",
     "guide_size",
@@ -127,7 +128,7 @@ def _job(items: Sequence[str], run_options: RunOptions, wanted: ModelOptions, im
         mistakes.append("a model needs inputs: give --input HEIGHTxWIDTH or --model-input FILE:FUNCTION, one of them")
     if mistakes:
         raise SpecError(mistakes)
-    rows = [row for item in items for row in _rows(item, options, run_options)]
+    rows = [row for item in upsampler_patterns.expand(items)[0] for row in _rows(item, options, run_options)]
     labels = [row["label"] for row in rows]
     if twice := sorted({label for label in labels if labels.count(label) > 1}):
         raise SpecError([f"{', '.join(twice)}: given twice; leave one out"])
@@ -137,7 +138,7 @@ def _job(items: Sequence[str], run_options: RunOptions, wanted: ModelOptions, im
         wanted.model,
         rows,
         spec,
-        model_options.arguments(wanted.model_arg or ()),
+        drafts.assignments(wanted.model_arg, "--model-arg"),
         None if wanted.weights is None else str(Path(wanted.weights).resolve()),
         None if image is None else model_options.size(image),
         wanted.model_input,

@@ -33,7 +33,7 @@ def assignments(texts: Sequence[str] | None, option: str = "--set") -> dict[str,
             continue
         if not equals or not key.strip() or not value.strip():
             example = f"{key.strip() or 'theta'}=VALUE"
-            join = ":" if option != "--set" else " "
+            join = " " if option.startswith("--") else ":"
             mistakes.append(f"{option}{join}{text}: `{text}` is not KEY=VALUE; write {option}{join}{example}")
             continue
         try:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from upbench.cli import drafts
 from upbench.cli.options import WHAT
-from upbench.errors import SpecError, UpbenchError
+from upbench.errors import UpbenchError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -51,30 +52,11 @@ def size(text: str, option: str = "--input") -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def arguments(given: Sequence[str]) -> dict[str, Any]:
-    """Return KEY=VALUE pairs as a mapping, values read as YAML. Raises SpecError with all mistakes."""
-    import yaml
-
-    found, mistakes = dict[str, Any](), []
-    for text in given:
-        key, sign, value = text.partition("=")
-        if not sign or not key.isidentifier():
-            mistakes.append(f"--model-arg {text}: is not KEY=VALUE, as weights=null")
-            continue
-        try:
-            found[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            mistakes.append(f"--model-arg {text}: {value} is no YAML value")
-    if mistakes:
-        raise SpecError(mistakes)
-    return found
-
-
 def model(name: str, given: Sequence[str] | None, weights: Path | None) -> nn.Module:
     """Build the model of the options, and load its weights. Raises UpbenchError where that fails."""
     from upbench.models import factory
 
-    built = factory.build(name, arguments(given or ()))
+    built = factory.build(name, drafts.assignments(given, "--model-arg"))
     if weights is not None:
         factory.load_weights(built, str(weights))
     return built

@@ -50,4 +50,7 @@ def _clause(record: Record, reference: Record) -> str:
         return f"{record.label} takes {units.factor(pair.value)}x ({between}) the time of {reference.label}"
     if said == Verdict.SAME:
         return f"{record.label} is as fast as {reference.label} ({between} of its time)"
+    if not pair.low <= 1 <= pair.high:
+        took = f"{units.factor(pair.value)}x ({between}) the time of {reference.label}"
+        return f"{record.label} took {took}, in too few rounds or too unsteadily for a verdict"
     return f"{record.label} and {reference.label} are not told apart ({between} of its time)"
