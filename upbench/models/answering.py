@@ -1,16 +1,18 @@
 """A model whose upsampling calls are answered by other modules.
 
-Every module that makes upsampling calls becomes a subclass of its own class, whose forward answers the calls that were
-replaced, by the function mode of torch. Names, weights, `isinstance`, copies and pickles are those of any module.
+Every module that makes upsampling calls becomes a subclass of its own class, which answers the calls that were replaced:
+where its code makes them by a global name, copies of its functions with another one; else the function mode of torch.
+Names, weights, `isinstance`, copies and pickles are those of any module.
 """
 
 from __future__ import annotations
 
 import functools
+import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +22,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from upbench.errors import InputError
-from upbench.models import calls
+from upbench.models import calls, rebinding
 from upbench.models.recording import named_tensors
 from upbench.models.site import Site
 
@@ -36,6 +38,7 @@ class State:
         name: Its qualified name.
         root: Whether it is the model itself, whose forward starts the numbering of calls.
         owner: Whether it makes upsampling calls.
+        by_name: Whether copies of its functions answer them, see `rebinding`; else a mode does.
         source: Name under which its output is kept as a guide for the owner that runs; "" for none.
         sites: All upsampling calls that it makes, by number.
         answers: Number of a call -> the module that answers it.
@@ -44,6 +47,7 @@ class State:
     name: str
     root: bool = False
     owner: bool = False
+    by_name: bool = False
     source: str = ""
     sites: dict[int, Site] = field(default_factory=dict)
     answers: dict[int, nn.Module] = field(default_factory=dict)
@@ -53,7 +57,7 @@ class State:
 class _Run:
     """One forward of the model: how many calls each owner has made."""
 
-    calls: Counter[str] = field(default_factory=Counter)
+    calls: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
@@ -66,7 +70,7 @@ class _Frame:
     run: _Run | None
     made: int = 0
     outputs: dict[tuple[str, int], Tensor] = field(default_factory=dict)
-    seen: Counter[str] = field(default_factory=Counter)
+    seen: dict[str, int] = field(default_factory=dict)
 
 
 class _Local(threading.local):
@@ -115,25 +119,46 @@ class _Answers(TorchFunctionMode):
         self.frame = frame
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
         op = calls.op_of(func)
         if op is None or _LOCAL.frames[-1] is not self.frame:
-            return func(*args, **kwargs)
-        x = calls.map_of(args, kwargs)
-        site = _site_of(self.frame, x)
-        module = None if site is None else self.frame.state.answers.get(site.call)
-        if site is None or module is None:
-            return func(*args, **kwargs)
-        if _LOCAL.answered is not None:
-            _LOCAL.answered[site.name] += 1
-        start = clock() if _LOCAL.seconds is not None else 0.0
-        if isinstance(module, Repeat):
-            out = func(*args, **kwargs)
-        else:
-            out = _answer(site, module, self.frame, x, calls.target_size(op, x, args, kwargs))
-        if _LOCAL.seconds is not None:
-            _LOCAL.seconds[site.name] += clock() - start  # type: ignore[assignment]
-        return out
+            return func(*args) if kwargs is None else func(*args, **kwargs)
+        return _answered(self.frame, op, func, args, kwargs or {})
+
+
+def _by_name(func: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function that copied code calls in the place of one that upsamples."""
+    op = calls.NAMED[func]
+
+    @functools.wraps(func)
+    def answered(*args: Any, **kwargs: Any) -> Any:
+        if not _LOCAL.frames:
+            raise InputError(
+                f"{func.__name__} was called outside a forward of the replaced module that calls it, as a checkpoint of an "
+                "inner function does; let the module itself be called, or checkpoint the module"
+            )
+        frame = _LOCAL.frames[-1]
+        return _answered(frame, op, func, args, kwargs) if frame.state.by_name else func(*args, **kwargs)
+
+    return answered
+
+
+def _answered(frame: _Frame, op: str, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """Return what the call returns, or what the module returns that stands in its place."""
+    x = calls.map_of(args, kwargs)
+    site = _site_of(frame, x)
+    module = None if site is None else frame.state.answers.get(site.call)
+    if site is None or module is None:
+        return func(*args, **kwargs)
+    if _LOCAL.answered is not None:
+        _LOCAL.answered[site.name] += 1
+    start = clock() if _LOCAL.seconds is not None else 0.0
+    if isinstance(module, Repeat):
+        out = func(*args, **kwargs)
+    else:
+        out = _answer(site, module, frame, x, calls.target_size(op, x, args, kwargs))
+    if _LOCAL.seconds is not None:
+        _LOCAL.seconds[site.name] += clock() - start  # type: ignore[assignment]
+    return out
 
 
 def _site_of(frame: _Frame, x: Tensor) -> Site | None:
@@ -145,8 +170,8 @@ def _site_of(frame: _Frame, x: Tensor) -> Site | None:
     state, within = frame.state, frame.made
     frame.made += 1
     if frame.run is not None:
-        number = frame.run.calls[state.name]
-        frame.run.calls[state.name] += 1
+        number = frame.run.calls.get(state.name, 0)
+        frame.run.calls[state.name] = number + 1
         return state.sites.get(number)
     fits = [
         site
@@ -212,33 +237,45 @@ class Repeat(nn.Module):
         return x
 
 
-_SUBCLASSES: dict[type[nn.Module], type[nn.Module]] = {}
+_SUBCLASSES: dict[tuple[type[nn.Module], bool], type[nn.Module]] = {}
 
 
-def subclass(cls: type[nn.Module]) -> type[nn.Module]:
-    """Return the subclass of a module's class that takes part in answering; it has the same name, and there is one."""
-    if cls not in _SUBCLASSES:
-        _SUBCLASSES[cls] = _made(cls)
-    return _SUBCLASSES[cls]
+def subclass(cls: type[nn.Module], by_name: bool = False) -> type[nn.Module]:
+    """Return the subclass of a module's class that takes part in answering; it has the same name, and there is one.
+
+    Args:
+        cls: The class.
+        by_name: Whether copies of its functions answer its calls, see `rebinding`.
+    """
+    key = cls, by_name
+    if key not in _SUBCLASSES:
+        _SUBCLASSES[key] = _made(cls, by_name)
+    return _SUBCLASSES[key]
 
 
-def _made(cls: type[nn.Module]) -> type[nn.Module]:
+def _made(cls: type[nn.Module], by_name: bool) -> type[nn.Module]:
+    copied = rebinding.copies(cls, _by_name) if by_name else {}
+    body: Any = copied.get("forward", cls.forward)
 
     @functools.wraps(cls.forward)
     def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
         state: State = self.__dict__[STATE]
-        with _running(state, args, kwargs):
-            out = cls.forward(self, *args, **kwargs)
+        if state.owner and not state.by_name and "torch._dynamo" in sys.modules:
+            out = _uncompiled()(state, body, self, args, kwargs)
+        else:
+            out = _run(state, body, self, args, kwargs)
         if state.source and _LOCAL.frames and isinstance(out, Tensor):
             above = _LOCAL.frames[-1]
-            above.outputs[state.source, above.seen[state.source]] = out
-            above.seen[state.source] += 1
+            number = above.seen.get(state.source, 0)
+            above.outputs[state.source, number] = out
+            above.seen[state.source] = number + 1
         return out
 
     def reduce(self: nn.Module, protocol: Any) -> Any:
-        return _empty, (cls,), self.__dict__
+        return _empty, (cls, by_name), self.__dict__
 
     names = {
+        **copied,
         "forward": forward,
         "__reduce_ex__": reduce,
         "__module__": cls.__module__,
@@ -247,31 +284,39 @@ def _made(cls: type[nn.Module]) -> type[nn.Module]:
     return type(cls.__name__, (cls,), {**names, "__doc__": cls.__doc__, "replaces": cls})
 
 
-def _empty(cls: type[nn.Module]) -> nn.Module:
+def _empty(cls: type[nn.Module], by_name: bool = False) -> nn.Module:
     """Return an instance without state, for copies and pickles."""
-    made = subclass(cls)
+    made = subclass(cls, by_name)
     return made.__new__(made)
 
 
-@contextmanager
-def _running(state: State, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[None]:
-    """Note that a module's forward runs, and answer its calls."""
+def _run(state: State, body: Any, module: nn.Module, args: Any, kwargs: Any) -> Any:
+    """Run the forward of a module's class, and answer its calls."""
+    if not (state.root or state.owner):
+        return body(module, *args, **kwargs)
     if state.root:
         _LOCAL.runs.append(_Run())
     try:
         if not state.owner:
-            yield
-            return
+            return body(module, *args, **kwargs)
         frame = _Frame(state, args, kwargs, _LOCAL.runs[-1] if _LOCAL.runs else None)
         _LOCAL.frames.append(frame)
         try:
+            if state.by_name or not state.answers:
+                return body(module, *args, **kwargs)
             with _Answers(frame):
-                yield
+                return body(module, *args, **kwargs)
         finally:
             _LOCAL.frames.pop()
     finally:
         if state.root:
             _LOCAL.runs.pop()
+
+
+@functools.cache
+def _uncompiled() -> Callable[..., Any]:
+    """Return `_run` as torch.compile leaves it alone, with all that it calls: it does not trace the mode."""
+    return torch.compiler.disable(_run)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class Upsamplers(nn.ModuleDict):

@@ -19,6 +19,8 @@ UPSAMPLING: dict[Any, str] = {
     F.max_unpool2d: "max_unpool2d",
 }
 """Function, as a mode of torch functions sees it -> name of the op."""
+NAMED: dict[Any, str] = {**UPSAMPLING, F.upsample: "interpolate"}
+"""Function, as code names it -> name of the op."""
 POOLING: set[Any] = {F.adaptive_avg_pool2d, F.adaptive_max_pool2d}
 """Functions that pool a map to a fixed size."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from upbench.models import calls
+from upbench.models import calls, rebinding
 from upbench.models.site import GuideSource, Site, judge, whole_scale
 
 _COLOURS = 4
@@ -26,6 +27,7 @@ _FEW = 16
 class Frame:
     """The forward of one module while it runs."""
 
+    owner: type[nn.Module]
     name: str
     arguments: list[tuple[str, Tensor]]
     outputs: list[tuple[str, int, Tensor]] = field(default_factory=list)
@@ -46,6 +48,7 @@ class _Call:
     made: tuple[int, ...]
     flags: frozenset[str]
     guides: tuple[GuideSource, ...]
+    by_name: bool
 
 
 class _Watch(TorchFunctionMode):
@@ -70,7 +73,8 @@ class _Watch(TorchFunctionMode):
         out = func(*args, **kwargs)
         made = list(tensors((out,)))
         if op and isinstance(x, Tensor) and isinstance(out, Tensor) and self.stack:
-            self._note(op, x, out, args, kwargs, known)
+            by_name = rebinding.is_by_name(self.stack[-1].owner, sys._getframe())
+            self._note(op, x, out, args, kwargs, known, by_name)
         given = [tensor for _, tensor in named_tensors((args, kwargs))]
         flags = self._passed_on(func, given)
         for tensor in made:
@@ -100,16 +104,22 @@ class _Watch(TorchFunctionMode):
         return found | {"pooled"} if func in calls.POOLING else found
 
     def _note(
-        self, op: str, x: Tensor, out: Tensor, args: Sequence[Any], kwargs: Mapping[str, Any], flags: frozenset[str]
+        self,
+        op: str,
+        x: Tensor,
+        out: Tensor,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        flags: frozenset[str],
+        by_name: bool,
     ) -> None:
         frame = self.stack[-1]
         mode, corners = calls.interpolation(args, kwargs) if op == "interpolate" else (None, None)
         number = self.numbers[frame.name]
         self.numbers[frame.name] += 1
         frame.made += 1
-        self.calls.append(
-            _Call(frame, number, op, mode, corners, tuple(x.shape), tuple(out.shape), flags, _guides(frame, x, out))
-        )
+        shapes, guides = (tuple(x.shape), tuple(out.shape)), _guides(frame, x, out)
+        self.calls.append(_Call(frame, number, op, mode, corners, *shapes, flags, guides, by_name))
 
 
 def _same_size(tensor: Tensor, given: Sequence[Tensor], flags: Any) -> bool:
@@ -173,7 +183,7 @@ def _hooked(model: nn.Module, stack: list[Frame]) -> Iterator[None]:
 
     def enter(module: nn.Module, args: Any, kwargs: Any) -> None:
         given = [*named_tensors(args), *named_tensors(kwargs)]
-        stack.append(Frame(names[module], given[:_FEW]))
+        stack.append(Frame(type(module), names[module], given[:_FEW]))
 
     def leave(module: nn.Module, args: Any, kwargs: Any, out: Any) -> None:
         ended = stack.pop()
@@ -243,4 +253,5 @@ def _site(call: _Call, predicts: bool) -> Site:
         scale,
         call.guides,
         why_not,
+        call.by_name,
     )

@@ -234,6 +234,7 @@ def _place(model: nn.Module, sites: Sequence[Site], made: Mapping[str, nn.Module
     holder = Upsamplers()
     for site in sites:
         state = states.setdefault(site.module, State(site.module))
+        state.by_name = site.by_name and (state.by_name or not state.owner)
         state.owner = True
         state.sites[site.call] = site
         module = made.get(site.name)
@@ -249,7 +250,7 @@ def _place(model: nn.Module, sites: Sequence[Site], made: Mapping[str, nn.Module
     for name, state in states.items():
         module = names[name]
         module.__dict__[STATE] = state
-        module.__class__ = answering.subclass(type(module))
+        module.__class__ = answering.subclass(type(module), state.by_name)
 
 
 def _like(module: nn.Module, owner: nn.Module, model: nn.Module) -> nn.Module:

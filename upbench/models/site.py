@@ -52,6 +52,7 @@ class Site:
         scale: The whole scale at which an upsampler would be built; None where there is none.
         guides: Tensors of the output's size that are at hand.
         why_not: Sentence that says why it is not replaced; None for a feature map.
+        by_name: Whether the owner's class makes the call by a global name, see `rebinding`.
     """
 
     module: str
@@ -66,6 +67,7 @@ class Site:
     scale: int | None = None
     guides: tuple[GuideSource, ...] = ()
     why_not: str | None = None
+    by_name: bool = False
 
     @property
     def name(self) -> str:
