@@ -41,10 +41,11 @@ def in_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(IN_PROCESS)
 
 
-@pytest.fixture
-def short_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Warm-up of two calls or so: where only the way of the numbers matters, not their calm."""
-    monkeypatch.setattr("upbench.measure.latency.WARMUP_S", 0.01)
+@pytest.fixture(autouse=True)
+def _short_warm_up(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Warm-up of two calls or so, in workers too: the way of the numbers matters here, not their calm. Slow tests measure."""
+    if request.node.get_closest_marker("slow") is None:
+        monkeypatch.setenv("UPBENCH_WARMUP", "0.01")
 
 
 @pytest.fixture(autouse=True)

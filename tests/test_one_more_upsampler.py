@@ -17,7 +17,6 @@ from tests.command_line import upbench
 from upbench import cards, registry, upsamplers
 from upbench.errors import SpecError
 
-pytestmark = pytest.mark.usefixtures("short_warm_up")
 ROOT = Path(__file__).parents[1]
 CONTRACT = ROOT / "tests/upsamplers/test_contract.py"
 FAST = ["--shape", "8x6x5", "--budget", "0.01", "--device", "cpu", "--threads", "1"]

@@ -25,6 +25,11 @@ def count(value: int | None) -> str:
     raise AssertionError("unreachable: value is at least 10000")
 
 
+def number_of(number: int | None, what: str) -> str:
+    """Write a number of things: 1, "thread" -> "1 thread"; 2, "thread" -> "2 threads"."""
+    return f"{exact(number)} {what}{'' if number == 1 else 's'}"
+
+
 def rate(value: float | None) -> str:
     """Write a number of things a second with a decimal prefix: 12340000.0 -> "12.34M"."""
     return DASH if value is None else count(round(value))

@@ -19,7 +19,6 @@ import upbench
 from upbench.machine import ceilings
 from upbench.records.record import from_dict
 
-pytestmark = pytest.mark.usefixtures("short_warm_up")
 ROOT = Path(__file__).parents[2]
 FAST: dict[str, Any] = {"shape": "32x8x8", "budget": 0.01, "device": "cpu", "threads": 1}
 CARAFE = 64 * (32 * 64 + 64 * 100 * 9)

@@ -41,7 +41,7 @@ SAID = "counts are of one draw, that of the seed 0"
     ],
 )
 def test_counts_of_one_draw_are_said_to_be_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short_warm_up: None, body: str, mode: str, said: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, mode: str, said: bool
 ) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "drawing", raising=False)

@@ -35,7 +35,7 @@ MACS = 120 * 8 * 8 * 9
 
 
 @pytest.fixture
-def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short_warm_up: None) -> Callable[..., Result]:
+def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """Profiles a module that is written to a file of its own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))

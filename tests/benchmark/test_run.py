@@ -20,8 +20,6 @@ from upbench.measure.clock import CpuClock
 from upbench.records import record, store
 from upbench.specs import run_spec as spec
 
-pytestmark = pytest.mark.usefixtures("short_warm_up")
-
 
 def tiny(name: str = "carafe", **changes: object) -> spec.RunSpec:
     data = {"upsampler": name, "input": {"shape": "32x6x5"}, "measure": {"budget": 0.02, "device": "cpu"}, **changes}

@@ -13,8 +13,6 @@ from upbench import runtimes
 from upbench.benchmark import measurement
 from upbench.specs import run_spec
 
-pytestmark = pytest.mark.usefixtures("short_warm_up")
-
 NAMES = ", ".join(runtimes.CLASSES)
 
 TOY = """

@@ -11,7 +11,6 @@ import torch
 from tests.command_line import upbench
 from upbench.measure import counting, cross_check, macs, memory, output, params
 
-pytestmark = pytest.mark.usefixtures("short_warm_up")
 TINY = ("--shape", "8x6x5", "--device", "cpu", "--budget", "0.02")
 CONV_PARAMS, CONV_MACS, OUT_BYTES = 8 * 8 * 9 + 8, 8 * 8 * 9 * 12 * 10, 4 * 8 * 12 * 10
 

@@ -16,7 +16,6 @@ from tests.command_line import refused, upbench
 from upbench import registry
 from upbench.records import store
 
-pytestmark = pytest.mark.usefixtures("short_warm_up")
 FAST = ["--shape", "8x6x5", "--budget", "0.01", "--device", "cpu"]
 HEAD = """
 import dataclasses, enum, functools, math, pathlib

@@ -16,7 +16,6 @@ from upbench import files, registry
 from upbench.records import store
 from upbench.specs import run_spec as spec
 
-pytestmark = pytest.mark.usefixtures("short_warm_up")
 FAST = ["--shape", "32x6x5", "--budget", "0.02", "--device", "cpu"]
 
 

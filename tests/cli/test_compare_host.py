@@ -13,7 +13,6 @@ import yaml
 from tests.command_line import refused, upbench
 from upbench import papers
 from upbench.benchmark import measurement
-from upbench.measure import latency
 
 FAST = ["--budget", "0.001", "--device", "cpu"]
 SMALL = ["--host", "faster-rcnn-r50", "--input", "40x70", *FAST]
@@ -23,7 +22,6 @@ SMALL = ["--host", "faster-rcnn-r50", "--input", "40x70", *FAST]
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is measured does not matter here, only that it is."""
     monkeypatch.setattr(measurement, "AA_S", 0.001)
-    monkeypatch.setattr(latency, "WARMUP_S", 0.0)
 
 
 def printed(*arguments: object) -> str:

@@ -9,7 +9,6 @@ import pytest
 
 from tests.command_line import upbench
 
-pytestmark = pytest.mark.usefixtures("short_warm_up")
 FAST = ["--shape", "8x6x5", "--budget", "0.01", "--device", "cpu"]
 MODULE = """
 from torch import nn

@@ -22,7 +22,6 @@ from upbench.records import store
 from upbench.records.record import from_json
 from upbench.report import json_documents
 
-pytestmark = pytest.mark.usefixtures("short_warm_up")
 FAST = ["--shape", "32x6x5", "--budget", "0.02", "--device", "cpu", "--threads", "1"]
 MODULE = """
 import torch

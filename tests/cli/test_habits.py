@@ -18,7 +18,6 @@ from upbench.cli.app import app
 from upbench.cli.upsampler_patterns import expand
 from upbench.report.formats.table import MORE
 
-pytestmark = pytest.mark.usefixtures("short_warm_up")
 FAST = ["--shape", "32x6x5", "--budget", "0.01", "--device", "cpu", "--threads", "1"]
 
 

@@ -16,7 +16,6 @@ import yaml
 from tests.command_line import refused, upbench
 from upbench.cli.app import app
 
-pytestmark = pytest.mark.usefixtures("short_warm_up")
 FAST = ["--shape", "8x6x5", "--budget", "0.01", "--device", "cpu"]
 _numbers = itertools.count()
 Write = Callable[..., str]

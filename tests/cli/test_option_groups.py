@@ -23,7 +23,6 @@ from upbench.cli import option_groups
 from upbench.cli.app import app
 from upbench.report.formats import render
 
-pytestmark = pytest.mark.usefixtures("short_warm_up")
 FAST = ["--shape", "8x6x5", "--budget", "0.01", "--device", "cpu"]
 ROOT = Path(package.__file__).parent
 SHOWING = ("list", "profile", "compare", "sites", "diff", "sweep", "table", "effects", "reproduce", "env")

@@ -9,7 +9,6 @@ import pytest
 from tests import record_builder
 from tests.command_line import upbench
 
-pytestmark = pytest.mark.usefixtures("short_warm_up")
 FAST = ["--shape", "32x6x5", "--budget", "0.01", "--device", "cpu", "--threads", "1"]
 SWEEP = (
     "name: tiny\ntitle: A tiny sweep\nbase: {upsampler: ldaaqu}\ninput: {shape: 32x6x5}\n"

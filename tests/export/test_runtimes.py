@@ -17,7 +17,7 @@ from upbench.exchange import onnx_file
 pytest.importorskip("onnxruntime", reason="needs onnxruntime")
 pytest.importorskip("onnxscript", reason="needs onnxscript")
 pytest.importorskip("openvino", reason="needs openvino")
-pytestmark = [pytest.mark.usefixtures("short_warm_up"), pytest.mark.filterwarnings("ignore")]
+pytestmark = [pytest.mark.filterwarnings("ignore")]
 QUICK = ("--shape", "8x4x6", "--device", "cpu", "--threads", "1", "--budget", "0.02")
 
 

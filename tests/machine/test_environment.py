@@ -16,7 +16,6 @@ import torch
 from tests.command_line import refused, upbench
 from upbench.machine import calibration, ceilings, environment
 from upbench.machine.calibration import Calibration
-from upbench.measure import latency
 from upbench.report.tables.grouping import kernels_text
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
@@ -35,7 +34,6 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> None:
     """A calibration that takes no time worth the name."""
     for name, value in {"CEILING_S": 0.01, "LARGEST_BYTES": 2**21, "NOISE_FLOOR_S": 0.05, "REPEATS": 3}.items():
         monkeypatch.setattr(ceilings, name, value)
-    monkeypatch.setattr(latency, "WARMUP_S", 0.01)
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import pytest
 
 from tests.command_line import upbench
 
-pytestmark = pytest.mark.usefixtures("short_warm_up")
 C, H, W = 8, 6, 5
 LOW, S = H * W, 2
 HIGH = LOW * S**2

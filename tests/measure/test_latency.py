@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from upbench.errors import InputError
 from upbench.measure import latency, rounds
 from upbench.measure.cpu_clock import Sample
 
@@ -44,6 +45,11 @@ class FakeClock:
 
         work.__name__ = name
         return work
+
+
+@pytest.fixture(autouse=True)
+def _whole_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(rounds.WARMUP)
 
 
 def test_slow_first_calls_are_warm_up_not_samples() -> None:
@@ -159,6 +165,20 @@ def test_warm_up_goes_on_until_the_time_is_stable() -> None:
     timing = latency.warm_up(clock.call("a", 0.09, 0.08, 0.06, 0.05, 0.04, 0.03, 0.02, 0.02, 0.02, 0.02, 0.02), clock)
     assert timing.warmup_calls == 11
     assert timing.calls_per_sample == 1
+
+
+def test_the_environment_limits_the_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(rounds.WARMUP, "0.1")
+    times = [0.09 - 0.005 * n for n in range(12)]
+    clock = FakeClock()
+    assert latency.warm_up(clock.call("a", *times), clock).warmup_calls == 2
+
+
+@pytest.mark.parametrize("text", ["soon", "-1", "nan", "inf", ""])
+def test_a_warm_up_of_no_number_of_seconds_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv(rounds.WARMUP, text)
+    with pytest.raises(InputError, match=r"UPBENCH_WARMUP is '.*' but must be the most seconds of a warm-up"):
+        rounds.warmup_s()
 
 
 def test_an_interruption_keeps_the_complete_rounds() -> None:

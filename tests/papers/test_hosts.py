@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from upbench import papers, registry
 from upbench.benchmark import host_case, measurement, run
 from upbench.errors import SpecError, UnknownName
-from upbench.measure import clock, latency, memory, rounds
+from upbench.measure import clock, memory, rounds
 from upbench.papers import Host
 from upbench.specs import run_spec as spec
 
@@ -34,7 +34,6 @@ MINE = {
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is measured does not matter here, only that it is."""
     monkeypatch.setattr(measurement, "AA_S", 0.001)
-    monkeypatch.setattr(latency, "WARMUP_S", 0.0)
 
 
 def mine(folder: Path, **changes: object) -> Path:

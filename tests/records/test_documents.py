@@ -17,7 +17,7 @@ FAST = ["--shape", "8x6x5", "--budget", "0.02", "--device", "cpu", "--threads", 
 
 
 @pytest.fixture(autouse=True)
-def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short_warm_up: None) -> None:
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measurement, "AA_S", 0.05)
     monkeypatch.chdir(tmp_path)
 

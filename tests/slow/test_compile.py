@@ -7,7 +7,7 @@ import pytest
 from upbench.benchmark import run
 from upbench.specs import run_spec as spec
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("short_warm_up")]
+pytestmark = [pytest.mark.slow]
 
 
 def test_a_compiled_module_is_measured_and_counted_as_it_was() -> None:

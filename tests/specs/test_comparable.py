@@ -17,7 +17,6 @@ from upbench.benchmark import measurement, run
 from upbench.errors import SpecError
 from upbench.specs import run_spec as spec
 
-pytestmark = pytest.mark.usefixtures("short_warm_up")
 FAST = ["--budget", "0.02", "--device", "cpu", "--threads", "1"]
 MODULE = """
 from torch import nn

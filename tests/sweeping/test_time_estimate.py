@@ -41,7 +41,7 @@ def record(cell: expand.Cell, latency_s: float, status: str = "ok") -> Record:
 def seconds(call_s: float) -> float:
     """One cell whose calls take this long."""
     sampling = max(BUDGET_S, time_estimate.LEAST_CALLS * call_s)
-    return time_estimate.COUNTING_S + time_estimate.COUNTING_CALLS * call_s + rounds.WARMUP_S + call_s + sampling
+    return time_estimate.COUNTING_S + time_estimate.COUNTING_CALLS * call_s + rounds.warmup_s() + call_s + sampling
 
 
 def test_the_constants_are_those_of_the_measurement() -> None:

@@ -17,7 +17,6 @@ from tests.command_line import upbench
 from upbench import registry
 from upbench.user_code import isolation
 
-pytestmark = pytest.mark.usefixtures("short_warm_up")
 TINY = ("--shape", "8x6x5", "--device", "cpu", "--budget", "0.02")
 OURS = "tests.modules.intruding"
 

@@ -91,7 +91,7 @@ def _notes(environment: Mapping[str, Any], known: Calibration | None) -> list[st
             "Not calibrated: `upbench env --calibrate` measures the ceilings and the noise floor of this machine "
             "(about 20 s; leave it alone meanwhile)."
         ]
-    valid = f"Valid for {known.threads} threads and torch {known.versions['torch']}; when the machine changes, calibrate again."
+    valid = f"Valid for {units.number_of(known.threads, 'thread')} and torch {known.versions['torch']}; when the machine changes, calibrate again."
     if known.noise_floor is None:
         notes = [
             "The ceilings are those that the first measurement took by itself; `upbench env --calibrate` measures them more "

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from upbench import files
+from upbench import files, units
 from upbench.errors import OutputError
 
 SCHEMA = 1
@@ -106,7 +106,7 @@ def key(environment: Mapping[str, Any]) -> str:
         environment: Machine and software, as `environment.capture` returns them.
     """
     e = environment
-    return f"{e['device']}, {e['cores']} cores, {e['threads']} threads, torch {e['torch']}"
+    return f"{e['device']}, {units.number_of(e['cores'], 'core')}, {units.number_of(e['threads'], 'thread')}, torch {e['torch']}"
 
 
 def from_dict(data: object) -> Calibration:

@@ -23,7 +23,6 @@ from upbench.measure.clock import Call, without_garbage_collection
 from upbench.measure.cpu_clock import ClockName, Meter, Sample
 from upbench.measure.rounds import PER_ROUND as PER_ROUND
 from upbench.measure.rounds import SAMPLE_S as SAMPLE_S
-from upbench.measure.rounds import WARMUP_S as WARMUP_S
 
 Progress = Callable[[float], None]
 """Function that is told between samples the part that is done, 0 to 1."""
@@ -235,7 +234,7 @@ class _Rounds:
 
 
 def warm_up(call: Call, meter: Meter) -> Timing:
-    """Call until the time is stable: at least 2 calls, then until the last five agree within 2 %, or WARMUP_S.
+    """Call until the time is stable: at least 2 calls, then until the last five agree within 2 %, or `rounds.warmup_s`.
 
     Args:
         call: The call.
@@ -245,13 +244,13 @@ def warm_up(call: Call, meter: Meter) -> Timing:
         A timing without samples, with as many calls per sample as a sample of SAMPLE_S takes.
     """
     timing, recent = Timing(), list[Sample]()
-    start = meter.now_s()
+    longest_s, start = rounds.warmup_s(), meter.now_s()
     while True:
         recent = [*recent[-4:], meter.sample(call, 1)]
         timing.warmup_calls += 1
         times = _seconds(recent)
         timing.stable = len(times) == 5 and max(times) <= 1.02 * min(times)
-        if timing.warmup_calls >= 2 and (timing.stable or meter.now_s() - start > WARMUP_S):
+        if timing.warmup_calls >= 2 and (timing.stable or meter.now_s() - start > longest_s):
             break
     # The shortest: one call that something else cut into would make every sample too short.
     timing.call_s = max(min(times), 1e-7)

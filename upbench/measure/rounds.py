@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from upbench.analysis import stats
+from upbench.errors import InputError
 
 SAMPLE_S = 0.001
 """Least seconds of a sample, so that the overhead of the clock stays below 0.1 %. It is not longer, so that few samples
@@ -14,7 +16,8 @@ are cut by whatever else the machine does."""
 PER_ROUND = 2
 """Number of samples of each call in a round."""
 WARMUP_S = 2.0
-"""Most seconds of a warm-up."""
+"""Most seconds of a warm-up, where the environment variable WARMUP names no other number."""
+WARMUP = "UPBENCH_WARMUP"
 PRECISION = 0.01
 """Half width of an interval, as a part of the value, that is narrow enough."""
 
@@ -40,6 +43,24 @@ SEVERAL = Limits(least=3, check_from=20, most=5000)
 """Limits for several calls in one process."""
 PROCESSES = Limits(least=10, check_from=30, most=2000)
 """Limits for processes that take turns, whose single rounds are less certain."""
+
+
+def warmup_s() -> float:
+    """Return the most seconds of a warm-up: those of the environment variable UPBENCH_WARMUP, else two.
+
+    Raises:
+        InputError: The variable is no number of at least 0.
+    """
+    text = os.environ.get(WARMUP, str(WARMUP_S))
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise InputError(
+            f"{WARMUP} is {text!r} but must be the most seconds of a warm-up, a number of at least 0; unset it for {WARMUP_S:g}"
+        )
+    return seconds
 
 
 def take(

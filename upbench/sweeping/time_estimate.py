@@ -80,7 +80,7 @@ def estimate(cells: Sequence[Cell], known: Iterable[Record] = ()) -> Estimate:
 
 
 def _cell_s(budget_s: float, call_s: float) -> float:
-    warmup_s = rounds.WARMUP_S + call_s
+    warmup_s = rounds.warmup_s() + call_s
     return COUNTING_S + COUNTING_CALLS * call_s + warmup_s + max(budget_s, LEAST_CALLS * call_s)
 
 

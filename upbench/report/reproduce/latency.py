@@ -157,7 +157,7 @@ def _conditions(record: Record) -> tuple[Any, ...]:
 def _in_words(record: Record) -> str:
     device, torch, threads, dtype, memory_format, offsets, backend, compiled = _conditions(record)
     return (
-        f"on {device}, {threads} threads, torch {torch}: {dtype}, {memory_format}, offsets {offsets}, backend {backend}, "
+        f"on {device}, {units.number_of(threads, 'thread')}, torch {torch}: {dtype}, {memory_format}, offsets {offsets}, backend {backend}, "
         f"compile {compiled}"
     )
 

@@ -127,7 +127,10 @@ def machine_text(
         several_allocators: Whether there are records that were timed with another allocator.
     """
     device, threads, torch, version, kernels, allocator, later = machine_key(record, axes)
-    parts = [f"{device[0]}" if isinstance(device, tuple) else "", f"{threads} threads" if threads is not None else ""]
+    parts = [
+        f"{device[0]}" if isinstance(device, tuple) else "",
+        units.number_of(threads, "thread") if isinstance(threads, int) else "",
+    ]
     return (
         ", ".join(p for p in parts if p)
         + f"{'; ' if any(parts) else ''}torch {torch}, upbench {record.environment.upbench}{kernels_text(kernels)}"

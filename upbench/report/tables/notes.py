@@ -118,7 +118,7 @@ def brief(
 
 def _place(record: Record) -> str:
     env = record.environment
-    threads = f", {env.threads} thread{'s' if env.threads != 1 else ''}" if env.device_type == "cpu" else ""
+    threads = f", {units.number_of(env.threads, 'thread')}" if env.device_type == "cpu" else ""
     return f"{env.device}{threads}, torch {env.torch}, upbench {env.upbench}"
 
 
@@ -205,7 +205,7 @@ def machine(records: Sequence[Record]) -> list[str]:
         env = record.environment
         if env.device is None:  # a cell that is impossible on any machine
             continue
-        threads = f", {env.threads} threads" if env.device_type == "cpu" else ""
+        threads = f", {units.number_of(env.threads, 'thread')}" if env.device_type == "cpu" else ""
         versions = f"upbench {env.upbench}{grouping.kernels_text(env.kernels)}"
         sentences[f"Measured on {env.device}{threads}; torch {env.torch}, {versions}."] = None
     return list(sentences)
