@@ -13,7 +13,7 @@ from upbench import metrics
 from upbench.analysis.passes import Levels
 from upbench.analysis.stats import Verdict
 from upbench.records.record import PassedRatio, Passes, Record
-from upbench.report.plots import pareto, picture, quantities
+from upbench.report.plots import footer, pareto, picture, quantities
 from upbench.report.plots import request as picture_request
 from upbench.report.tables import beaten
 from upbench.report.tables import effect_cells as cells
@@ -57,7 +57,9 @@ def _record(theta: int, levels: list[float] | None, ratio: PassedRatio | None, r
         allocator="kept",
     )
     assert record.latency is not None
-    return record.model_copy(update={"latency": record.latency.model_copy(update={"passes": passes})})
+    where = record.environment.model_copy(update={"load": 17.25})
+    latency = record.latency.model_copy(update={"passes": passes})
+    return record.model_copy(update={"environment": where, "latency": latency})
 
 
 def _noise(cells_: int, sd: float = 0.01) -> np.ndarray:
@@ -151,6 +153,17 @@ def test_a_machine_that_is_too_busy_to_say_anything_is_named_first() -> None:
     noisy = ResultSet.of(_records(_noise(4, 0.4).tolist()))
     shown = sweep_table.default_table(noisy, "t")
     assert shown.notes[0].startswith("The machine was too busy")
+    (brief, *others) = shown.with_notes("brief").notes
+    assert brief.startswith("The machine was too busy (load 17.2)")
+    assert len(others) == 2
+    assert "noise floor" in others[0]
+    effects = effect_tables.effects_table(noisy, "t", cells.metric_columns("latency", noisy), None)
+    front = effect_tables.front_table(noisy, "t", cells.metric_columns("latency,params", noisy))
+    for one in (effects, front):
+        for many in ("brief", "all"):
+            said = [note for note in one.with_notes(many).notes if "too busy" in note]
+            assert said == one.with_notes(many).notes[:1]
+    assert "too busy" in footer.lines(noisy, [quantities.measured()["latency"]])[0]
     slow = ResultSet.of(_records([*_noise(4, 0.4).tolist(), (_noise(1)[0] + 2).tolist()]))
     assert not any("too busy" in note for note in sweep_table.default_table(slow, "t").notes)
 

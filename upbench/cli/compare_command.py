@@ -48,7 +48,7 @@ def command(
         ),
     ] = False,
     convention: options.Convention = conventions.DEFAULT,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Check outputs anew, and keep no result of it.")] = False,
+    no_cache: options.NoCache = False,
     schema: options.Schema = False,
 ) -> None:
     """Measure several upsamplers in interleaved rounds and print the ratios of their latency."""

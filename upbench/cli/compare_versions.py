@@ -35,17 +35,18 @@ def compare(
         show: Format and file of the result.
         cache: Whether kept results of checks are used.
     """
-    from upbench.benchmark import check, run
     from upbench.cli.progress import Progress
     from upbench.report import json_documents
     from upbench.report.tables import gates as gates_page
+    from upbench.session import opening
     from upbench.versions import checkout, comparison
 
     pairs: list[Pair] = []
     old_name = str(judged.options.against or judged.options.against_python)
-    run.validate(specs)
     with Progress() as progress:
-        checked = check.check(specs, None, progress, cache, for_measuring=False)
+        with opening.opened(specs) as session:
+            session.validate(specs)
+            checked = session.check(specs, None, progress, cache, for_measuring=False)
         found = gates.of_checks(checked.checks, all_of_them=True)
         for spec, chosen in zip(specs, params, strict=True) if checked.passed else ():
             module = spec.card.module.partition(":")[0]

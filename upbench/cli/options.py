@@ -117,6 +117,14 @@ Base = Annotated[
 Notes = Annotated[
     bool, typer.Option("--notes", rich_help_panel=WHAT, help="Print where papers and released code differ.")
 ]
+NoCache = Annotated[
+    bool,
+    typer.Option(
+        "--no-cache",
+        rich_help_panel=HOW,
+        help="Check outputs anew, and keep no result of it. Also of --host and --against; profile and sweep check nothing.",
+    ),
+]
 Schema = Annotated[
     bool,
     typer.Option(

@@ -22,6 +22,7 @@ from upbench.report.formats.render import ENDINGS
 
 if TYPE_CHECKING:
     from upbench.accuracy.sources import Sources
+    from upbench.records.store import Index
     from upbench.sweeping.expand import Cell, SweepSpec
     from upbench.sweeping.runner import Options, Outcome
 
@@ -128,7 +129,8 @@ def _given(plan: SweepSpec, cells: Sequence[Cell], accuracy: AccuracyOptions) ->
     given = accuracy.read()
     if not given.tables and plan.given is not None:
         given = replace(given, tables=(plan.given,))
-    given.check(sources.of_cells(cells))
+    if given.tables:
+        given.check(sources.of_cells(cells))
     return given
 
 
@@ -175,8 +177,7 @@ def _preview(
     from upbench.records import store
 
     store.check_appendable(path)
-    known = store.Index() if fresh else store.index(path)
-    _say_all(known.skipped)
+    known = store.Index() if fresh else _index(path)
     shown = preview(cells, plan.axes, plan.title or plan.name, path, known, chosen)
     output.show([shown], printed, lambda: output.rows(shown))
 
@@ -212,22 +213,30 @@ def _measure(
         with Progress() as progress, sweep.crew(cells, chosen) as crew:
             if fresh:
                 sweep.set_aside(path)
-            known = store.index(path)
-            _say_all(known.skipped)
-            outcome = sweep.run_cells(cells, plan, path, known, crew, chosen, progress, _say)
+            outcome = sweep.run_cells(cells, plan, path, _index(path), crew, chosen, progress, _say)
         beside.write(path, given)
         records = attached(given, list(stored.pick(path, outcome.plan.identities).values()))
         measured, title = ResultSet(records, plan.axes, convention), plan.title or plan.name
-        tables = [sweep_table.default_table(measured, title)] if records else []
-        if tables:
+        if records:
+            tables = [sweep_table.default_table(measured, title)]
             for suffix, form in written.items():
                 output.emit(render.render(tables, form, plain=True), path.with_suffix(suffix))
+            del tables  # of many cells it is large, and so is the next
         shown = [view.table_of(measured, title)] if records else []
     if printed.wants("json") or (records and (printed.output_files or printed.form != "parquet")):
         output.show(shown, printed, lambda: json.dumps([record.to_dict() for record in records], indent=2))
     listed = " and ".join(written).replace(" and ", ", ", len(written) - 2)
     _say(f"{path} and its {listed} hold {len(records)} of {len(cells)} cells{_by_status(outcome)}")
     return outcome
+
+
+def _index(path: Path) -> Index:
+    """Return the index of a results file; say which of its lines are skipped."""
+    from upbench.records import store
+
+    found = store.index(path)
+    _say_all(found.skipped)
+    return found
 
 
 def _by_status(outcome: Outcome) -> str:

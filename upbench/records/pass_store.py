@@ -70,6 +70,11 @@ class Group:
         on_wall = sum(entry.clock == "wall" for entry in entries.values())
         return "wall" if self.reference_clock == "wall" or on_wall * 2 > len(entries) else "cpu"
 
+    @property
+    def load(self) -> float | None:
+        """Return the median load of the machine over the blocks; None where the system does not say it."""
+        return float(np.median(self.loads)) if self.loads else None
+
     def reference_times(self) -> ReferenceTimes:
         """Seconds of the reference over all passes."""
         column = 1 if self.reference_clock == "cpu" else 2

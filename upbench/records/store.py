@@ -149,12 +149,16 @@ def read(path: Path) -> Contents:
 
 def check_appendable(path: Path) -> None:
     """Raise StoreError when a file is no results file, so that no records can be added to it."""
+    if not path.is_file():
+        return
     try:
-        content = path.read_bytes() if path.is_file() else b""
+        with path.open("rb") as file:
+            if any(line.record for line in _lines(file, path)):  # mostly the first, however long the file is
+                return
+        content = path.read_bytes()
     except OSError:
         return  # said where it is written to
-    lines = _lines(io.BytesIO(content), path)
-    if any(line.record for line in lines) or documents.is_results_file(content, path):
+    if documents.is_results_file(content, path):
         return
     raise StoreError(f"{documents.other_kind(path, content)}; nothing is added to it, choose another with --output")
 

@@ -12,7 +12,7 @@ import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,32 +28,11 @@ from upbench.specs import yaml_file
 from upbench.specs.yaml_file import COMMAND_LINE, told
 from upbench.sweeping import axes
 from upbench.sweeping.axes import set_value as set_value
+from upbench.sweeping.cell import Cell as Cell
+from upbench.sweeping.cell import Specs
 
 FORMS = ("cells", "zip", "grid", "ofat")
 MAX_CELLS = 100_000
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One point of a sweep.
-
-    Args:
-        axes: The value of every axis of the sweep, in their order; None where the upsampler has no such key.
-        spec: The complete spec, None where the cell is impossible; then `mistakes` are the rules that it breaks.
-        draft: The spec as written; that of an impossible cell has its defaults filled in, so that a record of it has
-            every key.
-    """
-
-    axes: Mapping[str, Any]
-    spec: spec.RunSpec | None
-    mistakes: tuple[str, ...] = ()
-    draft: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def label(self) -> str:
-        """'theta=5, threads=null'; without the parameters that the upsampler does not have."""
-        shown = {key: v for key, v in self.axes.items() if v is not None or axes.place(key)[0] != "params"}
-        return ", ".join(f"{key}={'null' if value is None else value}" for key, value in shown.items())
 
 
 class SweepSpec(BaseModel):
@@ -147,15 +126,15 @@ def expand(sweep: SweepSpec, source: str, overrides: Mapping[str, Any] | None = 
     if mistakes:
         raise SpecError(list(dict.fromkeys(mistakes)))
     names = sweep.axes
-    own_shape = _has_shape((*names, *given))
+    specs = Specs(partial(_draft, sweep, given=given, cards=cards, own_shape=_has_shape((*names, *given))))
     seen: set[str] = set()
     cells: list[Cell] = []
     for point in _points(sweep):
-        cell = _cell(_draft(sweep, point, given, cards, own_shape), point, names, cards)
+        cell = _cell(specs, point, names, cards)
         if (place := repr(cell.axes)) not in seen:
             seen.add(place)
             cells.append(cell)
-    if not any(cell.spec for cell in cells):
+    if all(cell.mistakes for cell in cells):
         reasons = dict.fromkeys(sentence for cell in cells for sentence in cell.mistakes)
         raise SpecError(
             [f"{source}: none of its cells ({len(cells)}) is possible", *(told(source, r) for r in reasons)]
@@ -313,15 +292,15 @@ def _draft(
     return data
 
 
-def _cell(draft: dict[str, Any], point: Mapping[str, Any], names: Sequence[str], cards: Mapping[str, Card]) -> Cell:
-    """A draft of the right form judged by its upsampler's rules."""
-    run: spec.RunSpec | None = None
+def _cell(specs: Specs, point: Mapping[str, Any], names: Sequence[str], cards: Mapping[str, Card]) -> Cell:
+    """A point judged by its upsampler's rules."""
     mistakes: tuple[str, ...] = ()
     try:
-        run = spec.load(draft, "")
+        full = specs.of(point).to_dict()
     except SpecError as error:
         mistakes = tuple(sentence.removeprefix(": ") for sentence in error.mistakes)
-    full = run.to_dict() if run else axes.completed(draft, cards[draft["upsampler"]])
+        draft = specs.draft(point)
+        full = axes.completed(draft, cards[draft["upsampler"]])
     # Texts as written, so that 'mask-head' stays readable; all else as completed: YAML's bare off is 'off' there.
     values = {name: v if isinstance(v := point.get(name), str) else axes.value(full, name) for name in names}
-    return Cell(values, run, mistakes, draft if run else full)
+    return Cell(values, point, specs, mistakes, full if mistakes else {})

@@ -237,7 +237,9 @@ class Timing:
                 continue
             counted = pass_store.counted_record(self.file, self.counted[self.identities[n]])
             lost = [f"it failed in pass {failure.pass_number + 1}: {failure.error}"] if failure else []
+            where = counted.environment
             update = {
+                "environment": where.model_copy(update={"load": group.load}) if group.load is not None else where,
                 "latency": self._latency(n, found, group, schedule),
                 "noise_floor": resolution,
                 "warnings": [*counted.warnings, *lost, *apart],

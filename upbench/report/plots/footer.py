@@ -31,7 +31,8 @@ def lines(
     """
     names = {quantity.name for quantity in drawn}
     failed, good = results.failed, results.measured.records
-    under = [f"Failed, not drawn: {notes.name_some(failed, 0)}."] if failed else []
+    under = notes.too_busy(good) if "latency" in names else []
+    under += [f"Failed, not drawn: {notes.name_some(failed, 0)}."] if failed else []
     under += [*left_out, *accuracy]
     if "latency" in names:
         under.append("Latency: median, 95 % interval.")

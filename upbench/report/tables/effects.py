@@ -81,6 +81,7 @@ def effects_table(
     footnotes = _footnotes(lines, metrics)
     timed = any(m.timed for m in metrics)
     under = _how(full, len({line.axis for line in lines}) > 1, metrics, any(map(passes_of, results.rows)))
+    busy = notes.too_busy(results.rows) if timed else []
     if not brief:
         under += [*notes.notes(results, metrics, False, published=False), *_published_notes(results, metrics)]
     return Table(
@@ -97,8 +98,8 @@ def effects_table(
         numeric=[False, False, False, True, *(True for _ in metrics), *([False] if timed else [])],
         raw_heads=list(RAW),
         raw_rows=[raw for line in lines for raw in line.raw(metrics)],
-        notes=under,
-        brief=[EFFECT] if brief else [EFFECT, *notes.brief(results.rows, metrics, results.convention)[:1], MORE_NOTES],
+        notes=[*busy, *(note for note in under if note not in busy)],
+        brief=[*busy, EFFECT] if brief else _brief(EFFECT, results, metrics, busy),
         refs=footnotes.refs,
         footnotes=footnotes.texts,
         groups=starts if len(results.groups) > 1 else {},
@@ -209,6 +210,9 @@ def front_table(results: ResultSet, title: str, metrics: Sequence[Column]) -> Ta
         values = [effect_cells.value(metric, record) for metric in metrics]
         state = (None, None) if names is None else (not names, "; ".join(names))
         raw.append([*(c.raw(record) for c in lead), *values, *state, record.status, *_machine(record)])
+    busy = notes.too_busy(rows) if any(m.timed for m in metrics) else []
+    under = [*_front_notes(metrics, rows), *notes.notes(results, metrics, False, published=False)]
+    under += _published_notes(results, metrics)
     return Table(
         title=f"{title}: Pareto front",
         heads=[*(c.title for c in lead), *(_head(m, rows) for m in metrics), "Front"],
@@ -216,18 +220,21 @@ def front_table(results: ResultSet, title: str, metrics: Sequence[Column]) -> Ta
         numeric=[*(c.numeric for c in lead), *(True for _ in metrics), False],
         raw_heads=[*(c.key for c in lead), *(m.key for m in metrics), *FRONT],
         raw_rows=raw,
-        notes=[
-            *_front_notes(metrics, rows),
-            *notes.notes(results, metrics, False, published=False),
-            *_published_notes(results, metrics),
-        ],
-        brief=[FRONT_IN_SHORT, *notes.brief(results.rows, metrics, results.convention)[:1], MORE_NOTES],
+        notes=[*busy, *(note for note in under if note not in busy)],
+        brief=_brief(FRONT_IN_SHORT, results, metrics, busy),
         refs=footnotes.refs,
         footnotes=footnotes.texts,
         groups=results.headings,
         lead=len(lead),
         label=f"{results.name or 'records'}-front",
     )
+
+
+def _brief(meaning: str, results: ResultSet, metrics: Sequence[Column], busy: Sequence[str]) -> list[str]:
+    """Return the three notes that are printed unless all are wanted; that the machine was too busy comes first."""
+    if busy:
+        return [*busy, meaning, MORE_NOTES]
+    return [meaning, *notes.brief(results.rows, metrics, results.convention)[:1], MORE_NOTES]
 
 
 def _head(metric: Column, rows: Sequence[Record]) -> str:

@@ -65,9 +65,8 @@ def notes(results: ResultSet, shown: Sequence[Column], emphasised: bool, publish
 
 
 def urgent(results: ResultSet, shown: Sequence[Column]) -> list[str]:
-    """Return what must be said even where little is: that nothing was told apart, or that groups do not compare."""
+    """Return what must be said even where little is: that the fastest is not the only one, or that groups do not compare."""
     found = [note for table in results.published for note in table.notes if note.startswith("Warning")]
-    found += too_busy(results.rows)
     if len(results.groups) > 1:
         found.append("Values of two groups do not compare.")
     if any(c.timed for c in shown) and not found and len(calls := close_calls(results)) == 1:
@@ -82,6 +81,8 @@ def brief(
     urgent: Sequence[str] = (),
 ) -> list[str]:
     """Return the three lines under a table that say least that one must know: where, what is counted, what to look at.
+
+    Where the machine was too busy to decide anything, that comes first, and the first two of the others share a line.
 
     Args:
         records: The records of the table.
@@ -113,7 +114,10 @@ def brief(
         else []
     )
     last = [sentence.rstrip(".") for sentence in urgent] or found
-    return [*where, *([f"{meaning[0].upper()}{meaning[1:]}."] if meaning else []), f"{'; '.join([*last, MORE])}."]
+    first = [*where, *([f"{meaning[0].upper()}{meaning[1:]}."] if meaning else [])]
+    if timed and (busy := too_busy(records)):
+        first = [*busy, *([" ".join(first)] if first else [])]
+    return [*first, f"{'; '.join([*last, MORE])}."]
 
 
 def _place(record: Record) -> str:
