@@ -12,6 +12,8 @@ def main() -> None:
     try:
         if os.environ.get(completion.VARIABLE) == "complete_bash":
             completion.in_bash(lambda: app(prog_name="upbench"))
+        if os.environ.get(completion.VARIABLE) == "complete_zsh":
+            completion.in_zsh()
         app(prog_name="upbench")
     finally:
         isolation.silence_exit()

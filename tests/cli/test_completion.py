@@ -80,6 +80,8 @@ LINES = [
     ("upbench compare ldaaqu:theta=5,gr", "upbench compare ldaaqu:theta=5,groups=2"),
     ("upbench profile carafe --set k_u", "upbench profile carafe --set k_up=5"),
     ("upbench profile carafe --dtype bf", "upbench profile carafe --dtype bfloat16"),
+    ("upbench compare carafe --format=la", "upbench compare carafe --format=latex"),
+    ("upbench profile carafe --set=k_u", "upbench profile carafe --set=k_up=5"),
 ]
 
 

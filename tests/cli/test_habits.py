@@ -72,6 +72,23 @@ def test_what_fits_is_said_in_a_table_and_fails_nothing(tmp_path: Path) -> None:
     assert "'bilinear' is not among the compared upsamplers" in refused("table", file, "--fit", "latency=2x:bilinear")
 
 
+def test_json_has_the_order_and_what_fits() -> None:
+    names = ["carafe", "dysample", "bilinear"]
+    bounds = ["--fit", "params=2k,macs=4x:bilinear", "--sort", "-params"]
+    printed = upbench("compare", *names, *FAST, "--exact", *bounds, "--format", "json", "--reference", "dysample")
+    document = json.loads(printed.stdout)
+    assert [record["label"] for record in document["records"]] == ["dysample", "bilinear", "carafe"]
+    assert [fit["fits"] for fit in document["fits"]] == ["yes", "yes", "no"]
+    assert document["fits"][2]["because"] == ["params", "macs"]
+    assert document["verdicts"] == [None] * 3
+    assert document["reference"] == "dysample"
+    assert json.loads(upbench("compare", *names, *FAST, "--exact", "--format", "json").stdout)["fits"] is None
+    timed = json.loads(upbench("compare", *names, *FAST, "--sort", "-params", "--format", "json").stdout)
+    (own,) = [r for r, verdict in zip(timed["records"], timed["verdicts"], strict=True) if verdict is None]
+    assert own["label"] == "carafe"
+    assert timed["latency_ratios"][0]["value"] == 1
+
+
 def test_groups_of_columns_and_single_ones(tmp_path: Path) -> None:
     file = record_builder.file(tmp_path / "r.jsonl", record_builder.theta_sweep())
 
@@ -113,7 +130,7 @@ def test_notes_are_three_lines_unless_all_or_none_are_wanted(tmp_path: Path) -> 
 
 def test_the_sentence_above_a_comparison_says_who_is_how_much_faster() -> None:
     arguments = ["--shape", "256x16x16", "--budget", "0.1", "--device", "cpu", "--threads", "1"]
-    first = upbench("compare", "pixelshuffle", "nearest", *arguments).stdout.splitlines()[0]
+    first = " ".join(upbench("compare", "pixelshuffle", "nearest", *arguments).stdout.split("\nshape ")[0].split())
     assert first.startswith("nearest ")
     assert "pixelshuffle" in first
     assert " to " in first
@@ -267,3 +284,17 @@ def test_help_has_panels_and_examples_that_can_be_run(command: str) -> None:
 
 def test_every_command_has_examples() -> None:
     assert {info.name for info in app.registered_commands} == set(help_page.EXAMPLES)
+
+
+def test_a_shape_on_the_command_line_brings_its_channels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, guide in (("fade", 32), ("jafar", 3)):
+        Path("spec.yaml").write_text(upbench("show", name).stdout)
+        assert package.spec("spec.yaml", shape="32x6x5").guide_channels == guide
+        Path("spec.yaml").write_text(Path("spec.yaml").read_text().replace("# channels: 256", "channels: 256"))
+        edited = upbench("compare", "spec.yaml", *FAST, "--exact", "--format", "json")
+        assert json.loads(edited.stdout)["records"][0]["spec"]["channels"] == 32
+        assert "spec.yaml: channels give way to those of --shape 32x6x5" in edited.stderr
+    Path("both.yaml").write_text("{upsampler: fade, channels: 256, guide_channels: 256, input: {shape: 256x9x9}}")
+    assert package.spec("both.yaml", shape="32x6x5").guide_channels == 32
+    assert package.spec("both.yaml", shape="32x6x5", guide_channels=256, gate=False).guide_channels == 256

@@ -56,6 +56,29 @@ def test_thousands_are_separated_and_notes_are_footnotes_or_none(results: Path) 
     assert "did you mean 'none'?" in refused("table", results, "--notes", "non")
 
 
+def long_names(folder: Path) -> list[str]:
+    """Return tables of the columns of a comparison with long names of upsamplers, without and with accuracy."""
+    long = {"k_up": 3, "groups": 2, "compressed": 32, "dilation": 3}
+    records = [
+        record_builder.record(name, sweep=False, params=22_888, flops=854_020_000, latency_s=latency, **params)
+        for name, params, latency in (("ldaaqu", {"theta": 5, "groups": 4}, 0.00124), ("carafe", long, 0.000785))
+    ]
+    (folder / "ap.csv").write_text("name,AP\nldaaqu:theta=5,38.2\n")
+    file = record_builder.file(folder / "long.jsonl", records)
+    columns = ["--columns", "params,macs,latency,ratio,peak-memory", "--format", "latex", "-q"]
+    accuracy = ["--columns", "AP,params,macs,latency,iqr,peak-memory", "--accuracy", folder / "ap.csv"]
+    return [upbench("table", file, *columns).stdout, upbench("table", file, *columns, *accuracy).stdout]
+
+
+def test_long_names_do_not_make_the_type_tiny(tmp_path: Path) -> None:
+    plain, with_accuracy = long_names(tmp_path)
+    for text in (plain, with_accuracy):
+        assert re.search(r"\\(footnotesize|scriptsize)", text), text
+    assert "compressed=\\penalty200{}32" in plain
+    assert "\\begin{tabular}{p{" in plain
+    assert re.search(r"\\multicolumn\{7\}\{l\}\{\\rlap\{ldaaqu", with_accuracy), with_accuracy
+
+
 def test_tables_compile_in_a_column_of_a_paper_and_fit_it(results: Path, tmp_path: Path) -> None:
     if shutil.which("pdflatex") is None:
         pytest.skip("pdflatex is not installed")
@@ -69,6 +92,7 @@ def test_tables_compile_in_a_column_of_a_paper_and_fit_it(results: Path, tmp_pat
         upbench("table", published, "--format", "latex", "--columns", "AP,paper").stdout,
         upbench("compare", "ldaaqu", "dysample", "carafe:k_up=3,groups=2", *few, "--format", "latex").stdout,
         upbench("list", "--shapes", "--format", "latex", "--star").stdout,
+        *long_names(tmp_path),
     ]
     (tmp_path / "paper.tex").write_text(PAPER % "\n".join(tables))
     for _ in range(2):

@@ -49,6 +49,8 @@ class Effect:
             different values of the other axes.
         most: The largest ratio of a single pair.
         exact: Whether the metric is counted, not timed.
+        difference_low: Lower end of the 95 % interval of the difference; None where nothing is known of its spread.
+        difference_high: Upper end of that interval.
     """
 
     axis: str
@@ -62,6 +64,8 @@ class Effect:
     least: float | None
     most: float | None
     exact: bool
+    difference_low: float | None = None
+    difference_high: float | None = None
 
 
 def unpaired_ratio(samples: Sequence[float], reference: Sequence[float]) -> Ratio:
@@ -150,6 +154,28 @@ def reference_level(cells: Sequence[Mapping[str, Hashable]], axis: str) -> Hasha
     return max(levels, key=lambda level: (pairs[level], count[level]))
 
 
+def pairs_of(
+    cells: Sequence[Mapping[str, Hashable]], axis: str, reference: Hashable, known: Sequence[bool]
+) -> dict[Hashable, list[tuple[int, int]]]:
+    """Return for each other level of an axis its cells and their partners at the reference level, by their indices.
+
+    Args:
+        cells: Axis -> value of every cell.
+        axis: Name of the axis.
+        reference: The level that the others are compared with.
+        known: Whether each cell has a value; others are in no pair.
+    """
+    pairs: dict[Hashable, list[tuple[int, int]]] = {}
+    for family in partners(cells, axis).values():
+        base = family.get(reference)
+        if base is None or not known[base]:
+            continue
+        for level, n in family.items():
+            if level != reference and known[n]:
+                pairs.setdefault(level, []).append((n, base))
+    return pairs
+
+
 def main_effects(
     cells: Sequence[Mapping[str, Hashable]],
     values: Sequence[float | None] | Sequence[Sequence[float] | None],
@@ -181,14 +207,7 @@ def main_effects(
     def spread(n: int) -> NDArray[np.float64]:
         return np.log(_medians(values[n], n))  # type: ignore[arg-type]  # asked only of cells with samples
 
-    pairs: dict[Hashable, list[tuple[int, int]]] = {}
-    for family in partners(cells, axis).values():
-        base = family.get(reference)
-        if base is None or middle[base] is None:
-            continue
-        for level, n in family.items():
-            if level != reference and middle[n] is not None:
-                pairs.setdefault(level, []).append((n, base))
+    pairs = pairs_of(cells, axis, reference, [value is not None for value in middle])
     order = [level for level in dict.fromkeys(c[axis] for c in cells if axis in c) if level in pairs]
     return [_effect(axis, level, reference, pairs[level], middle, spread, exact) for level in order]
 

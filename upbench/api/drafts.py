@@ -31,6 +31,8 @@ def draft(
     for key, value in given.items():
         if value is not None or key == "threads":
             axes.set_value(data, key, value)
+    if given.get("shape") is not None:
+        axes.give_way(data, given)
     for key, value in (params or {}).items():
         data.setdefault("params", {})[key] = value
     return data, source

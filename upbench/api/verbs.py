@@ -42,7 +42,8 @@ def spec(
 
     Args:
         upsampler: A registered name, "package.module:Class", a spec file (.yaml), or a mapping with the keys of such a file.
-        shape: Shape of the low-resolution feature: "CxHxW", a named shape, or three integers. Default: that of the papers.
+        shape: Shape of the low-resolution feature: "CxHxW", a named shape, or three integers. Default: that of the file or
+            mapping, whose channels give way to those of a shape that is given; else that of the papers.
         params: Parameters of the upsampler whose names are also names of an option.
         options: Keys of a spec (scale, guide_channels, batch, dtype, memory_format, offsets, seed, device, backend, mode,
             compile, threads, budget in seconds), and parameters of the upsampler.

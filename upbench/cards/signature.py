@@ -61,7 +61,7 @@ def from_class(name: str, thing: Any, origin: str, path: str, fused_ops: Sequenc
     return Card(
         name=name,
         module=path,
-        summary=(inspect.getdoc(thing) or "").split("\n")[0],
+        summary=_own_doc(thing).split("\n")[0],
         paper=None,
         params=tuple(_param(p) for p in rest if p.kind not in _REPEATED),
         guides=guides,
@@ -72,6 +72,14 @@ def from_class(name: str, thing: Any, origin: str, path: str, fused_ops: Sequenc
         by_keyword=any(p.kind is inspect.Parameter.KEYWORD_ONLY for p in first),
         more_keywords=any(p.kind.name == "VAR_KEYWORD" for p in inspect.signature(thing).parameters.values()),
     )
+
+
+def _own_doc(thing: Any) -> str:
+    """Return what its author wrote of a class or function: not what nn.Module or object say of themselves."""
+    if not inspect.isclass(thing):
+        return inspect.getdoc(thing) or ""
+    own = (c for c in thing.__mro__ if c.__module__.partition(".")[0] not in ("torch", "builtins"))
+    return next((inspect.cleandoc(doc) for c in own if (doc := vars(c).get("__doc__"))), "")
 
 
 def _guides(thing: Any) -> tuple[Guide, ...]:

@@ -170,13 +170,19 @@ def show(
     """
     from upbench.report import json_documents
     from upbench.report.tables import comparison
+    from upbench.report.tables.selection import Selection
 
     tables: list[Table] = []
     for result in results:
         if result.reference is not None:
             tables.append(comparison.comparison_table(result.records, result.reference, convention, columns, chosen))
     findings = [finding for result in results for finding in result.findings]
-    parts = [json_documents.WorkResult(r.group.work, r.records, r.reference, r.checks) for r in results]
+    selection = chosen or Selection()
+    parts = []
+    for result in results:
+        rows = selection.ordered(result.records)
+        fits = [selection.fits(row, rows) for row in rows] if selection.bounds.bounds else None
+        parts.append(json_documents.WorkResult(result.group.work, rows, result.reference, result.checks, fits))
     if tables or to.wants("json"):
         output.show(
             tables,

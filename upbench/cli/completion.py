@@ -188,6 +188,13 @@ def in_bash(app: Callable[[], Any]) -> None:
     raise SystemExit(code)
 
 
+def in_zsh() -> None:
+    """Prepare the answer to zsh, which takes `--format=la` for one word: what stands before the value is set aside first."""
+    words = os.environ.get("_TYPER_COMPLETE_ARGS", "").split(" ")
+    if option := re.match(r"--[a-z-]+=", words[-1]):
+        typer.echo(f"compset -P {shlex.quote(option[0])};", nl=False)
+
+
 def _split(line: str) -> list[str]:
     try:
         return shlex.split(line)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import typer
 import yaml
 
 from upbench.errors import SpecError, UpbenchError, suggestion
@@ -92,6 +93,8 @@ def draft(item: str, given: Mapping[str, Any], params: Mapping[str, Any]) -> tup
             )
     for key, value in given.items():
         axes.set_value(data, key, value)
+    if "shape" in given and (sizes := axes.give_way(data, given)):
+        typer.echo(f"upbench: {source}: {' and '.join(sizes)} give way to those of --shape {given['shape']}", err=True)
     if params:
         data["params"] = {**(data.get("params") or {}), **params}
     return data, source

@@ -50,8 +50,12 @@ def command(
     # What has no default is left open, and refused only when it is measured.
     needed = any(param.required for param in card.params)
     whole = axes.completed({"upsampler": name}, card) if needed else spec.default(name).to_dict()
-    data = {key: value for key, value in whole.items() if value is not None}
-    texts = {path: json.dumps(data, indent=2) if form == "json" else _yaml(card, data) for path, form in forms.items()}
+    data: dict[str, Any] = {key: value for key, value in whole.items() if value is not None}
+    # They follow from the shape: a file that repeats them is refused as soon as its shape is edited.
+    sizes: dict[str, Any] = {key: data.pop(key) for key in ("channels", "guide_channels") if key in data}
+    texts = {
+        path: json.dumps(data, indent=2) if form == "json" else _yaml(card, data, sizes) for path, form in forms.items()
+    }
     for path, text in texts.items():
         if path is not None and forms[path] == "yaml" and not overwrite:
             existing_files.check_unedited(path, text)
@@ -63,9 +67,9 @@ def _is_json(path: Path | None) -> bool:
     return path is not None and path.suffix.lower() == ".json"
 
 
-def _yaml(card: Card, data: dict[str, Any]) -> str:
-    """Return the spec with a comment for every parameter: what it does and what is allowed."""
-    head = [f"# {card.name}: {card.summary}"]
+def _yaml(card: Card, data: dict[str, Any], sizes: dict[str, Any]) -> str:
+    """Return the spec with a comment for every parameter: what it does and what is allowed; sizes are comments themselves."""
+    head = [f"# {card.name}: {card.summary}" if card.summary else f"# {card.name}"]
     if card.paper:
         head.append(f"# {card.paper.title} ({card.paper.venue} {card.paper.year})")
     lines = yaml.safe_dump({k: v for k, v in data.items() if k != "params"}, sort_keys=False).splitlines()
@@ -77,8 +81,10 @@ def _yaml(card: Card, data: dict[str, Any]) -> str:
         value = yaml.safe_dump(data["params"][param.name], default_flow_style=True).splitlines()[0]
         doc = f"{param.doc}; {param.allowed()}" if param.doc else param.allowed()
         params.append(f"  {param.name}: {value}".ljust(26) + f"  # {doc}")
+    follow = {"channels": "by default those of the shape", "guide_channels": "by default those that fit the shape"}
+    written = [f"# {key}: {value}".ljust(26) + f"  # {follow[key]}" for key, value in sizes.items()]
     at = next(n for n, line in enumerate(lines) if line.startswith("input:"))
-    return "\n".join([*head, *lines[:at], *params, *lines[at:]]) + "\n"
+    return "\n".join([*head, *lines[:1], *written, *lines[1:at], *params, *lines[at:]]) + "\n"
 
 
 def _notes(card: Card) -> str:

@@ -51,6 +51,13 @@ class Group(_Part):
     records: int
 
 
+class Fit(_Part):
+    """Whether a record keeps the bounds of --fit, and the quantities that are the reason where it does not."""
+
+    fits: Literal["yes", "unsure", "no"]
+    because: list[str]
+
+
 class _Outcome(_Part):
     """What every document of gates begins with."""
 
@@ -62,7 +69,8 @@ class _Outcome(_Part):
 class Comparison(_Outcome):
     """One run of `upbench compare`.
 
-    `latency_ratios`, `verdicts` and `records` are in one order, that of the command line. `outcome` is failed when a check
+    `latency_ratios`, `verdicts`, `fits` and `records` are in one order: that of the command line, or of --sort and --fit.
+    `fits` is null without --fit. `outcome` is failed when a check
     or a gate failed (exit code 1). After a failed check nothing was measured: `records` is empty and `reference` null.
     Ratios are null where nothing was timed; the reference has no verdict. `groups` is null without --per-shape; with it,
     ratios and verdicts are to the reference of the group, and `reference` is null.
@@ -73,6 +81,7 @@ class Comparison(_Outcome):
     reference: str | None
     latency_ratios: list[Ratio | None]
     verdicts: list[str | None]
+    fits: list[Fit] | None = None
     groups: list[Group] | None = None
     records: list[Record]
 
@@ -139,15 +148,17 @@ class WorkResult:
 
     Args:
         work: The work that all records do.
-        records: One record for each upsampler, in the order of the command line.
+        records: One record for each upsampler, in the order in which they are shown.
         reference: The record that latencies are divided by; None after a failed check.
         checks: What was checked before anything was timed, with the fields of `CheckResult`.
+        fits: For each record "yes", "unsure" or "no", and the names of the quantities that are the reason; None without bounds.
     """
 
     work: Work
     records: Sequence[Record]
     reference: Record | None
     checks: Sequence[Any]
+    fits: Sequence[tuple[str, list[str]]] | None = None
 
     def ratios(self) -> list[Ratio | None]:
         """Return the latency of each record over that of the reference; None where nothing was timed."""
@@ -187,6 +198,9 @@ def comparison(results: Sequence[WorkResult], findings: Sequence[Finding], stric
         reference=reference.label if reference else None,
         latency_ratios=[ratio for result in results for ratio in result.ratios()],
         verdicts=[verdict for result in results for verdict in result.verdicts()],
+        fits=None
+        if any(result.fits is None for result in results)
+        else [Fit.model_validate({"fits": w, "because": why}) for result in results for w, why in result.fits or ()],
         groups=[result.group() for result in results] if per_shape else None,
         records=[],
     )

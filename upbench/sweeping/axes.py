@@ -16,6 +16,7 @@ from upbench import registry
 from upbench.cards import Card, Param
 from upbench.errors import SpecError, UpbenchError, suggestion
 from upbench.specs import run_spec as spec
+from upbench.specs import shapes
 from upbench.specs.yaml_file import told
 
 TOP = ("upsampler", "guide_channels", "scale")
@@ -52,6 +53,31 @@ def set_value(data: dict[str, Any], axis: str, value: object) -> None:
         data.setdefault(section, {})[name] = value
     else:
         data[name] = value
+
+
+def give_way(data: dict[str, Any], given: Mapping[str, object]) -> list[str]:
+    """Take the channels out of the data of a spec where a shape that is set over them has others.
+
+    Guide channels that were the same go with them; both follow from the shape then.
+
+    Args:
+        data: The spec as nested mappings; changed.
+        given: What was set over it, by its key, the shape among it.
+
+    Returns:
+        The keys that are taken out.
+    """
+    try:
+        channels = shapes.parse(given["shape"])[0]
+    except UpbenchError:  # said where the spec is judged
+        return []
+    before = data.get("channels")
+    if before is None or before == channels:
+        return []
+    taken = [key for key in ("channels", "guide_channels") if data.get(key) == before and key not in given]
+    for key in taken:
+        del data[key]
+    return taken
 
 
 def completed(data: Mapping[str, Any], card: Card) -> dict[str, Any]:

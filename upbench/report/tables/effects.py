@@ -12,15 +12,15 @@ from upbench.analysis.effects import Effect
 from upbench.errors import UpbenchError
 from upbench.records.record import Record
 from upbench.report.formats.table import MORE, Table
-from upbench.report.tables import beaten, columns, effect_cells, failures, notes, origins
+from upbench.report.tables import accuracy_effects, beaten, columns, effect_cells, failures, notes, origins
 from upbench.report.tables.columns import Column
 from upbench.report.tables.pass_levels import PassLevels, passes_of
 from upbench.report.tables.result_set import ResultSet, noise_floor
 from upbench.report.tables.sweep import Footnotes
 
 RAW = (
-    "axis", "level", "reference", "metric", "pairs", "ratio", "low", "high", "least", "most", "difference", "verdict",
-    "exact", "measured_on", "torch", "upbench",
+    "axis", "level", "reference", "metric", "pairs", "ratio", "low", "high", "least", "most", "difference",
+    "difference_low", "difference_high", "verdict", "exact", "measured_on", "torch", "upbench",
 )  # fmt: skip
 """The columns of the table of effects in CSV and JSON."""
 
@@ -177,7 +177,8 @@ def _effects(
         in_passes = metric.timed and all(r in passes or r.status != "ok" for r in members)
         read = effect_cells.samples if metric.timed and not in_passes else effect_cells.value
         values: Any = [read(metric, r) for r in members]
-        for effect in effects.main_effects(grid, values, axis, reference):
+        found = effects.main_effects(grid, values, axis, reference)
+        for effect in accuracy_effects.with_intervals(found, metric, members, grid):
             own = replace(effect, exact=False) if in_passes else effect
             shown = passes.applied(own, members, grid) if metric.timed else effect
             by_level.setdefault(effect.level, {})[metric.key] = shown
@@ -252,7 +253,7 @@ def _text(metric: Column, effect: Effect | None) -> str:
         return units.DASH
     delta: Callable[[Any], str] = metric.delta or units.delta
     if not metric.measured or effect.ratio is None:
-        return delta(effect.difference)
+        return accuracy_effects.text(effect, delta)
     inside = units.interval(effect.low, effect.high) if metric.timed else delta(effect.difference)
     pairs = units.interval(effect.least, effect.most)
     several = f", pairs {pairs}" if effect.pairs > 1 and len(set(pairs.split("-"))) > 1 else ""
@@ -262,7 +263,7 @@ def _text(metric: Column, effect: Effect | None) -> str:
 def _raw(metric: Column, effect: Effect, verdict: object, record: Record) -> list[Any]:
     return [
         effect.axis, effect.level, effect.reference, metric.key, effect.pairs, effect.ratio, effect.low, effect.high, effect.least,
-        effect.most, effect.difference, None if verdict is None else str(verdict), effect.exact and (metric.measured or metric.metric is None),
+        effect.most, effect.difference, effect.difference_low, effect.difference_high, None if verdict is None else str(verdict), effect.exact and (metric.measured or metric.metric is None),
         *_machine(record),
     ]  # fmt: skip
 
@@ -290,12 +291,8 @@ def _how(full: bool, several: bool, metrics: Sequence[Column], by_passes: bool) 
         how = BY_PASSES if by_passes else BY_SAMPLES
         sentences.append(f"{how} Verdict: as in `upbench compare`, no bound below the noise floor.")
     if not all(m.measured for m in metrics):
-        whose = (
-            "Published values were printed once"
-            if all(m.measured or m.metric is None for m in metrics)
-            else "Accuracies are means"
-        )
-        sentences.append(f"{whose}, without an interval; shown is their mean difference.")
+        published = all(m.measured or m.metric is None for m in metrics)
+        sentences.append(accuracy_effects.BY_PRINT if published else accuracy_effects.BY_RUNS)
     return sentences
 
 
