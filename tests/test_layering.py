@@ -25,6 +25,7 @@ HOUSE: tuple[tuple[str, ...], ...] = (
     ("metrics", "benchmark"),
     ("gate", "sweeping", "accuracy", "models"),
     ("report", "versions", "session"),
+    ("quality",),
     ("api", "cli"),
     ("__main__",),
 )

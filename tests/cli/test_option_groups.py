@@ -25,7 +25,7 @@ from upbench.report.formats import render
 
 FAST = ["--shape", "8x6x5", "--budget", "0.01", "--device", "cpu"]
 ROOT = Path(package.__file__).parent
-SHOWING = ("list", "profile", "compare", "sites", "diff", "sweep", "table", "effects", "reproduce", "env")
+SHOWING = ("list", "profile", "compare", "sites", "diff", "sweep", "quality", "table", "effects", "reproduce", "env")
 
 
 def _declared() -> Iterator[tuple[str, str, Any, OptionInfo]]:

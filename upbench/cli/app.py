@@ -84,6 +84,7 @@ for _name in (
     "export",
     "diff",
     "sweep",
+    "quality",
     "table",
     "effects",
     "plot",

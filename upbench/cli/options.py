@@ -57,6 +57,16 @@ Device = Annotated[
         help="Default: auto, a GPU where there is one.",
     ),
 ]
+Batch = Annotated[
+    int | None, typer.Option(rich_help_panel=WHAT, help="Default: 1; of quality 8, the pictures of a step.")
+]
+Fresh = Annotated[
+    bool,
+    typer.Option(rich_help_panel=HOW, help="Measure everything again; the old results file is kept beside."),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", rich_help_panel=HOW, help="Show what would run and the time it takes; run nothing.")
+]
 Threads = Annotated[int | None, typer.Option(rich_help_panel=HOW, help="Threads of torch on the CPU.")]
 _CONVENTION = typer.Option(
     callback=_convention,
@@ -102,7 +112,7 @@ Host = Annotated[
         autocompletion=completion.hosts,
         rich_help_panel=WHAT,
         help="A host model (`upbench list --hosts`, or YAML): compare sums its stages, reproduce --row counts in them "
-        "instead of the table's, plot draws its part of the published table.",
+        "instead of the table's, plot draws its part of the published table. Of quality: the tiny network, fpn.",
     ),
 ]
 Base = Annotated[
@@ -169,7 +179,7 @@ class RunOptions:
             help="Size of the image, where one guides. Default: of the named shape, or the output's.",
         ),
     ] = None
-    batch: Annotated[int | None, _run(WHAT, help="Default: 1.")] = None
+    batch: Batch = None
     dtype: Annotated[
         str | None,
         _run(

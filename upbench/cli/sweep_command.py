@@ -37,12 +37,7 @@ GIB = 2**30
 class CellOptions:
     """Which cells are measured, and how long and with how much memory each of them may run."""
 
-    fresh: Annotated[
-        bool,
-        typer.Option(
-            rich_help_panel=options.HOW, help="Measure every cell again; the old results file is kept beside."
-        ),
-    ] = False
+    fresh: options.Fresh = False
     retry: Annotated[
         str | None,
         typer.Option(
@@ -65,10 +60,7 @@ class CellOptions:
             help="What a cell may take of the host's memory. Default: 90 % of what is free.",
         ),
     ] = None
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", rich_help_panel=options.HOW, help="Show the cells and the time they take; run none."),
-    ] = False
+    dry_run: options.DryRun = False
 
 
 def command(

@@ -30,7 +30,7 @@ def opened(specs: Sequence[RunSpec], modules: Sequence[str] = ()) -> Iterator[Se
     asked = {spec.measure.allocator for spec in specs}
     if len(asked) > 1:
         raise SpecError(["a process has one allocator, so give --allocator for all, or compare them in a sweep"])
-    if not works_elsewhere(specs) or any(map(_only_here, modules)):
+    if not works_elsewhere([spec.upsampler for spec in specs]) or any(map(_only_here, modules)):
         yield Local()
         return
     from upbench.session.remote import Remote
@@ -39,15 +39,15 @@ def opened(specs: Sequence[RunSpec], modules: Sequence[str] = ()) -> Iterator[Se
         yield session
 
 
-def works_elsewhere(specs: Sequence[RunSpec]) -> bool:
-    """Return whether a process of its own can measure some specs: it must be able to import their modules.
+def works_elsewhere(upsamplers: Sequence[str]) -> bool:
+    """Return whether a process of its own can run some upsamplers: it must be able to import their modules.
 
     Args:
-        specs: The specs.
+        upsamplers: Their names.
     """
     if os.environ.get(IN_PROCESS) or sys.platform == "win32":
         return False
-    return not any(_only_here(name) for spec in specs for name in _modules(spec.upsampler))
+    return not any(_only_here(name) for upsampler in upsamplers for name in _modules(upsampler))
 
 
 def _modules(upsampler: str) -> list[str]:

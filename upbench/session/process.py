@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -15,6 +15,8 @@ from upbench.specs import run_spec
 from upbench.specs.run_spec import RunSpec
 from upbench.sweeping import worker
 from upbench.sweeping.worker import Message, Say
+
+Calls = Mapping[str, Callable[..., dict[str, Any]]]
 
 
 def main(socket: int, lifeline: int, parent: int) -> None:
@@ -28,12 +30,13 @@ def main(socket: int, lifeline: int, parent: int) -> None:
     worker.serve(socket, lifeline, parent, measure, worker.where)
 
 
-def measure(message: Message, say: Say) -> Message:
+def measure(message: Message, say: Say, calls: Calls | None = None) -> Message:
     """Do one thing, and return what came of it or the error that it raised. Ctrl-C ends it.
 
     Args:
         message: What is to be done under `do`, and its arguments.
         say: Called with what is being done, and the part of the whole that is done.
+        calls: What can be done, by name; None for the calls of a session.
     """
     do = message.pop("do")
     try:
@@ -42,7 +45,7 @@ def measure(message: Message, say: Say) -> Message:
             import torch
 
             torch.set_num_threads(threads)
-        return _CALLS[do](say, **message)
+        return (_CALLS if calls is None else calls)[do](say, **message)
     except KeyboardInterrupt:
         return {"interrupted": True}
     except UpbenchError as error:
@@ -89,7 +92,7 @@ def _compare_in_model(say: Say, job: Message) -> Message:
     return {"rows": [one.to_dict() for one in Local().compare_in_model(ModelJob(**job), say)]}
 
 
-_CALLS: dict[str, Callable[..., dict[str, Any]]] = {
+_CALLS: Calls = {
     "validate": _validate,
     "check": _check,
     "output": _output,

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any
+from typing import Any, Self
 
 from upbench import errors
 from upbench.benchmark.checked import Check, Checked
@@ -33,11 +33,13 @@ class Remote:
         pinning: What the worker's malloc does with large blocks that are freed.
     """
 
+    module = MODULE
+
     def __init__(self, pinning: Pinning) -> None:
-        self.worker = PinnedWorker(MODULE, pinning)
+        self.worker = PinnedWorker(self.module, pinning)
         self.doing = "before the first measurement"
 
-    def __enter__(self) -> Remote:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,0 +1,188 @@
+"""`upbench quality` through the command line: what it writes, takes up again, refuses, and says."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.command_line import refused, upbench
+
+TINY = ("--steps", 3, "--size", 32, "--batch", 2, "--pictures", "24,8")
+KEPT = ("status", "scores", "first_loss", "last_loss", "upsampler", "params", "repeat", "seed", "together", "data")
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def outcome(path: Path) -> list[dict[str, Any]]:
+    """What the runs of a file came to, without times."""
+    found = [{key: row[key] for key in KEPT} for row in lines(path)]
+    return sorted(found, key=lambda row: (row["upsampler"], row["repeat"], row["seed"]))
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A results file of two batched upsamplers and one that is trained seed by seed."""
+    path = tmp_path_factory.mktemp("study") / "q.jsonl"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UPBENCH_IN_PROCESS", "1")
+        result = upbench("quality", "bilinear", "carafe", "ldaaqu:theta=3", *TINY, "-o", path)
+    assert result.exit_code == 0, result.output
+    return path
+
+
+def test_a_row_a_run_with_the_base_twice(study: Path) -> None:
+    rows = lines(study)
+    assert [(r["upsampler"], r["repeat"]) for r in rows[:18:6]] == [("bilinear", 0), ("bilinear", 1), ("carafe", 0)]
+    assert len(rows) == 24
+    assert {len(r["together"]) for r in rows if r["upsampler"] == "carafe"} == {6}
+    assert [r["seed"] for r in rows if r["upsampler"] == "ldaaqu"] == list(range(6))
+    assert {len(r["together"]) for r in rows if r["upsampler"] == "ldaaqu"} == {1}
+    assert all(r["scores"].keys() == {"miou", "biou"} and r["cpu_s"] > 0 for r in rows if r["status"] == "ok")
+    assert rows[0]["protocol"]["steps"] == 3
+    assert "accuracy" not in study.read_text()
+
+
+def test_what_is_there_is_not_run_again_and_a_torn_line_is(study: Path, tmp_path: Path) -> None:
+    path = tmp_path / "q.jsonl"
+    whole = study.read_text().splitlines()
+    path.write_text("\n".join([*whole[:8], *whole[12:-1], whole[-1][:50]]))  # four of a batched call, and one torn
+    result = upbench("quality", "bilinear", "carafe", "ldaaqu:theta=3", *TINY, "-o", path)
+    assert result.exit_code == 0, result.output
+    assert "is not a whole row" in result.stderr
+    assert "holds 24 of 24 runs" in result.stderr
+    path.write_text("\n".join(line for line in path.read_text().splitlines() if line.endswith("}")))
+    assert outcome(path) == outcome(study)
+    before = path.read_bytes()
+    again = upbench("quality", "bilinear", "carafe", "ldaaqu:theta=3", *TINY, "-o", path)
+    assert again.stdout == result.stdout
+    assert path.read_bytes() == before
+
+
+def test_two_processes_give_the_same_bits(study: Path, tmp_path: Path) -> None:
+    """In a worker, as users have it, and killed in the middle: what it left is taken up."""
+    path = tmp_path / "q.jsonl"
+    words = ["quality", "bilinear", "carafe", "ldaaqu:theta=3", *map(str, TINY), "-o", str(path)]
+    command = [sys.executable, "-m", "upbench", *words]
+    environment = {key: value for key, value in __import__("os").environ.items() if key != "UPBENCH_IN_PROCESS"}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None and (not path.exists() or len(path.read_text().splitlines()) < 7):
+        pass
+    process.kill()
+    process.wait()
+    left = len(lines(path))
+    assert left >= 6
+    (tmp_path / ".q.jsonl.lock").unlink(missing_ok=True)
+    result = upbench(*words)
+    assert result.exit_code == 0, result.output
+    assert outcome(path) == outcome(study)
+
+
+def test_the_tables_say_what_they_are(study: Path) -> None:
+    result = upbench("quality", "bilinear", "carafe", "ldaaqu:theta=3", *TINY, "-o", study, env={"COLUMNS": "80"})
+    text = result.stdout
+    assert "proxy mIoU against bilinear (early learning)" in text
+    assert "EARLY LEARNING" in text
+    assert "no accuracy of" in " ".join(text.split())
+    assert "Resolution" in text
+    assert "unadjusted" in text
+    assert "ldaaqu (theta=3)" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_verdicts_in_json_and_csv_have_their_evidence(study: Path) -> None:
+    found = json.loads(
+        upbench("quality", "bilinear", "carafe", "ldaaqu:theta=3", *TINY, "-o", study, "--format", "json").stdout
+    )
+    rows = [row for row in found if row["score"] == "miou"]
+    assert [row["upsampler"] for row in rows] == ["bilinear", "bilinear again", "carafe", "ldaaqu (theta=3)"]
+    carafe = rows[2]
+    seeds = {
+        name: {
+            r["seed"]: r["scores"]["miou"]
+            for r in lines(study)
+            if (r["upsampler"], r["repeat"]) == name and r["status"] == "ok"
+        }
+        for name in (("bilinear", 0), ("bilinear", 1), ("carafe", 0))
+    }
+    common = set.intersection(*map(set, seeds.values()))
+    assert len(common) >= 3
+    base = {s: (seeds["bilinear", 0][s] + seeds["bilinear", 1][s]) / 2 for s in common}
+    gaps = [seeds["carafe", 0][s] - base[s] for s in common]
+    assert carafe["difference"] == pytest.approx(sum(gaps) / len(gaps))
+    assert carafe["wins"] == sum(gap > 0 for gap in gaps)
+    assert carafe["resolution"] == pytest.approx(max(abs(rows[1]["low"]), abs(rows[1]["high"])))
+
+
+def test_a_dry_run_says_the_cost_and_runs_nothing(study: Path, tmp_path: Path) -> None:
+    path = tmp_path / "none.jsonl"
+    result = upbench("quality", "bilinear", "ldaaqu:theta=3", *TINY, "--dry-run", "-o", path)
+    assert result.exit_code == 0, result.output
+    assert "18 of 18" in result.stdout
+    assert "processor minutes" in result.stdout
+    assert not path.exists()
+    left = upbench("quality", "bilinear", "carafe", "ldaaqu:theta=3", *TINY, "--dry-run", "-o", study)
+    assert "0 of 24" in left.stdout
+
+
+def test_a_users_module_takes_part_and_failures_are_rows(tmp_path: Path) -> None:
+    path = tmp_path / "q.jsonl"
+    modules = "tests.modules.seg_failing:Failing", "tests.modules.seg_failing:Diverging"
+    result = upbench("quality", "nearest", "tests.modules.constant_carafe:ConstantCARAFE", *modules, *TINY, "-o", path)
+    assert result.exit_code == 1, result.output
+    assert "no memory of how to upsample" in result.stderr
+    assert "6 failed" in result.stdout
+    assert "6 diverged" in result.stdout
+    rows = lines(path)
+    assert {r["status"] for r in rows if r["upsampler"].endswith("ConstantCARAFE")} <= {"ok", "diverged"}
+    assert all(r["sources"] for r in rows if ":" in r["upsampler"])
+    again = upbench(
+        "quality", "nearest", *modules, *TINY, "-o", path
+    )  # what failed is tried again, what diverged is not
+    assert again.exit_code == 1
+    assert [r["status"] for r in lines(path)[len(rows) :]] == ["error"] * 6
+
+
+def test_the_gate_is_off_and_guides_are_the_laterals(tmp_path: Path) -> None:
+    path = tmp_path / "q.jsonl"
+    result = upbench(
+        "quality", "bilinear", "fade", "jbu", *TINY[:2], "--size", 32, "--batch", 1, "--pictures", "9,8", "-o", path
+    )
+    assert result.exit_code == 0, result.output
+    assert {r["params"]["gate"] for r in lines(path) if r["upsampler"] == "fade"} == {False}
+    assert {r["status"] for r in lines(path)} <= {"ok", "diverged"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["bilinear"], "bilinear alone cannot be judged; name a base and at least one more upsampler"),
+        (["bilinear", "carafee"], "did you mean 'carafe'?"),
+        (["bilinear", "freqfusion"], "freqfusion returns 2 maps, and a host of `upbench quality` takes one"),
+        (["bilinear", "convex"], "is guided by a state of the size of its input"),
+        (["bilinear", "sam-mask"], "sam-mask upsamples 4 times"),
+        (["bilinear", "carafe", "--seeds", "7"], "seeds is 7, but must be 6 or 12, fixed beforehand"),
+        (["bilinear", "carafe", "--size", "50"], "size is 50, but must be a multiple of 8, at least 16"),
+        (["bilinear", "carafe", "--quick", "--steps", "9"], "leave one out"),
+        (["bilinear", "carafe", "--data", "nowhere"], "nowhere has no folder images"),
+        (["bilinear", "carafe", "--host", "fpm"], "fpn"),
+        (["bilinear", "carafe", "--pictures", "7"], "must be two numbers above 0, TRAIN,TEST"),
+        (["bilinear", "carafe", "--again", "fade"], "--again 'fade'"),
+        (["bilinear", "carafe", "--set", "theta=3"], "none of bilinear, carafe has it"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(arguments: list[str], sentence: str, tmp_path: Path) -> None:
+    assert sentence in refused("quality", *arguments, "-o", tmp_path / "q.jsonl")
+
+
+def test_other_results_are_not_written_to(tmp_path: Path) -> None:
+    path = tmp_path / "theta.jsonl"
+    path.write_text('{"schema": 2}\n')
+    assert "holds other results" in refused("quality", "bilinear", "carafe", *TINY, "-o", path)
+    assert path.read_text() == '{"schema": 2}\n'

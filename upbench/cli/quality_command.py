@@ -1,0 +1,159 @@
+"""`upbench quality A B ...`: a proxy of what upsamplers are worth, from tiny networks trained on paired seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from upbench.cli import completion, drafts, existing_files, options, output
+from upbench.cli.quality_options import ProtocolOptions
+from upbench.cli.show_options import TableOptions
+from upbench.errors import SpecError, unknown
+
+if TYPE_CHECKING:
+    from upbench.quality.protocol import Candidate, Protocol
+    from upbench.quality.study import Study
+
+
+def command(
+    items: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME|FILE...",
+            help="Upsamplers, the base first: a name, NAME:KEY=VALUE,..., package.module:Class, or a spec file.",
+            autocompletion=completion.upsamplers,
+        ),
+    ],
+    protocol_as: ProtocolOptions,
+    show: TableOptions,
+    params: options.Set = None,
+    reference: Annotated[str | None, options.REFERENCE] = None,
+    again: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--again",
+            metavar="NAME",
+            rich_help_panel=options.HOW,
+            help="Run this one twice a seed too, for an A/A of its own. May be repeated.",
+        ),
+    ] = None,
+    fresh: options.Fresh = False,
+    dry_run: options.DryRun = False,
+) -> None:
+    """Compare a proxy of quality: a tiny network is trained from scratch around each upsampler, on paired seeds.
+
+    Writes a row a run to results/quality.jsonl, or the .jsonl given to --output, and runs only what is not there yet. The
+    base is run twice a seed: what it differs from itself is the resolution of the verdicts. It is a proxy on small
+    pictures, and no accuracy of any benchmark.
+    """
+    protocol = protocol_as.protocol()
+    study = _study(items, protocol, drafts.assignments(params), reference, again or [])
+    path, targets = _files(show)
+    printed = _with_files(show, targets)
+    output.check_targets(printed)
+    for target in targets:
+        existing_files.check_own(target, show.overwrite)
+    try:
+        if dry_run:
+            _preview(study, path, fresh, printed)
+        else:
+            _run(study, path, fresh, printed)
+    except KeyboardInterrupt:
+        typer.echo(f"upbench: interrupted; {path} keeps the runs that ended, and the same command goes on", err=True)
+        raise typer.Exit(130) from None
+
+
+def _study(
+    items: Sequence[str], protocol: Protocol, params: dict[str, object], reference: str | None, again: Sequence[str]
+) -> Study:
+    """Return the study, judged. Raises SpecError with all mistakes together."""
+    from upbench.quality import candidates
+    from upbench.quality.study import Study
+
+    written = [(item, *drafts.draft(item, {}, {})) for item in items]
+    each = drafts.shared_params(params, [str(data.get("upsampler")) for _, data, _ in written])
+    found: dict[str, Candidate] = {}
+    mistakes: list[str] = []
+    for (item, data, source), own in zip(written, each, strict=True):
+        data["params"] = {**(data.get("params") or {}), **own}
+        try:
+            found[item] = candidates.candidate(data, protocol, source)
+        except SpecError as error:
+            mistakes += error.mistakes
+    if mistakes:
+        raise SpecError(list(dict.fromkeys(mistakes)))
+    for option, name in (*(("--again", name) for name in again), *([("--reference", reference)] if reference else [])):
+        if name not in found:
+            raise unknown(option, name, found)
+    ordered = candidates.together(list(found.values()))
+    if reference is not None:
+        base = found[reference]
+        ordered = [base, *(one for one in ordered if one != base)]
+    return Study(protocol, tuple(ordered), tuple(found[name] for name in dict.fromkeys(again)))
+
+
+def _files(show: TableOptions) -> tuple[Path, list[Path]]:
+    """Return the results file, and the files that the table is written to."""
+    given = show.output_files or []
+    results = [path for path in given if path.suffix.lower() == ".jsonl"]
+    if len(results) > 1:
+        raise SpecError([f"--output: {', '.join(map(str, results))} would all be the results file; give one"])
+    path = results[0] if results else Path("results") / "quality.jsonl"
+    return path, [one for one in given if one not in results]
+
+
+def _with_files(show: TableOptions, targets: list[Path]) -> TableOptions:
+    from dataclasses import replace
+
+    return replace(show, output_files=targets)
+
+
+def _preview(study: Study, path: Path, fresh: bool, show: TableOptions) -> None:
+    """Print what would be run and what it costs. Nothing is written."""
+    from upbench.quality import engine, rows, tables
+    from upbench.quality import study as studies
+
+    known_rows = [] if fresh else rows.read(path)[0]
+    with engine.opened(study.candidates) as place:
+        setting = place.describe(study.protocol)
+        known = rows.Known(known_rows, study.protocol, setting.digest, setting.torch, setting.device)
+        planned = studies.plan(study, place, known)
+        table = tables.dry_run(study, setting, studies.costs(study, place, planned), str(path))
+    output.show([table], show, lambda: output.rows(table))
+
+
+def _run(study: Study, path: Path, fresh: bool, show: TableOptions) -> None:
+    """Run what is left, and print the tables."""
+    from upbench import files
+    from upbench.cli.progress import Progress
+    from upbench.quality import engine, judging, kinds, rows, tables
+    from upbench.quality import study as studies
+
+    if not path.parent.is_dir() and path.parent == Path("results"):
+        path.parent.mkdir()
+    files.check_folder(path)
+    with files.locked(path):
+        known_rows, said = rows.read(path)
+        for sentence in said:
+            typer.echo(f"upbench: {sentence}", err=True)
+        files.check_writable(path)
+        with engine.opened(study.candidates) as place, Progress() as progress:
+            setting = place.describe(study.protocol)
+            if fresh:
+                files.set_aside(path)
+                known_rows = []
+            known = rows.Known(known_rows, study.protocol, setting.digest, setting.torch, setting.device)
+            planned = studies.plan(study, place, known)
+            found = studies.run(study, place, planned, known, lambda row: rows.append(path, row), progress)
+    scores = kinds.load("task", study.protocol.task).METRICS
+    shown = tables.tables(study, setting, [judging.judge(study, found, score) for score in scores])
+    output.show(shown, show, lambda: output.rows(*shown))
+    failed = [row for row in found if row.status == "error"]
+    for row in {one.label: one for one in failed}.values():
+        typer.echo(f"upbench: {row.label} failed: {row.error}", err=True)
+    typer.echo(f"upbench: {path} holds {len(found)} of {sum(len(job.runs) for job in planned.jobs)} runs", err=True)
+    if failed:
+        raise typer.Exit(1)
