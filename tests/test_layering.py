@@ -23,7 +23,8 @@ HOUSE: tuple[tuple[str, ...], ...] = (
     ("measure", "reproduce"),
     ("machine", "exchange"),
     ("metrics", "benchmark"),
-    ("gate", "sweeping", "accuracy", "models"),
+    ("models",),
+    ("gate", "sweeping", "accuracy"),
     ("report", "versions", "session"),
     ("quality",),
     ("api", "cli"),
@@ -60,6 +61,8 @@ TORCH_FREE_FILES = {
     "machine/allocator.py",
     "measure/rounds.py",
     "benchmark/checked.py",
+    "models/catalogue.py",
+    "models/job.py",
     "versions/checkout.py",
 }
 """Files of the torch wing that both wings read."""

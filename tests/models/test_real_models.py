@@ -13,7 +13,7 @@ import upbench
 from tests.command_line import refused
 from tests.command_line import upbench as run
 from tests.models import torchvision_operators
-from upbench.models import answering, example_inputs, factory, replacing
+from upbench.models import answering, catalogue, example_inputs, factory, replacing
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 needs_torchvision = pytest.mark.skipif(not torchvision_operators.available(), reason="needs torchvision")
@@ -104,6 +104,6 @@ def fetches() -> torch.nn.Module:
 
 
 def test_names_of_models_are_listed_with_an_example_each() -> None:
-    assert "torchvision/fasterrcnn_resnet50_fpn" in factory.names()
-    assert not any("{" in name for name in factory.names())
+    assert "torchvision/fasterrcnn_resnet50_fpn" in catalogue.names()
+    assert not any("{" in name for name in catalogue.names())
     assert replacing.arguments({"x": 1}) == ((), {"x": 1})

@@ -9,6 +9,7 @@ import torch
 
 from upbench import ops
 from upbench.benchmark.case import INPUTS, Case
+from upbench.benchmark.workload import Workload
 from upbench.machine import environment
 from upbench.measure.clock import Clock, Prepared, clock_for
 from upbench.measure.output import size_bytes
@@ -39,21 +40,24 @@ class TimedCase(Case):
             self.prepare()
 
 
-def call_of(spec: RunSpec, device: torch.device) -> Callable[[], object]:
+def call_of(
+    spec: RunSpec, device: torch.device, build: Callable[[RunSpec, torch.device, Clock], Workload] = TimedCase
+) -> Callable[[], object]:
     """Build a spec, and return the call that its mode measures, run with the spec's number of threads.
 
     Args:
         spec: The spec.
         device: Device to build on.
+        build: What builds it; the clock times its first call.
 
     Returns:
         The call; a `Prepared` one where something must be done before it that is not timed.
     """
     threads = spec.measure.threads
     if device.type != "cpu" or threads is None or threads == torch.get_num_threads():
-        return TimedCase(spec, device, clock_for(device)).call()
+        return build(spec, device, clock_for(device)).call()
     with environment.with_threads(threads):
-        call = TimedCase(spec, device, clock_for(device)).call()
+        call = build(spec, device, clock_for(device)).call()
     usual = torch.get_num_threads()
 
     def before() -> None:

@@ -146,21 +146,27 @@ class Card:
 
     def mistakes(self, setting: Setting) -> list[str]:
         """Say why a setting cannot be built, a sentence for each reason; none when it can."""
+        found = self.param_mistakes(setting.params)
         known = {p.name: p for p in self.params}
-        found = [self._unknown(key) for key in setting.params if key not in known]
-        found += [
-            f"params.{p.name} has no default: give --set {p.name}=VALUE, or {p.name} under params in a file"
-            for p in self.params
-            if p.required and p.name not in setting.params
-        ]
-        for key, value in setting.params.items():
-            if key in known and (sentence := known[key].mistake(value)):
-                found.append(f"params.{sentence}")
         sound = {k: v for k, v in setting.params.items() if k in known and known[k].mistake(v) is None}
         setting = replace(setting, params={**self.defaults(), **sound})
         if sentence := self._scale_mistake(setting):
             return [*found, sentence]
         return found + self.rules(setting)
+
+    def param_mistakes(self, params: Mapping[str, Any]) -> list[str]:
+        """Say what is wrong with params, each by itself; the rules between them and the map are left out."""
+        known = {p.name: p for p in self.params}
+        found = [self._unknown(key) for key in params if key not in known]
+        found += [
+            f"params.{p.name} has no default: give --set {p.name}=VALUE, or {p.name} under params in a file"
+            for p in self.params
+            if p.required and p.name not in params
+        ]
+        for key, value in params.items():
+            if key in known and (sentence := known[key].mistake(value)):
+                found.append(f"params.{sentence}")
+        return found
 
     def size_mistakes(self, setting: Setting) -> list[str]:
         """Return what is wrong with the sizes of a sound setting whose input is known."""

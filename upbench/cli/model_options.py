@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +11,7 @@ import typer
 
 from upbench.cli import drafts
 from upbench.cli.options import WHAT
-from upbench.errors import UpbenchError
+from upbench.errors import SpecError, UpbenchError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -50,6 +50,24 @@ def size(text: str, option: str = "--input") -> tuple[int, int]:
     if match is None or not (int(match[1]) and int(match[2])):
         raise UpbenchError(f"{option} {text}: is not HEIGHTxWIDTH of the image in pixels, as 512x1024")
     return int(match[1]), int(match[2])
+
+
+def check_section(section: Mapping[str, Any], source: str) -> None:
+    """Raise SpecError where the section `model` of a sweep names what is not there; its form was judged before."""
+    from upbench.models import catalogue
+
+    mistakes = []
+    if section and ":" not in section["name"]:
+        try:
+            catalogue.entry(section["name"])
+        except UpbenchError as error:
+            mistakes.append(f"{source}: model.name: {error}")
+    files = {"weights": section.get("weights"), "inputs": (section.get("inputs") or "").rpartition(":")[0] or None}
+    for key, path in files.items():
+        if path is not None and not Path(path).is_file():
+            mistakes.append(f"{source}: model.{key}: there is no file {path}")
+    if mistakes:
+        raise SpecError(mistakes)
 
 
 def model(name: str, given: Sequence[str] | None, weights: Path | None) -> nn.Module:

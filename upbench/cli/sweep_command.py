@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from upbench import conventions
-from upbench.cli import existing_files, options, output
+from upbench.cli import existing_files, model_options, options, output
 from upbench.cli.accuracy_options import AccuracyOptions, attached
 from upbench.cli.options import RunOptions
 from upbench.cli.show_options import ShowOptions, TableOptions
@@ -89,6 +89,7 @@ def command(
     )
     plan = expand.read(file)
     cells = expand.expand(plan, str(file), {**run.given(), **run.assigned()})
+    model_options.check_section(plan.model, str(file))
     given = _given(plan, cells, accuracy)
     view.check_of_sweep(convention, given)
     if reference is not None:

@@ -4,41 +4,25 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import re
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import nn
 
-from upbench.errors import SpecError, UpbenchError, first_line, unknown
+from upbench.errors import SpecError, UpbenchError, first_line
+from upbench.models import catalogue
 from upbench.weights.read import read_checkpoint
 
-CATALOGUE = Path(__file__).with_name("catalogue.yaml")
 FETCHING = ("weights", "weights_backbone", "encoder_weights", "pretrained", "pretrained_backbone")
 """Arguments of models that fetch weights unless they are null or false."""
 
 
 class _Download(Exception):
     """A model wanted to reach the network while it was built."""
-
-
-@cache
-def catalogue() -> dict[str, dict[str, Any]]:
-    """Return the named models: name, in which a part in braces stands for any -> how it is built."""
-    found: dict[str, dict[str, Any]] = yaml.safe_load(CATALOGUE.read_text())
-    return found
-
-
-def names() -> list[str]:
-    """Return a name for each entry of the catalogue."""
-    return [entry.get("example", name) for name, entry in catalogue().items()]
 
 
 def build(name: str, arguments: Mapping[str, Any] | None = None) -> nn.Module:
@@ -76,11 +60,8 @@ def build(name: str, arguments: Mapping[str, Any] | None = None) -> nn.Module:
 
 
 def _named(name: str, given: dict[str, Any]) -> Callable[[], Any]:
-    for known, entry in catalogue().items():
-        pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(known))
-        if found := re.fullmatch(pattern, name):
-            return lambda: _from_entry(entry, found.groupdict(), given)
-    raise unknown("model", name, names())
+    entry, parts = catalogue.entry(name)
+    return lambda: _from_entry(entry, parts, given)
 
 
 def _from_entry(entry: Mapping[str, Any], parts: Mapping[str, str], given: Mapping[str, Any]) -> Any:

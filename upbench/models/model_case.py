@@ -168,8 +168,8 @@ def compare(job: ModelJob, progress: Progress = lambda what, part: None) -> list
     base_spec = run_spec.load(job.spec, "the model's spec")
     device = torch.device(base_spec.measure.device if base_spec.measure.device != "auto" else "cpu")
     progress("building the model", 0)
-    model, args, kwargs = _built(job, base_spec, device)
-    notes = _fix_proposals(model)
+    model, args, kwargs = built(job, base_spec, device)
+    notes = fix_proposals(model)
     listed = replacing.list_sites(model, args, kwargs)
     meant = replacing.chosen(listed, job.where)
     if not meant:
@@ -177,7 +177,7 @@ def compare(job: ModelJob, progress: Progress = lambda what, part: None) -> list
             f"{job.model} makes no upsampling call on a feature map; `upbench sites` lists what it makes"
         )
     progress("checking that replacing changes nothing by itself", 0)
-    _check_repeated(job.model, model, listed, meant, args, kwargs)
+    check_repeated(job.model, model, listed, meant, args, kwargs)
     works: list[tuple[_Spec, nn.Module]] = [(_spec(base_spec, AS_IT_IS), model)]
     for row in job.rows:
         made = replacing.replace(
@@ -216,7 +216,7 @@ def compare(job: ModelJob, progress: Progress = lambda what, part: None) -> list
     return results
 
 
-def _built(job: ModelJob, spec: RunSpec, device: torch.device) -> tuple[nn.Module, tuple[Any, ...], dict[str, Any]]:
+def built(job: ModelJob, spec: RunSpec, device: torch.device) -> tuple[nn.Module, tuple[Any, ...], dict[str, Any]]:
     """Return the model on its device with its weights, and its inputs."""
     isolation.seed_generators(spec.input.seed)
     model = factory.build(job.model, job.arguments)
@@ -239,7 +239,7 @@ def shared_copy(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model, shared)
 
 
-def _fix_proposals(model: nn.Module) -> list[str]:
+def fix_proposals(model: nn.Module) -> list[str]:
     """Let a detector of torchvision keep as many proposals as it may, whatever its features, and say how many."""
     network = getattr(model, "rpn", None)
     if network is None or not hasattr(network, "nms_thresh"):
@@ -250,7 +250,7 @@ def _fix_proposals(model: nn.Module) -> list[str]:
     return [f"the number of proposals is fixed, at most {kept} an image: non-maximum suppression of proposals is off"]
 
 
-def _check_repeated(
+def check_repeated(
     name: str,
     model: nn.Module,
     listed: Sequence[Site],

@@ -27,6 +27,13 @@ def opened(specs: Sequence[RunSpec], modules: Sequence[str] = ()) -> Iterator[Se
         SpecError: If the specs ask for different allocators.
         WorkerError: If no process can be started.
     """
+    if in_model := [spec.label for spec in specs if spec.model is not None]:
+        raise SpecError(
+            [
+                f"{in_model[0]}: has a model, which `upbench sweep` measures, and `upbench compare UPSAMPLER --model NAME`; "
+                "leave it out"
+            ]
+        )
     asked = {spec.measure.allocator for spec in specs}
     if len(asked) > 1:
         raise SpecError(["a process has one allocator, so give --allocator for all, or compare them in a sweep"])

@@ -18,7 +18,8 @@ from pydantic import (
 from upbench import backends, registry, runtimes
 from upbench.cards import Card, Setting
 from upbench.errors import SpecError, UnknownName, UpbenchError
-from upbench.specs import hints, shapes, sizes, strict, yaml_file
+from upbench.specs import hints, model_spec, shapes, sizes, strict, yaml_file
+from upbench.specs.model_spec import ModelSpec as ModelSpec
 from upbench.specs.sections import DTYPES as DTYPES
 from upbench.specs.sections import MODES as MODES
 from upbench.specs.sections import InputSpec as InputSpec
@@ -48,6 +49,7 @@ class RunSpec(Strict):
         params: Name -> value of every param of the upsampler.
         input: The input.
         measure: How it is measured.
+        model: The model that it stands in; None for one map, which channels, scale and input.shape describe.
     """
 
     upsampler: str
@@ -57,6 +59,7 @@ class RunSpec(Strict):
     params: Mapping[str, Any]
     input: InputSpec
     measure: MeasureSpec
+    model: ModelSpec | None = None
 
     @property
     def card(self) -> Card:
@@ -83,7 +86,17 @@ class RunSpec(Strict):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the spec as it is written in YAML; `load` reads it."""
-        return self.model_dump(mode="json")
+        data = self.model_dump(mode="json")
+        if self.model is not None:
+            return model_spec.without_map(data)
+        del data["model"]  # as specs and records were written before there was one
+        return data
+
+    def sources(self) -> dict[str, str] | None:
+        """Return the hashes of the user's code that is measured; None where all of it is upbench's or a library's."""
+        own = registry.sources(self.upsampler)
+        code = self.model.sources() if self.model else {}
+        return {**(own or {}), **code} if code else own
 
 
 class _Draft(Strict):
@@ -100,6 +113,7 @@ class _Draft(Strict):
     )
     input: Annotated[InputSpec, BeforeValidator(_section)] = Field(InputSpec(), description="a mapping")
     measure: Annotated[MeasureSpec, BeforeValidator(_section)] = Field(MeasureSpec(), description="a mapping")
+    model: ModelSpec | None = Field(None, description="a mapping, as {name: transformers/segformer-b1, input: 512x512}")
 
 
 def load(data: object, source: str = "spec") -> RunSpec:
@@ -115,6 +129,9 @@ def load(data: object, source: str = "spec") -> RunSpec:
     if not isinstance(data, Mapping):
         raise SpecError([f"{source}: is {type(data).__name__}, but a spec is a mapping with the key 'upsampler'"])
     draft, found = _draft(data)
+    in_model = data.get("model") is not None
+    if in_model:
+        found += model_spec.misplaced(data)
     card = None
     if isinstance(name := data.get("upsampler"), str):
         try:
@@ -127,7 +144,7 @@ def load(data: object, source: str = "spec") -> RunSpec:
     if card is not None and draft is not None:
         written = data["input"].get("shape") if isinstance(data.get("input"), Mapping) else None
         named = shapes.NAMED.get(written) if isinstance(written, str) else None
-        setting, more = _judge(card, draft, named)
+        setting, more = _judge(card, draft, named, in_model)
         found += more
     if found or setting is None or draft is None:
         raise SpecError([told(source, sentence) for sentence in found])
@@ -139,6 +156,7 @@ def load(data: object, source: str = "spec") -> RunSpec:
         params=dict(setting.params),
         input=draft.input.model_copy(update={"output_size": setting.output, "guide_size": setting.image}),
         measure=draft.measure,
+        model=draft.model,
     )
 
 
@@ -179,13 +197,16 @@ def sentence(model: type[BaseModel], item: Any) -> str:
     return strict.sentence(model, item, hints.hint)
 
 
-def _judge(card: Card, draft: _Draft, named: shapes.NamedShape | None) -> tuple[Setting, list[str]]:
+def _judge(
+    card: Card, draft: _Draft, named: shapes.NamedShape | None, in_model: bool = False
+) -> tuple[Setting, list[str]]:
     """Return the setting of a draft, and the mistakes that the card finds in it.
 
     Args:
         card: The card of the upsampler.
         draft: The draft.
         named: The named shape that it gives, whose sizes are defaults.
+        in_model: Whether it stands in a model, whose maps show only then which values go together.
     """
     found = []
     channels = draft.input.shape[0]
@@ -212,9 +233,10 @@ def _judge(card: Card, draft: _Draft, named: shapes.NamedShape | None) -> tuple[
     setting = registry.setting_of(card, channels, guide_channels, scale, draft.params)
     setting = replace(setting, batch=draft.input.batch, height=height, width=width)
     setting = sizes.settled(card, setting, output, draft.input.guide_size, named)
-    if mistakes := found + card.mistakes(setting):
+    own = card.param_mistakes(setting.params) if in_model else card.mistakes(setting)
+    if mistakes := found + own:
         return setting, mistakes
-    return setting, card.size_mistakes(setting)
+    return setting, [] if in_model else card.size_mistakes(setting)
 
 
 def _yaml_value(value: object) -> str:

@@ -15,8 +15,8 @@ from pydantic import BaseModel, ValidationError
 from upbench import registry
 from upbench.cards import Card, Param
 from upbench.errors import SpecError, UpbenchError, suggestion
+from upbench.specs import model_spec, shapes
 from upbench.specs import run_spec as spec
-from upbench.specs import shapes
 from upbench.specs.yaml_file import told
 
 TOP = ("upsampler", "guide_channels", "scale")
@@ -88,7 +88,7 @@ def completed(data: Mapping[str, Any], card: Card) -> dict[str, Any]:
         card: The card of its upsampler.
     """
     inputs = spec.InputSpec.model_validate(data.get("input", {}))
-    return {
+    full = {
         "upsampler": card.name,
         "channels": data.get("channels", inputs.shape[0]),
         "guide_channels": data.get(
@@ -99,6 +99,7 @@ def completed(data: Mapping[str, Any], card: Card) -> dict[str, Any]:
         "input": inputs.model_dump(mode="json"),
         "measure": spec.MeasureSpec.model_validate(data.get("measure", {})).model_dump(mode="json"),
     }
+    return model_spec.without_map({**full, "model": data["model"]}) if data.get("model") else full
 
 
 def value(data: Mapping[str, Any], axis: str) -> Any:
@@ -204,3 +205,13 @@ def malformed_top(data: Mapping[str, Any]) -> list[str]:
 def _wrong_kind(param: Param, value: object) -> str | None:
     """Why a value is of another type than the parameter or not among its choices; its limits are left to the card."""
     return None if replace(param, minimum=None, odd=False).mistake(value) is None else param.mistake(value)
+
+
+def first_repeated(values: Iterable[object]) -> str | None:
+    """Return the text of the first value that stands twice; None where each stands once."""
+    seen: set[str] = set()
+    for value in values:
+        if (text := repr(value)) in seen:
+            return text
+        seen.add(text)
+    return None

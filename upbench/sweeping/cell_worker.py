@@ -46,6 +46,7 @@ def _count(job: Message, say: Say) -> Message:
     from upbench.benchmark import run, timed_case
     from upbench.machine import environment, first_calibration
     from upbench.measure.cpu_clock import ThreadMeter
+    from upbench.models import cell
     from upbench.specs import run_spec as spec
 
     device, threads = torch.device(job["device"]), torch.get_num_threads()
@@ -59,8 +60,8 @@ def _count(job: Message, say: Say) -> Message:
             with environment.with_threads(plan.measure.threads):
                 first_calibration.known(device, environment.capture(device), say)
         with memory_limit.limited(job["memory_bytes"], device.type == "cpu"):
-            record = run.compare([here], say, timed=False)[0]
-            call = timed_case.call_of(here, device)
+            record = run.compare([here], say, timed=False)[0] if plan.model is None else cell.record(here, say)
+            call = (timed_case if plan.model is None else cell).call_of(here, device)
             first_s, second_s = (_seconds(ThreadMeter().sample(call, 1)) for _ in range(2))
         answer = {"record": record.to_dict(), "first_call_s": first_s, "call_s": min(first_s, second_s)}
         answer["record"]["environment"]["device_id"] = str(device)
@@ -127,11 +128,12 @@ def _block(job: Message, say: Say) -> Message:
 
 def _build(spec: Message, device: Any) -> Any:
     from upbench.benchmark import timed_case
+    from upbench.models import cell
     from upbench.specs import run_spec as specs
 
     plan = specs.load(spec)
     here = plan.model_copy(update={"measure": plan.measure.model_copy(update={"device": str(device)})})
-    return timed_case.call_of(here, device)
+    return (timed_case if plan.model is None else cell).call_of(here, device)
 
 
 def _announcement() -> Announcement | None:

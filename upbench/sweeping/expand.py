@@ -23,8 +23,8 @@ from upbench.cards import Card
 from upbench.errors import SpecError, UnknownName
 from upbench.papers import given
 from upbench.papers.given import GivenTable
+from upbench.specs import model_spec, yaml_file
 from upbench.specs import run_spec as spec
-from upbench.specs import yaml_file
 from upbench.specs.yaml_file import COMMAND_LINE, told
 from upbench.sweeping import axes
 from upbench.sweeping.axes import set_value as set_value
@@ -50,6 +50,7 @@ class SweepSpec(BaseModel):
     base: dict[str, Any] = Field({}, description="a mapping with the key upsampler")
     input: dict[str, Any] = Field({}, description="a mapping")
     measure: dict[str, Any] = Field({}, description="a mapping")
+    model: dict[str, Any] = Field({}, description="a mapping, as {name: transformers/segformer-b1, input: 512x512}")
     cells: list[dict[str, Any]] = Field([], description="a list of mappings of axis names to a value")
     zip: dict[str, list[Any]] = Field({}, description="a mapping of axis names to lists of values of one length")
     grid: dict[str, list[Any]] = Field({}, description="a mapping of axis names to lists of values")
@@ -86,6 +87,8 @@ def load(data: Mapping[str, Any], source: str) -> SweepSpec:
     folder = Path(source).parent if isinstance(source, yaml_file.Source) else Path()
     if sweep.published is not None and papers.is_file(sweep.published):
         sweep = sweep.model_copy(update={"published": Path(os.path.normpath(folder / sweep.published)).as_posix()})
+    if sweep.model:
+        sweep = sweep.model_copy(update={"model": model_spec.beside(sweep.model, folder)})
     mistakes = [told(source, sentence) for sentence in _outer_mistakes(sweep)]
     if sweep.accuracy is not None:
         try:
@@ -170,14 +173,14 @@ def _outer_mistakes(sweep: SweepSpec) -> Iterator[str]:
             yield f"published: {error}; a table of your own is a file, as my.yaml"
     if not any(getattr(sweep, form) for form in FORMS):
         yield "has no cells; give grid, ofat, zip or cells, each a mapping (cells: a list) of axis names to values"
-    for key in ("input", "measure"):
+    for key in ("input", "measure", "model"):
         if key in sweep.base:
             yield f"base.{key} belongs beside base, not in it"
     for form in ("zip", "grid", "ofat"):
         for axis, values in getattr(sweep, form).items():
             if not values:
                 yield f"{form}.{axis} has no values; list at least one"
-            if form != "zip" and (twice := _first_repeated(values)):
+            if form != "zip" and (twice := axes.first_repeated(values)):
                 yield f"{form}.{axis} lists {twice} twice"
     lengths = {axis: len(values) for axis, values in sweep.zip.items()}
     if len(set(lengths.values())) > 1:
@@ -200,15 +203,6 @@ def _outer_mistakes(sweep: SweepSpec) -> Iterator[str]:
         yield f"has {count:,} cells, and a sweep holds at most {MAX_CELLS:,}; split it, or list fewer values"
 
 
-def _first_repeated(values: Iterable[object]) -> str | None:
-    seen: set[str] = set()
-    for value in values:
-        if (text := repr(value)) in seen:
-            return text
-        seen.add(text)
-    return None
-
-
 def _upsamplers(sweep: SweepSpec) -> list[object]:
     """Every upsampler of a sweep; None where the base has to name one and does not."""
     found = [one["upsampler"] for one in sweep.cells if "upsampler" in one]
@@ -225,7 +219,10 @@ def _form_mistakes(sweep: SweepSpec, source: str, given: Mapping[str, Any], card
     shape = {"input": {"shape": sweep.input["shape"]}} if "shape" in sweep.input and not in_sections else {}
     if _has_shape((*sweep.axes, *given)):
         base.pop("channels", None)
-    yield from (told(source, sentence) for sentence in (*in_sections, *axes.malformed_top({**base, **shape})))
+    whole = {**base, **shape}
+    if sweep.model:
+        whole |= {"model": sweep.model, "input": sweep.input, "measure": sweep.measure}
+    yield from (told(source, sentence) for sentence in (*in_sections, *axes.malformed_top(whole)))
     params = sweep.base.get("params", {})
     if not isinstance(params, dict):
         yield told(source, f"base.params is {params!r}, but must be a mapping of parameter names to values")
@@ -281,6 +278,8 @@ def _draft(
     """The spec of a point as written."""
     sections = {"params": sweep.base.get("params", {}), "input": sweep.input, "measure": sweep.measure}
     data = {**sweep.base, **{section: dict(values) for section, values in sections.items()}}
+    if sweep.model:
+        data["model"] = sweep.model
     for axis, value in point.items():
         axes.set_value(data, axis, value)
     for axis, value in given.items():

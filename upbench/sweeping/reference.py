@@ -57,7 +57,9 @@ def of_base(numbers: Sequence[int], cells: Sequence[Cell], sweep: SweepSpec) -> 
         sweep: The sweep.
     """
     try:
-        base = spec.load({**sweep.base, "input": sweep.input, "measure": sweep.measure}).to_dict()
+        base = spec.load(
+            {**sweep.base, "input": sweep.input, "measure": sweep.measure, "model": sweep.model or None}
+        ).to_dict()
     except UpbenchError:
         return numbers[0]
     for n in numbers:

@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from upbench import registry
 from upbench.records import record
 from upbench.records.record import FAILED
 from upbench.records.store import Identity, Index, Place, identity
@@ -65,7 +64,7 @@ def plan(
             continue
         spec, name = cell.spec.to_dict(), cell.spec.upsampler
         if name not in found.sources:
-            found.sources[name] = registry.sources(name)
+            found.sources[name] = cell.spec.sources()
         code = found.sources[name]
         environments = [conditions(cell, env) for env in places[cell.spec.measure.device]]
         keys = [record.key(spec, env, code) for env in environments]

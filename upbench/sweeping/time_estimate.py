@@ -89,7 +89,7 @@ class _Book:
 
     def __init__(self, known: Iterable[Record]) -> None:
         self._same: dict[str, float] = {}
-        self._alike: dict[tuple[str, str, str], list[tuple[int, float]]] = {}
+        self._alike: dict[tuple[str, str, str, str], list[tuple[int, float]]] = {}
         for record in known:
             run = _spec_of(record)
             if run is None or record.latency is None or not record.latency.samples_s:
@@ -123,8 +123,8 @@ def _spec_of(record: Record) -> RunSpec | None:
         return None
 
 
-def _kind(run: RunSpec) -> tuple[str, str, str]:
-    return run.upsampler, run.measure.mode, run.input.dtype
+def _kind(run: RunSpec) -> tuple[str, str, str, str]:
+    return run.upsampler, run.measure.mode, run.input.dtype, repr(run.model)
 
 
 def _text(run: RunSpec) -> str:
@@ -136,6 +136,8 @@ def _text(run: RunSpec) -> str:
 
 def _work(run: RunSpec) -> int:
     """Multiply-accumulates of a call as far as the card knows them, and values of its output."""
+    if run.model is not None:
+        return 1  # a call is that of the model, whatever the upsampler
     setting = run.setting
     card = registry.get(run.upsampler)
     macs = card.count_macs(setting) if card.count_macs else None

@@ -154,7 +154,8 @@ def kernels_text(kernels: object) -> str:
 def workload_key(record: Record) -> tuple[Hashable, ...]:
     """Return what a call has to do; only cells of equal work are better or worse than each other."""
     spec = record.settings
-    return spec.scale, spec.input.shape, str(spec.input.batch), spec.input.offsets, spec.measure.mode
+    model = repr(spec.value("model")) if spec.value("model") else None
+    return spec.scale, spec.input.shape, model, str(spec.input.batch), spec.input.offsets, spec.measure.mode
 
 
 def by_machine(records: Sequence[Record], axes: Sequence[str]) -> dict[tuple[Hashable, ...], list[Record]]:

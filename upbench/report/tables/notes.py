@@ -26,7 +26,7 @@ def notes(results: ResultSet, shown: Sequence[Column], emphasised: bool, publish
         published: Whether to say what of the published tables was left out.
     """
     rows, keys = results.rows, {c.key for c in shown}
-    sentences = [*too_busy(rows), condition(rows)]
+    sentences = [*(f"{text}." for text in in_model(rows)), *too_busy(rows), condition(rows)]
     if emphasised:
         among = " among rows of equal work (shape, scale, batch, mode, offsets)" if len(results.works) > 1 else ""
         sentences.append(f"Best of a column in bold, second best underlined{among}.")
@@ -96,7 +96,7 @@ def brief(
     timed = any(r.latency for r in records)
     noise = [f"noise floor {units.percent(max(floors)) if floors else 'unknown'}"] if timed else []
     others = [f"{len(places) - 1} other machines or versions"] if len(places) > 1 else []
-    where = [f"{'; '.join([*places[:1], *others, *noise])}."] if places or noise else []
+    where = [f"{'; '.join([*in_model(records), *places[:1], *others, *noise])}."] if places or noise else []
     sentences = []
     flops, params = conventions.parse(convention)
     if any(c.metric and c.metric.name.startswith("macs") for c in shown):
@@ -118,6 +118,13 @@ def brief(
     if timed and (busy := too_busy(records)):
         first = [*busy, *([" ".join(first)] if first else [])]
     return [*first, f"{'; '.join([*last, MORE])}."]
+
+
+def in_model(records: Sequence[Record]) -> list[str]:
+    """Return which whole models the records are of; nothing for records of upsamplers alone."""
+    models = [model for r in records if isinstance(model := r.settings.value("model"), dict)]
+    named = dict.fromkeys(f"{m.get('name')} at {m.get('input') or m.get('inputs')}" for m in models)
+    return [f"All of {', '.join(named)}"] if named else []
 
 
 def _place(record: Record) -> str:
