@@ -44,6 +44,15 @@ def test_caption_label_and_star_are_those_that_were_given(results: Path) -> None
     assert "\\caption{A made sweep}" in plain
 
 
+def test_a_caption_may_hold_signs_of_latex_and_formulas(results: Path) -> None:
+    given = r"50% & #1 of best_one, 60\% in $x_1 \% 2$; see \cref{tab:a_b} and \textbf{it}"
+    text = upbench("table", results, "--format", "latex", "--caption", given, "--label", "tab:a_b").stdout
+    assert r"\caption{50\% \& \#1 of best\_one, 60\% in $x_1 \% 2$; see \cref{tab:a_b} and \textbf{it}}" in text
+    assert "\\label{tab:a_b}" in text
+    assert "its braces do not match" in refused("table", results, "--format", "latex", "--caption", "set {x")
+    assert "its braces do not match" in refused("table", results, "--format", "latex", "--caption", "}x{")
+
+
 def test_thousands_are_separated_and_notes_are_footnotes_or_none(results: Path) -> None:
     text = upbench("table", results, "--format", "latex").stdout
     assert "39,410" in text

@@ -11,7 +11,7 @@ import typer
 from upbench.cli import completion
 from upbench.cli.options import OUTPUT, Outputs, Overwrite
 from upbench.errors import OutputError, SpecError, UpbenchError, unknown
-from upbench.report.formats import parquet
+from upbench.report.formats import latex_text, parquet
 from upbench.report.formats.render import ENDINGS, FORMATS
 from upbench.report.formats.table import NOTES
 
@@ -27,6 +27,13 @@ def _notes(value: str | None) -> str | None:
     """Refuse an unknown number of notes before anything is measured."""
     if value is not None and value not in NOTES:
         raise UpbenchError(f"--notes {value}: {unknown('number of notes', value, NOTES)}")
+    return value
+
+
+def _caption(value: str | None) -> str | None:
+    """Refuse a caption whose braces do not match: LaTeX would find no end of it."""
+    if value is not None and not latex_text.braces_match(value):
+        raise UpbenchError(f"--caption {value!r}: its braces do not match; write \\{{ for a brace that is text")
     return value
 
 
@@ -54,7 +61,12 @@ class ShowOptions:
     quiet: Annotated[bool, typer.Option("--quiet", "-q", rich_help_panel=OUTPUT, help="Print no notes.")] = False
     caption: Annotated[
         str | None,
-        typer.Option(metavar="TEXT", rich_help_panel=OUTPUT, help="Of a LaTeX table. Default: what was measured."),
+        typer.Option(
+            callback=_caption,
+            metavar="TEXT",
+            rich_help_panel=OUTPUT,
+            help="Of a LaTeX table, in LaTeX. Default: what was measured.",
+        ),
     ] = None
     latex_label: Annotated[
         str | None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import zlib
 
+from upbench.report.formats import latex_text
 from upbench.report.formats.latex_form import COLUMN_PT, Form, cell_lines, form_of, head_text, lines_of_head, span_lines
 from upbench.report.formats.latex_text import escape, points
 from upbench.report.formats.table import Rank, Table, letter
@@ -25,7 +26,7 @@ def environment(table: Table) -> str:
     form = form_of(table)
     name = "table*" if table.star else "table"
     footnotes = _Footnotes(table)
-    caption = escape(table.title) if table.caption is None else table.caption
+    caption = escape(table.title) if table.caption is None else latex_text.caption(table.caption)
     lines = [f"\\begin{{{name}}}[t]", "  \\centering", f"  \\caption{{{caption}}}"]
     if table.label:
         lines.append(f"  \\label{{{footnotes.label}}}")
@@ -54,7 +55,7 @@ class _Footnotes:
     """The footnotes of a table: the first use of one holds its text, the others its number."""
 
     def __init__(self, table: Table) -> None:
-        named = re.sub(r"[^A-Za-z0-9:-]", "-", table.label)
+        named = re.sub(r"[^A-Za-z0-9:_.+-]", "-", table.label)
         self.label = named if table.label_is_whole else f"tab:{named}"
         self.used = False
         self._table = table

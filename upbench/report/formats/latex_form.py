@@ -54,7 +54,7 @@ def form_of(table: Table) -> Form:
     """Return the form in which the table fits.
 
     Where its type would be smaller than \\scriptsize, the text of the first column wraps; where that is not enough, the
-    table is tight, and then the first column stands above the others.
+    table is tight, and then a first column of long names stands above the others.
 
     Args:
         table: The table.
@@ -71,7 +71,7 @@ def form_of(table: Table) -> Form:
         rest = sum(others) * part + 2 * gap * len(plain)
         sized = replace(form, size=command, gap=gap)
         if above:
-            return replace(sized, above=True) if named and rest <= room else None
+            return replace(sized, above=True) if named and first > 2 * NARROW_PT and rest <= room else None
         if first * part + rest <= room:
             return sized
         narrow = int(room - rest)
