@@ -40,6 +40,14 @@ def command(
             help="Print parameters, MACs and output shapes layer by layer, as a tree; nothing is timed.",
         ),
     ] = False,
+    counters: Annotated[
+        bool,
+        typer.Option(
+            "--counters",
+            rich_help_panel=options.WHAT,
+            help="Print what other FLOPs counters would print for it and what each leaves out; nothing is timed.",
+        ),
+    ] = False,
 ) -> None:
     """Measure parameters, MACs, latency and memory of one upsampler."""
     from upbench.specs import run_spec as spec
@@ -48,8 +56,11 @@ def command(
     run_spec = spec.load(data, source)
     output.check_targets(show)
 
-    if layers and by_op:
-        raise SpecError(["--layers and --by-op are two tables; ask for one of them"])
+    wanted = [name for name, given in (("--layers", layers), ("--by-op", by_op), ("--counters", counters)) if given]
+    if len(wanted) > 1:
+        raise SpecError(
+            [f"{' and '.join(wanted)} are {'two' if len(wanted) == 2 else 'three'} tables; ask for one of them"]
+        )
 
     from upbench.cli.progress import Progress
     from upbench.report.tables import comparison
@@ -59,6 +70,9 @@ def command(
         session.validate([run_spec])
         if layers:
             _layers(run_spec, show)
+            return
+        if counters:
+            _counters(run_spec, show)
             return
         with Progress() as progress:
             (record,) = session.compare([run_spec], progress)
@@ -75,3 +89,14 @@ def _layers(spec: RunSpec, show: ShowOptions) -> None:
     spec = layers.in_parts(spec)
     table = report.table(layers.of_spec(spec), f"{spec.label}: {notes.condition_of(spec.to_dict())}")
     output.show([table], show, lambda: output.rows(table))
+
+
+def _counters(spec: RunSpec, show: ShowOptions) -> None:
+    """Print what other FLOPs counters would print for what a spec describes."""
+    from upbench.benchmark import counters
+    from upbench.report.tables import counters as report
+    from upbench.report.tables import notes
+
+    predictions, total = counters.of_spec(spec)
+    table = report.table(predictions, total, f"{spec.label}: {notes.condition_of(spec.to_dict())}")
+    output.show([table], show, lambda: report.document(predictions, total))

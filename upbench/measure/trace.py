@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -74,13 +75,15 @@ class Trace:
     Args:
         module: The module that is traced.
         inputs: The tensors of the call.
+        dead: Whether it holds what the module's result does not depend on.
 
     Raises:
         Exception: Whatever torch.jit raises on a module that it cannot trace.
     """
 
-    def __init__(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        with _EveryResult() as results:
+    def __init__(self, module: nn.Module, inputs: tuple[Tensor, ...], dead: bool = True) -> None:
+        results = _EveryResult()
+        with results if dead else nullcontext():
             self.graph, _ = _trace._get_trace_graph(module, inputs)
         self._kept = results.kept
         torch._C._jit_pass_inline(self.graph)

@@ -16,6 +16,7 @@ from upbench.ops.affinity import affinity_logits, kernel_affinity
 from upbench.ops.attention import attention_assemble, attention_weights, averaged_attention, discard
 from upbench.ops.bordered import mirrored_assemble, mirrored_similarity
 from upbench.ops.box import box_mean
+from upbench.ops.cell_attention import kernel_macs
 from upbench.ops.cpu.native import kernels
 from upbench.ops.deformable import (
     add_position,
@@ -28,7 +29,7 @@ from upbench.ops.dilated import dilated_attention
 from upbench.ops.dispatch import Backend, load, recorded, select_backend
 from upbench.ops.flop_formulas import register_formulas
 from upbench.ops.gating import gate_fuse, modulate
-from upbench.ops.layers import conv1x1, softmax_over_taps
+from upbench.ops.layers import conv1x1, convolve, softmax_over_taps
 from upbench.ops.offsets import child_points, points_around
 from upbench.ops.points import (
     lattice,
@@ -50,7 +51,7 @@ from upbench.ops.window import (
 
 for _name in MODULES:
     load(_name)  # now, and not while torch.compile looks
-register_formulas(OPS)
+register_formulas(OPS, {"upbench::cell_attention_fused": kernel_macs})
 
 __all__ = [
     "Backend",
@@ -61,6 +62,7 @@ __all__ = [
     "box_mean",
     "child_points",
     "conv1x1",
+    "convolve",
     "coordinate_dtype",
     "attention_assemble",
     "attention_weights",

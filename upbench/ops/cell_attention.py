@@ -89,6 +89,19 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
 torch.library.register_autograd("upbench::cell_attention_fused", _backward, setup_context=_keep, lib=LIBRARY)
 
 
+def kernel_macs(shapes: Sequence[Sequence[int]], args: Sequence[Any]) -> dict[str, int]:
+    """Count the MACs of what `cell_attention_fused` stands for, what a release computes and drops included.
+
+    Args:
+        shapes: of query, keys, x and output.
+        args: heads, groups, window, kernel.
+    """
+    query, keys, x, out = shapes
+    if args[-1]:
+        return _dilated_macs([query, keys, x, out], [args[-1]])
+    return _averaged_macs([query, keys, x, x, [query[1], query[1]], out], args)
+
+
 def _averaged_macs(shapes: Sequence[Sequence[int]], args: Sequence[Any]) -> dict[str, int]:
     """MACs of what it stands for, from the shapes of query, keys, x, values, weight and output."""
     query, keys, x, _, weight, _ = shapes

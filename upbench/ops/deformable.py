@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from upbench.ops.dispatch import compute, no_autocast
-from upbench.ops.layers import conv1x1, softmax_over_taps
+from upbench.ops.layers import conv1x1, convolve, softmax_over_taps
 from upbench.ops.offsets import child_points, points_around
 from upbench.ops.points import point_assemble, point_similarity, sample_points
 from upbench.ops.registration import coordinate_dtype, numel, register
@@ -158,7 +158,7 @@ def _offset_attention(
     # The query decides where is read, and theta makes eleven pixels of its rounding: it is float32 in any dtype.
     with no_autocast(x):
         normed = norm(x.to(coordinate_dtype(x.dtype)))
-        queries = resize_map(query(normed), *size, align_corners=True)
+        queries = resize_map(convolve(query, normed), *size, align_corners=True)
         points = points_around(predictor, queries, theta, in_input_pixels, x.shape[2], x.shape[3])
     keys = sample_points(key(normed.to(x.dtype)), points, "zeros")
     if embedding is not None:

@@ -45,3 +45,22 @@ def softmax_over_taps(logits: Float[Tensor, "*shape"], dim: int, *, backend: str
         BackendError: when the backend that was asked for is unknown.
     """
     return compute("softmax_over_taps", backend, F.softmax, logits, dim, optional=True)
+
+
+def convolve(layer: nn.Conv2d, x: Float[Tensor, "B I H W"]) -> Float[Tensor, "B O oH oW"]:
+    """Apply a convolution in the dtype of x, whatever the dtype of its weights.
+
+    The layer itself is called where its weights have that dtype, so that hooks on it run. A subclass that did the same
+    would be missed by counters that look a layer up by its exact class.
+
+    Args:
+        layer: the convolution.
+        x: the map.
+
+    Returns:
+        What the layer gives, in the dtype of x.
+    """
+    if layer.weight.dtype == x.dtype:
+        return layer(x)
+    bias = None if layer.bias is None else layer.bias.to(x.dtype)
+    return layer._conv_forward(x, layer.weight.to(x.dtype), bias)

@@ -19,7 +19,9 @@ import torch
 
 LIBRARY = torch.library.Library("upbench", "FRAGMENT")
 """The namespace `torch.ops.upbench`."""
-Shares = Mapping[str, int] | Callable[[Sequence[Sequence[int]], Sequence[Any]], dict[str, int]]
+Charges = Callable[[Sequence[Sequence[int]], Sequence[Any]], dict[str, int]]
+"""Gives the MACs of each plain op that a call stands for, from the shapes of its tensors and its other arguments."""
+Shares = Mapping[str, int] | Charges
 """How the MACs of an op are shared among others, see `Op`."""
 
 

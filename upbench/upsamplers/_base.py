@@ -284,11 +284,3 @@ class AdaptiveAvgPool2d(nn.AdaptiveAvgPool2d):
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C n n"]:
         return pool_map(x, self.output_size)
-
-
-class Conv2d(nn.Conv2d):
-    """A convolution that computes in the dtype of its input, whatever the dtype of its weights."""
-
-    def forward(self, x: Float[Tensor, "B I H W"]) -> Float[Tensor, "B O oH oW"]:
-        bias = None if self.bias is None else self.bias.to(x.dtype)
-        return self._conv_forward(x, self.weight.to(x.dtype), bias)

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from upbench.ops import offset_attention, output_size, points_around
-from upbench.upsamplers._base import Conv2d, Upsampler, xavier
+from upbench.ops import convolve, offset_attention, output_size, points_around
+from upbench.upsamplers._base import Upsampler, xavier
 
 
 class ChannelNorm(nn.Module):
@@ -23,8 +23,19 @@ class ChannelNorm(nn.Module):
 
     def rows(self, rows: Float[Tensor, "*pixels C"]) -> Float[Tensor, "*pixels C"]:
         """Apply the same norm to a map whose channels are its last dimension."""
+        if self.norm.weight.dtype == rows.dtype:
+            return self.norm(rows)  # so that hooks on it run
         weight, bias = self.norm.weight.to(rows.dtype), self.norm.bias.to(rows.dtype)
         return F.layer_norm(rows, self.norm.normalized_shape, weight, bias, self.norm.eps)
+
+
+class Predictor(nn.Sequential):
+    """Layers that compute in the dtype of the query, whatever the dtype of their weights."""
+
+    def forward(self, x: Float[Tensor, "B d oH oW"]) -> Float[Tensor, "B o oH oW"]:
+        for layer in self:
+            x = convolve(layer, x) if isinstance(layer, nn.Conv2d) else layer(x)
+        return x
 
 
 class LDAAQU(Upsampler):
@@ -68,11 +79,11 @@ class LDAAQU(Upsampler):
         self.hidden = channels // reduction
         taps, per_group = k_u * k_u, self.hidden // groups
         self.layer_norm = ChannelNorm(channels)
-        self.proj_q = Conv2d(channels, self.hidden, 1, bias=False)
+        self.proj_q = nn.Conv2d(channels, self.hidden, 1, bias=False)
         self.proj_k = nn.Conv2d(channels, self.hidden, 1, bias=False)
-        last = Conv2d(per_group, 2 * taps, k_e, padding=k_e // 2)
-        self.conv_offset = nn.Sequential(
-            Conv2d(per_group, per_group, 3, padding=1, groups=per_group, bias=False),
+        last = nn.Conv2d(per_group, 2 * taps, k_e, padding=k_e // 2)
+        self.conv_offset = Predictor(
+            nn.Conv2d(per_group, per_group, 3, padding=1, groups=per_group, bias=False),
             ChannelNorm(per_group),
             nn.GELU(),
             last,
