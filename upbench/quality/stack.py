@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from upbench.upsamplers._base import Conv2d, GroupNorm
+from upbench.upsamplers._base import GroupNorm
 
 
 def stacked(modules: Sequence[nn.Module]) -> nn.Module | None:
@@ -96,7 +96,6 @@ class _GroupNorm(_Stacked, nn.GroupNorm):
 
 _LAYERS: dict[type[nn.Module], type[_Stacked]] = {
     nn.Conv2d: _Conv2d,
-    Conv2d: _Conv2d,
     nn.ConvTranspose2d: _ConvTranspose2d,
     nn.GroupNorm: _GroupNorm,
     GroupNorm: _GroupNorm,
