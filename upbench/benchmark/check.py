@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from upbench.benchmark import check_cache, check_cases, gradient_check, ready_cases, runtimes
+from upbench.benchmark import check_cache, check_cases, gradient_check, ready_cases, rounding, runtimes
 from upbench.benchmark.case import Case, ShapeError, WrongValues
 from upbench.benchmark.check_cache import KeptCheck, KeptResult
 from upbench.benchmark.check_cases import CheckedCase
@@ -172,6 +172,9 @@ def _two_forms(case: CheckedCase, out: Tensor, say: Say) -> list[SmallMap]:
     forward_limit, backward_limit = TOLERANCES[case.spec.input.dtype]
     plain = check_cases.forward(check_cases.bare(case, backend="eager"))
     passed, detail = compare_tensors(out, plain, forward_limit, "the output of the plain form")
+    if not passed:
+        found = rounding.distances(case, out, plain, part_of_largest(out, plain))
+        passed, detail = (found.is_rounding, f"{detail}; {found}") if found else (passed, detail)
     del plain
     ran = ", ".join(f"{op} {backend}" for op, backend in case.backends.items())
     say("backend forward", passed, f"{detail} ({ran})")
