@@ -45,7 +45,11 @@ class Source:
 def _run(source: Source, devices: Sequence[str] = ("cpu",), interrupts: Interrupts | None = None) -> list[str]:
     told: list[str] = []
     lanes = Lanes(
-        devices, lambda: Worker("tests.sweeping.fake_lane_worker"), source, interrupts or Interrupts(), told.append
+        devices,
+        lambda device: Worker("tests.sweeping.fake_lane_worker"),
+        source,
+        interrupts or Interrupts(),
+        told.append,
     )
     try:
         lanes.run()
@@ -83,7 +87,7 @@ def test_a_job_that_makes_progress_has_not_hung_however_long_it_takes() -> None:
     source = Source([Job({"sleep": 1.2}, "works", timeout_s=0.5), Job({"sleep": 60}, "hangs", timeout_s=0.5)])
     started: list[Announcing] = []
 
-    def start() -> Announcing:
+    def start(device: str) -> Announcing:
         started.append(Announcing("tests.sweeping.fake_lane_worker"))
         return started[-1]
 

@@ -131,7 +131,7 @@ def test_long_sweeps_get_a_worker_for_every_pass(tmp_path: Path) -> None:
 
 def test_progress_counts_passes(tmp_path: Path) -> None:
     told: list[tuple[str, float, float | None]] = []
-    source = _source(tmp_path, progress=lambda *said: told.append(said))
+    source = _source(tmp_path, progress=lambda device, *said: told.append(said))
     _drain(source)
     assert told[0][0].startswith("pass 1 of 5: ")
     assert told[-1][0].startswith("pass 5 of 5: ")

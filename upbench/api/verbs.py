@@ -145,6 +145,9 @@ def sweep(
     timeout_s: float | None = None,
     memory_bytes: int | None = None,
     reference: str | None = None,
+    engine: str | None = None,
+    address: str | None = None,
+    on: str | None = None,
     **options: Any,
 ) -> Records:
     """Measure every cell of a sweep that its results file does not have: `sweep("sweeps/theta.yaml", budget=0.5)`.
@@ -159,6 +162,9 @@ def sweep(
         timeout_s: Seconds after which a cell is given up.
         memory_bytes: Bytes of the host's memory that a cell may take.
         reference: The cell that latencies are set against, as "theta=11". Default: the sweep's base.
+        engine: Where cells run: "local", or "ray" for a Ray cluster. Default: what the file says.
+        address: Of the cluster: "auto", "HOST:PORT", or "local" for one of this machine alone.
+        on: Text that the kind of machine must contain, as "H100".
         options: Keys of a spec, which override those of the file.
 
     Returns:
@@ -169,6 +175,7 @@ def sweep(
     """
     from upbench.sweeping import reference as references
     from upbench.sweeping import runner
+    from upbench.sweeping.engines import choice
 
     messages: list[str] = []
     read_plan = expand.read(Path(plan))
@@ -177,16 +184,17 @@ def sweep(
     if output is None:
         path.parent.mkdir(exist_ok=True)
     number = None if reference is None else references.asked(reference, cells)
-    runner_options = runner.Options(timeout_s, frozenset(retry), memory_bytes, reference=number)
+    where = choice.merged(read_plan.engine, engine, address, on)
+    runner_options = runner.Options(timeout_s, frozenset(retry), memory_bytes, reference=number, engine=where)
     if read_plan.given is not None:
         Sources((read_plan.given,)).check(sources.of_cells(cells))
     store.check_appendable(path)
-    with files.locked(path), runner.crew(cells, runner_options) as crew:
+    with files.locked(path), runner.crew(cells, runner_options, path, messages.append) as crew:
         if fresh:
             runner.set_aside(path)
         known = store.index(path)
         outcome = runner.run_cells(
-            cells, read_plan, path, known, crew, runner_options, lambda cell, part, left: None, messages.append
+            cells, read_plan, path, known, crew, runner_options, lambda *said: None, messages.append
         )
         given = Sources(() if read_plan.given is None else (read_plan.given,))
         beside.write(path, given)

@@ -13,37 +13,43 @@ PATIENCE_S = 2.0
 class Progress:
     """A progress bar on a terminal, elsewhere one plain line for each new step; nothing in the first two seconds.
 
+    Where several machines work, each has a line of its own.
+
     It has no thread of its own: a thread that draws would disturb what is being measured.
     """
 
     def __init__(self) -> None:
         self.start = time.monotonic()
         self.stream = sys.stderr  # a module that is measured may put another in its place, or none
-        self.last_step: str | None = None
+        self.last_step: dict[str, str] = {}
         self.bar: Any = None
+        self.tasks: dict[str, Any] = {}
         self.drawn_s = 0.0
 
-    def __call__(self, what: str, part: float, left_s: float | None = None) -> None:
+    def __call__(self, what: str, part: float, left_s: float | None = None, line: str = "") -> None:
         """Show the current step.
 
         Args:
             what: The step.
             part: The part of the whole that is done, from 0 to 1.
             left_s: Seconds until the end, where they can be known.
+            line: The machine that it is a step of; "" where there is only one.
         """
         now = time.monotonic()
         if now - self.start < PATIENCE_S or self.stream is None:
             return
         if not self.stream.isatty():
-            if what != self.last_step:
+            if what != self.last_step.get(line):
                 left = f", {time_left(left_s)}" if left_s is not None else ""
-                print(f"upbench: {what} ({part:.0%}{left})", file=self.stream, flush=True)
-            self.last_step = what
-        elif what != self.last_step or now - self.drawn_s > 0.2 or part >= 1:
-            self._draw(what if left_s is None else f"{what}, {time_left(left_s)}", part)
-            self.last_step, self.drawn_s = what, now
+                where = f"{line}: " if line else ""
+                print(f"upbench: {where}{what} ({part:.0%}{left})", file=self.stream, flush=True)
+            self.last_step[line] = what
+        elif what != self.last_step.get(line) or now - self.drawn_s > 0.2 or part >= 1:
+            text = what if left_s is None else f"{what}, {time_left(left_s)}"
+            self._draw(f"{line}: {text}" if line else text, part, line)
+            self.last_step[line], self.drawn_s = what, now
 
-    def _draw(self, what: str, part: float) -> None:
+    def _draw(self, what: str, part: float, line: str) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as Bar
@@ -54,8 +60,9 @@ class Progress:
                 *columns, console=Console(file=self.stream), auto_refresh=False, transient=True, redirect_stdout=False
             )
             self.bar.start()
-            self.bar.add_task("", total=1.0)
-        self.bar.update(self.bar.task_ids[0], completed=part, description=what)
+        if line not in self.tasks:
+            self.tasks[line] = self.bar.add_task("", total=1.0)
+        self.bar.update(self.tasks[line], completed=part, description=what)
         self.bar.refresh()
 
     def __enter__(self) -> Progress:

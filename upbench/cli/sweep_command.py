@@ -14,6 +14,7 @@ import typer
 from upbench import conventions
 from upbench.cli import existing_files, model_options, options, output
 from upbench.cli.accuracy_options import AccuracyOptions, attached
+from upbench.cli.engine_options import EngineOptions
 from upbench.cli.options import RunOptions
 from upbench.cli.show_options import ShowOptions, TableOptions
 from upbench.cli.view_options import ViewOptions
@@ -70,6 +71,7 @@ def command(
     view: ViewOptions,
     cells_as: CellOptions,
     accuracy: AccuracyOptions,
+    engine: EngineOptions,
     convention: options.Convention = conventions.DEFAULT,
     reference: Annotated[str | None, options.REFERENCE] = None,
 ) -> None:
@@ -88,6 +90,7 @@ def command(
         memory_bytes=None if (gib := _positive("--memory", cells_as.memory, "GiB")) is None else int(gib * GIB),
     )
     plan = expand.read(file)
+    chosen = replace(chosen, engine=engine.merged(plan.engine))
     cells = expand.expand(plan, str(file), {**run.given(), **run.assigned()})
     model_options.check_section(plan.model, str(file))
     given = _given(plan, cells, accuracy)
@@ -171,7 +174,7 @@ def _preview(
 
     store.check_appendable(path)
     known = store.Index() if fresh else _index(path)
-    shown = preview(cells, plan.axes, plan.title or plan.name, path, known, chosen)
+    shown = preview(cells, plan.axes, plan.title or plan.name, path, known, chosen, _say)
     output.show([shown], printed, lambda: output.rows(shown))
 
 
@@ -203,7 +206,7 @@ def _measure(
         for suffix, form in written.items():
             output.check(path.with_suffix(suffix), form)
         beside.check(path)
-        with Progress() as progress, sweep.crew(cells, chosen) as crew:
+        with Progress() as progress, sweep.crew(cells, chosen, None if fresh else path, _say) as crew:
             if fresh:
                 sweep.set_aside(path)
             outcome = sweep.run_cells(cells, plan, path, _index(path), crew, chosen, progress, _say)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from upbench.analysis import conclusions
 from upbench.cli.progress import span
 from upbench.records import store
 from upbench.records.record import Record
@@ -13,14 +15,21 @@ from upbench.sweeping import resume, time_estimate
 from upbench.sweeping import runner as sweep
 from upbench.sweeping.expand import Cell
 from upbench.sweeping.resume import Environment, Plan
+from upbench.sweeping.schedule import BLOCK_CELLS
 
 
 def preview(
-    cells: Sequence[Cell], axes: Sequence[str], title: str, path: Path, known: store.Index, options: sweep.Options
+    cells: Sequence[Cell],
+    axes: Sequence[str],
+    title: str,
+    path: Path,
+    known: store.Index,
+    options: sweep.Options,
+    notice: Callable[[str], None],
 ) -> Table:
     """Return the cells of a sweep as a table, with what would be measured and how long it takes. Nothing is written."""
-    with sweep.crew(cells, options) as crew:
-        places = crew.places
+    with sweep.crew(cells, options, path if known.by_cell else None, notice) as crew:
+        places, spread = crew.places, crew.spread
     work = resume.plan(cells, known, places, options.retry)
     leader = {n: first for first, others in work.followers.items() for n in others}
     states = [_state(n, cell, work, leader) for n, cell in enumerate(cells)]
@@ -37,9 +46,20 @@ def preview(
         notes=[
             f"{len(work.measure)} of {len(cells)} cells to measure in about "
             f"{span(estimate.total_s / workers)}{many}. {estimate.describe()}",
+            *_spread(spread, len(work.measure)),
             f"The records go to {path}.",
         ],
     )
+
+
+def _spread(sentences: Sequence[str], cells: int) -> list[str]:
+    """Return how the blocks are spread over machines; nothing where there is only this one, or nothing to measure."""
+    if not sentences or not cells:
+        return []
+    blocks = math.ceil(cells / BLOCK_CELLS)
+    many = "1 block" if blocks == 1 else f"about {blocks} blocks"
+    together = f"at most {BLOCK_CELLS} cells and their reference, on one node"
+    return [f"{many} in each of {conclusions.PASSES} passes ({together}). {' '.join(sentences)}"]
 
 
 def _state(n: int, cell: Cell, work: Plan, leader: Mapping[int, int]) -> str:

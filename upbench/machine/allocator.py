@@ -55,7 +55,7 @@ def in_effect() -> Allocator:
     """
     if not _is_glibc() or _replaced():
         return "unpinned"
-    started_with = _environment_at_start()
+    started_with = environment_at_start()
     mapped = _maps_large_blocks()
     if not mapped and started_with.get("MALLOC_TRIM_THRESHOLD_") == PINNED["kept"]["MALLOC_TRIM_THRESHOLD_"]:
         return "kept"
@@ -115,7 +115,7 @@ def _replaced() -> bool:
     return False
 
 
-def _environment_at_start() -> Mapping[str, str]:
+def environment_at_start() -> Mapping[str, str]:
     """The environment that malloc saw; os.environ may have changed since."""
     try:
         raw = Path("/proc/self/environ").read_bytes()
@@ -129,7 +129,7 @@ def _maps_large_blocks() -> bool:
     libc = _libc()
     info = getattr(libc, "mallinfo2", None)
     if info is None:  # glibc before 2.33
-        return "MALLOC_MMAP_MAX_" not in _environment_at_start()
+        return "MALLOC_MMAP_MAX_" not in environment_at_start()
     info.restype = _Mallinfo
     libc.malloc.restype = ctypes.c_void_p
     libc.malloc.argtypes = [ctypes.c_size_t]

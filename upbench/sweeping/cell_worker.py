@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 import time
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -30,13 +31,26 @@ def main(socket: int, lifeline: int, parent: int) -> None:
 
 
 def measure(job: Message, say: Say) -> Message:
-    """Do a job: a cell to count, or a block of cells to time. Nothing that a module raises leaves here.
+    """Do a job: a cell to count, a block of cells to time, or code to hash. Nothing that a module raises leaves here.
 
     Args:
         job: The message of the parent.
         say: Called with what is being done, and the part of it that is done, from 0 to 1.
     """
+    if "code" in job:
+        return _code(job["code"])
     return _block(job, say) if "block" in job else _count(job, say)
+
+
+def _code(specs: Sequence[Message]) -> Message:
+    """Return the hashes of the user's code of some specs, by upsampler, as this process has it, or why it cannot."""
+    from upbench.specs import run_spec
+
+    try:
+        found = [run_spec.load(one) for one in specs]
+        return {"code": {spec.upsampler: spec.sources() for spec in found}, "healthy": True}
+    except BaseException as error:  # noqa: BLE001 - a user's module may raise anything, SystemExit included
+        return {"error": worker.describe(error)[1], "healthy": True}
 
 
 def _count(job: Message, say: Say) -> Message:
@@ -117,6 +131,7 @@ def _block(job: Message, say: Say) -> Message:
             "cells": [timed.model_dump(mode="json") for timed in found.cells],
             "started": started,
             "allocator": allocator.in_effect() if device.type == "cpu" else "device",
+            "load": os.getloadavg()[0],
         }
     except BlockError as error:
         status, sentence = worker.describe(error.__cause__ or error)

@@ -30,6 +30,7 @@ from upbench.sweeping import axes
 from upbench.sweeping.axes import set_value as set_value
 from upbench.sweeping.cell import Cell as Cell
 from upbench.sweeping.cell import Specs
+from upbench.sweeping.engines.choice import Choice
 
 FORMS = ("cells", "zip", "grid", "ofat")
 MAX_CELLS = 100_000
@@ -55,6 +56,7 @@ class SweepSpec(BaseModel):
     zip: dict[str, list[Any]] = Field({}, description="a mapping of axis names to lists of values of one length")
     grid: dict[str, list[Any]] = Field({}, description="a mapping of axis names to lists of values")
     ofat: dict[str, list[Any]] = Field({}, description="a mapping of axis names to lists of values")
+    engine: Choice = Field(Choice(), description="a mapping, as {name: ray, address: auto}")
     published: str | None = Field(None, description="paper/table of a published table, or a YAML file")
     accuracy: Any = None
     _given: GivenTable | None = PrivateAttr(None)

@@ -9,93 +9,20 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import connection
 from types import FrameType
-from typing import Any, Protocol
 
 from upbench.records.record import Status
 from upbench.sweeping import worker
-from upbench.sweeping.announcement import Announcement
-from upbench.sweeping.worker import Message
+from upbench.sweeping.jobs import Gone, Handle, Message, Said, Source
+from upbench.sweeping.jobs import Job as Job
 
 TICK_S = 0.2
 """How often a time limit, Ctrl-C and the death of a worker are looked for; a message is heard at once."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """Something for a worker to do.
-
-    Args:
-        message: What is sent to the worker.
-        timeout_s: After how long it is given up, counted from the last announcement of a worker that makes some; None
-            for never.
-        fresh: Whether a worker that has done other jobs is replaced first.
-        content: What the source knows the job by.
-    """
-
-    message: Message
-    content: Any
-    timeout_s: float | None = None
-    fresh: bool = False
-
-
-class Source(Protocol):
-    """Where jobs come from, and who hears what became of them. Each job is answered or lost, once."""
-
-    def next_job(self, device: str) -> Job | None:
-        """Return a job for an idle device; None when there is none just now. Asked again after every answer."""
-
-    def progressed(self, job: Job, part: float) -> None:
-        """Note that a worker begins a job, or has done a part of it.
-
-        Args:
-            job: The job.
-            part: How much of it is done, from 0 to 1.
-        """
-
-    def answered(self, job: Job, device: str, message: Message, spent_s: float) -> None:
-        """Take a worker's answer to a job.
-
-        Args:
-            job: The job.
-            device: Where it ran, by torch's name.
-            message: The answer.
-            spent_s: Wall time that the job took, in seconds.
-        """
-
-    def lost(self, job: Job, device: str, status: Status, error: str, said: int | None) -> None:
-        """Note that the worker died with the job, or was ended.
-
-        Args:
-            job: The job.
-            device: Where it ran, by torch's name.
-            status: The status of what the job measured.
-            error: A sentence that says why.
-            said: What the worker had announced last; None for nothing.
-        """
-
-
-class Handle(Protocol):
-    """A worker process, as the loop needs it; see `worker.Worker`."""
-
-    pipe: Any
-    process: Any
-
-    def ask(self, message: Message) -> None:
-        """Send a message to the process."""
-
-    def answer(self) -> Message | None:
-        """Wait for the next message of the process and return it; None when it died."""
-
-    def kill(self) -> int:
-        """End the process and all that it started; return its exit code, negative for a signal."""
-
-    def death(self) -> tuple[Status, str]:
-        """Return what the death of the process means: a status and a sentence."""
 
 
 @dataclass
@@ -140,28 +67,32 @@ class Lanes:
 
     Args:
         devices: Where jobs run, by torch's names.
-        start: Starts a worker process.
+        start: Starts a worker process for a device.
         source: Gives jobs and hears of them.
         interrupts: After one the jobs that run are finished, after two they are dropped.
         notice: Called with a sentence for the user.
         idle: Workers that are ready; those that are left at the end are put back.
+        lost: Devices that are gone and get no jobs; added to as machines are lost.
     """
 
     devices: Sequence[str]
-    start: Callable[[], Handle]
+    start: Callable[[str], Handle]
     source: Source
     interrupts: Interrupts
     notice: Callable[[str], None] = lambda sentence: None
     idle: list[Handle] = field(default_factory=list)
+    lost: set[str] = field(default_factory=set)
     _lanes: list[_Lane] = field(default_factory=list)
+    _returned: Counter[str] = field(default_factory=Counter)
 
     def run(self) -> None:
         """Do jobs until the source has none and none is running.
 
         Raises:
-            WorkerError: If a worker cannot be started.
+            WorkerError: If a worker cannot be started, or every machine is lost.
         """
-        self._lanes = [_Lane(device) for device in self.devices]
+        self._lanes = [_Lane(device) for device in self.devices if device not in self.lost]
+        self._check_lanes()
         told = False
         try:
             while True:
@@ -197,9 +128,11 @@ class Lanes:
             lane.worker = None
         lane.job = job
         if lane.worker is None:
-            lane.ready = bool(self.idle) and not job.fresh
-            lane.worker = self.idle.pop() if lane.ready else self.start()
-            lane.used = lane.ready
+            one = None if job.fresh else next((o for o in reversed(self.idle) if o.serves(lane.device)), None)
+            lane.ready = lane.used = one is not None
+            if one is not None:
+                self.idle.remove(one)
+            lane.worker = one or self.start(lane.device)
             if not lane.ready:
                 lane.started = time.monotonic()
                 lane.worker.ask({"places": [lane.device]})
@@ -239,6 +172,9 @@ class Lanes:
         assert lane.job is not None
         if message is None:
             status, why = lane.worker.death()
+            if gone := lane.worker.gone():
+                self._take_back(lane, gone)
+                return
             if not lane.ready:
                 lane.worker = None
                 raise worker.WorkerError(f"a new worker process for {lane.device} cannot be started: {why}")
@@ -265,8 +201,33 @@ class Lanes:
         job, lane.job, lane.worker, lane.ready = lane.job, None, None, False
         self.source.lost(job, lane.device, status, error, number)
 
+    def _take_back(self, lane: _Lane, gone: Gone) -> None:
+        """Give the job of a machine that was lost back to the source; one that loses two of them has failed."""
+        assert lane.worker is not None
+        assert lane.job is not None
+        job = lane.job
+        self._returned[repr(job.content)] += 1
+        if gone.for_good:
+            self.lost.add(lane.device)
+            self._lanes.remove(lane)
+        again = "what it was doing is given out again"
+        if self._returned[repr(job.content)] > 1:
+            self._lose(lane, "crashed", f"the machine was lost twice while it was measured: {gone.why}")
+            again = "what it was doing has failed, since it was so before"
+        else:
+            lane.job, lane.worker, lane.ready = None, None, False
+            self.source.returned(job, lane.device)
+        self.notice(f"{lane.device} is lost ({gone.why}); {again}")
+        self._check_lanes()
 
-def announcement(handle: Handle) -> Announcement | None:
+    def _check_lanes(self) -> None:
+        if self.devices and not self._lanes:
+            raise worker.WorkerError(
+                f"{', '.join(self.devices)}: every one is lost; what was measured is kept, and the same command goes on"
+            )
+
+
+def announcement(handle: Handle) -> Said | None:
     """Return the number that a worker shares with its parent; None for a worker that shares none."""
-    found = getattr(handle, "announcement", None)
-    return found if isinstance(found, Announcement) else None
+    found: Said | None = getattr(handle, "announcement", None)
+    return found

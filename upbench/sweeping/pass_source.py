@@ -54,7 +54,7 @@ class PassSource:
         timeout_s: For how long one call may take; None for ever.
         memory_bytes: See `worker.measure`.
         more: Asked after whole passes, with their number: whether another one follows.
-        progress: Called with what is timed, the part of everything that is done, and the seconds that are left.
+        progress: Called with the device, what is timed, the part of everything that is done, and the seconds that are left.
         expected_s: How long the passes are expected to take.
     """
 
@@ -67,7 +67,7 @@ class PassSource:
     timeout_s: float | None = None
     memory_bytes: int | None = None
     more: Callable[[int], bool] = lambda passes: False
-    progress: Callable[[str, float, float | None], None] = lambda what, part, left_s: None
+    progress: Callable[[str, str, float, float | None], None] = lambda device, what, part, left_s: None
     expected_s: float = 0.0
     spent_s: float = 0.0
     _running: int = 0
@@ -96,7 +96,7 @@ class PassSource:
             },
             "memory_bytes": self.memory_bytes,
         }
-        return Job(message, block, self.timeout_s, fresh=again or dies)
+        return Job(message, block, self.timeout_s, fresh=again or dies, device=device)
 
     def progressed(self, job: Job, part: float) -> None:
         """Say which block of which pass is timed."""
@@ -107,7 +107,7 @@ class PassSource:
         spent_s = self.spent_s + (time.monotonic() - self._begun_at)
         left_s = spent_s * (1 - done) / done if done > 0 and self.spent_s else None
         what = f"pass {block.pass_number + 1} of {self.schedule.passes}: {self._names(block)}"
-        self.progress(what, min(done, 1.0), left_s)
+        self.progress(job.device, what, min(done, 1.0), left_s)
 
     def answered(self, job: Job, device: str, message: Message, spent_s: float) -> None:
         """Write a block, and note the cells that left it.
@@ -131,7 +131,7 @@ class PassSource:
             block=block.number,
             started=message["started"],
             allocator=message["allocator"],
-            load=_load(),
+            load=message["load"] if "load" in message else _load(),
             reference=Timed.model_validate(message["reference"]),
             cells=cells,
         )
@@ -156,6 +156,17 @@ class PassSource:
         self._pass_of_worker.pop(device, None)
         cell = block.cells[said - 1] if said is not None and 0 < said <= len(block.cells) else None
         self.schedule.died(block, cell, status, error)
+
+    def returned(self, job: Job, device: str) -> None:
+        """Take back a block whose machine was lost: all of it is timed again.
+
+        Args:
+            job: The job of the block.
+            device: Where it ran.
+        """
+        self._running -= 1
+        self._pass_of_worker.pop(device, None)
+        self.schedule.returned(job.content)
 
     def _names(self, block: Block) -> str:
         first = self.members[block.cells[0]].label

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from upbench.records import record
+from upbench.records import pass_store, record, store
 from upbench.records.record import FAILED
 from upbench.records.store import Identity, Index, Place, identity
 from upbench.sweeping.expand import Cell
@@ -129,6 +130,25 @@ def conditions(cell: Cell, env: Mapping[str, Any]) -> Environment:
     """Return an environment with what the cell asks for itself."""
     threads = cell.spec.measure.threads if cell.spec else cell.draft.get("measure", {}).get("threads")
     return dict(env) if threads is None else {**env, "threads": threads}
+
+
+def measured_in(env: Mapping[str, Any], cells: Sequence[Cell], path: Path) -> int:
+    """Return how many cells a results file or its passes file has that were measured in an environment.
+
+    Args:
+        env: The environment.
+        cells: The cells of the sweep.
+        path: The results file.
+    """
+    known = {*store.index(path).by_cell, *pass_store.index(path.with_suffix(".passes.jsonl")).counted}
+    count, code = 0, dict[str, dict[str, str] | None]()
+    for cell in cells:
+        if cell.spec is not None and known:
+            name = cell.spec.upsampler
+            if name not in code:
+                code[name] = cell.spec.sources()
+            count += identity(record.key(cell.spec.to_dict(), conditions(cell, env), code[name]), cell.axes) in known
+    return count
 
 
 def _judge_impossible(found: Plan, n: int, cell: Cell, known: Index, env: Environment) -> None:

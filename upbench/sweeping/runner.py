@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -15,20 +14,21 @@ from upbench import files
 from upbench.machine.allocator import PINNINGS, Pinning
 from upbench.records import pass_lines, pass_store, store
 from upbench.records.pass_lines import Identity
-from upbench.records.record import Passes, Record, RunSpecData, Status, SweepInfo, from_dict
-from upbench.sweeping import resume, worker
+from upbench.records.record import Passes, Record, RunSpecData, Status, SweepInfo
+from upbench.sweeping import engines, resume, worker
+from upbench.sweeping.counting import Counting
+from upbench.sweeping.engines.choice import Choice
+from upbench.sweeping.engines.crew import Crew, Request
 from upbench.sweeping.expand import Cell, SweepSpec
-from upbench.sweeping.lanes import Handle, Interrupts, Job, Lanes, Source
+from upbench.sweeping.jobs import Source
+from upbench.sweeping.lanes import Interrupts, Lanes
 from upbench.sweeping.resume import Environment, Plan
 from upbench.sweeping.timing import INTERRUPTED, Timing
-from upbench.sweeping.worker import Message, PinnedWorker
 from upbench.user_code import source_files
 
-CALIBRATES_FROM_S = 60.0
-"""Time limit of a cell, in seconds, from which on the first cell may also measure the ceilings of the machine."""
-
-Progress = Callable[[str, float, float | None], None]
-"""Called with the cell that is measured, the part of all cells that is done, and the seconds left where known."""
+Progress = Callable[..., None]
+"""Called with the cell that is measured, the part of all cells that is done, the seconds left where known (else None),
+and, where several machines measure, the name of the machine."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Options:
 
     timeout_s: for each cell. retry: statuses that are measured again. memory_bytes: what a cell may take on a CPU,
     None for most of what is free. module: what runs in the workers. reference: the number of the cell that the others
-    are set against; None for the one that the passes file has, or the sweep's base.
+    are set against; None for the one that the passes file has, or the sweep's base. engine: where the cells run.
     """
 
     timeout_s: float | None = None
@@ -45,6 +45,7 @@ class Options:
     memory_bytes: int | None = None
     module: str = field(default_factory=lambda: worker.MODULE)
     reference: int | None = None
+    engine: Choice = field(default_factory=Choice)
 
 
 @dataclass
@@ -57,23 +58,36 @@ class Outcome:
     interrupted: bool = False
 
 
-@dataclass(frozen=True)
-class Crew:
-    """Where cells run, by the device of their spec, and a worker that is ready to measure."""
-
-    places: dict[str, list[Environment]]
-    first: PinnedWorker
-
-
 @contextmanager
-def crew(cells: Sequence[Cell], options: Options) -> Iterator[Crew]:
-    """Yield the crew for these cells, and dismiss it at the end. Raises WorkerError when a device is not there."""
-    names = dict.fromkeys(cell.spec.measure.device for cell in cells if cell.spec)
-    places, first = worker.places(list(names), options.module)
-    try:
-        yield Crew(places, first)
-    finally:
-        first.kill()
+def crew(
+    cells: Sequence[Cell],
+    options: Options,
+    path: Path | None = None,
+    notice: Callable[[str], None] = lambda sentence: None,
+) -> Iterator[Crew]:
+    """Yield the crew for these cells, and dismiss it at the end.
+
+    Args:
+        cells: The cells of the sweep.
+        options: How it is run.
+        path: Its results file, whose kind of machine goes on where there are several; None for none.
+        notice: Called with a sentence for the user.
+
+    Raises:
+        WorkerError: If no worker can be started.
+        DeviceError: If a device is not there.
+    """
+    possible = {(spec.measure.device, spec.upsampler): spec for cell in cells if (spec := cell.spec)}
+    request = Request(
+        list(dict.fromkeys(device for device, _ in possible)),
+        {name: spec for (_, name), spec in possible.items()},
+        options.module,
+        options.engine,
+        lambda env: 0 if path is None else resume.measured_in(env, cells, path),
+        notice,
+    )
+    with engines.find(options.engine.name)(request) as found:
+        yield found
 
 
 def run_cells(
@@ -100,7 +114,7 @@ def run_cells(
     work = resume.plan(cells, known, crew.places, options.retry)
     for sentence in resume.edits(work):
         notice(sentence)
-    return Run(cells, sweep, path, options, crew.places, work, progress, notice, [crew.first]).go()
+    return Run(cells, sweep, path, options, crew, work, progress, notice).go()
 
 
 def passes_path(path: Path) -> Path:
@@ -115,62 +129,40 @@ def set_aside(path: Path) -> None:
 
 
 @dataclass
-class _Counting:
-    """Cells to count, as jobs."""
-
-    run: Run
-    queue: deque[int]
-
-    def next_job(self, device: str) -> Job | None:
-        n = next((n for n in self.queue if device in self.run.devices(n)), None)
-        if n is None:
-            return None
-        self.queue.remove(n)
-        plan = self.run.cells[n].spec
-        assert plan is not None, "impossible cells are never measured"
-        timeout_s = self.run.options.timeout_s
-        message = {
-            "spec": plan.to_dict(),
-            "memory_bytes": self.run.options.memory_bytes,
-            "calibrate": timeout_s is None or timeout_s >= CALIBRATES_FROM_S,  # its seconds count as the cell's
-        }
-        return Job(message, n, self.run.options.timeout_s)
-
-    def progressed(self, job: Job, part: float) -> None:
-        total, n = len(self.run.cells), job.content
-        done = total - len(self.queue) - 1
-        self.run.progress(f"counting [{done + 1}/{total}] {self.run.cells[n].label}", (done + part) / total, None)
-
-    def answered(self, job: Job, device: str, message: Message, spent_s: float) -> None:
-        n = job.content
-        if "record" not in message:
-            self.run.failed(n, device, message["status"], message["error"])
-            return
-        record = from_dict(message["record"], f"the worker for {device}")
-        self.run.counted(n, record, message["call_s"], message["first_call_s"])
-
-    def lost(self, job: Job, device: str, status: Status, error: str, said: int | None) -> None:
-        self.run.failed(job.content, device, status, error)
-
-
-@dataclass
 class Run:
-    """One run of a sweep. idle: workers that are ready; status: of the cells that have a record; measured: how many
-    cells were timed now, or failed; pinning: what malloc of the workers does, as of the one that is idle at first."""
+    """One run of a sweep. status: of the cells that have a record; measured: how many cells were timed now, or failed;
+    pinning: what malloc of the workers does, as of those that are idle at first; lost: devices that are gone."""
 
     cells: Sequence[Cell]
     sweep: SweepSpec
     path: Path
     options: Options
-    places: dict[str, list[Environment]]
+    crew: Crew
     plan: Plan
     progress: Progress
     notice: Callable[[str], None]
-    idle: list[Handle]
     status: dict[int, str] = field(default_factory=dict)
     measured: int = 0
     interrupts: Interrupts = field(default_factory=Interrupts)
     pinning: Pinning = "kept"
+    lost: set[str] = field(default_factory=set)
+
+    @property
+    def places(self) -> dict[str, list[Environment]]:
+        """The environments that each device of a spec stands for."""
+        return self.crew.places
+
+    def say(self, device: str, what: str, part: float, left_s: float | None) -> None:
+        """Say what a device does, in the line of its machine where there are several.
+
+        Args:
+            device: Where it is done, by the id of its environment.
+            what: What is done.
+            part: The part of everything that is done, from 0 to 1.
+            left_s: Seconds until the end, where they are known.
+        """
+        line = self.crew.line_of(device)
+        self.progress(what, part, left_s, *([line] if line else []))
 
     def go(self) -> Outcome:
         """Count, time, and write the records."""
@@ -183,7 +175,7 @@ class Run:
                     self._count(kind)
                     self._time(kind)
         finally:
-            for one in self.idle:
+            for one in self.crew.idle:
                 one.kill()
         return Outcome(self.plan, self.status, self.measured, self.interrupts.count > 0)
 
@@ -227,16 +219,25 @@ class Run:
 
     def do(self, numbers: Sequence[int], source: Source) -> None:
         """Do the jobs of a source on the devices of some cells."""
-        devices = dict.fromkeys(device for n in numbers for device in self.devices(n))
-        start = partial(worker.PinnedWorker, self.options.module, self.pinning)
-        lanes = Lanes(list(devices), start, source, self.interrupts, self.notice, self.idle)
-        lanes.run()
+        devices = list(dict.fromkeys(device for n in numbers for device in self.devices(n)))
+        for other in [one for one in self.crew.idle if not any(one.serves(device) for device in devices)]:
+            other.kill()
+            self.crew.idle.remove(other)
+        Lanes(
+            devices,
+            lambda device: self.crew.start(device, self.pinning),
+            source,
+            self.interrupts,
+            self.notice,
+            self.crew.idle,
+            self.lost,
+        ).run()
 
     def _pin(self, pinning: Pinning) -> None:
         """Let the cells that follow run in workers with this allocator, and end those with another."""
         if pinning != self.pinning and any(self._has_allocator(n, pinning) for n in range(len(self.cells))):
-            while self.idle:
-                self.idle.pop().kill()
+            while self.crew.idle:
+                self.crew.idle.pop().kill()
         self.pinning = pinning
 
     def _has_allocator(self, n: int, pinning: Pinning) -> bool:
@@ -245,7 +246,9 @@ class Run:
 
     def _is_of(self, n: int, kind: str) -> bool:
         """Whether a cell runs on this kind of device, with the allocator that workers have now."""
-        return self.devices(n)[0].startswith(kind) and self._has_allocator(n, self.pinning)
+        spec = self.cells[n].spec
+        assert spec is not None, "impossible cells are never measured"
+        return self.places[spec.measure.device][0]["device_type"] == kind and self._has_allocator(n, self.pinning)
 
     def _count(self, kind: str) -> None:
         known = pass_store.index(passes_path(self.path))
@@ -253,7 +256,7 @@ class Run:
             self.notice(sentence)
         had = {self.plan.identities[key] for key in known.counted if key in self.plan.identities}
         queue = deque(n for n in self.plan.measure if n not in had and self._is_of(n, kind))
-        self.do(list(queue), _Counting(self, queue))
+        self.do(list(queue), Counting(self, queue))
 
     def _time(self, kind: str) -> None:
         """Time the cells of a kind of device that are counted and not timed yet, beside those that are finished."""

@@ -226,6 +226,11 @@ class Schedule:
         again = [self._block(block.pass_number, cells) for cells in (others, (cell,)) if cells]
         self._blocks = again + [self._without(later, cell) for later in self._blocks]
 
+    def returned(self, block: Block) -> None:
+        """Note that a block was lost with its machine, for which none of its cells is to blame: it is the next one."""
+        self._take_back(block)
+        self._blocks.insert(0, block)
+
     def passes_of(self, cell: int) -> int:
         """Return how many passes a cell has."""
         return sum((cell, number) in self.done for number in range(self.passes))

@@ -16,7 +16,8 @@ from upbench.records.pass_lines import Identity
 from upbench.records.pass_store import CellTimes, CountedCell, Group
 from upbench.records.record import Latency, PassedRatio, Passes, Record, Status
 from upbench.sweeping.expand import Cell, SweepSpec
-from upbench.sweeping.lanes import Interrupts, Source
+from upbench.sweeping.jobs import Source
+from upbench.sweeping.lanes import Interrupts
 from upbench.sweeping.pass_source import Member, PassSource
 from upbench.sweeping.reference import of_base
 from upbench.sweeping.schedule import Failure, ReferenceFailed, Schedule, Weight, bridge
@@ -66,9 +67,8 @@ class Run(Protocol):
     def interrupts(self) -> Interrupts:
         """How often Ctrl-C was pressed."""
 
-    @property
-    def progress(self) -> Callable[[str, float, float | None], None]:
-        """Called as a cell or block is done."""
+    def say(self, device: str, what: str, part: float, left_s: float | None) -> None:
+        """Say what a device does, the part of everything that is done, and the seconds that are left."""
 
     @property
     def notice(self) -> Callable[[str], None]:
@@ -156,7 +156,7 @@ class Timing:
             self.run.options.timeout_s,
             self.run.options.memory_bytes,
             more=lambda passes: begun and self._more(base, passes, source.spent_s, OVERHEAD * budget_s * len(members)),
-            progress=self.run.progress,
+            progress=self.run.say,
             expected_s=budget_s * len(members),
         )
         try:

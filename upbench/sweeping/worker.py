@@ -45,7 +45,6 @@ it, so that a user's file which measures when it is imported starts no more of t
 SAY_EVERY_S = 0.5
 """A message costs the parent a wake-up, which is not to happen between every two samples."""
 
-
 START_S = 600.0
 """A worker has this long to import torch and find its devices, which a cold network disk can make slow."""
 
@@ -59,6 +58,16 @@ def not_ready() -> WorkerError:
     return WorkerError(
         f"a worker process was not ready after {START_S:.0f} s; run `upbench env` to see whether torch is"
     )
+
+
+def start_command(module: str, paths: Sequence[str]) -> list[str]:
+    """Return the command of a worker in this Python.
+
+    Args:
+        module: What runs in it.
+        paths: Its sys.path.
+    """
+    return [sys.executable, "-c", START, json.dumps(list(paths)), module]
 
 
 class Worker:
@@ -87,11 +96,7 @@ class Worker:
         handed = (theirs.fileno(), ends_with_us)
         try:
             self.process = subprocess.Popen(
-                [
-                    *(command or [sys.executable, "-c", START, json.dumps(sys.path), module]),
-                    *map(str, handed),
-                    str(os.getpid()),
-                ],
+                [*(command or start_command(module, sys.path)), *map(str, handed), str(os.getpid())],
                 cwd=folder,
                 env=environment,
                 pass_fds=(*handed, *shared),
@@ -126,6 +131,14 @@ class Worker:
     def __exit__(self, *_: object) -> None:
         self.kill()
 
+    def serves(self, device: str) -> bool:
+        """Return True: a process of this machine can use each of its devices."""
+        return True
+
+    def gone(self) -> None:
+        """Return None: it dies by its own doing, or with this machine."""
+        return
+
     def kill(self) -> int:
         """End it and all that it started, at once; its exit code, negative for a signal."""
         if self._lifeline is not None:  # only once: later its number may be that of another process
@@ -154,13 +167,25 @@ class Worker:
 
 
 class PinnedWorker(Worker):
-    """A worker whose malloc is pinned, and that leaves a word of what it does; see `allocator` and `Announcement`."""
+    """A worker whose malloc is pinned, and that leaves a word of what it does; see `allocator` and `Announcement`.
 
-    def __init__(self, module: str = MODULE, pinning: Pinning = "kept") -> None:
+    Args:
+        module, command: See `Worker`.
+        pinning: What its malloc does with large blocks that are freed.
+        base: The environment variables that it is started from; by default this process's.
+    """
+
+    def __init__(
+        self,
+        module: str = MODULE,
+        pinning: Pinning = "kept",
+        base: Mapping[str, str] | None = None,
+        command: Sequence[str] | None = None,
+    ) -> None:
         self.announcement = Announcement()
         announce = {ANNOUNCE: str(self.announcement.descriptor), IN_PROCESS: "1"}
-        given = {**allocator.worker_environment(pinning, os.environ), **announce}
-        super().__init__(module, environment=given, shared=(self.announcement.descriptor,))
+        given = {**allocator.worker_environment(pinning, os.environ if base is None else base), **announce}
+        super().__init__(module, command, environment=given, shared=(self.announcement.descriptor,))
 
 
 def places(names: Sequence[str], module: str | None = None) -> tuple[dict[str, list[Message]], PinnedWorker]:

@@ -59,6 +59,17 @@ def of_file(file: Path, module_name: str) -> Hashes:
     return _Walk(file.absolute(), module_name).hashes()
 
 
+def folder_of(file: Path, module_name: str) -> Path | None:
+    """Return the folder that a module is imported from; None for one of an installed package.
+
+    Args:
+        file: File that the module was imported from.
+        module_name: Name that it was imported under, with those of its packages.
+    """
+    walk = _Walk(file.absolute(), module_name)
+    return None if walk.installed else walk.root
+
+
 def digest(hashes: Mapping[str, str] | None) -> str | None:
     """Return one hash of many files; None where there are none.
 
