@@ -111,3 +111,10 @@ def segmenter() -> Segmenter:
 def image(height: int = 64, width: int = 48) -> Tensor:
     """Return one image."""
     return torch.rand((1, 3, height, width), generator=torch.Generator().manual_seed(1))
+
+
+class Listed(Segmenter):
+    """A segmenter that is called with a list of images, as detectors are."""
+
+    def forward(self, images: list[Tensor]) -> list[Tensor]:
+        return [super(Listed, self).forward(image) for image in images]

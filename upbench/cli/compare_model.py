@@ -6,17 +6,17 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from upbench.cli import backends, drafts, model_options, options, output, upsampler_patterns
-from upbench.cli.options import WHAT, RunOptions
+from upbench.cli.model_options import InModel
+from upbench.cli.options import RunOptions
 from upbench.cli.show_options import ShowOptions
 from upbench.errors import SpecError, unknown
 
 if TYPE_CHECKING:
-    from upbench.models.job import InModel, ModelJob
+    from upbench.models import job as jobs
+    from upbench.models.job import ModelJob
 
 REFUSED = (
     "shape",
@@ -34,29 +34,9 @@ REFUSED = (
 
 
 @dataclass(frozen=True)
-class ModelOptions:
+class ModelOptions(InModel):
     """Which model, which of its upsampling calls, its arguments, inputs and weights."""
 
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            metavar="MODEL",
-            rich_help_panel=WHAT,
-            help=f"Measure a whole model that is really run: {model_options.MODEL_HELP}",
-        ),
-    ] = None
-    where: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--where",
-            metavar="SITE",
-            rich_help_panel=WHAT,
-            help="With --model: which calls, as 'decoder.*'; `upbench sites` lists them.",
-        ),
-    ] = None
-    model_arg: model_options.ModelArgs = None
-    model_input: model_options.ModelInput = None
     weights: options.Weights = None
 
     @property
@@ -115,9 +95,7 @@ def _job(items: Sequence[str], run_options: RunOptions, wanted: ModelOptions, im
     from upbench.specs import run_spec
 
     if wanted.model is None:
-        given = {"--where": wanted.where, "--model-arg": wanted.model_arg, "--model-input": wanted.model_input}
-        lone = [option for option, value in {**given, "--weights": wanted.weights}.items() if value]
-        raise SpecError([f"{option}: needs --model" for option in lone])
+        raise SpecError(wanted.lone({"--weights": wanted.weights}))
     options = run_options.given(but=["backend"])
     mistakes = [
         f"--{key.replace('_', '-')}: cannot be given with --model, whose maps have their own; leave it out"
@@ -176,7 +154,7 @@ def _title(job: ModelJob) -> str:
     return f"{job.model}: {size}, batch {job.batch}, {mode}{many}"
 
 
-def _document(job: ModelJob, found: Sequence[InModel], reference: int) -> str:
+def _document(job: ModelJob, found: Sequence[jobs.InModel], reference: int) -> str:
     """Return the JSON of a comparison in a model."""
     from upbench.report import json_documents
     from upbench.report.tables import columns

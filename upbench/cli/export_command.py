@@ -10,6 +10,7 @@ import typer
 
 from upbench import units
 from upbench.cli import drafts
+from upbench.cli.model_options import IMAGE, InModel
 from upbench.cli.options import RequiredOutputs, RunOptions, Weights
 from upbench.errors import SpecError
 
@@ -51,20 +52,29 @@ def command(
     output_files: RequiredOutputs,
     build: RunOptions,
     file: FileOptions,
+    model: InModel,
+    image: Annotated[str | None, IMAGE] = None,
 ) -> None:
-    """Write an upsampler to a file for other runtimes, after running it at three sizes."""
+    """Write an upsampler, or a model with it, to a file for other runtimes, after running it at three sizes."""
     from upbench.specs import run_spec as spec
 
     if len(output_files) > 1:
         raise SpecError(["--output was given more than once, but an export writes one file; call it once for each"])
     (output_file,) = output_files
-    one = spec.load(*_draft(item, build, file))
+    if lone := model.lone({"--input": image}) if model.model is None else []:
+        raise SpecError(lone)
+    one = spec.load(*(_draft(item, build, file) if model.model is None else _in_model(item, build, file, model, image)))
 
     from upbench.benchmark import spec_module
     from upbench.exchange import exporter
 
     form = exporter.judged(output_file, file.opset, file.sampling)
-    module, tensors = spec_module.built(one, file.weights, file.prefix)
+    if one.model is None:
+        module, tensors = spec_module.built(one, file.weights, file.prefix)
+    else:
+        from upbench.models import exported
+
+        module, tensors = exported.built(one)
     found = exporter.export(
         module,
         tensors,
@@ -91,6 +101,30 @@ def _draft(item: str, build: RunOptions, file: FileOptions) -> tuple[dict[str, A
         raise SpecError([f"dtype is {given['dtype']}, but a file holds float32 or float16; choose one of them"])
     given = given if is_file else {"shape": SHAPE, **given}
     return drafts.draft(item, given, build.assigned())
+
+
+def _in_model(
+    item: str, build: RunOptions, file: FileOptions, model: InModel, image: str | None
+) -> tuple[dict[str, Any], str]:
+    """Return the spec of a model with an upsampler in it, and its source. Raises SpecError for what does not go with it."""
+    given = build.given()
+    surplus = [f"--{key.replace('_', '-')}" for key in given if key not in ("batch", "seed")]
+    if surplus := [*surplus, *(["--prefix"] if file.prefix else [])]:
+        raise SpecError(
+            [f"{', '.join(surplus)}: cannot be given with --model, whose maps have their own; leave it out"]
+        )
+    if drafts.is_file(item):
+        raise SpecError([f"{item}: a spec file has a map of its own; with --model write NAME or NAME:KEY=VALUE"])
+    data, source = drafts.draft(item, given, build.assigned())
+    section = {
+        "name": model.model,
+        "args": drafts.assignments(model.model_arg, "--model-arg"),
+        "weights": None if file.weights is None else str(file.weights),
+        "input": image,
+        "inputs": model.model_input,
+        "where": model.where,
+    }
+    return {**data, "model": {key: value for key, value in section.items() if value}}, source
 
 
 def _show(found: Exported, dtype: str) -> None:

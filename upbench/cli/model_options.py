@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -42,6 +43,41 @@ ModelInput = Annotated[
         help="A function that makes the inputs: a tensor, a tuple of positional or a dict of keyword inputs.",
     ),
 ]
+
+
+@dataclass(frozen=True)
+class InModel:
+    """Which model, which of its upsampling calls, its arguments and inputs."""
+
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="MODEL",
+            rich_help_panel=WHAT,
+            help=f"A whole model that is really run, with the upsampler in it: {MODEL_HELP}",
+        ),
+    ] = None
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--where",
+            metavar="SITE",
+            rich_help_panel=WHAT,
+            help="With --model: which calls, as 'decoder.*'; `upbench sites` lists them.",
+        ),
+    ] = None
+    model_arg: ModelArgs = None
+    model_input: ModelInput = None
+
+    def lone(self, more: Mapping[str, Any]) -> list[str]:
+        """Return a sentence for each option that is given without --model.
+
+        Args:
+            more: Further options of a command that need it, with their values.
+        """
+        given = {"--where": self.where, "--model-arg": self.model_arg, "--model-input": self.model_input, **more}
+        return [f"{option}: needs --model" for option, value in given.items() if value]
 
 
 def size(text: str, option: str = "--input") -> tuple[int, int]:

@@ -194,16 +194,18 @@ def _answer(site: Site, module: nn.Module, frame: _Frame, x: Tensor, size: tuple
     out: Tensor
     scale: Any = getattr(module, "scale", site.scale)
     guides = () if not getattr(module, "guided", False) else (_guide(site, frame),)
-    whole = (x.shape[2] * scale, x.shape[3] * scale)
-    if size == whole:
+    # Sizes that an export keeps open are not compared: the program would hold for sizes alone that compare so.
+    is_open = any(isinstance(n, torch.SymInt) for n in (*size, *x.shape))
+    if not is_open and size == (x.shape[2] * scale, x.shape[3] * scale):
         out = module(x, *guides)
     elif hasattr(module, "takes_size"):
         takes_size: Callable[..., bool] = module.takes_size  # type: ignore[assignment]
-        if not takes_size(x, size):
+        if not is_open and not takes_size(x, size):
             _check_size(site, x, size, scale)
         out = module(x, *guides, size=size)
     else:
-        _check_size(site, x, size, scale)
+        if not is_open:
+            _check_size(site, x, size, scale)
         out = module(x, *guides)[:, :, : size[0], : size[1]]
     return out
 

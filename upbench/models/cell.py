@@ -62,6 +62,15 @@ def call_of(spec: RunSpec, device: torch.device) -> Callable[[], object]:
 
 
 def _case(spec: RunSpec, device: torch.device, watch: clock.Clock) -> ModelCase:
+    return ModelCase(spec, Called(*module(spec)), device, watch)
+
+
+def module(spec: RunSpec) -> tuple[nn.Module, tuple[Any, ...], dict[str, Any]]:
+    """Return the model with the upsampler in it, and what it is called with.
+
+    Args:
+        spec: The spec, with a model.
+    """
     built = _host(spec)
     made = replacing.replace(
         model_case.shared_copy(built.model),
@@ -72,7 +81,7 @@ def _case(spec: RunSpec, device: torch.device, watch: clock.Clock) -> ModelCase:
         backend=spec.measure.backend,
         **spec.params,
     )
-    return ModelCase(spec, Called(made, built.args, built.kwargs), device, watch)
+    return made, built.args, built.kwargs
 
 
 class _Host:

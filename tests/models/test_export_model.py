@@ -1,0 +1,53 @@
+"""`upbench export --model`: a model with an upsampler in it as a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.command_line import refused
+from tests.command_line import upbench as run
+from tests.models.hosts import image
+from upbench.models import exported
+from upbench.specs import run_spec
+
+HOST = ("--model", "tests.models.hosts:segmenter", "--input", "64x48")
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def test_a_model_with_an_upsampler_is_written_and_returns_the_same(tmp_path: Path) -> None:
+    file = tmp_path / "segmenter.pt2"
+    done = run("export", "carafe:compressed=8", *HOST, "--fixed", "--where", "head:0", "-o", file)
+    assert done.exit_code == 0, done.output
+    assert "inputs: 1x3x64x48" in done.stdout
+    model = {"name": "tests.models.hosts:segmenter", "input": "64x48", "where": ["head:0"]}
+    module, _ = exported.built(
+        run_spec.load({"upsampler": "carafe", "params": {"compressed": 8}, "model": model}, "a spec")
+    )
+    with torch.no_grad():
+        torch.testing.assert_close(torch.export.load(file).module()(image()), module(image()), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--where", "head:0"], "--where: needs --model"),
+        (["--input", "64x64"], "--input: needs --model"),
+        ([*HOST, "--shape", "8x8x8", "--prefix", "up."], "--shape, --prefix: cannot be given with --model"),
+        ([*HOST[:2]], "model: needs inputs"),
+        ([*HOST, "--where", "neck.*"], "matches no upsampling call"),
+        (["--model", "smp/none-x", "--input", "64x64"], "unknown model"),
+        (["--model", "tests.models.hosts:Listed", "--model-input", "INPUTS:lists"], "is called with list"),
+    ],
+    ids=lambda value: "" if isinstance(value, list) else value[:24],
+)
+def test_what_cannot_be_written_is_refused(tmp_path: Path, arguments: list[Any], sentence: str) -> None:
+    inputs = tmp_path / "inputs.py"
+    inputs.write_text("import torch\n\n\ndef lists():\n    return ([torch.rand(1, 3, 64, 48)],)\n")
+    given = [str(argument).replace("INPUTS", str(inputs)) for argument in arguments]
+    said = refused("export", "dysample", *given, "-o", tmp_path / "out.pt2")
+    assert sentence in said
+    assert not (tmp_path / "out.pt2").exists()
