@@ -22,6 +22,7 @@ COMMANDS: list[list[str]] = [
     ["profile", "ldaaqu", *FAST],
     ["profile", "ldaaqu", *FAST, "--by-op"],
     ["profile", "ldaaqu", *FAST, "--layers"],
+    ["profile", "ldaaqu", *FAST, "--counters", "-v"],
     ["compare", "ldaaqu", "dysample*", "carafe:k_up=3,groups=2", *FAST],
     ["compare", "ldaaqu", "carafe", *FAST, "--columns", "all", "-v"],
     ["compare", "ldaaqu", "carafe", *FAST, "--backend", "eager,fused", "--columns", "time"],
@@ -43,7 +44,7 @@ COMMANDS: list[list[str]] = [
     ["reproduce", "dysample/table3"],
     ["--help"],
     *([command, "--help"] for command in ("list", "show", "profile", "compare", "diff", "sweep", "table", "effects")),
-    *([command, "--help"] for command in ("plot", "reproduce", "env")),
+    *([command, "--help"] for command in ("plot", "report", "reproduce", "env")),
 ]
 
 

@@ -88,6 +88,7 @@ for _name in (
     "table",
     "effects",
     "plot",
+    "report",
     "reproduce",
     "env",
 ):

@@ -53,6 +53,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("upbench plot results/theta.jsonl -o theta.pdf", "a metric along an axis"),
         ("upbench plot results/theta.jsonl --kind pareto -o front.png -o front.pdf", "accuracy against cost"),
     ),
+    "report": (
+        ("upbench report results/theta.jsonl -o theta.html", "tables and pictures of one sweep"),
+        ("upbench report results/*.jsonl -o report.html", "a section for each sweep"),
+    ),
     "reproduce": (
         ("upbench reproduce --list", "the published tables"),
         ("upbench reproduce lda-aqu/table1", "its Params and FLOPs, with ours beside them"),

@@ -124,6 +124,10 @@ Base = Annotated[
         "notes. A label: in a table only.",
     ),
 ]
+Title = Annotated[
+    str | None,
+    typer.Option(rich_help_panel=WHAT, help="Of the picture or page. Default: the title of the sweep."),
+]
 Notes = Annotated[
     bool, typer.Option("--notes", rich_help_panel=WHAT, help="Print where papers and released code differ.")
 ]

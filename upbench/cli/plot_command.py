@@ -75,9 +75,7 @@ class PictureOptions:
     ] = None
     host: options.Host = None
     convention: options.Convention = conventions.DEFAULT
-    title: Annotated[
-        str | None, typer.Option(rich_help_panel=options.WHAT, help="Default: the title of the sweep.")
-    ] = None
+    title: options.Title = None
     width: Annotated[
         float | None,
         typer.Option(
