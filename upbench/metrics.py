@@ -244,7 +244,9 @@ def accuracies(records: Iterable[Record]) -> dict[str, Metric]:
         name: Metric(
             name,
             f"{name} ({one.unit})" if one.unit not in ("", "percent") else name,
-            "accuracy of the model around the upsampler, not measured here",
+            "proxy score of a tiny network trained here"
+            if one.origin == "proxy"
+            else "accuracy of the model around the upsampler, not measured here",
             units.accuracy(one.unit, one.decimals),
             "accuracy",
             key=name,

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from upbench import files
+from upbench.accuracy import proxies
 from upbench.accuracy.sources import Sources
 from upbench.errors import OutputError
 from upbench.papers import given
@@ -38,6 +39,7 @@ def write(results: Path, sources: Sources) -> None:
     if sources:
         data: dict[str, Any] = {"tables": [table.document() for table in sources.tables]}
         data |= {} if sources.host is None else {"host": sources.host}
+        data |= {"proxies": [one.document() for one in sources.proxies]} if sources.proxies else {}
         files.write_text(path, HEADER + yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=1000))
     elif path.is_file() and path.read_bytes().startswith(HEADER.encode()):
         path.unlink()
@@ -54,7 +56,8 @@ def read(results: Path) -> Sources:
         return Sources()
     data, source = yaml_file.read(path, "accuracy")
     tables = [given.of_document(table, source) for table in data.get("tables") or ()]
-    return Sources(tuple(tables), data.get("host"))
+    scored = [proxies.of_document(one, source) for one in data.get("proxies") or ()]
+    return Sources(tuple(tables), data.get("host"), tuple(scored))
 
 
 def attached(
@@ -69,5 +72,6 @@ def attached(
     """
     kept = read(results)
     if instead is not None:
-        kept = Sources(() if instead.tables else kept.tables, kept.host if instead.host is None else None)
+        host = kept.host if instead.host is None else None
+        kept = Sources(() if instead.tables else kept.tables, host, kept.proxies)
     return kept.attached(records)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from upbench.accuracy import on_host
+from upbench.accuracy import on_host, proxies
+from upbench.accuracy.proxies import Proxy
 from upbench.errors import SpecError
 from upbench.metrics import METRICS
 from upbench.papers import given, given_join
@@ -52,13 +53,15 @@ class Sources:
     Args:
         tables: Tables that a user gives.
         host: The name of a host model; None for no published accuracy.
+        proxies: Proxy scores that were measured.
     """
 
     tables: tuple[GivenTable, ...] = ()
     host: str | None = None
+    proxies: tuple[Proxy, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.tables) or self.host is not None
+        return bool(self.tables or self.proxies) or self.host is not None
 
     def check(self, places: Sequence[Place]) -> None:
         """Judge the tables before anything is measured.
@@ -80,11 +83,12 @@ class Sources:
             return list(records), []
         values, messages = self._values([of_record(record) for record in records])
         published = on_host.accuracies(records, self.host) if self.host is not None else {}
+        scored = proxies.of_records(self.proxies, records)
         found = []
         for n, record in enumerate(records):
             both = {**(record.accuracy or {}), **published.get(n, {})}
             kept = {name: one for name, one in (record.accuracy or {}).items() if one.origin == "given"}
-            both |= {**kept, **values.get(n, {})}
+            both |= {**scored.get(n, {}), **kept, **values.get(n, {})}
             found.append(record.model_copy(update={"accuracy": both}) if both else record)
         if self.host is not None and not published:
             messages.append(f"none of what is measured has published accuracy on {self.host}")

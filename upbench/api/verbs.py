@@ -173,6 +173,7 @@ def sweep(
     Raises:
         UpbenchError: If something is wrong with the file or a value.
     """
+    from upbench.quality import beside_results
     from upbench.sweeping import reference as references
     from upbench.sweeping import runner
     from upbench.sweeping.engines import choice
@@ -184,6 +185,7 @@ def sweep(
     if output is None:
         path.parent.mkdir(exist_ok=True)
     number = None if reference is None else references.asked(reference, cells)
+    quality = beside_results.asked(read_plan, cells)
     where = choice.merged(read_plan.engine, engine, address, on)
     runner_options = runner.Options(timeout_s, frozenset(retry), memory_bytes, reference=number, engine=where)
     if read_plan.given is not None:
@@ -197,6 +199,9 @@ def sweep(
             cells, read_plan, path, known, crew, runner_options, lambda *said: None, messages.append
         )
         given = Sources(() if read_plan.given is None else (read_plan.given,))
+        if quality is not None and not outcome.interrupted:
+            scores = beside_results.measured(quality, path, fresh, lambda what, part: None, messages.append)
+            given = Sources(given.tables, proxies=scores)
         beside.write(path, given)
         records, unmatched = given.attached(list(store.pick(path, outcome.plan.identities).values()))
         if records:

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from upbench import cards
+from upbench import cards, units
 from upbench.benchmark.workload import Workload
 from upbench.measure import breakdown, counting, cross_check, output, params
 from upbench.records.record import CrossCheck, Macs
@@ -29,7 +29,7 @@ def counts_of(work: Workload) -> dict[str, Any]:
     """
     size = work.attempt("parameters could not be counted", lambda: params.count(work.plain))
     with work.autocast():
-        operators = work.attempt("operators could not be counted", lambda: output.op_count(work.plain, work.inputs))
+        operators = work.attempt("operators could not be counted", lambda: output.ran(work.plain, work.inputs))
         counted = work.attempt(
             "MACs could not be counted", lambda: counting.count(work.plain, work.inputs, work.inputs_again)
         )
@@ -42,6 +42,8 @@ def counts_of(work: Workload) -> dict[str, Any]:
                 "MACs could not be told apart by layer",
                 lambda: breakdown.count(module, tensors or work.inputs, counted),
             )
+    if operators and operators.denormal > 0:
+        work.warnings.append(denormals_said(operators.denormal))
     declared = work.spec.card.count_macs
     closed = declared and work.attempt("the closed form failed", lambda: declared(work.spec.setting))
     if counted and seen:
@@ -63,9 +65,17 @@ def counts_of(work: Workload) -> dict[str, Any]:
         "cross_check": seen
         and CrossCheck(closed=vars(closed) if closed else None, torch=seen.by_kind, torch_uncounted=seen.uncounted),
         "breakdown": parts,
-        "op_count": operators,
+        "op_count": operators and operators.operators,
         "output": work.repeated_output(),
     }
+
+
+def denormals_said(part: float) -> str:
+    """Return the warning of activations that hold denormal numbers, as a part of all."""
+    return (
+        f"{units.percent(part)} of the activations are denormal numbers, which a CPU computes slowly; `flush_denormals: true` in "
+        "measure takes them as 0"
+    )
 
 
 def _warn_of_draws(work: Workload) -> None:

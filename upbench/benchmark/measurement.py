@@ -83,13 +83,17 @@ def measure(
     Raises:
         UpbenchError: If the specs disagree, or a workload cannot be built or run.
     """
-    conditions = {(m.device, m.threads, m.mode, m.allocator) for m in (spec.measure for spec in specs)}
+    conditions = {
+        (m.device, m.threads, m.mode, m.allocator, m.flush_denormals) for m in (spec.measure for spec in specs)
+    }
     if len(conditions) > 1:
-        raise SpecError(["the upsamplers that are compared must have the same device, threads, mode and allocator"])
+        raise SpecError(
+            ["the upsamplers that are compared must have the same device, threads, mode, allocator and flush_denormals"]
+        )
     first, many = specs[0].measure, len(builds)
     device = environment.resolve_device(first.device)
     shared: dict[str, Any] = {"started": now(), "comparison": uuid.uuid4().hex[:12] if many > 1 else None}
-    with environment.with_threads(first.threads):
+    with environment.with_threads(first.threads), environment.flushing(first.flush_denormals):
         shared["environment"] = environment.capture(device)
         calibrates = first_calibration.known if timed and first.mode == "inference" else _as_kept
         known = calibrates(device, shared["environment"], progress)

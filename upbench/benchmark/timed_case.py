@@ -43,7 +43,7 @@ class TimedCase(Case):
 def call_of(
     spec: RunSpec, device: torch.device, build: Callable[[RunSpec, torch.device, Clock], Workload] = TimedCase
 ) -> Callable[[], object]:
-    """Build a spec, and return the call that its mode measures, run with the spec's number of threads.
+    """Build a spec, and return the call that its mode measures, run with the spec's number of threads and its way with denormals.
 
     Args:
         spec: The spec.
@@ -53,15 +53,16 @@ def call_of(
     Returns:
         The call; a `Prepared` one where something must be done before it that is not timed.
     """
-    threads = spec.measure.threads
-    if device.type != "cpu" or threads is None or threads == torch.get_num_threads():
+    usual, flushes = torch.get_num_threads(), spec.measure.flush_denormals
+    threads = spec.measure.threads or usual
+    if device.type != "cpu" or (threads == usual and not flushes):
         return build(spec, device, clock_for(device)).call()
-    with environment.with_threads(threads):
+    with environment.with_threads(threads), environment.flushing(flushes):
         call = build(spec, device, clock_for(device)).call()
-    usual = torch.get_num_threads()
 
     def before() -> None:
         torch.set_num_threads(threads)
+        torch.set_flush_denormal(flushes)
         if isinstance(call, Prepared):
             call.before()
 
@@ -69,5 +70,6 @@ def call_of(
         if isinstance(call, Prepared):
             call.after()
         torch.set_num_threads(usual)
+        torch.set_flush_denormal(False)
 
     return Prepared(call.call if isinstance(call, Prepared) else call, before, after)

@@ -23,6 +23,7 @@ from upbench.report.formats.render import ENDINGS
 
 if TYPE_CHECKING:
     from upbench.accuracy.sources import Sources
+    from upbench.quality.of_sweep import OfSweep
     from upbench.records.store import Index
     from upbench.sweeping.expand import Cell, SweepSpec
     from upbench.sweeping.runner import Options, Outcome
@@ -80,6 +81,7 @@ def command(
     Cells that the results file has already, with the same spec, device and versions, are not measured again. A cell
     that fails is a record with its status, and the sweep goes on; exit code 1 says that there is one.
     """
+    from upbench.quality import beside_results
     from upbench.sweeping import expand
     from upbench.sweeping import reference as references
     from upbench.sweeping import runner as sweep
@@ -94,6 +96,7 @@ def command(
     cells = expand.expand(plan, str(file), {**run.given(), **run.assigned()})
     model_options.check_section(plan.model, str(file))
     given = _given(plan, cells, accuracy)
+    quality = beside_results.asked(plan, cells)
     view.check_of_sweep(convention, given)
     if reference is not None:
         chosen = replace(chosen, reference=references.asked(reference, cells))
@@ -107,9 +110,9 @@ def command(
         _no_folder(path, named is None, cells_as.dry_run)
     try:
         if cells_as.dry_run:
-            _preview(plan, cells, path, cells_as.fresh, chosen, printed)
+            _preview(plan, cells, path, cells_as.fresh, chosen, printed, quality)
             return
-        outcome = _measure(plan, cells, path, cells_as.fresh, chosen, given, convention, printed, view)
+        outcome = _measure(plan, cells, path, cells_as.fresh, chosen, given, convention, printed, view, quality)
     except KeyboardInterrupt:  # while nothing was being measured
         raise typer.Exit(130) from None
     if outcome.interrupted:
@@ -166,7 +169,13 @@ def _no_folder(path: Path, is_default: bool, dry_run: bool) -> None:
 
 
 def _preview(
-    plan: SweepSpec, cells: Sequence[Cell], path: Path, fresh: bool, chosen: Options, printed: ShowOptions
+    plan: SweepSpec,
+    cells: Sequence[Cell],
+    path: Path,
+    fresh: bool,
+    chosen: Options,
+    printed: ShowOptions,
+    quality: OfSweep | None,
 ) -> None:
     """Print what a run would do. Nothing is written, no folder made, nothing locked."""
     from upbench.cli.sweep_dry_run import preview
@@ -175,6 +184,10 @@ def _preview(
     store.check_appendable(path)
     known = store.Index() if fresh else _index(path)
     shown = preview(cells, plan.axes, plan.title or plan.name, path, known, chosen, _say)
+    if quality is not None:
+        from upbench.quality import beside_results
+
+        shown = replace(shown, notes=[*shown.notes, beside_results.note(quality, path, _say)])
     output.show([shown], printed, lambda: output.rows(shown))
 
 
@@ -188,6 +201,7 @@ def _measure(
     convention: str,
     printed: ShowOptions,
     view: ViewOptions,
+    quality: OfSweep | None,
 ) -> Outcome:
     """Run the sweep, then write and print its table, which is made from the results file."""
     from upbench import files
@@ -210,6 +224,12 @@ def _measure(
             if fresh:
                 sweep.set_aside(path)
             outcome = sweep.run_cells(cells, plan, path, _index(path), crew, chosen, progress, _say)
+        if quality is not None and not outcome.interrupted:
+            from upbench.quality import beside_results
+
+            with Progress() as progress:
+                found = beside_results.measured(quality, path, fresh, progress, _say)
+            given = replace(given, proxies=found)
         beside.write(path, given)
         records = attached(given, list(stored.pick(path, outcome.plan.identities).values()))
         measured, title = ResultSet(records, plan.axes, convention), plan.title or plan.name

@@ -7,6 +7,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,6 +20,9 @@ from upbench.user_code import isolation
 
 SEEDS = 16
 """Seeds with which a module that draws is called: a branch that is dropped one time in ten shows in four of five."""
+SAMPLE = 4096
+"""Values of each activation that are looked at for denormals, at most twice as many."""
+_WITH_DENORMALS = (torch.float32, torch.float64)
 DRAWS_S = 2.0
 """Seconds after which no further seed is tried."""
 
@@ -96,11 +100,24 @@ def dtype_name(out: Tensor) -> str:
 class _Counter(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
-        self.calls = 0
+        self.calls = self.looked_at = self.denormal = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.calls += 1
-        return func(*args, **(kwargs or {}))
+        out = func(*args, **(kwargs or {}))
+        if not func.is_view:
+            for made in tree_leaves(out):
+                if isinstance(made, Tensor) and made.device.type == "cpu" and made.dtype in _WITH_DENORMALS:
+                    self._look(made)
+        return out
+
+    def _look(self, made: Tensor) -> None:
+        """Count denormals in a sample that is the same for the same tensor."""
+        sample = made[:1].reshape(-1) if made.dim() else made.reshape(-1)
+        sample = sample[:: max(1, sample.numel() // SAMPLE)]
+        tiny = torch.finfo(made.dtype).tiny
+        self.looked_at += sample.numel()
+        self.denormal += int(((sample.abs() < tiny) & (sample != 0)).sum())
 
 
 class _Shapes(TorchDispatchMode):
@@ -146,8 +163,21 @@ def draws_of(module: nn.Module, seeded: Callable[[int], tuple[Tensor, ...]]) -> 
     return None
 
 
-def op_count(module: nn.Module, inputs: tuple[Tensor, ...]) -> int:
-    """Return the number of operators that torch dispatches in one forward without autograd, views included.
+@dataclass(frozen=True)
+class Ran:
+    """What one forward was made of.
+
+    Args:
+        operators: How many operators torch dispatched, views included.
+        denormal: The part of the activations, of a sample of each, that are denormal numbers; 0 on a GPU.
+    """
+
+    operators: int
+    denormal: float
+
+
+def ran(module: nn.Module, inputs: tuple[Tensor, ...]) -> Ran:
+    """Return what one forward without autograd is made of.
 
     Args:
         module: The module.
@@ -155,4 +185,4 @@ def op_count(module: nn.Module, inputs: tuple[Tensor, ...]) -> int:
     """
     with torch.no_grad(), _Counter() as counter:
         module(*inputs)
-    return counter.calls
+    return Ran(counter.calls, counter.denormal / counter.looked_at if counter.looked_at else 0.0)

@@ -132,7 +132,7 @@ class ModelCase(Workload):
         size = self.attempt("parameters could not be counted", lambda: params.count(self.plain))
         counted = self.attempt("MACs could not be counted", lambda: dispatched.count(self.plain, ()))
         seen = self.attempt("MACs could not be counted by torch", lambda: cross_check.torch_count(self.plain, ()))
-        operators = self.attempt("operators could not be counted", lambda: output.op_count(self.plain, ()))
+        operators = self.attempt("operators could not be counted", lambda: output.ran(self.plain, ()).operators)
         if counted and counted.uncounted:
             listed = ", ".join(f"{name} ({n}x)" for name, n in counted.uncounted.items())
             self.warnings.append(f"not counted in the MACs: {listed}")

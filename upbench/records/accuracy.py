@@ -1,4 +1,4 @@
-"""An accuracy of the model around an upsampler, as a user gives it or a paper printed it; never measured by upbench."""
+"""What an upsampler is worth: accuracy that a user gives or a paper printed, or a proxy that `upbench quality` measured."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Literal
 
 from upbench.records.latency import Part
 
-Origin = Literal["given", "published"]
-"""Whose number it is: the user's own, or that of a published table."""
+Origin = Literal["given", "published", "proxy"]
+"""Whose number it is: the user's own, that of a published table, or that of a tiny network trained by upbench."""
 
 
 class Accuracy(Part):

@@ -53,6 +53,7 @@ class MeasureData(_Open):
     budget: float = 2.0
     runtime: str | None = None
     allocator: str = "kept"
+    flush_denormals: bool = False
 
 
 class RunSpecData(_Open):
@@ -122,6 +123,8 @@ def of_key(spec: RunSpecData | Mapping[str, Any], environment: Environment | Map
     written = known.model_dump(mode="json")
     if written["measure"]["allocator"] == "kept":  # as before there was another
         del written["measure"]["allocator"]
+    if not written["measure"]["flush_denormals"]:
+        del written["measure"]["flush_denormals"]
     if (card := builtin().get(known.upsampler)) is not None:
         written["params"] = {param.name: param.default for param in card.params} | written["params"]
     return [written, {name: where.value(name) for name in KEY}]

@@ -13,7 +13,7 @@ from upbench.specs.run_spec import InputSpec, RunSpec
 SHARED: dict[str, tuple[str, ...]] = {
     "": ("scale",),
     "input": tuple(InputSpec.model_fields),
-    "measure": ("device", "threads", "mode", "allocator"),
+    "measure": ("device", "threads", "mode", "allocator", "flush_denormals"),
 }
 """Section -> keys that a spec takes from the others where it has none itself: those of the input and of the timing."""
 

@@ -97,6 +97,8 @@ class MeasureSpec(Strict):
         budget: Seconds of sampling for each upsampler.
         allocator: What malloc does with large blocks that are freed, see `machine.allocator`: they stay with the process
             (kept, which is not written down) or go back to the system (returned).
+        flush_denormals: Whether a CPU takes numbers near 0 that it has no fast way for as 0, see `environment.flushing`; false is
+            not written down.
     """
 
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
@@ -111,6 +113,7 @@ class MeasureSpec(Strict):
     threads: int | None = Field(None, ge=1, description="an integer of at least 1, or null")
     budget: float = Field(2.0, gt=0, description="a number of seconds above 0")
     allocator: Literal["kept", "returned"] = Field("kept", description="kept or returned")
+    flush_denormals: bool = Field(False, description="true or false")
 
     @property
     def run_by(self) -> str:
@@ -124,4 +127,6 @@ class MeasureSpec(Strict):
             del data["runtime"]
         if data.get("allocator") == "kept":
             del data["allocator"]
+        if data.get("flush_denormals") is False:
+            del data["flush_denormals"]
         return data

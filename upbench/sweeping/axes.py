@@ -105,6 +105,8 @@ def completed(data: Mapping[str, Any], card: Card) -> dict[str, Any]:
 def value(data: Mapping[str, Any], axis: str) -> Any:
     """Return the value of an axis in a complete spec; None where the upsampler has no such key."""
     section, name = place(axis)
+    if section in SECTIONS and name not in data[section] and name in SECTIONS[section].model_fields:
+        return SECTIONS[section].model_fields[name].default  # which is not written down
     return (data[section] if section else data).get(name)
 
 

@@ -41,7 +41,7 @@ class SweepSpec(BaseModel):
 
     grid: axis -> values, every combination. ofat: axis -> values, each around the base. zip: axis -> values, all of
     one length, taken side by side. cells: mappings of axes to a value each. accuracy: rows of axis values and metrics, a
-    mapping of metrics and rows, or a file of them.
+    mapping of metrics and rows, or a file of them. quality: how a proxy of quality is measured, see `quality.of_sweep`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -59,6 +59,7 @@ class SweepSpec(BaseModel):
     engine: Choice = Field(Choice(), description="a mapping, as {name: ray, address: auto}")
     published: str | None = Field(None, description="paper/table of a published table, or a YAML file")
     accuracy: Any = None
+    quality: Any = None
     _given: GivenTable | None = PrivateAttr(None)
     _source: str = PrivateAttr("")
 

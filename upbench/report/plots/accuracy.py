@@ -150,7 +150,8 @@ def sentences(records: Sequence[Record], names: Sequence[str], labels: Sequence[
         said = {origin: ", ".join(dict.fromkeys(of)) for origin, of in sources.items()}
         if len(said) == 1:
             ((origin, of),) = said.items()
-            found.append(f"{name}: {origin}, not measured here{f' ({of}{where})' if of else ''}.")
+            here = "of a tiny network trained here" if origin == "proxy" else "not measured here"
+            found.append(f"{name}: {origin}, {here}{f' ({of}{where})' if of else ''}.")
         else:
             listed = "; ".join(f"{origin} ({of})" for origin, of in said.items())
             found.append(f"{name}, not measured here: {listed}{where}.")
@@ -167,7 +168,7 @@ def sentences(records: Sequence[Record], names: Sequence[str], labels: Sequence[
 def title(name: str, records: Sequence[Record]) -> str:
     """Return the label of an accuracy's axis: with whose number it is, where that is one for all."""
     origins = {one.origin for record in records if (one := _of(record, name))}
-    return f"{name}, {origins.pop()}" if len(origins) == 1 else name
+    return f"{name}, {origins.pop()}" if len(origins) == 1 and origins != {"proxy"} else name
 
 
 def _of(record: Record, name: str) -> Value | None:

@@ -79,12 +79,16 @@ def costs(convention: str = conventions.DEFAULT) -> tuple[Column, ...]:
 def accuracies(records: Sequence[Record]) -> tuple[Column, ...]:
     """Return the columns of accuracy that every table of some records has.
 
-    They are the metrics that a user gives; where only papers have given any, the first metric, of boxes and of masks.
+    They are the metrics that a user gives; where only papers have given any, the first metric, of boxes and of masks; and
+    every proxy.
     """
     known = metrics.accuracies(records)
+    origins = {name: one.origin for r in records for name, one in (r.accuracy or {}).items()}
     own = {name for r in records for name, one in (r.accuracy or {}).items() if one.origin == "given"}
-    first = next(iter(known), "").partition(" ")[0]
-    return tuple(of(m) for name, m in known.items() if (name in own if own else name.partition(" ")[0] == first))
+    proxies = {name for name, origin in origins.items() if origin == "proxy"} - own
+    first = next((name for name in known if name not in proxies), "").partition(" ")[0]
+    shown = own or {name for name in known if name not in proxies and name.partition(" ")[0] == first}
+    return tuple(of(m) for name, m in known.items() if name in proxies or name in shown)
 
 
 def accuracy_details(records: Sequence[Record]) -> tuple[Column, ...]:

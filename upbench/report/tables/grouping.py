@@ -32,6 +32,7 @@ CONTEXT = (
             ("measure", "runtime"),
             ("measure", "backend"),
             ("measure", "allocator"),
+            ("measure", "flush_denormals"),
         )
     ),
 )

@@ -23,10 +23,10 @@ def footnotes(heads: Sequence[Column], rows: Sequence[Record]) -> Iterator[tuple
         values = [(m, one) for m, record in enumerate(rows) if (one := of(column, record)) is not None]
         sources = {_source(one) for _, one in values}
         if len(sources) == 1:
-            yield HEAD, n, f"{sources.pop()}, not measured here: of the whole model{_spread(values)}"
+            yield HEAD, n, f"{sources.pop()}, {_of_what(values[0][1], 'not measured here: ')}{_spread(values)}"
         for m, one in values:
             if len(sources) > 1:
-                yield m, n, f"{_source(one)}, of the whole model{_spread([(m, one)])}"
+                yield m, n, f"{_source(one)}, {_of_what(one)}{_spread([(m, one)])}"
             if one.doubt:
                 yield m, n, f"uncertain in print: {one.doubt}"
 
@@ -39,7 +39,7 @@ def notes(shown: Sequence[Column], rows: Sequence[Record]) -> list[str]:
         if values and column.metric is not None:
             sources = "; ".join(dict.fromkeys(_source(one) for _, one in values))
             sentences.append(
-                f"{column.metric.title}: {sources}; not measured here, of the whole model{_spread(values)}."
+                f"{column.metric.title}: {sources}; {_of_what(values[0][1], 'not measured here, ')}{_spread(values)}."
             )
     return sentences
 
@@ -54,7 +54,12 @@ def title(column: Column, rows: Sequence[Record]) -> str:
     if column.metric is None:
         return column.title
     origins = {one.origin for record in rows if (one := of(column, record)) is not None}
-    return f"{column.title} ({origins.pop()})" if len(origins) == 1 else column.title
+    return f"{column.title} ({origins.pop()})" if len(origins) == 1 and origins != {"proxy"} else column.title
+
+
+def _of_what(one: Accuracy, where: str = "") -> str:
+    """What an accuracy is of; a proxy is measured here, whatever is said of others."""
+    return "of a tiny network trained here, of no model" if one.origin == "proxy" else f"{where}of the whole model"
 
 
 def _source(one: Accuracy) -> str:
