@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from upbench.errors import UpbenchError
-from upbench.quality import building, kinds, stack, training
+from upbench.quality import building, kinds, of_papers, stack, training
 from upbench.quality.candidates import candidate
 from upbench.quality.data import folder, scenes
 from upbench.quality.pictures import Pictures
@@ -212,3 +212,12 @@ def test_every_kind_of_part_is_a_module_of_its_folder() -> None:
     assert kinds.names("host") == ["fpn"]
     with pytest.raises(UpbenchError, match=r"seg"):
         kinds.load("task", "segm")
+
+
+def test_sapas_own_tables_agree_as_far_as_they_do() -> None:
+    found = of_papers.agreement()
+    assert len(found) == 15
+    printed = {pair: round(tau or 0, 2) for pair, tau in found.items()}
+    assert min(printed.values()) == printed["UPerNet mIoU", "matting SAD"] == 0.16
+    assert max(printed.values()) == printed["detection AP", "instance AP"] == 0.94
+    assert printed["SegFormer mIoU", "SegFormer bIoU"] == 0.85
