@@ -168,6 +168,19 @@ def test_a_machine_that_is_too_busy_to_say_anything_is_named_first() -> None:
     assert not any("too busy" in note for note in sweep_table.default_table(slow, "t").notes)
 
 
+def test_records_of_an_older_way_to_measure_say_so_also_when_they_stand_alone() -> None:
+    records = [record_builder.record(axes={"theta": theta}, cell=theta, latency_s=0.05) for theta in (1, 2)]
+    older = [
+        one.model_copy(update={"environment": one.environment.model_copy(update={"measurement_version": 1})})
+        for one in records
+    ]
+    shown = sweep_table.default_table(ResultSet.of(older), "t")
+    assert any(note.startswith("Timed in an older way (measurement version 1, now 2): ") for note in shown.notes)
+    assert shown.with_notes("brief").notes[-1].startswith("Timed in an older way (measurement version 1, now 2); ")
+    now = sweep_table.default_table(ResultSet.of(_records(_noise(2).tolist())), "t")
+    assert not any("older way" in note for note in now.notes)
+
+
 def test_the_front_of_a_picture_is_decided_by_the_same_verdicts() -> None:
     known = quantities.measured()
     results = ResultSet.of(_records([*_noise(4).tolist(), (_noise(5)[4] + 0.3).tolist()]))

@@ -120,5 +120,9 @@ def decides_nothing(ratios: Iterable[tuple[PassRatio, float]]) -> bool:
     Args:
         ratios: Each with the smallest difference that its sweep resolves, as a part of 1.
     """
-    verdicts = [ratio.verdict(resolution) for ratio, resolution in ratios]
-    return bool(verdicts) and all(verdict is Verdict.UNSURE for verdict in verdicts)
+    empty = True
+    for ratio, resolution in ratios:  # mostly the first one decides, and no other is read
+        if ratio.verdict(resolution) is not Verdict.UNSURE:
+            return False
+        empty = False
+    return not empty

@@ -31,7 +31,7 @@ def lines(
     """
     names = {quantity.name for quantity in drawn}
     failed, good = results.failed, results.measured.records
-    under = notes.too_busy(good) if "latency" in names else []
+    under = list(results.too_busy) if "latency" in names else []
     under += [f"Failed, not drawn: {notes.name_some(failed, 0)}."] if failed else []
     under += [*left_out, *accuracy]
     if "latency" in names:

@@ -81,7 +81,7 @@ def effects_table(
     footnotes = _footnotes(lines, metrics)
     timed = any(m.timed for m in metrics)
     under = _how(full, len({line.axis for line in lines}) > 1, metrics, any(map(passes_of, results.rows)))
-    busy = notes.too_busy(results.rows) if timed else []
+    busy = results.too_busy if timed else []
     if not brief:
         under += [*notes.notes(results, metrics, False, published=False), *_published_notes(results, metrics)]
     return Table(
@@ -211,7 +211,7 @@ def front_table(results: ResultSet, title: str, metrics: Sequence[Column]) -> Ta
         values = [effect_cells.value(metric, record) for metric in metrics]
         state = (None, None) if names is None else (not names, "; ".join(names))
         raw.append([*(c.raw(record) for c in lead), *values, *state, record.status, *_machine(record)])
-    busy = notes.too_busy(rows) if any(m.timed for m in metrics) else []
+    busy = results.too_busy if any(m.timed for m in metrics) else []
     under = [*_front_notes(metrics, rows), *notes.notes(results, metrics, False, published=False)]
     under += _published_notes(results, metrics)
     return Table(

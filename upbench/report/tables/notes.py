@@ -6,8 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from upbench import conventions, metrics, units
-from upbench.analysis import conclusions
-from upbench.analysis.passes import PassRatio
+from upbench.measure import MEASUREMENT_VERSION
 from upbench.records.record import Passes, Record, RunSpecData
 from upbench.report.formats.table import MORE
 from upbench.report.tables import grouping
@@ -26,7 +25,7 @@ def notes(results: ResultSet, shown: Sequence[Column], emphasised: bool, publish
         published: Whether to say what of the published tables was left out.
     """
     rows, keys = results.rows, {c.key for c in shown}
-    sentences = [*(f"{text}." for text in in_model(rows)), *too_busy(rows), condition(rows)]
+    sentences = [*results.too_busy, *(f"{text}." for text in in_model(rows)), condition(rows)]
     if emphasised:
         among = " among rows of equal work (shape, scale, batch, mode, offsets)" if len(results.works) > 1 else ""
         sentences.append(f"Best of a column in bold, second best underlined{among}.")
@@ -56,6 +55,7 @@ def notes(results: ResultSet, shown: Sequence[Column], emphasised: bool, publish
             "Their measurement versions differ: version 1 timed cells one after another by wall time; since 2, sweeps time "
             "them side by side in passes. There is no verdict across versions."
         )
+    sentences += older_way(rows)
     if any(key.startswith("latency") or key in ("efficiency", "host_s", "graph_s") for key in keys):
         sentences += [*samples(rows), *close_calls(results), *noise_floor(rows, "efficiency" in keys), *timing(rows)]
     else:
@@ -71,7 +71,7 @@ def urgent(results: ResultSet, shown: Sequence[Column]) -> list[str]:
         found.append("Values of two groups do not compare.")
     if any(c.timed for c in shown) and not found and len(calls := close_calls(results)) == 1:
         found += [call for call in calls if len(call) < 70]
-    return found
+    return [*(note.partition(":")[0] for note in older_way(results.rows)), *found]
 
 
 def brief(
@@ -79,6 +79,7 @@ def brief(
     shown: Sequence[Column],
     convention: str = conventions.DEFAULT,
     urgent: Sequence[str] = (),
+    busy: Sequence[str] = (),
 ) -> list[str]:
     """Return the three lines under a table that say least that one must know: where, what is counted, what to look at.
 
@@ -89,6 +90,7 @@ def brief(
         shown: The columns of the table.
         convention: How parameters and MACs are counted.
         urgent: Sentences that take the place of the number of warnings.
+        busy: The sentence that the machine was too busy, where it was.
     """
     measured = [r for r in records if r.status != "impossible"] or list(records)
     places = list(dict.fromkeys(_place(r) for r in measured if r.environment.device is not None))
@@ -115,7 +117,7 @@ def brief(
     )
     last = [sentence.rstrip(".") for sentence in urgent] or found
     first = [*where, *([f"{meaning[0].upper()}{meaning[1:]}."] if meaning else [])]
-    if timed and (busy := too_busy(records)):
+    if timed and busy:
         first = [*busy, *([" ".join(first)] if first else [])]
     return [*first, f"{'; '.join([*last, MORE])}."]
 
@@ -133,18 +135,17 @@ def _place(record: Record) -> str:
     return f"{env.device}{threads}, torch {env.torch}, upbench {env.upbench}"
 
 
-def too_busy(records: Sequence[Record]) -> list[str]:
-    """Return a warning where the passes of a sweep could say nothing of any cell, with the machine's load."""
-    ratios = (
-        (PassRatio(p.ratio.value, p.ratio.low, p.ratio.high, len(p.numbers)), r.noise_floor or 0.0)
-        for r in records
-        if (p := passes_of(r)) and p.ratio and p.ratio.low is not None
-    )
-    if not conclusions.decides_nothing(ratios):
+def older_way(records: Sequence[Record]) -> list[str]:
+    """Return a note where all that was timed was timed in an older way than a sweep of this version does."""
+    versions = {r.environment.measurement_version for r in records if r.status == "ok"}
+    if len(versions) != 1 or (version := versions.pop()) is None or version >= MEASUREMENT_VERSION:
         return []
-    loads = [r.environment.load for r in records if r.environment.load is not None]
-    load = f" (load {max(loads):.1f})" if loads else ""
-    return [f"The machine was too busy{load} to tell any cell from the reference, or to call it the same."]
+    if not any((latency := r.latency) and not latency.passes for r in records):
+        return []
+    return [
+        f"Timed in an older way (measurement version {version}, now {MEASUREMENT_VERSION}): cell after cell, by wall time, with "
+        "malloc as it came; `upbench sweep` measures the cells again."
+    ]
 
 
 def close_calls(results: ResultSet) -> list[str]:

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from upbench import conventions, metrics
-from upbench.analysis import effects, stats
+from upbench.analysis import conclusions, effects, stats
+from upbench.analysis.passes import PassRatio
 from upbench.records.record import Record
 from upbench.report.tables import columns, grouping, published
 from upbench.report.tables import relative as bases
 from upbench.report.tables.columns import Column
-from upbench.report.tables.pass_levels import PassLevels
+from upbench.report.tables.pass_levels import PassLevels, passes_of
 from upbench.report.tables.published import PublishedColumns
 
 
@@ -173,6 +174,20 @@ class ResultSet:
     def name(self) -> str:
         """Return the name of the sweep; empty without one."""
         return next((r.sweep.name for r in self.records if r.sweep), "")
+
+    @cached_property
+    def too_busy(self) -> list[str]:
+        """Return a warning where the passes of a sweep could say nothing of any cell, with the machine's load; else nothing."""
+        ratios = (
+            (PassRatio(p.ratio.value, p.ratio.low, p.ratio.high, len(p.numbers)), r.noise_floor or 0.0)
+            for r in self.rows
+            if (p := passes_of(r)) and p.ratio and p.ratio.low is not None
+        )
+        if not conclusions.decides_nothing(ratios):
+            return []
+        loads = [r.environment.load for r in self.rows if r.environment.load is not None]
+        load = f" (load {max(loads):.1f})" if loads else ""
+        return [f"The machine was too busy{load} to tell any cell from the reference, or to call it the same."]
 
     def told_apart(self, record: Record, other: Record) -> bool:
         """Return whether two separate runs differ by the rule of comparisons: FASTER or SLOWER."""

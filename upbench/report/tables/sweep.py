@@ -79,7 +79,7 @@ def sweep_table(results: ResultSet, title: str, shown: Sequence[Column], headlin
         raw_heads=[c.key for c in raw],
         raw_rows=raw_rows,
         notes=notes.notes(results, heads, bool(emphasis)),
-        brief=notes.brief(rows, heads, results.convention, notes.urgent(results, heads)),
+        brief=notes.brief(rows, heads, results.convention, notes.urgent(results, heads), results.too_busy),
         headline=headline,
         ranks=emphasis,
         refs=footnotes.refs,
