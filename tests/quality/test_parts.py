@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -221,3 +223,30 @@ def test_sapas_own_tables_agree_as_far_as_they_do() -> None:
     assert min(printed.values()) == printed["UPerNet mIoU", "matting SAD"] == 0.16
     assert max(printed.values()) == printed["detection AP", "instance AP"] == 0.94
     assert printed["SegFormer mIoU", "SegFormer bIoU"] == 0.85
+
+
+def test_the_recipe_for_cut_outs_makes_a_folder_that_can_be_read(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image", reason="reading pictures needs Pillow")
+    stamps, photographs, out = (tmp_path / name for name in ("stamps", "photographs", "out"))
+    (stamps / "symbols").mkdir(parents=True)
+    photographs.mkdir()
+    random = np.random.default_rng(0)
+    y, x = np.mgrid[:80, :80]
+    for n in range(30):
+        disc = np.hypot(x - 40, y - 40) < 25 + n % 10
+        picture = np.dstack([random.integers(0, 255, (80, 80, 3)), disc * 255]).astype(np.uint8)
+        image.fromarray(picture).save(stamps / f"disc{n}.png")
+    image.fromarray(picture).save(stamps / "symbols" / "letter.png")
+    image.fromarray(picture[..., :3]).save(stamps / "opaque.png")
+    image.fromarray(random.integers(0, 255, (220, 240, 3)).astype(np.uint8)).save(photographs / "noise.jpg")
+    image.fromarray(np.zeros((50, 50, 3), np.uint8)).save(photographs / "small.png")
+    script = Path(__file__).parents[2] / "examples" / "cutouts.py"
+    command = [sys.executable, str(script), *map(str, (stamps, photographs, out)), "--number", "60"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("60 pairs of 30 cut-outs on 1 photographs")
+    found = folder.load(32, str(out))
+    assert (found.classes, found.trained + len(found.test[0])) == (2, 60)
+    assert 0.1 < found.train(0)[1].mean() < 0.7
+    first = (out / "images" / "disc0__0000.png").read_bytes()
+    subprocess.run(command, capture_output=True, check=True)
+    assert (out / "images" / "disc0__0000.png").read_bytes() == first
