@@ -25,6 +25,7 @@ HOUSE: tuple[tuple[str, ...], ...] = (
     ("metrics", "benchmark"),
     ("models",),
     ("gate", "sweeping", "accuracy"),
+    ("deploy",),
     ("report", "versions", "session"),
     ("quality",),
     ("api", "cli"),
@@ -63,6 +64,9 @@ TORCH_FREE_FILES = {
     "benchmark/checked.py",
     "models/catalogue.py",
     "models/job.py",
+    "deploy/cell.py",
+    "deploy/run.py",
+    "deploy/targets/__init__.py",
     "versions/checkout.py",
 }
 """Files of the torch wing that both wings read."""

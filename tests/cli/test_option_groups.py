@@ -25,7 +25,20 @@ from upbench.report.formats import render
 
 FAST = ["--shape", "8x6x5", "--budget", "0.01", "--device", "cpu"]
 ROOT = Path(package.__file__).parent
-SHOWING = ("list", "profile", "compare", "sites", "diff", "sweep", "quality", "table", "effects", "reproduce", "env")
+SHOWING = (
+    "list",
+    "profile",
+    "compare",
+    "sites",
+    "deploy",
+    "diff",
+    "sweep",
+    "quality",
+    "table",
+    "effects",
+    "reproduce",
+    "env",
+)
 
 
 def _declared() -> Iterator[tuple[str, str, Any, OptionInfo]]:
@@ -52,7 +65,7 @@ def test_no_option_is_declared_twice() -> None:
     assert {name: n for (name, _), n in ((k, len(v)) for k, v in seen.items()) if n > 1} == {}
     assert commands["--format"] == len(SHOWING)
     assert commands["--debug"] == len(app.registered_commands)
-    assert commands["--shape"] == 4
+    assert commands["--shape"] == 5
 
 
 def test_no_declaration_is_written_twice_in_the_sources() -> None:

@@ -82,6 +82,7 @@ for _name in (
     "compare",
     "sites",
     "export",
+    "deploy",
     "diff",
     "sweep",
     "quality",

@@ -11,7 +11,7 @@ import typer
 from upbench import units
 from upbench.cli import drafts
 from upbench.cli.model_options import IMAGE, InModel
-from upbench.cli.options import RequiredOutputs, RunOptions, Weights
+from upbench.cli.options import Fixed, RequiredOutputs, RunOptions, Weights
 from upbench.errors import SpecError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class FileOptions:
 
     weights: Weights = None
     prefix: Annotated[str, typer.Option(help="Where the upsampler stands in the weights, as neck.up.")] = ""
-    fixed: Annotated[bool, typer.Option("--fixed", help="Take the size of --shape alone.")] = False
+    fixed: Fixed = False
     opset: Annotated[int | None, typer.Option(metavar="18..22", help="Opset of an ONNX file. Default: 20.")] = None
     sampling: Annotated[
         str | None,

@@ -66,6 +66,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("upbench export ldaaqu -o ldaaqu.onnx", "a file for onnxruntime, for maps of any size"),
         ("upbench export carafe --shape 256x40x25 --fixed -o carafe.pt2", "one size, for torch.export"),
     ),
+    "deploy": (
+        ("upbench deploy carafe ldaaqu --to onnxruntime,openvino", "what runs where, how rightly and how fast"),
+        ("upbench deploy --record deploy.jsonl -o deploy.md", "every upsampler in every runtime, cell by cell"),
+    ),
     "sites": (
         ("upbench sites mine.model:Net --input 224x224", "where a model upsamples feature maps"),
         ("upbench sites mine.model:Net --input 224x224 -o sites.md", "the same in a file"),

@@ -97,6 +97,10 @@ Weights = Annotated[
         help="Weights of the upsampler or model, as .pth or .safetensors; an upsampler's in any released layout.",
     ),
 ]
+Fixed = Annotated[
+    bool,
+    typer.Option("--fixed", rich_help_panel=WHAT, help="Take the size of --shape alone. Default: sizes are open."),
+]
 Overwrite = Annotated[
     bool,
     typer.Option(

@@ -89,7 +89,9 @@ def quiet() -> Iterator[None]:
         logging.disable(disabled)
 
 
-def capture(module: nn.Module, tensors: Sequence[Tensor], dynamic: bool, sampling: str | None) -> Captured:
+def capture(
+    module: nn.Module, tensors: Sequence[Tensor], dynamic: bool, sampling: str | None, most: int | None = None
+) -> Captured:
     """Capture a module in evaluation mode.
 
     Args:
@@ -98,14 +100,14 @@ def capture(module: nn.Module, tensors: Sequence[Tensor], dynamic: bool, samplin
             constant of a size of one.
         dynamic: Whether batch, rows and columns of every map stay open.
         sampling: How points are read, see `ops.portable`; None keeps the plain form of every op.
+        most: The largest size that stays open, in multiples of the traced one; None for no such bound.
 
     Raises:
         ExportError: If torch.export refuses the module, or operators remain that no other runtime knows.
     """
     given = tuple(_two_samples(t) if dynamic else t for t in tensors)
     other = _Positional(eager_copy(module))
-    auto = torch.export.Dim.AUTO
-    sizes = tuple(dict.fromkeys((0, *range(2, t.dim())), auto) for t in given) if dynamic else None
+    sizes = tuple(_open(t, most) for t in given) if dynamic else None
     with quiet(), torch.no_grad(), _forms(sampling):
         try:
             shapes = (sizes,) if sizes is not None else None  # one entry for *tensors
@@ -129,6 +131,13 @@ def _forms(sampling: str | None) -> Iterator[None]:
         return
     with portable(sampling):
         yield
+
+
+def _open(tensor: Tensor, most: int | None) -> dict[int, Any]:
+    """Which sizes of a tensor stay open, as torch.export is told it: all but its channels."""
+    auto: Any = torch.export.Dim.AUTO
+    axes = (0, *range(2, tensor.dim()))
+    return {axis: auto if most is None else auto(max=most * tensor.shape[axis]) for axis in axes}
 
 
 def _two_samples(tensor: Tensor) -> Tensor:

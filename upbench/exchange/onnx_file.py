@@ -86,6 +86,20 @@ def sizes(path: Path) -> list[list[int | str]]:
     return [[d.dim_param or d.dim_value for d in _dims(given)] for given in model.graph.input]
 
 
+def input_names(path: Path) -> list[str]:
+    """Read the names of the inputs from a file."""
+    import onnx
+
+    return [given.name for given in onnx.load(str(path), load_external_data=False).graph.input]
+
+
+def count(path: Path, operator: str) -> int:
+    """Count the nodes of an operator in a file."""
+    import onnx
+
+    return sum(n.op_type == operator for n in _nodes(onnx.load(str(path), load_external_data=False).graph))
+
+
 def facts(path: Path) -> dict[str, Any]:
     """Read from a file its nodes, opset, and the operators of no standard domain with how often they occur."""
     import onnx

@@ -9,9 +9,11 @@ from torch import Tensor
 
 WIDE = 240
 """Columns of the wide map: half precision cannot name the pixels of its output."""
+WIDEST = 960
+"""Columns that no other input has more of: the image of an upsampler by 16 would otherwise have 3840, and minutes pass."""
 
 
-def resized(tensors: Sequence[Tensor], height: int, width: int, batch: int = 1) -> tuple[Tensor, ...]:
+def resized(tensors: Sequence[Tensor], height: int, width: int, batch: int = 1, seed: int = 1) -> tuple[Tensor, ...]:
     """Draw inputs like others of another size: each keeps its ratio to the first.
 
     Args:
@@ -19,9 +21,10 @@ def resized(tensors: Sequence[Tensor], height: int, width: int, batch: int = 1) 
         height: Rows of the first.
         width: Columns of the first.
         batch: Samples.
+        seed: Of the values.
     """
     first = tensors[0]
-    generator = torch.Generator().manual_seed(1)
+    generator = torch.Generator().manual_seed(seed)
     found = []
     for tensor in tensors:
         if tensor.dim() != 4 or not tensor.is_floating_point():
@@ -40,6 +43,8 @@ def odd(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
 
 
 def wide(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Draw one sample of `WIDE` columns."""
+    """Draw one sample of `WIDE` columns, or as many as leave no other input with more than `WIDEST`."""
     height, width = tensors[0].shape[2:]
-    return resized(tensors, height + 2, WIDE if width != WIDE else WIDE + 16)
+    ratio = max(t.shape[3] / width for t in tensors if t.dim() == 4)
+    columns = min(WIDE, int(WIDEST / ratio))
+    return resized(tensors, height + 2, columns if columns != width else columns + 16)

@@ -96,11 +96,15 @@ def pool_map(x: Float[Tensor, "B C H W"], size: int) -> Float[Tensor, "B C {size
 
 
 def _cell_means(length: int, cells: int, like: Tensor) -> Float[Tensor, "{cells} {length}"]:
-    """The matrix that takes the mean over each cell: from floor(n length / cells), to the next up."""
+    """The matrix that takes the mean over each cell: from floor(n length / cells), to the next up.
+
+    Its edges are compared as products, which are whole: a runtime that multiplies by 1 / cells where a division is written,
+    as OpenVINO 2026.4.1 does, rounds 18 * (1 / 6) to more than 3, and takes a pixel too many.
+    """
     dtype = coordinate_dtype(like.dtype)
     cell = torch.arange(cells, device=like.device, dtype=dtype).unsqueeze(1)
     pixel = torch.arange(length, device=like.device, dtype=dtype)
-    inside = (pixel >= (cell * length / cells).floor()) & (pixel < ((cell + 1) * length / cells).ceil())
+    inside = ((pixel + 1) * cells > cell * length) & (pixel * cells < (cell + 1) * length)
     weight = inside.to(dtype)
     return (weight / weight.sum(1, keepdim=True)).to(like.dtype)
 
