@@ -102,6 +102,11 @@ def test_weights_of_a_file_are_those_that_run(tmp_path: Path) -> None:
         (["dysample", "--where", "head:0"], "--where: needs --model"),
         (["dysample", "--model", "tests.models.hosts:segmenter"], "a model needs inputs"),
         (["dysample", *HOST, "--reference", "carafe"], "carafe"),
+        (["dysample", *HOST[:2], "--model-input", "inputs.py:make", "--batch", "2"], "--batch: cannot be given with"),
+        (["dysample", "--model", "a:", "--input", "8x8"], "is neither a name"),
+        (["dysample", "--model", "torch.nn:Identity", "--input", "8x8"], "makes no upsampling call"),
+        (["a2u", "--model", "tests.models.hosts:Neck", "--input", "8x8"], "Neck failed on these inputs: TypeError"),
+        (["dysample", *HOST[:3], "4x4"], "head:0 cannot be replaced: its output has the size of its input"),
         (
             ["dysample", "--model", "tests.models.test_compare_model:Drawing", "--input", "32x32"],
             "returns other values",

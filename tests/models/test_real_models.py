@@ -90,12 +90,18 @@ def test_a_model_of_ones_own_with_inputs_of_ones_own(tmp_path: Path) -> None:
         ),
         (["tests.models.hosts:Head", "--input", "8x8", "--model-arg", "classes"], "is not KEY=VALUE"),
         (["tests.models.hosts:segmenter", "--model-input", "missing.py:make"], "there is no file missing.py"),
+        (["tests.models.hosts:segmenter", "--model-input", f"{__file__}:none"], "has no function 'none'"),
+        (["tests.models.hosts:segmenter", "--model-input", f"{__file__}:nothing"], "returned nothing"),
         (["tests.models.test_real_models:fetches", "--input", "8x8"], "wants to fetch weights while it is built"),
     ],
     ids=lambda value: "" if isinstance(value, list) else None,
 )
 def test_what_cannot_be_listed_is_refused(arguments: list[str], sentence: str) -> None:
     assert sentence in refused("sites", *arguments)
+
+
+def nothing() -> None:
+    """Make no inputs."""
 
 
 def fetches() -> torch.nn.Module:

@@ -247,6 +247,26 @@ def test_what_cannot_be_replaced_is_refused_and_the_model_unchanged(arguments: d
     assert not hasattr(model, "upsamplers")
 
 
+def test_a_lateral_goes_before_the_level_that_it_is_made_of() -> None:
+    class Pyramid(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lateral = nn.Conv2d(16, 16, 1)
+            self.last = nn.Conv2d(16, 4, 1)
+
+        def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
+            lateral = self.lateral(fine)
+            return self.last(lateral + nn.functional.interpolate(coarse, size=fine.shape[2:]))
+
+    fine, coarse, _ = levels()
+    model = Pyramid().eval()
+    (site,) = upbench.sites(model, fine, coarse)
+    assert [str(source) for source in site.guides] == ["argument 0 (16)", "child lateral (16)"]
+    assert str(site.guide) == "child lateral (16)"
+    upbench.replace(model, "fade", inputs=(fine, coarse))
+    assert out(model, fine, coarse).shape == (1, 4, 16, 12)
+
+
 def test_a_guide_must_be_the_only_one() -> None:
     model = Neck().eval()
     with pytest.raises(

@@ -104,6 +104,10 @@ def _job(items: Sequence[str], run_options: RunOptions, wanted: ModelOptions, im
     ]
     if (image is None) == (wanted.model_input is None):
         mistakes.append("a model needs inputs: give --input HEIGHTxWIDTH or --model-input FILE:FUNCTION, one of them")
+    if wanted.model_input is not None and "batch" in options:
+        mistakes.append(
+            "--batch: cannot be given with --model-input, whose inputs have a batch of their own; leave it out"
+        )
     if mistakes:
         raise SpecError(mistakes)
     rows = [row for item in upsampler_patterns.expand(items)[0] for row in _rows(item, options, run_options)]

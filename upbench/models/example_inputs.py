@@ -60,9 +60,15 @@ def from_file(text: str) -> Call:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
+        if not callable(getattr(module, name, None)):
+            raise UpbenchError(f"--model-input {text}: {path} has no function {name!r}")
         made = getattr(module, name)()
+    except UpbenchError:
+        raise
     except Exception as error:  # whatever the user's file raises
         raise UpbenchError(f"--model-input {text}: {first_line(error)}") from error
+    if made is None:
+        raise UpbenchError(f"--model-input {text}: returned nothing, but must return what the model is called with")
     if isinstance(made, Mapping):
         return (), dict(made)
     return (made if isinstance(made, tuple) else (made,)), {}

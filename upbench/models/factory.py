@@ -39,6 +39,8 @@ def build(name: str, arguments: Mapping[str, Any] | None = None) -> nn.Module:
         UpbenchError: If the package is missing, the model cannot be built, or wants to fetch weights.
     """
     given = dict(arguments or {})
+    if ":" in name and not all(name.split(":", 1)):
+        raise UpbenchError(f"model {name!r} is neither a name, as smp/unet-resnet50, nor package.module:callable")
     make = _call(name, given) if ":" in name else _named(name, given)
     try:
         with _no_network(), redirect_stdout(sys.stderr):

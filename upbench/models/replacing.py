@@ -38,6 +38,11 @@ def chosen(sites: Sequence[Site], where: str | Sequence[str] | None) -> list[Sit
     Raises:
         SpecError: If a pattern means nothing, or a named site cannot be replaced.
     """
+    if where is None and not sites:
+        raise SpecError(
+            ["the model makes no upsampling call (F.interpolate, pixel shuffle, transposed convolution, unpooling)"]
+        )
+    said = "" if where is None else "where: "
     patterns = ["*"] if where is None else [where] if isinstance(where, str) else list(where)
     meant: dict[str, Site] = {}
     mistakes = []
@@ -50,7 +55,7 @@ def chosen(sites: Sequence[Site], where: str | Sequence[str] | None) -> list[Sit
             known = ", ".join(site.name for site in sites) or "none"
             mistakes.append(f"where: {pattern!r} matches no upsampling call; this model makes: {known}")
         elif not good:
-            mistakes += [f"where: {site.name} cannot be replaced: {site.why_not}" for site in hits]
+            mistakes += [f"{said}{site.name} cannot be replaced: {site.why_not}" for site in hits]
         meant.update({site.name: site for site in good})
     if mistakes:
         raise SpecError(mistakes)

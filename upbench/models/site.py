@@ -86,9 +86,13 @@ class Site:
 
     @property
     def guide(self) -> GuideSource | None:
-        """The guide: the only one with as many channels as the map, else the only one there is, else None."""
+        """The guide: the only one with as many channels as the map, or the only such that a child made; else the only one.
+
+        A child's output goes before an argument, since a pyramid's lateral is made of the argument it would compete with.
+        """
         alike = [source for source in self.guides if source.channels == self.channels]
-        for sources in (alike, list(self.guides)):
+        made = [source for source in alike if source.origin == "child"]
+        for sources in (alike, made, [] if alike else list(self.guides)):
             if len(sources) == 1:
                 return sources[0]
         return None

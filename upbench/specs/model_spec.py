@@ -96,6 +96,14 @@ def misplaced(data: Mapping[str, Any]) -> Iterator[str]:
                 name = f"{section}.{key}" if section else key
                 yield f"{name}: does not go with model, whose maps have their own; leave it out"
     inputs = data.get("input")
+    model = data.get("model")
+    if (
+        isinstance(model, Mapping)
+        and model.get("inputs")
+        and isinstance(inputs, Mapping)
+        and inputs.get("batch", 1) != 1
+    ):
+        yield "input.batch: does not go with model.inputs, which have a batch of their own; leave it out"
     dtype = inputs.get("dtype", "float32") if isinstance(inputs, Mapping) else "float32"
     if dtype != "float32":
         yield f"input.dtype is {dtype}, but a model is measured in float32; leave it out"

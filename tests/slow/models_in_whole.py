@@ -1,0 +1,186 @@
+"""Writes what upsamplers add to two whole models, beside what the papers print, and what they take there in time.
+
+    python -m tests.slow.models_in_whole results/in-models.md            counts alone, no clock
+    python -m tests.slow.models_in_whole results/in-models.md --time 10  also latencies, seconds of sampling a row
+
+The latencies are those of `upbench compare --model` on two threads, DySample and LDA-AQU by plain and fused ops. Where
+torchvision's operators do not load, a stand-in for its `nms` takes their place; the file says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from tests.command_line import upbench as run
+from tests.models import torchvision_operators
+from upbench import papers, registry, units
+from upbench.errors import SpecError
+from upbench.measure import dispatched
+from upbench.measure.macs import Macs
+from upbench.models import example_inputs, factory, model_case, replacing
+from upbench.models.model_case import Called
+from upbench.models.site import Site
+
+UPSAMPLERS: tuple[tuple[str, Mapping[str, Any]], ...] = (
+    *((name, {}) for name in ("deconv", "pixelshuffle", "carafe", "a2u", "fade", "sapa-b", "dysample", "dysample+")),
+    ("ldaaqu", {"reduction": 16}),
+    ("ldaaqu", {}),
+)
+MODELS: dict[str, tuple[tuple[int, int], tuple[tuple[str, str], ...], str]] = {
+    "torchvision/fasterrcnn_resnet50_fpn": (
+        (800, 1280),
+        (("lda-aqu/table1", "4 maps"), ("sapa-neurips/readme", "3 maps")),
+        "LDA-AQU Table 1 is of an FPN with a fifth level: four maps, the fourth of 20x13; the README of SAPA is of the FPN that "
+        "torchvision has: three maps.",
+    ),
+    "transformers/segformer-b1": (
+        (512, 512),
+        (("dysample/table4", "6 maps x2"), ("sapa-neurips/readme", "6 maps x2")),
+        "The papers enlarge the three maps of the head step by step, by six upsamplers of x2; transformers enlarges each in "
+        "one step (x2, x4, x8), so that an upsampler with weights for each sub-pixel is larger there, and reads fewer pixels.",
+    ),
+}
+"""Name -> size of the image, tables with the number of upsamplers in the papers' model, and what differs."""
+HOSTS = {"torchvision/fasterrcnn_resnet50_fpn": "faster-rcnn-r50", "transformers/segformer-b1": "segformer-b1"}
+TIMED = ("dysample", "ldaaqu")
+
+
+def counted(name: str) -> list[str]:
+    """Return the table of what upsamplers add to a model, counted."""
+    size, tables, differs = MODELS[name]
+    model = factory.build(name)
+    args, kwargs = example_inputs.for_image(model, *size)
+    notes = model_case.fix_proposals(model)
+    sites = replacing.list_sites(model, args, kwargs)
+    meant = [site for site in sites if site.learnable]
+    whole = dispatched.count(Called(model, args, kwargs), ())
+    params = sum(parameter.numel() for parameter in model.parameters())
+    listed = ", ".join(f"{site.name} {site.channels}x{site.input[2]}x{site.input[3]} x{site.scale}" for site in meant)
+    stepwise = any(site.scale != 2 for site in meant)
+    heads = [
+        "upsampler",
+        "added",
+        *(["added in steps of x2"] if stepwise else []),
+        *(f"{table}, {what}" for table, what in tables),
+    ]
+    lines = [
+        f"## {name} at {size[0]}x{size[1]}",
+        "",
+        f"As it is: {units.count(params)} parameters, {units.count(whole.total)} FLOPs",
+    ]
+    lines[-1] += (
+        f" (convolutions and linear layers {units.count(whole.by_kind['conv'])}). Replaced: {listed}. {differs}"
+    )
+    if whole.uncounted:
+        lines.append("Not counted: " + ", ".join(f"{op} ({n}x)" for op, n in whole.uncounted.items()) + ".")
+    lines += [*(f"{note}." for note in notes), "", "| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
+    for upsampler, own in UPSAMPLERS:
+        label = upsampler + "".join(f" {key}={value}" for key, value in own.items())
+        ways: list[Any] = [upsampler, *([partial(_in_steps, upsampler, own)] if stepwise else [])]
+        cells = [label, *(_added(model, sites, meant, way, own if way is upsampler else {}) for way in ways)]
+        cells += [_printed(table, HOSTS[name], upsampler, own) for table, _ in tables]
+        lines.append("| " + " | ".join(cells) + " |")
+        print(lines[-1], flush=True)
+    return lines
+
+
+def _added(model: nn.Module, sites: Sequence[Site], meant: Sequence[Site], way: Any, own: Mapping[str, Any]) -> str:
+    """Return the parameters and FLOPs that upsamplers add to a model, or why they cannot stand there."""
+    copy = model_case.shared_copy(model)
+    try:
+        made: Any = replacing.replace(copy, way, [site.name for site in meant], sites=sites, **own)
+    except SpecError as error:
+        return f"not there: {error.mistakes[0]}"
+    added = sum(parameter.numel() for parameter in made.upsamplers.parameters())
+    new = [_macs(made.upsamplers[replacing.key_of(site)], site) for site in meant]
+    more = sum(counts.total for counts in new) - sum(_own_macs(site) for site in meant)
+    layers = sum(counts.by_kind["conv"] for counts in new)
+    return f"+{units.count(added)}, +{units.count(more)} (layers {units.count(layers)})"
+
+
+def _in_steps(upsampler: str, own: Mapping[str, Any], site: Site) -> nn.Module:
+    """Return upsamplers of x2 in a row, as the papers put them where a map grows by more."""
+    if registry.get(upsampler).guided:
+        raise SpecError([f"{upsampler} needs a guide of each step's size"])
+    assert site.scale is not None
+    steps = int(math.log2(site.scale))
+    return nn.Sequential(*(registry.build(upsampler, site.channels, 2, None, 0, "auto", **own) for _ in range(steps)))
+
+
+def _macs(module: nn.Module, site: Site) -> Macs:
+    """Return the FLOPs of an upsampler on the map of a site."""
+    given = [torch.zeros(site.input)]
+    if getattr(module, "guided", False) and site.guide is not None:
+        given.append(torch.zeros(1, site.guide.channels, *site.output[2:]))
+    return dispatched.count(module, tuple(given))
+
+
+def _own_macs(site: Site) -> int:
+    """Return the FLOPs of the call that was there."""
+    corners = {} if site.mode == "nearest" else {"align_corners": site.align_corners}
+    own = nn.Upsample(size=site.output[2:], mode=site.mode or "nearest", **corners)
+    return dispatched.count(own, (torch.zeros(site.input),)).total
+
+
+def _printed(table: str, host: str, upsampler: str, own: Mapping[str, Any]) -> str:
+    """Return the increments that a table prints for an upsampler in a host; a dash where it has no such row."""
+    params = {**registry.get(upsampler).defaults(), **own}
+    for row in papers.find(table).rows:
+        wanted = {key: value for key, value in row.settings.items() if key in params}
+        if (row.host, row.upsampler) == (host, upsampler) and all(params[key] == v for key, v in wanted.items()):
+            figures = [figure.printed for figure in (row.params, row.flops) if figure is not None]
+            return ", ".join(figures)
+    return units.DASH
+
+
+def timed(name: str, seconds: float) -> list[str]:
+    """Return the table of latencies of a model, as `upbench compare --model` prints it in Markdown."""
+    size = "x".join(map(str, MODELS[name][0]))
+    arguments = ["compare", *TIMED, "--model", name, "--input", size, "--backend", "eager,fused", "--threads", "2"]
+    done = run(*arguments, "--budget", seconds, "--format", "markdown", env={"UPBENCH_IN_PROCESS": "1"})
+    command = "upbench " + " ".join([*arguments, "--budget", f"{seconds:g}"])
+    return [f"`{command}`", "", done.stdout.strip() or json.dumps(done.stderr)]
+
+
+def main() -> None:
+    """Write the file."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("path", type=Path)
+    parser.add_argument("--time", type=float, default=None)
+    parser.add_argument("--only", default="")
+    given = parser.parse_args()
+    warnings.simplefilter("ignore")
+    torchvision_operators.available()
+    packages = ("torch", "torchvision", "transformers")
+    lines = [
+        "# Upsamplers in whole models",
+        "",
+        "`python -m tests.slow.models_in_whole results/in-models.md"
+        + (f" --time {given.time:g}` with " if given.time else "` with ")
+        + ", ".join(f"{package} {version(package)}" for package in packages)
+        + ". Random weights; one multiply-accumulate is one FLOP, counted operator by operator as torch dispatches them; "
+        "layers: convolutions and linear layers alone, which is what the papers' counters saw for the most part.",
+    ]
+    if torchvision_operators.STAND_IN:
+        lines.append("torchvision's operators do not load with this build of torch: `nms` is a stand-in.")
+    for name in MODELS:
+        if given.only in name:
+            lines += ["", *counted(name)]
+            if given.time:
+                lines += ["", *timed(name, given.time)]
+            given.path.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
