@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, overload
 
 from upbench.records.record import Record
-from upbench.report.formats import html, render
+from upbench.report.formats import html, latex, render
 from upbench.report.formats.table import Table
 from upbench.report.tables import comparison
 from upbench.report.tables.result_set import ResultSet
@@ -25,6 +26,16 @@ class Shown:
     def to_markdown(self) -> str:
         """Return the table in GitHub-flavoured Markdown, with its notes."""
         return render.markdown(self._table())
+
+    def to_latex(self, caption: str | None = None, label: str = "") -> str:
+        """Return the table in LaTeX, set so that it fits a column of a paper, with its notes as footnotes.
+
+        Args:
+            caption: The caption, in LaTeX; None for what was measured.
+            label: The label, as "tab:cost"; none without it.
+        """
+        shown = replace(self._table(), caption=caption)
+        return latex.environment(replace(shown, label=label, label_is_whole=True) if label else shown)
 
     def to_dataframe(self) -> pandas.DataFrame:
         """Return one row for each record, in SI base units and never rounded; None or NaN where a value is not known."""

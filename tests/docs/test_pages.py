@@ -1,0 +1,109 @@
+"""What the manual says is so: its commands exist and run, what it shows is what they print, and the site builds."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.main import get_command
+
+from tests.command_line import upbench
+from tests.docs import pages
+from tests.docs.pages import ROOT
+from upbench.cli.app import app
+
+RUNNABLE = [path for path in pages.PAGES if pages.runs(path.read_text())]
+
+
+def _name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", pages.PAGES, ids=_name)
+def test_every_command_of_a_page_is_one(path: Path) -> None:
+    whole = get_command(app)
+    for program, name, *arguments in pages.commands(path.read_text()):
+        assert program == "upbench"
+        assert name in whole.commands, f"{name} is no command"
+        with contextlib.suppress(typer.Exit):  # --help and --schema print and leave; what is wrong raises
+            whole.commands[name].make_context(name, list(arguments))
+
+
+def test_most_commands_of_the_manual_were_looked_at() -> None:
+    found = [words for path in pages.PAGES for words in pages.commands(path.read_text())]
+    assert len(found) > 80
+    assert {words[1] for words in found} >= {"list", "show", "profile", "compare", "sweep", "table", "effects", "plot"}
+
+
+def _heads(text: str) -> list[str]:
+    """The lines above the first rules of tables, and the titles of settings: what does not change with the machine."""
+    lines = text.splitlines()
+    return [" ".join(lines[n - 1].split()) for n, line in enumerate(lines) if n and set(line.strip()) == {"─"}]
+
+
+def _anywhere(text: str) -> list[str]:
+    """The lines without the one that names the machine."""
+    return [line for line in text.splitlines() if "torch " not in line and "warning" not in line]
+
+
+@pytest.mark.parametrize("path", RUNNABLE, ids=_name)
+def test_a_page_shows_what_its_commands_print(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shapes and budgets of the pages are small; the budget of a sweep is made smaller still."""
+    pages.lay_out(path, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("COLUMNS", pages.COLUMNS)
+
+    def execute(words: list[str]) -> tuple[str, str]:
+        for name, module in list(sys.modules.items()):  # a page may change its module, as people do between commands
+            if str(tmp_path) in str(getattr(module, "__file__", "")):
+                del sys.modules[name]
+        result = upbench(*words[1:])
+        assert result.exit_code in (0, 1), f"{' '.join(words)}\n{result.output}"
+        assert "Traceback" not in result.stderr
+        return result.stdout, result.stderr
+
+    quick = path.read_text().replace("threads: 1, budget: 0.2}", "threads: 1, budget: 0.02}")
+    for block, printed in pages.run(quick, tmp_path, execute):
+        if block.name == "exact":
+            assert _anywhere(printed) == _anywhere(block.text), "run `python -m tests.refresh_outputs`"
+        else:
+            assert _heads(printed) == _heads(block.text), "run `python -m tests.refresh_outputs`"
+            assert _heads(printed)
+
+
+def test_the_page_of_differences_is_that_of_the_cards() -> None:
+    page = (ROOT / "docs" / "differences.md").read_text()
+    assert page == upbench("list", "--notes").stdout, "run `upbench list --notes -o docs/differences.md --overwrite`"
+
+
+def test_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 90
+
+
+@pytest.mark.parametrize("path", pages.PAGES, ids=_name)
+def test_blocks_of_python_are_python(path: Path) -> None:
+    for block in pages.blocks(path.read_text()):
+        if block.lang == "python":
+            compile(block.text, f"{path.name}:{block.start}", "exec")
+
+
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocs", reason="mkdocs is not installed; the extra docs has it")
+    pytest.importorskip("material", reason="mkdocs-material is not installed; the extra docs has it")
+    pytest.importorskip("mkdocstrings", reason="mkdocstrings is not installed; the extra docs has it")
+    listed = re.findall(r"[\w/-]+\.md", (ROOT / "mkdocs.yml").read_text())
+    assert set(listed) <= {str(p.relative_to(ROOT / "docs")) for p in (ROOT / "docs").rglob("*.md")}
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-d", str(tmp_path / "site")],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    api = (tmp_path / "site" / "api.html").read_text()
+    assert "upbench.api.verbs.compare" in api
+    assert "https://fonts" not in (tmp_path / "site" / "index.html").read_text()
