@@ -18,7 +18,7 @@ from upbench.papers.hosts import Stage
 from upbench.reproduce.arithmetic import evaluate
 from upbench.reproduce.audit import NOT_VERDICT, ODD_VERDICT, OTHER_VERDICT, STATED_VERDICT, Audit, Finding, audit
 from upbench.reproduce.claims import Claim
-from upbench.reproduce.explanations import STATED, Counting, Model
+from upbench.reproduce.explanations import STATED, Counting, Model, changed
 from upbench.reproduce.formulas import check
 from upbench.reproduce.hypotheses import hypotheses
 from upbench.reproduce.rounding import NEAREST, RAISED, TRUNCATED, TWICE, agrees, odd
@@ -153,6 +153,25 @@ def test_known_departures_are_found_and_named() -> None:
     assert any(
         "Deconv" in text for text in coincidences(finding("sapa/readme", "PixelShuffle", "params"), everything())
     )
+
+
+@pytest.mark.parametrize(
+    ("upsampler", "way", "each"),
+    [
+        ("bilinear", "interpolation-at-11", 11),
+        ("bilinear", "interpolation-at-1", 1),
+        ("nearest", "interpolation-at-1", 1),
+        ("nearest", "interpolation-at-2", 2),
+    ],
+)
+def test_fixed_interpolation_may_be_counted_as_other_counters_do(upsampler: str, way: str, each: int) -> None:
+    stage = Stage(
+        name="", channels=8, guide_channels=8, height=6, width=5, scale=2, out_height=12, out_width=10, batch=2
+    )
+    change = hypotheses().change(way)
+    assert change.applies(upsampler)
+    assert not change.applies("carafe")
+    assert changed(counts(upsampler, {}, stage, "flops"), change, stage).sampling == each * 2 * 8 * 12 * 10
 
 
 def test_the_stages_that_a_table_states_by_its_base_are_taken() -> None:

@@ -164,10 +164,11 @@ def changed(parts: Breakdown, change: Change, stage: Stage) -> Breakdown:
 
     Args:
         parts: The parts as they are counted without the change.
-        change: Formulas in C, G and s that multiply parts or add to them.
-        stage: Gives C and G, the channels of input and guide, and the scale s.
+        change: Formulas in C, G, s and V that multiply parts or add to them.
+        stage: Gives C and G, the channels of input and guide, the scale s, and the number V of values of the result.
     """
-    names = {"C": stage.channels, "G": stage.guide_channels, "s": stage.scale}
+    values = stage.batch * stage.channels * stage.out_height * stage.out_width
+    names = {"C": stage.channels, "G": stage.guide_channels, "s": stage.scale, "V": values}
     new = {part: getattr(parts, part) * evaluate(text, names) for part, text in change.times.items()}
     for part, text in change.adds.items():
         new[part] = new.get(part, getattr(parts, part)) + evaluate(text, names)

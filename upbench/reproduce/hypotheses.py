@@ -54,7 +54,8 @@ class Change(Strict):
 
     Args:
         upsamplers: The upsamplers that it is about; none stands for all.
-        times: The factor of each part of a `Breakdown`, as a formula in C (channels), G (guide channels) and s (scale).
+        times: The factor of each part of a `Breakdown`, as a formula in C (channels), G (guide channels), s (scale)
+            and V (values of the result).
         adds: What is added to each part, as such a formula.
     """
 
