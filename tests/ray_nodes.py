@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -51,24 +50,41 @@ def cluster(folder: Path, *nodes: dict[str, str], head_cpus: int = 1) -> Iterato
             started.wait_for_nodes(timeout=120)
             yield started
         finally:
+            # The raylets and other daemons, and what they started.
+            daemons = [one.process.pid for node in started.list_all_nodes() for one in _daemons(node)]
+            pids = {pid for daemon in daemons for pid in (daemon, *below(daemon))}
             started.shutdown()
-            assert_stopped()
+            assert_ended(pids)
 
 
-def assert_stopped() -> None:
-    """Fail where a process of Ray that this one started still runs."""
-    until = time.monotonic() + 20
-    while (left := processes()) and time.monotonic() < until:
+def _daemons(node: Any) -> list[Any]:
+    return [one for listed in node.all_processes.values() for one in listed]
+
+
+def below(ancestor: int) -> set[int]:
+    """The processes that a process has started, and those that they have."""
+    listed = subprocess.run(["ps", "-eo", "pid,ppid"], capture_output=True, text=True, check=True).stdout
+    pairs = [(int(pid), int(parent)) for pid, parent in (line.split() for line in listed.splitlines()[1:])]
+    found, more = set[int](), {ancestor}
+    while more:
+        more = {pid for pid, parent in pairs if parent in more}
+        found |= more
+    return found
+
+
+def assert_ended(pids: Collection[int]) -> None:
+    """Fail where one of some processes still runs."""
+    until = time.monotonic() + 30
+    while (left := [pid for pid in pids if _runs(pid)]) and time.monotonic() < until:
         time.sleep(0.2)
     assert left == []
 
 
-def processes() -> list[str]:
-    """The processes of Ray below this one, or left behind by one that has ended, by their command lines."""
-    listed = subprocess.run(["ps", "-eo", "pid,ppid,sid,args"], capture_output=True, text=True, check=True).stdout
-    session = str(os.getsid(0))
-    rows = [line.split(None, 3) for line in listed.splitlines()[1:]]
-    return [row[3] for row in rows if row[2] == session and ("raylet" in row[3] or row[3].startswith("ray::"))]
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def kill(node: Any) -> None:

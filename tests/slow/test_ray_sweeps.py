@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -182,6 +183,47 @@ def _reference(record: Record) -> str:
     assert record.latency is not None
     assert record.latency.passes is not None
     return str(record.latency.passes.reference)
+
+
+SRUN = """#!/bin/sh
+while case "$1" in -*) true;; *) false;; esac; do shift; done
+exec "$@"
+"""
+SCONTROL = """#!/bin/sh
+echo one
+echo two
+"""
+
+
+def test_the_batch_file_starts_ray_on_the_nodes_and_sweeps_there(tmp_path: Path) -> None:
+    """With commands of SLURM that run everything here."""
+    for name, text in (("srun", SRUN), ("scontrol", SCONTROL)):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "s.yaml").write_text(
+        "name: s\nbase: {upsampler: carafe}\ninput: {shape: 8x6x5}\nmeasure: {budget: 0.1, device: cpu, threads: 1}\n"
+        "grid: {k_up: [3, 5]}\n"
+    )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {
+        **os.environ,
+        "PATH": f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "SLURM_CPUS_ON_NODE": "1",
+        "SLURM_JOB_NODELIST": "[one-two]",
+        "RAY_PORT": str(port),
+    }
+    command = ["bash", str(ROOT / "examples" / "ray.sbatch"), "s.yaml", "-o", "s.jsonl"]
+    log = (tmp_path / "log").open("w")
+    running = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=log, stderr=log)
+    started = set[int]()
+    while running.poll() is None:
+        started |= ray_nodes.below(running.pid)
+        time.sleep(1)
+    assert running.returncode == 0, (tmp_path / "log").read_text()
+    assert [record.status for record in store.load(tmp_path / "s.jsonl").records] == ["ok", "ok"]
+    ray_nodes.assert_ended(started)
 
 
 def test_the_engine_costs_less_than_a_twentieth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
