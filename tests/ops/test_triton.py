@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from upbench import ops
-from upbench.ops import cell_attention, fused
+from upbench.ops import cell_attention, fused, fused_local_similarity
 from upbench.ops.cell_attention import dense
+from upbench.ops.local_similarity import neighbour_cosines
 
 pytest.importorskip("triton", reason="Triton is not installed; it exists for Linux only")
 
@@ -166,6 +167,20 @@ def test_attention_to_cells_in_half_precision(kernels: ModuleType) -> None:
     close(found, exact, 2 * torch.finfo(dtype).eps)
 
 
+@pytest.mark.parametrize(
+    ("shape", "kernel", "dilation"), [((2, 17, 5, 6), 3, 2), ((1, 3, 9, 16), 5, 1), ((1, 2, 1, 2), 3, 3)], ids=str
+)
+def test_cosines_of_neighbours(kernels: ModuleType, shape: tuple[int, ...], kernel: int, dilation: int) -> None:
+    x = draw(*shape, dtype=torch.float64).requires_grad_()
+    expected = neighbour_cosines(x, kernel, dilation)
+    grad = draw(*expected.shape, dtype=torch.float64)
+    (slope,) = torch.autograd.grad(expected, x, grad)
+    x, expected = x.detach(), expected.detach()
+    close(kernels.KERNELS["local_similarity_fused"](x, kernel, dilation), expected, 1e-12)
+    close(kernels.KERNELS["local_similarity_slope_fused"](grad, x, expected, kernel, dilation), slope, 1e-12)
+    close(kernels.KERNELS["local_similarity_fused"](x.float(), kernel, dilation), expected)
+
+
 @settings(max_examples=8, deadline=None)
 @given(
     size=st.tuples(*[st.integers(1, 5)] * 4),
@@ -231,7 +246,7 @@ def test_maps_in_channels_last(kernels: ModuleType) -> None:
 
 
 def test_every_fused_op_has_a_kernel_for_cuda(kernels: ModuleType) -> None:
-    rooms = (fused, cell_attention)
+    rooms = (fused, cell_attention, fused_local_similarity)
     defined = {name for room in rooms for name in vars(room) if name.endswith("_fused") and not name.startswith("_")}
     assert set(kernels.KERNELS) == defined
     for name in defined:
@@ -244,14 +259,15 @@ import triton.language as tl
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from upbench.ops.triton import cell_slopes as triton_cell_slopes, cells as triton_cells, points as triton_points, window as triton_window
+from upbench.ops.triton import cell_slopes as triton_cell_slopes, cells as triton_cells, local_similarity, points as triton_points, window as triton_window
 
 FLAGS = {"KERNEL": 5, "MIRRORED": False, "MARGIN": 0, "ROWS": 2, "COLUMNS": 2, "BORDER": True, "DIVIDE": False, "WEIGHTED": True,
          "SUM": tl.float32, "BLOCK_C": 32, "BLOCK_P": 64, "FACTOR": 0.2, "DEPTH": 32, "HIGH": 8, "WIDE": 8, "CELLS": 32,
          "PIXELS": 64, "VALUES": True}
 of_cells = (triton_cells, triton_cell_slopes)
-for room in (triton_window, triton_points, *of_cells):
-    for name in ("_assemble", "_assemble_twice", "_dot", "_scatter", "_move", "_sums", "_attend", "_query_slopes", "_cell_slopes"):
+for room in (triton_window, triton_points, *of_cells, local_similarity):
+    for name in ("_assemble", "_assemble_twice", "_dot", "_scatter", "_move", "_sums", "_attend", "_query_slopes", "_cell_slopes", "_compare",
+                 "_blend"):
         kernel = getattr(room, name, None)
         if kernel is None:
             continue
@@ -267,7 +283,7 @@ for room in (triton_window, triton_points, *of_cells):
                     kinds[argument] = f"*{wide}"
                 elif argument in ("rows", "columns", "seers", "standers") and room in of_cells:
                     kinds[argument] = "*i32"
-                elif argument in ("sums", "means"):
+                elif argument in ("sums", "means", "inverse") or (room, argument) == (local_similarity, "weight"):
                     kinds[argument] = f"*{wide}"
                 elif argument in ("a", "x", "weight", "out", "query", "keys", "grad"):
                     sums = (room, name, argument) == (triton_points, "_scatter", "out")
@@ -296,5 +312,5 @@ def test_the_kernels_compile_for_a_gpu(tmp_path: Path, dtypes: str) -> None:
     )
     assert done.returncode == 0, done.stderr[-2000:]
     lines = [line.split() for line in done.stdout.splitlines()]
-    assert len(lines) == 3 * 8 + 4 * len(dtypes.split(","))
+    assert len(lines) == 3 * 10 + 4 * len(dtypes.split(","))
     assert all(int(size) > 0 for *_, size in lines)

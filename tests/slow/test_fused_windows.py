@@ -41,13 +41,12 @@ class Claim:
         return " ".join((self.name, "x".join(map(str, self.x)), *(f"{k}={v}" for k, v in self.params.items())))
 
 
-# resample: the similarity of neighbours, which has no fused form, is most of what is left of the time and the memory.
 # Flow of two channels at 8 times: convolutions are most of the time, and the weights are most of the memory.
 CLAIMS = [
     Claim("jbu", (384, 112, 112), (3, 224, 224), 8, 10),
     Claim("freqfusion", (256, 120, 120), (256, 240, 240), 6, 3),
     Claim("freqfusion", (256, 120, 120), (256, 240, 240), 6, 3, params={"border": "reflect"}),
-    Claim("freqfusion", (256, 120, 120), (256, 240, 240), 3.5, 1.1, params={"resample": True}),
+    Claim("freqfusion", (256, 120, 120), (256, 240, 240), 6, 3, params={"resample": True}),
     Claim("dlu", (256, 120, 120), None, 10, 8),
     Claim("convex", (256, 120, 120), (128, 120, 120), 4, 4, params={"gain": 1}),
     Claim("convex", (2, 55, 128), (128, 55, 128), 0.9, 0.6, scale=8),

@@ -64,7 +64,7 @@ CARDS = (
     Card(
         name="freqfusion",
         module="upbench.upsamplers.freqfusion:FreqFusion",
-        fused_ops=("window_assemble", "mirrored_assemble", "sample_points"),
+        fused_ops=("window_assemble", "mirrored_assemble", "sample_points", "local_similarity"),
         summary="low-pass kernels enlarge x and high-pass kernels sharpen the guide, predicted from both",
         paper=Paper(
             "Frequency-aware Feature Fusion for Dense Image Prediction",

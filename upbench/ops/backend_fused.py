@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from upbench.ops.cell_attention import averaged_attention, dilated_attention
 from upbench.ops.cpu import cell_attention as _cells  # noqa: F401 # registers its kernels
+from upbench.ops.cpu import local_similarity as _neighbours  # noqa: F401 # registers its kernels
 from upbench.ops.cpu import points as _points  # noqa: F401 # registers its kernels
 from upbench.ops.cpu import windows as _windows  # noqa: F401 # registers its kernels
 from upbench.ops.cpu.affinity import affinity_fused, pool_both
@@ -23,8 +24,17 @@ from upbench.ops.cpu.guided_attention import guided_attend_fused
 from upbench.ops.cpu.offset_attention import offset_attend_fused
 from upbench.ops.cpu.plane_rope import plane_rope
 from upbench.ops.deformable import add_position, deform_assemble, deform_similarity
-from upbench.ops.dispatch import Backend, autocasted, autocasts, dtype_name, no_autocast, record
+from upbench.ops.dispatch import Backend, autocasted, autocasts, no_autocast, record
 from upbench.ops.fused import deform_assemble_fused, deform_similarity_fused, gate_fuse_fused_
+from upbench.ops.fused_limits import (
+    AUTOCASTED,
+    can_fuse_attention,
+    slower,
+    unsupported_call,
+    unsupported_here,
+    unsupported_tensors,
+)
+from upbench.ops.fused_local_similarity import local_similarity_fused
 from upbench.ops.fused_windows import (
     mirrored_assemble,
     mirrored_similarity,
@@ -39,15 +49,8 @@ from upbench.ops.offsets import offset_points, predict_points
 from upbench.ops.registration import coordinate_dtype
 from upbench.ops.resize import resize_map
 
-DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 ATTENTION = ("deform_similarity", "deform_assemble")
 """The ops that a whole attention stands for: those are written down as what ran."""
-
-
-def can_fuse_attention(*tensors: Tensor) -> bool:
-    """Say whether a whole method can be one op on these tensors: on a CPU, where no gradient is recorded."""
-    recording = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-    return tensors[0].device.type == "cpu" and not recording
 
 
 def sample_points(
@@ -221,6 +224,7 @@ FORMS: dict[str, tuple[Callable[..., Any], int]] = {
     "mirrored_similarity": (mirrored_similarity, 1),
     "neighbour_assemble": (sample_window_assemble, 1),
     "sample_points": (sample_points, 1),
+    "local_similarity": (local_similarity_fused, 1),
     "deform_assemble": (deform_assemble_fused, 2),
     "deform_similarity": (deform_similarity_fused, 2),
     "averaged_attention": (averaged_attention, 3),
@@ -233,11 +237,6 @@ FORMS: dict[str, tuple[Callable[..., Any], int]] = {
     "conv1x1": (conv1x1, 2),
     "softmax_over_taps": (softmax_over_taps, 1),
 }
-AUTOCASTED = (
-    *("window_assemble", "window_similarity", "mirrored_assemble", "mirrored_similarity"),
-    *("averaged_attention", "dilated_attention"),
-)
-"""Ops whose eager form is a product of matrices, which autocast takes in another dtype."""
 
 
 def unsupported_reason(op: str, *args: Any) -> str | None:
@@ -253,77 +252,7 @@ def unsupported_reason(op: str, *args: Any) -> str | None:
     tensors = [t for t in args[: FORMS[op][1]] if isinstance(t, Tensor)]
     if op in AUTOCASTED and autocasts(tensors[0]):
         tensors = list(autocasted(*tensors))
-    return _unsupported_tensors(tensors) or _unsupported_here(op, tensors[0]) or _unsupported_call(op, args)
-
-
-def _unsupported_tensors(tensors: list[Tensor]) -> str | None:
-    first = tensors[0]
-    if first.dtype not in DTYPES:
-        allowed = ", ".join(dtype_name(dtype) for dtype in DTYPES)
-        return f"it computes in {allowed}, not in {dtype_name(first.dtype)}"
-    for other in tensors[1:]:
-        if other.dtype != first.dtype:
-            return f"its inputs must have one dtype, but are {dtype_name(first.dtype)} and {dtype_name(other.dtype)}"
-        if other.device != first.device:
-            return f"its inputs must be on one device, but are on {first.device} and {other.device}"
-    return None
-
-
-def _unsupported_here(op: str, x: Tensor) -> str | None:
-    """What the device of x, and what is installed for it, stand in the way of."""
-    if x.device.type == "cpu":
-        return None
-    if x.device.type != "cuda":
-        return f"there are no fused kernels for {x.device.type}, only for cpu and cuda"
-    if op in ("conv1x1", "guided_attention", "kernel_affinity", "plane_rope"):
-        # A convolution is as fast there, and keeps the precision (TF32) that convolutions are set to.
-        return "it is for a CPU"
-    try:
-        from upbench.ops.triton import register  # only where a GPU asks: Triton takes seconds to import
-    except ImportError as error:
-        return f"its kernels for cuda need Triton, which cannot be imported ({error})"
-    return register.unsupported_reason("deform_assemble" if op == "offset_attention" else op, x)
-
-
-def _unsupported_call(op: str, args: tuple[Any, ...]) -> str | None:
-    """What a single op stands in the way of."""
-    if op == "sample_points" and args[1].shape[2] != 1:
-        return "it reads one point per output pixel and these are more"
-    if op == "plane_rope" and not can_fuse_attention(args[0], args[2]):
-        return "it records no gradient"
-    if op == "dilated_attention" and any(args[0].shape[n] % args[1].shape[n] for n in (2, 3)):
-        return "the output's sides are no multiples of the map's, so that windows are no boxes of cells"
-    if op.startswith("mirrored") and min(args[0].shape[2:]) <= args[-2 if op == "mirrored_assemble" else -1] // 2:
-        return "its border mirrors more pixels than the map has"
-    if op == "gate_fuse" and not (args[3] and not torch.is_grad_enabled()):
-        return "it writes over the upsampled map, which must not be needed any more"
-    if op == "kernel_affinity":
-        guide, *layers = args
-        if not can_fuse_attention(guide, *(p for layer in layers for p in layer.parameters())) or autocasts(guide):
-            return "it records no gradient, and keeps its precision under autocast"
-        if guide.shape[1] // layers[2][0].num_groups * guide.shape[2] * guide.shape[3] <= 4:
-            return "groups of one value have nothing to sum"
-    return None
-
-
-FEW = 8
-"""Channels of a group from which a fused assembly is faster backward too: before that the index of a row costs more than
-the row. Measured on a CPU at scales 1 to 8; forward it is faster with two channels already."""
-
-
-def slower(op: str, *args: Any) -> bool:
-    """Say whether the eager form of an op was measured to be faster on some arguments.
-
-    Args:
-        op: the name of an op in `FORMS`.
-        args: the arguments of the op, without `backend`.
-    """
-    if op not in ("window_assemble", "mirrored_assemble") or args[0].device.type != "cpu":
-        return False
-    x, weight = args[:2]
-    recording = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
-    groups = weight.shape[1] if op == "window_assemble" else 1
-    return recording and x.shape[1] // groups < FEW
+    return unsupported_tensors(tensors) or unsupported_here(op, tensors[0]) or unsupported_call(op, args)
 
 
 BACKEND = Backend({op: form for op, (form, _) in FORMS.items()}, unsupported_reason, slower)

@@ -46,11 +46,19 @@ class CrossAttention(nn.Module):
             return q, k, v
         return held.q_proj_weight, held.k_proj_weight, held.v_proj_weight
 
+    def queries(self, query: Tensor) -> Tensor:
+        """The queries, normed and projected."""
+        return linear(rms(self.norm_q, query), self.projections()[0], self.attention.in_proj_bias.chunk(3)[0])
+
     def forward(self, query: Tensor, keys: Tensor, x: Tensor, window: float = 0.0, backend: str = "auto") -> Tensor:
+        return self.attend(self.queries(query), keys, x, window, backend)
+
+    def attend(self, q: Tensor, keys: Tensor, x: Tensor, window: float = 0.0, backend: str = "auto") -> Tensor:
+        """What `forward` returns, of queries that are normed and projected."""
         held = self.attention
-        (w_q, w_k, w_v), (b_q, b_k, b_v) = self.projections(), held.in_proj_bias.chunk(3)
+        (_, w_k, w_v), (_, b_k, b_v) = self.projections(), held.in_proj_bias.chunk(3)
         keys = rms(self.norm_k, keys)
-        q, k = linear(rms(self.norm_q, query), w_q, b_q), linear(keys, w_k, b_k)
+        k = linear(keys, w_k, b_k)
         values = linear(rms(self.norm_v, x) if hasattr(self, "norm_v") else keys, w_v, b_v)
         dead = (values, held.out_proj.weight, held.out_proj.bias)
         return averaged_attention(q, k, x, *dead, self.heads, window, backend=backend)

@@ -52,17 +52,17 @@ class LocalSimilarityOffsets(nn.Module):
             nn.init.normal_(layer.weight, std=std)
             zero_bias(layer)
 
-    def _read(self, g: Tensor) -> tuple[Tensor, Tensor]:
+    def _read(self, g: Tensor, backend: str) -> tuple[Tensor, Tensor]:
         """What the convolutions of offsets and of ranges read."""
-        alike = local_similarity(g, 3, 2)
+        alike = local_similarity(g, 3, 2, backend=backend)
         if self.similarity == "concat":
             both = torch.cat((g, alike), 1)
             return both, both
         return alike, g
 
-    def points(self, high: Tensor, low: Tensor) -> Tensor:
-        moves_h, ranges_h = self._read(self.norm_hr(high))
-        moves_l, ranges_l = self._read(self.norm_lr(low))
+    def points(self, high: Tensor, low: Tensor, backend: str = "auto") -> Tensor:
+        moves_h, ranges_h = self._read(self.norm_hr(high), backend)
+        moves_l, ranges_l = self._read(self.norm_lr(low), backend)
         moves = self.offset(moves_l) + F.pixel_unshuffle(self.hr_offset(moves_h), 2)
         ranges = self.direct_scale(ranges_l) + F.pixel_unshuffle(self.hr_direct_scale(ranges_h), 2)
         base = lattice(low.shape[2], low.shape[3], low)[:, None, None]

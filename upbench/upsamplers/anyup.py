@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from upbench.ops import exporting, tracing
+from upbench.ops.bands import in_bands, stacked
 from upbench.ops.unify import unify_channels
+from upbench.upsamplers._bands import encode_, encode_image, project_
 from upbench.upsamplers._base import GroupNorm, Upsampler
 from upbench.upsamplers._cross import CrossDecoder
 from upbench.upsamplers._norms import GROUPS, unit
@@ -73,6 +78,12 @@ def conv(inputs: int, channels: int, kernel: int = 1) -> nn.Conv2d:
     return nn.Conv2d(inputs, channels, kernel, padding=kernel // 2, padding_mode="reflect", bias=False)
 
 
+def pool(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Adaptive average pooling; a map that has the size already is not copied."""
+    known = not (tracing() or exporting())
+    return x if known and tuple(x.shape[2:]) == tuple(size) else F.adaptive_avg_pool2d(x, (size[0], size[1]))
+
+
 class AnyUp(Upsampler):
     """JAFAR's attention within a window, with keys that are made alike of features of any number of channels.
 
@@ -104,7 +115,7 @@ class AnyUp(Upsampler):
         order: str = "released",
     ) -> None:
         super().__init__(channels, scale, guide_channels)
-        self.window = window
+        self.dim, self.window = dim, window
         filters = lfu_dim or dim
         self.image_encoder = encoder(conv(guide_channels, dim, kernel), dim, dim)
         self.key_encoder = encoder(conv(dim, dim), dim, dim)
@@ -117,8 +128,29 @@ class AnyUp(Upsampler):
     def upsample(
         self, x: Float[Tensor, "B C H W"], guide: Float[Tensor, "B Cy iH iW"], size: tuple[int, int]
     ) -> Float[Tensor, "B C oH oW"]:
+        values = self.dim * max(guide.shape[2] * guide.shape[3], size[0] * size[1])
+        if in_bands(self, self.backend, values, x, guide):
+            return stacked(lambda x, guide: self._upsample_large(x, guide, size), x, guide)
         image = self.rope(self.image_encoder(guide), self.backend)
-        query = F.adaptive_avg_pool2d(self.query_encoder(image), size)
-        keys = F.adaptive_avg_pool2d(self.key_encoder(image), (x.shape[2], x.shape[3]))
-        keys = self.aggregation(torch.cat((keys, self.key_features_encoder(x)), 1))
+        query = pool(self.query_encoder(image), size)
+        keys = self.keys(pool(self.key_encoder(image), x.shape[2:]), x)
         return self.cross_decode(query, keys, x, self.window, self.backend)
+
+    def keys(self, pooled: Float[Tensor, "B d H W"], x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B d H W"]:
+        """The keys of the features, from the image at their size and from themselves."""
+        return self.aggregation(torch.cat((pooled, self.key_features_encoder(x)), 1))
+
+    def _upsample_large(
+        self, x: Float[Tensor, "1 C H W"], guide: Float[Tensor, "1 Cy iH iW"], size: tuple[int, int]
+    ) -> Float[Tensor, "1 C oH oW"]:
+        """One image with one map of the image's size in memory, which is therefore made twice."""
+
+        def encoded(layers: nn.Module, wanted: Sequence[int]) -> Tensor:
+            held = encode_image(self.image_encoder, self.rope, guide, self.backend)
+            encode_(layers, held)
+            return pool(held, wanted)
+
+        keys = self.keys(encoded(self.key_encoder, x.shape[2:]), x)
+        query = encoded(self.query_encoder, size)
+        project_(self.cross_decode, query)
+        return self.cross_decode.cross_attn.attend(query, keys, x, self.window, self.backend)

@@ -144,6 +144,6 @@ class FreqFusion(Upsampler):
             smooth = self.reassemble(guide, self.high(a), self.k_high, 1)
             guide = 2 * guide - smooth if self.residual else guide - smooth
         if self.resample:
-            points = self.dysampler.points(h, coarse)
+            points = self.dysampler.points(h, coarse, self.backend)
             out = sample_points(out, points, "border", backend=self.backend).squeeze(2)
         return out, guide

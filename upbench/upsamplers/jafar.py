@@ -50,8 +50,10 @@ class ImageRoPE(nn.Module):
         pair, none = torch.cat((quarter, quarter)), torch.zeros(channels // 4 * 2)
         self.freqs = nn.Parameter(torch.stack((torch.cat((pair, none)), torch.cat((none, pair)))))
 
-    def forward(self, x: Tensor, backend: str = "auto") -> Tensor:
-        position = plane(ends(x.shape[2], 0.0, x), ends(x.shape[3], 0.0, x))
+    def forward(self, x: Tensor, backend: str = "auto", rows: slice | None = None, height: int | None = None) -> Tensor:
+        """rows, height: which rows x holds of a map, and how many it has; all of it where they are not given."""
+        down = ends(x.shape[2] if height is None else height, 0.0, x)
+        position = plane(down if rows is None else down[rows], ends(x.shape[3], 0.0, x))
         return plane_rope(x, position, self.freqs, backend=backend)
 
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from upbench.ops.cpu import attention, native
+from upbench.ops.cpu import attention, layer_numbers, native
 from upbench.ops.memory_layout import empty_map
 from upbench.ops.offsets import offset_points
 from upbench.ops.registration import LIBRARY, OPS, Op, numel
@@ -67,7 +67,7 @@ def attend(
         The weighted sums, channels-last.
     """
     if native.can_run_native(x, keys, guide, weight, offsets):
-        points = native.Moved(offsets, scale, guide, native.layer(weight, bias, x.dtype), x.dtype)
+        points = native.Moved(offsets, scale, guide, layer_numbers.layer(weight, bias, x.dtype), x.dtype)
         return native.attend_guided(x, keys, points, heads)
     rows = F.linear(guide.flatten(2).transpose(1, 2), weight.flatten(1), bias)
     projected = rows.unflatten(1, guide.shape[2:]).permute(0, 3, 1, 2)

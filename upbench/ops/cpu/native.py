@@ -19,7 +19,6 @@ from torch import Tensor
 
 from upbench.ops.cpu.rows import point_rows, tap_rows
 from upbench.ops.memory_layout import empty_map, empty_taps
-from upbench.ops.points import lattice
 
 INTERFACE = 6
 """Version of the C interface that this file expects. A kernel built by another upbench reports another, and is ignored."""
@@ -34,9 +33,8 @@ def _load() -> Any:
 
 
 _kernels = _load()
-TILE, PIECE, LANES = 8, 8, 16
-"""Side of a tile of output pixels in the kernel, tiles that a thread takes at a time, and outputs of the predictor's last
-layer that are summed at once."""
+TILE, PIECE = 8, 8
+"""Side of a tile of output pixels in the kernel, and tiles that a thread takes at a time."""
 
 
 def struct(name: str, **fields: Any) -> type[ctypes.Structure]:
@@ -115,7 +113,7 @@ class Moved:
 
     Args:
         offsets, scale: [B, H, W, 1 or scale^2, (x, y), G, P], and the output pixels per low-resolution pixel.
-        guide, projection: [B, C, H', W'], and what `layer` returns.
+        guide, projection: [B, C, H', W'], and what `layer_numbers.layer` returns.
         dtype: of what the kernel reads.
     """
 
@@ -158,10 +156,15 @@ def kernels() -> str:
     return "torch" if _kernels is None else "c"
 
 
-def can_run_native(*tensors: Tensor) -> bool:
-    """Return whether the kernel takes these: float32 or float64, all of one dtype."""
+def can_run_native(*tensors: Tensor, entry: str = "given") -> bool:
+    """Return whether the kernel takes these: float32 or float64, all of one dtype.
+
+    Args:
+        tensors: what it would be given.
+        entry: the entry of the kernel, which one built earlier may not have.
+    """
     return (
-        _kernels is not None
+        hasattr(_kernels, entry)
         and tensors[0].dtype in (torch.float32, torch.float64)
         and len({t.dtype for t in tensors}) == 1
     )
@@ -198,43 +201,6 @@ def attend_predicted(
 def attend_guided(x: Tensor, keys: Tensor, points: Moved, heads: int) -> Tensor:
     """Compute `guided_attend` at moved points, whose guide gives the queries; zero outside the map."""
     return _run(x, keys, None, None, points, "zeros", heads, None)
-
-
-def layers(first: Tensor, gamma: Tensor, beta: Tensor, last: Tensor, bias: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return the numbers of a predictor of offsets, one after another, in the order in which the kernel takes them.
-
-    Args:
-        first: [d, 1, 3, 3], its first convolution.
-        gamma, beta: [d], scale and shift of its norm.
-        last, bias: [(taps, (y, x)), d, k, k] and [(taps, (y, x))], its last convolution.
-        dtype: of the result.
-    """
-    # All x before all y, and the channels last.
-    taps = last.shape[0] // 2
-    last = last.unflatten(0, (taps, 2)).flip(1).transpose(0, 1).flatten(0, 1).permute(0, 2, 3, 1)
-    bias, side = bias.view(taps, 2).flip(1).t(), math.isqrt(taps)
-    places = lattice(side, side, bias) - side // 2
-    return _joined(dtype, first.flatten(1).t(), gamma, beta, bias, places, *_lanes(last))
-
-
-def layer(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Tensor:
-    """Return the numbers of a pointwise convolution in the order in which the kernel takes them.
-
-    Args:
-        weight, bias: [O, I, 1, 1], and [O] or None for zeros.
-        dtype: of the result.
-    """
-    return _joined(dtype, weight.new_zeros(weight.shape[0]) if bias is None else bias, *_lanes(weight))
-
-
-def _lanes(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """[O, ...] -> [O / LANES, ..., LANES] and the outputs that remain."""
-    whole = weight.shape[0] // LANES * LANES
-    return weight[:whole].unflatten(0, (-1, LANES)).movedim(1, -1), weight[whole:]
-
-
-def _joined(dtype: torch.dtype, *parts: Tensor) -> Tensor:
-    return torch.cat([part.to(dtype).flatten() for part in parts])
 
 
 def similarity(query: Tensor, keys: Tensor, points: Tensor, padding: str, heads: int) -> Tensor:

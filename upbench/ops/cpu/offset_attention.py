@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from upbench.ops import thresholds
-from upbench.ops.cpu import attention, native
+from upbench.ops.cpu import attention, layer_numbers, native
 from upbench.ops.memory_layout import empty_map
 from upbench.ops.offsets import predict_points
 from upbench.ops.registration import LIBRARY, OPS, Op, coordinate_dtype, numel
@@ -121,7 +121,7 @@ def attend(
         with torch.autocast("cpu", enabled=False):
             x, rows = _projected(x, scale, shift, outer_eps, torch.cat((query, key.flatten(1).to(dtype))))
             queries, keys = rows.split(query.shape[0], 1)
-            layers = native.layers(first, gamma, beta, last, bias, dtype)
+            layers = layer_numbers.layers(first, gamma, beta, last, bias, dtype)
         groups, taps, kernel = query.shape[0] // first.shape[0], last.shape[0] // 2, last.shape[-1]
         points = native.Predicted(out_height, out_width, groups, taps, kernel, theta, eps, in_input_pixels, layers)
         return native.attend_predicted(x, keys, queries, embedding, points, heads, factor)

@@ -14,6 +14,7 @@ from torch import Tensor
 from upbench.ops.registration import LIBRARY
 from upbench.ops.triton import cell_slopes as triton_cell_slopes
 from upbench.ops.triton import cells as triton_cells
+from upbench.ops.triton import local_similarity as triton_neighbours
 from upbench.ops.triton import points as triton_points
 from upbench.ops.triton import window as triton_window
 
@@ -25,6 +26,8 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "deform_similarity_fused": triton_points.similarity,
     "deform_scatter_fused": triton_points.scatter,
     "deform_slope_fused": triton_points.slope,
+    "local_similarity_fused": triton_neighbours.similarity,
+    "local_similarity_slope_fused": triton_neighbours.slope,
     "cell_attention_fused": triton_cells.attend,
     "cell_attention_slopes_fused": triton_cell_slopes.slopes,
 }

@@ -164,6 +164,7 @@ static int NAME(points)(const Job *job, long start, long stop) {
 }
 
 #include "cells.h"
+#include "neighbours.h"
 
 #undef REAL
 #undef NAME

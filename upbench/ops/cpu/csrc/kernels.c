@@ -38,6 +38,7 @@
 
 enum { MANY = 64, SOME = 16 }; /* channels that are summed at once */
 enum { MOST_ROWS = 4 };        /* pixels that are */
+enum { MOST_SIDE = 7 };        /* taps along a side of a window of neighbours; local_similarity.py knows it too */
 #define TILE 8                 /* output pixels along a side of a tile; native.py knows it too */
 #define PIXELS (TILE * TILE)
 
@@ -87,6 +88,14 @@ typedef struct {
     double factor;
     int64_t wide;
 } Boxes;
+
+/* Windows of neighbours around every pixel of planes [C, H, W], see neighbours.h. by: of the pixels one over their norms
+ * [H, W], or weights [side^2, H, W]; compare: whether it is the first, and what is returned are cosines. */
+typedef struct {
+    const void *x, *by;
+    void *out;
+    int64_t height, width, channels, side, dilation, compare, wide;
+} Neighbours;
 
 /* All of it, as the loops read it: what an entry was not given is 0. */
 typedef struct {
@@ -245,11 +254,26 @@ static PyObject *boxes(PyObject *Py_UNUSED(self), PyObject *args) {
     Py_RETURN_NONE;
 }
 
+static PyObject *neighbours(PyObject *Py_UNUSED(self), PyObject *args) {
+    Py_ssize_t start, stop;
+    const Neighbours *job = parsed(args, sizeof(Neighbours), &start, &stop);
+    if (!job) return NULL;
+    const long from = (long)start, to = (long)stop;
+    Py_BEGIN_ALLOW_THREADS;
+    if (job->compare)
+        job->wide ? compare_neighbours_double(job, from, to) : compare_neighbours_float(job, from, to);
+    else
+        job->wide ? blend_neighbours_double(job, from, to) : blend_neighbours_float(job, from, to);
+    Py_END_ALLOW_THREADS;
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef methods[] = {
     {"given", given, METH_VARARGS, "Tiles start to stop over given points: address and size of a Given, start, stop."},
     {"predicted", predicted, METH_VARARGS, "The same over predicted points: of a Predicted."},
     {"moved", moved, METH_VARARGS, "The same over points moved from their parents: of a Moved."},
     {"boxes", boxes, METH_VARARGS, "Tiles start to stop of attention to cells: address and size of a Boxes, start, stop."},
+    {"neighbours", neighbours, METH_VARARGS, "Rows start to stop of windows of neighbours: of a Neighbours."},
     {NULL, NULL, 0, NULL},
 };
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_kernels", NULL, 0, methods, NULL, NULL, NULL, NULL};

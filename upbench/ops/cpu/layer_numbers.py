@@ -1,0 +1,50 @@
+"""The numbers of small layers in the order in which the C kernel takes them (`csrc/tile.h`)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from upbench.ops.points import lattice
+
+LANES = 16
+"""Outputs of a layer that are summed at once."""
+
+
+def layers(first: Tensor, gamma: Tensor, beta: Tensor, last: Tensor, bias: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return the numbers of a predictor of offsets, one after another, in the order in which the kernel takes them.
+
+    Args:
+        first: [d, 1, 3, 3], its first convolution.
+        gamma, beta: [d], scale and shift of its norm.
+        last, bias: [(taps, (y, x)), d, k, k] and [(taps, (y, x))], its last convolution.
+        dtype: of the result.
+    """
+    # All x before all y, and the channels last.
+    taps = last.shape[0] // 2
+    last = last.unflatten(0, (taps, 2)).flip(1).transpose(0, 1).flatten(0, 1).permute(0, 2, 3, 1)
+    bias, side = bias.view(taps, 2).flip(1).t(), math.isqrt(taps)
+    places = lattice(side, side, bias) - side // 2
+    return _joined(dtype, first.flatten(1).t(), gamma, beta, bias, places, *_lanes(last))
+
+
+def layer(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Tensor:
+    """Return the numbers of a pointwise convolution in the order in which the kernel takes them.
+
+    Args:
+        weight, bias: [O, I, 1, 1], and [O] or None for zeros.
+        dtype: of the result.
+    """
+    return _joined(dtype, weight.new_zeros(weight.shape[0]) if bias is None else bias, *_lanes(weight))
+
+
+def _lanes(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """[O, ...] -> [O / LANES, ..., LANES] and the outputs that remain."""
+    whole = weight.shape[0] // LANES * LANES
+    return weight[:whole].unflatten(0, (-1, LANES)).movedim(1, -1), weight[whole:]
+
+
+def _joined(dtype: torch.dtype, *parts: Tensor) -> Tensor:
+    return torch.cat([part.to(dtype).flatten() for part in parts])
