@@ -12,6 +12,7 @@ import pytest
 import typer
 from typer.main import get_command
 
+from tests import test_layering
 from tests.command_line import upbench
 from tests.docs import pages
 from tests.docs.pages import ROOT
@@ -53,7 +54,7 @@ def _anywhere(text: str) -> list[str]:
 
 @pytest.mark.parametrize("path", RUNNABLE, ids=_name)
 def test_a_page_shows_what_its_commands_print(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shapes and budgets of the pages are small; the budget of a sweep is made smaller still."""
+    """Shapes of the pages are small; here budgets are smaller still, and tests/cli/test_module_to_paper.py has the published ones."""
     pages.lay_out(path, tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -63,12 +64,14 @@ def test_a_page_shows_what_its_commands_print(path: Path, tmp_path: Path, monkey
         for name, module in list(sys.modules.items()):  # a page may change its module, as people do between commands
             if str(tmp_path) in str(getattr(module, "__file__", "")):
                 del sys.modules[name]
-        result = upbench(*words[1:])
+        timed = words[1] in ("profile", "compare") and "--exact" not in words
+        result = upbench(*words[1:], *(["--budget", "0.02"] if timed else []))
         assert result.exit_code in (0, 1), f"{' '.join(words)}\n{result.output}"
         assert "Traceback" not in result.stderr
         return result.stdout, result.stderr
 
     quick = path.read_text().replace("threads: 1, budget: 0.2}", "threads: 1, budget: 0.02}")
+    quick = quick.replace(" --with-published faster-rcnn-r50", "")
     for block, printed in pages.run(quick, tmp_path, execute):
         if block.name == "exact":
             assert _anywhere(printed) == _anywhere(block.text), "run `python -m tests.refresh_outputs`"
@@ -80,6 +83,14 @@ def test_a_page_shows_what_its_commands_print(path: Path, tmp_path: Path, monkey
 def test_the_page_of_differences_is_that_of_the_cards() -> None:
     page = (ROOT / "docs" / "differences.md").read_text()
     assert page == upbench("list", "--notes").stdout, "run `upbench list --notes -o docs/differences.md --overwrite`"
+
+
+def test_the_architecture_has_every_room_in_its_row() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    rows = [
+        tuple(re.findall(r"`([a-z_]+)`", line.split("|")[1])) for line in page.splitlines() if line.startswith("| `")
+    ]
+    assert rows == list(test_layering.HOUSE[:-1]), "docs/architecture.md and tests/test_layering.py differ"
 
 
 def test_readme_is_short() -> None:
