@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -70,10 +72,10 @@ def test_two_processes_give_the_same_bits(study: Path, tmp_path: Path) -> None:
     path = tmp_path / "q.jsonl"
     words = ["quality", "bilinear", "carafe", "ldaaqu:theta=3", *map(str, TINY), "-o", str(path)]
     command = [sys.executable, "-m", "upbench", *words]
-    environment = {key: value for key, value in __import__("os").environ.items() if key != "UPBENCH_IN_PROCESS"}
+    environment = {key: value for key, value in os.environ.items() if key != "UPBENCH_IN_PROCESS"}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while process.poll() is None and (not path.exists() or len(path.read_text().splitlines()) < 7):
-        pass
+        time.sleep(0.05)
     process.kill()
     process.wait()
     left = len(lines(path))
