@@ -15,13 +15,14 @@ FEWEST, MOST = 3, 15
 """Rounds."""
 
 
-def rounds(calls: Mapping[str, Callable[[], Any]]) -> dict[str, list[float]]:
+def rounds(calls: Mapping[str, Callable[[], Any]], budget_s: float = BUDGET_S) -> dict[str, list[float]]:
     """Time calls side by side.
 
     The clock is that of the whole process, since some runtimes compute in threads of their own.
 
     Args:
         calls: By name what is called.
+        budget_s: Processor seconds after which no further round begins.
 
     Returns:
         By name the processor seconds of one call, one of each round.
@@ -29,7 +30,7 @@ def rounds(calls: Mapping[str, Callable[[], Any]]) -> dict[str, list[float]]:
     rng = random.Random(0)
     repeats = {name: _repeats(call) for name, call in calls.items()}
     found: dict[str, list[float]] = {name: [] for name in calls}
-    end = time.process_time() + BUDGET_S
+    end = time.process_time() + budget_s
     for number in range(MOST):
         if number >= FEWEST and time.process_time() >= end:
             break
