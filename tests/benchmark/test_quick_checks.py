@@ -76,6 +76,12 @@ def test_a_map_that_no_rule_allows_stays_as_it_is() -> None:
     assert gradient_check.reduced(spec) == [(spec, 1.0)]
 
 
+@pytest.mark.parametrize("shape", ["256x1x1", "64x1x2"])
+def test_a_map_of_one_pixel_whose_keys_are_all_the_same_passes(shape: str) -> None:
+    """No gradient of a parameter is more than rounding there, since every weighting of equal values is that value."""
+    assert check.check([run_spec.load({"upsampler": "ldaaqu", "input": {"shape": shape}})], None).passed
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int64, torch.complex64])
 def test_differences_by_pieces_are_those_of_the_whole(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(difference, "PIECE", 50)

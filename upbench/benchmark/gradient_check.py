@@ -211,16 +211,15 @@ def apart_on(fused: Gradients, plain: Gradients) -> tuple[float, str]:
     """Return the largest difference of the gradients of two forms, and the tensor that has it.
 
     Differences are parts of the largest value of the tensor; inf where only one form has a gradient. A parameter that cancels
-    out (ReSFU's shift of a norm, before it takes differences) has a gradient of rounding alone: where others are a thousand
-    times as large, its own size is no scale.
+    out (ReSFU's shift of a norm, before it takes differences; all of LDA-AQU's on a map of one pixel, to which every key is the
+    same) has a gradient of rounding alone: where others, that of an input included, are a thousand times as large, its own
+    size is no scale.
 
     Args:
         fused: Gradients of the fused form.
         plain: Gradients of the plain form.
     """
-    largest = max(
-        (float(g.abs().max()) for name, g in plain.named if g is not None and name not in INPUTS), default=0.0
-    )
+    largest = max((float(g.abs().max()) for _, g in plain.named if g is not None and g.numel()), default=0.0)
     worst, where = 0.0, "x"
     for (name, one), (_, other) in zip(fused.named, plain.named, strict=True):
         if (one is None) != (other is None):
