@@ -144,7 +144,7 @@ class SweepInfo(Part):
 class Record(BaseModel):
     """One measured cell. Quantities that were not measured are null.
 
-    Args:
+    Attributes:
         schema_version: Version of these fields; written as `schema`.
         label: Name of the upsampler with the params that were set.
         spec: The spec; null for a module instance, which no spec describes.

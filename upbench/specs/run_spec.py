@@ -41,7 +41,7 @@ def _section(value: object) -> object:
 class RunSpec(Strict):
     """One upsampler on one input, measured one way, with every value filled in. `load` makes it.
 
-    Args:
+    Attributes:
         upsampler: Name of the upsampler, or package.module:Class.
         channels: Channels of the low-resolution feature.
         guide_channels: Channels of the guide; None for an upsampler without a guide.
