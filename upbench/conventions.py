@@ -3,7 +3,7 @@
 Papers print the same upsampler with numbers that differ by a factor of three because they do not count the same
 things. A `Breakdown` holds every part once; a convention is the list of parts that it adds. One multiply-accumulate
 (MAC) is one FLOP in all of them, as in fvcore and in the papers.
-Source: upsamplers.md 2.8, which names the conventions that reproduce the published tables.
+The conventions are those that reproduce published tables, as `upbench reproduce` shows.
 """
 
 from __future__ import annotations

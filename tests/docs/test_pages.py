@@ -6,6 +6,7 @@ import contextlib
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,12 @@ def test_blocks_of_python_are_python(path: Path) -> None:
     for block in pages.blocks(path.read_text()):
         if block.lang == "python":
             compile(block.text, f"{path.name}:{block.start}", "exec")
+
+
+def test_the_first_page_has_every_extra_once() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    rows = re.findall(r"^\| (`[^|]+`) \|", (ROOT / "docs" / "index.md").read_text(), re.MULTILINE)
+    assert sorted(name for row in rows for name in re.findall(r"`(\w+)`", row)) == sorted(extras)
 
 
 def test_every_page_is_in_the_navigation_once() -> None:

@@ -84,7 +84,8 @@ _OUTPUT = typer.Option(
     parser=output_path,
     rich_help_panel=OUTPUT,
     help="Write to a file instead of stdout, in the format of its ending (.md, .csv, .tex, .html, .json, .parquet, .txt). May be "
-    "repeated. Of sweep: a .jsonl holds the results, by default results/<name>.jsonl; of plot: .png, .svg or .pdf.",
+    "repeated. Of sweep: a .jsonl holds the results, by default results/<name>.jsonl; of plot: .png, .svg or .pdf; "
+    "of report: .html; of export: .onnx, .pt2 or .aoti.pt2; of show: the spec as text.",
 )
 Outputs = Annotated[list[Path] | None, _OUTPUT]
 RequiredOutputs = Annotated[list[Path], _OUTPUT]

@@ -31,9 +31,9 @@ class ViewOptions:
             metavar="NAME,NAME...",
             autocompletion=completion.columns,
             rich_help_panel=OUTPUT,
-            help=f"Groups: paper, all, flops, time, memory, published. Quantities: {', '.join(metrics.METRICS)}. Others: "
-            "ratio, ratio-interval, label, shape, scale, batch, dtype, mode, status, or a published metric as AP. "
-            "Default: published,paper; with --pivot, latency.",
+            help=f"Groups: paper, all, flops, time, memory, published, given. Quantities: {', '.join(metrics.METRICS)}. Others: "
+            "ratio, ratio-interval, label, shape, scale, batch, dtype, mode, status, or a given or published metric as AP. "
+            "Default: published,given,paper; with --pivot, latency.",
         ),
     ] = None
     sort: Annotated[
