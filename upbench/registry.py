@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from upbench import backends
 from upbench.cards import Card, Setting, builtin, from_class
-from upbench.errors import SpecError, UpbenchError, first_line, suggestion, unknown, user_line
+from upbench.errors import SpecError, UnknownName, UpbenchError, first_line, suggestion, unknown, user_line
 from upbench.user_code import isolation, source_files
 
 if TYPE_CHECKING:
@@ -74,7 +74,10 @@ def get(name: str) -> Card:
         return _card(name, thing, f"entry point {point.value}", point.value)
     if ":" in name:
         return _card(name, _load(name), f"class {name}", name)
-    raise unknown("upsampler", name, names())
+    stem = name.replace(".", "/")
+    if name and (Path(f"{stem}.py").is_file() or Path(stem, "__init__.py").is_file()):
+        raise UnknownName(f"unknown upsampler {name!r}; {name} is a module here: a class in it is written {name}:Class")
+    raise UnknownName(f"{unknown('upsampler', name, names())} A class of your own is written package.module:Class")
 
 
 def sources(name: str) -> dict[str, str] | None:

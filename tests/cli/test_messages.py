@@ -390,3 +390,24 @@ def test_aliases_of_aliases_are_read_at_once(tmp_path: Path) -> None:
     bomb = ["a0: &a0 {x: 1}", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 30))]
     file.write_text("upsampler: carafe\n" + "\n".join(bomb) + "\nscael: 2\n")
     assert f"{file}, line 32: scael: unknown key" in refused("profile", file)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answer"),
+    [
+        (["{module}"], "{module} is a module here: a class in it is written {module}:Class"),
+        (["Up"], "A class of your own is written package.module:Class"),
+        (["{module}:Up,kernel=3"], "the parameters of an upsampler follow a colon; write {module}:Up:kernel=3"),
+        (["carafe", "--reduction", "2"], "a parameter of an upsampler is written --set reduction=VALUE"),
+        (["carafe", "--shap", "8x6x5"], "--shape"),
+        (["carafe", "--shape", "2x8x6x5"], "the batch is an option of its own: shape 8x6x5, batch 2"),
+        (["carafe", "--shape", "6x5"], "the channels come first, as 256x6x5"),
+    ],
+)
+def test_what_a_first_user_writes_is_answered_with_what_is_right(
+    write: Write, arguments: list[str], answer: str
+) -> None:
+    module = write().partition(":")[0]
+    said = refused("profile", *(argument.format(module=module) for argument in arguments))
+    assert answer.format(module=module) in " ".join(said.split())
+    assert "--set" not in said or "reduction" in said

@@ -228,6 +228,7 @@ def test_a_function_may_make_the_modules() -> None:
     ("arguments", "sentence"),
     [
         ({"where": "decoder.*"}, "'decoder.*' matches no upsampling call; this model makes: head:0, head:1, model:0"),
+        ({"where": "model*"}, "--where model:0 (where='model:0') replaces it all the same"),
         ({"upsampler": "dysampel"}, "dysample"),
         ({"groups": 3}, "groups"),
         ({"inputs": ()}, "give its inputs"),

@@ -114,3 +114,19 @@ def test_tables_compile_in_a_column_of_a_paper_and_fit_it(results: Path, tmp_pat
     assert re.findall(r"Overfull \\hbox.*", log) == []
     assert "undefined references" not in log
     assert (tmp_path / "paper.pdf").stat().st_size > 10_000
+
+
+def test_a_table_says_where_it_is_too_wide_or_in_the_smallest_type(tmp_path: Path) -> None:
+    file = record_builder.file(tmp_path / "p.jsonl", record_builder.theta_sweep())
+    columns = ["params", "macs", "latency", "iqr", "samples", "interval", "peak-memory", "saved-memory", "op-count"]
+    said = {}
+    for count in range(1, len(columns) + 1):
+        text = upbench("table", file, "--format", "latex", "-q", "--columns", ",".join(columns[:count])).stdout
+        size = re.search(r"^  \\(\w+)$", text.split("caption")[1], re.MULTILINE)
+        assert size is not None
+        said[count] = (size[1], re.findall(r"^% (fits|wider)", text, re.MULTILINE))
+    assert said[1] == ("small", [])
+    assert said[len(columns)] == ("tiny", ["wider"])
+    assert all(bool(comment) == (size == "tiny") for size, comment in said.values())
+    star = upbench("table", file, "--format", "latex", "-q", "--star", "--columns", ",".join(columns)).stdout
+    assert "% wider" not in star

@@ -15,7 +15,7 @@ from upbench.analysis.stats import Verdict
 from upbench.records.record import PassedRatio, Passes, Record
 from upbench.report.plots import footer, pareto, picture, quantities
 from upbench.report.plots import request as picture_request
-from upbench.report.tables import beaten
+from upbench.report.tables import beaten, column_choice
 from upbench.report.tables import effect_cells as cells
 from upbench.report.tables import effects as effect_tables
 from upbench.report.tables import notes as foot
@@ -195,3 +195,16 @@ def test_the_front_of_a_picture_is_decided_by_the_same_verdicts() -> None:
     asked = picture_request.PlotOptions(picture_request.Kind.pareto, x="latency", y="params")
     shown = picture.draw(picture_request.plan(results, asked))
     assert any("on the front: " in said and said.count(";") == 4 for said in shown.messages)
+
+
+@pytest.mark.parametrize(("base", "beside"), [("theta=0", False), ("theta=1", True)])
+def test_a_table_of_differences_says_what_a_sign_means_and_what_ratios_are_to(base: str, beside: bool) -> None:
+    records = _records([[0.1, 0.11, 0.1, 0.09, 0.1], [0.5, 0.51, 0.5, 0.49, 0.5]])
+    results = ResultSet.of(records, base=base)
+    table = sweep_table.sweep_table(results, "t", column_choice.pick("paper", results))
+    for said in (table.brief, table.notes):
+        text = " ".join(said)
+        assert f"With a sign: the difference to the row with {base}" in text
+        assert ("ratios are to the row marked as reference, not to that one" in text) is beside
+    plain = sweep_table.default_table(ResultSet.of(records), "t")
+    assert "With a sign" not in " ".join([*plain.brief, *plain.notes])

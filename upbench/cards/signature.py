@@ -49,7 +49,7 @@ def from_class(name: str, thing: Any, origin: str, path: str, fused_ops: Sequenc
     if tuple(p.name for p in first) != leading or any(p.kind in _REPEATED for p in first):
         raise UpbenchError(
             f"upsampler {name!r}: {origin} must take ({', '.join(leading)}, ...) as its first arguments, not "
-            f"({', '.join(map(_shown, first))}); wrap it in a class that does"
+            f"({', '.join(map(_shown, first))}); rename them, or wrap it in a class that does"
         )
     if sentence := _wrong_forward(thing, len(guides)):
         raise UpbenchError(f"upsampler {name!r}: {origin} {sentence}")

@@ -105,6 +105,9 @@ def _inline(item: str) -> tuple[str, dict[str, Any]]:
     from upbench import registry
 
     first, *rest = item.split(":")
+    name, comma, params = item.partition(",")
+    if comma and "=" in params and "=" not in name and not (rest and first in registry.names()):
+        raise SpecError([f"{item}: the parameters of an upsampler follow a colon; write {name}:{params}"])
     of_name = rest and (first in registry.names() or "=" in rest[0])
     name, tail = (first, rest) if of_name else (":".join([first, *rest[:1]]), rest[1:])
     if not tail:

@@ -66,25 +66,28 @@ def command(
     one = spec.load(*(_draft(item, build, file) if model.model is None else _in_model(item, build, file, model, image)))
 
     from upbench.benchmark import spec_module
+    from upbench.cli.progress import Progress
     from upbench.exchange import exporter
 
     form = exporter.judged(output_file, file.opset, file.sampling)
-    if one.model is None:
-        module, tensors = spec_module.built(one, file.weights, file.prefix)
-    else:
-        from upbench.models import exported
+    with Progress() as progress:
+        if one.model is None:
+            module, tensors = spec_module.built(one, file.weights, file.prefix)
+        else:
+            from upbench.models import exported
 
-        module, tensors = exported.built(one)
-    found = exporter.export(
-        module,
-        tensors,
-        output_file,
-        dynamic=not file.fixed,
-        opset=file.opset,
-        sampling=file.sampling,
-        keep_rejected=file.keep_rejected,
-        about={"spec": json.dumps(one.to_dict()), "sampling": file.sampling or form.SAMPLING},
-    )
+            module, tensors = exported.built(one)
+        found = exporter.export(
+            module,
+            tensors,
+            output_file,
+            dynamic=not file.fixed,
+            opset=file.opset,
+            sampling=file.sampling,
+            keep_rejected=file.keep_rejected,
+            about={"spec": json.dumps(one.to_dict()), "sampling": file.sampling or form.SAMPLING},
+            progress=progress,
+        )
     _show(found, one.input.dtype)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Any
 
 from typer.core import TyperCommand
@@ -10,6 +11,8 @@ from upbench.cli.options import HOW, OUTPUT, WHAT
 
 PANELS = (WHAT, HOW, "Gates", OUTPUT)
 """The panels in their order, by how their titles begin."""
+LIKE = 0.75
+"""How much an unknown option is like one that there is, from 0 to 1, when that one was meant."""
 EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "list": (
         ("upbench list", "every upsampler: paper, guided or not, scales, parameters"),
@@ -84,6 +87,20 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
 
 class Command(TyperCommand):
     """A command whose help has its options in panels, and examples below."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the command line; an unknown option that is like no other may be meant for a parameter of the upsampler."""
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:  # the class of an unknown option has no public name in typer
+            name = str(getattr(error, "option_name", "")).removeprefix("--")
+            takes = {option for param in self.params for option in param.opts}
+            if name and "--set" in takes and not difflib.get_close_matches(f"--{name}", takes, 1, LIKE):
+                vars(error)["message"] += (
+                    f"; a parameter of an upsampler is written --set {name.replace('-', '_')}=VALUE"
+                )
+                vars(error)["possibilities"] = None
+            raise
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write arguments, then the options of each panel under its title."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -46,6 +46,10 @@ class Exported:
     bytes: int
 
 
+Progress = Callable[[str, float], None]
+"""Is called with what is done next, and the part that is done."""
+
+
 def export(
     module: nn.Module,
     args: Tensor | Sequence[Tensor],
@@ -56,6 +60,7 @@ def export(
     sampling: str | None = None,
     keep_rejected: bool = False,
     about: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
 ) -> Exported:
     """Write a module to a file for other runtimes: `export(module, x, "up.onnx")`.
 
@@ -72,6 +77,7 @@ def export(
         sampling: How points are read: "gathers", which onnxruntime does fastest, or "gridsample". Default: by the file.
         keep_rejected: Whether a file that is off is kept as `path`.rejected.
         about: Further metadata for the file.
+        progress: Called with what is done next, and the part that is done.
 
     Returns:
         What was written.
@@ -81,15 +87,20 @@ def export(
     """
     path, tensors = Path(path), (args,) if isinstance(args, Tensor) else tuple(args)
     form = judged(path, opset, sampling)
+    said = progress or (lambda what, part: None)
+    said("tracing", 0.0)
     captured = capture(module, tensors, dynamic, sampling or form.SAMPLING)
+    said("running it in float64, to compare with", 0.25)
     truths = _truths(module, tensors, dynamic)
     # A suffix that runtimes know a file by stays at the end of the name.
     beside = path.with_name(f".{os.getpid()}.{path.name}")
     try:
+        said("writing the file", 0.5)
         form.write(captured, beside, opset)
         inputs = form.sizes(beside)
         name = type(module).__name__
         wrong = _constant(name, inputs) if dynamic and inputs is not None else None
+        said("running the file", 0.75)
         agreements = () if wrong else tuple(one.judge(_run(form, beside, one)) for one in truths)
         wrong = wrong or _too_far(name, agreements)
         form.add_metadata(beside, _about(agreements, about or {}))

@@ -50,16 +50,25 @@ def chosen(sites: Sequence[Site], where: str | Sequence[str] | None) -> list[Sit
         exact = [site for site in sites if pattern in (site.name, site.module) or f"{pattern}:0" == site.name]
         named = [site for site in exact if site.name in (pattern, f"{pattern}:0")]
         hits = exact or [site for site in sites if fnmatch.fnmatchcase(site.name, pattern)]
-        good = [s for s in hits if s.learnable or (s in named and s.kind in BY_NAME and s.scale is not None)]
+        good = [s for s in hits if s.learnable or (s in named and _when_named(s))]
         if not hits:
             known = ", ".join(site.name for site in sites) or "none"
             mistakes.append(f"where: {pattern!r} matches no upsampling call; this model makes: {known}")
         elif not good:
-            mistakes += [f"{said}{site.name} cannot be replaced: {site.why_not}" for site in hits]
+            mistakes += [f"{said}{site.name} cannot be replaced: {site.why_not}{_all_the_same(site)}" for site in hits]
         meant.update({site.name: site for site in good})
     if mistakes:
         raise SpecError(mistakes)
     return [site for site in sites if site.name in meant]
+
+
+def _all_the_same(site: Site) -> str:
+    """Return how a site is replaced that is only where it is named itself; empty where it never is."""
+    return f"; --where {site.name} (where={site.name!r}) replaces it all the same" if _when_named(site) else ""
+
+
+def _when_named(site: Site) -> bool:
+    return site.kind in BY_NAME and site.scale is not None
 
 
 def replace(

@@ -100,7 +100,7 @@ def _unknown_keys(table: GivenTable, places: Sequence[Place]) -> Iterator[str]:
         where = next(row.where for row in table.rows if key in row.keys)
         axes = suggestion(key, [*known, *NAMES, *table.metrics])
         yield (
-            f"{where}: {key!r} is no axis, no param and no usual metric{axes}; name an axis or a param of what is measured; "
+            f"{where}: {key!r} is no axis, no param and no usual metric{axes or ';'} name an axis or a param of what is measured; "
             f"for a metric say which value is better, as '{key} (higher)' in the head of a CSV file, or under metrics: in "
             f"YAML; name a column for readers `note`"
         )

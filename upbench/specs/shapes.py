@@ -76,11 +76,21 @@ def parse(value: object) -> Shape:
             return NAMED[value].shape
         if match := re.fullmatch(r"\s*(\d+)\s*[xX]\s*(\d+)\s*[xX]\s*(\d+)\s*", value):
             return _positive(value, (int(match[1]), int(match[2]), int(match[3])))
-        hint = "" if value[:1].isdigit() else suggestion(value, NAMED)
+        hint = _hint(value) if value[:1].isdigit() else suggestion(value, NAMED)
         raise UpbenchError(f"shape {value!r} is not {FORM}: {', '.join(NAMED)}{hint}")
     if isinstance(value, list | tuple) and len(value) == 3 and all(type(n) is int for n in value):
         return _positive(value, (value[0], value[1], value[2]))
     raise UpbenchError(f"shape {value!r} is not {FORM}: {', '.join(NAMED)}")
+
+
+def _hint(value: str) -> str:
+    """Return what was meant by two or four numbers, as "; the batch is an option of its own: ..."."""
+    numbers = value.lower().replace(" ", "").split("x")
+    if len(numbers) == 4 and all(number.isdigit() for number in numbers):
+        return f"; the batch is an option of its own: shape {'x'.join(numbers[1:])}, batch {numbers[0]}"
+    if len(numbers) == 2 and all(number.isdigit() for number in numbers):
+        return f"; the channels come first, as 256x{value}"
+    return ""
 
 
 def size(value: object) -> Size:

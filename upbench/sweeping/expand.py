@@ -48,7 +48,7 @@ class SweepSpec(BaseModel):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", description="letters, digits and . _ + - only")
     title: str = Field("", description="text")
-    base: dict[str, Any] = Field({}, description="a mapping with the key upsampler")
+    base: dict[str, Any] = Field({}, description="a mapping with the key upsampler, as {upsampler: carafe}")
     input: dict[str, Any] = Field({}, description="a mapping")
     measure: dict[str, Any] = Field({}, description="a mapping")
     model: dict[str, Any] = Field({}, description="a mapping, as {name: transformers/segformer-b1, input: 512x512}")

@@ -6,7 +6,16 @@ import re
 import zlib
 
 from upbench.report.formats import latex_text
-from upbench.report.formats.latex_form import COLUMN_PT, Form, cell_lines, form_of, head_text, lines_of_head, span_lines
+from upbench.report.formats.latex_form import (
+    COLUMN_PT,
+    SIZES,
+    Form,
+    cell_lines,
+    form_of,
+    head_text,
+    lines_of_head,
+    span_lines,
+)
 from upbench.report.formats.latex_text import escape, points
 from upbench.report.formats.table import Rank, Table, letter
 
@@ -14,6 +23,8 @@ NEEDS = "% needs \\usepackage{booktabs}"
 """The comment that names the package which the tables need."""
 NEEDS_NOTES = " and \\usepackage{tablefootnote}"
 """What follows it where a table has notes."""
+SMALLEST = SIZES[-1][0]
+"""The smallest size of type."""
 EMPHASIS = {Rank.none: "{}", Rank.best: "\\textbf{{{}}}", Rank.second: "\\underline{{{}}}"}
 """The command of each rank."""
 
@@ -48,7 +59,16 @@ def environment(table: Table) -> str:
         lines += _rows([_wrapping(texts[0]), *texts[1:]] if form.wraps else texts, form.above)
     lines += ["    \\bottomrule", "  \\end{tabular}", f"\\end{{{name}}}"]
     needs = NEEDS + (NEEDS_NOTES if footnotes.used else "")
-    return "\n".join([needs, *lines]) + "\n"
+    return "\n".join([needs, *_narrow(table, form), *lines]) + "\n"
+
+
+def _narrow(table: Table, form: Form) -> list[str]:
+    """Return a comment where a table is wider than its room, or fits it in the smallest type alone."""
+    wider = "" if table.star else " or --star, both columns of the page,"
+    if not form.fits:
+        room = "the page" if table.star else "a column"
+        return [f"% wider than {room}, even in \\{form.size}: fewer --columns{wider} make it fit"]
+    return [f"% fits in \\{form.size} alone: fewer --columns{wider} make it larger"] if form.size == SMALLEST else []
 
 
 class _Footnotes:

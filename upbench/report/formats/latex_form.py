@@ -35,6 +35,7 @@ class Form:
         tight: Whether heads have up to four lines, and what stands behind a number goes below it.
         units: For each column the unit that its head says for all cells of a tight table; empty where there is none.
         above: Whether the first column stands in lines of its own, above the rest of its row.
+        fits: Whether the table is no wider than its column or page.
     """
 
     size: str
@@ -43,6 +44,7 @@ class Form:
     tight: bool = False
     units: tuple[str, ...] = ()
     above: bool = False
+    fits: bool = True
 
     @property
     def wraps(self) -> bool:
@@ -88,7 +90,7 @@ def form_of(table: Table) -> Form:
         fitted(tiny, loose, wraps=True),
         *(fitted(tiny, tight, wraps=True, above=above) for above in (False, True)),
     )
-    return next((form for form in forms if form), replace(loose, size=tiny[0], gap=tiny[2]))
+    return next((form for form in forms if form), replace(tight, size=tiny[0], gap=tiny[2], fits=False))
 
 
 def width(table: Table, column: int, form: Form) -> float:

@@ -71,7 +71,7 @@ def comparison(found: Sequence[InModel], title: str, reference: int = 0) -> Tabl
         raw_heads=[*(column.key for column in raw), "sites"],
         raw_rows=[[*(column.raw(one.record) for column in raw), " ".join(one.sites)] for one in found],
         notes=[
-            f"Replaced: {notes.name_some(found[0].sites, len(found[0].sites))}.",
+            f"Replaced: {notes.name_some(found[0].sites, len(found[0].sites), kind='calls')}.",
             SHARE,
             *(f"{text[0].upper()}{text[1:]}." for text in found[0].notes),
             *notes.machine(records),

@@ -30,7 +30,7 @@ def notes(results: ResultSet, shown: Sequence[Column], emphasised: bool, publish
         among = " among rows of equal work (shape, scale, batch, mode, offsets)" if len(results.works) > 1 else ""
         sentences.append(f"Best of a column in bold, second best underlined{among}.")
     if results.base is not None:
-        sentences.append(f"With a sign: the difference to the row with {results.base}.")
+        sentences.append(f"{signed(results, shown)}.")
     if any(c.metric and c.metric.name.startswith(("params", "macs")) for c in shown):
         sentences.append(conventions.describe(results.convention))
     if any(key.endswith("peak_bytes") or key == "workspace_bytes" for key in keys):
@@ -64,6 +64,14 @@ def notes(results: ResultSet, shown: Sequence[Column], emphasised: bool, publish
     return [*sentences, *left_out, *warnings(rows)]
 
 
+def signed(results: ResultSet, shown: Sequence[Column]) -> str:
+    """Return what a sign means in a table of differences, and what the ratios are to, where that is another row."""
+    said = f"With a sign: the difference to the row with {results.base}"
+    if any(c.key == "latency_ratio" for c in shown) and results.ratios_beside_base:
+        said += "; ratios are to the row marked as reference, not to that one"
+    return said
+
+
 def urgent(results: ResultSet, shown: Sequence[Column]) -> list[str]:
     """Return what must be said even where little is: that the fastest is not the only one, or that groups do not compare."""
     found = [note for table in results.published for note in table.notes if note.startswith("Warning")]
@@ -80,6 +88,7 @@ def brief(
     convention: str = conventions.DEFAULT,
     urgent: Sequence[str] = (),
     busy: Sequence[str] = (),
+    signed: str = "",
 ) -> list[str]:
     """Return the three lines under a table that say least that one must know: where, what is counted, what to look at.
 
@@ -91,6 +100,7 @@ def brief(
         convention: How parameters and MACs are counted.
         urgent: Sentences that take the place of the number of warnings.
         busy: The sentence that the machine was too busy, where it was.
+        signed: What a sign means, in a table of differences; it stands before the others of its line.
     """
     measured = [r for r in records if r.status != "impossible"] or list(records)
     places = list(dict.fromkeys(_place(r) for r in measured if r.environment.device is not None))
@@ -107,7 +117,7 @@ def brief(
         )
     if any(c.metric and c.metric.name.endswith("peak-memory") for c in shown):
         sentences.append("memory: peak beyond inputs and weights")
-    meaning = "; ".join(sentences)
+    meaning = "; ".join([*([signed] if signed else []), *sentences])
     warned = {r.label for r in records if r.warnings}
     number = len({warning for r in records for warning in r.warnings})
     found = (
@@ -297,16 +307,17 @@ def warnings(records: Sequence[Record]) -> list[str]:
     return [f"Warning ({name_some(cells, measured)}): {text}." for text, cells in by_text.items()]
 
 
-def name_some(cells: Sequence[str], of: int, most: int = 6) -> str:
+def name_some(cells: Sequence[str], of: int, most: int = 6, kind: str = "cells") -> str:
     """Return the names of cells; where they are many, the first of them and how many more.
 
     Args:
         cells: The names.
         of: How many cells there are; all of them are named by their number.
         most: The most names to be written out.
+        kind: What they are, in the plural.
     """
     if len(cells) == of and of > most:
-        return f"all {of} cells"
+        return f"all {of} {kind}"
     if len(cells) <= most:
         return "; ".join(cells)
     return f"{'; '.join(cells[: most - 1])} and {len(cells) - most + 1} others"

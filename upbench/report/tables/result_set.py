@@ -140,6 +140,12 @@ class ResultSet:
         base_of = bases.parse(self.base, self.rows, self.axes, self.context)
         return {id(record): base_of(record) for record in self.rows}
 
+    @property
+    def ratios_beside_base(self) -> bool:
+        """Return whether a row that differences are taken to is not the reference of the ratios of latency."""
+        rows = [base for base in self._base_rows.values() if base is not None]
+        return any(row.latency and row.latency.passes and row.latency.passes.ratio is not None for row in rows)
+
     def base_row(self, record: Record) -> Record | None:
         """Return the row that a record's differences are taken to: itself for the base row, None where there is none.
 

@@ -64,7 +64,7 @@ def listing(sites: Sequence[Site], title: str, answered: Mapping[str, str] | Non
         raw_heads=list(RAW),
         raw_rows=[_raw(site, answered.get(site.name)) for site in sites],
         notes=[
-            f"{len(sites)} upsampling calls, {learnable} of feature maps. A site is the module that makes the call and the "
+            f"{len(sites)} upsampling call{'' if len(sites) == 1 else 's'}, {learnable} of feature maps. A site is the module that makes the call and the "
             "number of the call. Guide at hand: a tensor of the result's size and its channels.",
             *reasons,
         ],

@@ -70,6 +70,7 @@ def sweep_table(results: ResultSet, title: str, shown: Sequence[Column], headlin
         for m, rank in enumerate(ranks_of(results, column, rows, [row[at[column.key]] for row in raw_rows]))
         if rank
     }
+    signed = notes.signed(results, heads) if results.base is not None else ""
     cells = [[_shared(_cell(results, c, r), texts) for c in heads] for r in rows]
     return Table(
         title=title,
@@ -79,7 +80,7 @@ def sweep_table(results: ResultSet, title: str, shown: Sequence[Column], headlin
         raw_heads=[c.key for c in raw],
         raw_rows=raw_rows,
         notes=notes.notes(results, heads, bool(emphasis)),
-        brief=notes.brief(rows, heads, results.convention, notes.urgent(results, heads), results.too_busy),
+        brief=notes.brief(rows, heads, results.convention, notes.urgent(results, heads), results.too_busy, signed),
         headline=headline,
         ranks=emphasis,
         refs=footnotes.refs,
