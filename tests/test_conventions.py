@@ -125,7 +125,7 @@ FPN = (260 + 1000 + 4000 + 16000, 4)
 PADDED = (13 * 20 * 85, 4)
 SEGFORMER = (3 * 64**2 + 2 * 32**2 + 16**2, 6)
 
-# As printed by the papers: increments in G under the convention that reproduces them.
+# Increments in G, each under the convention that is named.
 INCREMENTS = [
     ("deconv", {}, FPN, "F0", "12.54"),
     ("pixelshuffle", {}, FPN, "F0", "50.16"),

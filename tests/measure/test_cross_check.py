@@ -247,7 +247,7 @@ def test_declared_macs_are_those_of_the_same_maths_in_products(name: str) -> Non
     assert sum(cross_check.torch_count(Written(same), tensors).by_kind.values()) == declared
 
 
-# Worked out by hand: parameters, then MACs of convolutions and of gathers per low-resolution pixel, C = Cy = 256, s = 2.
+# Parameters, then MACs of convolutions and of gathers per low-resolution pixel, C = Cy = 256, s = 2.
 TABLE = [
     ("nearest", {}, 0, 0, 0),
     ("bilinear", {}, 0, 0, 4_096),
