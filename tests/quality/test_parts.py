@@ -86,9 +86,13 @@ def test_masks_of_many_values_are_cut_in_two(tmp_path: Path) -> None:
 
 
 def test_what_is_wrong_with_a_folder_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UpbenchError, match="there is no folder"):
+        folder.load(16, str(tmp_path / "nowhere"))
     with pytest.raises(UpbenchError, match="has no folder images"):
         folder.load(16, str(tmp_path))
     few = pairs(tmp_path / "few", [0, 1], number=4)
+    with pytest.raises(UpbenchError, match="3 to train on and 9 to test with; a folder needs at least 8 of each"):
+        folder.load(16, str(few), (3, 9))
     with pytest.raises(UpbenchError, match="needs 8 of each"):
         folder.load(16, str(few))
     (few / "masks" / "thing0__0.png").unlink()
@@ -100,6 +104,47 @@ def test_what_is_wrong_with_a_folder_is_a_sentence(tmp_path: Path) -> None:
     (one / "images" / "thing0__0.png").write_bytes(b"no picture")
     with pytest.raises(UpbenchError, match="cannot be read as a picture"):
         folder.load(16, str(one))
+
+
+def test_numbers_of_masks_are_read_as_they_are(tmp_path: Path) -> None:
+    image_module = pytest.importorskip("PIL.Image", reason="reading pictures needs Pillow")
+    deep, grey, palette = (pairs(tmp_path / name, [0, 5, 200]) for name in ("deep", "grey", "palette"))
+    for path in deep.glob("masks/*.png"):
+        image_module.fromarray(np.asarray(image_module.open(path)).astype(np.uint16) * 300).save(path)
+    for path in grey.glob("masks/*.png"):
+        image_module.open(path).convert("RGB").save(path)
+    for path in palette.glob("masks/*.png"):
+        found = image_module.open(path).convert("L")
+        found.putpalette([9] * 768)
+        found.save(path)
+    assert {folder.load(16, str(path)).digest for path in (deep, grey, palette)} == {
+        folder.load(16, str(pairs(tmp_path / "plain", [0, 5, 200]))).digest
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("lonely", r"lonely\.png has no picture; add images/lonely\.png or \.jpg, or take it away"),
+        ("small", r"has 1x1 pixels and would have to be enlarged to 16"),
+        ("other size", r"has 20x16 pixels and its mask 10x16"),
+        ("coloured", r"thing0__0\.png is coloured; a mask has one number a pixel"),
+    ],
+)
+def test_masks_that_do_not_fit_their_pictures_are_refused(tmp_path: Path, change: str, sentence: str) -> None:
+    image_module = pytest.importorskip("PIL.Image", reason="reading pictures needs Pillow")
+    path = pairs(tmp_path / "d", [0, 7])
+    image, mask = path / "images" / "thing0__0.png", path / "masks" / "thing0__0.png"
+    if change == "lonely":
+        (path / "masks" / "lonely.png").write_bytes(mask.read_bytes())
+    elif change == "coloured":
+        image_module.fromarray(np.arange(960, dtype=np.uint8).reshape(16, 20, 3)).save(mask)
+    else:
+        sizes = {image: (1, 1), mask: (1, 1)} if change == "small" else {mask: (10, 16)}
+        for file, size in sizes.items():
+            image_module.open(file).resize(size).save(file)
+    with pytest.raises(UpbenchError, match=sentence):
+        folder.load(16, str(path))
 
 
 def test_scores_of_a_mask_counted_by_hand() -> None:

@@ -148,7 +148,38 @@ def test_a_users_module_takes_part_and_failures_are_rows(tmp_path: Path) -> None
         "quality", "nearest", *modules, *TINY, "-o", path
     )  # what failed is tried again, what diverged is not
     assert again.exit_code == 1
+    assert "holds 18 of 24 runs; 6 failed, and the same command tries them again" in again.stderr
+    said = refused("quality", "nearest", modules[0], *TINY, "--dry-run", "-o", path)
+    assert "Failing fails in a step of training: " in said
     assert [r["status"] for r in lines(path)[len(rows) :]] == ["error"] * 6
+
+
+def test_a_module_that_ends_the_process_gives_rows_like_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "leaving.py").write_text(
+        "import sys\nfrom tests.modules.constant_carafe import ConstantCARAFE\n\n\n"
+        "class Leaving(ConstantCARAFE):\n    def forward(self, x):\n        sys.exit(3)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("UPBENCH_IN_PROCESS", "1")
+    result = upbench("quality", "nearest", "leaving:Leaving", *TINY, "-o", tmp_path / "q.jsonl")
+    assert result.exit_code == 1, result.output
+    assert "leaving:Leaving failed: it ends the process, sys.exit(3)" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["table", "effects", "report", "plot", "diff"])
+def test_commands_that_read_records_say_what_the_file_is(study: Path, tmp_path: Path, command: str) -> None:
+    output = {"report": ("-o", tmp_path / "r.html"), "plot": ("-o", tmp_path / "p.png"), "diff": (study,)}
+    said = refused(command, study, *output.get(command, ()))
+    assert len(set(said.splitlines())) == 1, said
+    assert f"{study} is a file of `upbench quality`, whose command prints its table again, and holds no record" in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_else_is_written_to_rows_of_quality(study: Path, tmp_path: Path) -> None:
+    before, sweep = study.read_bytes(), tmp_path / "s.yaml"
+    sweep.write_text("name: s\nbase: {upsampler: bilinear}\ninput: {shape: 8x6x5}\ngrid: {batch: [1, 2]}\n")
+    assert "nothing is added to it" in refused("sweep", sweep, "-o", study)
+    assert study.read_bytes() == before
 
 
 def test_the_gate_is_off_and_guides_are_the_laterals(tmp_path: Path) -> None:
@@ -172,7 +203,7 @@ def test_the_gate_is_off_and_guides_are_the_laterals(tmp_path: Path) -> None:
         (["bilinear", "carafe", "--seeds", "7"], "seeds is 7, but must be 6 or 12, fixed beforehand"),
         (["bilinear", "carafe", "--size", "50"], "size is 50, but must be a multiple of 8, at least 16"),
         (["bilinear", "carafe", "--quick", "--steps", "9"], "leave one out"),
-        (["bilinear", "carafe", "--data", "nowhere"], "nowhere has no folder images"),
+        (["bilinear", "carafe", "--data", "nowhere"], "there is no folder nowhere"),
         (["bilinear", "carafe", "--host", "fpm"], "fpn"),
         (["bilinear", "carafe", "--pictures", "7"], "must be two numbers above 0, TRAIN,TEST"),
         (["bilinear", "carafe", "--again", "fade"], "--again 'fade'"),

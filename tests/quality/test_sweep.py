@@ -87,6 +87,9 @@ def test_a_dry_run_has_its_cost(results: Path) -> None:
         (", seeds: 7", "seeds is 7, but must be 6 or 12, fixed beforehand"),
         (", step: 7", "step: unknown key"),
         (", reference: bilinea", "did you mean 'bilinear'?"),
+        (", data: 3", "data is 3, but must be scenes, or the path of a folder"),
+        (", folder: d", "made.yaml: quality.folder: write data: d, which names the folder"),
+        (", task: x", "made.yaml: quality: unknown task 'x'"),
         (", reference: convex", "is guided by a state of the size of its input"),
     ],
 )

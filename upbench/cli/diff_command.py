@@ -71,6 +71,8 @@ def _load(path: Path) -> list[Measured]:
     if (data := documents.json_of(path)) is not None and baseline.is_baseline(data):
         return baseline.from_data(data, str(path))
     contents = store.read(path)
+    if contents.other is not None:
+        raise StoreError(contents.other)
     for sentence in contents.skipped:
         typer.echo(f"upbench: {sentence}", err=True)
     if not contents.records:

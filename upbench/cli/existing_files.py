@@ -128,6 +128,8 @@ def _held(path: Path, content: bytes, form: str) -> str | None:
     text = file_kinds.text_of(content)
     if text is None or content.startswith(tuple(start for start, _ in file_kinds.MAGIC)):
         return None if form in _NO_TEXT else file_kinds.describe(path, content)
+    if file_kinds.other_lines(content) is not None:
+        return "results of upbench"
     data = documents.json_of(path)
     if data is None and text.lstrip()[:1] in ("{", "[") and documents.is_results_file(content, path):
         return "measured records"

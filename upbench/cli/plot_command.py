@@ -11,6 +11,7 @@ import typer
 
 from upbench import conventions, files, metrics
 from upbench.cli import completion, options, output
+from upbench.cli import results as results_files
 from upbench.cli.accuracy_options import AccuracyOptions, attached
 from upbench.errors import OutputError, SpecError
 
@@ -176,12 +177,11 @@ def _judge(
 def _read(results: Sequence[Path], given: Sources) -> list[Record]:
     """Return the current records of results files, with accuracy; a sentence on stderr for each line that is no record."""
     from upbench.accuracy import beside
-    from upbench.records import store, stored
+    from upbench.records import store
 
     records: list[Record] = []
     skipped: list[str] = []
-    for path in results:
-        contents = stored.read(path)
+    for path, contents in results_files.contents_of(results).items():
         own, unmatched = beside.attached(path, contents.records, given)
         records += own
         skipped += [*contents.skipped, *unmatched]

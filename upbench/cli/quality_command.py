@@ -154,6 +154,8 @@ def _run(study: Study, path: Path, fresh: bool, show: TableOptions) -> None:
     failed = [row for row in found if row.status == "error"]
     for row in {one.label: one for one in failed}.values():
         typer.echo(f"upbench: {row.label} failed: {row.error}", err=True)
-    typer.echo(f"upbench: {path} holds {len(found)} of {sum(len(job.runs) for job in planned.jobs)} runs", err=True)
+    total = sum(len(job.runs) for job in planned.jobs)
+    again = f"; {len(failed)} failed, and the same command tries them again" if failed else ""
+    typer.echo(f"upbench: {path} holds {len(found) - len(failed)} of {total} runs{again}", err=True)
     if failed:
         raise typer.Exit(1)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from upbench.errors import StoreError
+from upbench.errors import SpecError, StoreError
 
 if TYPE_CHECKING:
     from upbench.accuracy.sources import Sources
+    from upbench.records.documents import Contents
     from upbench.records.record import Record
 
 
@@ -30,13 +31,11 @@ def read(paths: Sequence[Path], given: Sources | None = None) -> list[Record]:
     """
     from upbench.accuracy import beside
     from upbench.cli import accuracy_options
-    from upbench.records import stored
 
     records: list[Record] = []
     messages: list[str] = []
     skipped = 0
-    for path in dict.fromkeys(paths):
-        contents = stored.read(path)
+    for path, contents in contents_of(paths).items():
         for sentence in contents.skipped:
             typer.echo(f"upbench: warning: {sentence}", err=True)
         skipped += len(contents.skipped)
@@ -52,6 +51,22 @@ def read(paths: Sequence[Path], given: Sources | None = None) -> list[Record]:
     accuracy_options.say(messages)
     shown = list(found.values())
     return shown if given is None else accuracy_options.attached(given, shown)
+
+
+def contents_of(paths: Sequence[Path]) -> dict[Path, Contents]:
+    """Return what each file holds.
+
+    Raises:
+        StoreError: If a file does not exist.
+        SpecError: If all of them are of kinds that hold no records; a sentence for each says which.
+    """
+    from upbench.records import stored
+
+    found = {path: stored.read(path) for path in dict.fromkeys(paths)}
+    others = [contents.other for contents in found.values() if contents.other is not None]
+    if others and len(others) == len(found):
+        raise SpecError(others)
+    return found
 
 
 def title(records: Sequence[Record]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from upbench import registry
+from upbench.errors import UpbenchError
 from upbench.machine import environment
 from upbench.quality import kinds, training
 from upbench.quality.pictures import Pictures
@@ -43,14 +44,22 @@ class Local:
             return training.batchable(runs, protocol, self._pictures(protocol), self._device(protocol))
 
     def step_s(self, protocol: Protocol, runs: Sequence[Run]) -> float:
-        """Return about how many processor seconds one step of these runs takes, the test aside."""
+        """Return about how many processor seconds one step of these runs takes, the test aside.
+
+        Raises:
+            UpbenchError: If the upsampler fails.
+        """
         short = protocol.model_copy(update={"steps": TIMED_STEPS, "pictures": (protocol.batch * 2, 8)})
         pictures = _few(self._pictures(protocol), protocol.batch * 2)
         found = [0.0, 0.0]
         with training.one_thread(), isolation.isolated():
             for n in range(2):  # the first time memory is taken for the first time
                 started = time.process_time()
-                training.train(runs, short, pictures, self._device(protocol), lambda what, part: None)
+                try:
+                    training.train(runs, short, pictures, self._device(protocol), lambda what, part: None)
+                except (Exception, SystemExit) as error:  # noqa: BLE001 - a user's module may raise anything
+                    why = worker.describe(error)[1]
+                    raise UpbenchError(f"{runs[0].candidate.label} fails in a step of training: {why}") from None
                 found[n] = (time.process_time() - started) / TIMED_STEPS
         return min(found)
 
@@ -68,7 +77,7 @@ class Local:
         try:
             with training.one_thread(), isolation.isolated():
                 found = list(training.train(runs, protocol, pictures, device, say))
-        except Exception as error:  # noqa: BLE001 - a user's module may raise anything
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a user's module may raise anything
             failed = {"status": "error", "error": worker.describe(error)[1], "scores": {}, "cpu_s": 0.0}
         return [
             self._row(protocol, pictures, device, run, runs, failed or _said(one))

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from upbench.accuracy.proxies import Proxy
 from upbench.analysis.paired import Difference
-from upbench.errors import SpecError, UpbenchError
+from upbench.errors import SpecError, UnknownName, UpbenchError
 from upbench.quality import candidates, kinds
 from upbench.quality.judging import Judged, Judgement, judge
 from upbench.quality.protocol import Candidate, Protocol
@@ -57,12 +57,17 @@ def read(section: object, specs: Sequence[RunSpec], source: str) -> OfSweep:
         SpecError: If the section has mistakes, or none of the cells can take part.
     """
     data = dict(section) if isinstance(section, Mapping) else section if section is not None else {}
-    if isinstance(data, dict) and data.get("data") not in (None, *kinds.names("data")):
-        folder = Path(str(source)).parent / str(data["data"])
-        data |= {"data": "folder", "folder": str(folder)}
+    if isinstance(data, dict):
+        if data.get("folder") is not None:
+            raise SpecError([f"{source}: quality.folder: write data: {data['folder']}, which names the folder"])
+        if isinstance(where := data.get("data"), str) and where not in kinds.names("data"):
+            data |= {"data": "folder", "folder": str(Path(str(source)).parent / where)}
     asked = strict.load(_Asked, data, f"{source}: quality")
     protocol = Protocol.model_validate(asked.model_dump(exclude={"reference"}))
-    protocol.check()
+    try:
+        protocol.check()
+    except UnknownName as error:
+        raise SpecError([f"{source}: quality: {error}"]) from None
     base = candidates.candidate({"upsampler": asked.reference}, protocol, f"{source}: quality.reference")
     cells: list[tuple[str, Mapping[str, Any], Candidate]] = []
     left_out: list[str] = []

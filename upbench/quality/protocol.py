@@ -44,7 +44,7 @@ class Protocol(Strict):
 
     task: str = Field("seg", description="the name of a task")
     host: str = Field("fpn", description="the name of a host")
-    data: str = Field("scenes", description="the name of a kind of data")
+    data: str = Field("scenes", description="scenes, or the path of a folder")
     folder: str | None = Field(None, description="the path of a folder, or null")
     pictures: tuple[int, int] | None = Field(None, strict=False, description="two integers, or null")
     seeds: Literal[6, 12] = Field(6, description="6 or 12, fixed beforehand")

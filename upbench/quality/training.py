@@ -155,7 +155,7 @@ def agrees(
     try:
         losses = task.loss(whole(images), masks, n)
         losses.sum().backward()
-    except Exception:  # noqa: BLE001 - a user's module may raise anything; it is trained by itself then
+    except (Exception, SystemExit):  # noqa: BLE001 - a user's module may raise anything; it is trained by itself then
         return False
     of_stack = dict(whole.named_parameters())
     for number, network in enumerate(networks):

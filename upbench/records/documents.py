@@ -21,11 +21,13 @@ class Contents:
         records: The records.
         skipped: A sentence, with its number, for each line or part that is no record.
         compared: Of a comparison, the records that were measured side by side, and the one that ratios are taken to.
+        other: What the file is and what is wanted, in a sentence, where it holds no records by its kind; it is skipped.
     """
 
     records: list[Record] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     compared: list[tuple[list[Record], Record | None]] = field(default_factory=list)
+    other: str | None = None
 
 
 def read(content: bytes, path: Path) -> Contents | None:
@@ -69,7 +71,7 @@ def json_of(path: Path) -> Any:
 def is_results_file(content: bytes, path: Path) -> bool:
     """Return whether a file in which no line is a record is still a results file: empty, torn, or of another schema."""
     lines = [line for line in content.splitlines() if line.strip()]
-    if file_kinds.is_passes_file(content):
+    if file_kinds.other_lines(content) is not None:
         return False
     if any(line.lstrip().startswith(b'{"schema"') and _like_a_record(line) for line in lines):
         return True

@@ -42,13 +42,19 @@ ADVICE: dict[str, str] = {
 ADVICE[".yml"] = ADVICE[".yaml"]
 
 
-PASSES = (b'{"schema":"pass 1"', b'{"schema":"counted 1"')
-"""How passes files begin."""
+_PASSES = "a file of passes, from which a sweep goes on,"
+OTHER_LINES: tuple[tuple[bytes, str], ...] = (
+    (b'{"schema":"pass 1"', _PASSES),
+    (b'{"schema":"counted 1"', _PASSES),
+    (b'{"kind": "quality"', "a file of `upbench quality`, whose command prints its table again,"),
+    (b'{"key": ', "a file of `upbench deploy --record`, whose command prints its table again,"),
+)
+"""How files of lines begin that upbench writes and that are no records, and what they are."""
 
 
-def is_passes_file(content: bytes) -> bool:
-    """Return whether a file has the passes of a sweep, see `pass_lines`."""
-    return content.startswith(PASSES)
+def other_lines(content: bytes) -> str | None:
+    """Return what a file of lines is that upbench wrote and that holds no records by its kind; None for other files."""
+    return next((what for start, what in OTHER_LINES if content.startswith(start)), None)
 
 
 def text_of(content: bytes) -> str | None:
@@ -63,8 +69,8 @@ def text_of(content: bytes) -> str | None:
 
 def describe(path: Path, content: bytes) -> str:
     """Return what a file is, as 'a PNG picture'."""
-    if is_passes_file(content):
-        return "a file of passes, from which a sweep goes on,"
+    if (ours := other_lines(content)) is not None:
+        return ours
     for start, what in MAGIC:
         if content.startswith(start):
             return what

@@ -137,8 +137,9 @@ def read(path: Path) -> Contents:
         raise StoreError(f"results file {path} is a folder; name the .jsonl files in it") from None
     except OSError as error:
         raise StoreError(f"results file {path} cannot be read ({error.strerror})") from None
-    if file_kinds.is_passes_file(content):  # it stands beside its results file, and both may be named by *.jsonl
-        return Contents(skipped=[f"{documents.other_kind(path, content)}; it is skipped"])
+    if file_kinds.other_lines(content) is not None:  # it stands beside results files, and all may be named by *.jsonl
+        other = documents.other_kind(path, content)
+        return Contents(skipped=[f"{other}; it is skipped"], other=other)
     if (found := documents.read(content, path)) is not None:
         return found
     found = _contents(_lines(io.BytesIO(content), path))

@@ -12,6 +12,7 @@ import zlib
 from array import array
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self, overload
 
@@ -204,7 +205,7 @@ def read(path: Path) -> Contents:
     """
     if not _begins_with_a_record(path):
         found = store.read(path)
-        return Contents(store.current(found.records), found.skipped, found.compared)
+        return replace(found, records=store.current(found.records))
     skipped: list[str] = []
     records = (record for record, _ in RecordFile(path).records(skipped))
     return Contents(store.current(records), skipped)

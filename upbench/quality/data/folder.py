@@ -1,15 +1,17 @@
 """A user's pictures: DIR/images/NAME.png or .jpg beside DIR/masks/NAME.png, split by object.
 
 A picture is cropped to its middle square and made smaller, images by the mean of each box of pixels, masks by the nearest
-pixel. The values of the masks, sorted, are the classes; masks of more than 20 values are cut at 128. A fifth of the
+pixel. The values of the masks, sorted, are the classes; masks of more than 20 values are cut in the middle. A fifth of the
 objects is the test: the name up to `__` says which object a picture shows, so that one object is never on both sides.
 """
 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +39,10 @@ def load(size: int, folder: str | None = None, pictures: tuple[int, int] | None 
     """
     if folder is None:
         raise UpbenchError("data folder needs the path of a folder; give --data DIR with DIR/images and DIR/masks")
+    if pictures is not None and min(pictures) < LEAST:
+        raise UpbenchError(
+            f"pictures are {pictures[0]} to train on and {pictures[1]} to test with; a folder needs at least {LEAST} of each"
+        )
     pillow, pairs = _pillow(), _pairs(Path(folder))
     sides: tuple[list[tuple[Path, Path]], list[tuple[Path, Path]]] = ([], [])
     for image, mask in pairs:
@@ -46,12 +52,9 @@ def load(size: int, folder: str | None = None, pictures: tuple[int, int] | None 
     if min(map(len, chosen)) < LEAST:
         raise UpbenchError(
             f"{folder} has {len(chosen[0])} pictures to train on and {len(chosen[1])} to test with, and needs {LEAST} of "
-            "each; objects are told apart by the name up to __, and a fifth of them is the test"
+            "each; objects are told apart by the name up to __, and a fifth of them is the test: add pictures of other objects"
         )
-    train, test = (
-        (np.stack([_image(pillow, i, size) for i, _ in side]), np.stack([_mask(pillow, m, size) for _, m in side]))
-        for side in chosen
-    )
+    train, test = (_stacked([_pair(pillow, image, mask, size) for image, mask in side]) for side in chosen)
     values = np.union1d(train[1], test[1])
     cut = len(values) > MANY_VALUES
     if not cut and len(values) < 2:
@@ -74,6 +77,8 @@ def in_test(name: str) -> bool:
 
 
 def _pairs(folder: Path) -> list[tuple[Path, Path]]:
+    if not folder.is_dir():
+        raise UpbenchError(f"there is no folder {folder}; data are scenes, or DIR with DIR/images and DIR/masks")
     for part in ("images", "masks"):
         if not (folder / part).is_dir():
             raise UpbenchError(f"{folder} has no folder {part}; data are DIR/images/NAME.png and DIR/masks/NAME.png")
@@ -82,6 +87,11 @@ def _pairs(folder: Path) -> list[tuple[Path, Path]]:
     if lonely:
         more = f" and {len(lonely) - 1} more" if len(lonely) > 1 else ""
         raise UpbenchError(f"{folder / 'images' / lonely[0]}{more} has no mask; add masks/{Path(lonely[0]).stem}.png")
+    stems = {path.stem for path in images}
+    masks = sorted(path for path in (folder / "masks").iterdir() if path.suffix == ".png" and path.stem not in stems)
+    if masks:
+        more = f" and {len(masks) - 1} more" if len(masks) > 1 else ""
+        raise UpbenchError(f"{masks[0]}{more} has no picture; add images/{masks[0].stem}.png or .jpg, or take it away")
     return [(path, _mask_of(folder, path)) for path in images]
 
 
@@ -99,28 +109,66 @@ def _pillow() -> ModuleType:
     return Image
 
 
-def _opened(pillow: ModuleType, path: Path, mode: str, size: int, nearest: bool) -> NDArray[np.uint8]:
+def _pair(pillow: ModuleType, image: Path, mask: Path, size: int) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    """A picture and its mask, brought to a size."""
+    picture, numbers = _opened(pillow, image, _coloured), _opened(pillow, mask, _numbered)
+    if picture.size != numbers.size:
+        raise UpbenchError(
+            f"{image} has {picture.width}x{picture.height} pixels and its mask {numbers.width}x{numbers.height}; a mask has "
+            "a number for each pixel"
+        )
+    if min(picture.size) < size:
+        raise UpbenchError(
+            f"{image} has {picture.width}x{picture.height} pixels and would have to be enlarged to {size}; take a smaller "
+            "size, or larger pictures"
+        )
+    way = pillow.Resampling
+    return _square(picture, size, way.BOX).astype(np.uint8).transpose(2, 0, 1), _square(numbers, size, way.NEAREST)
+
+
+def _stacked(
+    pairs: Sequence[tuple[NDArray[np.uint8], NDArray[np.int32]]],
+) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    return np.stack([image for image, _ in pairs]), np.stack([mask for _, mask in pairs])
+
+
+def _opened(pillow: ModuleType, path: Path, read: Callable[[ModuleType, Any, Path], Any]) -> Any:
+    """What is read of a picture in a file."""
     try:
         with pillow.open(path) as file:
-            # A palette's numbers are the classes; other modes are brought to one value a pixel.
-            picture = file if nearest and file.mode in ("P", "L", "1") else file.convert(mode)
-            side = min(picture.size)
-            left, top = (picture.width - side) // 2, (picture.height - side) // 2
-            square = picture.crop((left, top, left + side, top + side))
-            way = pillow.Resampling.NEAREST if nearest else pillow.Resampling.BOX
-            return np.asarray(square.resize((size, size), way)).astype(np.uint8)
-    except (OSError, ValueError, SyntaxError) as error:
+            return read(pillow, file, path)
+    except (OSError, ValueError, SyntaxError, pillow.DecompressionBombError) as error:
         raise UpbenchError(f"{path} cannot be read as a picture ({error}); replace it or take it away") from None
 
 
-def _image(pillow: ModuleType, path: Path, size: int) -> NDArray[np.uint8]:
-    return _opened(pillow, path, "RGB", size, nearest=False).transpose(2, 0, 1)
+def _coloured(pillow: ModuleType, file: Any, path: Path) -> Any:
+    if file.mode.startswith("I"):  # 16 bits a pixel, which Pillow would cut at 255
+        return pillow.fromarray((np.asarray(file.convert("I")) // 257).astype(np.uint8)).convert("RGB")
+    return file.convert("RGB")
 
 
-def _mask(pillow: ModuleType, path: Path, size: int) -> NDArray[np.uint8]:
-    return _opened(pillow, path, "L", size, nearest=True)
+def _numbered(pillow: ModuleType, file: Any, path: Path) -> Any:
+    """The mask with its numbers as they are: those of a palette are the classes, and 16 bits stay 16 bits."""
+    if file.mode.startswith("I"):
+        return file.convert("I")
+    if file.mode in ("P", "L", "1"):
+        file.load()
+        return file
+    bands = np.asarray(file.convert("RGB"))
+    if (bands != bands[..., :1]).any():
+        raise UpbenchError(f"{path} is coloured; a mask has one number a pixel: save it in grey or with a palette")
+    return pillow.fromarray(np.ascontiguousarray(bands[..., 0]))
 
 
-def _classes(masks: NDArray[np.uint8], values: NDArray[np.uint8], cut: bool) -> NDArray[np.uint8]:
+def _square(picture: Any, size: int, way: Any) -> NDArray[np.int32]:
+    """The middle square of a picture, in a size."""
+    side = min(picture.size)
+    left, top = (picture.width - side) // 2, (picture.height - side) // 2
+    square = picture.crop((left, top, left + side, top + side))
+    return np.asarray(square.resize((size, size), way)).astype(np.int32)
+
+
+def _classes(masks: NDArray[np.int32], values: NDArray[np.int32], cut: bool) -> NDArray[np.uint8]:
     """Class numbers from 0 in place of the values of masks."""
-    return (masks >= 128).astype(np.uint8) if cut else np.searchsorted(values, masks).astype(np.uint8)
+    middle = 128 if values.max() < 256 else 32768
+    return (masks >= middle).astype(np.uint8) if cut else np.searchsorted(values, masks).astype(np.uint8)
