@@ -161,5 +161,29 @@ def test_bad_input_is_one_sentence(tmp_path: Path) -> None:
     record.write_text("no cell\n{}\n")
     assert f"{record}, line 1: is no cell of upbench deploy" in refused(*by, "ncnn", "--record", record)
     assert record.read_text() == "no cell\n{}\n"
+    for other in ("hello\n", '{"key": "a", "cell": []}\n', '{"schema": 2}\n', "\x00\x01"):
+        record.write_text(other)
+        assert f"{record}, line 1: is no cell of upbench deploy" in refused(*by, "ncnn", "--record", record)
+        assert record.read_text() == other
+    assert "--limit nan: must be more than 0 seconds" in refused(*by, "ncnn", "--limit", "nan")
     assert str(tmp_path / "none") in refused(*by, "ncnn", "-o", tmp_path / "none" / "a.md")
     assert [path.name for path in tmp_path.iterdir()] == ["cells.jsonl"]
+
+
+def test_a_cut_line_of_a_record_costs_itself_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "MODULE", fake_worker.__name__)
+    record, plan = tmp_path / "cells.jsonl", run.Plan({"up": spec()}, [("onnxruntime", "float32")], limit_s=9.0)
+    cut = '{"key": "[...]", "cell": {"upsamp'
+    record.write_text(cut)
+    run.run(plan, silent, record)
+    assert record.read_text().splitlines()[0] == cut
+    assert json.loads(record.read_text().splitlines()[1])["cell"]["verdict"] == "right"
+    monkeypatch.setattr(run, "_started", lambda: pytest.fail("a cell of the record was run again"))
+    assert [cell.verdict for cell in run.run(plan, silent, record)] == ["right"]
+
+
+def test_a_module_that_raises_is_a_verdict() -> None:
+    failing = spec("tests.modules.seg_failing:Failing")
+    cell = job.deploy(failing, "onnxruntime", "float32", False, silent)
+    assert (cell.verdict, cell.step) == ("failed", "capture")
+    assert "no memory of how to upsample" in str(cell.reason)

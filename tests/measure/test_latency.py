@@ -179,6 +179,11 @@ def test_a_warm_up_of_no_number_of_seconds_is_refused(monkeypatch: pytest.Monkey
     monkeypatch.setenv(rounds.WARMUP, text)
     with pytest.raises(InputError, match=r"UPBENCH_WARMUP is '.*' but must be the most seconds of a warm-up"):
         rounds.warmup_s()
+    clock = FakeClock()
+    with pytest.raises(InputError):  # and no call is blamed for it
+        latency.measure([clock.call("a", 0.01)], clock, 0.1)
+    with pytest.raises(InputError):
+        latency.Passes(clock.call("a", 0.01), clock, 0.1)
 
 
 def test_an_interruption_keeps_the_complete_rounds() -> None:

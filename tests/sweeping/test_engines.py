@@ -10,7 +10,7 @@ import yaml
 
 from tests.command_line import refused
 from tests.sweeping.test_lanes import Source
-from upbench.errors import DeviceError, SpecError
+from upbench.errors import DeviceError, SpecError, UnknownName
 from upbench.sweeping import expand
 from upbench.sweeping.engines import choice, kinds, same_code
 from upbench.sweeping.engines.choice import Choice
@@ -54,6 +54,8 @@ def test_the_command_line_goes_before_the_file(tmp_path: Path) -> None:
     assert choice.merged(written, "local", None, None) == Choice()
     with pytest.raises(SpecError, match="address and on belong to a cluster"):
         choice.merged(Choice(), None, None, "H100")
+    with pytest.raises(UnknownName, match="unknown --engine 'rey'; known: local, ray; did you mean 'ray'"):
+        choice.merged(written, "rey", None, None)
 
 
 @pytest.mark.parametrize(

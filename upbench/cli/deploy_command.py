@@ -59,7 +59,7 @@ def command(
     from upbench.deploy import run
 
     ways = _ways(options.to)
-    if options.limit <= 0:
+    if not 0 < options.limit < float("inf"):
         raise SpecError([f"--limit {options.limit:g}: must be more than 0 seconds"])
     names, matched = upsampler_patterns.expand(items or list(cards.builtin()))
     specs = _specs(names, build, matched if items else frozenset(names))

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from upbench.benchmark import spec_module
+from upbench.benchmark import spec_module, workload
 from upbench.deploy import targets
 from upbench.deploy.cell import Cell
 from upbench.deploy.latency import rounds
@@ -103,8 +103,10 @@ def _into(cell: Cell, target: Target, spec: str, fixed: bool, folder: Path, say:
 @lru_cache(1)
 def _subject(spec: str) -> Subject:
     """Build an upsampler from JSON, and compute what it should return; kept for the next runtime."""
-    module, tensors = spec_module.built(run_spec.load(json.loads(spec)))
-    return Subject(module, (truth(module, tensors), truth(module, other_sizes.odd(tensors))))
+    asked = run_spec.load(json.loads(spec))
+    module, tensors = spec_module.built(asked)
+    with workload.explained(asked):
+        return Subject(module, (truth(module, tensors), truth(module, other_sizes.odd(tensors))))
 
 
 @lru_cache(2)

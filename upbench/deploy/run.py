@@ -12,13 +12,16 @@ from typing import Any
 
 from upbench.deploy import targets
 from upbench.deploy.cell import Cell
-from upbench.errors import StoreError, UpbenchError
+from upbench.errors import StoreError
+from upbench.records import json_lines
 from upbench.sweeping import worker
 from upbench.sweeping.worker import Worker
 
 MODULE = "upbench.deploy.process"
 LIMIT_S = 120.0
 """Seconds that a cell may take where nothing else is said."""
+START = '{"key": '
+"""How the line of a cell begins, also where it was cut."""
 Progress = Callable[[str, float], None]
 
 
@@ -144,24 +147,19 @@ def _started() -> Worker:
 
 
 def _read(path: Path) -> dict[str, Cell]:
-    """Read the cells of a record by their keys; the last line may have been cut while it was written."""
-    lines = path.read_text().splitlines()
+    """Read the cells of a record by their keys; a line of one may have been cut while it was written."""
     found = {}
-    for number, line in enumerate(lines, 1):
+    for line in json_lines.scan(path):
         try:
-            data = json.loads(line)
+            data = json.loads(line.text)
             found[data["key"]] = Cell.from_dict(data["cell"])
-        except (ValueError, KeyError, TypeError):
-            if number < len(lines):
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if not (isinstance(error, ValueError) and line.text.startswith(START)):
                 raise StoreError(
-                    f"{path}, line {number}: is no cell of upbench deploy; give another --record"
+                    f"{path}, line {line.number}: is no cell of upbench deploy; give another --record"
                 ) from None
     return found
 
 
 def _append(path: Path, key: str, cell: Cell) -> None:
-    try:
-        with path.open("a") as file:
-            file.write(json.dumps({"key": key, "cell": cell.to_dict()}) + "\n")
-    except OSError as error:
-        raise UpbenchError(f"--record {path} cannot be written ({error.strerror}); choose another file") from None
+    json_lines.append(path, json.dumps({"key": key, "cell": cell.to_dict()}), "--record")

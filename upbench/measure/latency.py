@@ -117,12 +117,14 @@ def measure(
 
     Raises:
         CallFailed: If a call raises.
+        InputError: If the environment's limit of a warm-up is no number.
     """
+    longest_s = rounds.warmup_s()  # its mistake is none of a call
     with without_garbage_collection():
         timings = []
         for index, call in enumerate(calls):
             with _naming(index):
-                timings.append(warm_up(call, meter))
+                timings.append(warm_up(call, meter, longest_s))
         limits = rounds.SEVERAL if len(calls) > 1 else rounds.ALONE
         taker = _Rounds(calls, meter, timings, budget_s * len(calls), limits.least, progress, random.Random(seed))
 
@@ -144,9 +146,13 @@ class Passes:
         call: The call.
         meter: Takes the samples.
         budget_s: Seconds of sampling for all passes together; a round of each pass is taken all the same.
+
+    Raises:
+        InputError: If the environment's limit of a warm-up is no number.
     """
 
     def __init__(self, call: Call, meter: Meter, budget_s: float) -> None:
+        self.longest_s = rounds.warmup_s()
         self.call, self.meter, self.budget_s = call, meter, budget_s
         self.timing: Timing | None = None
         self.planned = PASSES
@@ -171,7 +177,7 @@ class Passes:
         with without_garbage_collection():
             if self.timing is None:
                 with _naming(0):
-                    self.timing = warm_up(self.call, self.meter)
+                    self.timing = warm_up(self.call, self.meter, self.longest_s)
                 if PASSES * PER_ROUND * self.timing.calls_per_sample * self.timing.call_s > self.budget_s:
                     self.planned = FEWEST_PASSES
             timing, budget_s = self.timing, self.budget_s / self.planned
@@ -233,18 +239,20 @@ class _Rounds:
         return True
 
 
-def warm_up(call: Call, meter: Meter) -> Timing:
+def warm_up(call: Call, meter: Meter, longest_s: float | None = None) -> Timing:
     """Call until the time is stable: at least 2 calls, then until the last five agree within 2 %, or `rounds.warmup_s`.
 
     Args:
         call: The call.
         meter: Takes the samples.
+        longest_s: Most seconds, in place of `rounds.warmup_s`.
 
     Returns:
         A timing without samples, with as many calls per sample as a sample of SAMPLE_S takes.
     """
     timing, recent = Timing(), list[Sample]()
-    longest_s, start = rounds.warmup_s(), meter.now_s()
+    longest_s = rounds.warmup_s() if longest_s is None else longest_s
+    start = meter.now_s()
     while True:
         recent = [*recent[-4:], meter.sample(call, 1)]
         timing.warmup_calls += 1

@@ -58,7 +58,7 @@ def read_at(path: Path, offset: int) -> str:
         raise StoreError(f"results file {path} cannot be read ({error.strerror})") from None
 
 
-def append(path: Path, text: str) -> None:
+def append(path: Path, text: str, option: str = "--output") -> None:
     """Add one line and force it to disk. It is written in one call, whole or not at all.
 
     After a torn last line a new one is begun, so that the torn one stays as it is and costs nothing but itself.
@@ -66,6 +66,7 @@ def append(path: Path, text: str) -> None:
     Args:
         path: The file, which is made where there is none.
         text: The line, without its end.
+        option: What another file is given with, for the sentence.
 
     Raises:
         OutputError: The file cannot be written.
@@ -81,7 +82,7 @@ def append(path: Path, text: str) -> None:
             os.fsync(file.fileno())
     except OSError as error:
         raise OutputError(
-            f"results file {path} cannot be written ({error.strerror}); choose another with --output"
+            f"results file {path} cannot be written ({error.strerror}); choose another with {option}"
         ) from None
 
 

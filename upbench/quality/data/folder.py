@@ -54,12 +54,12 @@ def load(size: int, folder: str | None = None, pictures: tuple[int, int] | None 
             f"{folder} has {len(chosen[0])} pictures to train on and {len(chosen[1])} to test with, and needs {LEAST} of "
             "each; objects are told apart by the name up to __, and a fifth of them is the test: add pictures of other objects"
         )
-    train, test = (_stacked([_pair(pillow, image, mask, size) for image, mask in side]) for side in chosen)
-    values = np.union1d(train[1], test[1])
+    read = [_stacked([_pair(pillow, image, mask, size) for image, mask in side]) for side in chosen]
+    values = np.union1d(read[0][1], read[1][1])
     cut = len(values) > MANY_VALUES
     if not cut and len(values) < 2:
         raise UpbenchError(f"the masks of {folder} hold the value {values[0]} alone; a mask needs at least two classes")
-    train, test = ((images, _classes(masks, values, cut)) for images, masks in (train, test))
+    train, test = ((images, _classes(masks, values, cut)) for images, masks in read)
 
     def same(seed: int) -> Pairs:
         return train

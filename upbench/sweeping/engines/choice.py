@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from upbench.errors import suggestion
+from upbench.errors import suggestion, unknown
 from upbench.specs import strict
 from upbench.specs.strict import Strict
 from upbench.specs.yaml_file import COMMAND_LINE
@@ -57,7 +57,10 @@ def merged(written: Choice, name: str | None, address: str | None, on: str | Non
 
     Raises:
         SpecError: If a value is wrong, or none of the engine's.
+        UnknownName: If there is no such engine.
     """
+    if name is not None and name not in ENGINES:
+        raise unknown("--engine", name, ENGINES)
     given = {key: value for key, value in (("name", name), ("address", address), ("on", on)) if value is not None}
     if name == "local":  # nothing of the file's cluster is meant any more
         return strict.load(Choice, given, COMMAND_LINE)

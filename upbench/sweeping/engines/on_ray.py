@@ -100,7 +100,8 @@ def _check_reachable(ray: Any, address: str) -> None:
         socket.create_connection((host, int(port)), REACHED_S).close()
     except OSError as error:
         raise WorkerError(
-            f"--address {address}: nothing answers at {host}:{port} ({error.strerror or error})"
+            f"--address {address}: nothing answers at {host}:{port} ({error.strerror or error}); start the "
+            "cluster there with `ray start --head`, or give another address"
         ) from None
 
 
