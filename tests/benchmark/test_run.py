@@ -168,7 +168,7 @@ def test_compared_upsamplers_share_their_rounds() -> None:
 
 
 def test_different_conditions_are_not_compared() -> None:
-    with pytest.raises(SpecError, match="same device, threads, mode and allocator"):
+    with pytest.raises(SpecError, match="same device, threads, mode, allocator and flush_denormals"):
         run.compare([tiny(), tiny(measure={"mode": "training"})])
 
 

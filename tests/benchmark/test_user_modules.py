@@ -78,7 +78,7 @@ def test_a_trace_that_fails_leaves_no_hooks() -> None:
         (params, "count", "params"),
         (counting, "count", "macs"),
         (cross_check, "torch_count", "cross_check"),
-        (output, "op_count", "op_count"),
+        (output, "ran", "op_count"),
         (output, "describe", "output"),
         (memory, "peak_bytes", "memory"),
     ],

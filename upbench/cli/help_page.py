@@ -43,6 +43,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("upbench sweep sweeps/theta.yaml", "writes results/theta.jsonl, .md and .csv"),
         ("upbench sweep sweeps/theta.yaml --retry all -o theta.jsonl -o theta.tex", "failed cells again"),
     ),
+    "quality": (
+        ("upbench quality bilinear carafe dysample --dry-run", "the runs, and how long they take"),
+        ("upbench quality bilinear mine.up:Up --data cutouts", "a class of your own, on pictures with masks"),
+    ),
     "table": (
         ("upbench table results/theta.jsonl", "the table again, without measuring"),
         ("upbench table results/theta.jsonl -o a.tex --caption Range --label tab:a", "for a paper"),

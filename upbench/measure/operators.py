@@ -102,7 +102,7 @@ def work_of(operator: str) -> Work | None:
     if space != "aten":
         return None
     for work, names in _WORK:
-        if name in names:
+        if name in names or name.removesuffix("_") in names:
             return work
     for spelling in (name, name.removesuffix("_")):
         packet = getattr(torch.ops.aten, spelling, None)

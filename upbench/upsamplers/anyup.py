@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from upbench.ops import exporting, tracing
 from upbench.ops.bands import in_bands, stacked
 from upbench.ops.unify import unify_channels
 from upbench.upsamplers._bands import encode_, encode_image, project_
@@ -79,9 +78,8 @@ def conv(inputs: int, channels: int, kernel: int = 1) -> nn.Conv2d:
 
 
 def pool(x: Tensor, size: Sequence[int]) -> Tensor:
-    """Adaptive average pooling; a map that has the size already is not copied."""
-    known = not (tracing() or exporting())
-    return x if known and tuple(x.shape[2:]) == tuple(size) else F.adaptive_avg_pool2d(x, (size[0], size[1]))
+    """Adaptive average pooling."""
+    return F.adaptive_avg_pool2d(x, (size[0], size[1]))
 
 
 class AnyUp(Upsampler):
@@ -148,7 +146,8 @@ class AnyUp(Upsampler):
         def encoded(layers: nn.Module, wanted: Sequence[int]) -> Tensor:
             held = encode_image(self.image_encoder, self.rope, guide, self.backend)
             encode_(layers, held)
-            return pool(held, wanted)
+            # A map that has the size already is not copied: it is the largest there is.
+            return held if tuple(held.shape[2:]) == tuple(wanted) else pool(held, wanted)
 
         keys = self.keys(encoded(self.key_encoder, x.shape[2:]), x)
         query = encoded(self.query_encoder, size)
