@@ -149,3 +149,11 @@ def test_a_ratio_of_few_rounds_has_no_verdict_and_is_not_called_undecided() -> N
     said = comparison.comparison_table([one, other], one).headline
     assert "too few rounds" in said
     assert "not told apart" not in said
+
+
+@pytest.mark.parametrize(("floor", "busy"), [(0.04, False), (5.44, True)])
+def test_a_comparison_says_first_that_its_machine_was_busy(floor: float, busy: bool) -> None:
+    records = [record_builder.record(latency_s=0.01 * n, cell=n, noise_floor=floor) for n in (1, 2)]
+    brief = comparison.comparison_table(records, records[0]).brief or []
+    assert ("differed by 544.0 %" in brief[0]) is busy
+    assert len(brief) <= 3

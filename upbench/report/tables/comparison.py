@@ -35,6 +35,8 @@ STOPPED = {
     "interrupted": "it was interrupted",
 }
 """Why sampling ended, in words."""
+TOO_NOISY = 0.5
+"""The noise floor, as a part of 1, from which on that is the first note of a comparison."""
 
 
 def comparison_table(
@@ -212,11 +214,22 @@ def _build(
             *notes.timing(records),
             *notes.warnings(records),
         ],
-        brief=notes.brief(records, shown, convention),
+        brief=notes.brief(records, shown, convention, busy=_busy(records)),
         lead=1,
         refs=footnotes.refs,
         footnotes=footnotes.texts,
     )
+
+
+def _busy(records: Sequence[Record]) -> list[str]:
+    """Return that the machine was too busy, where an upsampler compared with itself was far from the same; else nothing."""
+    floor = max((r.noise_floor for r in records if r.noise_floor is not None and r.latency), default=0.0)
+    if floor < TOO_NOISY:
+        return []
+    several = any(r.environment.threads != 1 for r in records)
+    advice = "run it again when other programs have ended" + (", or with --threads 1" if several else "")
+    said = f"an upsampler compared with itself differed by {units.percent(floor)}, so that less than that says nothing"
+    return [f"The machine was busy: {said}; {advice}."]
 
 
 def _low_pixels(record: Record) -> int:
