@@ -1,5 +1,6 @@
 """One thread for every test: on small maps more threads cost time, and many of them starve each other."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -20,6 +21,13 @@ if not torch.cuda.is_available():
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _small_heap() -> None:
+    """Every timing begins with a garbage collection: what lives since earlier modules (torch's compiler, plots) is left out."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
