@@ -187,3 +187,7 @@ def test_a_module_that_raises_is_a_verdict() -> None:
     cell = job.deploy(failing, "onnxruntime", "float32", False, silent)
     assert (cell.verdict, cell.step) == ("failed", "capture")
     assert "no memory of how to upsample" in str(cell.reason)
+    runaway = spec("tests.modules.seg_failing:Diverging")
+    cell = job.deploy(runaway, "onnxruntime", "float32", False, silent)
+    assert (cell.verdict, cell.step) == ("failed", "capture")
+    assert "returns numbers that are not finite at 1x8x4x6" in str(cell.reason)

@@ -65,6 +65,7 @@ def test_a_parameter_is_swept_inside_a_model_and_resumed(tmp_path: Path) -> None
         ({"model": {**MODEL, "where": "head"}}, "model.where is head, but must be a list of sites"),
         ({"model": {**MODEL, "sites": []}}, "model.sites: unknown key"),
         ({"model": {**MODEL, "weights": "none.pt"}}, "none.pt"),
+        ({"model": {"name": "a:b", "inputs": "none.py"}}, "model.inputs is none.py, but must be FILE:FUNCTION"),
         ({"model": {"name": "a:b", "inputs": "none.py:make"}}, "model.inputs: there is no file"),
         ({"input": {"shape": "8x8x8"}}, "input.shape: does not go with model"),
         ({"input": {"dtype": "float16"}}, "input.dtype is float16, but a model is measured in float32"),

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from upbench.errors import UpbenchError
 from upbench.exchange.capture import eager_copy
 from upbench.measure.output import maps
 
@@ -80,10 +81,18 @@ def truth(module: nn.Module, tensors: Sequence[Tensor]) -> Truth:
     Args:
         module: The module, which stays as it is.
         tensors: What it is called with.
+
+    Raises:
+        UpbenchError: If it returns numbers that are not finite, from which every file would be as far off as it is.
     """
     with torch.no_grad():
         exact = called(eager_copy(module, torch.float64), [t.double() if t.is_floating_point() else t for t in tensors])
         plain = called(eager_copy(module), tensors)
+    if not all(bool(one.isfinite().all()) for one in (*exact, *plain)):
+        raise UpbenchError(
+            f"the module itself returns numbers that are not finite at {size_text(tensors)}, so that nothing can be compared "
+            "with them; mend its forward"
+        )
     return Truth(tuple(tensors), exact, error_of(plain, exact))
 
 

@@ -40,7 +40,7 @@ class ModelSpec(Strict):
     args: dict[str, Any] = Field({}, description="a mapping of argument names to values")
     weights: str | None = Field(None, description="a file of weights")
     input: Size = Field(None, description="HxW of the image (512x512)")
-    inputs: str | None = Field(None, description="FILE:FUNCTION that makes the inputs")
+    inputs: str | None = Field(None, pattern=r"^.+:[^:]+$", description="FILE:FUNCTION that makes the inputs")
     where: Many[str] | None = Field(None, min_length=1, description="a list of sites, as [decode_head*]")
 
     @model_validator(mode="after")
