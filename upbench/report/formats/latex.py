@@ -98,7 +98,9 @@ class _Footnotes:
 
     def general(self) -> str:
         """Return the notes on the whole table as one footnote; empty where there is none."""
-        notes = " ".join(escape(note) for note in self._table.exported())
+        notes = " ".join(
+            escape(note if note.endswith((".", ";", ":")) else f"{note}.") for note in self._table.exported()
+        )
         self.used |= bool(notes)
         return f"\\tablefootnote{{{notes}}}" if notes else ""
 
