@@ -118,8 +118,9 @@ def brief(
     if any(c.metric and c.metric.name.endswith("peak-memory") for c in shown):
         sentences.append("memory: peak beyond inputs and weights")
     meaning = "; ".join([*([signed] if signed else []), *sentences])
-    warned = {r.label for r in records if r.warnings}
-    number = len({warning for r in records for warning in r.warnings})
+    said = {(warning, r.label) for r in records for warning in r.warnings}
+    warned = {label for _, label in said}
+    number = len({warning for warning, _ in said})
     found = (
         [f"{number} warnings ({name_some(sorted(warned), 0, 2)})" if number > 1 else f"1 warning ({min(warned)})"]
         if number
