@@ -85,3 +85,55 @@ def _lines(template: dict[str, Any], count: int, side: int) -> Iterator[dict[str
             },
             "latency": {**template["latency"], "passes": own, "samples_s": np.round(samples, 10).tolist()},
         }
+
+
+WARNINGS = (
+    "no closed form is declared for this upsampler; its MACs rest on the counter alone",
+    "not counted in the MACs: aten::grid_sampler (2x)",
+    "an own warning of cell {n}",
+)
+
+
+def with_every_note(path: Path, alone: bool = False) -> Path:
+    """Write the cells of a results file again, in such a way that the notes under a table have most to say.
+
+    The cells have warnings, two torch versions, two allocators, two sweeps one after another, failures and an end before
+    the last pass; the machine is too busy, and was never calibrated.
+
+    Args:
+        path: A file as `write` makes it.
+        alone: Each cell was measured by itself, in an older way, by wall time.
+
+    Returns:
+        The other file, beside it.
+    """
+    found = path.with_name(f"{path.stem}-{'alone' if alone else 'noted'}.jsonl")
+    with path.open() as lines, found.open("w") as file:
+        for n, line in enumerate(lines):
+            file.write(json.dumps(_noted(json.loads(line), n, alone)) + "\n")
+    return found
+
+
+def _noted(cell: dict[str, Any], n: int, alone: bool) -> dict[str, Any]:
+    latency, where = cell["latency"], cell["environment"]
+    allocator = "unpinned" if n % 5 == 4 else latency["passes"]["allocator"]
+    passes: dict[str, Any] = {**latency["passes"], "allocator": allocator, "series": int(n % 3 == 2)}
+    if passes["ratio"]:
+        passes["ratio"] = {**passes["ratio"], "low": 0.5, "high": 2.0}
+    own = {"passes": passes, "stopped": "interrupted"}
+    if alone:
+        own = {"passes": None, "clock": "wall", "clock_reason": f"a reason of {n % 7}", "allocator": allocator}
+    told = {
+        **cell,
+        "warnings": [warning.format(n=n) for warning in WARNINGS],
+        "roofline_s": None,
+        "sweep": {**cell["sweep"], "published": "of-nobody/table1"},
+        "environment": {
+            **where,
+            "torch": where["torch"] if n % 2 else "2.9.0",
+            "measurement_version": 1 if alone else where["measurement_version"],
+        },
+        "latency": {**latency, **own},
+    }
+    failed = {"status": "error", "error": f"RuntimeError: in cell {n}", "latency": None, "memory": None, "macs": None}
+    return {**told, **failed} if n % 20 == 19 else told

@@ -76,10 +76,9 @@ def test_torn_lines_and_documents_are_read_as_before(folder: Path, tmp_path: Pat
     assert len(stored.read(document).records) == 40
 
 
-@pytest.mark.parametrize("words", [["table"], ["effects"], ["table", "--format", "csv"]], ids=" ".join)
-def test_records_are_unpacked_a_fixed_number_of_times(
-    folder: Path, words: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often records are read: "parsed" and "lines" from their file, "unpacked" from memory."""
     counts: Counter[str] = Counter()
     whole, line, parse = RecordFile.whole, RecordFile.line, records.parse
 
@@ -99,16 +98,37 @@ def test_records_are_unpacked_a_fixed_number_of_times(
     monkeypatch.setattr(RecordFile, "line", counted_line)
     monkeypatch.setattr(stored, "parse", counted_parse)
     monkeypatch.setattr(stored, "KEPT", 8)
-    done = {}
-    for count in (100, 1000):
-        counts.clear()
-        readings._SUMMARIES.clear()  # what another test has summarised is not read here
-        result = upbench(words[0], _file(folder, count), *words[1:])
-        assert result.exit_code == 0, result.stderr
-        done[count] = dict(counts)
-    for what, most in (("parsed", 2.1), ("lines", 1.1), ("unpacked", 30)):
+    readings._SUMMARIES.clear()  # what another test has summarised is not read here
+    return counts
+
+
+def _read(reads: Counter[str], words: list[str], path: Path) -> tuple[dict[str, int], str]:
+    """How often records were read by a command, and what it printed."""
+    reads.clear()
+    result = upbench(words[0], path, *words[1:])
+    assert result.exit_code == 0, result.stderr
+    return dict(reads), result.stdout
+
+
+@pytest.mark.parametrize("words", [["table"], ["effects"], ["table", "--format", "csv"]], ids=" ".join)
+def test_records_are_unpacked_a_fixed_number_of_times(folder: Path, words: list[str], reads: Counter[str]) -> None:
+    done = {count: _read(reads, words, _file(folder, count))[0] for count in (100, 1000)}
+    for what, most in (("parsed", 2.1), ("lines", 1.1), ("unpacked", 8)):
         assert done[1000].get(what, 0) <= most * 1000, done
         assert done[1000].get(what, 0) <= 13 * done[100].get(what, 0) + 20, done
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["in passes", "alone"])
+@pytest.mark.parametrize("words", [["table", "--columns", "all"], ["effects"]], ids=" ".join)
+def test_notes_of_every_kind_read_no_record_again(
+    folder: Path, words: list[str], alone: bool, reads: Counter[str]
+) -> None:
+    path = many_records.with_every_note(_file(folder, 40), alone)
+    done, said = _read(reads, [*words, "-v", "--format", "markdown"], path)
+    assert done["unpacked"] <= 10 * 40, done
+    wanted = ("an own warning of cell 7", "2.9.0", "unpinned", "ceilings" if words[0] == "table" else "Front")
+    timed = ("older way", "wall time") if alone else ("too busy", "later run", "passes")
+    assert [text for text in (*wanted, *timed) if text not in said] == []
 
 
 def test_long_tables_are_laid_out_in_parts_as_short_ones_are_whole(

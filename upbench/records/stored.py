@@ -11,10 +11,11 @@ import json
 import zlib
 from array import array
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
-from typing import Any, Self, overload
+from typing import Any, Self, TypeVar, overload
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -29,6 +30,30 @@ KEPT = 64
 """How many unpacked records of a file are in memory."""
 RESIDENT = ("label", "axes", "status", "sweep", "noise_floor", "accuracy")
 """The fields of a record that are always in memory: those by which cells are named, grouped and ordered."""
+Value = TypeVar("Value", bound=Hashable)
+_FACTS: list[Callable[[Record], Hashable]] = []
+"""The readers of what is asked of every record over and over; see `fact`."""
+
+
+def fact(read: Callable[[Record], Value]) -> Callable[[Record], Value]:
+    """Return a reader that looks at a stored record once, and reads all other facts in the same look.
+
+    Their values stay in memory, equal ones once, until the record goes.
+
+    Args:
+        read: Reads a small value that cannot change, and none of the samples.
+    """
+    number = len(_FACTS)
+    _FACTS.append(read)
+
+    @wraps(read)
+    def known(record: Record) -> Value:
+        if not isinstance(record, StoredRecord):
+            return read(record)
+        found: Value = record.facts(number)[number]
+        return found
+
+    return known
 
 
 class StoredSamples(Sequence[float]):
@@ -100,8 +125,18 @@ class StoredRecord(Record):
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Return the record with other values of some fields; the rest stays in the file."""
         found = type(self).__new__(type(self))
-        object.__setattr__(found, "__dict__", {**self.__dict__, **(update or {})})
+        state = {name: value for name, value in self.__dict__.items() if name != "_facts"}
+        object.__setattr__(found, "__dict__", {**state, **(update or {})})
         return found
+
+    def facts(self, number: int) -> tuple[Any, ...]:
+        """Return the facts of the record, among them the one with a number; see `fact`."""
+        state = self.__dict__
+        known: tuple[Any, ...] = state.get("_facts", ())
+        if number >= len(known):
+            share = state["_file"].shared
+            known = state["_facts"] = tuple(share(read(self)) for read in _FACTS)
+        return known
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record with plain values and all samples, from its file."""
@@ -178,16 +213,20 @@ class RecordFile:
         packer = zlib.compressobj(1, zdict=self._sample)
         key, place = record.key, record.place
         found = StoredRecord.__new__(StoredRecord)
-        state = {name: self._shared(getattr(record, name)) for name in RESIDENT}
+        state = {name: self._shared_text(getattr(record, name)) for name in RESIDENT}
         where = self._alike.setdefault(json.dumps({**data["environment"], "load": None}), record.environment)
         own = {"_key": key, "_place": key if place == key else place, "_where": where, "_load": record.environment.load}
         state |= own | {"_file": self, "_offset": offset, "_packed": packer.compress(text) + packer.flush()}
         object.__setattr__(found, "__dict__", state)
         return found
 
-    def _shared(self, value: Any) -> Any:
-        """Return an equal text that is in memory already, or the value itself."""
-        return self._alike.setdefault(value, value) if isinstance(value, str) else value
+    def shared(self, value: Any) -> Any:
+        """Return an equal value, alike in all of its types, that is in memory already; or the value itself."""
+        found = self._alike.setdefault(value, value)
+        return found if type(value) is str or repr(found) == repr(value) else value  # 2 equals 2.0
+
+    def _shared_text(self, value: Any) -> Any:
+        return self.shared(value) if isinstance(value, str) else value
 
 
 def read(path: Path) -> Contents:

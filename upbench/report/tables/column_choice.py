@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from upbench import conventions, metrics
 from upbench.errors import unknown
 from upbench.records.record import Record
-from upbench.report.tables import columns
+from upbench.report.tables import columns, facts
 from upbench.report.tables.columns import Column
 from upbench.report.tables.result_set import ResultSet
 
@@ -123,7 +123,7 @@ def pick(text: str, results: ResultSet) -> list[Column]:
     Raises:
         UnknownName: A name is not known; the error lists all that are.
     """
-    passed = any(r.latency and r.latency.passes for r in results.records)
+    passed = any((timed := facts.timing(r)) and timed.in_passes for r in results.records)
     judged, interval = columns.passed_ratio()
     known = of_records(
         results.records, results.convention, {"ratio": [judged], "ratio-interval": [interval]} if passed else {}

@@ -10,6 +10,7 @@ from upbench import conventions, metrics, units
 from upbench.analysis import rounds, stats
 from upbench.metrics import Metric
 from upbench.records.record import PassedRatio, Record
+from upbench.report.tables import facts
 
 
 @dataclass(frozen=True)
@@ -247,7 +248,7 @@ def passed_ratio() -> tuple[Column, Column]:
 
 def memory(records: Sequence[Record]) -> Column:
     """Return the column of the peak memory of what was timed: of forward and backward where all records are of training."""
-    trained = bool(records) and all(r.settings.measure.mode.startswith("training") for r in records)
+    trained = bool(records) and all(facts.mode(r).startswith("training") for r in records)
     return replace(of(metrics.METRICS["training-peak-memory" if trained else "peak-memory"]), title="Memory")
 
 
@@ -275,4 +276,8 @@ def paired(record: Record, reference: Record) -> stats.Ratio:
 
 def varying(records: Sequence[Record], columns: Sequence[Column]) -> list[Column]:
     """Return the columns whose text is not the same in all records."""
-    return [c for c in columns if len({c.text(c.raw(r)) for r in records}) > 1]
+    texts: list[set[str]] = [set() for _ in columns]
+    for record in records:
+        for column, known in zip(columns, texts, strict=True):
+            known.add(column.text(column.raw(record)))
+    return [column for column, known in zip(columns, texts, strict=True) if len(known) > 1]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import yaml
 
@@ -36,6 +38,37 @@ def samples(column: Column, record: Record) -> Sequence[float] | None:
     if column.metric is None or column.metric.samples is None or record.status != "ok":
         return None
     return column.metric.samples(record)
+
+
+@dataclass(frozen=True)
+class Readings:
+    """What all cells say of a metric.
+
+    Args:
+        metric: The metric.
+        in_passes: Whether it was timed in passes.
+        values: The number of each cell, or the samples of what was timed without passes; None where there is nothing.
+    """
+
+    metric: Column
+    in_passes: bool
+    values: list[Any]
+
+
+def read(records: Sequence[Record], metrics: Sequence[Column], in_passes: bool) -> list[Readings]:
+    """Return what cells say of each metric. All is read of a record before the next, which takes its place in memory.
+
+    Args:
+        records: The records of the cells.
+        metrics: The metrics.
+        in_passes: Whether all cells were timed in passes.
+    """
+    found = [Readings(metric, metric.timed and in_passes, []) for metric in metrics]
+    for record in records:
+        for one in found:
+            sampled = one.metric.timed and not in_passes
+            one.values.append(samples(one.metric, record) if sampled else value(one.metric, record))
+    return found
 
 
 def metric_columns(names: str | None, results: ResultSet) -> list[Column]:

@@ -12,9 +12,10 @@ from upbench.analysis.effects import Effect
 from upbench.errors import UpbenchError
 from upbench.records.record import Record
 from upbench.report.formats.table import MORE, Table
-from upbench.report.tables import accuracy_effects, beaten, columns, effect_cells, failures, notes, origins
+from upbench.report.tables import accuracy_effects, beaten, columns, effect_cells, facts, failures, notes, origins
 from upbench.report.tables.columns import Column
-from upbench.report.tables.pass_levels import PassLevels, passes_of
+from upbench.report.tables.effect_cells import Readings
+from upbench.report.tables.pass_levels import PassLevels
 from upbench.report.tables.result_set import ResultSet, noise_floor
 from upbench.report.tables.sweep import Footnotes
 
@@ -69,7 +70,9 @@ def effects_table(
     for group in results.groups:
         grid = effect_cells.grid(results, group.records)
         full &= effects.is_full([c for c, r in zip(grid, group.records, strict=True) if r.status == "ok"])
-        group_lines = _lines(group.records, grid, effect_cells.within(wanted, grid, _measured(group.records)), metrics)
+        levels = effect_cells.within(wanted, grid, _measured(group.records))
+        passes = results.passes if len(results.groups) == 1 else PassLevels(group.records)
+        group_lines = _lines(group.records, grid, levels, metrics, passes)
         if group_lines:
             starts[len(lines)] = group.heading
         lines += group_lines
@@ -80,7 +83,7 @@ def effects_table(
         )
     footnotes = _footnotes(lines, metrics)
     timed = any(m.timed for m in metrics)
-    under = _how(full, len({line.axis for line in lines}) > 1, metrics, any(map(passes_of, results.rows)))
+    under = _how(full, len({line.axis for line in lines}) > 1, metrics, any(map(facts.in_passes, results.rows)))
     busy = results.too_busy if timed else []
     if not brief:
         under += [*notes.notes(results, metrics, False, published=False), *_published_notes(results, metrics)]
@@ -139,13 +142,18 @@ class _Line:
 
 
 def _lines(
-    records: Sequence[Record], grid: Sequence[dict[str, Any]], references: Mapping[str, Any], metrics: Sequence[Column]
+    records: Sequence[Record],
+    grid: Sequence[dict[str, Any]],
+    references: Mapping[str, Any],
+    metrics: Sequence[Column],
+    passes: PassLevels,
 ) -> list[_Line]:
-    noise, passes = noise_floor(records), PassLevels(records)
+    noise = noise_floor(records)
+    cells = effect_cells.read(records, metrics, all(r in passes or r.status != "ok" for r in records))
     return [
         _Line(axis, level, reference, by_metric, records[0], noise)
         for axis, reference in references.items()
-        for level, by_metric in _effects(records, grid, axis, reference, metrics, passes).items()
+        for level, by_metric in _effects(records, grid, axis, reference, cells, passes).items()
     ]
 
 
@@ -168,18 +176,16 @@ def _effects(
     grid: Sequence[dict[str, Any]],
     axis: str,
     reference: Any,
-    metrics: Sequence[Column],
+    cells: Sequence[Readings],
     passes: PassLevels,
 ) -> dict[Any, dict[str, Effect]]:
     """Level -> metric -> effect, in the order of the levels."""
     by_level: dict[Any, dict[str, Effect]] = {}
-    for metric in metrics:
-        in_passes = metric.timed and all(r in passes or r.status != "ok" for r in members)
-        read = effect_cells.samples if metric.timed and not in_passes else effect_cells.value
-        values: Any = [read(metric, r) for r in members]
-        found = effects.main_effects(grid, values, axis, reference)
+    for one in cells:
+        metric = one.metric
+        found = effects.main_effects(grid, one.values, axis, reference)
         for effect in accuracy_effects.with_intervals(found, metric, members, grid):
-            own = replace(effect, exact=False) if in_passes else effect
+            own = replace(effect, exact=False) if one.in_passes else effect
             shown = passes.applied(own, members, grid) if metric.timed else effect
             by_level.setdefault(effect.level, {})[metric.key] = shown
     order = dict.fromkeys(c[axis] for c in grid if axis in c)

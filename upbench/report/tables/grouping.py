@@ -7,6 +7,7 @@ from typing import Any
 
 from upbench import units
 from upbench.records.record import Record
+from upbench.records.stored import fact
 from upbench.report.tables import columns
 from upbench.report.tables.columns import Column
 
@@ -91,6 +92,7 @@ def context(records: Sequence[Record], axes: Sequence[str]) -> list[Column]:
     return [c for c in free if c.key in differing or (c.key == "label" and not axes)]
 
 
+@fact
 def allocator_of(record: Record) -> str | None:
     """Return what malloc did while a record was timed; of one without latency what its spec asks for. None on a GPU."""
     if record.environment.device_type not in ("cpu", None):
@@ -110,6 +112,7 @@ def machine_key(record: Record, axes: Sequence[str]) -> tuple[Hashable, ...]:
     return device, threads, env.torch, env.measurement_version, env.kernels, allocator_of(record), series(record)
 
 
+@fact
 def series(record: Record) -> int:
     """Return which rows of a sweep a record is of: later runs whose ratios do not continue those before are a group each."""
     passes = record.latency.passes if record.status == "ok" and record.latency else None
@@ -152,6 +155,7 @@ def kernels_text(kernels: object) -> str:
     return known.get(str(kernels), f" with {kernels}" if kernels else "")
 
 
+@fact
 def workload_key(record: Record) -> tuple[Hashable, ...]:
     """Return what a call has to do; only cells of equal work are better or worse than each other."""
     spec = record.settings

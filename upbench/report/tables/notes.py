@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from upbench import conventions, metrics, units
+from upbench import conventions, units
 from upbench.measure import MEASUREMENT_VERSION
 from upbench.records.record import Passes, Record, RunSpecData
 from upbench.report.formats.table import MORE
-from upbench.report.tables import grouping
+from upbench.report.tables import facts, grouping
 from upbench.report.tables.columns import Column
 from upbench.report.tables.pass_levels import passes_of
 from upbench.report.tables.result_set import ResultSet
@@ -105,7 +105,7 @@ def brief(
     measured = [r for r in records if r.status != "impossible"] or list(records)
     places = list(dict.fromkeys(_place(r) for r in measured if r.environment.device is not None))
     floors = [r.noise_floor for r in records if r.noise_floor is not None]
-    timed = any(r.latency for r in records)
+    timed = any(map(facts.timing, records))
     noise = [f"noise floor {units.percent(max(floors)) if floors else 'unknown'}"] if timed else []
     others = [f"{len(places) - 1} other machines or versions"] if len(places) > 1 else []
     where = [f"{'; '.join([*in_model(records), *places[:1], *others, *noise])}."] if places or noise else []
@@ -118,7 +118,7 @@ def brief(
     if any(c.metric and c.metric.name.endswith("peak-memory") for c in shown):
         sentences.append("memory: peak beyond inputs and weights")
     meaning = "; ".join([*([signed] if signed else []), *sentences])
-    said = {(warning, r.label) for r in records for warning in r.warnings}
+    said = {(warning, r.label) for r in records for warning in facts.warnings(r)}
     warned = {label for _, label in said}
     number = len({warning for warning, _ in said})
     found = (
@@ -135,8 +135,7 @@ def brief(
 
 def in_model(records: Sequence[Record]) -> list[str]:
     """Return which whole models the records are of; nothing for records of upsamplers alone."""
-    models = [model for r in records if isinstance(model := r.settings.value("model"), dict)]
-    named = dict.fromkeys(f"{m.get('name')} at {m.get('input') or m.get('inputs')}" for m in models)
+    named = dict.fromkeys(model for r in records if (model := facts.model(r)) is not None)
     return [f"All of {', '.join(named)}"] if named else []
 
 
@@ -151,7 +150,7 @@ def older_way(records: Sequence[Record]) -> list[str]:
     versions = {r.environment.measurement_version for r in records if r.status == "ok"}
     if len(versions) != 1 or (version := versions.pop()) is None or version >= MEASUREMENT_VERSION:
         return []
-    if not any((latency := r.latency) and not latency.passes for r in records):
+    if not any((timed := facts.timing(r)) and not timed.in_passes for r in records):
         return []
     return [
         f"Timed in an older way (measurement version {version}, now {MEASUREMENT_VERSION}): cell after cell, by wall time, with "
@@ -161,63 +160,35 @@ def older_way(records: Sequence[Record]) -> list[str]:
 
 def close_calls(results: ResultSet) -> list[str]:
     """Return which cells are not told apart from the fastest of their work: the order among them may be chance."""
-    sentences = []
-    by_peers: dict[Hashable, list[Record]] = {}
-    for record in results.rows:
-        if record.latency and record.status == "ok":
-            by_peers.setdefault(results.peers(record), []).append(record)
-    for peers in by_peers.values():
-        best = min(peers, key=lambda r: s.median if (s := metrics.latency_summary(r)) else 0.0)
-        close = [grouping.cell_name(r) for r in peers if r is not best and not results.told_apart(r, best)]
-        if close:
-            sentences.append(
-                f"Latency: {grouping.cell_name(best)} is not told apart from {name_some(close, len(peers) - 1)} (verdict SAME or UNSURE)."
-            )
-    return sentences
+    return [
+        f"Latency: {grouping.cell_name(best)} is not told apart from {name_some([grouping.cell_name(r) for r in close], others)} "
+        "(verdict SAME or UNSURE)."
+        for best, close, others in results.fastest
+        if close
+    ]
 
 
 def condition(records: Sequence[Record]) -> str:
     """Return what was measured, as far as all records agree, as 'shape 256x120x120, x2, batch 1'."""
-    return _condition(records[0].settings, (record.settings for record in records))
+    return _agreed(facts.condition(records[0]), map(facts.condition, records))
 
 
 def condition_of(spec: Mapping[str, Any]) -> str:
     """Return what a spec says of what is measured, as `condition` does for records."""
-    only = RunSpecData.model_validate(dict(spec))
-    return _condition(only, [only])
+    return _agreed(facts.condition_of(RunSpecData.model_validate(dict(spec))), [])
 
 
-def _condition(first: RunSpecData, specs: Iterable[RunSpecData]) -> str:
-    parts: list[tuple[str, Callable[[RunSpecData], object]]] = [
-        ("shape {}", lambda s: s.input.shape),
-        ("x{:g}", lambda s: s.scale),
-        ("batch {}", lambda s: s.input.batch),
-        ("{}", lambda s: s.input.dtype),
-        ("{}", lambda s: s.input.memory_format),
-        ("offsets {}", lambda s: s.input.offsets),
-        ("{}", lambda s: s.measure.mode),
-        ("compile {}", lambda s: s.measure.compile),
-        ("runtime {}", lambda s: s.measure.runtime),
-        ("backend {}", lambda s: s.measure.backend),
-    ]
-    wanted = [get(first) for _, get in parts]
-    agreed = [True] * len(parts)
-    for settings in specs:
-        agreed = [
-            all_so_far and get(settings) == value
-            for all_so_far, (_, get), value in zip(agreed, parts, wanted, strict=True)
-        ]
-    texts = [
-        form.format(value)
-        for all_agree, (form, _), value in zip(agreed, parts, wanted, strict=True)
-        if all_agree and value is not None
-    ]
-    return ", ".join(texts)
+def _agreed(first: Sequence[str | None], others: Iterable[Sequence[str | None]]) -> str:
+    """Return those parts of a condition in which all others are as the first."""
+    found = list(first)
+    for other in others:
+        found = [part if part == its else None for part, its in zip(found, other, strict=True)]
+    return ", ".join(part for part in found if part is not None)
 
 
 def memory_note(records: Sequence[Record]) -> list[str]:
     """Return a note for each method by which peak memory was measured."""
-    methods = {r.memory.method for r in records if r.memory}
+    methods = {method for r in records if (method := facts.memory_method(r)) is not None}
     return [f"Peak memory: beyond inputs and weights, output included; {method}." for method in sorted(methods)]
 
 
@@ -236,25 +207,27 @@ def machine(records: Sequence[Record]) -> list[str]:
 
 def samples(records: Sequence[Record]) -> list[str]:
     """Return how many samples are behind each latency; nothing where none was timed."""
-    numbers = [len(r.latency.samples_s) for r in records if r.latency]
+    timed = [found for r in records if (found := facts.timing(r))]
+    numbers = [one.samples for one in timed]
     if not numbers:
         return []
-    if timed := next((p for r in records if (p := passes_of(r))), None):
-        return [_of_passes(records, timed)]
+    if first := next((p for r in records if facts.in_passes(r) and (p := passes_of(r))), None):
+        return [_of_passes(timed, first)]
     many = f"{min(numbers)} to {max(numbers)}" if min(numbers) < max(numbers) else f"{min(numbers)}"
-    if all(r.latency.rounds_of_pass for r in records if r.latency):
+    if all(one.of_run for one in timed):
         return [f"Latency: over the passes of a run, {many} samples a cell; +-: half the 95 % interval within the run."]
     return [f"Latency: the median of {many} samples a cell; +-: half its 95 % bootstrap interval."]
 
 
-def _of_passes(records: Sequence[Record], first: Passes) -> str:
+def _of_passes(timed: Sequence[facts.Timing], first: Passes) -> str:
     """How the latencies of a sweep came about, and what the reference took from pass to pass."""
-    counts = [len(p.numbers) for r in records if (p := passes_of(r))]
+    passes = [one for one in timed if one.passes is not None]
+    counts = [one.passes for one in passes if one.passes is not None]
     least = f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else f"{min(counts)}"
-    unfinished = min(counts) < first.planned and any(r.latency and r.latency.stopped == "interrupted" for r in records)
+    unfinished = min(counts) < first.planned and any(one.interrupted for one in timed)
     many = f"{least} of {first.planned} passes, unfinished" if unfinished else f"{least} passes"
     middle, low, high = map(units.seconds, (first.reference_s, first.reference_low_s, first.reference_high_s))
-    clock = "the thread's CPU time" if all(p.clock == "cpu" for r in records if (p := passes_of(r))) else "wall time"
+    clock = "the thread's CPU time" if all(one.pass_clock == "cpu" for one in passes) else "wall time"
     return (
         f"Latency: ratio to the reference over {many}, times its median of {middle} ({low} to {high} "
         f"between passes); +-: half the 95 % interval of the ratio; {clock}, memory {first.allocator}."
@@ -263,7 +236,8 @@ def _of_passes(records: Sequence[Record], first: Passes) -> str:
 
 def timing(records: Sequence[Record]) -> list[str]:
     """Return what is unusual in how calls on a CPU were timed: wall time, and malloc that is not pinned."""
-    timed = [r.latency for r in records if r.latency and not r.latency.passes and r.environment.device_type == "cpu"]
+    known = ((r, facts.timing(r)) for r in records)
+    timed = [one for r, one in known if one and not one.in_passes and r.environment.device_type == "cpu"]
     found = []
     if reasons := list(dict.fromkeys(one.clock_reason for one in timed if one.clock_reason)):
         found.append(f"Timed by wall time, in which the load of the machine is: {'; '.join(reasons)}.")
@@ -291,9 +265,9 @@ def noise_floor(records: Sequence[Record], efficiency: bool = True) -> list[str]
         notes = [f"Noise floor (A/A) of this machine: unknown; {calibrate}."]
     if not efficiency:
         return notes
-    if any(r.roofline_s is not None for r in records):
+    if any(map(facts.has_roofline, records)):
         notes.append("Effic.: least time at this machine's measured bandwidth and arithmetic / measured time.")
-    elif all(r.latency is None or r.latency.mode == "inference" for r in records):
+    elif all((timed := facts.timing(r)) is None or timed.mode == "inference" for r in records):
         notes.append(f"Efficiency: unknown without this machine's ceilings; {calibrate}.")
     return notes
 
@@ -302,7 +276,7 @@ def warnings(records: Sequence[Record]) -> list[str]:
     """Return the warnings of the records, each once with the cells that it is about."""
     by_text: dict[str, list[str]] = {}
     for record in records:
-        for warning in record.warnings:
+        for warning in facts.warnings(record):
             by_text.setdefault(warning, []).append(grouping.cell_name(record))
     measured = sum(r.status == "ok" for r in records)
     return [f"Warning ({name_some(cells, measured)}): {text}." for text, cells in by_text.items()]

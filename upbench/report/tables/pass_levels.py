@@ -14,6 +14,7 @@ from upbench.analysis.effects import Effect
 from upbench.analysis.passes import Levels, PassRatio
 from upbench.analysis.stats import Verdict
 from upbench.records.record import Passes, Record
+from upbench.report.tables import facts
 
 
 def passes_of(record: Record) -> Passes | None:
@@ -27,7 +28,7 @@ class PassLevels:
     def __init__(self, records: Iterable[Record]) -> None:
         members: dict[Hashable, list[tuple[int, _Row]]] = {}
         for record in records:
-            if passes := passes_of(record):
+            if facts.in_passes(record) and (passes := passes_of(record)):
                 key = (record.sweep.name if record.sweep else "", *passes.reference, passes.series)
                 members.setdefault(key, []).append((id(record), _row(passes)))
         self._levels: list[Levels] = []
@@ -99,7 +100,7 @@ class PassLevels:
 
 
 def _timed(record: Record, levels: PassLevels) -> bool:
-    return record in levels or (record.status == "ok" and record.latency is not None)
+    return record in levels or (record.status == "ok" and facts.timing(record) is not None)
 
 
 class _Row(NamedTuple):

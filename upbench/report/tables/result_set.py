@@ -10,7 +10,7 @@ from upbench import conventions, metrics
 from upbench.analysis import conclusions, effects, stats
 from upbench.analysis.passes import PassRatio
 from upbench.records.record import Record
-from upbench.report.tables import columns, grouping, published
+from upbench.report.tables import columns, facts, grouping, published
 from upbench.report.tables import relative as bases
 from upbench.report.tables.columns import Column
 from upbench.report.tables.pass_levels import PassLevels, passes_of
@@ -143,7 +143,7 @@ class ResultSet:
     @property
     def ratios_beside_base(self) -> bool:
         """Return whether a row that differences are taken to is not the reference of the ratios of latency."""
-        rows = [base for base in self._base_rows.values() if base is not None]
+        rows = {id(base): base for base in self._base_rows.values() if base is not None}.values()
         return any(row.latency and row.latency.passes and row.latency.passes.ratio is not None for row in rows)
 
     def base_row(self, record: Record) -> Record | None:
@@ -187,7 +187,7 @@ class ResultSet:
         ratios = (
             (PassRatio(p.ratio.value, p.ratio.low, p.ratio.high, len(p.numbers)), r.noise_floor or 0.0)
             for r in self.rows
-            if (p := passes_of(r)) and p.ratio and p.ratio.low is not None
+            if facts.in_passes(r) and (p := passes_of(r)) and p.ratio and p.ratio.low is not None
         )
         if not conclusions.decides_nothing(ratios):
             return []
@@ -219,6 +219,20 @@ class ResultSet:
         if not any(record in self.passes for record in (other, *records)):
             return [self.verdict(record, other) for record in records]
         return self.passes.verdicts(records, other, [noise_floor((one, other)) or 0.0 for one in records])
+
+    @cached_property
+    def fastest(self) -> list[tuple[Record, list[Record], int]]:
+        """Return for each kind of work its fastest row, the rows not told apart from it, and the number of all others."""
+        by_peers: dict[Hashable, list[Record]] = {}
+        for record in self.rows:
+            if facts.timing(record) and record.status == "ok":
+                by_peers.setdefault(self.peers(record), []).append(record)
+        found = []
+        for peers in by_peers.values():
+            best = min(peers, key=lambda r: s.median if (s := metrics.latency_summary(r)) else 0.0)
+            close = [r for r in peers if r is not best and not self.told_apart(r, best)]
+            found.append((best, close, len(peers) - 1))
+        return found
 
     @cached_property
     def passes(self) -> PassLevels:

@@ -59,10 +59,15 @@ def sweep_table(results: ResultSet, title: str, shown: Sequence[Column], headlin
     rows = results.rows
     lead = [c for c in results.keys if c not in shown] or [columns.LABEL]
     heads = [*lead, *(c for c in shown if c not in lead)]
-    footnotes = _footnotes(results, heads)
+    footnotes = _footnotes_of_heads(results, heads)
     raw = _raw_columns(results, heads)
     texts: dict[str, str] = {}  # a text that stands in many rows is in memory once
-    raw_rows = [[_shared(c.raw(r), texts) for c in raw] for r in rows]
+    raw_rows: list[list[Any]] = []
+    cells: list[list[str]] = []
+    for m, record in enumerate(rows):  # all that is asked of a record before the next, which takes its place in memory
+        raw_rows.append([_shared(c.raw(record), texts) for c in raw])
+        cells.append([_shared(_cell(results, c, record), texts) for c in heads])
+        _add_footnotes(footnotes, results, heads, m, record)
     at = {column.key: n for n, column in enumerate(raw)}
     emphasis = {
         (m, n): rank
@@ -71,7 +76,6 @@ def sweep_table(results: ResultSet, title: str, shown: Sequence[Column], headlin
         if rank
     }
     signed = notes.signed(results, heads) if results.base is not None else ""
-    cells = [[_shared(_cell(results, c, r), texts) for c in heads] for r in rows]
     return Table(
         title=title,
         heads=[origins.title(c, rows) for c in heads],
@@ -164,28 +168,32 @@ def ranks_of(
     return ranks(values, [column.text(v) for v in values], peers, column.better)
 
 
-def _footnotes(results: ResultSet, heads: Sequence[Column]) -> Footnotes:
-    """Footnotes, in the order in which a reader meets them: heads first, then cell by cell."""
+def _footnotes_of_heads(results: ResultSet, heads: Sequence[Column]) -> Footnotes:
+    """Footnotes in the order in which a reader meets them: those of heads, and whose number an accuracy is."""
     footnotes, printed = Footnotes(), results.printed
     for n, column in enumerate(heads):
         if column.key in printed:
             footnotes.add(-1, n, printed[column.key].source)
     for m, n, text in origins.footnotes(heads, results.rows):
         footnotes.add(m, n, text)
-    first = next((n for n, c in enumerate(heads) if c.key in printed), None)
-    for m, record in enumerate(results.rows):
-        failed = next((n for n, c in enumerate(heads) if c.measured and c.raw(record) is None), None)
-        for n, column in enumerate(heads):
-            table = printed.get(column.key)
-            if table is not None and column.raw(record) is None and n == first:
-                footnotes.add(m, n, UNMATCHED)
-            if table is not None and (doubt := table.doubt(column, record)):
-                footnotes.add(m, n, f"uncertain in print: {doubt}")
-            if n == failed and record.status != "ok":
-                footnotes.add(m, n, failures.reason(record))
-            if note := bases.remark(column, record, results):
-                footnotes.add(m, n, note)
     return footnotes
+
+
+def _add_footnotes(footnotes: Footnotes, results: ResultSet, heads: Sequence[Column], m: int, record: Record) -> None:
+    """Add the footnotes of the cells of a row."""
+    printed = results.printed
+    first = next((n for n, c in enumerate(heads) if c.key in printed), None)
+    failed = next((n for n, c in enumerate(heads) if c.measured and c.raw(record) is None), None)
+    for n, column in enumerate(heads):
+        table = printed.get(column.key)
+        if table is not None and column.raw(record) is None and n == first:
+            footnotes.add(m, n, UNMATCHED)
+        if table is not None and (doubt := table.doubt(column, record)):
+            footnotes.add(m, n, f"uncertain in print: {doubt}")
+        if n == failed and record.status != "ok":
+            footnotes.add(m, n, failures.reason(record))
+        if note := bases.remark(column, record, results):
+            footnotes.add(m, n, note)
 
 
 def _raw_columns(results: ResultSet, heads: Sequence[Column]) -> list[Column]:
