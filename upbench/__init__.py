@@ -6,6 +6,7 @@ The functions are the verbs of the command line:
     profile(spec), profile(module, x)               everything about one upsampler
     compare("ldaaqu", "carafe", shape=...)          several side by side, in interleaved rounds
     sweep("sweeps/theta.yaml")                      an ablation
+    compare_quality("bilinear", "carafe")           a proxy of what they are worth, by training tiny networks
     read("results/theta.jsonl"), table(records)     what was measured before
     build("ldaaqu", channels=256)                   a module
     load_weights(module, "checkpoint.pth")          released weights
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from upbench.api.models import replace as replace
     from upbench.api.models import restore as restore
     from upbench.api.models import sites as sites
+    from upbench.api.quality import Quality as Quality
+    from upbench.api.quality import compare_quality as compare_quality
     from upbench.api.results import Comparison as Comparison
     from upbench.api.results import Profile as Profile
     from upbench.api.results import Records as Records
@@ -54,6 +57,7 @@ __all__ = [
     "profile",
     "compare",
     "sweep",
+    "compare_quality",
     "read",
     "table",
     "build",
@@ -66,6 +70,7 @@ __all__ = [
     "restore",
     "Comparison",
     "Profile",
+    "Quality",
     "Record",
     "Records",
     "ResultTable",
@@ -78,6 +83,7 @@ _HOME = {
     **dict.fromkeys(("spec", "profile", "compare", "sweep", "read", "table"), "upbench.api.verbs"),
     **dict.fromkeys(("sites", "replace", "restore", "Sites"), "upbench.api.models"),
     **dict.fromkeys(("Comparison", "Profile", "Records", "ResultTable"), "upbench.api.results"),
+    **dict.fromkeys(("compare_quality", "Quality"), "upbench.api.quality"),
     "layers": "upbench.api.layers",
     "build": "upbench.registry",
     "export": "upbench.exchange.exporter",

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import upbench as api
 from tests.command_line import refused, upbench
 
 TINY = ("--steps", 3, "--size", 32, "--batch", 2, "--pictures", "24,8")
@@ -219,3 +220,40 @@ def test_other_results_are_not_written_to(tmp_path: Path) -> None:
     path.write_text('{"schema": 2}\n')
     assert "holds other results" in refused("quality", "bilinear", "carafe", *TINY, "-o", path)
     assert path.read_text() == '{"schema": 2}\n'
+
+
+def test_from_python_it_is_the_same_study(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "q.jsonl"
+    path.write_bytes(study.read_bytes())
+    monkeypatch.setenv("UPBENCH_IN_PROCESS", "1")
+    protocol = {"steps": 3, "size": 32, "batch": 2, "pictures": (24, 8)}
+    third = {"upsampler": "ldaaqu", "params": {"theta": 3}}
+    found = api.compare_quality("bilinear", "carafe", third, output=path, **protocol)
+    assert path.read_bytes() == study.read_bytes(), "nothing was run again"
+    words = ("quality", "bilinear", "carafe", "ldaaqu:theta=3", *TINY, "-o", path, "--format", "markdown", "-v")
+    assert found.to_markdown().split() == upbench(*words).stdout.split()
+    table = found.to_dataframe()
+    assert list(table["score"].unique()) == ["miou", "biou"]
+    assert len(table) == 2 * 4
+    scores = [row.scores["miou"] for row in found.rows if row.label == "carafe" and row.status == "ok"]
+    assert found.judgements["miou"].of("carafe").mean == pytest.approx(sum(scores) / len(scores))
+    assert str(found).count("against bilinear") == 2
+    other = api.compare_quality("bilinear", third, output=path, reference="ldaaqu (theta=3)", **protocol)
+    assert other.study.base.label == "ldaaqu (theta=3)"
+    assert len(lines(path)) == 24 + 6, "the new base once more"
+
+
+def test_from_python_what_is_wrong_is_one_error(tmp_path: Path) -> None:
+    path = tmp_path / "q.jsonl"
+    for arguments, sentence in (
+        ((["bilinear", "carafe"], {"seeds": 7}), "6 or 12"),
+        ((["bilinear", "carafe"], {"stepps": 7}), "stepps"),
+        ((["bilinear"], {}), "alone cannot be judged"),
+        ((["bilinear", "carfe"], {}), "carafe"),
+        ((["bilinear", "carafe"], {"reference": "fade"}), "reference"),
+        ((["bilinear", "carafe"], {"data": tmp_path / "none"}), "none"),
+    ):
+        (names, options) = arguments
+        with pytest.raises(api.UpbenchError, match=sentence):
+            api.compare_quality(*names, output=path, **options)
+    assert not path.exists()

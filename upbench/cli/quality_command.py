@@ -11,10 +11,10 @@ import typer
 from upbench.cli import completion, drafts, existing_files, options, output
 from upbench.cli.quality_options import ProtocolOptions
 from upbench.cli.show_options import TableOptions
-from upbench.errors import SpecError, unknown
+from upbench.errors import SpecError
 
 if TYPE_CHECKING:
-    from upbench.quality.protocol import Candidate, Protocol
+    from upbench.quality.protocol import Protocol
     from upbench.quality.study import Study
 
 
@@ -71,28 +71,12 @@ def _study(
 ) -> Study:
     """Return the study, judged. Raises SpecError with all mistakes together."""
     from upbench.quality import candidates
-    from upbench.quality.study import Study
 
     written = [(item, *drafts.draft(item, {}, {})) for item in items]
     each = drafts.shared_params(params, [str(data.get("upsampler")) for _, data, _ in written])
-    found: dict[str, Candidate] = {}
-    mistakes: list[str] = []
-    for (item, data, source), own in zip(written, each, strict=True):
+    for (_, data, _), own in zip(written, each, strict=True):
         data["params"] = {**(data.get("params") or {}), **own}
-        try:
-            found[item] = candidates.candidate(data, protocol, source)
-        except SpecError as error:
-            mistakes += error.mistakes
-    if mistakes:
-        raise SpecError(list(dict.fromkeys(mistakes)))
-    for option, name in (*(("--again", name) for name in again), *([("--reference", reference)] if reference else [])):
-        if name not in found:
-            raise unknown(option, name, found)
-    ordered = candidates.together(list(found.values()))
-    if reference is not None:
-        base = found[reference]
-        ordered = [base, *(one for one in ordered if one != base)]
-    return Study(protocol, tuple(ordered), tuple(found[name] for name in dict.fromkeys(again)))
+    return candidates.study(written, protocol, reference, again, ("--reference", "--again"))
 
 
 def _files(show: TableOptions) -> tuple[Path, list[Path]]:
@@ -101,8 +85,9 @@ def _files(show: TableOptions) -> tuple[Path, list[Path]]:
     results = [path for path in given if path.suffix.lower() == ".jsonl"]
     if len(results) > 1:
         raise SpecError([f"--output: {', '.join(map(str, results))} would all be the results file; give one"])
-    path = results[0] if results else Path("results") / "quality.jsonl"
-    return path, [one for one in given if one not in results]
+    from upbench.quality.conduct import DEFAULT
+
+    return results[0] if results else DEFAULT, [one for one in given if one not in results]
 
 
 def _with_files(show: TableOptions, targets: list[Path]) -> TableOptions:
@@ -113,49 +98,31 @@ def _with_files(show: TableOptions, targets: list[Path]) -> TableOptions:
 
 def _preview(study: Study, path: Path, fresh: bool, show: TableOptions) -> None:
     """Print what would be run and what it costs. Nothing is written."""
-    from upbench.quality import engine, rows, tables
+    from upbench.quality import conduct, tables
     from upbench.quality import study as studies
 
-    known_rows = [] if fresh else rows.read(path)[0]
-    with engine.opened(study.candidates) as place:
-        setting = place.describe(study.protocol)
-        known = rows.Known(known_rows, study.protocol, setting.digest, setting.torch, setting.device)
-        planned = studies.plan(study, place, known)
+    with conduct.planned(study, path, _say, fresh) as (place, setting, _, planned):
         table = tables.dry_run(study, setting, studies.costs(study, place, planned), str(path))
     output.show([table], show, lambda: output.rows(table))
 
 
 def _run(study: Study, path: Path, fresh: bool, show: TableOptions) -> None:
     """Run what is left, and print the tables."""
-    from upbench import files
     from upbench.cli.progress import Progress
-    from upbench.quality import engine, judging, kinds, rows, tables
-    from upbench.quality import study as studies
+    from upbench.quality import conduct, tables
 
-    if not path.parent.is_dir() and path.parent == Path("results"):
-        path.parent.mkdir()
-    files.check_folder(path)
-    with files.locked(path):
-        known_rows, said = rows.read(path)
-        for sentence in said:
-            typer.echo(f"upbench: {sentence}", err=True)
-        files.check_writable(path)
-        with engine.opened(study.candidates) as place, Progress() as progress:
-            setting = place.describe(study.protocol)
-            if fresh:
-                files.set_aside(path)
-                known_rows = []
-            known = rows.Known(known_rows, study.protocol, setting.digest, setting.torch, setting.device)
-            planned = studies.plan(study, place, known)
-            found = studies.run(study, place, planned, known, lambda row: rows.append(path, row), progress)
-    scores = kinds.load("task", study.protocol.task).METRICS
-    shown = tables.tables(study, setting, [judging.judge(study, found, score) for score in scores])
+    with Progress() as progress:
+        done = conduct.run(study, path, fresh, progress, _say)
+    shown = tables.tables(study, done.setting, done.judgements(study))
     output.show(shown, show, lambda: output.rows(*shown))
-    failed = [row for row in found if row.status == "error"]
-    for row in {one.label: one for one in failed}.values():
-        typer.echo(f"upbench: {row.label} failed: {row.error}", err=True)
-    total = sum(len(job.runs) for job in planned.jobs)
-    again = f"; {len(failed)} failed, and the same command tries them again" if failed else ""
-    typer.echo(f"upbench: {path} holds {len(found) - len(failed)} of {total} runs{again}", err=True)
-    if failed:
+    for label, error in done.failed.items():
+        _say(f"{label} failed: {error}")
+    left = done.runs - done.whole
+    again = f"; {left} failed, and the same command tries them again" if left else ""
+    _say(f"{path} holds {done.whole} of {done.runs} runs{again}")
+    if left:
         raise typer.Exit(1)
+
+
+def _say(sentence: str) -> None:
+    typer.echo(f"upbench: {sentence}", err=True)

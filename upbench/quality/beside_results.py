@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
-from upbench import files
 from upbench.accuracy.proxies import Proxy
-from upbench.quality import engine, of_sweep, rows, study
-from upbench.quality.engine import Engine
+from upbench.quality import conduct, of_sweep, study
+from upbench.quality.conduct import Say
 from upbench.quality.of_sweep import OfSweep
-from upbench.quality.protocol import Setting
-from upbench.quality.rows import Known
-from upbench.quality.study import Plan
 from upbench.session.calls import Progress
 from upbench.sweeping.expand import Cell, SweepSpec
-
-Say = Callable[[str], None]
 
 
 def asked(plan: SweepSpec, cells: Sequence[Cell]) -> OfSweep | None:
@@ -36,18 +29,6 @@ def path_of(results: Path) -> Path:
     return results.with_suffix(".quality.jsonl")
 
 
-@contextmanager
-def _planned(asked: OfSweep, path: Path, say: Say) -> Iterator[tuple[Engine, Setting, Known, Plan]]:
-    known_rows, said = rows.read(path)
-    for sentence in (*asked.left_out, *said):
-        say(sentence)
-    protocol = asked.study.protocol
-    with engine.opened(asked.study.candidates) as place:
-        setting = place.describe(protocol)
-        known = Known(known_rows, protocol, setting.digest, setting.torch, setting.device)
-        yield place, setting, known, study.plan(asked.study, place, known)
-
-
 def note(asked: OfSweep, results: Path, say: Say) -> str:
     """Return what a dry run says of a study: how many runs are left, and what they cost. Nothing is written.
 
@@ -57,7 +38,9 @@ def note(asked: OfSweep, results: Path, say: Say) -> str:
         say: Called with each sentence on what has no place in it.
     """
     path = path_of(results)
-    with _planned(asked, path, say) as (place, _, _, planned):
+    for sentence in asked.left_out:
+        say(sentence)
+    with conduct.planned(asked.study, path, say) as (place, _, _, planned):
         costs = study.costs(asked.study, place, planned)
     minutes, left = sum(cost.cpu_s for cost in costs) / 60, sum(cost.runs for cost in costs)
     runs = sum(cost.all_runs for cost in costs)
@@ -74,12 +57,9 @@ def measured(asked: OfSweep, results: Path, fresh: bool, progress: Progress, say
         progress: Called with what is being done, and the part of the whole that is done.
         say: Called with each sentence on what has no place in it, or failed.
     """
-    path = path_of(results)
-    with files.locked(path):
-        if fresh:
-            files.set_aside(path)
-        with _planned(asked, path, say) as (place, setting, known, planned):
-            found = study.run(asked.study, place, planned, known, lambda row: rows.append(path, row), progress)
-    for row in {row.label: row for row in found if row.status == "error"}.values():
-        say(f"quality: {row.label} failed: {row.error}")
-    return of_sweep.proxies(asked, found, setting.about)
+    for sentence in asked.left_out:
+        say(sentence)
+    done = conduct.run(asked.study, path_of(results), fresh, progress, say)
+    for label, error in done.failed.items():
+        say(f"quality: {label} failed: {error}")
+    return of_sweep.proxies(asked, done.rows, done.setting.about)

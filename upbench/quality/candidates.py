@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from upbench.cards import Card
-from upbench.errors import SpecError
+from upbench.errors import SpecError, unknown
 from upbench.quality.protocol import Candidate, Protocol
+from upbench.quality.study import Study
 from upbench.specs import run_spec
 
 SCALE = 2
@@ -44,14 +45,58 @@ def candidate(data: Mapping[str, Any], protocol: Protocol, source: str) -> Candi
         if any(param.name == "gate" for param in card.params):
             params.setdefault("gate", False)
     side = protocol.size // 8
-    written = {"upsampler": name, "params": params, "scale": SCALE, "input": {"shape": [protocol.channels, side, side]}}
-    written["input"] = {"shape": f"{protocol.channels}x{side}x{side}"}
+    written = {
+        "upsampler": name,
+        "params": params,
+        "scale": SCALE,
+        "input": {"shape": f"{protocol.channels}x{side}x{side}"},
+    }
     spec = run_spec.load(written, source)
     backend = "eager" if set(spec.card.fused_ops) & set(SAMPLING) else "auto"
     kind: Literal["feature", "image"] | None = None
     if spec.card.guided:
         kind = "image" if spec.card.guide_kind == "image" else "feature"
     return Candidate(spec.upsampler, dict(spec.params), spec.label, kind, spec.guide_channels, backend)
+
+
+def study(
+    written: Sequence[tuple[str, Mapping[str, Any], str]],
+    protocol: Protocol,
+    reference: str | None = None,
+    again: Sequence[str] = (),
+    options: tuple[str, str] = ("reference", "again"),
+) -> Study:
+    """Return the study of upsamplers as they are written.
+
+    Args:
+        written: Of each the name by which it is asked for, its spec as written, and where that comes from; the base first.
+        protocol: The protocol.
+        reference: The name of the base, where it is not the first.
+        again: Names of upsamplers that are run twice a seed, besides the base.
+        options: What `reference` and `again` are called where they are given, for messages.
+
+    Raises:
+        SpecError: With all mistakes of all upsamplers together.
+        UnknownName: If `reference` or `again` names none of them.
+    """
+    found: dict[str, Candidate] = {}
+    mistakes: list[str] = []
+    for name, data, source in written:
+        try:
+            found[name] = candidate(data, protocol, source)
+        except SpecError as error:
+            mistakes += error.mistakes
+    if mistakes:
+        raise SpecError(list(dict.fromkeys(mistakes)))
+    asked = [(options[1], name) for name in again] + ([(options[0], reference)] if reference is not None else [])
+    for option, name in asked:
+        if name not in found:
+            raise unknown(option, name, found)
+    ordered = together(list(found.values()))
+    if reference is not None:
+        base = found[reference]
+        ordered = [base, *(one for one in ordered if one != base)]
+    return Study(protocol, tuple(ordered), tuple(found[name] for name in dict.fromkeys(again)))
 
 
 def together(candidates: Sequence[Candidate]) -> list[Candidate]:
