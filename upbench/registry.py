@@ -204,6 +204,7 @@ def build(
     seed: int | None = None,
     backend: str = "auto",
     output_size: tuple[int, int] | None = None,
+    out: str | None = None,
     **params: Any,
 ) -> nn.Module:
     """Build an upsampler: `build("ldaaqu", channels=256, scale=2, theta=11)`.
@@ -217,6 +218,8 @@ def build(
         backend: "auto", "eager", or the name of a backend.
         output_size: Rows and columns of the output of every call, where they are not scale times those of x; `size=` of
             one call does the same.
+        out: "reuse" lets a call in inference write over the result of the call before it in the same thread, so that no
+            memory is taken anew: a result holds until the next call. None gives every result memory of its own.
         params: Parameters of the upsampler.
 
     Returns:
@@ -231,9 +234,32 @@ def build(
     mistakes = card.mistakes(setting)
     if mistake := backends.mistake(backend, name, card.fused_ops):
         mistakes.append(f"backend {mistake}")
+    if out not in (None, "reuse"):
+        mistakes.append(
+            f'out is {out!r}, but must be "reuse" or left out; a tensor is given to a call: module(x, out=tensor)'
+        )
     if mistakes:
         raise SpecError(mistakes)
-    return construct(card, setting, seed, backend)
+    module = construct(card, setting, seed, backend)
+    if out is not None:
+        reuse_output(module, name)
+    return module
+
+
+def reuse_output(module: nn.Module, name: str) -> None:
+    """Let an upsampler write over its last result, as `build(out="reuse")` does. Needs torch.
+
+    Args:
+        module: The upsampler, or a module around one.
+        name: Its name, for the message.
+
+    Raises:
+        SpecError: If it is a class of the user's own that is not derived from those of upbench.
+    """
+    found: Any = next((layer for layer in module.modules() if hasattr(layer, "reuses_output")), None)
+    if found is None:
+        raise SpecError([f"out is reuse, but {name} is no upsampler of upbench's own, which alone can; leave it out"])
+    found.reuses_output = True
 
 
 def setting_of(

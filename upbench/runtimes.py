@@ -10,6 +10,7 @@ from upbench.errors import suggestion
 
 CLASSES: dict[str, str] = {
     "torch": "upbench.benchmark.runtimes.eager:Eager",
+    "torch-reuse": "upbench.benchmark.runtimes.eager:Reuse",
     "compile": "upbench.benchmark.runtimes.compiled:Compiled",
     "compile-max-autotune": "upbench.benchmark.runtimes.compiled:MaxAutotune",
     "onnxruntime": "upbench.benchmark.runtimes.onnx_runtime:OnnxRuntime",

@@ -18,6 +18,7 @@ from upbench.machine import calibration, ceilings, environment, first_calibratio
 from upbench.machine.calibration import Calibration
 from upbench.measure import clock, cpu_clock, memory, params
 from upbench.measure.cpu_clock import Meter
+from upbench.ops import destination
 from upbench.records.record import Memory
 from upbench.specs.run_spec import RunSpec
 
@@ -267,6 +268,7 @@ def memory_of(work: Workload, between: Callable[[], None] = lambda: None) -> Mem
     """
     if work.execution is not None:
         return None
+    destination.forget()  # memory that is kept from call to call counts as well
     forward = work.attempt(
         "the memory of a call could not be measured", lambda: memory.peak_bytes(work.forward, work.device)
     )

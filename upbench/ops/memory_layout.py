@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from upbench.ops import thresholds
+from upbench.ops import destination, thresholds
 
 SMALLEST = 2**22
 """Bytes from which memory is marked for huge pages."""
@@ -62,7 +62,9 @@ def channels_last(device: torch.device) -> bool:
 
 
 def empty_map(like: Tensor, b: int, c: int, h: int, w: int) -> Float[Tensor, "{b} {c} {h} {w}"]:
-    """Allocate a map in the memory order of the fused ops.
+    """Allocate a map in the memory order of the fused ops; every fused op takes the memory of its result here.
+
+    A caller that keeps its results gives the memory of the first map of that size, see `destination`: it holds anything.
 
     Args:
         like: gives dtype and device.
@@ -71,9 +73,11 @@ def empty_map(like: Tensor, b: int, c: int, h: int, w: int) -> Float[Tensor, "{b
         h: rows.
         w: columns.
     """
-    if channels_last(like.device):
-        return on_huge_pages(like.new_empty((b, h, w, c))).permute(0, 3, 1, 2)
-    return like.new_empty((b, c, h, w))
+    opened = destination.current()
+    last = channels_last(like.device)
+    shape = (b, h, w, c) if last else (b, c, h, w)
+    memory = like.new_empty(shape) if opened is None else opened.take(like, shape, last)
+    return on_huge_pages(memory).permute(0, 3, 1, 2) if last else memory
 
 
 def empty_taps(like: Tensor, b: int, g: int, t: int, h: int, w: int) -> Float[Tensor, "{b} {g} {t} {h} {w}"]:

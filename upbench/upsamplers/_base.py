@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch.fx import Proxy
 
 from upbench.errors import InputError
 from upbench.ops import output_size, pool_map, tracing
+from upbench.upsamplers import _output
 
 
 class Upsampler(nn.Module):
@@ -43,6 +45,8 @@ class Upsampler(nn.Module):
     """Channels of the result; None is those of x."""
     backend = "auto"
     """The backend of its ops, see `upbench.backends`."""
+    reuses_output = False
+    """Whether a call may write over the result of the call before, see `upbench.build`."""
     fused_ops: tuple[str, ...] = ()
     """Those of its ops that a backend may compute, as its card says."""
     channels: int
@@ -69,6 +73,7 @@ class Upsampler(nn.Module):
         guide: Float[Tensor, "B Cy h1 w1"] | None = None,
         second_guide: Float[Tensor, "B Cy h2 w2"] | None = None,
         size: tuple[int, int] | None = None,
+        out: Any = None,
     ) -> Any:
         """Upsample a map.
 
@@ -81,15 +86,30 @@ class Upsampler(nn.Module):
                 pyramid over an odd-sized image need. Where the result would be larger it is cropped at the bottom and right
                 (the guides are first extended by their last row and column); where it would be smaller x is extended by its
                 last row and column.
+            out: memory of the result, where no gradient is recorded: a tensor of its shape, dtype and device, or a tuple of
+                them where a method makes several maps. A fused op writes there where it is in the order of its own result
+                (on a CPU channels-last), what else makes a result is copied.
 
         Returns:
-            The high-resolution map [B, out_channels, H', W'], or a tuple of maps where a method makes several.
+            The high-resolution map [B, out_channels, H', W'], or a tuple of maps where a method makes several; `out` where
+            it is given.
 
         Raises:
-            InputError: for maps of other shapes, a guide too many or too few, and a size further away.
+            InputError: for maps of other shapes, a guide too many or too few, a size further away, and an `out` that cannot
+                take the result.
         """
         if isinstance(x, Proxy):
-            return self._as_node(x, guide, second_guide, size)
+            return self._as_node(x, guide, second_guide, size, out)
+        if out is None and not self.reuses_output:
+            return self._upsampled(x, guide, second_guide, size)
+        maps = [t for t in (x, guide, second_guide) if isinstance(t, Tensor)]
+        call = partial(self._upsampled, x, guide, second_guide, size)
+        return _output.reused(self, maps, call) if out is None else _output.into(self, out, maps, call)
+
+    def _upsampled(
+        self, x: Tensor, guide: Tensor | None, second_guide: Tensor | None, size: tuple[int, int] | None
+    ) -> Any:
+        """The result in memory of its own."""
         self._check_x(x)
         self._check_tensors(guide, second_guide)
         size = self.output_size if size is None else size
@@ -116,12 +136,13 @@ class Upsampler(nn.Module):
         """The upsampler itself: what the node of a graph that `torch.fx` has traced calls, where it is all of the graph."""
         return self
 
-    def _as_node(self, x: Proxy, guide: Any, second_guide: Any, size: Any) -> Any:
+    def _as_node(self, x: Proxy, guide: Any, second_guide: Any, size: Any, out: Any) -> Any:
         """One node of a graph that `torch.fx` traces, as torch's own layers are: what is checked and done inside depends on
         sizes, which such a trace does not know."""
         tracer: Any = x.tracer
+        given = {} if out is None else {"out": out}
         return tracer.create_proxy(
-            "call_module", tracer.path_of_module(self) or "whole", (x, guide, second_guide, size), {}
+            "call_module", tracer.path_of_module(self) or "whole", (x, guide, second_guide, size), given
         )
 
     def takes_size(self, x: Tensor, size: tuple[int, int]) -> bool:
