@@ -262,7 +262,17 @@ def run_tiles(entry: str, job: ctypes.Structure, count: int, piece: int = PIECE)
         count: number of tiles.
         piece: tiles that a thread takes at a time.
     """
-    _shared(partial(getattr(_kernels, entry), ctypes.addressof(job), ctypes.sizeof(job)), count, piece)
+    run_module(_kernels, entry, job, count, piece)
+
+
+def run_module(module: Any, entry: str, job: ctypes.Structure, count: int, piece: int) -> None:
+    """Do what `run_tiles` does with the kernels of another module.
+
+    Args:
+        module: that has the entry.
+        entry, job, count, piece: as in `run_tiles`.
+    """
+    _shared(partial(getattr(module, entry), ctypes.addressof(job), ctypes.sizeof(job)), count, piece)
 
 
 def _rows(x: Tensor, dtype: torch.dtype) -> Tensor:

@@ -1,7 +1,7 @@
-"""Fused windows on the CPU: every output pixel is a bag of rows of the channels-last map.
+"""Fused windows on the CPU: by the C kernels where they were built (`window_kernels`), else of torch's own ops.
 
-`embedding_bag` sums weighted rows, and a sampled product of matrices takes dot products with rows, both without copying
-the windows. Half precision is computed in float32.
+There every output pixel is a bag of rows of the channels-last map: `embedding_bag` sums weighted rows, and a sampled product
+of matrices takes dot products with rows, both without copying the windows. Half precision is computed in float32.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from upbench.ops.cpu import window_kernels
 from upbench.ops.cpu.rows import index_dtype, padded_rows, pixel_rows, row_dots, row_sums, tap_rows
 from upbench.ops.margins import fold
 from upbench.ops.memory_layout import empty_map
@@ -45,6 +46,8 @@ def window_assemble(
         kernel: side of the window in low-resolution pixels, odd.
         mirrored: whether the border is mirrored, instead of zeros.
     """
+    if window_kernels.can_run_native(x, weight):
+        return window_kernels.assemble(x, weight, kernel, mirrored)
     b, c, h, w = x.shape
     groups, out_h, out_w = weight.shape[1], *weight.shape[3:]
     index = _windows(b, h, w, out_h, out_w, kernel, groups)
@@ -65,6 +68,8 @@ def window_similarity(
         heads: parts of the channels that are compared each for itself; divides C.
         mirrored: whether the border is mirrored, instead of zeros.
     """
+    if window_kernels.can_run_native(query, keys):
+        return window_kernels.similarity(query, keys, kernel, heads, mirrored)
     b, c, h, w = keys.shape
     out_h, out_w = query.shape[2:]
     index = _windows(b, h, w, out_h, out_w, kernel, heads)
@@ -113,6 +118,8 @@ def window_scatter(
         width: columns of the result.
         mirrored: whether the border is mirrored, instead of zeros.
     """
+    if window_kernels.can_run_native(source, weight):
+        return window_kernels.scatter(source, weight, kernel, height, width, mirrored)
     b, c, out_h, out_w = source.shape
     groups, taps, margin = weight.shape[1], kernel * kernel, kernel // 2 if mirrored else 0
     if out_h % height == 0 and out_w % width == 0 and out_h * out_w >= taps * height * width:

@@ -1,0 +1,123 @@
+"""The C kernels for windows against the same ops made of torch's, in every dtype that they read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from upbench.ops import thresholds
+from upbench.ops.cpu import window_kernels, windows
+
+pytestmark = pytest.mark.skipif(window_kernels._kernels is None, reason="upbench was installed without a C compiler")
+sizes = st.integers(1, 9)
+ROUNDING = {torch.float64: 1e-12, torch.float32: 4e-6, torch.bfloat16: 1e-2, torch.float16: 1e-2}
+
+
+@contextmanager
+def without_c() -> Iterator[None]:
+    kept, window_kernels._kernels = window_kernels._kernels, None
+    try:
+        yield
+    finally:
+        window_kernels._kernels = kept
+
+
+def close(found: Tensor, expected: Tensor, dtype: torch.dtype) -> None:
+    assert found.dtype == dtype
+    assert found.shape == expected.shape
+    assert (found.double() - expected).abs().max() <= ROUNDING[dtype] * max(1.0, float(expected.abs().max()))
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    sizes,
+    sizes,
+    st.tuples(st.integers(0, 19), st.integers(0, 19)),
+    st.sampled_from([1, 2, 3, 4, 0]),
+    st.sampled_from([1, 3, 5]),
+    st.integers(1, 3),
+    st.sampled_from([1, 5, 16, 33, 80]),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from(list(ROUNDING)),
+    st.integers(0, 2**16),
+)
+def test_both_forms_agree(
+    h: int,
+    w: int,
+    more: tuple[int, int],
+    scale: int,
+    kernel: int,
+    groups: int,
+    each: int,
+    mirrored: bool,
+    last: bool,
+    dtype: torch.dtype,
+    seed: int,
+) -> None:
+    """Cells with any number of children, channels that fill vectors and that do not, both memory orders, three images."""
+    torch.manual_seed(seed)
+    mirrored = mirrored and min(h, w) > kernel // 2
+    out_h, out_w = (h * scale, w * scale) if scale else (h + more[0], w + more[1])
+    order = torch.channels_last if last else torch.contiguous_format
+    x, query = (
+        torch.randn(3, groups * each, *size).to(dtype, memory_format=order) for size in ((h, w), (out_h, out_w))
+    )
+    weight = torch.randn(3, groups, kernel**2, out_h, out_w).to(dtype)
+    wide = [t.double() for t in (x, query, weight)]
+    with without_c():
+        expected = (
+            windows.window_assemble(wide[0], wide[2], kernel, mirrored),
+            windows.window_similarity(wide[1], wide[0], kernel, groups, mirrored),
+            windows.window_scatter(wide[1], wide[2], kernel, h, w, mirrored),
+        )
+    found = (
+        windows.window_assemble(x, weight, kernel, mirrored),
+        windows.window_similarity(query, x, kernel, groups, mirrored),
+        windows.window_scatter(query, weight, kernel, h, w, mirrored),
+    )
+    for one, other in zip(found, expected, strict=True):
+        close(one, other, dtype)
+
+
+def test_a_result_past_the_caches_is_the_same() -> None:
+    x, weight = torch.randn(1, 64, 8, 6), torch.randn(1, 1, 9, 16, 12)
+    expected = windows.window_assemble(x, weight, 3)
+    with thresholds.for_smaller_maps(2.0**20):
+        assert torch.equal(windows.window_assemble(x, weight, 3), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_rounded_as_torch_does(dtype: torch.dtype) -> None:
+    """Numbers below the normal ones, infinite ones, those that round up to infinity, and what is no number."""
+    bits = torch.arange(-(2**15), 2**15, dtype=torch.int32).to(torch.int16).view(dtype)
+    x = bits.view(1, 64, 32, 32)
+    one = torch.ones(1, 1, 1, 32, 32, dtype=dtype)
+    found = windows.window_assemble(x, one, 1)
+    assert torch.equal(found.nan_to_num(7), x.nan_to_num(7))
+    assert torch.equal(found.isnan(), x.isnan())
+    third = torch.full_like(one, 1 / 3)
+    assert torch.equal(
+        windows.window_assemble(x, third, 1).nan_to_num(7), (x.float() * third[0].float()).to(dtype).nan_to_num(7)
+    )
+    large = torch.full_like(one, 3)
+    expected = (x.float() * large[0].float()).to(dtype)
+    assert torch.equal(windows.window_assemble(x, large, 1).nan_to_num(7), expected.nan_to_num(7))
+
+
+def test_a_kernel_of_another_build_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert window_kernels._load() is window_kernels._kernels
+    monkeypatch.setattr(window_kernels, "INTERFACE", -1)
+    assert window_kernels._load() is None
+
+
+def test_a_struct_of_another_size_is_refused() -> None:
+    for entry in ("assemble", "similarity", "scatter"):
+        with pytest.raises(TypeError, match="another struct"):
+            getattr(window_kernels._kernels, entry)(0, 8, 0, 1)

@@ -1,0 +1,123 @@
+/* Included by windows.c once for each pair of a type that is computed in (REAL) and one that lies in memory (STORED): vectors
+ * of SOME numbers, read from memory and written there, and what is done with them. FORM says how STORED holds a number. */
+
+typedef REAL NAME(Lanes) __attribute__((vector_size(SOME * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
+
+typedef __typeof__((NAME(Lanes)){0} < (NAME(Lanes)){0}) NAME(Mask);
+
+/* a where the mask is set, else b. */
+static ALWAYS_INLINE NAME(Lanes) NAME(either)(NAME(Mask) mask, NAME(Lanes) a, NAME(Lanes) b) {
+    return (NAME(Lanes))((mask & (NAME(Mask))a) | (~mask & (NAME(Mask))b));
+}
+
+#if FORM != PLAIN
+typedef uint16_t NAME(Halves) __attribute__((vector_size(SOME * 2), aligned(2), may_alias));
+typedef uint32_t NAME(Words) __attribute__((vector_size(SOME * 4), aligned(4), may_alias));
+#endif
+
+static ALWAYS_INLINE NAME(Lanes) NAME(load)(const STORED *from) {
+#if FORM == PLAIN
+    return *(const NAME(Lanes) *)from;
+#else
+    NAME(Words) bits = __builtin_convertvector(*(const NAME(Halves) *)from, NAME(Words));
+#if FORM == BRAIN
+    return (NAME(Lanes))(bits << 16);
+#else
+    /* The exponent is 112 too small, which a product mends for numbers below the normal ones too. */
+    const NAME(Words) sign = (bits & 0x8000) << 16, rest = (bits & 0x7fff) << 13;
+    const NAME(Words) endless = (NAME(Words))((bits & 0x7c00) == 0x7c00) & 0x7f800000;
+    return (NAME(Lanes))((NAME(Words))((NAME(Lanes))rest * 0x1p112f) | endless | sign);
+#endif
+#endif
+}
+
+static ALWAYS_INLINE void NAME(store)(STORED *to, NAME(Lanes) v) {
+#if FORM == PLAIN
+    *(NAME(Lanes) *)to = v;
+#else
+    NAME(Words) bits = (NAME(Words))v;
+    const NAME(Words) size = bits & 0x7fffffff, nan = (NAME(Words))(size > 0x7f800000);
+#if FORM == BRAIN
+    bits = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+    bits = (nan & 0x7fc0) | (~nan & bits);
+#else
+    const NAME(Words) sign = (bits >> 16) & 0x8000;
+    /* Below the normal numbers the sum with one half rounds at the right place. */
+    const NAME(Words) small = (NAME(Words))((NAME(Lanes))size + 0.5f) - 0x3f000000;
+    const NAME(Words) normal = (size + 0xc8000fff + ((size >> 13) & 1)) >> 13;
+    const NAME(Words) is_small = (NAME(Words))(size < 0x38800000), is_large = (NAME(Words))(size >= 0x47800000);
+    bits = (is_small & small) | (~is_small & ~is_large & normal) | (is_large & ~nan & 0x7c00) | (nan & 0x7e00);
+    bits |= sign;
+#endif
+    *(NAME(Halves) *)to = __builtin_convertvector(bits, NAME(Halves));
+#endif
+}
+
+/* The first n lanes alone; the others are 0. */
+static ALWAYS_INLINE NAME(Lanes) NAME(load_part)(const STORED *from, long n) {
+    STORED part[SOME] = {0};
+    if (n == SOME) return NAME(load)(from);
+    for (long c = 0; c < n; c++) part[c] = from[c];
+    return NAME(load)(part);
+}
+
+static ALWAYS_INLINE void NAME(store_part)(STORED *to, NAME(Lanes) v, long n) {
+    STORED part[SOME];
+    NAME(store)(part, v);
+    for (long c = 0; c < n; c++) to[c] = part[c];
+}
+
+static ALWAYS_INLINE REAL NAME(number)(const STORED *from) {
+    return FORM == PLAIN ? (REAL)*from : NAME(load_part)(from, 1)[0];
+}
+
+/* Past the caches, of what is too large to stay in them; `to` is a multiple of 16 bytes. */
+static ALWAYS_INLINE void NAME(stream)(STORED *to, NAME(Lanes) v) {
+#if defined(__SSE2__) && defined(__GNUC__) && !defined(__clang__)
+    typedef long long Pair __attribute__((vector_size(16), may_alias));
+    STORED part[SOME] __attribute__((aligned(64)));
+    NAME(store)(part, v);
+    for (unsigned n = 0; n < sizeof(part) / 16; n++) __builtin_ia32_movntdq((Pair *)to + n, ((const Pair *)part)[n]);
+#else
+    NAME(store)(to, v);
+#endif
+}
+
+static ALWAYS_INLINE REAL NAME(sum)(NAME(Lanes) v) {
+    REAL sum = 0;
+    for (int n = 0; n < SOME; n++) sum += v[n];
+    return sum;
+}
+
+/* Lane n of the result is the sum over the lanes of v[n]. */
+static ALWAYS_INLINE NAME(Lanes) NAME(sums)(const NAME(Lanes) * v) {
+#ifdef SHUFFLED
+    if (sizeof(REAL) == 4) {
+        NAME(Lanes) eight[8], four[4], two[2];
+        for (int n = 0; n < 8; n++) eight[n] = SHUFFLED(v[2 * n], v[2 * n + 1], HALVES_OF_16);
+        for (int n = 0; n < 4; n++) four[n] = SHUFFLED(eight[2 * n], eight[2 * n + 1], HALVES_OF_8);
+        for (int n = 0; n < 2; n++) two[n] = SHUFFLED(four[2 * n], four[2 * n + 1], HALVES_OF_4);
+        return SHUFFLED(two[0], two[1], HALVES_OF_2);
+    }
+#endif
+    NAME(Lanes) out;
+    for (int n = 0; n < SOME; n++) out[n] = NAME(sum)(v[n]);
+    return out;
+}
+
+/* e^v for v <= 0. */
+static ALWAYS_INLINE NAME(Lanes) NAME(exp)(NAME(Lanes) v) {
+#if WIDE
+    for (int n = 0; n < SOME; n++) v[n] = exp(v[n]);
+    return v;
+#else
+    typedef int32_t Ints __attribute__((vector_size(SOME * 4)));
+    const NAME(Lanes) floor = v * 0 - 87.3f;
+    v = NAME(either)(v < floor, floor, v); /* what is no number stays so */
+    const NAME(Lanes) t = v * 1.44269504f;
+    const Ints whole = __builtin_convertvector(t - 0.5f, Ints);
+    const NAME(Lanes) f = (t - __builtin_convertvector(whole, NAME(Lanes))) * 0.693147181f;
+    const NAME(Lanes) tail = f * f * (1.f / 2 + f * (1.f / 6 + f * (1.f / 24 + f * (1.f / 120 + f * (1.f / 720)))));
+    return (NAME(Lanes))((whole + 127) << 23) * (1 + f + tail);
+#endif
+}

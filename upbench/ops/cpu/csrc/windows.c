@@ -1,0 +1,173 @@
+/* Windows on the CPU: sums over them, dot products with them and the transpose of the first, in one pass over their rows.
+ *
+ * Optional: built when upbench is installed where a C compiler is, never needed. `window_kernels.py` is the other side of it.
+ * Maps are rows of channels ([H * W, C]) and weights rows of taps ([H' * W', groups, taps]). What lies in memory may be half
+ * precision; what is computed is at least float32. */
+
+#define Py_LIMITED_API 0x030B0000
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <float.h>
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__GNUC__)
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+#endif
+
+/* One form for each generation of vector units; which one runs is decided when the module is loaded. */
+#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12 && defined(__x86_64__) && defined(__linux__)
+#define CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define CLONES
+#endif
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wpsabi" /* of vectors in functions that are inlined everywhere */
+#endif
+#if defined(__SSE2__) && defined(__GNUC__) && !defined(__clang__)
+#define FENCE __builtin_ia32_sfence()
+#else
+#define FENCE (void)0
+#endif
+
+enum { SOME = 16, CHILDREN = 4, TALL = 32, BROAD = 16 }; /* TALL, BROAD: window_kernels.py knows them too */
+enum { ZEROS, MIRRORED, REPEATED };                      /* what is read outside a map */
+#define PLAIN 0
+#define BRAIN 1
+#define HALF 2
+
+/* Two vectors a, b of 16, seen as groups: the first halves of all plus the second halves. */
+#if defined(__clang__) || __GNUC__ >= 12
+#define SHUFFLED(a, b, halves) (halves(a, b, 0) + halves(a, b, 1))
+#define PICK __builtin_shufflevector
+#define HALVES_OF_16(a, b, n) \
+    PICK(a, b, 8 * n, 8 * n + 1, 8 * n + 2, 8 * n + 3, 8 * n + 4, 8 * n + 5, 8 * n + 6, 8 * n + 7, 8 * n + 16, 8 * n + 17, \
+         8 * n + 18, 8 * n + 19, 8 * n + 20, 8 * n + 21, 8 * n + 22, 8 * n + 23)
+#define HALVES_OF_8(a, b, n) \
+    PICK(a, b, 4 * n, 4 * n + 1, 4 * n + 2, 4 * n + 3, 4 * n + 8, 4 * n + 9, 4 * n + 10, 4 * n + 11, 4 * n + 16, 4 * n + 17, \
+         4 * n + 18, 4 * n + 19, 4 * n + 24, 4 * n + 25, 4 * n + 26, 4 * n + 27)
+#define HALVES_OF_4(a, b, n) \
+    PICK(a, b, 2 * n, 2 * n + 1, 2 * n + 4, 2 * n + 5, 2 * n + 8, 2 * n + 9, 2 * n + 12, 2 * n + 13, 2 * n + 16, 2 * n + 17, \
+         2 * n + 20, 2 * n + 21, 2 * n + 24, 2 * n + 25, 2 * n + 28, 2 * n + 29)
+#define HALVES_OF_2(a, b, n) \
+    PICK(a, b, n, n + 2, n + 4, n + 6, n + 8, n + 10, n + 12, n + 14, n + 16, n + 18, n + 20, n + 22, n + 24, n + 26, n + 28, \
+         n + 30)
+#endif
+
+static int wide_registers; /* whether 16 vectors fit into the registers */
+
+/* What every entry is given, filled by name in `window_kernels.py`; every field is 8 bytes wide.
+ *
+ * rows, columns: of each row or column of cells the first output row or column, and in the end their number. A window begins
+ * `origin` pixels from its cell. x: the low-resolution map. query: the high-resolution map, of queries or of what is scattered.
+ * weights: of output pixels, or where `shuffled` of cells, with the children last. coarse: numbers of cells that are added to
+ * them, or NULL. softmax: 0 without, 1, or 2 of their sigmoids. streams: whether the result goes past the caches. A pitch leads
+ * from a pixel or cell to the next. */
+typedef struct {
+    const void *x, *query, *weights, *coarse;
+    void *out;
+    const int64_t *rows, *columns;
+    int64_t height, width, cells_across, out_width, channels, groups, kernel, origin, border, most_readers;
+    int64_t x_row, x_pitch, query_pitch, weight_pitch, group_step, tap_step, coarse_pitch, out_pitch;
+    int64_t shuffled, softmax, streams, dtype;
+} Windows;
+
+#define REAL float
+#define MOST FLT_MAX
+#define WIDE 0
+
+#define STORED float
+#define FORM PLAIN
+#define NAME(name) name##_float
+#include "lanes.h"
+#include "window.h"
+#include "similar.h"
+#undef STORED
+#undef FORM
+#undef NAME
+
+#define STORED uint16_t
+#define FORM BRAIN
+#define NAME(name) name##_brain
+#include "lanes.h"
+#include "window.h"
+#include "similar.h"
+#undef FORM
+#undef NAME
+
+#define FORM HALF
+#define NAME(name) name##_half
+#include "lanes.h"
+#include "window.h"
+#include "similar.h"
+#undef STORED
+#undef FORM
+#undef NAME
+#undef REAL
+#undef MOST
+#undef WIDE
+
+#define REAL double
+#define MOST DBL_MAX
+#define WIDE 1
+#define STORED double
+#define FORM PLAIN
+#define NAME(name) name##_double
+#include "lanes.h"
+#include "window.h"
+#include "similar.h"
+
+typedef int (*Work)(const Windows *, long, long);
+
+/* Runs the form of an entry for the dtype of a job: address and size of the struct, the tiles to take. */
+static PyObject *run(PyObject *args, const Work *forms) {
+    unsigned long long address;
+    Py_ssize_t size, start, stop;
+    if (!PyArg_ParseTuple(args, "Knnn", &address, &size, &start, &stop)) return NULL;
+    const Windows *job = (const Windows *)(uintptr_t)address;
+    if ((size_t)size != sizeof(Windows)) {
+        PyErr_SetString(PyExc_TypeError, "another struct than this entry takes");
+        return NULL;
+    }
+    int ready;
+    Py_BEGIN_ALLOW_THREADS;
+    ready = forms[job->dtype](job, (long)start, (long)stop);
+    Py_END_ALLOW_THREADS;
+    if (!ready) return PyErr_NoMemory();
+    Py_RETURN_NONE;
+}
+
+/* In the order of `window_kernels.DTYPES`. */
+#define ENTRY(name) \
+    static PyObject *name(PyObject *Py_UNUSED(self), PyObject *args) { \
+        static const Work forms[] = {name##_float, name##_double, name##_brain, name##_half}; \
+        return run(args, forms); \
+    }
+ENTRY(assemble)
+ENTRY(similarity)
+ENTRY(scatter)
+
+static PyMethodDef methods[] = {
+    {"assemble", assemble, METH_VARARGS, "Rows start to stop of sums over windows: address and size of a Windows, start, stop."},
+    {"similarity", similarity, METH_VARARGS, "Rows start to stop of dot products with windows."},
+    {"scatter", scatter, METH_VARARGS, "Tiles start to stop of the transpose of the sums."},
+    {NULL, NULL, 0, NULL},
+};
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_windows", NULL, 0, methods, NULL, NULL, NULL, NULL};
+
+PyMODINIT_FUNC PyInit__windows(void) {
+    PyObject *made = PyModule_Create(&module);
+#if defined(__x86_64__) && defined(__GNUC__)
+    wide_registers = __builtin_cpu_supports("avx512f") != 0;
+#elif defined(__aarch64__)
+    wide_registers = 1;
+#endif
+    /* Of the struct above: `window_kernels.py` takes none but its own. */
+    if (made && PyModule_AddIntConstant(made, "interface", 1) < 0) {
+        Py_DECREF(made);
+        return NULL;
+    }
+    return made;
+}

@@ -1,0 +1,178 @@
+"""The C kernels for windows (`csrc/windows.c`): sums over windows, dot products with them and the transpose of the first.
+
+Built when upbench is installed where a C compiler is; without them `windows` makes the same of torch's ops. They read and
+write float32, float64, bfloat16 and float16, and compute half precision in float32.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from functools import lru_cache
+from importlib import import_module
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from upbench.ops import thresholds
+from upbench.ops.cpu import native
+from upbench.ops.memory_layout import empty_map, empty_taps
+
+INTERFACE = 1
+"""Version of the C interface that this file expects; kernels built by another upbench are ignored."""
+DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+ZEROS, MIRRORED, REPEATED = 0, 1, 2
+"""What windows read outside the map."""
+TILE = (32, 16)
+"""Rows and columns of a tile of the transpose."""
+PIECE = 1
+"""Rows of cells, or tiles, that a thread takes at a time."""
+STREAMED = 2**25
+"""Bytes of a result from which it is written past the caches, which it would only empty."""
+
+_SIDES = ("height", "width", "cells_across", "out_width")
+_SIZES = (*_SIDES, "channels", "groups", "kernel", "origin", "border", "most_readers")
+_STEPS = ("x_row", "x_pitch", "query_pitch", "weight_pitch", "group_step", "tap_step", "coarse_pitch", "out_pitch")
+Windows = native.struct(
+    "Windows",
+    **dict.fromkeys(("x", "query", "weights", "coarse", "out", "rows", "columns"), native.ADDRESS),
+    **dict.fromkeys((*_SIZES, *_STEPS, "shuffled", "softmax", "streams", "dtype"), native.COUNT),
+)
+
+
+def _load() -> Any:
+    try:
+        built = import_module("upbench.ops.cpu._windows")
+    except ImportError:  # there was no compiler where this was installed
+        return None
+    return built if built.interface == INTERFACE else None
+
+
+_kernels = _load()
+
+
+def can_run_native(*tensors: Tensor) -> bool:
+    """Return whether the kernels take these: one dtype of `DTYPES`.
+
+    Args:
+        tensors: what they would be given.
+    """
+    return _kernels is not None and tensors[0].dtype in DTYPES and len({t.dtype for t in tensors}) == 1
+
+
+@lru_cache(256)
+def starts(size: int, out: int) -> Tensor:
+    """Return the first output index of each low-resolution index of one side, and the number of all: int64 [size + 1].
+
+    Args:
+        size: low-resolution pixels of the side.
+        out: output pixels of the side; the parent of pixel i' is floor(i' * size / out).
+    """
+    return torch.div(torch.arange(size + 1) * out + size - 1, size, rounding_mode="floor")
+
+
+def _rows(x: Tensor) -> Tensor:
+    """[B, H, W, C] of a map, the channels together."""
+    rows = x.permute(0, 2, 3, 1)
+    return rows if rows.stride(3) == 1 or rows.shape[3] == 1 else rows.contiguous()
+
+
+def _even(x: Tensor) -> Tensor:
+    """The same with the pixels of an image evenly apart."""
+    rows = _rows(x)
+    return rows if _is_even(rows) else rows.contiguous()
+
+
+def _is_even(rows: Tensor) -> bool:
+    # The stride of a side of one pixel may be any.
+    return min(rows.shape[1:3]) == 1 or rows.stride(1) == rows.shape[2] * rows.stride(2)
+
+
+def _pitch(rows: Tensor) -> int:
+    """What leads from a pixel to the next, where they are evenly apart."""
+    return rows.stride(2) if rows.shape[2] > 1 else rows.stride(1)
+
+
+def _taps(weight: Tensor) -> Tensor:
+    """[B, H', W', G, T] of weights, with the pixels evenly apart and the taps together."""
+    taps = weight.permute(0, 3, 4, 1, 2)
+    together = (taps.stride(4) == 1 or taps.shape[4] == 1) and _is_even(taps)
+    return taps if together else taps.contiguous()
+
+
+def _job(x_size: tuple[int, int], out_size: tuple[int, int], kernel: int, mirrored: bool, dtype: torch.dtype) -> Any:
+    (h, w), (out_h, out_w) = x_size, out_size
+    rows, columns = starts(h, out_h), starts(w, out_w)
+    return Windows(
+        height=h,
+        width=w,
+        cells_across=w,
+        out_width=out_w,
+        kernel=kernel,
+        origin=-(kernel // 2),
+        border=MIRRORED if mirrored else ZEROS,
+        rows=rows.data_ptr(),
+        columns=columns.data_ptr(),
+        dtype=DTYPES.index(dtype),
+    )
+
+
+def run(entry: str, job: ctypes.Structure, maps: dict[str, Tensor | None], images: int, count: int) -> None:
+    """Run an entry of the kernels over all its tiles for each image, by as many threads as torch has here.
+
+    Args:
+        entry: its name.
+        job: the struct that it takes.
+        maps: fields of the struct that are addresses, and the tensors they stand for, images first.
+        images: their number.
+        count: number of tiles.
+    """
+    for image in range(images):
+        for name, tensor in maps.items():
+            setattr(job, name, native.address(tensor, image))
+        native.run_module(_kernels, entry, job, count, PIECE)
+
+
+def assemble(x: Tensor, weight: Tensor, kernel: int, mirrored: bool) -> Tensor:
+    """Compute `windows.window_assemble`, with its arguments."""
+    (b, c, h, w), (groups, _, out_h, out_w) = x.shape, weight.shape[1:]
+    out = empty_map(x, b, c, out_h, out_w)
+    rows, taps = _rows(x), _taps(weight)
+    job = _job((h, w), (out_h, out_w), kernel, mirrored, x.dtype)
+    job.channels, job.groups = c, groups
+    job.x_row, job.x_pitch, job.out_pitch = rows.stride(1), rows.stride(2), c
+    job.weight_pitch, job.group_step, job.tap_step = _pitch(taps), taps.stride(3), 1
+    job.streams = c // groups % 16 == 0 and out.nbytes >= thresholds.scaled(STREAMED)
+    run("assemble", job, {"x": rows, "weights": taps, "out": out.permute(0, 2, 3, 1)}, b, h)
+    return out
+
+
+def similarity(query: Tensor, keys: Tensor, kernel: int, heads: int, mirrored: bool) -> Tensor:
+    """Compute `windows.window_similarity`, with its arguments."""
+    (b, c, h, w), (out_h, out_w) = keys.shape, query.shape[2:]
+    out = empty_taps(query, b, heads, kernel * kernel, out_h, out_w)
+    rows, queries = _rows(keys), _even(query)
+    job = _job((h, w), (out_h, out_w), kernel, mirrored, keys.dtype)
+    job.channels, job.groups = c, heads
+    job.x_row, job.x_pitch, job.query_pitch = rows.stride(1), rows.stride(2), _pitch(queries)
+    job.out_pitch = heads * kernel * kernel
+    run("similarity", job, {"x": rows, "query": queries, "out": out.permute(0, 3, 4, 1, 2)}, b, h)
+    return out
+
+
+def scatter(source: Tensor, weight: Tensor, kernel: int, height: int, width: int, mirrored: bool) -> Tensor:
+    """Compute `windows.window_scatter`, with its arguments."""
+    (b, c, out_h, out_w), groups = source.shape, weight.shape[1]
+    out = empty_map(source, b, c, height, width)
+    sources, taps = _even(source), _taps(weight)
+    job = _job((height, width), (out_h, out_w), kernel, mirrored, source.dtype)
+    job.channels, job.groups, job.out_pitch = c, groups, c
+    # Of one place, and of up to three that are mirrored into a pixel along each side.
+    children = math.ceil(out_h / height) * math.ceil(out_w / width)
+    job.most_readers = kernel * kernel * children * (9 if mirrored else 1)
+    job.query_pitch, job.weight_pitch = _pitch(sources), _pitch(taps)
+    job.group_step, job.tap_step = taps.stride(3), 1
+    tiles = math.ceil(height / TILE[0]) * math.ceil(width / TILE[1])
+    run("scatter", job, {"query": sources, "weights": taps, "out": out.permute(0, 2, 3, 1)}, b, tiles)
+    return out
