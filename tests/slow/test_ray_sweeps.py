@@ -152,6 +152,37 @@ def test_sigkill_loses_no_cell_and_measures_none_twice(nodes: Any, tmp_path: Pat
     assert {number for _, number in found} >= set(range(5))
 
 
+def test_ctrl_c_ends_in_130_frees_the_nodes_and_the_same_command_goes_on(nodes: Any, tmp_path: Path) -> None:
+    spec, path = tmp_path / "s.yaml", tmp_path / "s.jsonl"
+    spec.write_text(
+        "name: s\nbase: {upsampler: carafe}\ninput: {shape: 8x6x5}\nmeasure: {budget: 1.0, device: cpu, threads: 1}\n"
+        f"grid: {{seed: {list(range(24))}}}\n"
+    )
+    words = ["sweep", str(spec), "-o", str(path), "--engine", "ray", "--address", nodes.address]
+    log = (tmp_path / "log").open("w")
+    running = subprocess.Popen([sys.executable, "-m", "upbench", *words], cwd=ROOT, stdout=log, stderr=log)
+    passes, until = path.with_suffix(".passes.jsonl"), time.monotonic() + WAIT_S
+    while not (passes.exists() and b'"pass":1' in passes.read_bytes()):
+        assert running.poll() is None, (tmp_path / "log").read_text()
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    assert running.wait(60) == 130, (tmp_path / "log").read_text()
+    said = (tmp_path / "log").read_text()
+    assert "of 24 cells" in said
+    assert "Traceback" not in said
+    before = _passes(path)
+    assert set(before.values()) == {1}
+    done = upbench(*words)
+    assert done.exit_code == 0, done.output
+    whole = store.current(store.load(path).records)  # cells of too few passes stand in the file as well
+    assert [record.axes["seed"] for record in whole] == list(range(24))
+    assert {len(record.latency.passes.numbers) for record in whole if record.latency and record.latency.passes} == {5}
+    after = _passes(path)
+    assert set(after.values()) == {1}, "what was on disk is not measured again"
+    assert before.keys() <= after.keys()
+
+
 def test_kinds_of_machines_never_stand_in_one_ratio(tmp_path: Path) -> None:
     """Two kinds, by their number of threads: the larger one measures, --on selects the other, and tables keep them apart."""
     (tmp_path / "cwd").mkdir()
