@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 import upbench
+from tests import record_builder
 from upbench.machine import ceilings
 from upbench.records.record import from_dict
 
@@ -230,6 +232,23 @@ def test_a_sweep_is_run_read_and_tabled(tmp_path: Path) -> None:
         upbench.table([])
     with pytest.raises(upbench.UpbenchError, match=r"there is no such file"):
         upbench.read(tmp_path / "none.jsonl")
+
+
+def test_samples_stay_in_the_file_that_was_read(tmp_path: Path) -> None:
+    path = record_builder.file(tmp_path / "made.jsonl", record_builder.theta_sweep())
+    read = upbench.read(path)
+    samples = [record.latency.samples_s for record in read]
+    assert all(type(one) is list for one in samples)
+    path.rename(tmp_path / "earlier.jsonl")  # as a sweep does that begins anew
+    others = [record_builder.record(axes={"theta": n}, theta=n, latency_s=0.02, cell=n) for n in (5, 7)]
+    again = upbench.read(record_builder.file(path, others))
+    path.unlink()
+    assert [record.latency.samples_s for record in read] == samples
+    assert [record.latency.samples_s[0] for record in again] == [one.latency.samples_s[0] for one in others]
+    assert again.to_dataframe()["latency_q3_s"].min() > 0.015
+    assert [*again] == again[:] == [again[0], again[-1]] == others
+    kept = pickle.loads(pickle.dumps(read))
+    assert (list(kept), kept.to_markdown()) == (list(read), read.to_markdown())
 
 
 def test_the_other_names_are_good_for_two_calls() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import upbench as python
 from tests import many_records, record_builder
 from tests.command_line import upbench
 from upbench.records import readings, store, stored
@@ -60,9 +61,24 @@ def test_samples_are_read_again_and_not_kept(folder: Path) -> None:
     assert samples[0] == next(iter(samples))
     assert samples[:2] == list(samples)[:2]
     assert len(samples) == many_records.PASSES * many_records.ROUNDS * 2
+    assert _held(len(samples)) == 0
+
+
+def _held(size: int) -> int:
+    """How many lists of so many samples are in memory."""
     gc.collect()
-    held = [one for one in gc.get_objects() if isinstance(one, list) and len(one) == len(samples)]
-    assert not [one for one in held if one and isinstance(one[0], float)]
+    held = [one for one in gc.get_objects() if type(one) is list and len(one) == size]
+    return sum(isinstance(one[0], float) for one in held)
+
+
+def test_python_reads_a_record_whole_when_it_is_taken_out(folder: Path) -> None:
+    read = python.read(_file(folder, 40))
+    size = many_records.PASSES * many_records.ROUNDS * 2
+    assert len(read) == len(python.table(read).to_dataframe()) == 40
+    assert _held(size) == 0
+    one = read[7]
+    assert (type(one), _held(size)) == (records.Record, 1)
+    assert one == store.load(_file(folder, 40)).records[7]
 
 
 def test_torn_lines_and_documents_are_read_as_before(folder: Path, tmp_path: Path) -> None:

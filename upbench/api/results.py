@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, overload
 
 from upbench.records.record import Record
+from upbench.records.stored import StoredRecord
 from upbench.report.formats import html, latex, render
 from upbench.report.formats.table import Table
 from upbench.report.tables import comparison
@@ -110,6 +111,8 @@ class Comparison(_Several):
 class Records(_Several):
     """Records of results files, or of a sweep that was just run.
 
+    Their samples stay in the files: a record is read whole when it is taken out, as by `records[0]` or in a loop.
+
     Args:
         records: One for each cell.
         skipped: A sentence for each line of the files that is no record.
@@ -119,6 +122,20 @@ class Records(_Several):
         super().__init__(records)
         self.skipped = tuple(skipped)
 
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Record]: ...
+    def __getitem__(self, index: int | slice) -> Record | list[Record]:
+        found = self.records[index]
+        return _loaded(found) if isinstance(found, Record) else [_loaded(one) for one in found]
+
+    def __iter__(self) -> Iterator[Record]:
+        return map(_loaded, self.records)
+
+    def __reduce__(self) -> tuple[type[Records], tuple[list[Record], tuple[str, ...]]]:
+        return Records, (list(self), self.skipped)
+
     @property
     def title(self) -> str:
         """The titles of the sweeps that the records belong to."""
@@ -127,6 +144,10 @@ class Records(_Several):
 
     def _table(self) -> Table:
         return default_table(ResultSet.of(self.records), self.title)
+
+
+def _loaded(record: Record) -> Record:
+    return record.loaded() if isinstance(record, StoredRecord) else record
 
 
 class ResultTable(Shown):

@@ -16,7 +16,7 @@ from upbench.api.given import Accuracies, read_accuracy
 from upbench.api.results import Comparison, Profile, Records, ResultTable
 from upbench.errors import SpecError, UpbenchError, unknown
 from upbench.papers import given_join
-from upbench.records import store
+from upbench.records import store, stored
 from upbench.records.record import Record
 from upbench.report.formats import render
 from upbench.report.tables import column_choice, pivot
@@ -203,7 +203,7 @@ def sweep(
             scores = beside_results.measured(quality, path, fresh, lambda what, part: None, messages.append)
             given = Sources(given.tables, proxies=scores)
         beside.write(path, given)
-        records, unmatched = given.attached(list(store.pick(path, outcome.plan.identities).values()))
+        records, unmatched = given.attached(list(stored.pick(path, outcome.plan.identities).values()))
         if records:
             result = default_table(ResultSet(records, read_plan.axes), read_plan.title or read_plan.name)
             files.write_text(path.with_suffix(".md"), render.markdown(result))
@@ -228,8 +228,8 @@ def read(*paths: str | Path) -> Records:
     records: list[Record] = []
     skipped: list[str] = []
     for path in dict.fromkeys(map(Path, paths)):
-        contents = store.read(path)
-        own, unmatched = beside.attached(path, store.current(contents.records))
+        contents = stored.read(path)
+        own, unmatched = beside.attached(path, contents.records)
         skipped += [*contents.skipped, *unmatched]
         records += own
     found = {(record.place, repr(record.axes)): record for record in records}
@@ -260,7 +260,7 @@ def table(
     Raises:
         UpbenchError: If a name is not known, there are no records, or the accuracy does not fit them.
     """
-    listed = list(records)
+    listed = list(records.records if isinstance(records, Records) else records)
     if not listed:
         raise UpbenchError("there are no records to make a table of")
     listed, _ = read_accuracy(accuracy, with_published).attached(listed)

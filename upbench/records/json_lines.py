@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
+from contextlib import nullcontext
 from io import FileIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from upbench.errors import OutputError, StoreError
 
@@ -40,18 +41,19 @@ def scan(path: Path) -> Iterator[RawLine]:
         raise StoreError(f"results file {path} cannot be read ({error.strerror})") from None
 
 
-def read_at(path: Path, offset: int) -> str:
+def read_at(path: Path, offset: int, held: BinaryIO | None = None) -> str:
     """Return the line that begins at a byte of a file.
 
     Args:
         path: The file.
         offset: The byte, from 0.
+        held: The file where it is open: its lines are there when it has been renamed or removed since.
 
     Raises:
         StoreError: The file cannot be read.
     """
     try:
-        with path.open("rb") as file:
+        with nullcontext(held) if held is not None else path.open("rb") as file:
             file.seek(offset)
             return file.readline().decode("utf-8", errors="replace")
     except OSError as error:

@@ -7,6 +7,7 @@ somebody needs them. The whole of a record is unpacked for one look at it; only 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import zlib
 from array import array
@@ -15,7 +16,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
-from typing import Any, Self, TypeVar, overload
+from typing import Any, BinaryIO, Self, TypeVar, overload
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -30,6 +31,7 @@ KEPT = 64
 """How many unpacked records of a file are in memory."""
 RESIDENT = ("label", "axes", "status", "sweep", "noise_floor", "accuracy")
 """The fields of a record that are always in memory: those by which cells are named, grouped and ordered."""
+_NUMBERS = itertools.count()
 Value = TypeVar("Value", bound=Hashable)
 _FACTS: list[Callable[[Record], Hashable]] = []
 """The readers of what is asked of every record over and over; see `fact`."""
@@ -92,9 +94,9 @@ class StoredSamples(Sequence[float]):
 
 
 def identity_of(samples: Sequence[float]) -> Hashable:
-    """Return what tells samples from all others: their place in a file, or a hash of them."""
+    """Return what tells samples from all others: their place in a file as it was read, or a hash of them."""
     if isinstance(samples, StoredSamples):
-        return samples.file.name, samples.offset
+        return samples.file.number, samples.offset
     return hashlib.blake2b(array("d", samples).tobytes(), digest_size=16).digest()
 
 
@@ -140,21 +142,29 @@ class StoredRecord(Record):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record with plain values and all samples, from its file."""
+        return self.loaded().to_dict()
+
+    def loaded(self) -> Record:
+        """Return the record with all samples in memory, which needs its file no more."""
         state = self.__dict__
         whole = from_dict(state["_file"].line(state["_offset"]), f"results file {state['_file'].name}")
         own = {name: value for name, value in state.items() if name in Record.model_fields}
-        return whole.model_copy(update=own).to_dict()
+        return whole.model_copy(update=own)
 
 
 class RecordFile:
-    """A results file from which records are read as they are needed.
+    """A results file from which records are read as they are needed. It stays open, so that it can be moved meanwhile.
 
     Args:
         path: The file.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path, self.name = path, str(path)
+        self.path, self.name, self.number = path, str(path), next(_NUMBERS)
+        try:
+            self._held: BinaryIO | None = path.open("rb")
+        except OSError:  # there is none, or there are too many
+            self._held = None
         self._whole: OrderedDict[int, Record] = OrderedDict()
         self._alike: dict[Any, Any] = {}
         self._sample = b""
@@ -177,9 +187,8 @@ class RecordFile:
 
     def line(self, offset: int) -> dict[str, Any]:
         """Return the line that begins at a byte, as it was written, samples included."""
-        found: dict[str, Any] = parse(
-            json_lines.read_at(self.path, offset), f"results file {self.path}, at byte {offset},"
-        )
+        text = json_lines.read_at(self.path, offset, self._held)
+        found: dict[str, Any] = parse(text, f"results file {self.path}, at byte {offset},")
         return found
 
     def whole(self, offset: int, packed: bytes) -> Record:
