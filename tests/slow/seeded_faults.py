@@ -36,7 +36,7 @@ SHAPE = "32x56x52"
 
 @dataclass(frozen=True)
 class Fault:
-    """A wrong kernel. op: which; spoil: changes what the right one returned, in place; spec: what it shows in."""
+    """A wrong kernel. op: which; spoil: changes what the right one returned, in place; the others: what it shows in."""
 
     name: str
     op: str
@@ -44,17 +44,20 @@ class Fault:
     upsampler: str
     params: Mapping[str, Any] = field(default_factory=dict)
     shape: str = SHAPE
+    offsets: str = "trained"
+    seed: int = 0
 
     def __str__(self) -> str:
         """Its name, and what it shows in."""
-        return f"{self.name} ({self.upsampler})"
+        more = "" if self.offsets == "trained" else f", offsets {self.offsets}, seed {self.seed}"
+        return f"{self.name} ({self.upsampler}{more})"
 
     def spec(self) -> dict[str, Any]:
         """A spec whose check must fail."""
         return {
             "upsampler": self.upsampler,
             "params": dict(self.params),
-            "input": {"shape": self.shape, "offsets": "trained"},
+            "input": {"shape": self.shape, "offsets": self.offsets, "seed": self.seed},
             "measure": {"device": "cpu", "threads": 1, "budget": 0.1},
         }
 
@@ -144,6 +147,7 @@ def _dots_at_border(found: tuple[Tensor, Tensor]) -> None:
     found[0][..., 0] = 0
 
 
+WIDE = "the last tile of a gradient, on wide maps only"
 CARAFE = {"groups": 2}
 LDAAQU = {"heads": 2}
 FAULTS = [
@@ -161,7 +165,7 @@ FAULTS = [
     Fault("a branch for large maps", "deform_assemble_fused", _only_large, "dysample", shape="128x132x130"),
     Fault("the wrong group of points", "deform_assemble_fused", _groups, "dysample"),
     Fault("the border of a gradient", "deform_scatter_fused", _first_column, "dysample"),
-    Fault("the last tile of a gradient, on wide maps only", "deform_scatter_fused", _only_wide, "dysample"),
+    Fault(WIDE, "deform_scatter_fused", _only_wide, "dysample"),
     Fault("slopes along the other axis", "deform_slope_fused", _swapped_slopes, "dysample"),
     Fault("the gradient of the offsets' parameters times 1.01", "deform_slope_fused", _slopes_hundredth, "dysample"),
     Fault("the gradient of weights at the border", "deform_slope_fused", _dots_at_border, "ldaaqu", LDAAQU),
@@ -169,13 +173,17 @@ FAULTS = [
     Fault("the last row of attention", "offset_attend_fused", _last_row, "ldaaqu"),
     Fault("the border of guided attention", "guided_attend_fused", _first_row, "sapa-d"),
     Fault("a seam of affinities", "affinity_fused", _row_seam, "a2u"),
+    *(
+        Fault(WIDE, "deform_scatter_fused", _only_wide, "dysample", offsets="max", seed=seed)
+        for seed in range(4)  # samples at the border make the tile a smaller part of every mask but its own
+    ),
 ]
 
 USERS = "tests.modules.two_forms"
 OTHER_WAYS = [
     Fault("the last column of a tile is missing", "window_assemble_fused", _last_column, f"{USERS}:Louder"),
     Fault("the gradient of x times 1.01", "window_scatter_fused", _hundredth, f"{USERS}:Louder"),
-    Fault("the last tile of a gradient, on wide maps only", "deform_scatter_fused", _only_wide, f"{USERS}:Shifted"),
+    Fault(WIDE, "deform_scatter_fused", _only_wide, f"{USERS}:Shifted"),
     Fault("slopes along the other axis", "deform_slope_fused", _swapped_slopes, f"{USERS}:Shifted"),
     Fault("a seam of similarities", "window_similarity_fused", _row_seam, f"{USERS}:Guided"),
     Fault("the last row of a gradient", "window_scatter_fused", _last_row, f"{USERS}:Guided"),

@@ -7,7 +7,7 @@ mask in which g is wrong moves one by the root of its share, while rounding of a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -22,10 +22,15 @@ LIMIT = 0.05
 
 One wrong tile of 8x8 in a map of 120x120 causes a larger one under its masks.
 """
+DRAWS = 2
+"""Draws of the signs of a direction: a wrong part moves the sum by a normal number of its size, which may be near 0."""
 STRIP = 2
 """Width in pixels of the strip along an edge."""
 TILE = 8
 """Side of a tile of fused forms, in pixels."""
+
+Slope = Callable[[Tensor], float]
+"""Function that returns the slope of <f(x), weight> in a direction."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ class Direction:
 
 
 def masks(height: int, width: int, device: torch.device | None = None) -> Iterator[tuple[str, Tensor]]:
-    """Yield five masks of a map.
+    """Yield six masks of a map.
 
     Args:
         height: Rows of the map.
@@ -67,7 +72,8 @@ def masks(height: int, width: int, device: torch.device | None = None) -> Iterat
         device: Device of the masks.
 
     Yields:
-        Name and mask [H, W]: the interior, the edge strips across and along, the seams of tiles across and along.
+        Name and mask [H, W]: the interior, the edge strips across and along, the seams of tiles across and along, the
+        tile at the end, which may be incomplete.
     """
     rows = torch.arange(height, device=device)[:, None].expand(height, width)
     columns = torch.arange(width, device=device)[None, :].expand(height, width)
@@ -78,6 +84,7 @@ def masks(height: int, width: int, device: torch.device | None = None) -> Iterat
     yield "left and right edge", along
     yield "seams of tiles, rows", (rows % TILE == 0) | (rows % TILE == TILE - 1)
     yield "seams of tiles, columns", (columns % TILE == 0) | (columns % TILE == TILE - 1)
+    yield "last tile", (rows >= height - TILE) & (columns >= width - TILE)
 
 
 def compare(
@@ -89,7 +96,7 @@ def compare(
     seed: int = 0,
     value: Tensor | None = None,
 ) -> list[Direction]:
-    """Compute directional derivatives under each mask, from the gradient and from forwards.
+    """Compute directional derivatives under each mask, from the gradient and from forwards; DRAWS of each.
 
     One forward is enough where the function is smooth. Where a step moves points across pixels, the derivative jumps
     within it, and where a norm removes most of a step, rounding remains: a derivative that disagrees is taken again with
@@ -106,31 +113,35 @@ def compare(
         value: forward(x) where it is known.
 
     Returns:
-        The derivative under each mask.
+        The derivatives under each mask; those of later draws are left out once one disagrees.
     """
     generator = torch.Generator(x.device).manual_seed(seed)
     size = float(x.detach().square().mean().sqrt()) or 1.0
     found = []
     with torch.no_grad():
-        signs = torch.randint(0, 2, x.shape, generator=generator, device=x.device, dtype=torch.int8)
-        signed = (signs * 2 - 1).to(x.dtype)
         slopes = [*_slopes(forward, x, weight, size, value), *_exact_slope(exact, x, weight, size)]
         # A mask is one for all channels: what is summed over them once serves every mask.
         wide = gradient.to(torch.promote_types(gradient.dtype, torch.float32))
-        products, squares = (wide * signed).sum((0, 1)), (wide * wide).sum((0, 1))
-        for name, mask in masks(x.shape[-2], x.shape[-1], x.device):
-            direction = signed * mask
-            one = Direction(name, _sum(products * mask), float("nan"), _sum(squares * mask) ** 0.5)
-            for slope in slopes:
-                one = replace(one, forwards=slope(direction))
-                if one.agrees:
-                    break
-            found.append(one)
+        squares = (wide * wide).sum((0, 1))
+        for _ in range(DRAWS):
+            signs = torch.randint(0, 2, x.shape, generator=generator, device=x.device, dtype=torch.int8)
+            signed = (signs * 2 - 1).to(x.dtype)
+            products = (wide * signed).sum((0, 1))
+            for name, mask in masks(x.shape[-2], x.shape[-1], x.device):
+                one = Direction(name, _sum(products * mask), float("nan"), _sum(squares * mask) ** 0.5)
+                found.append(_with_forwards(one, slopes, signed * mask))
+            if not all(one.agrees for one in found):
+                break
     return found
 
 
-Slope = Callable[[Tensor], float]
-"""Function that returns the slope of <f(x), weight> in a direction."""
+def _with_forwards(one: Direction, slopes: Sequence[Slope], direction: Tensor) -> Direction:
+    """Return a derivative with what forwards say of it: the first that agrees, or else the last."""
+    for slope in slopes:
+        one = replace(one, forwards=slope(direction))
+        if one.agrees:
+            break
+    return one
 
 
 def _slopes(
