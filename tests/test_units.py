@@ -48,6 +48,13 @@ def test_differences_of_counts_are_as_papers_print_them(value: float | None, tex
 
 
 def test_differences_have_a_sign_and_a_unit() -> None:
+    for values, texts in (
+        ((0.00045, 0.0123, -0.000031, 0.0), ["0.45 ms", "12.3 ms", "-0.031 ms", "0.00 ms"]),
+        ((4.2e-5, 9e-8), ["42.0 us", "0.090 us"]),
+        ((3.0, 0.2), ["3.00 s", "0.20 s"]),
+        ((), []),
+    ):
+        assert list(map(units.seconds_alike(values), values)) == texts
     assert [units.delta_seconds(v) for v in (None, 0, 0.0031, -5e-5)] == ["-", "+0", "+3.10 ms", "-50.0 us"]
     assert [units.delta_mebibytes(v) for v in (None, 0, 2**20, -41472.4)] == ["-", "+0", "+1.00 MiB", "-41472 B"]
     assert [units.delta_number(v, 1) for v in (None, -0.5, 0.02, 1.7)] == ["-", "-0.5", "+0.0", "+1.7"]

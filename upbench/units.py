@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +60,22 @@ def seconds(value: float | None) -> str:
     return f"{_three(value / 1e-9)} ns"
 
 
+def seconds_alike(values: Iterable[float]) -> Callable[[float], str]:
+    """Return what writes durations below each other in one unit, that of the longest: 0.45, 0.0123 -> "450 ms", "12.3 ms".
+
+    Args:
+        values: All durations of the column, in seconds.
+    """
+    longest = max(map(abs, values), default=1.0)
+    factor, unit = next((step for step in _SECOND_SCALES if longest >= step[0]), _SECOND_SCALES[-1])
+
+    def text(value: float) -> str:
+        size = abs(value / factor)
+        return f"{_three(value / factor) if size >= 0.0995 or not size else f'{value / factor:.3f}'} {unit}"
+
+    return text
+
+
 def mebibytes(value: int | None) -> str:
     """Write a number of bytes in MiB: 355467264 -> "339.00 MiB"; below 0.1 MiB in bytes."""
     if value is None:
@@ -107,12 +123,12 @@ def delta(value: float | None) -> str:
 
 def delta_seconds(value: float | None) -> str:
     """Write a difference of durations in seconds: 0.0031 -> "+3.10 ms"."""
-    return DASH if value is None else _signed(value, seconds(abs(value))) if value else "+0"
+    return DASH if value is None else signed(value, seconds(abs(value))) if value else "+0"
 
 
 def delta_mebibytes(value: float | None) -> str:
     """Write a difference in bytes: 1048576 -> "+1.00 MiB"."""
-    return DASH if value is None else _signed(value, mebibytes(round(abs(value)))) if value else "+0"
+    return DASH if value is None else signed(value, mebibytes(round(abs(value)))) if value else "+0"
 
 
 def delta_number(value: float | None, decimals: int | None = None) -> str:
@@ -120,10 +136,11 @@ def delta_number(value: float | None, decimals: int | None = None) -> str:
     if value is None:
         return DASH
     text = number(abs(value), decimals)
-    return _signed(value if float(text) else 0, text)
+    return signed(value if float(text) else 0, text)
 
 
-def _signed(value: float, text: str) -> str:
+def signed(value: float, text: str) -> str:
+    """Write the sign of a difference before the text of its size."""
     return f"{'-' if value < 0 else '+'}{text}"
 
 

@@ -154,6 +154,11 @@ def test_an_error_that_cannot_say_what_it_is_is_one_sentence() -> None:
     assert "failed on 8x6x5 in float32 on cpu: Mute" in refused("FailsSpeechless", "profile")
 
 
+def test_a_failure_names_the_device_that_was_used() -> None:
+    device = "cuda:0" if torch.cuda.is_available() else "cpu"
+    assert f"failed on 8x6x5 in float32 on {device}: Mute" in refused("FailsSpeechless", "profile", "--device", "auto")
+
+
 def test_a_call_that_fails_while_it_is_timed_is_one_sentence() -> None:
     assert "failed on 8x6x5 in float32 on cpu: RuntimeError: worn out" in refused(
         "FailsLater", "profile", "--budget", "1"

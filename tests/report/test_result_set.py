@@ -107,6 +107,16 @@ def test_groups_rows_and_base_rows_are_of_one_machine() -> None:
         ResultSet.of(records, base="theta=99").base_row(records[0])
 
 
+def test_differences_of_time_are_in_one_unit() -> None:
+    times = {5: 0.0021, 7: 0.0009, 9: 0.0009004, 11: 0.00095}
+    records = [record_builder.record(axes={"theta": n}, theta=n, latency_s=s, cell=n) for n, s in times.items()]
+    records.append(record_builder.record(axes={"theta": 13}, cell=13, theta=13, status="oom", error="no memory"))
+    results = ResultSet.of(records, base="theta=7")
+    table = sweep.sweep_table(results, "title", column_choice.pick("params,latency,peak-memory", results))
+    column = table.heads.index("Latency")
+    assert [row[column] for row in table.rows] == ["+1.20 ms", "0.90 ms", "+0.000 ms", "+0.050 ms", "OOM"]
+
+
 def test_failed_cells_are_told_from_measured_ones() -> None:
     results = ResultSet.of(
         [record_builder.record(axes={"theta": 5}), record_builder.record(axes={"theta": 7}, status="oom", error="x")]

@@ -80,6 +80,18 @@ def test_overrides_reach_every_cell() -> None:
         ({"base": {"upsampler": "ldaaqu", "channels": 8}, "input": {"shape": "16x4x4"}}, ["channels is 8", "has 16"]),
         ({"name": "../evil"}, ["name is ../evil, but must be letters"]),
         ({"girdd": 1}, ["girdd: unknown key"]),
+        (
+            {"upsampler": "carafe"},
+            ["upsampler stands at the top of the sweep; put it under `base:`, as base: {upsampler: carafe}"],
+        ),
+        (
+            {"channels": 8, "params": {"theta": 5}},
+            ["put it under `base:`, as base: {channels: 8}", "as base: {params: {theta: 5}}"],
+        ),
+        (
+            {"shape": "8x6x5", "budget": 1},
+            ["as input: {shape: 8x6x5}", "budget stands at the top of the sweep; put it under `measure:`"],
+        ),
         ({"base": {}}, ["upsampler: is missing"]),
         ({"base": {}, "grid": {}, "ofat": {"upsampler": ["fade"]}}, ["base.upsampler: is missing"]),
         ({"base": {}, "grid": {}, "cells": [{"upsampler": "fade"}, {"batch": 2}]}, ["base.upsampler: is missing"]),

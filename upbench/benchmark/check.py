@@ -36,6 +36,7 @@ def check(
     progress: Progress = lambda what, part: None,
     cache: bool = True,
     for_measuring: bool = True,
+    backward: bool = True,
 ) -> Checked:
     """Check the outputs of upsamplers: shape, finite values, repetition, and agreement with a second implementation.
 
@@ -49,6 +50,7 @@ def check(
         progress: Called with what is being done, and the part that is done, 0 to 1.
         cache: Whether a result that was kept is used where the same bits are returned (see `check_cache`).
         for_measuring: Whether the modules are kept for `run.compare`, which measures them next (see `ready_cases`).
+        backward: Whether gradients are checked, too; where not, no result is kept.
 
     Returns:
         The results of all checks.
@@ -63,7 +65,7 @@ def check(
         with environment.with_threads(spec.measure.threads):
             tf32 = torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32
             with environment.full_precision():
-                case = _one(spec, like, found, cache)
+                case = _one(spec, like, found, cache and backward, backward)
             if case is not None and for_measuring and case.spec == spec and (case.device.type == "cpu" or not tf32):
                 ready_cases.put(case)
     if not found.passed:
@@ -86,7 +88,7 @@ def output(spec: RunSpec, device: torch.device) -> Output | None:
     return case.repeated_output()
 
 
-def _one(spec: RunSpec, like: RunSpec | None, found: Checked, cache: bool) -> CheckedCase | None:
+def _one(spec: RunSpec, like: RunSpec | None, found: Checked, cache: bool, backward: bool) -> CheckedCase | None:
     """Check one spec, and return its case; None where it has no right output."""
 
     def say(name: str, passed: bool, detail: str) -> bool:
@@ -110,7 +112,7 @@ def _one(spec: RunSpec, like: RunSpec | None, found: Checked, cache: bool) -> Ch
     elif not (key := check_cache.key_of(case) if cache else None) or not _kept(key, case, say):
         before = len(found.checks)
         _repeats(case, out, limit, found, say)
-        maps = _two_forms(case, out, say)
+        maps = _two_forms(case, out, backward, say)
         if key and case.output is not None and case.output.digest is not None:
             checks = [KeptCheck(name=c.name, passed=c.passed, detail=c.detail) for c in found.checks[before:]]
             digest = gradient_check.digest(maps)
@@ -167,8 +169,8 @@ def _repeats(case: CheckedCase, out: Tensor, limit: float, found: Checked, say: 
     say("repeat", passed, detail)
 
 
-def _two_forms(case: CheckedCase, out: Tensor, say: Say) -> list[SmallMap]:
-    """Check the fused form against the plain one, and return the small maps on which gradients were compared."""
+def _two_forms(case: CheckedCase, out: Tensor, backward: bool, say: Say) -> list[SmallMap]:
+    """Check the fused form against the plain one, and return the small maps on which gradients were compared, if they were."""
     forward_limit, backward_limit = TOLERANCES[case.spec.input.dtype]
     plain = check_cases.forward(check_cases.bare(case, backend="eager"))
     passed, detail = compare_tensors(out, plain, forward_limit, "the output of the plain form")
@@ -178,6 +180,8 @@ def _two_forms(case: CheckedCase, out: Tensor, say: Say) -> list[SmallMap]:
     del plain
     ran = ", ".join(f"{op} {backend}" for op, backend in case.backends.items())
     say("backend forward", passed, f"{detail} ({ran})")
+    if not backward:
+        return []
     maps = gradient_check.small_maps(case)
     say("backend backward", *gradient_check.compare(case, maps, backward_limit))
     return maps

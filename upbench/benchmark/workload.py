@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from upbench.errors import UpbenchError, first_line
-from upbench.machine import memory_limit
+from upbench.machine import environment, memory_limit
 from upbench.measure.clock import Prepared
 from upbench.records.record import Execution, Output
 from upbench.specs.run_spec import RunSpec
@@ -222,8 +222,8 @@ def failure(spec: RunSpec, error: BaseException) -> RunError:
         spec: The spec of the module.
         error: The exception.
     """
-    shape = spec.to_dict()["input"]["shape"]
-    return RunError(f"{spec.label} failed on {shape} in {spec.input.dtype} on {spec.measure.device}: {reason(error)}")
+    shape, where = spec.to_dict()["input"]["shape"], environment.resolve_device(spec.measure.device)
+    return RunError(f"{spec.label} failed on {shape} in {spec.input.dtype} on {where}: {reason(error)}")
 
 
 def reason(error: BaseException) -> str:

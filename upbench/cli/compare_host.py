@@ -66,7 +66,7 @@ def compare(
         reference: Value of --reference; None for the first.
         convention: Counting convention of MACs and parameters.
         cache: Whether kept results of checks are used.
-        timed: False counts only, and prints the sums with the host that papers print.
+        timed: False counts only, checks no gradients, and prints the sums with the host that papers print.
     """
     from upbench.cli import compare_specs
     from upbench.papers import given_join
@@ -87,7 +87,7 @@ def compare(
     with opening.opened(every) as session:
         session.validate(every)
         with Progress() as progress:
-            checks = _checks(necks, host, session, progress, cache)
+            checks = _checks(necks, host, session, progress, cache, backward=timed)
             red = [check for check in checks if not check["passed"]]
             found = [] if red else session.compare_in_host(necks, host, wanted.by_stage, progress, timed)
     for check in red:
@@ -152,14 +152,14 @@ def _document(
 
 
 def _checks(
-    necks: Sequence[Sequence[RunSpec]], host: Host, session: Session, progress: Any, cache: bool
+    necks: Sequence[Sequence[RunSpec]], host: Host, session: Session, progress: Any, cache: bool, backward: bool
 ) -> list[dict[str, Any]]:
-    """Check every upsampler in every stage: no speed is reported where a check failed."""
+    """Check every upsampler in every stage: no speed is reported where a check failed; gradients where there is one."""
     found = []
     for n, specs in enumerate(necks):
         for spec, stage in zip(specs, host.stages, strict=True):
             progress(f"{spec.label} in {stage.name}: checking", n / len(necks))
-            checked = session.check([spec], cache=cache, for_measuring=False)
+            checked = session.check([spec], cache=cache, for_measuring=False, backward=backward)
             found += [{**vars(one), "stage": stage.name} for one in checked.checks]
     return found
 

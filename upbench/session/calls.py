@@ -66,6 +66,7 @@ class Session(Protocol):
         progress: Progress = silent,
         cache: bool = True,
         for_measuring: bool = True,
+        backward: bool = True,
     ) -> Checked:
         """Check the outputs of upsamplers, see `benchmark.check.check`.
 
@@ -75,6 +76,7 @@ class Session(Protocol):
             progress: Told what is being done.
             cache: Whether results that were kept are used.
             for_measuring: Whether `compare` measures the same modules next.
+            backward: Whether gradients are checked, too.
         """
 
     def output(self, spec: RunSpec) -> Returned:

@@ -28,6 +28,7 @@ class Local:
         progress: Progress = silent,
         cache: bool = True,
         for_measuring: bool = True,
+        backward: bool = True,
     ) -> Checked:
         """Check the outputs of upsamplers.
 
@@ -37,10 +38,11 @@ class Local:
             progress: Called with what is being done, and the part of it that is done.
             cache: Whether results that were kept are used.
             for_measuring: Whether `compare` measures the same modules next.
+            backward: Whether gradients are checked, too.
         """
         from upbench.benchmark import check
 
-        return check.check(specs, like, progress, cache, for_measuring)
+        return check.check(specs, like, progress, cache, for_measuring, backward)
 
     def output(self, spec: RunSpec) -> Returned:
         """Describe what a call returns, and where it ran."""

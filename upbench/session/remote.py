@@ -56,6 +56,7 @@ class Remote:
         progress: Progress = silent,
         cache: bool = True,
         for_measuring: bool = True,
+        backward: bool = True,
     ) -> Checked:
         """Check the outputs of upsamplers.
 
@@ -65,6 +66,7 @@ class Remote:
             progress: Called with what is being done, and the part of it that is done.
             cache: Whether results that were kept are used.
             for_measuring: Whether `compare` measures the same modules next.
+            backward: Whether gradients are checked, too.
         """
         message = {
             "do": "check",
@@ -72,6 +74,7 @@ class Remote:
             "like": like and like.to_dict(),
             "cache": cache,
             "for_measuring": for_measuring,
+            "backward": backward,
         }
         found = self._ask(message, progress)
         return Checked([Check(**one) for one in found["checks"]], set(found["unrepeatable"]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -69,6 +69,8 @@ def sweep_table(results: ResultSet, title: str, shown: Sequence[Column], headlin
         cells.append([_shared(_cell(results, c, record), texts) for c in heads])
         _add_footnotes(footnotes, results, heads, m, record)
     at = {column.key: n for n, column in enumerate(raw)}
+    if results.base is not None:
+        _write_in_one_unit(results, heads, at, raw_rows, cells)
     emphasis = {
         (m, n): rank
         for n, column in enumerate(heads)
@@ -133,6 +135,23 @@ def shown_text(results: ResultSet, column: Column, record: Record) -> str:
     if base is None or base is record or column.delta is None or column.raw(base) is None:
         return column.cell(record)
     return column.delta(bases.difference(column, record, base))
+
+
+def _write_in_one_unit(
+    results: ResultSet, heads: Sequence[Column], at: Mapping[str, int], raw: Sequence[list[Any]], cells: list[list[str]]
+) -> None:
+    """Write each column of differences of time in one unit, so that ms do not stand between us."""
+    for n, column in enumerate(heads):
+        if column.metric is None or column.metric.unit is not units.SECONDS or column.delta is None:
+            continue
+        own, apart = at[column.key], at[f"{column.key}_delta"]
+        bases = [results.base_row(record) is record for record in results.rows]
+        differs = [row[apart] is not None and not base for row, base in zip(raw, bases, strict=True)]
+        values = [row[apart if differ else own] for row, differ in zip(raw, differs, strict=True)]
+        text = units.seconds_alike(value for value in values if value is not None)
+        for row, value, differ in zip(cells, values, differs, strict=True):
+            if value is not None:
+                row[n] = units.signed(value, text(abs(value))) if differ and value else text(value)
 
 
 def _shared(value: Any, texts: dict[str, str]) -> Any:
