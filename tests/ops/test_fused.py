@@ -382,9 +382,11 @@ def test_the_automatic_choice_is_the_faster_one() -> None:
     """Backward with a few channels the eager form is; who names the fused one gets it."""
     for channels, grad, expected in ((2, True, "eager"), (2, False, "fused"), (16, True, "fused")):
         x, weight = torch.randn(1, channels, 3, 3, requires_grad=grad), torch.randn(1, 1, 9, 6, 6)
-        with ops.recorded() as found:
+        reasons: dict[str, str] = {}
+        with ops.recorded(reasons) as found:
             ops.window_assemble(x, weight, 3, 2, backend="auto")
         assert found == {"window_assemble": expected}
+        assert list(reasons) == (["window_assemble"] if expected == "eager" else [])
         with ops.recorded() as found:
             ops.window_assemble(x, weight, 3, 2, backend="fused")
         assert found == {"window_assemble": "fused"}

@@ -207,20 +207,19 @@ def row(name: str, shape: str, times: dict[str, Any], peaks: dict[str, Any]) -> 
     return f"| {name} | {shape} | {' | '.join(cells)} | {best or '-'} | {rounds} | {' | '.join(memory)} |"
 
 
-def page(rows: Sequence[str], notes: Sequence[str], command: str) -> str:
+def page(found: Sequence[dict[str, Any]], command: str) -> str:
     """The whole file."""
     from importlib.metadata import version
 
-    import torch
-
-    cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").open() if "model name" in line), "unknown")
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    cpu = next((line.split(":")[1].strip() for line in lines if "model name" in line), "unknown")
     times = [f"{way} ms" for way in WAYS]
     heads = ["upsampler", "shape", *times, "best other / kept", "best other / plain", "best", "rounds"]
     heads += [f"{way} MiB" for way in WAYS]
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "onnxruntime", "openvino"))
     head = f"""# Against other runtimes
 
-Made by `{command}` on {time.strftime("%Y-%m-%d %H:%M", time.gmtime())} UTC: {cpu}, {platform.platform()}, {packages}.
+Made by `{command}` on {cpu}, {platform.platform()}, {packages}.
 
 One thread, float32, glibc's malloc pinned to keep its memory, offsets as large as trained ones. Median processor milliseconds of a call; all ways of
 a row take turns in rounds of random order. The ratios are medians of rounds with their least and largest: how many times as long the
@@ -229,7 +228,14 @@ memory (aim {TARGETS["plain"]}). onnxruntime and OpenVINO (hint f32) write into 
 form. MiB: largest resident set during two calls above that of the loaded model, each in a process of its own.
 """
     rule = ["---"] * 2 + ["---:"] * (len(heads) - 2)
+    rows = [row(r["name"], r["shape"], r["times"], r["peaks"]) for r in found]
     table = [f"| {' | '.join(heads)} |", f"|{'|'.join(rule)}|", *rows]
+    notes = [f"{r['name']} at {r['shape']}: {way}: {why}" for r in found for way, why in r["times"]["missing"].items()]
+    loads = [r["times"]["load"] for r in found]
+    notes.append(
+        f"Measured from {min(r['at'] for r in found)} to {max(r['at'] for r in found)} UTC; load average of the machine "
+        f"(two cores, shared with other work) {min(loads):.0f} to {max(loads):.0f}."
+    )
     return "\n".join([head, *table, "", *(f"- {note}" for note in notes), ""])
 
 
@@ -240,23 +246,38 @@ def main() -> None:
     parser.add_argument("names", nargs="*")
     parser.add_argument("--shapes", default=",".join(SHAPES))
     given = parser.parse_args()
-    rows: list[str] = []
-    notes: list[str] = []
     command = f"python -m tests.slow.runtime_table {' '.join(sys.argv[1:])}"
+    kept = given.file.with_suffix(".jsonl")
     for name in given.names or NAMES:
         for shape in given.shapes.split(","):
             with tempfile.TemporaryDirectory(prefix="upbench-") as folder:
                 times = child("--timed", name, shape, folder)
                 if times is None:
-                    notes.append(f"{name} at {shape}: the process failed")
                     continue
                 ran = [way for way in WAYS if way in times["seconds"]]
                 peaks = {way: (child("--peak", name, shape, folder, way) or {}).get("bytes") for way in ran}
-            rows.append(row(name, shape, times, peaks))
-            notes += [f"{name} at {shape}: {way}: {why}" for way, why in times["missing"].items()]
-            notes.append(f"{name} at {shape}: load {times['load']:.1f}")
-            print(rows[-1], flush=True)
-            given.file.write_text(page(rows, notes, command))
+            record = {
+                "name": name,
+                "shape": shape,
+                "times": times,
+                "peaks": peaks,
+                "at": time.strftime("%Y-%m-%d %H:%M"),
+            }
+            with kept.open("a") as lines:
+                lines.write(json.dumps(record) + "\n")
+            print(row(name, shape, times, peaks), flush=True)
+            given.file.write_text(page(records(kept), command))
+
+
+def records(file: Path) -> list[dict[str, Any]]:
+    """The last record of each upsampler and shape, in the order of NAMES and SHAPES."""
+    found = {}
+    for line in file.read_text().splitlines():
+        record = json.loads(line)
+        found[record["name"], record["shape"]] = record
+    order = [*NAMES, *SHAPES]
+    place = {name: n for n, name in enumerate(order)}
+    return [found[key] for key in sorted(found, key=lambda key: [place.get(part, len(order)) for part in key])]
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ def profile(module: nn.Module, tensors: tuple[Tensor, ...], **measure: Any) -> R
         label=spec.label,
         spec=None,
         runtime=measured.work.runtime,
-        backends=measured.work.backends or None,
+        **measured.work.choices(),
         **result.shared,
         **measured.fields,
     )

@@ -50,6 +50,7 @@ class Case(Workload):
     def __init__(self, spec: RunSpec, device: torch.device, clock: Clock) -> None:
         self.spec, self.device = spec, device
         self.warnings: list[str] = []
+        self.reasons: dict[str, str] = {}
         self.written: tuple[str, ...] = ()
         self.resizes = False
         self.repeats: bool | None = None
@@ -64,6 +65,15 @@ class Case(Workload):
         for tensor in self.leaf_inputs:
             if tensor.is_floating_point() or tensor.is_complex():
                 tensor.requires_grad_()
+        if self.backends and spec.measure.mode != "inference":
+            self._choose_with_gradients()
+
+    def _choose_with_gradients(self) -> None:
+        """Write down what runs where gradients are recorded, which may be another backend than without them."""
+        self.reasons.clear()
+        with explained(self.spec), ops.recorded(self.reasons) as self.backends, self.guarded():
+            self.prepare()
+            self.training_forward()
 
     def _make_inputs(self) -> tuple[Tensor, ...]:
         """Return new inputs of a call."""
@@ -106,7 +116,7 @@ class Case(Workload):
     def _call_once(self, clock: Clock) -> None:
         """Make the first call, without inference mode: a backward may need the tensors that it keeps in the module."""
         kept: list[Any] = []
-        with ops.recorded() as self.backends:
+        with ops.recorded(self.reasons) as self.backends:
             if self.module is not self.plain:
                 with self.guarded(), torch.no_grad(), self.autocast():  # a compiled module chooses once, while traced
                     self.plain(*self.inputs)

@@ -118,6 +118,7 @@ class HostCase(Workload):
         self.output_bytes = sum(stage.output_bytes for stage in stages)
         self.first_call_s = sum(stage.first_call_s for stage in stages)
         self.backends = {op: name for stage in stages for op, name in stage.backends.items()}
+        self.reasons = {op: why for stage in stages for op, why in stage.reasons.items()}
         self.changes = tuple(dict.fromkeys(name for stage in stages for name in stage.changes))
         self.prepare()
 
@@ -198,7 +199,7 @@ def _records(one: measurement.Measured, host: Host, shared: Mapping[str, Any]) -
             spec=spec,
             sources=sources,
             runtime=part.work.runtime,
-            backends=part.work.backends or None,
+            **part.work.choices(),
             **fields,
         )
 

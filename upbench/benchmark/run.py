@@ -113,7 +113,7 @@ def compare(
             sources=registry.sources(spec.upsampler),
             runtime=one.work.runtime,
             execution=one.work.execution,
-            backends=one.work.backends or None,
+            **one.work.choices(),
             **found.shared,
             **one.fields,
         )

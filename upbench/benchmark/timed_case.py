@@ -21,7 +21,7 @@ class TimedCase(Case):
 
     def _call_once(self, clock: Clock) -> None:
         versions = [tensor._version for tensor in self.inputs]
-        with ops.recorded() as self.backends, self.guarded():
+        with ops.recorded(self.reasons) as self.backends, self.guarded():
             start = time.perf_counter()
             out = self.forward()
             self.first_call_s = time.perf_counter() - start

@@ -39,6 +39,7 @@ class Workload(ABC):
         runtime: the name of what runs it.
         execution: how another runtime than torch runs it, whose memory torch's allocator does not see; None for torch.
         backends: op -> the backend that ran it, where there is a choice.
+        reasons: op -> why the automatic choice was not a backend that can compute it.
         changes: settings of the process that its calls change; they are put back after each call.
         parts: what it consists of, each a workload of its own; none for one upsampler.
     """
@@ -54,6 +55,7 @@ class Workload(ABC):
     runtime: str
     execution: Execution | None = None
     backends: dict[str, str]
+    reasons: dict[str, str]
     changes: tuple[str, ...] = ()
     parts: Sequence[Workload] = ()
 
@@ -108,6 +110,10 @@ class Workload(ABC):
                     "runs under torch.no_grad or torch.inference_mode; measure it in mode inference"
                 )
         return outs
+
+    def choices(self) -> dict[str, Any]:
+        """Return which backend computed each op that has a choice, and why the automatic one is not another: fields of a `Record`."""
+        return {"backends": self.backends or None, "backend_reasons": self.reasons or None}
 
     def all_warnings(self) -> list[str]:
         """Return the warnings, those of its parts included."""

@@ -45,7 +45,7 @@ def record(spec: RunSpec, progress: Progress = lambda what, part: None) -> Recor
         spec=spec.to_dict(),
         sources=spec.sources(),
         runtime=one.work.runtime,
-        backends=one.work.backends or None,
+        **one.work.choices(),
         **found.shared,
         **fields,
     )

@@ -84,12 +84,12 @@ class ModelCase(Workload):
     def __init__(self, spec: RunSpec, called: Called, device: torch.device, watch: clock.Clock) -> None:
         self.spec, self.device, self.plain = spec, device, called
         self.runtime, self.warnings = "torch", list[str]()
-        self.inputs = ()
+        self.inputs, self.reasons = (), dict[str, str]()
         self.leaf_inputs = tuple(tensors((called.args, called.kwargs)))
         self._no_autograd: Any = torch.no_grad
         called.train(spec.measure.mode != "inference")
         kept: list[list[Tensor]] = []
-        with explained(spec), ops.recorded() as self.backends, self.guarded():
+        with explained(spec), ops.recorded(self.reasons) as self.backends, self.guarded():
             self.first_call_s = watch.time_s(lambda: kept.append(self.forward()), 1)
         self.output_bytes = sum(each.numel() * each.element_size() for each in kept[0])
         floating = [each for each in kept[0] if each.is_floating_point()]
@@ -206,7 +206,7 @@ def compare(job: ModelJob, progress: Progress = lambda what, part: None) -> list
             label=spec.label,
             spec=_described(job, spec),
             runtime=one.work.runtime,
-            backends=one.work.backends or None,
+            **one.work.choices(),
             **found.shared,
             **one.fields,
         )

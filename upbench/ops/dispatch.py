@@ -25,8 +25,8 @@ AUTOCAST = ("cpu", "cuda", "mps", "xpu")
 """Devices that have an autocast."""
 
 
-def _never(op: str, *args: Any) -> bool:
-    return False
+def _never(op: str, *args: Any) -> None:
+    return None
 
 
 @dataclass(frozen=True)
@@ -37,17 +37,18 @@ class Backend:
         ops: op -> its implementation, which takes the arguments of the op, without `backend`.
         unsupported_reason: why it cannot compute an op on these arguments, as a sentence, or None where it can. Takes
             the op's name and its arguments; is never asked about an op that is not in `ops`.
-        slower: whether it was measured to be slower than the eager form on arguments that it can compute. Takes the
-            same; the automatic choice asks, and who names the backend gets it.
+        slower: where it was measured to be slower than the eager form on arguments that it can compute, as half a
+            sentence; else None. Takes the same; the automatic choice asks, and who names the backend gets it.
     """
 
     ops: Mapping[str, Callable[..., Any]]
     unsupported_reason: Callable[..., str | None]
-    slower: Callable[..., bool] = _never
+    slower: Callable[..., str | None] = _never
 
 
 _loaded: dict[str, Backend] = {}
 _records: list[dict[str, str]] = []
+_reasons: list[dict[str, str]] = []
 
 
 def load(name: str) -> Backend:
@@ -74,9 +75,9 @@ def compute(op: str, backend: str, eager: Callable[..., Any], *args: Any, option
     Raises:
         BackendError: for a backend that cannot compute the op, with its reason, and for an unknown one.
     """
-    name = select_backend(op, backend, *args, optional=optional)
+    name, why = _selected(op, backend, args, optional)
     if not optional:
-        record(op, name)
+        record(op, name, why)
     return eager(*args) if name == "eager" else load(name).ops[op](*args)
 
 
@@ -95,21 +96,29 @@ def select_backend(op: str, backend: str, *args: Any, optional: bool = False) ->
     Raises:
         BackendError: for a backend that cannot compute the op, with its reason, and for an unknown one.
     """
+    return _selected(op, backend, args, optional)[0]
+
+
+def _selected(op: str, backend: str, args: tuple[Any, ...], optional: bool) -> tuple[str, str | None]:
+    """What `select_backend` returns, and why it is the eager form although a backend can compute the op."""
     if backend not in ("auto", "eager") and backend not in backends.MODULES:
         known = ", ".join(backends.names())
         raise BackendError(f"backend {backend!r} was asked for, but must be one of {known}")
     if backend == "eager" or exporting() or (optional and _hooked(args)):
-        return "eager"
+        return "eager", None
+    why = None
     for name in backends.MODULES if backend == "auto" else (backend,):
         candidate = load(name)
         if op not in candidate.ops:
             continue
         reason = candidate.unsupported_reason(op, *args)
-        if reason is None and not (backend == "auto" and candidate.slower(op, *args)):
-            return name
+        slower = candidate.slower(op, *args) if backend == "auto" and reason is None else None
+        if reason is None and slower is None:
+            return name, None
+        why = why or slower
         if name == backend and not optional:
             raise BackendError(f"backend {name} was asked for, but {op} cannot run {name}: {reason}; use auto or eager")
-    return "eager"
+    return "eager", why
 
 
 def _hooked(args: tuple[Any, ...]) -> bool:
@@ -120,21 +129,36 @@ def _hooked(args: tuple[Any, ...]) -> bool:
     return any(layer._forward_hooks or layer._forward_pre_hooks for layer in layers)
 
 
-def record(op: str, name: str) -> None:
-    """Write down which backend computed an op, for every `recorded` that is open."""
+def record(op: str, name: str, why: str | None = None) -> None:
+    """Write down which backend computed an op, for every `recorded` that is open.
+
+    Args:
+        op: the op.
+        name: the backend, or "eager".
+        why: why it is not a backend that can compute it.
+    """
     for ran in _records:
         ran[op] = name
+    if why is not None:
+        for reasons in _reasons:
+            reasons[op] = why
 
 
 @contextmanager
-def recorded() -> Iterator[dict[str, str]]:
-    """Collect op -> backend for every op with a choice that is called inside."""
+def recorded(reasons: dict[str, str] | None = None) -> Iterator[dict[str, str]]:
+    """Collect op -> backend for every op with a choice that is called inside.
+
+    Args:
+        reasons: Is given, for each op that "auto" left to its eager form although a backend can compute it, why.
+    """
     ran: dict[str, str] = {}
     _records.append(ran)
+    _reasons.append({} if reasons is None else reasons)
     try:
         yield ran
     finally:
         _records.pop()
+        _reasons.pop()
 
 
 def dtype_name(dtype: torch.dtype) -> str:

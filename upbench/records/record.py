@@ -161,6 +161,8 @@ class Record(BaseModel):
         runtime: Name of the runtime that ran the module, see `runtimes`; null in records of earlier versions.
         execution: How another runtime than torch ran it; null for torch and torch.compile.
         backends: Op -> the backend that ran it, for every op that has a choice.
+        backend_reasons: Op -> why the automatic choice took its eager form although a backend can compute it; null where it
+            did not.
         params: Number of parameters.
         params_trainable: Number of parameters that require a gradient.
         buffers: Number of elements of persistent and other buffers.
@@ -197,6 +199,7 @@ class Record(BaseModel):
     runtime: str | None = None
     execution: Execution | None = None
     backends: dict[str, str] | None = None
+    backend_reasons: dict[str, str] | None = None
     params: int | None = None
     params_trainable: int | None = None
     buffers: int | None = None

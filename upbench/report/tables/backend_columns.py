@@ -20,10 +20,14 @@ NOTE = (
 
 
 def ran(record: Record) -> str | None:
-    """Return what computed the ops that had a choice, as 'fused (window_assemble)'; None where there was no choice."""
+    """Return what computed the ops that had a choice, as 'fused (window_assemble)'; None where there was no choice.
+
+    Where the automatic choice had a reason for the eager form, it stands behind the op.
+    """
     by_backend: dict[str, list[str]] = {}
+    reasons = record.backend_reasons or {}
     for op, backend in (record.backends or {}).items():
-        by_backend.setdefault(backend, []).append(op)
+        by_backend.setdefault(backend, []).append(f"{op}: {reasons[op]}" if op in reasons else op)
     return "; ".join(f"{backend} ({', '.join(ops)})" for backend, ops in by_backend.items()) or None
 
 

@@ -1,0 +1,47 @@
+/* As much of Python as the kernels touch, so that they build for a processor for which no Python is at hand: an entry is called with
+ * what `replay.c` read. */
+#ifndef REPLAY_PYTHON
+#define REPLAY_PYTHON
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+typedef struct PyObject PyObject;
+typedef long Py_ssize_t;
+typedef PyObject *(*PyCFunction)(PyObject *, PyObject *);
+typedef struct {
+    const char *ml_name;
+    PyCFunction ml_meth;
+    int ml_flags;
+    const char *ml_doc;
+} PyMethodDef;
+typedef struct PyModuleDef {
+    int base;
+    const char *name, *doc;
+    Py_ssize_t size;
+    PyMethodDef *methods;
+    void *slots, *traverse, *clear, *release;
+} PyModuleDef;
+extern struct Given {
+    unsigned long long address;
+    Py_ssize_t size, start, stop;
+} replayed;
+#define PyModuleDef_HEAD_INIT 0
+#define PyMODINIT_FUNC PyObject *
+#define METH_VARARGS 1
+#define Py_UNUSED(name) name
+#define PyExc_TypeError 0
+#define Py_BEGIN_ALLOW_THREADS
+#define Py_END_ALLOW_THREADS
+#define Py_RETURN_NONE return (PyObject *)1
+#define Py_DECREF(object) (void)0
+#define PyErr_NoMemory() (exit(3), (PyObject *)0)
+#define PyErr_SetString(kind, text) (fprintf(stderr, "%s\n", text), exit(4))
+#define PyModule_Create(module) ((PyObject *)1)
+#define PyModule_AddIntConstant(module, name, value) 0
+static inline int PyArg_ParseTuple(PyObject *args, const char *format, unsigned long long *address, Py_ssize_t *size,
+                                   Py_ssize_t *start, Py_ssize_t *stop) {
+    *address = replayed.address, *size = replayed.size, *start = replayed.start, *stop = replayed.stop;
+    return 1;
+}
+#endif
