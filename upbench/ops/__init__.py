@@ -6,7 +6,8 @@
 - assemble: `window_assemble`, `point_assemble` and `sample_window_assemble` sum with the weights, `modulate` scales,
             `gate_fuse` mixes the guide in
 - resize:   `interpolate` for features, `resize_map` for auxiliary maps (queries, keys)
-- methods:  `offset_attention`, `guided_attention` and `kernel_affinity` are whole methods made of these
+- methods:  `offset_attention`, `guided_attention`, `kernel_affinity`, `reassemble` and `attend_window` are whole methods or
+            steps made of these
 
 Each has its eager form, which is the truth. A backend (`dispatch`, `upbench.backends`) may compute it faster.
 """
@@ -39,6 +40,7 @@ from upbench.ops.points import (
     sample_points,
     sample_window_assemble,
 )
+from upbench.ops.reassembly import attend_window, reassemble
 from upbench.ops.registration import OPS, Op, coordinate_dtype, exporting, tracing, whole_ops
 from upbench.ops.resize import interpolate, output_size, pool_map, resize_map
 from upbench.ops.unpool import max_unpool
@@ -64,6 +66,7 @@ __all__ = [
     "conv1x1",
     "convolve",
     "coordinate_dtype",
+    "attend_window",
     "attention_assemble",
     "attention_weights",
     "averaged_attention",
@@ -91,6 +94,7 @@ __all__ = [
     "points_around",
     "pool_map",
     "read_windows",
+    "reassemble",
     "recorded",
     "resize_map",
     "sample_points",

@@ -85,12 +85,20 @@ def _kernel_affinity(
     pattern: nn.Sequential,
 ) -> Float[Tensor, "B T H W"]:
     filters = torch.cat((first(guide), second(guide)), 1)
-    left, right = _filtered_by_own(guide, filters)
+    left, right = filtered_by_own(guide, filters)
     return affinity_logits(first_norm(left), second_norm(right), pattern(guide))
 
 
-def _filtered_by_own(guide: Float[Tensor, "B C iH iW"], filters: Float[Tensor, "B 2 k k"]) -> Sequence[Tensor]:
-    """Filter every channel of a sample by that sample's two filters at stride 2: two maps [B, C, H, W]."""
+def filtered_by_own(guide: Float[Tensor, "B C iH iW"], filters: Float[Tensor, "B 2 k k"]) -> Sequence[Tensor]:
+    """Filter every channel of a sample by that sample's two filters at stride 2.
+
+    Args:
+        guide: the map.
+        filters: the two filters of each sample.
+
+    Returns:
+        Two maps [B, C, H, W].
+    """
     b, channels, height, width = guide.shape
     kernel = filters.shape[-1]
     reach = (kernel - 1) // 2

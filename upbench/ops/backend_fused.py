@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from upbench.ops.cell_attention import averaged_attention, dilated_attention
+from upbench.ops.cpu import affinity_slope as _slope  # noqa: F401 # registers its gradient
 from upbench.ops.cpu import cell_attention as _cells  # noqa: F401 # registers its kernels
 from upbench.ops.cpu import local_similarity as _neighbours  # noqa: F401 # registers its kernels
 from upbench.ops.cpu import points as _points  # noqa: F401 # registers its kernels
@@ -23,6 +24,7 @@ from upbench.ops.cpu.affinity import affinity_fused, pool_both
 from upbench.ops.cpu.guided_attention import guided_attend_fused
 from upbench.ops.cpu.offset_attention import offset_attend_fused
 from upbench.ops.cpu.plane_rope import plane_rope
+from upbench.ops.cpu.reassembly import attend_window, can_project, project_fused, reassemble
 from upbench.ops.deformable import add_position, deform_assemble, deform_similarity
 from upbench.ops.dispatch import Backend, autocasted, autocasts, no_autocast, record
 from upbench.ops.fused import deform_assemble_fused, deform_similarity_fused, gate_fuse_fused_
@@ -82,7 +84,9 @@ def gate_fuse(
 
 
 def conv1x1(layer: nn.Conv2d, x: Float[Tensor, "B I H W"]) -> Float[Tensor, "B O H W"]:
-    """Compute `ops.conv1x1` as a product of matrices."""
+    """Compute `ops.conv1x1` by a kernel of our own, or as a product of matrices."""
+    if not autocasts(x) and can_project(layer, x):
+        return project_fused(x, layer.weight, layer.bias)
     # A contiguous map enters the product transposed: it is never copied into the other memory order.
     out = F.linear(x.flatten(2).transpose(1, 2), layer.weight.flatten(1), layer.bias)
     return out.unflatten(1, (x.shape[2], x.shape[3])).permute(0, 3, 1, 2)
@@ -233,6 +237,8 @@ FORMS: dict[str, tuple[Callable[..., Any], int]] = {
     "offset_attention": (offset_attention, 1),
     "guided_attention": (guided_attention, 1),
     "kernel_affinity": (kernel_affinity, 1),
+    "reassemble": (reassemble, 4),
+    "attend_window": (attend_window, 3),
     "gate_fuse": (gate_fuse, 3),
     "conv1x1": (conv1x1, 2),
     "softmax_over_taps": (softmax_over_taps, 1),

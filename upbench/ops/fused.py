@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from upbench.ops.memory_layout import empty_map, empty_points, empty_taps
+from upbench.ops.memory_layout import empty_map, empty_points, empty_taps, rows_last
 from upbench.ops.registration import LIBRARY, OPS, Op, numel
 
 # What lies last in memory: the channels of a map and the taps of weights, so that a kernel reads whole rows.
@@ -122,6 +122,7 @@ def _assemble_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     x, weight = ctx.saved_tensors
     need_x, need_weight = ctx.needs_input_grad[:2]
     kernel, mirrored = ctx.kernel, ctx.mirrored
+    grad = rows_last(grad)  # once for both
     dx = window_scatter_fused(grad, weight, kernel, x.shape[2], x.shape[3], mirrored) if need_x else None
     dweight = window_similarity_fused(grad, x, kernel, weight.shape[1], mirrored) if need_weight else None
     return dx, dweight, None, None

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from upbench.ops.cpu import window_kernels
 from upbench.ops.dispatch import autocasts, dtype_name
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -42,7 +43,7 @@ def unsupported_here(op: str, x: Tensor) -> str | None:
         return None
     if x.device.type != "cuda":
         return f"there are no fused kernels for {x.device.type}, only for cpu and cuda"
-    if op in ("conv1x1", "guided_attention", "kernel_affinity", "plane_rope"):
+    if op in ("conv1x1", "guided_attention", "kernel_affinity", "plane_rope", "reassemble", "attend_window"):
         # A convolution is as fast there, and keeps the precision (TF32) that convolutions are set to.
         return "it is for a CPU"
     try:
@@ -58,6 +59,10 @@ def unsupported_call(op: str, args: tuple[Any, ...]) -> str | None:
         return "it reads one point per output pixel and these are more"
     if op == "plane_rope" and not can_fuse_attention(args[0], args[2]):
         return "it records no gradient"
+    if op in ("reassemble", "attend_window"):
+        tensors = [t for t in args if isinstance(t, Tensor)]
+        if autocasts(tensors[0]) or not window_kernels.can_run_native(*tensors):
+            return "it does not autocast, and needs the C kernels"
     if op == "dilated_attention" and any(args[0].shape[n] % args[1].shape[n] for n in (2, 3)):
         return "the output's sides are no multiples of the map's, so that windows are no boxes of cells"
     if op.startswith("mirrored") and min(args[0].shape[2:]) <= args[-2 if op == "mirrored_assemble" else -1] // 2:
@@ -66,8 +71,8 @@ def unsupported_call(op: str, args: tuple[Any, ...]) -> str | None:
         return "it writes over the upsampled map, which must not be needed any more"
     if op == "kernel_affinity":
         guide, *layers = args
-        if not can_fuse_attention(guide, *(p for layer in layers for p in layer.parameters())) or autocasts(guide):
-            return "it records no gradient, and keeps its precision under autocast"
+        if autocasts(guide):
+            return "it keeps its precision under autocast"
         if guide.shape[1] // layers[2][0].num_groups * guide.shape[2] * guide.shape[3] <= 4:
             return "groups of one value have nothing to sum"
     return None

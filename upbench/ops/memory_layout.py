@@ -107,3 +107,8 @@ def empty_points(points: Float[Tensor, "B G P oH oW 2"]) -> Float[Tensor, "B G P
 def rows_last(x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
     """Bring a map into the memory order in which the fused ops of its device read: on a CPU channels-last."""
     return x.contiguous(memory_format=torch.channels_last) if channels_last(x.device) else x
+
+
+def taps_last(weight: Float[Tensor, "B G T H W"]) -> Float[Tensor, "B G T H W"]:
+    """Bring weights of taps into the memory order in which the fused ops of their device read: on a CPU taps last."""
+    return weight.permute(0, 3, 4, 1, 2).contiguous().permute(0, 3, 4, 1, 2) if channels_last(weight.device) else weight

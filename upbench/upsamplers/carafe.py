@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from upbench.ops import conv1x1, softmax_over_taps, window_assemble
+from upbench.ops import conv1x1, reassemble
 from upbench.upsamplers._base import Upsampler, xavier
 
 
@@ -54,8 +53,6 @@ class CARAFE(Upsampler):
 
     def upsample(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C sH sW"]:
         compressed = conv1x1(self.channel_compressor, x, backend=self.backend)
-        logits = F.pixel_shuffle(self.content_encoder(compressed), self.scale)
-        logits = logits.unflatten(1, (self.groups, self.k_up**2))
-        # Autocast would return float32 here; the released module forces the mask back to the mask's dtype.
-        weights = softmax_over_taps(logits, dim=2, backend=self.backend).to(logits.dtype)
-        return window_assemble(x.to(weights.dtype), weights, self.k_up, self.scale, backend=self.backend)
+        logits = self.content_encoder(compressed)
+        # The released module forces the mask to the dtype that autocast gives the logits.
+        return reassemble(x, logits, self.k_up, self.scale, dtype=logits.dtype, backend=self.backend)

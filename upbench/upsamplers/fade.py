@@ -7,7 +7,7 @@ from collections import OrderedDict
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from upbench.ops import conv1x1, gate_fuse, interpolate, softmax_over_taps, window_assemble
+from upbench.ops import conv1x1, interpolate, reassemble
 from upbench.upsamplers._base import Upsampler, xavier
 
 H2L = {
@@ -96,10 +96,8 @@ class FADE(Upsampler):
 
     def upsample(self, x: Float[Tensor, "B C H W"], guide: Float[Tensor, "B Cy sH sW"]) -> Float[Tensor, "B C sH sW"]:
         logits = self.ker_generator(guide, x, self.backend)
-        weights = softmax_over_taps(logits, dim=1, backend=self.backend).to(x.dtype)
-        del logits
-        up = window_assemble(x, weights.unsqueeze(1), self.k_up, self.scale, backend=self.backend)
-        if self.gate_generator is None:
-            return up
-        gate = interpolate(self.gate_generator(x).sigmoid(), guide.shape[2], guide.shape[3], "nearest")
-        return gate_fuse(guide, up, gate, reuse_up=True, backend=self.backend)
+        gate = None if self.gate_generator is None else self.gate_generator(x).sigmoid()
+        mixed = None if gate is None else guide
+        return reassemble(
+            x, logits.unsqueeze(1), self.k_up, self.scale, guide=mixed, gate=gate, dtype=x.dtype, backend=self.backend
+        )

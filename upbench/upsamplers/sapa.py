@@ -6,32 +6,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from upbench.ops import (
-    child_points,
-    conv1x1,
-    guided_attention,
-    softmax_over_taps,
-    window_assemble,
-    window_similarity,
-)
+from upbench.ops import attend_window, child_points, conv1x1, guided_attention
 from upbench.upsamplers._base import GroupNorm, Upsampler
 
 NORM_GROUPS = 32
 """Groups of the norms of guide and x."""
-
-
-def _attend_window(
-    query: Float[Tensor, "B d sH sW"],
-    keys: Float[Tensor, "B d H W"],
-    values: Float[Tensor, "B C H W"],
-    kernel: int,
-    scale: int,
-    backend: str,
-) -> Float[Tensor, "B C sH sW"]:
-    """Attend from each query to the window of its parent."""
-    logits = window_similarity(query, keys, kernel, scale, backend=backend)
-    weights = softmax_over_taps(logits, dim=1, backend=backend).to(values.dtype)
-    return window_assemble(values, weights.unsqueeze(1), kernel, scale, backend=backend)
 
 
 def _normal(module: nn.Module) -> None:
@@ -63,7 +42,7 @@ class SAPAInner(Upsampler):
         self.k_up = k_up
 
     def upsample(self, x: Float[Tensor, "B C H W"], guide: Float[Tensor, "B C sH sW"]) -> Float[Tensor, "B C sH sW"]:
-        return _attend_window(guide, x, x, self.k_up, self.scale, self.backend)
+        return attend_window(guide, x, x, self.k_up, self.scale, backend=self.backend)
 
 
 class SAPABase(Upsampler):
@@ -109,7 +88,7 @@ class SAPABase(Upsampler):
     def upsample(self, x: Float[Tensor, "B C H W"], guide: Float[Tensor, "B Cy sH sW"]) -> Float[Tensor, "B C sH sW"]:
         query = conv1x1(self.q, self.norm_y(guide), backend=self.backend)
         keys = conv1x1(self.k, self.norm_x(x), backend=self.backend)
-        return _attend_window(query, keys, x, self.k_up, self.scale, self.backend)
+        return attend_window(query, keys, x, self.k_up, self.scale, backend=self.backend)
 
 
 class SAPADynamic(Upsampler):

@@ -1,4 +1,4 @@
-"""The affinity of two filtered and normed features on the CPU, without gradients, two norm groups at a time.
+"""The affinity of two filtered and normed features on the CPU, two norm groups at a time, forward and backward.
 
 What is filtered stays in cache until it is summed, so neither feature is ever held whole. A filter of one input
 channel leaves most of a vector unit idle; here blocks of neighbouring output pixels are the channels of the
@@ -27,8 +27,15 @@ LIBRARY.define(
     " float slope) -> Tensor",
     tags=(torch.Tag.pt2_compliant_tag,),
 )
+LIBRARY.define(
+    "affinity_slope_fused(Tensor grad, Tensor guide, Tensor filters, Tensor scale, Tensor shift, Tensor pattern, int groups,"
+    " float eps, float slope) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+    tags=(torch.Tag.pt2_compliant_tag,),
+)
 pool_both_fused: Any = torch.ops.upbench.pool_both_fused.default
 affinity_fused: Any = torch.ops.upbench.affinity_fused.default
+affinity_slope_fused: Any = torch.ops.upbench.affinity_slope_fused.default
+"""The gradients of `affinity_fused` in its tensors, from `grad` of its result; see `affinity_slope`."""
 
 
 def pool_both(
@@ -73,6 +80,13 @@ def _shifted(filters: Float[Tensor, "2 k k"], tile: tuple[int, int]) -> Float[Te
         for j in range(tile[1]):
             out[:, i, j, 2 * i : 2 * i + size, 2 * j : 2 * j + size] = filters
     return out.view(-1, 1, *span)
+
+
+def _filtered(
+    guide: Float[Tensor, "C iH iW"], windows: Tensor, size: int, tile: tuple[int, int], dtype: torch.dtype
+) -> Tensor:
+    planes = guide.unsqueeze(1).to(dtype).contiguous()
+    return F.conv2d(planes, windows, stride=(2 * tile[0], 2 * tile[1]), padding=(size - 1) // 2)
 
 
 def _norm_(
@@ -129,12 +143,7 @@ def affinity(
         total = torch.zeros(h * w, dtype=dtype)
         for start in range(0, c, step):
             part = slice(start, start + step)
-            maps = F.conv2d(
-                guide[image, part].unsqueeze(1).to(dtype).contiguous(),
-                windows,
-                stride=(2 * tile[0], 2 * tile[1]),
-                padding=(size - 1) // 2,
-            ).view(step, 2, -1)
+            maps = _filtered(guide[image, part], windows, size, tile, dtype).view(step, 2, -1)
             _norm_(maps, scale[part], shift[part], eps, together)
             F.leaky_relu_(maps, slope)
             total.addmv_(maps[:, 0].mul_(maps[:, 1]).t(), ones)

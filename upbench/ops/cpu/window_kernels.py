@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib import import_module
 from typing import Any
@@ -18,26 +19,35 @@ from torch import Tensor
 from upbench.ops import thresholds
 from upbench.ops.cpu import native
 from upbench.ops.memory_layout import empty_map, empty_taps
+from upbench.ops.registration import coordinate_dtype
 
-INTERFACE = 1
+INTERFACE = 2
 """Version of the C interface that this file expects; kernels built by another upbench are ignored."""
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 ZEROS, MIRRORED, REPEATED = 0, 1, 2
 """What windows read outside the map."""
 TILE = (32, 16)
 """Rows and columns of a tile of the transpose."""
+PIXELS, STRIP = 32, 8
+"""Pixels of a tile of a pointwise convolution, and cells of a strip of guide that is fetched at once."""
 PIECE = 1
 """Rows of cells, or tiles, that a thread takes at a time."""
 STREAMED = 2**25
 """Bytes of a result from which it is written past the caches, which it would only empty."""
 
 _SIDES = ("height", "width", "cells_across", "out_width")
-_SIZES = (*_SIDES, "channels", "groups", "kernel", "origin", "border", "most_readers")
-_STEPS = ("x_row", "x_pitch", "query_pitch", "weight_pitch", "group_step", "tap_step", "coarse_pitch", "out_pitch")
+_SIZES = (*_SIDES, "channels", "depth", "groups", "kernel", "origin", "border", "most")
+_PITCHES = ("x_row", "x_pitch", "key_row", "key_pitch", "query_pitch", "guide_step", "guide_pitch", "weight_pitch")
 Windows = native.struct(
     "Windows",
-    **dict.fromkeys(("x", "query", "weights", "coarse", "out", "rows", "columns"), native.ADDRESS),
-    **dict.fromkeys((*_SIZES, *_STEPS, "shuffled", "softmax", "streams", "dtype"), native.COUNT),
+    **dict.fromkeys(("x", "keys", "query", "weights", "guide", "gate", "out", "rows", "columns"), native.ADDRESS),
+    **dict.fromkeys((*_SIZES, *_PITCHES, "group_step", "tap_step", "out_pitch"), native.COUNT),
+    **dict.fromkeys(("shuffled", "softmax", "streams", "dtype"), native.COUNT),
+)
+Project = native.struct(
+    "Project",
+    **dict.fromkeys(("x", "weights", "out"), native.ADDRESS),
+    **dict.fromkeys(("pixels", "channels", "outputs", "x_step", "x_pitch", "out_pitch", "dtype"), native.COUNT),
 )
 
 
@@ -118,7 +128,9 @@ def _job(x_size: tuple[int, int], out_size: tuple[int, int], kernel: int, mirror
     )
 
 
-def run(entry: str, job: ctypes.Structure, maps: dict[str, Tensor | None], images: int, count: int) -> None:
+def run(
+    entry: str, job: ctypes.Structure, maps: dict[str, Tensor | None], images: int, count: int, piece: int = PIECE
+) -> None:
     """Run an entry of the kernels over all its tiles for each image, by as many threads as torch has here.
 
     Args:
@@ -127,24 +139,97 @@ def run(entry: str, job: ctypes.Structure, maps: dict[str, Tensor | None], image
         maps: fields of the struct that are addresses, and the tensors they stand for, images first.
         images: their number.
         count: number of tiles.
+        piece: tiles that a thread takes at a time.
     """
     for image in range(images):
         for name, tensor in maps.items():
             setattr(job, name, native.address(tensor, image))
-        native.run_module(_kernels, entry, job, count, PIECE)
+        native.run_module(_kernels, entry, job, count, piece)
 
 
 def assemble(x: Tensor, weight: Tensor, kernel: int, mirrored: bool) -> Tensor:
     """Compute `windows.window_assemble`, with its arguments."""
-    (b, c, h, w), (groups, _, out_h, out_w) = x.shape, weight.shape[1:]
-    out = empty_map(x, b, c, out_h, out_w)
-    rows, taps = _rows(x), _taps(weight)
-    job = _job((h, w), (out_h, out_w), kernel, mirrored, x.dtype)
+    taps = _taps(weight)
+    steps = {"weight_pitch": _pitch(taps), "group_step": taps.stride(3), "tap_step": 1}
+    return _sums(x, {"weights": taps}, kernel, weight.shape[1], weight.shape[3:], mirrored, steps)
+
+
+def reassemble(x: Tensor, logits: Tensor, guide: Tensor | None, gate: Tensor | None, kernel: int, scale: int) -> Tensor:
+    """Compute `reassembly.reassemble_fused`, with its arguments."""
+    size = (x.shape[2] * scale, x.shape[3] * scale)
+    if logits.dim() == 4:
+        rows = _even(logits)
+        groups = rows.shape[3] // (kernel * scale) ** 2
+        steps = {"weight_pitch": _pitch(rows), "tap_step": scale**2, "group_step": (kernel * scale) ** 2, "shuffled": 1}
+    else:
+        rows, groups = _taps(logits), logits.shape[1]
+        steps = {"weight_pitch": _pitch(rows), "tap_step": 1, "group_step": rows.stride(3)}
+    maps: dict[str, Tensor | None] = {"weights": rows}
+    if guide is not None and gate is not None:
+        planes = guide.is_contiguous()
+        mixed = guide if planes else _even(guide)
+        maps |= {"guide": mixed, "gate": gate.contiguous()}
+        steps |= {"guide_step": guide.stride(1), "most": scale * scale * STRIP} if planes else {"guide_step": 1}
+        steps |= {} if planes else {"guide_pitch": _pitch(mixed)}
+    return _sums(x, maps, kernel, groups, size, False, {**steps, "softmax": 1})
+
+
+def attend(query: Tensor, keys: Tensor, x: Tensor, kernel: int) -> Tensor:
+    """Compute `reassembly.attend_window_fused`, with its arguments."""
+    queries, key_rows = _even(query), _rows(keys)
+    steps = {"depth": keys.shape[1], "query_pitch": _pitch(queries)}
+    steps |= {"key_row": key_rows.stride(1), "key_pitch": key_rows.stride(2)}
+    return _sums(x, {"query": queries, "keys": key_rows}, kernel, 1, query.shape[2:], False, steps, "attend")
+
+
+def _sums(
+    x: Tensor,
+    maps: dict[str, Tensor | None],
+    kernel: int,
+    groups: int,
+    size: Sequence[int],
+    mirrored: bool,
+    steps: dict[str, int],
+    entry: str = "assemble",
+) -> Tensor:
+    b, c, h, w = x.shape
+    out = empty_map(x, b, c, *size)
+    rows = _rows(x)
+    job = _job((h, w), (size[0], size[1]), kernel, mirrored, x.dtype)
     job.channels, job.groups = c, groups
     job.x_row, job.x_pitch, job.out_pitch = rows.stride(1), rows.stride(2), c
-    job.weight_pitch, job.group_step, job.tap_step = _pitch(taps), taps.stride(3), 1
     job.streams = c // groups % 16 == 0 and out.nbytes >= thresholds.scaled(STREAMED)
-    run("assemble", job, {"x": rows, "weights": taps, "out": out.permute(0, 2, 3, 1)}, b, h)
+    for name, value in steps.items():
+        setattr(job, name, value)
+    run(entry, job, {"x": rows, "out": out.permute(0, 2, 3, 1), **maps}, b, h)
+    return out
+
+
+def project(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Compute `reassembly.project_fused`, with its arguments."""
+    (b, c, h, w), outputs = x.shape, weight.shape[0]
+    dtype = coordinate_dtype(x.dtype)
+    numbers = torch.zeros((c + 1, -(-outputs // 16) * 16), dtype=dtype)
+    numbers[:c, :outputs] = weight.flatten(1).t()
+    if bias is not None:
+        numbers[c, :outputs] = bias
+    out = empty_map(x, b, outputs, h, w)
+    planes = x.is_contiguous() and c > 1
+    rows = x if planes else _even(x)
+    job = Project(
+        weights=numbers.data_ptr(),
+        pixels=h * w,
+        channels=c,
+        outputs=outputs,
+        x_step=x.stride(1) if planes else 1,
+        x_pitch=1 if planes else _pitch(rows),
+        out_pitch=outputs,
+        dtype=DTYPES.index(x.dtype),
+    )
+    # A plane of one pixel has the step of rows.
+    if planes and job.x_step == 1:
+        job.x_pitch = c
+    run("project", job, {"x": rows, "out": out.permute(0, 2, 3, 1)}, b, math.ceil(h * w / PIXELS), 8)
     return out
 
 
@@ -170,7 +255,7 @@ def scatter(source: Tensor, weight: Tensor, kernel: int, height: int, width: int
     job.channels, job.groups, job.out_pitch = c, groups, c
     # Of one place, and of up to three that are mirrored into a pixel along each side.
     children = math.ceil(out_h / height) * math.ceil(out_w / width)
-    job.most_readers = kernel * kernel * children * (9 if mirrored else 1)
+    job.most = kernel * kernel * children * (9 if mirrored else 1)
     job.query_pitch, job.weight_pitch = _pitch(sources), _pitch(taps)
     job.group_step, job.tap_step = taps.stride(3), 1
     tiles = math.ceil(height / TILE[0]) * math.ceil(width / TILE[1])

@@ -68,7 +68,42 @@ static ALWAYS_INLINE void NAME(store_part)(STORED *to, NAME(Lanes) v, long n) {
 }
 
 static ALWAYS_INLINE REAL NAME(number)(const STORED *from) {
-    return FORM == PLAIN ? (REAL)*from : NAME(load_part)(from, 1)[0];
+#if FORM == PLAIN
+    return *from;
+#else
+    union {
+        uint32_t bits;
+        float value;
+    } number = {(uint32_t)*from << 16};
+#if FORM == HALF
+    number.bits = (uint32_t)(*from & 0x7fff) << 13;
+    number.value *= 0x1p112f;
+    number.bits |= ((*from & 0x7c00) == 0x7c00 ? 0x7f800000 : 0) | (uint32_t)(*from & 0x8000) << 16;
+#endif
+    return number.value;
+#endif
+}
+
+/* n numbers, read in whole vectors where there are enough: the last overlaps the one before. */
+static ALWAYS_INLINE void NAME(load_all)(REAL *to, const STORED *from, long n) {
+    if (n < SOME)
+        for (long k = 0; k < n; k++) to[k] = NAME(number)(from + k);
+    else
+        for (long k = 0; k < n; k += SOME) {
+            const long at = k + SOME > n ? n - SOME : k;
+            *(NAME(Lanes) *)(to + at) = NAME(load)(from + at);
+        }
+}
+
+/* The same into memory. */
+static ALWAYS_INLINE void NAME(store_all)(STORED *to, const REAL *from, long n) {
+    if (n < SOME)
+        NAME(store_part)(to, *(const NAME(Lanes) *)from, n);
+    else
+        for (long k = 0; k < n; k += SOME) {
+            const long at = k + SOME > n ? n - SOME : k;
+            NAME(store)(to + at, *(const NAME(Lanes) *)(from + at));
+        }
 }
 
 /* Past the caches, of what is too large to stay in them; `to` is a multiple of 16 bytes. */
@@ -84,9 +119,28 @@ static ALWAYS_INLINE void NAME(stream)(STORED *to, NAME(Lanes) v) {
 }
 
 static ALWAYS_INLINE REAL NAME(sum)(NAME(Lanes) v) {
+#ifdef SHUFFLED
+    v += TURNED_8(v), v += TURNED_4(v), v += TURNED_2(v), v += TURNED_1(v);
+    return v[0];
+#else
     REAL sum = 0;
     for (int n = 0; n < SOME; n++) sum += v[n];
     return sum;
+#endif
+}
+
+static ALWAYS_INLINE REAL NAME(largest)(NAME(Lanes) v) {
+#ifdef SHUFFLED
+    NAME(Lanes) other = TURNED_8(v);
+    v = NAME(either)(v > other, v, other), other = TURNED_4(v);
+    v = NAME(either)(v > other, v, other), other = TURNED_2(v);
+    v = NAME(either)(v > other, v, other), other = TURNED_1(v);
+    return v[0] > other[0] ? v[0] : other[0];
+#else
+    REAL most = v[0];
+    for (int n = 1; n < SOME; n++) most = v[n] > most ? v[n] : most;
+    return most;
+#endif
 }
 
 /* Lane n of the result is the sum over the lanes of v[n]. */
@@ -103,6 +157,26 @@ static ALWAYS_INLINE NAME(Lanes) NAME(sums)(const NAME(Lanes) * v) {
     NAME(Lanes) out;
     for (int n = 0; n < SOME; n++) out[n] = NAME(sum)(v[n]);
     return out;
+}
+
+/* Rows become columns. */
+static ALWAYS_INLINE void NAME(turn)(NAME(Lanes) * v) {
+#ifdef SHUFFLED
+    for (int s = 8; sizeof(REAL) == 4 && s; s /= 2)
+        for (int n = 0; n < SOME; n++) {
+            if (n & s) continue;
+            const NAME(Lanes) a = v[n], b = v[n + s];
+            v[n] = s == 8 ? SWAPPED_8(a, b, 0) : s == 4 ? SWAPPED_4(a, b, 0) : s == 2 ? SWAPPED_2(a, b, 0) : SWAPPED_1(a, b, 0);
+            v[n + s] =
+                s == 8 ? SWAPPED_8(a, b, 1) : s == 4 ? SWAPPED_4(a, b, 1) : s == 2 ? SWAPPED_2(a, b, 1) : SWAPPED_1(a, b, 1);
+        }
+    if (sizeof(REAL) == 4) return;
+#endif
+    for (int m = 0; m < SOME; m++)
+        for (int n = 0; n < m; n++) {
+            const REAL kept = v[m][n];
+            v[m][n] = v[n][m], v[n][m] = kept;
+        }
 }
 
 /* e^v for v <= 0. */

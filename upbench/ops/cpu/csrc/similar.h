@@ -1,58 +1,8 @@
 /* Included by windows.c for each pair of types: dot products with the pixels of a window, and the transpose of a sum over
  * windows. See window.h. */
 
-/* The dot products of `count` queries with 16 / count keys, query by query. */
-static ALWAYS_INLINE NAME(Lanes) NAME(dots)(const STORED *const *queries, const STORED *const *keys, long depth,
-                                            const int count) {
-    const int taps = SOME / count;
-    NAME(Lanes) sum[SOME];
-    for (int n = 0; n < SOME; n++) sum[n] = (NAME(Lanes)){0};
-    long c = 0;
-    for (; c + SOME <= depth; c += SOME) {
-        NAME(Lanes) q[CHILDREN];
-        for (int m = 0; m < count; m++) q[m] = NAME(load)(queries[m] + c);
-        for (int t = 0; t < taps; t++) {
-            const NAME(Lanes) k = NAME(load)(keys[t] + c);
-            for (int m = 0; m < count; m++) sum[m * taps + t] += q[m] * k;
-        }
-    }
-    if (c < depth) {
-        NAME(Lanes) q[CHILDREN];
-        for (int m = 0; m < count; m++) q[m] = NAME(load_part)(queries[m] + c, depth - c);
-        for (int t = 0; t < taps; t++) {
-            const NAME(Lanes) k = NAME(load_part)(keys[t] + c, depth - c);
-            for (int m = 0; m < count; m++) sum[m * taps + t] += q[m] * k;
-        }
-    }
-    return NAME(sums)(sum);
-}
-
-/* The logits of `count` children, a constant, in desk->weights: those of taps outside are 0. */
-static ALWAYS_INLINE void NAME(compare)(const NAME(Desk) * desk, const STORED *const *queries, long first, long depth,
-                                        long taps, const int count) {
-    const long padded = NAME(padded)(taps), some = SOME / count;
-    if (desk->inside < taps) memset(desk->weights, 0, sizeof(REAL) * (size_t)(count * padded));
-    for (long n = 0; n < desk->inside; n += some) {
-        const STORED *keys[SOME];
-        for (long t = 0; t < some; t++) keys[t] = desk->at[n + t < desk->inside ? n + t : n] + first;
-        const NAME(Lanes) found = NAME(dots)(queries, keys, depth, count);
-        for (long t = 0; t < some && n + t < desk->inside; t++)
-            for (int m = 0; m < count; m++) desk->weights[m * padded + desk->tap[n + t]] = found[m * some + t];
-    }
-}
-
-static ALWAYS_INLINE void NAME(compare_children)(const Windows *job, const NAME(Desk) * desk, const long *pixels,
-                                                 long first, long depth, int count) {
-    const long taps = (long)(job->kernel * job->kernel);
-    const STORED *queries[CHILDREN];
-    for (int m = 0; m < count; m++)
-        queries[m] = (const STORED *)job->query + pixels[m] * (long)job->query_pitch + first;
-    if (count == 4) NAME(compare)(desk, queries, first, depth, taps, 4);
-    if (count == 2) NAME(compare)(desk, queries, first, depth, taps, 2);
-    if (count == 1) NAME(compare)(desk, queries, first, depth, taps, 1);
-}
-
-CLONES static int NAME(similarity)(const Windows *job, long start, long stop) {
+CLONES static int NAME(similarity)(const void *given, long start, long stop) {
+    const Windows *job = given;
     const long heads = (long)job->groups, depth = (long)job->channels / heads, taps = (long)(job->kernel * job->kernel);
     const long padded = NAME(padded)(taps);
     NAME(Desk) desk;
@@ -61,18 +11,14 @@ CLONES static int NAME(similarity)(const Windows *job, long start, long stop) {
         for (long j = 0; j < (long)job->cells_across; j++) {
             long pixels[CHILDREN], children[CHILDREN], n = 0;
             int count;
-            NAME(look)(job, (const STORED *)job->x, i, j, &desk);
+            NAME(look)(job, job->x, (long)job->x_row, (long)job->x_pitch, i, j, &desk);
             while ((count = NAME(children)(job, i, j, n, pixels, children)) > 0) {
                 for (long h = 0; h < heads; h++) {
                     NAME(compare_children)(job, &desk, pixels, h * depth, depth, count);
                     for (int m = 0; m < count; m++) {
                         STORED *to = (STORED *)job->out + pixels[m] * (long)job->out_pitch + h * taps;
                         const REAL *from = desk.weights + m * padded;
-                        for (long t = 0; t < taps; t += SOME)
-                            if (taps - t >= SOME)
-                                NAME(store)(to + t, *(const NAME(Lanes) *)(from + t));
-                            else
-                                NAME(store_part)(to + t, *(const NAME(Lanes) *)(from + t), taps - t);
+                        NAME(store_all)(to, from, taps);
                     }
                 }
                 n += count;
@@ -128,10 +74,11 @@ static ALWAYS_INLINE void NAME(gather)(const NAME(Readers) * from, STORED *out, 
 }
 
 /* Pixels of the low-resolution map, a tile of TALL x BROAD at a time: what reads one of them mostly reads the next. */
-CLONES static int NAME(scatter)(const Windows *job, long start, long stop) {
+CLONES static int NAME(scatter)(const void *given, long start, long stop) {
+    const Windows *job = given;
     const long channels = (long)job->channels, groups = (long)job->groups, each = channels / groups;
     const long width = (long)job->width, height = (long)job->height, across = (width + BROAD - 1) / BROAD;
-    const long most = (long)job->most_readers, reach = (long)(job->kernel / 2);
+    const long most = (long)job->most, reach = (long)(job->kernel / 2);
     NAME(Readers) readers = {malloc(sizeof(STORED *) * (size_t)most), malloc(sizeof(STORED *) * (size_t)most),
                              malloc(sizeof(REAL) * (size_t)most), 0};
     const int ready = readers.at && readers.weights && readers.by;

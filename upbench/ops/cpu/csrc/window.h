@@ -8,15 +8,15 @@ typedef struct {
     const STORED **at;
     long *tap;
     long inside;
-    REAL *weights; /* [CHILDREN, padded taps] */
+    REAL *weights; /* [CHILDREN, padded taps], then those of all children of a cell */
 } NAME(Desk);
 
 static ALWAYS_INLINE long NAME(padded)(long taps) { return (taps + SOME - 1) / SOME * SOME; }
 
-static int NAME(take_desk)(NAME(Desk) * desk, long taps, long sums) {
+static int NAME(take_desk)(NAME(Desk) * desk, long taps, long spread) {
     desk->at = malloc(sizeof(STORED *) * (size_t)taps);
     desk->tap = malloc(sizeof(long) * (size_t)taps);
-    desk->weights = malloc(sizeof(REAL) * (size_t)(CHILDREN * NAME(padded)(taps) + sums));
+    desk->weights = malloc(sizeof(REAL) * (size_t)(CHILDREN * NAME(padded)(taps) + spread));
     return desk->at && desk->tap && desk->weights;
 }
 
@@ -29,41 +29,35 @@ static ALWAYS_INLINE long NAME(inside)(long n, long size, int border) {
     return border == MIRRORED ? (n < 0 ? -n : 2 * (size - 1) - n) : -1;
 }
 
-/* The window of the cell in row i and column j. */
-static ALWAYS_INLINE void NAME(look)(const Windows *job, const STORED *x, long i, long j, NAME(Desk) * desk) {
+/* The window of the cell in row i and column j of a map. */
+static ALWAYS_INLINE void NAME(look)(const Windows *job, const STORED *x, long x_row, long x_pitch, long i, long j,
+                                     NAME(Desk) * desk) {
     const long kernel = (long)job->kernel, origin = (long)job->origin;
     long count = 0;
     for (long r = 0; r < kernel; r++) {
         const long y = NAME(inside)(i + origin + r, (long)job->height, (int)job->border);
         if (y < 0) continue;
-        const STORED *row = x + y * (long)job->x_row;
+        const STORED *row = x + y * x_row;
         for (long s = 0; s < kernel; s++) {
             const long column = NAME(inside)(j + origin + s, (long)job->width, (int)job->border);
             if (column < 0) continue;
-            desk->at[count] = row + column * (long)job->x_pitch, desk->tap[count++] = r * kernel + s;
+            desk->at[count] = row + column * x_pitch, desk->tap[count++] = r * kernel + s;
         }
     }
     desk->inside = count;
 }
 
-/* The softmax of the weights of some taps, in place; of their sigmoids where `squashed`. */
-static ALWAYS_INLINE void NAME(soften)(REAL *weights, long taps, int squashed) {
+/* The softmax of the weights of some taps, in place. */
+static ALWAYS_INLINE void NAME(soften)(REAL *weights, long taps) {
     const long padded = NAME(padded)(taps);
     NAME(Lanes) sum = {0};
-    if (squashed)
-        for (long t = 0; t < padded; t += SOME) {
-            const NAME(Lanes) v = *(NAME(Lanes) *)(weights + t), zero = v * 0;
-            const NAME(Lanes) shrunk = NAME(exp)(NAME(either)(v < zero, v, -v)), rest = 1 / (1 + shrunk);
-            *(NAME(Lanes) *)(weights + t) = NAME(either)(v < zero, shrunk * rest, rest);
-        }
     for (long t = taps; t < padded; t++) weights[t] = weights[0];
     NAME(Lanes) large = *(NAME(Lanes) *)weights;
     for (long t = SOME; t < padded; t += SOME) {
         const NAME(Lanes) v = *(NAME(Lanes) *)(weights + t);
         large = NAME(either)(v > large, v, large);
     }
-    REAL most = large[0];
-    for (int n = 1; n < SOME; n++) most = large[n] > most ? large[n] : most;
+    const REAL most = NAME(largest)(large);
     for (long t = taps; t < padded; t++) weights[t] = -MOST;
     for (long t = 0; t < padded; t += SOME) {
         const NAME(Lanes) v = NAME(exp)(*(NAME(Lanes) *)(weights + t) - most);
@@ -79,32 +73,34 @@ static ALWAYS_INLINE void NAME(weigh)(const Windows *job, const NAME(Desk) * des
                                       const long *children, int count, const REAL **rows) {
     const long taps = (long)(job->kernel * job->kernel), padded = NAME(padded)(taps), step = (long)job->tap_step;
     const STORED *from = (const STORED *)job->weights + group * (long)job->group_step;
-    if (FORM == PLAIN && step == 1 && !job->softmax && !job->coarse) {
+    if (FORM == PLAIN && step == 1 && !job->softmax) {
         for (int m = 0; m < count; m++) rows[m] = (const REAL *)(from + pixels[m] * (long)job->weight_pitch);
         return;
     }
+    REAL *spread = desk->weights + CHILDREN * padded;
+    if (job->shuffled) NAME(load_all)(spread, from + cell * (long)job->weight_pitch, taps * step);
     for (int m = 0; m < count; m++) {
         REAL *to = desk->weights + m * padded;
-        const STORED *at = from + (job->shuffled ? cell * (long)job->weight_pitch + children[m]
-                                                 : pixels[m] * (long)job->weight_pitch);
         rows[m] = to;
-        if (step == 1)
-            for (long t = 0; t < taps; t += SOME)
-                *(NAME(Lanes) *)(to + t) = NAME(load_part)(at + t, taps - t < SOME ? taps - t : SOME);
+        if (job->shuffled)
+            for (long t = 0; t < taps; t++) to[t] = spread[t * step + children[m]];
         else
-            for (long t = 0; t < taps; t++) to[t] = NAME(number)(at + t * step);
-        if (job->coarse) {
-            const STORED *more = (const STORED *)job->coarse + cell * (long)job->coarse_pitch;
-            for (long t = 0; t < taps; t += SOME)
-                *(NAME(Lanes) *)(to + t) += NAME(load_part)(more + t, taps - t < SOME ? taps - t : SOME);
-        }
-        if (job->softmax) NAME(soften)(to, taps, job->softmax > 1);
+            NAME(load_all)(to, from + pixels[m] * (long)job->weight_pitch, taps);
+        if (job->softmax) NAME(soften)(to, taps);
     }
 }
 
-/* `lanes` times SOME channels from c on of `count` children: what the taps inside hold, times their weights. */
-static ALWAYS_INLINE void NAME(blend)(const NAME(Desk) * desk, const REAL *const *rows, STORED *const *out, long c,
-                                      const int count, const int lanes, int streams) {
+/* A few output pixels: weights of their taps, where they lie, and what is mixed in at which share, or NULL. */
+typedef struct {
+    const REAL *rows[CHILDREN];
+    STORED *out[CHILDREN];
+    const STORED *guide[CHILDREN];
+    REAL gate;
+} NAME(Pixels);
+
+/* `lanes` times SOME channels from c on of `count` pixels: what the taps inside hold, times their weights. */
+static ALWAYS_INLINE void NAME(blend)(const NAME(Desk) * desk, const NAME(Pixels) * to, long c, const int count,
+                                      const int lanes, int streams) {
     NAME(Lanes) sum[CHILDREN][4];
     for (int m = 0; m < count; m++)
         for (int l = 0; l < lanes; l++) sum[m][l] = (NAME(Lanes)){0};
@@ -114,37 +110,39 @@ static ALWAYS_INLINE void NAME(blend)(const NAME(Desk) * desk, const REAL *const
         NAME(Lanes) v[4];
         for (int l = 0; l < lanes; l++) v[l] = NAME(load)(at + l * SOME);
         for (int m = 0; m < count; m++) {
-            const REAL by = rows[m][t];
+            const REAL by = to->rows[m][t];
             for (int l = 0; l < lanes; l++) sum[m][l] += by * v[l];
         }
     }
     for (int m = 0; m < count; m++)
-        for (int l = 0; l < lanes; l++)
+        for (int l = 0; l < lanes; l++) {
+            const long at = c + l * SOME;
+            if (to->guide[m]) sum[m][l] += to->gate * (NAME(load)(to->guide[m] + at) - sum[m][l]);
             if (streams)
-                NAME(stream)(out[m] + c + l * SOME, sum[m][l]);
+                NAME(stream)(to->out[m] + at, sum[m][l]);
             else
-                NAME(store)(out[m] + c + l * SOME, sum[m][l]);
+                NAME(store)(to->out[m] + at, sum[m][l]);
+        }
 }
 
 /* The same of the last channels, fewer than SOME. */
-static ALWAYS_INLINE void NAME(blend_rest)(const NAME(Desk) * desk, const REAL *const *rows, STORED *const *out, long c,
-                                           long some, int count) {
-    NAME(Lanes) sum[CHILDREN];
-    for (int m = 0; m < count; m++) sum[m] = (NAME(Lanes)){0};
-    for (long n = 0; n < desk->inside; n++) {
-        const NAME(Lanes) v = NAME(load_part)(desk->at[n] + c, some);
-        for (int m = 0; m < count; m++) sum[m] += rows[m][desk->tap[n]] * v;
+static ALWAYS_INLINE void NAME(blend_rest)(const NAME(Desk) * desk, const NAME(Pixels) * to, long c, long some, int count) {
+    for (int m = 0; m < count; m++) {
+        NAME(Lanes) sum = {0};
+        for (long n = 0; n < desk->inside; n++)
+            sum += to->rows[m][desk->tap[n]] * NAME(load_part)(desk->at[n] + c, some);
+        if (to->guide[m]) sum += to->gate * (NAME(load_part)(to->guide[m] + c, some) - sum);
+        NAME(store_part)(to->out[m] + c, sum, some);
     }
-    for (int m = 0; m < count; m++) NAME(store_part)(out[m] + c, sum[m], some);
 }
 
-/* All channels of a group of `count` children, a constant. */
-static ALWAYS_INLINE void NAME(assemble_group)(const NAME(Desk) * desk, const REAL *const *rows, STORED *const *out, long c,
-                                               long end, const int count, int streams) {
+/* Channels c to `end` of `count` pixels, a constant. */
+static ALWAYS_INLINE void NAME(blend_all)(const NAME(Desk) * desk, const NAME(Pixels) * to, long c, long end,
+                                          const int count, int streams) {
     if (wide_registers)
-        for (; c + 4 * SOME <= end; c += 4 * SOME) NAME(blend)(desk, rows, out, c, count, 4, streams);
-    for (; c + SOME <= end; c += SOME) NAME(blend)(desk, rows, out, c, count, 1, streams);
-    if (c < end) NAME(blend_rest)(desk, rows, out, c, end - c, count);
+        for (; c + 4 * SOME <= end; c += 4 * SOME) NAME(blend)(desk, to, c, count, 4, streams);
+    for (; c + SOME <= end; c += SOME) NAME(blend)(desk, to, c, count, 1, streams);
+    if (c < end) NAME(blend_rest)(desk, to, c, end - c, count);
 }
 
 /* The output pixels of a cell, up to CHILDREN of them from child n on: their places and their numbers among the children.
@@ -160,29 +158,133 @@ static ALWAYS_INLINE int NAME(children)(const Windows *job, long i, long j, long
     return count;
 }
 
-CLONES static int NAME(assemble)(const Windows *job, long start, long stop) {
+/* The dot products of `count` queries with 16 / count keys, query by query. */
+static ALWAYS_INLINE NAME(Lanes) NAME(dots)(const STORED *const *queries, const STORED *const *keys, long depth,
+                                            const int count) {
+    const int taps = SOME / count;
+    NAME(Lanes) sum[SOME];
+    for (int n = 0; n < SOME; n++) sum[n] = (NAME(Lanes)){0};
+    long c = 0;
+    for (; c + SOME <= depth; c += SOME) {
+        NAME(Lanes) q[CHILDREN];
+        for (int m = 0; m < count; m++) q[m] = NAME(load)(queries[m] + c);
+        for (int t = 0; t < taps; t++) {
+            const NAME(Lanes) k = NAME(load)(keys[t] + c);
+            for (int m = 0; m < count; m++) sum[m * taps + t] += q[m] * k;
+        }
+    }
+    if (c < depth) {
+        NAME(Lanes) q[CHILDREN];
+        for (int m = 0; m < count; m++) q[m] = NAME(load_part)(queries[m] + c, depth - c);
+        for (int t = 0; t < taps; t++) {
+            const NAME(Lanes) k = NAME(load_part)(keys[t] + c, depth - c);
+            for (int m = 0; m < count; m++) sum[m * taps + t] += q[m] * k;
+        }
+    }
+    return NAME(sums)(sum);
+}
+
+/* The logits of `count` children, a constant, in desk->weights: those of taps outside are 0. */
+static ALWAYS_INLINE void NAME(compare)(const NAME(Desk) * desk, const STORED *const *queries, long first, long depth,
+                                        long taps, const int count) {
+    const long padded = NAME(padded)(taps), some = SOME / count;
+    if (desk->inside < taps) memset(desk->weights, 0, sizeof(REAL) * (size_t)(count * padded));
+    for (long n = 0; n < desk->inside; n += some) {
+        const STORED *keys[SOME];
+        for (long t = 0; t < some; t++) keys[t] = desk->at[n + t < desk->inside ? n + t : n] + first;
+        const NAME(Lanes) found = NAME(dots)(queries, keys, depth, count);
+        for (long t = 0; t < some && n + t < desk->inside; t++)
+            for (int m = 0; m < count; m++) desk->weights[m * padded + desk->tap[n + t]] = found[m * some + t];
+    }
+}
+
+static ALWAYS_INLINE void NAME(compare_children)(const Windows *job, const NAME(Desk) * desk, const long *pixels,
+                                                 long first, long depth, int count) {
+    const long taps = (long)(job->kernel * job->kernel);
+    const STORED *queries[CHILDREN];
+    for (int m = 0; m < count; m++)
+        queries[m] = (const STORED *)job->query + pixels[m] * (long)job->query_pitch + first;
+    if (count == 4) NAME(compare)(desk, queries, first, depth, taps, 4);
+    if (count == 2) NAME(compare)(desk, queries, first, depth, taps, 2);
+    if (count == 1) NAME(compare)(desk, queries, first, depth, taps, 1);
+}
+
+/* What is mixed into output rows `top` to `bottom` and columns `from` to `to`, as rows of channels: the guide has planes. */
+static ALWAYS_INLINE void NAME(fetch_guide)(const Windows *job, long top, long bottom, long from, long to, STORED *rows) {
+    const long channels = (long)job->channels, pitch = NAME(padded)(channels), step = (long)job->guide_step;
+    for (long a = top; a < bottom; a++)
+        for (long b = from; b < to; b += SOME) {
+            const long some = to - b < SOME ? to - b : SOME;
+            STORED *out = rows + ((a - top) * (to - from) + b - from) * pitch;
+            for (long c = 0; c < channels; c += SOME) {
+                NAME(Lanes) v[SOME];
+                for (long k = 0; k < SOME; k++) {
+                    const long plane = c + k < channels ? c + k : c;
+                    const STORED *at = (const STORED *)job->guide + plane * step + a * (long)job->out_width + b;
+                    v[k] = NAME(load_part)(at, some);
+                    PREFETCH(at + 2 * SOME);
+                }
+                NAME(turn)(v);
+                for (long k = 0; k < some; k++) NAME(store)(out + k * pitch + c, v[k]);
+            }
+        }
+}
+
+/* Output rows of cells i = start to stop, a strip of cells at a time. The weights are given, or where it `attends` those of the
+ * query's likeness to the keys. */
+static ALWAYS_INLINE int NAME(reassemble)(const Windows *job, long start, long stop, const int attends) {
     const long channels = (long)job->channels, groups = (long)job->groups, each = channels / groups;
+    const long taps = (long)(job->kernel * job->kernel), across = (long)job->cells_across, pitch = NAME(padded)(channels);
+    const int planes = job->guide && job->guide_step != 1, streams = (int)job->streams;
+    STORED *fetched = malloc(sizeof(STORED) * (size_t)(planes ? (long)job->most * pitch : 1));
     NAME(Desk) desk;
-    const int ready = NAME(take_desk)(&desk, (long)(job->kernel * job->kernel), 0);
+    const int ready = NAME(take_desk)(&desk, taps, taps * (long)job->tap_step) && fetched;
     for (long i = start; ready && i < stop; i++)
-        for (long j = 0; j < (long)job->cells_across; j++) {
+        for (long j = 0; j < across; j++) {
+            const long top = (long)job->rows[i], strip = j / STRIP * STRIP, last = strip + STRIP, cell = i * across + j;
+            const long from = (long)job->columns[strip], to = (long)job->columns[last < across ? last : across];
+            if (planes && j == strip) NAME(fetch_guide)(job, top, (long)job->rows[i + 1], from, to, fetched);
             long pixels[CHILDREN], children[CHILDREN], n = 0;
             int count;
-            NAME(look)(job, (const STORED *)job->x, i, j, &desk);
+            NAME(Pixels) few = {.gate = job->gate ? NAME(number)((const STORED *)job->gate + cell) : 0};
             while ((count = NAME(children)(job, i, j, n, pixels, children)) > 0) {
-                STORED *out[CHILDREN];
-                const REAL *rows[CHILDREN];
-                for (int m = 0; m < count; m++) out[m] = (STORED *)job->out + pixels[m] * (long)job->out_pitch;
+                for (int m = 0; m < count; m++) {
+                    few.out[m] = (STORED *)job->out + pixels[m] * (long)job->out_pitch;
+                    const long row = pixels[m] / (long)job->out_width - top, column = pixels[m] % (long)job->out_width;
+                    few.guide[m] = !job->guide ? NULL
+                                   : planes    ? fetched + (row * (to - from) + column - from) * pitch
+                                               : (const STORED *)job->guide + pixels[m] * (long)job->guide_pitch;
+                }
+                if (attends) {
+                    NAME(look)(job, job->keys, (long)job->key_row, (long)job->key_pitch, i, j, &desk);
+                    NAME(compare_children)(job, &desk, pixels, 0, (long)job->depth, count);
+                    for (int m = 0; m < count; m++) {
+                        REAL *weights = desk.weights + m * NAME(padded)(taps);
+                        NAME(soften)(weights, taps);
+                        few.rows[m] = weights;
+                    }
+                }
+                if (attends || !n) NAME(look)(job, job->x, (long)job->x_row, (long)job->x_pitch, i, j, &desk);
                 for (long g = 0; g < groups; g++) {
-                    NAME(weigh)(job, &desk, i * (long)job->cells_across + j, g, pixels, children, count, rows);
-                    if (count == 4) NAME(assemble_group)(&desk, rows, out, g * each, (g + 1) * each, 4, (int)job->streams);
-                    if (count == 2) NAME(assemble_group)(&desk, rows, out, g * each, (g + 1) * each, 2, (int)job->streams);
-                    if (count == 1) NAME(assemble_group)(&desk, rows, out, g * each, (g + 1) * each, 1, (int)job->streams);
+                    const long c = g * each, end = c + each;
+                    if (!attends) NAME(weigh)(job, &desk, cell, g, pixels, children, count, few.rows);
+                    if (count == 4) NAME(blend_all)(&desk, &few, c, end, 4, streams);
+                    if (count == 2) NAME(blend_all)(&desk, &few, c, end, 2, streams);
+                    if (count == 1) NAME(blend_all)(&desk, &few, c, end, 1, streams);
                 }
                 n += count;
             }
         }
     NAME(leave_desk)(&desk);
+    free(fetched);
     FENCE;
     return ready;
+}
+
+CLONES static int NAME(assemble)(const void *given, long start, long stop) {
+    return NAME(reassemble)(given, start, stop, 0);
+}
+
+CLONES static int NAME(attend)(const void *given, long start, long stop) {
+    return NAME(reassemble)(given, start, stop, 1);
 }

@@ -9,12 +9,19 @@
 #include <Python.h>
 #include <float.h>
 #include <math.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #if defined(__GNUC__)
 #define ALWAYS_INLINE inline __attribute__((always_inline))
+#endif
+
+#if defined(__GNUC__)
+#define PREFETCH(at) __builtin_prefetch(at)
+#else
+#define PREFETCH(at) (void)0
 #endif
 
 /* One form for each generation of vector units; which one runs is decided when the module is loaded. */
@@ -32,7 +39,7 @@
 #define FENCE (void)0
 #endif
 
-enum { SOME = 16, CHILDREN = 4, TALL = 32, BROAD = 16 }; /* TALL, BROAD: window_kernels.py knows them too */
+enum { SOME = 16, CHILDREN = 4, TALL = 32, BROAD = 16, PIXELS = 32, STRIP = 8 }; /* TALL, BROAD, PIXELS: window_kernels.py knows them too */
 enum { ZEROS, MIRRORED, REPEATED };                      /* what is read outside a map */
 #define PLAIN 0
 #define BRAIN 1
@@ -54,25 +61,52 @@ enum { ZEROS, MIRRORED, REPEATED };                      /* what is read outside
 #define HALVES_OF_2(a, b, n) \
     PICK(a, b, n, n + 2, n + 4, n + 6, n + 8, n + 10, n + 12, n + 14, n + 16, n + 18, n + 20, n + 22, n + 24, n + 26, n + 28, \
          n + 30)
+/* A vector whose lanes moved by s. */
+#define TURNED_8(v) PICK(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7)
+#define TURNED_4(v) PICK(v, v, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3)
+#define TURNED_2(v) PICK(v, v, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1)
+#define TURNED_1(v) PICK(v, v, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0)
+/* Blocks of s of two vectors, a's and b's in turn: of each pair of blocks the first (n = 0), or the second. */
+#define SWAPPED_8(a, b, n) \
+    PICK(a, b, 8 * n + 0, 8 * n + 1, 8 * n + 2, 8 * n + 3, 8 * n + 4, 8 * n + 5, 8 * n + 6, 8 * n + 7, \
+         8 * n + 16, 8 * n + 17, 8 * n + 18, 8 * n + 19, 8 * n + 20, 8 * n + 21, 8 * n + 22, 8 * n + 23)
+#define SWAPPED_4(a, b, n) \
+    PICK(a, b, 4 * n + 0, 4 * n + 1, 4 * n + 2, 4 * n + 3, 4 * n + 16, 4 * n + 17, 4 * n + 18, 4 * n + 19, \
+         4 * n + 8, 4 * n + 9, 4 * n + 10, 4 * n + 11, 4 * n + 24, 4 * n + 25, 4 * n + 26, 4 * n + 27)
+#define SWAPPED_2(a, b, n) \
+    PICK(a, b, 2 * n + 0, 2 * n + 1, 2 * n + 16, 2 * n + 17, 2 * n + 4, 2 * n + 5, 2 * n + 20, 2 * n + 21, \
+         2 * n + 8, 2 * n + 9, 2 * n + 24, 2 * n + 25, 2 * n + 12, 2 * n + 13, 2 * n + 28, 2 * n + 29)
+#define SWAPPED_1(a, b, n) \
+    PICK(a, b, n + 0, n + 16, n + 2, n + 18, n + 4, n + 20, n + 6, n + 22, \
+         n + 8, n + 24, n + 10, n + 26, n + 12, n + 28, n + 14, n + 30)
 #endif
 
 static int wide_registers; /* whether 16 vectors fit into the registers */
 
-/* What every entry is given, filled by name in `window_kernels.py`; every field is 8 bytes wide.
+/* What every entry on windows is given, filled by name in `window_kernels.py`; every field is 8 bytes wide.
  *
  * rows, columns: of each row or column of cells the first output row or column, and in the end their number. A window begins
- * `origin` pixels from its cell. x: the low-resolution map. query: the high-resolution map, of queries or of what is scattered.
- * weights: of output pixels, or where `shuffled` of cells, with the children last. coarse: numbers of cells that are added to
- * them, or NULL. softmax: 0 without, 1, or 2 of their sigmoids. streams: whether the result goes past the caches. A pitch leads
- * from a pixel or cell to the next. */
+ * `origin` pixels from its cell. x, keys: low-resolution maps. query: the high-resolution map, of queries or of what is
+ * scattered. weights: of output pixels, or where `shuffled` of cells, with the children last; softmax: whether they are logits.
+ * guide: a high-resolution map that is mixed into the result by the share `gate` of each cell, or NULL. streams: whether the
+ * result goes past the caches. A pitch leads from a pixel or cell to the next, a step from a channel or tap. most: readers of a
+ * pixel, or output pixels of a strip. */
 typedef struct {
-    const void *x, *query, *weights, *coarse;
+    const void *x, *keys, *query, *weights, *guide, *gate;
     void *out;
     const int64_t *rows, *columns;
-    int64_t height, width, cells_across, out_width, channels, groups, kernel, origin, border, most_readers;
-    int64_t x_row, x_pitch, query_pitch, weight_pitch, group_step, tap_step, coarse_pitch, out_pitch;
+    int64_t height, width, cells_across, out_width, channels, depth, groups, kernel, origin, border, most;
+    int64_t x_row, x_pitch, key_row, key_pitch, query_pitch, guide_step, guide_pitch, weight_pitch, group_step, tap_step, out_pitch;
     int64_t shuffled, softmax, streams, dtype;
 } Windows;
+
+/* A pointwise convolution, see project.h: of `pixels` pixels from `channels` to `outputs` channels. weights: [channels, outputs],
+ * the outputs padded to whole lanes, then the bias; of the type that is computed in. */
+typedef struct {
+    const void *x, *weights;
+    void *out;
+    int64_t pixels, channels, outputs, x_step, x_pitch, out_pitch, dtype;
+} Project;
 
 #define REAL float
 #define MOST FLT_MAX
@@ -84,6 +118,7 @@ typedef struct {
 #include "lanes.h"
 #include "window.h"
 #include "similar.h"
+#include "project.h"
 #undef STORED
 #undef FORM
 #undef NAME
@@ -94,6 +129,7 @@ typedef struct {
 #include "lanes.h"
 #include "window.h"
 #include "similar.h"
+#include "project.h"
 #undef FORM
 #undef NAME
 
@@ -102,6 +138,7 @@ typedef struct {
 #include "lanes.h"
 #include "window.h"
 #include "similar.h"
+#include "project.h"
 #undef STORED
 #undef FORM
 #undef NAME
@@ -118,41 +155,46 @@ typedef struct {
 #include "lanes.h"
 #include "window.h"
 #include "similar.h"
+#include "project.h"
 
-typedef int (*Work)(const Windows *, long, long);
+typedef int (*Work)(const void *, long, long);
 
 /* Runs the form of an entry for the dtype of a job: address and size of the struct, the tiles to take. */
-static PyObject *run(PyObject *args, const Work *forms) {
+static PyObject *run(PyObject *args, size_t expected, size_t dtype_at, const Work *forms) {
     unsigned long long address;
     Py_ssize_t size, start, stop;
     if (!PyArg_ParseTuple(args, "Knnn", &address, &size, &start, &stop)) return NULL;
-    const Windows *job = (const Windows *)(uintptr_t)address;
-    if ((size_t)size != sizeof(Windows)) {
+    const char *job = (const char *)(uintptr_t)address;
+    if ((size_t)size != expected) {
         PyErr_SetString(PyExc_TypeError, "another struct than this entry takes");
         return NULL;
     }
     int ready;
     Py_BEGIN_ALLOW_THREADS;
-    ready = forms[job->dtype](job, (long)start, (long)stop);
+    ready = forms[*(const int64_t *)(job + dtype_at)](job, (long)start, (long)stop);
     Py_END_ALLOW_THREADS;
     if (!ready) return PyErr_NoMemory();
     Py_RETURN_NONE;
 }
 
 /* In the order of `window_kernels.DTYPES`. */
-#define ENTRY(name) \
+#define ENTRY(name, Job) \
     static PyObject *name(PyObject *Py_UNUSED(self), PyObject *args) { \
         static const Work forms[] = {name##_float, name##_double, name##_brain, name##_half}; \
-        return run(args, forms); \
+        return run(args, sizeof(Job), offsetof(Job, dtype), forms); \
     }
-ENTRY(assemble)
-ENTRY(similarity)
-ENTRY(scatter)
+ENTRY(assemble, Windows)
+ENTRY(attend, Windows)
+ENTRY(similarity, Windows)
+ENTRY(scatter, Windows)
+ENTRY(project, Project)
 
 static PyMethodDef methods[] = {
     {"assemble", assemble, METH_VARARGS, "Rows start to stop of sums over windows: address and size of a Windows, start, stop."},
+    {"attend", attend, METH_VARARGS, "The same by the softmax of dot products with the windows of keys."},
     {"similarity", similarity, METH_VARARGS, "Rows start to stop of dot products with windows."},
     {"scatter", scatter, METH_VARARGS, "Tiles start to stop of the transpose of the sums."},
+    {"project", project, METH_VARARGS, "Tiles start to stop of a pointwise convolution: address and size of a Project."},
     {NULL, NULL, 0, NULL},
 };
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_windows", NULL, 0, methods, NULL, NULL, NULL, NULL};
@@ -165,7 +207,7 @@ PyMODINIT_FUNC PyInit__windows(void) {
     wide_registers = 1;
 #endif
     /* Of the struct above: `window_kernels.py` takes none but its own. */
-    if (made && PyModule_AddIntConstant(made, "interface", 1) < 0) {
+    if (made && PyModule_AddIntConstant(made, "interface", 2) < 0) {
         Py_DECREF(made);
         return NULL;
     }

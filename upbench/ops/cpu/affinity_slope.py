@@ -1,0 +1,232 @@
+"""The gradient of `affinity.affinity`, two norm groups at a time: what is filtered is filtered again and stays in cache.
+
+The gradient of the guide is itself a convolution of the gradients of the two maps, with the filters mirrored and parted by
+the four sub-pixels of an output pixel; as in the forward pass blocks of neighbouring pixels are its channels.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from upbench.ops.affinity import affinity_logits, filtered_by_own
+from upbench.ops.cpu.affinity import GROUPS, _filtered, _shifted, _tile, affinity_slope_fused
+from upbench.ops.registration import LIBRARY, coordinate_dtype
+
+Slopes = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+
+
+def affinity_slope(
+    grad: Float[Tensor, "B T H W"],
+    guide: Float[Tensor, "B C iH iW"],
+    filters: Float[Tensor, "B 2 k k"],
+    scale: Float[Tensor, "C 2"],
+    shift: Float[Tensor, "C 2"],
+    pattern: Float[Tensor, "B T 1 1"],
+    groups: int,
+    eps: float,
+    slope: float,
+) -> Slopes:
+    """Compute the gradients of `affinity.affinity`, whose arguments follow `grad`.
+
+    Args:
+        grad: the gradient of the logits.
+        guide, filters, scale, shift, pattern, groups, eps, slope: as in `affinity.affinity`.
+
+    Returns:
+        Those of guide, filters, scale, shift and pattern.
+    """
+    (b, c), (h, w) = guide.shape[:2], grad.shape[2:]
+    size, dtype, tile = filters.shape[-1], coordinate_dtype(guide.dtype), _tile(h, w)
+    given, grad = (filters, scale, shift, pattern), grad.to(dtype)
+    filters, scale, shift, pattern = (t.to(dtype) for t in given)
+    together = math.gcd(groups, GROUPS)
+    step = c // groups * together
+    dguide = torch.empty_like(guide, memory_format=torch.contiguous_format)
+    dfilters, dscale, dshift, dpattern = (torch.zeros_like(t) for t in (filters, scale, shift, pattern))
+    for image in range(b):
+        windows = _shifted(filters[image], tile)
+        dwindows = torch.zeros_like(windows)
+        back, block, margins = _mirrored(filters[image], (h, w))
+        passed = (grad[image] * pattern[image]).sum(0) * c**-0.5
+        total = torch.zeros(h * w, dtype=dtype)
+        for start in range(0, c, step):
+            part = slice(start, start + step)
+            maps = _filtered(guide[image, part], windows, size, tile, dtype)
+            own, dmaps, down, dover = _part(
+                maps.view(step, 2, -1).transpose(0, 1),
+                scale[part].t(),
+                shift[part].t(),
+                _blocks(passed, tile),
+                (together, eps, slope),
+            )
+            total += own
+            dscale[part] += down.t()
+            dshift[part] += dover.t()
+            dmaps = dmaps.transpose(0, 1).reshape(maps.shape)
+            dwindows += _slope_of_windows(dmaps, guide[image, part], windows, size, tile, dtype)
+            dguide[image, part] = _spread(_pixels(dmaps, tile, (h, w)), back, block, margins)
+        dfilters[image] = _unshifted(dwindows, tile, size)
+        dpattern[image, :, 0, 0] = (
+            grad[image].flatten(1) @ _pixels(total.view(1, -1, 1, 1), tile, (h, w)).flatten() * c**-0.5
+        )
+    small = (t.to(like.dtype) for t, like in zip((dfilters, dscale, dshift, dpattern), given, strict=True))
+    return dguide, *small  # type: ignore[return-value] # four of them
+
+
+def _part(
+    maps: Float[Tensor, "2 C pixels"],
+    scale: Float[Tensor, "2 C"],
+    shift: Float[Tensor, "2 C"],
+    passed: Float[Tensor, " pixels"],
+    norm: tuple[int, float, float],
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The sum over some channels of the products of both maps, normed and rectified, and its gradients in maps, scale and shift."""
+    groups, eps, slope = norm
+    with torch.enable_grad():
+        leaves = [t.detach().contiguous().requires_grad_() for t in (maps, scale, shift)]
+        normed = F.group_norm(leaves[0], groups, eps=eps) * leaves[1].unsqueeze(2) + leaves[2].unsqueeze(2)
+        both = F.leaky_relu(normed, slope)
+        total = (both[0] * both[1]).sum(0)
+        slopes = torch.autograd.grad(total, leaves, passed)
+    return total.detach(), *slopes  # type: ignore[return-value] # three of them
+
+
+def _blocks(plane: Float[Tensor, "H W"], tile: tuple[int, int]) -> Float[Tensor, " pixels"]:
+    """The pixels of a plane in the order of the maps: those at one place of all blocks together."""
+    h, w = plane.shape
+    return plane.view(h // tile[0], tile[0], w // tile[1], tile[1]).permute(1, 3, 0, 2).reshape(-1)
+
+
+def _pixels(maps: Tensor, tile: tuple[int, int], size: tuple[int, int]) -> Float[Tensor, "C n H W"]:
+    """The transpose: maps of blocks as planes of pixels."""
+    h, w = size
+    blocks = maps.reshape(maps.shape[0], -1, *tile, h // tile[0], w // tile[1])
+    return blocks.permute(0, 1, 4, 2, 5, 3).reshape(maps.shape[0], -1, h, w)
+
+
+def _slope_of_windows(
+    dmaps: Tensor, guide: Tensor, windows: Tensor, size: int, tile: tuple[int, int], dtype: torch.dtype
+) -> Tensor:
+    planes, padding = guide.unsqueeze(1).to(dtype).contiguous(), [(size - 1) // 2] * 2
+    stride = [2 * tile[0], 2 * tile[1]]
+    only = [False, True, False]
+    return torch.ops.aten.convolution_backward(
+        dmaps, planes, windows, None, stride, padding, [1, 1], False, [0, 0], 1, only
+    )[1]
+
+
+def _unshifted(windows: Tensor, tile: tuple[int, int], size: int) -> Float[Tensor, "2 k k"]:
+    """The transpose of `_shifted`."""
+    windows = windows.view(2, *tile, *windows.shape[2:])
+    out = windows.new_zeros(2, size, size)
+    for i in range(tile[0]):
+        for j in range(tile[1]):
+            out += windows[:, i, j, 2 * i : 2 * i + size, 2 * j : 2 * j + size]
+    return out
+
+
+def _mirrored(filters: Float[Tensor, "2 k k"], size: tuple[int, int]) -> tuple[Tensor, tuple[int, int], list[int]]:
+    """Windows that make a block of pixels of the guide's gradient, that block in output pixels, and the margins they read.
+
+    Pixel 2 i + a of the guide is met by output pixel i + d with tap a + p - 2 d of a filter, p its padding.
+    """
+    kernel = filters.shape[-1]
+    padding = (kernel - 1) // 2
+    first, last = -((kernel - 1 - padding) // 2), (1 + padding) // 2
+    count = last - first + 1
+    steps = torch.arange(count) + first
+    taps = torch.arange(2).view(-1, 1) + padding - 2 * steps
+    inside = ((taps >= 0) & (taps < kernel)).to(filters.dtype)
+    index = taps.clamp(0, kernel - 1)
+    # [2, a, d, b, e] -> [a, b, 2, d, e]
+    parted = filters[:, index][:, :, :, index] * inside[:, :, None, None] * inside
+    parted = parted.permute(1, 3, 0, 2, 4)
+    block = (1 + (size[0] % 2 == 0), 1 + (size[1] % 2 == 0))
+    windows = filters.new_zeros(*block, 2, 2, 2, count + block[0] - 1, count + block[1] - 1)
+    for i in range(block[0]):
+        for j in range(block[1]):
+            windows[i, j, ..., i : i + count, j : j + count] = parted
+    return windows.flatten(0, 3), block, [-first, last, -first, last]
+
+
+def _spread(
+    dmaps: Float[Tensor, "C 2 H W"], windows: Tensor, block: tuple[int, int], margins: list[int]
+) -> Float[Tensor, "C iH iW"]:
+    """The gradient of some planes of the guide from that of what both filters made of them."""
+    h, w = dmaps.shape[2:]
+    blocks = F.conv2d(F.pad(dmaps, margins), windows, stride=block)
+    out = dmaps.new_empty(dmaps.shape[0], 2 * h, 2 * w)
+    places = product(range(block[0]), range(block[1]), range(2), range(2))
+    for n, (i, j, a, b) in enumerate(places):  # as so many copies far faster than as one of seven dimensions
+        out[:, 2 * i + a :: 2 * block[0], 2 * j + b :: 2 * block[1]] = blocks[:, n]
+    return out
+
+
+@torch.library.register_fake("upbench::affinity_slope_fused", lib=LIBRARY)
+def _(grad: Tensor, guide: Tensor, *others: Any) -> Slopes:
+    return guide.new_empty(guide.shape), *(torch.empty_like(t) for t in others[:4])  # type: ignore[return-value]
+
+
+LIBRARY.impl("affinity_slope_fused", affinity_slope, "CPU")
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:5])
+    ctx.numbers = inputs[5:]
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    tensors = ctx.saved_tensors
+    if not torch.is_grad_enabled():
+        return *affinity_slope_fused(grad, *tensors, *ctx.numbers), None, None, None
+    # What is differentiated twice holds whole maps.
+    leaves = [t if t.requires_grad else t.detach().requires_grad_() for t in tensors]
+    out = plain_affinity(*leaves, *ctx.numbers)
+    return *torch.autograd.grad(out, leaves, grad, create_graph=True), None, None, None
+
+
+def plain_affinity(
+    guide: Tensor,
+    filters: Tensor,
+    scale: Tensor,
+    shift: Tensor,
+    pattern: Tensor,
+    groups: int,
+    eps: float,
+    slope: float,
+) -> Tensor:
+    """Compute `affinity.affinity`, with its arguments, of torch's own ops."""
+    both = [
+        F.leaky_relu(F.group_norm(one.contiguous(), groups, scale[:, n], shift[:, n], eps), slope)
+        for n, one in enumerate(filtered_by_own(guide, filters))
+    ]
+    return affinity_logits(both[0], both[1], pattern)
+
+
+torch.library.register_autograd("upbench::affinity_fused", _backward, setup_context=_keep, lib=LIBRARY)
+
+
+def _keep_pools(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(inputs[0])
+    ctx.size = inputs[1]
+
+
+def _pools_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    (guide,) = ctx.saved_tensors
+    size, (h, w) = ctx.size, guide.shape[2:]
+    grid, point = grad[:, :, :-1].unflatten(2, (size, size)), grad[:, :, -1:].unsqueeze(3) / (h * w)
+    if h % size == 0 and w % size == 0:
+        cells = grid / (h * w // size**2) + point
+        wide = cells[:, :, :, None, :, None].expand(-1, -1, -1, h // size, -1, w // size)
+        return wide.reshape(guide.shape), None
+    return torch.ops.aten._adaptive_avg_pool2d_backward(grid.contiguous(), guide) + point, None
+
+
+torch.library.register_autograd("upbench::pool_both_fused", _pools_backward, setup_context=_keep_pools, lib=LIBRARY)
