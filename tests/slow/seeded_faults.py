@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from upbench.ops import thresholds
-from upbench.ops.cpu import affinity, guided_attention, offset_attention, points, rows, windows
+from upbench.ops.cpu import affinity, guided_attention, offset_attention, points, rows, window_kernels, windows
 
 RIGHT: dict[str, Callable[..., Any]] = {
     "window_assemble_fused": windows.window_assemble,
@@ -29,6 +29,9 @@ RIGHT: dict[str, Callable[..., Any]] = {
     "offset_attend_fused": offset_attention.attend,
     "guided_attend_fused": guided_attention.attend,
     "affinity_fused": affinity.affinity,
+    "reassemble_fused": window_kernels.reassemble,
+    "attend_window_fused": window_kernels.attend,
+    "project_fused": window_kernels.project,
 }
 SHAPE = "32x56x52"
 """More pixels a side than any map that is compared as it is, with an incomplete tile at the end of each."""
@@ -151,10 +154,10 @@ WIDE = "the last tile of a gradient, on wide maps only"
 CARAFE = {"groups": 2}
 LDAAQU = {"heads": 2}
 FAULTS = [
-    Fault("the last row repeats the one before", "window_assemble_fused", _last_row, "carafe"),
-    Fault("the last column of a tile is missing", "window_assemble_fused", _last_column, "carafe"),
-    Fault("the seam of tiles reads its neighbour", "window_assemble_fused", _column_seam, "fade"),
-    Fault("the wrong group", "window_assemble_fused", _groups, "carafe", CARAFE),
+    Fault("the last row repeats the one before", "reassemble_fused", _last_row, "carafe"),
+    Fault("the last column of a tile is missing", "reassemble_fused", _last_column, "carafe"),
+    Fault("the seam of tiles reads its neighbour", "reassemble_fused", _column_seam, "fade"),
+    Fault("the wrong group", "reassemble_fused", _groups, "carafe", CARAFE),
     Fault("the border is missing", "window_assemble_fused", _first_row, "a2u"),
     Fault("the last row of a gradient", "window_scatter_fused", _last_row, "carafe"),
     Fault("the gradient of x times 1.01", "window_scatter_fused", _hundredth, "carafe"),
@@ -172,6 +175,8 @@ FAULTS = [
     Fault("one point is never compared", "deform_similarity_fused", _one_tap, "ldaaqu", LDAAQU),
     Fault("the last row of attention", "offset_attend_fused", _last_row, "ldaaqu"),
     Fault("the border of guided attention", "guided_attend_fused", _first_row, "sapa-d"),
+    Fault("the border of attention to windows", "attend_window_fused", _first_row, "sapa-b"),
+    Fault("the end of a tile of a projection", "project_fused", _last_column, "fade"),
     Fault("a seam of affinities", "affinity_fused", _row_seam, "a2u"),
     *(
         Fault(WIDE, "deform_scatter_fused", _only_wide, "dysample", offsets="max", seed=seed)
