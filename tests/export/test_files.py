@@ -31,7 +31,7 @@ def test_an_onnx_file_is_open_in_size_says_what_it_is_and_runs_alone(tmp_path: P
     result = upbench("export", "carafe:k_up=3", "--shape", "16x6x5", "-o", file)
     assert result.exit_code == 0, result.output
     assert "inputs: batchx16xheightxwidth" in result.stdout
-    assert result.stdout.count("limit 1.0e-05") == 3
+    assert result.stdout.count("limit 1.0e-05)") == 3
     assert left(tmp_path) == ["carafe.onnx"]
     about = onnx_file.metadata(file)
     assert json.loads(about["upbench.spec"])["params"]["k_up"] == 3

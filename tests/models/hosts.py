@@ -102,6 +102,31 @@ def with_helper() -> Segmenter:
     return model
 
 
+class Pooled(nn.Module):
+    """A level of half the rows and columns, rounded down: an odd size is one that twice its size does not reach.
+
+    Args:
+        bakes: Whether the height is made a constant of when the model is exported.
+    """
+
+    def __init__(self, bakes: bool = False) -> None:
+        super().__init__()
+        self.bakes = bakes
+        self.stem, self.coarse, self.classify = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 1), nn.Conv2d(8, 4, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = self.stem(image)
+        up = F.interpolate(self.coarse(F.max_pool2d(x, 2)), size=x.shape[2:])
+        rows = torch.linspace(0, 1, int(x.shape[2])).view(-1, 1) if self.bakes else 0
+        return self.classify(x + up) + rows
+
+
+def pooled(bakes: bool = False) -> Pooled:
+    """Return the model of one level with fixed weights, in evaluation mode."""
+    torch.manual_seed(0)
+    return Pooled(bakes).eval()
+
+
 def segmenter() -> Segmenter:
     """Return the segmenter with fixed weights, in evaluation mode."""
     torch.manual_seed(0)

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 import torch
 
+import upbench
 from tests.command_line import refused
 from tests.command_line import upbench as run
-from tests.models.hosts import image
+from tests.models.hosts import image, pooled
+from upbench.exchange import formats
 from upbench.models import exported
 from upbench.specs import run_spec
 
@@ -29,6 +31,36 @@ def test_a_model_with_an_upsampler_is_written_and_returns_the_same(tmp_path: Pat
     )
     with torch.no_grad():
         torch.testing.assert_close(torch.export.load(file).module()(image()), module(image()), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("suffix", "upsampler"), [(".pt2", "carafe"), (".onnx", "dysample")])
+def test_a_file_of_a_model_takes_other_sizes_than_the_traced_one(
+    tmp_path: Path, suffix: str, upsampler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if suffix == ".onnx":
+        pytest.importorskip("onnxruntime", reason="needs onnxruntime")
+        pytest.importorskip("onnxscript", reason="needs onnxscript")
+    monkeypatch.setenv("COLUMNS", "80")
+    file = tmp_path / f"pooled{suffix}"
+    done = run("export", upsampler, "--model", "tests.models.hosts:pooled", "--input", "8x6", "-o", file)
+    assert done.exit_code == 0, done.output
+    form = formats.of(file)
+    assert form.sizes(file) == [["batch", 3, "height", "width"]]
+    assert "inputs: batchx3xheightxwidth" in done.stdout
+    assert max(map(len, done.stdout.replace(str(tmp_path), "").splitlines())) <= 80
+    model = upbench.replace(pooled(), upsampler, inputs=image(8, 6))
+    call = form.load(file)
+    for size in ((8, 6), (9, 13), (12, 7)):
+        given = image(*size)
+        with torch.no_grad():
+            torch.testing.assert_close(call(given)[0], model(given), rtol=1e-4, atol=1e-6)
+
+
+def test_a_size_that_the_model_makes_a_constant_of_is_named(tmp_path: Path) -> None:
+    host = ("--model", "tests.models.hosts:pooled", "--model-arg", "bakes=true", "--input", "8x6")
+    said = refused("export", "bilinear", *host, "-o", tmp_path / "out.pt2")
+    assert "batchx3x8xwidth only: its forward makes a constant of the height, as" in said
+    assert not (tmp_path / "out.pt2").exists()
 
 
 @pytest.mark.parametrize(

@@ -137,8 +137,7 @@ def _show(found: Exported, dtype: str) -> None:
     typer.echo(f"{found.path}: {', '.join([units.mebibytes(found.bytes), *nodes, *opset])}")
     if found.inputs is not None:
         typer.echo("inputs: " + ", ".join("x".join(map(str, size)) for size in found.inputs))
+    if found.agreements:
+        typer.echo(f"Off from eager float64, as a part of the largest value (eager {dtype}; limit):")
     for one in found.agreements:
-        typer.echo(
-            f"{one.size}: {one.error:.1e} of the largest value from eager float64 (eager {dtype}: {one.eager_error:.1e}, "
-            f"limit {one.limit:.1e})"
-        )
+        typer.echo(f"{one.size}: {one.error:.1e} (eager {one.eager_error:.1e}; limit {one.limit:.1e})")

@@ -7,7 +7,7 @@ import logging
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,7 +108,7 @@ def capture(
     given = tuple(_two_samples(t) if dynamic else t for t in tensors)
     other = _Positional(eager_copy(module))
     sizes = tuple(_open(t, most) for t in given) if dynamic else None
-    with quiet(), torch.no_grad(), _forms(sampling):
+    with quiet(), torch.no_grad(), _forms(sampling), _for_all_sizes() if dynamic and most is None else nullcontext():
         try:
             shapes = (sizes,) if sizes is not None else None  # one entry for *tensors
             program = torch.export.export(other, given, dynamic_shapes=shapes)
@@ -130,6 +130,19 @@ def _forms(sampling: str | None) -> Iterator[None]:
         yield
         return
     with portable(sampling):
+        yield
+
+
+@contextmanager
+def _for_all_sizes() -> Iterator[None]:
+    """Keep what torch asks of a size while it traces, such as whether a cropped map is contiguous, from being answered for
+    the traced size alone, as which the program would then refuse others."""
+    from torch.fx.experimental import _config
+
+    if not hasattr(_config, "backed_size_oblivious"):  # before torch 2.8
+        yield
+        return
+    with _config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
         yield
 
 

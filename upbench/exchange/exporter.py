@@ -180,18 +180,23 @@ def _run(form: Format, path: Path, one: Truth) -> Sequence[Tensor]:
     call = form.load(path)
     try:
         return tuple(call(*one.tensors))
+    except ExportError:
+        raise
     except Exception as error:
         raise ExportError(f"the file fails on {one.size}: {first_line(error)}", "run") from error
 
 
 def _constant(name: str, inputs: list[list[int | str]]) -> str | None:
     """Say which sizes of a file became constants that were to stay open; None where none did."""
-    if not any(len(size) == 4 and any(isinstance(n, int) for n in (size[0], *size[2:])) for size in inputs):
+    axes = dict(zip(("the number of samples", "the height", "the width"), (0, 2, 3), strict=True))
+    maps = [size for size in inputs if len(size) == 4]
+    fixed = [axis for axis, n in axes.items() if any(isinstance(size[n], int) for size in maps)]
+    if not fixed:
         return None
     listed = " and ".join("x".join(map(str, size)) for size in inputs)
     return (
-        f"{name} was to keep its sizes open, but the file takes {listed} only: its forward makes a constant of a size, as "
-        "torch.linspace and int() do; export it with --fixed (dynamic=False), or mend it"
+        f"{name} was to keep its sizes open, but the file takes {listed} only: its forward makes a constant of "
+        f"{' and of '.join(fixed)}, as torch.linspace and int() do; export it with --fixed (dynamic=False), or mend it"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ PACKAGES: tuple[str, ...] = ()
 EXTRA = ""
 ABOUT = "upbench.json"
 """Name of the metadata inside a file."""
+NAMES = ("batch", "height", "width")
+"""What the open sizes of the first input are called."""
 
 
 def write(captured: Captured, path: Path, opset: int | None = None) -> None:
@@ -62,7 +65,20 @@ def input_sizes(program: torch.export.ExportedProgram) -> list[list[int | str]]:
     """Return the size of every input of a program; a size that is open is its symbol."""
     given = set(program.graph_signature.user_inputs)
     values = [node.meta["val"] for node in program.graph.nodes if node.op == "placeholder" and node.name in given]
-    return [[n if isinstance(n, int) else str(n) for n in value.shape] for value in values]
+    found = [[n if isinstance(n, int) else str(n) for n in value.shape] for value in values]
+    names = _names(found[0]) if found else {}
+    return [[n if isinstance(n, int) else _renamed(n, names) for n in size] for size in found]
+
+
+def _names(size: list[int | str]) -> dict[str, str]:
+    """Return what the open sizes of the first input are called: batch, height and width."""
+    if len(size) != 4:
+        return {}
+    return {n: name for n, name in zip((size[0], *size[2:]), NAMES, strict=True) if isinstance(n, str)}
+
+
+def _renamed(text: str, names: Mapping[str, str]) -> str:
+    return re.sub(r"\w+", lambda match: names.get(match[0], match[0]), text)
 
 
 def facts(path: Path) -> dict[str, Any]:
@@ -92,11 +108,37 @@ def load(path: Path, threads: int | None = None) -> Callable[..., Any]:
 
     Returns:
         A function of tensors that returns a tuple of tensors.
+
+    Raises:
+        ExportError: Of the function, for sizes that the program does not hold for.
     """
-    module = _program(path)[0].module()
+    program = _program(path)[0]
+    module = program.module()
 
     def call(*tensors: Any) -> tuple[Any, ...]:
-        with torch.no_grad():
-            return maps(module(*tensors))
+        try:
+            with torch.no_grad():
+                return maps(module(*tensors))
+        except AssertionError as error:
+            if (condition := _condition(program, error)) is None:
+                raise
+            sizes = ", ".join("x".join(map(str, tensor.shape)) for tensor in tensors)
+            raise ExportError(
+                f"the file does not take {sizes}: its forward asks something of a size that was answered for the traced one, "
+                f"so that the program holds only where {condition}; export it with --fixed (dynamic=False), or mend it",
+                "run",
+            ) from error
 
     return call
+
+
+def _condition(program: torch.export.ExportedProgram, error: AssertionError) -> str | None:
+    """Return the condition on its sizes that a program failed on, in words of its first input; None for another error."""
+    found = re.match(r"Guard failed: (.*)", str(error))
+    if found is None:
+        return None
+    text = found[1]
+    for n, name in enumerate(program.graph_signature.user_inputs):
+        for axis, size in zip((0, 2, 3), NAMES, strict=True):
+            text = text.replace(f"{name}.size()[{axis}]", f"{size} of input {n + 1}" if n else size)
+    return text

@@ -221,15 +221,21 @@ class Upsampler(nn.Module):
 
     def _extend(self, x: Float[Tensor, "B C H W"], size: tuple[int, int]) -> Float[Tensor, "B C H1 W1"]:
         """x, extended by its last row or column where `size` needs one more low-resolution pixel."""
-        need = [math.ceil(n / self.scale) for n in size]
-        need = [n + (math.floor(n * self.scale) < wanted) for n, wanted in zip(need, size, strict=True)]
+        if float(self.scale).is_integer():
+            # Of whole numbers alone, about which an export that keeps sizes open can reason for all sizes.
+            need = [(n + int(self.scale) - 1) // int(self.scale) for n in size]
+        else:
+            need = [math.ceil(n / self.scale) for n in size]
+            need = [n + (math.floor(n * self.scale) < wanted) for n, wanted in zip(need, size, strict=True)]
         rows, columns = need[0] - x.shape[2], need[1] - x.shape[3]
         if abs(rows) > 1 or abs(columns) > 1 or min(size) < 1:
             raise InputError(
                 f"size {tuple(size)} is more than one low-resolution pixel away from {self.scale:g} times "
                 f"{tuple(x.shape[2:])}; crop or pad the feature first"
             )
-        return F.pad(x, (0, max(columns, 0), 0, max(rows, 0)), mode="replicate") if max(rows, columns) > 0 else x
+        if _never_positive(rows) and _never_positive(columns):
+            return x
+        return F.pad(x, (0, torch.sym_max(columns, 0), 0, torch.sym_max(rows, 0)), mode="replicate")
 
     def _check_guides(
         self,
@@ -261,6 +267,15 @@ class Upsampler(nn.Module):
                 raise InputError(
                     f"{name} was given a guide of {found[0]}x{found[1]} where {need[0]}x{need[1]} is needed; {fix}"
                 )
+
+
+def _never_positive(n: Any) -> bool:
+    """Whether a number is zero or less; one that an export keeps open, whether it is that for all sizes."""
+    if isinstance(n, int):
+        return n <= 0
+    from torch.fx.experimental.symbolic_shapes import statically_known_true
+
+    return statically_known_true(n <= 0)
 
 
 def _extended(guide: Tensor, size: Sequence[int] | None) -> Tensor:
