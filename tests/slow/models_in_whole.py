@@ -53,6 +53,26 @@ MODELS: dict[str, tuple[tuple[int, int], tuple[tuple[str, str], ...], str]] = {
 }
 """Name -> size of the image, tables with the number of upsamplers in the papers' model, and what differs."""
 HOSTS = {"torchvision/fasterrcnn_resnet50_fpn": "faster-rcnn-r50", "transformers/segformer-b1": "segformer-b1"}
+WHY: dict[str, str] = {
+    "torchvision/fasterrcnn_resnet50_fpn": (
+        "Why the figures differ: the papers' fourth map has 260 pixels beside the 21,000 of these three, and hooks on modules count "
+        "layers with their biases and norms. So deconv: 9 C^2 x 21,000 = 12.39G here, 9 C^2 x 21,260 = 12.54G and with biases 12.56G "
+        "there, printed +12.6G; DySample+: 16,384 x 21,000 = 344M, 16,384 x 21,260 = 348M, printed +0.3G; CARAFE 73,984 x 21,260 = "
+        "1.57G, printed +1.6G; parameters are 4/3 of those here. FADE was counted at 1280x832, whose levels halve without a rest "
+        "(22,100 pixels), and SAPA-B with an embedding of 64, similarity and assembly included. A2U's +0.3G is not reproduced: all "
+        "its convolutions make 0.40G."
+    ),
+    "transformers/segformer-b1": (
+        "Why the figures differ: six maps of x2 have 14,592 pixels before and 58,368 after. deconv makes 9 C^2 for each pixel before: "
+        "9 x 256^2 x 14,592 = 8.61G; the papers count 9 C^2 for each pixel after, four times as much: 34.43G, printed +34.4. "
+        "DySample: layers 2 g s^2 C = 8,192 for each pixel before, 119.5M; one bilinear sample of 256 channels at 4 a value for each "
+        "pixel after, 59.8M; 1.1M for the offsets; less the three bilinear calls that are no longer made, 4 x 256 x 3 x 128^2 = "
+        "50.3M: +130M, where +0.3G is printed. No convention that a paper states gives that: a sample counted as 9 to 12 a value "
+        "would print all four DySample rows of the table (+0.2, +0.3, +0.3, +0.4); the 4 and 8 that papers use do not. In one step "
+        "DySample's layers are 2 g C = 2,048 for each pixel after, 49,152 of them: 100.7M. (`upbench reproduce dysample/table4`)"
+    ),
+}
+"""Name -> why the increments are not those of the papers."""
 TIMED = ("dysample", "ldaaqu")
 
 
@@ -92,7 +112,7 @@ def counted(name: str) -> list[str]:
         cells += [_printed(table, HOSTS[name], upsampler, own) for table, _ in tables]
         lines.append("| " + " | ".join(cells) + " |")
         print(lines[-1], flush=True)
-    return lines
+    return [*lines, "", WHY[name]]
 
 
 def _added(model: nn.Module, sites: Sequence[Site], meant: Sequence[Site], way: Any, own: Mapping[str, Any]) -> str:
