@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests.models import torchvision_operators
 from upbench.measure import counting
+from upbench.models import model_case
 
 pytestmark = pytest.mark.skipif(not torchvision_operators.available(), reason="needs torchvision")
 SCHEMA = (
@@ -80,3 +81,15 @@ def test_three_counters_agree_on_what_they_all_know(detector: Detector) -> None:
     assert {"torchvision::roi_align", "prim::CallFunction"} <= set(fvcore.unsupported_ops())
     assert set(ours.missing) == {"torchvision::nms", "torchvision::roi_align"}
     assert not any("torchvision" in str(name) for name in torchs.get_flop_counts()["Global"])
+
+
+def test_proposals_are_fixed_in_number_and_training_takes_the_losses_of_its_own(detector: Detector) -> None:
+    model, image = detector.model, torch.rand(3, 64, 64)
+    assert model_case.fix_proposals(model) == [
+        "the number of proposals is fixed, at most 4 an image: non-maximum suppression of proposals is off"
+    ]
+    targets = [{"boxes": torch.tensor([[4.0, 4.0, 40.0, 40.0]]), "labels": torch.tensor([1])}]
+    called = model_case.Called(model, ([image], targets), {})
+    (loss,) = called.train()()
+    assert loss.dim() == 0
+    assert loss.requires_grad

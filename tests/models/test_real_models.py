@@ -100,6 +100,27 @@ def test_what_cannot_be_listed_is_refused(arguments: list[str], sentence: str) -
     assert sentence in refused("sites", *arguments)
 
 
+@needs_torchvision
+@pytest.mark.parametrize(
+    ("name", "package", "sentence"),
+    [
+        (
+            "torchvision/fasterrcnn_resnet5_fpn",
+            "torchvision",
+            "names of torchvision.models.list_models(); did you mean",
+        ),
+        ("smp/fpn-resnet19", "segmentation_models_pytorch", "there is no 'resnet19' among the"),
+        ("timm/resnet5O", "timm", "there is no 'resnet5O' among the"),
+    ],
+)
+def test_a_name_that_a_library_does_not_have_is_answered_by_the_nearest(name: str, package: str, sentence: str) -> None:
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"needs {package}")
+    said = refused("sites", name, "--input", "64x64")
+    assert sentence in said
+    assert "did you mean" in said
+
+
 def nothing() -> None:
     """Make no inputs."""
 

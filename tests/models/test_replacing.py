@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 import upbench
 from tests.models.hosts import Head, Neck, Odd, Segmenter, image, segmenter
 from upbench.errors import InputError, SpecError, UpbenchError
-from upbench.models import answering
+from upbench.models import answering, model_case
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -295,3 +295,55 @@ def test_another_size_than_the_one_replaced_with() -> None:
     fixed = upbench.replace(Fixed().eval(), "dysample", inputs=image(128, 128))
     with pytest.raises(InputError, match="was built for scale 2, but is to make 64x64 of 8x8"):
         out(fixed, image(32, 32))
+
+
+def test_of_two_guides_that_fit_alike_none_is_taken() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.left, self.right, self.last = (nn.Conv2d(16, 16, 1) for _ in range(3))
+
+        def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
+            both = self.left(fine) + self.right(fine)
+            return self.last(both + nn.functional.interpolate(coarse, size=fine.shape[2:]))
+
+    fine, coarse, _ = levels()
+    model = Twice().eval()
+    with pytest.raises(
+        SpecError, match=r"3 tensors .* none is the only one: argument 0 \(16\), child left .*, child right"
+    ):
+        upbench.replace(model, "fade", inputs=(fine, coarse))
+    assert type(model) is Twice
+
+
+def test_a_map_that_grows_sixteen_times_is_one_site_of_that_scale() -> None:
+    class Deep(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.last = nn.Conv2d(8, 4, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(nn.functional.interpolate(x, scale_factor=16, mode="bilinear"))
+
+    model, x = Deep().eval(), torch.rand(1, 8, 2, 3)
+    (site,) = upbench.sites(model, x)
+    assert (site.kind, site.scale) == ("feature map", 16)
+    upbench.replace(model, "dysample", inputs=x)
+    assert out(model, x).shape == (1, 4, 32, 48)
+    with pytest.raises(SpecError, match=r"smaller than the scale 16: .* \(at model:0\)"):
+        upbench.replace(upbench.restore(model), "deconv", inputs=x)
+
+
+def test_a_call_that_runs_only_once_is_refused_where_it_is_measured() -> None:
+    class Once(Segmenter):
+        def forward(self, image: Tensor) -> Tensor:
+            self.calls = getattr(self, "calls", 0) + 1
+            return (
+                super().forward(image) if self.calls == 1 else self.head.classify(self.stem(image).repeat(1, 2, 1, 1))
+            )
+
+    model, x = Once().eval(), image()
+    listed = upbench.sites(model, x)
+    meant = [site for site in listed if site.learnable]
+    with pytest.raises(UpbenchError, match=r"a model: head:0, head:1 did not run in a second forward"):
+        model_case.check_repeated("a model", model, listed, meant, (x,), {})

@@ -13,12 +13,19 @@ from typing import Any
 import torch
 from torch import nn
 
-from upbench.errors import SpecError, UpbenchError, first_line
+from upbench.errors import SpecError, UpbenchError, first_line, suggestion
 from upbench.models import catalogue
 from upbench.weights.read import read_checkpoint
 
 FETCHING = ("weights", "weights_backbone", "encoder_weights", "pretrained", "pretrained_backbone")
 """Arguments of models that fetch weights unless they are null or false."""
+
+LISTS = {
+    "torchvision/": "torchvision.models:list_models",
+    "smp/": "segmentation_models_pytorch.encoders:get_encoder_names",
+    "timm/": "timm:list_models",
+}
+"""Begin of a model's name -> what lists the names of its library that the rest of it may have."""
 
 
 class _Download(Exception):
@@ -55,7 +62,7 @@ def build(name: str, arguments: Mapping[str, Any] | None = None) -> nn.Module:
             raise UpbenchError(
                 f"{name} wants to fetch weights while it is built; turn that off, as {fetching}, and give weights by --weights FILE"
             ) from error
-        raise UpbenchError(f"{name} could not be built: {first_line(error)}") from error
+        raise UpbenchError(_unlisted(name) or f"{name} could not be built: {first_line(error)}") from error
     if not isinstance(model, nn.Module):
         raise UpbenchError(f"{name} returned {type(model).__name__}, but must return a torch.nn.Module")
     return model.eval()
@@ -64,6 +71,20 @@ def build(name: str, arguments: Mapping[str, Any] | None = None) -> nn.Module:
 def _named(name: str, given: dict[str, Any]) -> Callable[[], Any]:
     entry, parts = catalogue.entry(name)
     return lambda: _from_entry(entry, parts, given)
+
+
+def _unlisted(name: str) -> str | None:
+    """Return the sentence for a model or an encoder that a library does not have; None where it has it."""
+    path = next((path for begin, path in LISTS.items() if name.startswith(begin) and ":" not in name), None)
+    if path is None:
+        return None
+    _, parts = catalogue.entry(name)
+    (part,) = parts.values()
+    names = list(load(path)())
+    if part in names:
+        return None
+    lister = path.replace(":", ".")
+    return f"{name}: there is no {part!r} among the {len(names)} names of {lister}(){suggestion(part, names)}"
 
 
 def _from_entry(entry: Mapping[str, Any], parts: Mapping[str, str], given: Mapping[str, Any]) -> Any:
