@@ -33,7 +33,10 @@ def test_a_model_with_an_upsampler_is_written_and_returns_the_same(tmp_path: Pat
         torch.testing.assert_close(torch.export.load(file).module()(image()), module(image()), rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize(("suffix", "upsampler"), [(".pt2", "carafe"), (".onnx", "dysample")])
+@pytest.mark.parametrize(
+    ("suffix", "upsampler"),
+    [(".pt2", "bilinear"), pytest.param(".pt2", "dysample", marks=pytest.mark.slow), (".onnx", "dysample")],
+)
 def test_a_file_of_a_model_takes_other_sizes_than_the_traced_one(
     tmp_path: Path, suffix: str, upsampler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
