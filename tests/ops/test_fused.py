@@ -390,6 +390,12 @@ def test_the_automatic_choice_is_the_faster_one() -> None:
         with ops.recorded() as found:
             ops.window_assemble(x, weight, 3, 2, backend="fused")
         assert found == {"window_assemble": "fused"}
+    for side, expected in ((6, "eager"), (48, "fused")):  # the larger map is 16 x 96 x 192 values
+        points = torch.zeros(1, 1, 1, 2 * side, 4 * side, 2)
+        with ops.recorded(reasons) as found:
+            ops.sample_points(torch.randn(1, 16, side, 2 * side), points, "border", backend="auto")
+        assert found == {"sample_points": expected}
+    assert reasons["sample_points"] == "it is faster there up to 262144 values"
     x = torch.randn(1, 16, 3, 3, requires_grad=True)
     with ops.recorded() as found:  # channels of a group, not of the map
         ops.window_assemble(x, torch.randn(1, 8, 9, 6, 6), 3, 2, backend="auto")

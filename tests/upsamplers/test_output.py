@@ -18,12 +18,13 @@ from upbench.cards import Card
 from upbench.errors import InputError, SpecError
 from upbench.measure.output import maps
 
-DEFORMED = ("dysample", "dysample-s+", "sapa-d", "ldaaqu", "anyup")
+DEFORMED = ("dysample", "dysample-s+", "sapa-d", "ldaaqu", "anyup", "carafe")
 """Upsamplers whose last op is one that takes the memory of its result from its caller."""
 
 
 def built(name: str = "dysample", **given: object) -> tuple[torch.nn.Module, Tensor]:
-    return upbench.build(name, 16, seed=0, **given).eval(), torch.randn(1, 16, 6, 5)  # type: ignore[arg-type]
+    module = upbench.build(name, 16, seed=0, backend="fused", **given)  # type: ignore[arg-type]
+    return module.eval(), torch.randn(1, 16, 6, 5)
 
 
 @by_card
@@ -47,11 +48,11 @@ def test_the_values_are_those_of_a_plain_call(card: Card) -> None:
 def test_a_fused_op_writes_where_it_is_told(name: str) -> None:
     card = registry.get(name)
     setting = setting_of(card)
-    module = upbench.build(name, setting.channels, seed=0, out="reuse").eval()
+    module = upbench.build(name, setting.channels, seed=0, backend="fused", out="reuse").eval()
     tensors = drawn(setting, card)
     first = module(*tensors)
     assert module(*tensors).data_ptr() == first.data_ptr()
-    other = upbench.build(name, setting.channels, seed=0).eval()
+    other = upbench.build(name, setting.channels, seed=0, backend="fused").eval()
     given = torch.empty_like(first)
     assert other(*tensors, out=given).data_ptr() == given.data_ptr()
     assert torch.equal(given, first)

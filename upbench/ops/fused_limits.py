@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from upbench.ops import thresholds
 from upbench.ops.cpu import window_kernels
 from upbench.ops.dispatch import autocasts, dtype_name
 
@@ -83,6 +84,11 @@ FEW = 8
 the row. Measured on a CPU at scales 1 to 8; forward it is faster with two channels already."""
 
 
+SMALL = {"sample_points": 2**18, "kernel_affinity": 2**16}
+"""Op -> values of its largest map up to which the eager form is faster on a CPU: the fused one has more calls to start, which take
+longer than a map of that size. See `docs/backends.md`."""
+
+
 def slower(op: str, *args: Any) -> str | None:
     """Say where the eager form of an op was measured to be faster on some arguments.
 
@@ -93,7 +99,14 @@ def slower(op: str, *args: Any) -> str | None:
     Returns:
         The reason as half a sentence, or None where the fused form is not slower.
     """
-    if op not in ("window_assemble", "mirrored_assemble") or args[0].device.type != "cpu":
+    if args[0].device.type != "cpu":
+        return None
+    if op in SMALL:
+        x = args[0]
+        height, width = args[1].shape[3:5] if op == "sample_points" else x.shape[2:]
+        if x.shape[0] * x.shape[1] * height * width <= thresholds.scaled(SMALL[op]):
+            return f"it is faster there up to {SMALL[op]} values"
+    if op not in ("window_assemble", "mirrored_assemble"):
         return None
     x, weight = args[:2]
     recording = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
