@@ -119,6 +119,11 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.numbers = inputs[len(tensors) :]
 
 
+def _softmax(logits: Tensor) -> Tensor:
+    """Softmax over the taps of [B, G, T, H', W'], which lie last in memory before and after."""
+    return taps_last(logits).movedim(2, -1).softmax(-1).movedim(-1, 2)
+
+
 def _softmax_slope(weights: Tensor, grad: Tensor) -> Tensor:
     """The gradient of logits [B, G, T, H', W'] from that of their softmax."""
     return weights * (grad - (weights * grad).sum(2, keepdim=True))
@@ -144,7 +149,7 @@ def _reassemble_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     if shuffled:
         spread = F.pixel_shuffle(logits, scale)
         spread = spread.unflatten(1, (spread.shape[1] // kernel**2, kernel**2))
-    weights = taps_last(spread).softmax(2)
+    weights = _softmax(spread)
     rows = rows_last(grad)
     dots = window_similarity_fused(rows, x, kernel, weights.shape[1])
     dguide = dgate = None
@@ -171,7 +176,7 @@ def _attend_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     (kernel,) = ctx.numbers
     h, w = x.shape[2:]
     rows = rows_last(grad)
-    weights = window_similarity_fused(query, keys, kernel, 1).softmax(2)
+    weights = _softmax(window_similarity_fused(query, keys, kernel, 1))
     dx = window_scatter_fused(rows, weights, kernel, h, w) if ctx.needs_input_grad[2] else None
     dlogits = _softmax_slope(weights, window_similarity_fused(rows, x, kernel, 1))
     dquery = window_assemble_fused(keys, dlogits, kernel) if ctx.needs_input_grad[0] else None
