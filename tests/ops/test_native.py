@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from torch import Tensor
 import upbench
 from upbench import ops
 from upbench.machine import environment
-from upbench.ops.cpu import attention, native
+from upbench.ops.cpu import attention, native, point_slopes
 from upbench.ops.cpu import points as cpu_points
 from upbench.ops.cpu.rows import point_rows
 from upbench.ops.memory_layout import SMALLEST, on_huge_pages
@@ -96,6 +97,55 @@ def test_both_forms_agree(
 
 
 @built
+@settings(max_examples=40, deadline=None)
+@given(
+    st.tuples(sizes, sizes),
+    st.tuples(st.integers(1, 19), st.integers(1, 19)),
+    st.sampled_from([(1, 1), (2, 1), (1, 2), (2, 3), (4, 2)]),
+    st.integers(1, 10),
+    st.sampled_from([1, 5, 16, 32, 64, 90]),
+    st.sampled_from(["zeros", "border"]),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from([torch.float32, torch.float64]),
+    st.integers(0, 2**16),
+)
+def test_both_forms_of_gradients_agree(
+    size: tuple[int, int],
+    out_size: tuple[int, int],
+    parts: tuple[int, int],
+    taps: int,
+    values: int,
+    padding: str,
+    weighs: bool,
+    last: bool,
+    dtype: torch.dtype,
+    seed: int,
+) -> None:
+    """Slices of channels of every kind, either memory order of the gradient, points on the border between two cells."""
+    torch.manual_seed(seed)
+    groups, heads = parts if weighs else (parts[0], 1)
+    channels = math.lcm(groups, heads) * values
+    x, source = torch.randn(2, channels, *size, dtype=dtype), torch.randn(2, channels, *out_size, dtype=dtype)
+    if last:
+        source = source.contiguous(memory_format=torch.channels_last)
+    weight = torch.randn(2, heads, taps, *out_size, dtype=dtype) if weighs else None
+    points = (torch.rand(2, groups, taps, *out_size, 2, dtype=dtype) * 2 - 0.5) * max(size)
+    points[:, :, 0] = points[:, :, 0].round()
+
+    def gradients() -> tuple[Tensor, ...]:
+        return (
+            cpu_points.deform_scatter(source, weight, points, padding, *size),
+            *cpu_points.deform_slope(source, x, weight, points, padding),
+        )
+
+    found = gradients()
+    with without_c():
+        for one, other in zip(found, gradients(), strict=True):
+            close(one, other)
+
+
+@built
 @pytest.mark.parametrize("place", [float("nan"), float("inf"), -float("inf")])
 def test_positions_that_are_no_numbers_spoil_what_reads_them_and_nothing_else(place: float) -> None:
     x, points = torch.randn(1, 64, 4, 4), torch.rand(1, 1, 3, 8, 8, 2) * 3
@@ -142,12 +192,12 @@ def test_kernels_of_an_older_installation_are_left_alone(monkeypatch: pytest.Mon
 
 
 @built
-@pytest.mark.parametrize("entry", ["given", "predicted", "moved"])
+@pytest.mark.parametrize("entry", ["given", "predicted", "moved", "slopes"])
 def test_an_entry_takes_its_own_struct_alone(entry: str) -> None:
     """Before anything is read from its address."""
     with pytest.raises(TypeError, match="another struct than this entry takes"):
         getattr(native._kernels, entry)(0, 8, 0, 1)
-    for struct in (native.Maps, native._Given, native._Predicted, native._Moved):
+    for struct in (native.Maps, native._Given, native._Predicted, native._Moved, point_slopes.Slopes):
         assert all(getattr(struct, name).size % 8 == 0 for name, _ in struct._fields_)
 
 

@@ -24,6 +24,7 @@ from upbench.ops.cpu.affinity import affinity_fused, pool_both
 from upbench.ops.cpu.guided_attention import guided_attend_fused
 from upbench.ops.cpu.offset_attention import offset_attend_fused
 from upbench.ops.cpu.plane_rope import plane_rope
+from upbench.ops.cpu.products import pointwise
 from upbench.ops.cpu.reassembly import attend_window, can_project, project_fused, reassemble
 from upbench.ops.deformable import add_position, deform_assemble, deform_similarity
 from upbench.ops.dispatch import Backend, autocasted, autocasts, no_autocast, record
@@ -155,7 +156,7 @@ def offset_attention(
         normed = norm.rows(x.permute(0, 2, 3, 1).to(dtype))
         joint = x.dtype == dtype and not autocasts(x)
         weight = torch.cat((query.weight, key.weight)) if joint else query.weight
-        split = F.linear(normed, weight.flatten(1).to(dtype)).permute(0, 3, 1, 2).split(query.out_channels, 1)
+        split = pointwise(normed, weight.flatten(1).to(dtype)).permute(0, 3, 1, 2).split(query.out_channels, 1)
         queries = resize_map(split[0], *size, align_corners=True)
         points = predict_points(queries, *layers, inner_eps, theta, in_input_pixels, *x.shape[2:])
     # What is read is of the dtype of x, the points are not.
@@ -195,7 +196,8 @@ def guided_attention(
             record(op, "fused")
         return guided_attend_fused(x, keys, guide, query.weight, query.bias, offsets, scale, groups)
     points = offset_points(offsets, scale)
-    logits = deform_similarity(conv1x1(query, guide), keys, points, "zeros", groups, backend="fused")
+    rows = pointwise(rows_last(guide).permute(0, 2, 3, 1), query.weight.flatten(1), query.bias)
+    logits = deform_similarity(rows.permute(0, 3, 1, 2), keys, points, "zeros", groups, backend="fused")
     weights = softmax_over_taps(logits, 2).to(x.dtype)
     return deform_assemble(x, weights, points, "zeros", backend="fused")
 
@@ -212,7 +214,7 @@ def _keys_and_offsets(
     bias = None
     if key.bias is not None and offset.bias is not None:
         bias = torch.cat((key.bias, offset.bias[order]))
-    rows = F.linear(normed.flatten(2).transpose(1, 2), weight, bias).view(b, h, w, key.out_channels + count)
+    rows = pointwise(rows_last(normed).permute(0, 2, 3, 1), weight, bias).view(b, h, w, key.out_channels + count)
     keys, moves = rows.split((key.out_channels, count), dim=3)
     return keys.permute(0, 3, 1, 2), moves.unflatten(3, (children, 2, groups, count // (2 * groups * children)))
 

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from upbench.ops.cpu.rows import point_rows, tap_rows
-from upbench.ops.memory_layout import empty_map, empty_taps
+from upbench.ops.memory_layout import empty_map, empty_taps, on_huge_pages
 
-INTERFACE = 6
+INTERFACE = 7
 """Version of the C interface that this file expects. A kernel built by another upbench reports another, and is ignored."""
 
 
@@ -33,6 +33,8 @@ def _load() -> Any:
 
 
 _kernels = _load()
+SLICES = (64, 32, 16)
+"""Channels that the kernel sums at once. Rows of so few lie closer in the cache than those of a whole map."""
 TILE, PIECE = 8, 8
 """Side of a tile of output pixels in the kernel, and tiles that a thread takes at a time."""
 
@@ -44,7 +46,7 @@ def struct(name: str, **fields: Any) -> type[ctypes.Structure]:
 
 ADDRESS, COUNT, REAL = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
 _SIZES = ("height", "width", "out_height", "out_width", "channels", "depth", "groups", "taps", "heads", "blocks")
-_PITCHES = ("x_pitch", "key_pitch", "query_pitch")
+_PITCHES = ("x_pitch", "x_slice", "x_step", "key_pitch", "key_step", "query_pitch")
 Maps = struct(
     "Maps",
     **dict.fromkeys(("x", "keys", "query", "embedding", "out"), ADDRESS),
@@ -156,6 +158,11 @@ def kernels() -> str:
     return "torch" if _kernels is None else "c"
 
 
+def has(entry: str) -> bool:
+    """Return whether the kernel is there and has an entry, which one built earlier may not have."""
+    return hasattr(_kernels, entry)
+
+
 def can_run_native(*tensors: Tensor, entry: str = "given") -> bool:
     """Return whether the kernel takes these: float32 or float64, all of one dtype.
 
@@ -163,11 +170,7 @@ def can_run_native(*tensors: Tensor, entry: str = "given") -> bool:
         tensors: what it would be given.
         entry: the entry of the kernel, which one built earlier may not have.
     """
-    return (
-        hasattr(_kernels, entry)
-        and tensors[0].dtype in (torch.float32, torch.float64)
-        and len({t.dtype for t in tensors}) == 1
-    )
+    return has(entry) and tensors[0].dtype in (torch.float32, torch.float64) and len({t.dtype for t in tensors}) == 1
 
 
 def attend(
@@ -228,7 +231,9 @@ def _run(
     assert read is not None
     (b, _, h, w), dtype = read.shape, read.dtype
     out_h, out_w, groups, taps = points.out_height, points.out_width, points.groups, points.taps
-    maps = [None if t is None else _rows(t.permute(0, 2, 3, 1), dtype) for t in (x, keys, query)]
+    blocks = math.lcm(groups, heads)
+    maps = [None if t is None else _rows(t.permute(0, 2, 3, 1), dtype) for t in (keys, query)]
+    values = None if x is None else sliced(x, blocks)
     table = None if embedding is None else embedding.to(dtype).contiguous()
     channels, depth = (0 if t is None else t.shape[1] for t in (x, keys))
     if x is not None:
@@ -237,8 +242,10 @@ def _run(
     else:
         out = empty_taps(read, b, heads, taps, out_h, out_w)
         target = out.permute(0, 3, 4, 1, 2)
-    sizes = (h, w, out_h, out_w, channels, depth, groups, taps, heads, math.lcm(groups, heads))
-    pitches = (0 if t is None else t.stride(1) for t in maps)
+    sizes = (h, w, out_h, out_w, channels, depth, groups, taps, heads, blocks)
+    slices = (0, 1, 0) if values is None else (values.stride(2), values.shape[3], values.stride(1))
+    key_pitch, query_pitch = (0 if t is None else t.stride(1) for t in maps)
+    pitches = (*slices, key_pitch, depth // blocks, query_pitch)
     job_maps = Maps(
         **dict(zip(_SIZES, sizes, strict=True)),
         **dict(zip(_PITCHES, pitches, strict=True)),
@@ -248,9 +255,16 @@ def _run(
         wide=dtype == torch.float64,
     )
     for image in range(b):
-        job_maps.x, job_maps.keys, job_maps.query, job_maps.out = (address(t, image) for t in (*maps, target))
-        run_tiles(points.entry, points.struct(job_maps, image), math.ceil(out_h / TILE) * math.ceil(out_w / TILE))
+        job_maps.x, job_maps.keys, job_maps.query, job_maps.out = (
+            address(t, image) for t in (values, *maps, target)
+        )
+        run_tiles(points.entry, points.struct(job_maps, image), tiles(out_h, out_w))
     return out
+
+
+def tiles(height: int, width: int) -> int:
+    """Return how many tiles an output has."""
+    return math.ceil(height / TILE) * math.ceil(width / TILE)
 
 
 def run_tiles(entry: str, job: ctypes.Structure, count: int, piece: int = PIECE) -> None:
@@ -273,6 +287,21 @@ def run_module(module: Any, entry: str, job: ctypes.Structure, count: int, piece
         entry, job, count, piece: as in `run_tiles`.
     """
     _shared(partial(getattr(module, entry), ctypes.addressof(job), ctypes.sizeof(job)), count, piece)
+
+
+def sliced(x: Tensor, blocks: int) -> Tensor:
+    """Lay a map out as the kernel reads its values fastest: [B, C / n, H * W, n], n channels of a pixel together.
+
+    Args:
+        x: [B, C, H, W], the map. Where it is channels-last it is not copied, and n is C.
+        blocks: parts of the channels that are read at different points.
+    """
+    (b, c, h, w), rows = x.shape, x.permute(0, 2, 3, 1)
+    width = next((n for n in SLICES if c // blocks % n == 0), c)
+    if width == c or (rows.stride(3) == 1 and rows.stride(1) == w * rows.stride(2)):
+        return _rows(rows, x.dtype).unsqueeze(1)
+    out = on_huge_pages(x.new_empty((b, c // width, h, w, width)))
+    return out.copy_(x.unflatten(1, (-1, width)).permute(0, 1, 3, 4, 2)).view(b, c // width, h * w, width)
 
 
 def _rows(x: Tensor, dtype: torch.dtype) -> Tensor:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from upbench.ops import thresholds
 from upbench.ops.cpu import attention, layer_numbers, native
+from upbench.ops.cpu.products import pointwise
 from upbench.ops.memory_layout import empty_map
 from upbench.ops.offsets import predict_points
 from upbench.ops.registration import LIBRARY, OPS, Op, coordinate_dtype, numel
@@ -153,8 +154,7 @@ def _projected(
             if rows is not given:
                 strip.copy_(given[image, top : top + step])
             normed = F.layer_norm(strip, shift.shape, scale, shift, eps)
-            target = out[image, top : top + step].view(-1, weight.shape[0])
-            torch.mm(normed.view(-1, c), weight.t(), out=target)
+            out[image, top : top + step] = pointwise(normed.unsqueeze(0), weight)[0]
     return rows.permute(0, 3, 1, 2), out.permute(0, 3, 1, 2)
 
 

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from upbench.ops import thresholds
-from upbench.ops.cpu import native
+from upbench.ops.cpu import native, point_slopes
 from upbench.ops.cpu.rows import (
     index_dtype,
     padded_rows,
@@ -183,6 +183,8 @@ def deform_scatter(
         height: rows of the result.
         width: columns of the result.
     """
+    if point_slopes.can_run():
+        return point_slopes.scatter(source, weight, points, padding, height, width)
     b, c = source.shape[:2]
     groups, taps = points.shape[1:3]
     heads = 1 if weight is None else weight.shape[1]
@@ -230,6 +232,8 @@ def deform_slope(
     Returns:
         The similarities, and the slopes of sum(source * deform_assemble(x, weight, points)) in the points.
     """
+    if point_slopes.can_run():
+        return point_slopes.slopes(source, x, weight, points, padding)
     b, c, h, w = x.shape
     groups, taps, out_h, out_w = points.shape[1:5]
     heads = 1 if weight is None else weight.shape[1]

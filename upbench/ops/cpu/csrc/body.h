@@ -7,6 +7,14 @@ typedef struct {
     REAL *weight[4];
 } NAME(Cells);
 
+typedef WHOLE NAME(Order) __attribute__((vector_size(SOME * sizeof(REAL))));
+
+/* The corners of some points, and how far each lies from the first along x and y. */
+typedef struct {
+    int *at[4];
+    REAL *right, *down;
+} NAME(Corners);
+
 typedef REAL NAME(Lanes) __attribute__((vector_size(SOME * sizeof(REAL)), aligned(sizeof(REAL))));
 
 /* A corner outside the map weighs nothing and names the pixel inside that is nearest to it, which is another corner of
@@ -40,34 +48,55 @@ static ALWAYS_INLINE void NAME(find)(const REAL *columns, const REAL *rows, long
     }
 }
 
-/* The query against the four rows of keys of point p, which are blended on the way, and against its embedding. n is a
- * constant where it is a common one. */
+/* The query against the four rows of keys of point p, which are blended on the way, and its embedding. n is a constant
+ * where it is a common one. */
 static ALWAYS_INLINE REAL NAME(compare)(const REAL *q, const REAL *keys, const REAL *embedding, long stride,
                                         const NAME(Cells) * cells, long p, long n) {
     REAL sum = 0;
-    for (long c = 0; embedding && c < n; c++) sum += q[c] * embedding[c];
-    if (cells->at[0][p] < 0) return sum;
+    if (cells->at[0][p] < 0) {
+        for (long c = 0; embedding && c < n; c++) sum += q[c] * embedding[c];
+        return sum;
+    }
     const REAL *k0 = keys + cells->at[0][p] * stride, *k1 = keys + cells->at[1][p] * stride;
     const REAL *k2 = keys + cells->at[2][p] * stride, *k3 = keys + cells->at[3][p] * stride;
     const REAL w0 = cells->weight[0][p], w1 = cells->weight[1][p], w2 = cells->weight[2][p], w3 = cells->weight[3][p];
-    for (long c = 0; c < n; c++) sum += q[c] * (w0 * k0[c] + w1 * k1[c] + w2 * k2[c] + w3 * k3[c]);
+    if (embedding)
+        for (long c = 0; c < n; c++) sum += q[c] * (embedding[c] + w0 * k0[c] + w1 * k1[c] + w2 * k2[c] + w3 * k3[c]);
+    else
+        for (long c = 0; c < n; c++) sum += q[c] * (w0 * k0[c] + w1 * k1[c] + w2 * k2[c] + w3 * k3[c]);
     return sum;
 }
 
-/* out = the weighted sum of points p to p + taps over n channels. n is a constant: the sum stays in registers. */
-static ALWAYS_INLINE void NAME(weigh)(REAL *RESTRICT out, const REAL *x, long stride, const NAME(Cells) * cells, long p,
-                                      const REAL *weights, long taps, long n) {
-    REAL sum[MANY];
-    for (long c = 0; c < n; c++) sum[c] = 0;
+/* out = the weighted sum of points p to p + taps over some lanes of channels, a constant: the sums stay in registers, two
+ * of each, so that no addition waits for the one before. */
+static ALWAYS_INLINE void NAME(weigh)(REAL *out, const REAL *x, long stride, const NAME(Cells) * cells, long p,
+                                      const REAL *weights, long taps, const int lanes) {
+    NAME(Lanes) top[MANY / SOME], bottom[MANY / SOME];
+    for (int n = 0; n < lanes; n++) top[n] = bottom[n] = (NAME(Lanes)){0};
     for (long t = 0; t < taps; t++, p++) {
         if (cells->at[0][p] < 0) continue;
         const REAL *k0 = x + cells->at[0][p] * stride, *k1 = x + cells->at[1][p] * stride;
         const REAL *k2 = x + cells->at[2][p] * stride, *k3 = x + cells->at[3][p] * stride;
         const REAL by = weights[t], w0 = by * cells->weight[0][p], w1 = by * cells->weight[1][p];
         const REAL w2 = by * cells->weight[2][p], w3 = by * cells->weight[3][p];
-        for (long c = 0; c < n; c++) sum[c] += w0 * k0[c] + w1 * k1[c] + w2 * k2[c] + w3 * k3[c];
+        for (int n = 0; n < lanes; n++) {
+            top[n] += w0 * *(const NAME(Lanes) *)(k0 + n * SOME);
+            bottom[n] += w2 * *(const NAME(Lanes) *)(k2 + n * SOME);
+            top[n] += w1 * *(const NAME(Lanes) *)(k1 + n * SOME);
+            bottom[n] += w3 * *(const NAME(Lanes) *)(k3 + n * SOME);
+        }
     }
-    for (long c = 0; c < n; c++) out[c] = sum[c];
+    for (int n = 0; n < lanes; n++) *(NAME(Lanes) *)(out + n * SOME) = top[n] + bottom[n];
+}
+
+/* The same of one channel. */
+static ALWAYS_INLINE void NAME(weigh_one)(REAL *out, const REAL *x, long stride, const NAME(Cells) * cells, long p,
+                                          const REAL *weights, long taps) {
+    REAL sum = 0;
+    for (long t = 0; t < taps; t++, p++)
+        for (int k = 0; cells->at[0][p] >= 0 && k < 4; k++)
+            sum += weights[t] * cells->weight[k][p] * x[cells->at[k][p] * stride];
+    *out = sum;
 }
 
 /* Softmax of logits times factor over the taps, in place. */
@@ -122,13 +151,14 @@ static int NAME(points)(const Job *job, long start, long stop) {
         for (long h = 0; keys && h < heads; h++) {
             for (long b = h * per_head; b < (h + 1) * per_head; b++) {
                 const long first = b / per_group * taps, from = b * each;
+                const REAL *block = keys + b * job->key_step;
                 for (long m = 0; m < count; m++)
                     for (long t = 0; t < taps; t++) {
                         const REAL *q = tile.query + tile.near[m] + from;
                         const REAL *e = embedding ? embedding + (h * taps + t) * own + from - h * own : NULL;
                         const long p = m * all + first + t;
-                        const REAL dot = each == 2 * SOME ? NAME(compare)(q, keys + from, e, pitch, &cells, p, 2 * SOME)
-                                                          : NAME(compare)(q, keys + from, e, pitch, &cells, p, each);
+                        const REAL dot = each == 2 * SOME ? NAME(compare)(q, block, e, pitch, &cells, p, 2 * SOME)
+                                                          : NAME(compare)(q, block, e, pitch, &cells, p, each);
                         REAL *to = logits + (m * heads + h) * taps + t;
                         *to = b == h * per_head ? dot : *to + dot;
                     }
@@ -147,14 +177,17 @@ static int NAME(points)(const Job *job, long start, long stop) {
         for (long b = 0; x && b < blocks; b++) {
             const long first = b / per_group * taps, h = b / per_head, end = (b + 1) * (channels / blocks);
             for (long c = b * (channels / blocks), step; c < end; c += step) {
-                step = end - c >= MANY ? MANY : end - c >= SOME ? SOME : 1;
+                const long left = job->x_slice - c % job->x_slice, most = end - c < left ? end - c : left;
+                const REAL *from = x + c / job->x_slice * job->x_step + c % job->x_slice;
+                step = most >= MANY ? MANY : most >= 2 * SOME ? 2 * SOME : most >= SOME ? SOME : 1;
                 for (long m = 0; m < count; m++) {
                     const REAL *by = logits + (m * heads + h) * taps;
                     REAL *out = (REAL *)job->out + pixels[m] * channels + c;
                     const long p = m * all + first;
-                    if (step == MANY) NAME(weigh)(out, x + c, job->x_pitch, &cells, p, by, taps, MANY);
-                    if (step == SOME) NAME(weigh)(out, x + c, job->x_pitch, &cells, p, by, taps, SOME);
-                    if (step == 1) NAME(weigh)(out, x + c, job->x_pitch, &cells, p, by, taps, 1);
+                    if (step == MANY) NAME(weigh)(out, from, job->x_pitch, &cells, p, by, taps, MANY / SOME);
+                    if (step == 2 * SOME) NAME(weigh)(out, from, job->x_pitch, &cells, p, by, taps, 2);
+                    if (step == SOME) NAME(weigh)(out, from, job->x_pitch, &cells, p, by, taps, 1);
+                    if (step == 1) NAME(weigh_one)(out, from, job->x_pitch, &cells, p, by, taps);
                 }
             }
         }
@@ -165,6 +198,7 @@ static int NAME(points)(const Job *job, long start, long stop) {
 
 #include "cells.h"
 #include "neighbours.h"
+#include "slopes.h"
 
 #undef REAL
 #undef NAME
@@ -174,3 +208,4 @@ static int NAME(points)(const Job *job, long start, long stop) {
 #undef TANH
 #undef SQRT
 #undef MOST
+#undef WHOLE

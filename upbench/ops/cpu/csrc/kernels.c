@@ -29,6 +29,18 @@
 #define INDEPENDENT
 #endif
 
+/* Some lanes of two vectors. Where the vectors of the CPU are shorter it is slow, but right. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (NAME(Order)){__VA_ARGS__})
+#endif
+
+/* What is written to memory before it is not computed together with what follows. */
+#if defined(__GNUC__)
+#define BARRIER __asm__ volatile("" ::: "memory")
+#else
+#define BARRIER (void)0
+#endif
+
 /* One form for each generation of vector units; which one runs is decided when the module is loaded. */
 #if defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12 && defined(__x86_64__) && defined(__linux__)
 #define CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
@@ -42,96 +54,7 @@ enum { MOST_SIDE = 7 };        /* taps along a side of a window of neighbours; l
 #define TILE 8                 /* output pixels along a side of a tile; native.py knows it too */
 #define PIXELS (TILE * TILE)
 
-/* What each entry is given: one struct, filled by name in `native.py`. Every field is 8 bytes wide, so that both sides lay
- * it out alike. A pitch leads from a pixel to the next.
- *
- * keys: NULL to weigh only, by the weights that were given or, where those are NULL too, by 1. x: NULL to return the
- * logits. blocks: the channels that share a group and a head are one block. */
-typedef struct {
-    const void *x, *keys, *query, *embedding;
-    void *out;
-    int64_t height, width, out_height, out_width, channels, depth, groups, taps, heads, blocks;
-    int64_t x_pitch, key_pitch, query_pitch;
-    double factor;
-    int64_t border, wide;
-} Maps;
-
-/* Points that were given: the x and the y of each, and weights to assemble with. */
-typedef struct {
-    Maps maps;
-    const void *columns, *rows, *weights;
-} Given;
-
-/* Points that are predicted from a query of the map's size, see `derive`. */
-typedef struct {
-    Maps maps;
-    const void *layers;
-    int64_t kernel, in_input_pixels;
-    double theta, eps;
-} Predicted;
-
-/* Points that are offsets from the parents, see `fetch`, of a query that is made of a guide, see `project`. */
-typedef struct {
-    Maps maps;
-    const void *offsets, *guide, *projection;
-    int64_t offset_pitch, scale, spread, guide_channels, guide_step, guide_pitch;
-} Moved;
-
-/* Attention to boxes of cells, see cells.h. rows, columns: of each run of output rows or columns that see the same cells the
- * first and the one after the last, then the same of its cells. A step leads from a channel to the next. */
-typedef struct {
-    const void *x, *keys, *query;
-    void *out;
-    const int64_t *rows, *columns;
-    int64_t across, width, out_width, channels, depth, heads, groups, most_cells, most_pixels;
-    int64_t x_pitch, key_step, query_pitch, query_step, out_pitch;
-    double factor;
-    int64_t wide;
-} Boxes;
-
-/* Windows of neighbours around every pixel of planes [C, H, W], see neighbours.h. by: of the pixels one over their norms
- * [H, W], or weights [side^2, H, W]; compare: whether it is the first, and what is returned are cosines. */
-typedef struct {
-    const void *x, *by;
-    void *out;
-    int64_t height, width, channels, side, dilation, compare, wide;
-} Neighbours;
-
-/* All of it, as the loops read it: what an entry was not given is 0. */
-typedef struct {
-    const void *x, *keys, *query, *embedding, *weights, *columns, *rows, *offsets, *predictor, *guide, *projection;
-    void *out;
-    long height, width, out_height, out_width, channels, depth, groups, taps, heads, blocks, kernel;
-    long x_pitch, key_pitch, query_pitch, offset_pitch, guide_channels, guide_step, guide_pitch, scale, spread;
-    double factor, theta, eps;
-    int border, in_input_pixels;
-} Job;
-
-static Job job_of(const Maps *maps) {
-    const Job job = {
-        .x = maps->x,
-        .keys = maps->keys,
-        .query = maps->query,
-        .embedding = maps->embedding,
-        .out = maps->out,
-        .height = (long)maps->height,
-        .width = (long)maps->width,
-        .out_height = (long)maps->out_height,
-        .out_width = (long)maps->out_width,
-        .channels = (long)maps->channels,
-        .depth = (long)maps->depth,
-        .groups = (long)maps->groups,
-        .taps = (long)maps->taps,
-        .heads = (long)maps->heads,
-        .blocks = (long)maps->blocks,
-        .x_pitch = (long)maps->x_pitch,
-        .key_pitch = (long)maps->key_pitch,
-        .query_pitch = (long)maps->query_pitch,
-        .factor = maps->factor,
-        .border = maps->border != 0,
-    };
-    return job;
-}
+#include "jobs.h"
 
 /* e^v for v <= 0, to 2e-7 of it. Unlike the library's it can be taken in vectors. */
 static ALWAYS_INLINE float exp_of(float v) {
@@ -178,6 +101,7 @@ static ALWAYS_INLINE float erf_of(float v) {
 #define ERF erf_of
 #define SQRT sqrtf
 #define MOST FLT_MAX
+#define WHOLE int32_t
 #include "body.h"
 
 #define REAL double
@@ -188,6 +112,7 @@ static ALWAYS_INLINE float erf_of(float v) {
 #define ERF erf
 #define SQRT sqrt
 #define MOST DBL_MAX
+#define WHOLE int64_t
 #include "body.h"
 
 /* The struct that the arguments name, or NULL: its address, its size, and the tiles to take. */
@@ -268,12 +193,29 @@ static PyObject *neighbours(PyObject *Py_UNUSED(self), PyObject *args) {
     Py_RETURN_NONE;
 }
 
+static PyObject *slopes(PyObject *Py_UNUSED(self), PyObject *args) {
+    Py_ssize_t start, stop;
+    const Slopes *job = parsed(args, sizeof(Slopes), &start, &stop);
+    if (!job) return NULL;
+    int ready;
+    const long from = (long)start, to = (long)stop;
+    Py_BEGIN_ALLOW_THREADS;
+    if (job->map)
+        ready = job->wide ? scatter_double(job, from, to) : scatter_float(job, from, to);
+    else
+        ready = job->wide ? slopes_double(job, from, to) : slopes_float(job, from, to);
+    Py_END_ALLOW_THREADS;
+    if (!ready) return PyErr_NoMemory();
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef methods[] = {
     {"given", given, METH_VARARGS, "Tiles start to stop over given points: address and size of a Given, start, stop."},
     {"predicted", predicted, METH_VARARGS, "The same over predicted points: of a Predicted."},
     {"moved", moved, METH_VARARGS, "The same over points moved from their parents: of a Moved."},
     {"boxes", boxes, METH_VARARGS, "Tiles start to stop of attention to cells: address and size of a Boxes, start, stop."},
     {"neighbours", neighbours, METH_VARARGS, "Rows start to stop of windows of neighbours: of a Neighbours."},
+    {"slopes", slopes, METH_VARARGS, "Gradients over given points: slices start to stop of a map, or tiles: of a Slopes."},
     {NULL, NULL, 0, NULL},
 };
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_kernels", NULL, 0, methods, NULL, NULL, NULL, NULL};
@@ -281,7 +223,7 @@ static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_kernels", NULL, 0, 
 PyMODINIT_FUNC PyInit__kernels(void) {
     PyObject *made = PyModule_Create(&module);
     /* Of the structs above: `native.py` takes none but its own. */
-    if (made && PyModule_AddIntConstant(made, "interface", 6) < 0) {
+    if (made && PyModule_AddIntConstant(made, "interface", 7) < 0) {
         Py_DECREF(made);
         return NULL;
     }

@@ -49,14 +49,31 @@ static ALWAYS_INLINE void NAME(activate)(const REAL *in, const long *steps, cons
 static ALWAYS_INLINE void NAME(predict)(const REAL *in, long stride, long pitch, long step, long k, long run,
                                         const REAL *weight, const REAL *bias, long outputs, REAL *RESTRICT to,
                                         long apart) {
-    const long whole = outputs / SOME * SOME;
-    for (long o = 0; o < whole; o += SOME) {
+    const long whole = outputs / SOME * SOME, pairs = outputs / (2 * SOME) * (2 * SOME), size = k * run * SOME;
+    for (long o = 0; o < pairs; o += 2 * SOME, weight += 2 * size) {
+        NAME(Lanes) first[TILE], second[TILE];
+        for (int m = 0; m < TILE; m++) first[m] = *(const NAME(Lanes) *)(bias + o);
+        for (int m = 0; m < TILE; m++) second[m] = *(const NAME(Lanes) *)(bias + o + SOME);
+        for (long y = 0; y < k; y++)
+            for (long c = 0; c < run; c++) {
+                const REAL *by = weight + (y * run + c) * SOME;
+                const NAME(Lanes) left = *(const NAME(Lanes) *)by, right = *(const NAME(Lanes) *)(by + size);
+                for (int m = 0; m < TILE; m++) {
+                    const REAL value = in[y * stride + m * pitch + c * step];
+                    first[m] += value * left, second[m] += value * right;
+                }
+            }
+        for (int m = 0; m < TILE; m++) *(NAME(Lanes) *)(to + m * apart + o) = first[m];
+        for (int m = 0; m < TILE; m++) *(NAME(Lanes) *)(to + m * apart + o + SOME) = second[m];
+    }
+    for (long o = pairs; o < whole; o += SOME, weight += size) {
         NAME(Lanes) sum[TILE];
         for (int m = 0; m < TILE; m++) sum[m] = *(const NAME(Lanes) *)(bias + o);
         for (long y = 0; y < k; y++)
-            for (long c = 0; c < run; c++, weight += SOME)
+            for (long c = 0; c < run; c++)
                 for (int m = 0; m < TILE; m++)
-                    sum[m] += in[y * stride + m * pitch + c * step] * *(const NAME(Lanes) *)weight;
+                    sum[m] += in[y * stride + m * pitch + c * step] *
+                              *(const NAME(Lanes) *)(weight + (y * run + c) * SOME);
         for (int m = 0; m < TILE; m++) *(NAME(Lanes) *)(to + m * apart + o) = sum[m];
     }
     for (long o = whole; o < outputs; o++, weight += k * run)
