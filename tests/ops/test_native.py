@@ -146,6 +146,53 @@ def test_both_forms_of_gradients_agree(
 
 
 @built
+@settings(max_examples=20, deadline=None)
+@given(
+    st.tuples(sizes, sizes),
+    st.tuples(st.integers(1, 19), st.integers(1, 19)),
+    st.sampled_from([(1, 1), (2, 1), (1, 2), (2, 3)]),
+    st.integers(1, 9),
+    st.sampled_from([1, 5, 16, 64, 90]),
+    st.sampled_from(["zeros", "border"]),
+    st.sampled_from([torch.float16, torch.bfloat16]),
+    st.integers(0, 2**16),
+)
+def test_half_precision_against_double(
+    size: tuple[int, int],
+    out_size: tuple[int, int],
+    parts: tuple[int, int],
+    taps: int,
+    values: int,
+    padding: str,
+    dtype: torch.dtype,
+    seed: int,
+) -> None:
+    """Of the same rounded inputs the result is the right one, rounded once, and so are its gradients."""
+    torch.manual_seed(seed)
+    groups, heads = parts
+    channels = math.lcm(groups, heads) * values
+    x, keys = torch.randn(2, 2, channels, *size).to(dtype)
+    query, source = torch.randn(2, 2, channels, *out_size).to(dtype)
+    weight = torch.randn(2, heads, taps, *out_size).to(dtype)
+    points = (torch.rand(2, groups, taps, *out_size, 2) * 2 - 0.5) * max(size)
+
+    def results(to: torch.dtype) -> tuple[Tensor, ...]:
+        a, b, c, d, e = (t.to(to) for t in (x, keys, query, source, weight))
+        where = points.double() if to == torch.float64 else points
+        return (
+            attention.attend(a, b, c, None, where, padding, heads, 0.3),
+            cpu_points.deform_assemble(a, e, where, padding),
+            cpu_points.deform_similarity(c, b, where, padding, heads),
+            cpu_points.deform_scatter(d, e, where, padding, *size),
+            *cpu_points.deform_slope(d, a, e, where, padding),
+        )
+
+    for found, expected in zip(results(dtype), results(torch.float64), strict=True):
+        assert found.dtype in (dtype, torch.float32)
+        assert (found - expected).abs().max() <= 1e-2 * max(1.0, float(expected.abs().max()))
+
+
+@built
 @pytest.mark.parametrize("place", [float("nan"), float("inf"), -float("inf")])
 def test_positions_that_are_no_numbers_spoil_what_reads_them_and_nothing_else(place: float) -> None:
     x, points = torch.randn(1, 64, 4, 4), torch.rand(1, 1, 3, 8, 8, 2) * 3
@@ -215,6 +262,7 @@ def test_what_the_ops_are_made_of_is_part_of_the_place() -> None:
 def test_it_takes_what_it_can_compute() -> None:
     x = torch.zeros(1)
     assert not native.can_run_native(x.half())
+    assert native.can_run_native(x.half(), half=True) == (native._kernels is not None)
     assert not native.can_run_native(x, x.double())
     assert native.can_run_native(x, x) == native.can_run_native(x.double()) == (native._kernels is not None)
 

@@ -85,10 +85,14 @@ class DySample(Upsampler):
 
     def offsets(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 2*{self.groups} sH sW"]:
         """Predict the offsets in low-resolution pixels, those along x of all groups before those along y."""
-        source = x if self.style == "lp" else F.pixel_shuffle(x, self.scale)
+        b, _, h, w = x.shape
+        area = self.scale * self.scale
+        # "pl" shuffles before it projects. A pointwise layer does not mind where the pixels lie: the few channels that it
+        # makes are shuffled instead.
+        source = x if self.style == "lp" else x.reshape(b, -1, area * h, w)
         offset = self.offset(source)
         offset = offset * self.scope(source).sigmoid() * 0.5 if self.dynamic else offset * 0.25
-        return F.pixel_shuffle(offset, self.scale) if self.style == "lp" else offset
+        return F.pixel_shuffle(offset.reshape(b, -1, h, w), self.scale)
 
     def upsample(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C sH sW"]:
         b, _, h, w = x.shape

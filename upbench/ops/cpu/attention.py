@@ -69,7 +69,7 @@ def attend(
     Returns:
         The weighted sums, channels-last.
     """
-    if native.can_run_native(x, keys, query):
+    if native.can_run_native(x, keys, query, half=True):
         return native.attend(x, keys, query, embedding, points, padding, heads, factor)
     b, c, h, w = x.shape
     groups, taps, out_h, out_w = points.shape[1:5]

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from upbench.ops.cpu import attention, layer_numbers, native
+from upbench.ops.cpu.products import pointwise
 from upbench.ops.memory_layout import empty_map
 from upbench.ops.offsets import offset_points
 from upbench.ops.registration import LIBRARY, OPS, Op, numel
@@ -69,8 +69,11 @@ def attend(
     if native.can_run_native(x, keys, guide, weight, offsets):
         points = native.Moved(offsets, scale, guide, layer_numbers.layer(weight, bias, x.dtype), x.dtype)
         return native.attend_guided(x, keys, points, heads)
-    rows = F.linear(guide.flatten(2).transpose(1, 2), weight.flatten(1), bias)
-    projected = rows.unflatten(1, guide.shape[2:]).permute(0, 3, 1, 2)
+    projected = pointwise(guide.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
+    if native.can_run_native(x, keys, guide, weight, offsets, half=True):
+        # In half precision a product of matrices is worth its result: oneDNN has instructions for it.
+        points = native.Moved(offsets, scale, None, None, torch.float32)
+        return native.attend_guided(x, keys, points, heads, projected)
     return attention.attend(x, keys, projected, None, offset_points(offsets, scale), "zeros", heads, None)
 
 

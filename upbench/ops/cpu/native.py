@@ -19,6 +19,7 @@ from torch import Tensor
 
 from upbench.ops.cpu.rows import point_rows, tap_rows
 from upbench.ops.memory_layout import empty_map, empty_taps, on_huge_pages
+from upbench.ops.registration import coordinate_dtype
 
 INTERFACE = 7
 """Version of the C interface that this file expects. A kernel built by another upbench reports another, and is ignored."""
@@ -35,6 +36,8 @@ def _load() -> Any:
 _kernels = _load()
 SLICES = (64, 32, 16)
 """Channels that the kernel sums at once. Rows of so few lie closer in the cache than those of a whole map."""
+FORMS = {torch.bfloat16: 1, torch.float16: 2}
+"""Dtypes of half precision in which the kernel writes what it assembles, and its number for each."""
 TILE, PIECE = 8, 8
 """Side of a tile of output pixels in the kernel, and tiles that a thread takes at a time."""
 
@@ -52,7 +55,7 @@ Maps = struct(
     **dict.fromkeys(("x", "keys", "query", "embedding", "out"), ADDRESS),
     **dict.fromkeys((*_SIZES, *_PITCHES), COUNT),
     factor=REAL,
-    **dict.fromkeys(("border", "wide"), COUNT),
+    **dict.fromkeys(("border", "wide", "form"), COUNT),
 )
 _Given = struct("Given", maps=Maps, **dict.fromkeys(("columns", "rows", "weights"), ADDRESS))
 _Predicted = struct("Predicted", maps=Maps, layers=ADDRESS, kernel=COUNT, in_input_pixels=COUNT, theta=REAL, eps=REAL)
@@ -115,34 +118,38 @@ class Moved:
 
     Args:
         offsets, scale: [B, H, W, 1 or scale^2, (x, y), G, P], and the output pixels per low-resolution pixel.
-        guide, projection: [B, C, H', W'], and what `layer_numbers.layer` returns.
+        guide, projection: [B, C, H', W'], and what `layer_numbers.layer` returns; None where queries are given.
         dtype: of what the kernel reads.
     """
 
     entry = "moved"
 
-    def __init__(self, offsets: Tensor, scale: int, guide: Tensor, projection: Tensor, dtype: torch.dtype) -> None:
+    def __init__(
+        self, offsets: Tensor, scale: int, guide: Tensor | None, projection: Tensor | None, dtype: torch.dtype
+    ) -> None:
         h, w, self.spread, _, self.groups, self.taps = offsets.shape[1:]
         self.scale, self.out_height, self.out_width = scale, scale * h, scale * w
         self.offsets, self.projection = _rows(offsets.flatten(3), dtype), projection
-        # The pixels one after another, in whatever steps.
-        even = guide.stride(2) == self.out_width * guide.stride(3)
-        self.guide = (guide if even else guide.contiguous()).to(dtype)
+        self.guide = None
+        if guide is not None:
+            # The pixels one after another, in whatever steps.
+            even = guide.stride(2) == self.out_width * guide.stride(3)
+            self.guide = (guide if even else guide.contiguous()).to(dtype)
 
     def struct(self, maps: ctypes.Structure, image: int) -> ctypes.Structure:
         """Return what the kernel takes for one image: the maps and these points."""
-        return _Moved(
+        made = _Moved(
             maps=maps,
             offsets=address(self.offsets, image),
-            guide=address(self.guide, image),
-            projection=self.projection.data_ptr(),
             offset_pitch=self.offsets.stride(1),
             scale=self.scale,
             spread=self.spread,
-            guide_channels=self.guide.shape[1],
-            guide_step=self.guide.stride(1),
-            guide_pitch=self.guide.stride(3),
         )
+        if self.guide is not None and self.projection is not None:
+            made.guide, made.projection = address(self.guide, image), self.projection.data_ptr()
+            made.guide_channels = self.guide.shape[1]
+            made.guide_step, made.guide_pitch = self.guide.stride(1), self.guide.stride(3)
+        return made
 
 
 def address(tensor: Tensor | None, image: int) -> int | None:
@@ -163,14 +170,16 @@ def has(entry: str) -> bool:
     return hasattr(_kernels, entry)
 
 
-def can_run_native(*tensors: Tensor, entry: str = "given") -> bool:
+def can_run_native(*tensors: Tensor, entry: str = "given", half: bool = False) -> bool:
     """Return whether the kernel takes these: float32 or float64, all of one dtype.
 
     Args:
         tensors: what it would be given.
         entry: the entry of the kernel, which one built earlier may not have.
+        half: whether it may be half precision as well, which is read as float32 and may be written.
     """
-    return has(entry) and tensors[0].dtype in (torch.float32, torch.float64) and len({t.dtype for t in tensors}) == 1
+    taken = (torch.float32, torch.float64, *(FORMS if half else ()))
+    return has(entry) and tensors[0].dtype in taken and len({t.dtype for t in tensors}) == 1
 
 
 def attend(
@@ -191,30 +200,37 @@ def attend(
         points, padding: positions (x, y) in low-resolution pixels, and what is read outside the map.
         heads, factor: attention heads, and the factor of the logits, None for 1.
     """
-    return _run(x, keys, query, embedding, Given(points, None, x.dtype), padding, heads, factor)
+    return _run(x, keys, query, embedding, Given(points, None, coordinate_dtype(x.dtype)), padding, heads, factor)
 
 
 def attend_predicted(
-    x: Tensor, keys: Tensor, query: Tensor, embedding: Tensor | None, points: Predicted, heads: int, factor: float
+    x: Tensor,
+    keys: Tensor,
+    query: Tensor,
+    embedding: Tensor | None,
+    points: Predicted,
+    heads: int,
+    factor: float,
+    dtype: torch.dtype,
 ) -> Tensor:
-    """Compute `offset_attend` at points that the kernel predicts; zero outside the map."""
-    return _run(x, keys, query, embedding, points, "zeros", heads, factor)
+    """Compute `offset_attend` at points that the kernel predicts, as numbers of a dtype; zero outside the map."""
+    return _run(x, keys, query, embedding, points, "zeros", heads, factor, dtype)
 
 
-def attend_guided(x: Tensor, keys: Tensor, points: Moved, heads: int) -> Tensor:
-    """Compute `guided_attend` at moved points, whose guide gives the queries; zero outside the map."""
-    return _run(x, keys, None, None, points, "zeros", heads, None)
+def attend_guided(x: Tensor, keys: Tensor, points: Moved, heads: int, query: Tensor | None = None) -> Tensor:
+    """Compute `guided_attend` at moved points, whose guide gives the queries if none are given; zero outside the map."""
+    return _run(x, keys, query, None, points, "zeros", heads, None)
 
 
 def similarity(query: Tensor, keys: Tensor, points: Tensor, padding: str, heads: int) -> Tensor:
     """Compute `deform_similarity`, with its arguments."""
-    return _run(None, keys, query, None, Given(points, None, keys.dtype), padding, heads, None)
+    return _run(None, keys, query, None, Given(points, None, coordinate_dtype(keys.dtype)), padding, heads, None)
 
 
 def assemble(x: Tensor, weight: Tensor | None, points: Tensor, padding: str) -> Tensor:
     """Compute `deform_assemble`, and for no weight `sample_points` of one point."""
     heads = 1 if weight is None else weight.shape[1]
-    return _run(x, None, None, None, Given(points, weight, x.dtype), padding, heads, None)
+    return _run(x, None, None, None, Given(points, weight, coordinate_dtype(x.dtype)), padding, heads, None)
 
 
 def _run(
@@ -226,21 +242,23 @@ def _run(
     padding: str,
     heads: int,
     factor: float | None,
+    stored: torch.dtype | None = None,
 ) -> Tensor:
     read = x if x is not None else keys
     assert read is not None
-    (b, _, h, w), dtype = read.shape, read.dtype
+    (b, _, h, w), dtype = read.shape, coordinate_dtype(read.dtype)
     out_h, out_w, groups, taps = points.out_height, points.out_width, points.groups, points.taps
     blocks = math.lcm(groups, heads)
     maps = [None if t is None else _rows(t.permute(0, 2, 3, 1), dtype) for t in (keys, query)]
-    values = None if x is None else sliced(x, blocks)
+    values = None if x is None else sliced(x, blocks, dtype)
     table = None if embedding is None else embedding.to(dtype).contiguous()
     channels, depth = (0 if t is None else t.shape[1] for t in (x, keys))
     if x is not None:
-        out = empty_map(read, b, channels, out_h, out_w)
+        like = read if stored in (None, read.dtype) else read.new_empty(0, dtype=stored)
+        out = empty_map(like, b, channels, out_h, out_w)
         target = out.permute(0, 2, 3, 1)
     else:
-        out = empty_taps(read, b, heads, taps, out_h, out_w)
+        out = empty_taps(read.new_empty(0, dtype=dtype), b, heads, taps, out_h, out_w)
         target = out.permute(0, 3, 4, 1, 2)
     sizes = (h, w, out_h, out_w, channels, depth, groups, taps, heads, blocks)
     slices = (0, 1, 0) if values is None else (values.stride(2), values.shape[3], values.stride(1))
@@ -253,13 +271,12 @@ def _run(
         factor=1.0 if factor is None else factor,
         border=padding == "border",
         wide=dtype == torch.float64,
+        form=0 if x is None else FORMS.get(out.dtype, 0),
     )
     for image in range(b):
-        job_maps.x, job_maps.keys, job_maps.query, job_maps.out = (
-            address(t, image) for t in (values, *maps, target)
-        )
+        job_maps.x, job_maps.keys, job_maps.query, job_maps.out = (address(t, image) for t in (values, *maps, target))
         run_tiles(points.entry, points.struct(job_maps, image), tiles(out_h, out_w))
-    return out
+    return out if x is not None else out.to(read.dtype)
 
 
 def tiles(height: int, width: int) -> int:
@@ -289,26 +306,33 @@ def run_module(module: Any, entry: str, job: ctypes.Structure, count: int, piece
     _shared(partial(getattr(module, entry), ctypes.addressof(job), ctypes.sizeof(job)), count, piece)
 
 
-def sliced(x: Tensor, blocks: int) -> Tensor:
+def sliced(x: Tensor, blocks: int, dtype: torch.dtype) -> Tensor:
     """Lay a map out as the kernel reads its values fastest: [B, C / n, H * W, n], n channels of a pixel together.
 
     Args:
-        x: [B, C, H, W], the map. Where it is channels-last it is not copied, and n is C.
+        x: [B, C, H, W], the map. Where it is channels-last and of that dtype it is not copied, and n is C.
         blocks: parts of the channels that are read at different points.
+        dtype: of what the kernel reads.
     """
     (b, c, h, w), rows = x.shape, x.permute(0, 2, 3, 1)
     width = next((n for n in SLICES if c // blocks % n == 0), c)
-    if width == c or (rows.stride(3) == 1 and rows.stride(1) == w * rows.stride(2)):
-        return _rows(rows, x.dtype).unsqueeze(1)
-    out = on_huge_pages(x.new_empty((b, c // width, h, w, width)))
+    if width == c or (x.dtype == dtype and _even(rows)):
+        return _rows(rows, dtype).unsqueeze(1)
+    out = on_huge_pages(x.new_empty((b, c // width, h, w, width), dtype=dtype))
     return out.copy_(x.unflatten(1, (-1, width)).permute(0, 1, 3, 4, 2)).view(b, c // width, h * w, width)
+
+
+def _even(rows: Tensor) -> bool:
+    """Whether the channels lie together and the rows evenly apart. rows: [B, H, W, C]."""
+    return rows.stride(3) == 1 and rows.stride(1) == rows.shape[2] * rows.stride(2)
 
 
 def _rows(x: Tensor, dtype: torch.dtype) -> Tensor:
     """[B, H, W, C] -> [B, H * W, C] with the channels together; a view where they are and the rows are evenly apart."""
-    x, (b, h, w, c) = x.to(dtype), x.shape
-    even = x.stride(3) == 1 and x.stride(1) == w * x.stride(2)
-    return x.view(b, h * w, c) if even else x.contiguous().view(b, h * w, c)
+    b, h, w, c = x.shape
+    if x.dtype != dtype or not _even(x):
+        x = x.new_empty(x.shape, dtype=dtype).copy_(x)
+    return x.view(b, h * w, c)
 
 
 def _shared(work: Callable[[int, int], Any], count: int, piece: int) -> None:

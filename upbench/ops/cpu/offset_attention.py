@@ -18,7 +18,7 @@ from torch import Tensor
 from upbench.ops import thresholds
 from upbench.ops.cpu import attention, layer_numbers, native
 from upbench.ops.cpu.products import pointwise
-from upbench.ops.memory_layout import empty_map
+from upbench.ops.memory_layout import empty_map, on_huge_pages
 from upbench.ops.offsets import predict_points
 from upbench.ops.registration import LIBRARY, OPS, Op, coordinate_dtype, numel
 from upbench.ops.resize import resize_map
@@ -118,14 +118,14 @@ def attend(
     """
     dtype = coordinate_dtype(x.dtype)
     scale, shift, query = (t.to(dtype) for t in (scale, shift, query.flatten(1)))
-    if native.can_run_native(x):
+    if native.can_run_native(x, half=True):
         with torch.autocast("cpu", enabled=False):
-            x, rows = _projected(x, scale, shift, outer_eps, torch.cat((query, key.flatten(1).to(dtype))))
+            values, rows = _projected(x, scale, shift, outer_eps, torch.cat((query, key.flatten(1).to(dtype))))
             queries, keys = rows.split(query.shape[0], 1)
             layers = layer_numbers.layers(first, gamma, beta, last, bias, dtype)
         groups, taps, kernel = query.shape[0] // first.shape[0], last.shape[0] // 2, last.shape[-1]
         points = native.Predicted(out_height, out_width, groups, taps, kernel, theta, eps, in_input_pixels, layers)
-        return native.attend_predicted(x, keys, queries, embedding, points, heads, factor)
+        return native.attend_predicted(values, keys, queries, embedding, points, heads, factor, x.dtype)
     with torch.autocast("cpu", enabled=False):
         normed = F.layer_norm(x.permute(0, 2, 3, 1).to(dtype), shift.shape, scale, shift, outer_eps)
         queries = F.linear(normed, query).permute(0, 3, 1, 2)
@@ -142,16 +142,17 @@ def _projected(
     eps: float,
     weight: Float[Tensor, "O C"],
 ) -> tuple[Float[Tensor, "B C H W"], Float[Tensor, "B O H W"]]:
-    """x channels-last, and the product of its layer norm over the channels with weight, likewise."""
+    """x channels-last, and the product of its layer norm over the channels with weight, likewise, in the dtype of weight."""
     b, c, h, w = x.shape
     given = x.permute(0, 2, 3, 1)
-    rows = given if given.is_contiguous() else empty_map(x, b, c, h, w).permute(0, 2, 3, 1)
-    out = empty_map(x, b, weight.shape[0], h, w).permute(0, 2, 3, 1)
+    ready = given.is_contiguous() and x.dtype == weight.dtype
+    rows = given if ready else on_huge_pages(weight.new_empty((b, h, w, c)))
+    out = weight.new_empty((b, h, w, weight.shape[0]))
     step = max(thresholds.scaled(STRIP) // (w * c), 1)
     for image in range(b):
         for top in range(0, h, step):
             strip = rows[image, top : top + step]
-            if rows is not given:
+            if not ready:
                 strip.copy_(given[image, top : top + step])
             normed = F.layer_norm(strip, shift.shape, scale, shift, eps)
             out[image, top : top + step] = pointwise(normed.unsqueeze(0), weight)[0]

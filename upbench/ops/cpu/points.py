@@ -108,7 +108,7 @@ def deform_assemble(
         points: P positions (x, y) for each of G groups of channels, in low-resolution pixels; G divides C.
         padding: what is read outside the map, as in `ops.sample_points`.
     """
-    if native.can_run_native(x, *([] if weight is None else [weight])):
+    if native.can_run_native(x, *([] if weight is None else [weight]), half=True):
         return native.assemble(x, weight, points, padding)
     b, c, h, w = x.shape
     groups, taps, out_h, out_w = points.shape[1:5]
@@ -145,7 +145,7 @@ def deform_similarity(
         padding: what is read outside the map, as in `ops.sample_points`.
         heads: parts of the channels that are compared each for itself; divides C.
     """
-    if native.can_run_native(query, keys):
+    if native.can_run_native(query, keys, half=True):
         return native.similarity(query, keys, points, padding, heads)
     b, c, h, w = keys.shape
     groups, taps, out_h, out_w = points.shape[1:5]

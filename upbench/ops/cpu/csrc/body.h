@@ -89,6 +89,14 @@ static ALWAYS_INLINE void NAME(weigh)(REAL *out, const REAL *x, long stride, con
     for (int n = 0; n < lanes; n++) *(NAME(Lanes) *)(out + n * SOME) = top[n] + bottom[n];
 }
 
+/* n numbers as a result of half precision holds them. */
+static ALWAYS_INLINE void NAME(halve)(const REAL *from, uint16_t *RESTRICT to, long n, int form) {
+    if (form == BRAIN)
+        for (long c = 0; c < n; c++) to[c] = brain_of((float)from[c]);
+    else
+        for (long c = 0; c < n; c++) to[c] = half_of((float)from[c]);
+}
+
 /* The same of one channel. */
 static ALWAYS_INLINE void NAME(weigh_one)(REAL *out, const REAL *x, long stride, const NAME(Cells) * cells, long p,
                                           const REAL *weights, long taps) {
@@ -99,16 +107,23 @@ static ALWAYS_INLINE void NAME(weigh_one)(REAL *out, const REAL *x, long stride,
     *out = sum;
 }
 
-/* Softmax of logits times factor over the taps, in place. */
-static ALWAYS_INLINE void NAME(softmax)(REAL *logits, long taps, REAL factor) {
-    REAL most = logits[0] * factor, sum = 0;
-    for (long t = 0; t < taps; t++) {
-        logits[t] *= factor;
-        most = logits[t] > most ? logits[t] : most;
+/* Softmax over the taps of logits times factor, for some rows of taps, in place: the powers of all of them at once. */
+static ALWAYS_INLINE void NAME(softmax)(REAL *logits, long rows, long taps, REAL factor) {
+    for (long n = 0; n < rows; n++) {
+        REAL *row = logits + n * taps, most = row[0] * factor;
+        for (long t = 0; t < taps; t++) {
+            row[t] *= factor;
+            most = row[t] > most ? row[t] : most;
+        }
+        for (long t = 0; t < taps; t++) row[t] -= most;
     }
-    for (long t = 0; t < taps; t++) logits[t] = EXP(logits[t] - most);
-    for (long t = 0; t < taps; t++) sum += logits[t];
-    for (long t = 0; t < taps; t++) logits[t] /= sum;
+    for (long n = 0; n < rows * taps; n++) logits[n] = EXP(logits[n]);
+    for (long n = 0; n < rows; n++) {
+        REAL *row = logits + n * taps, sum = 0;
+        for (long t = 0; t < taps; t++) sum += row[t];
+        sum = 1 / sum;
+        for (long t = 0; t < taps; t++) row[t] *= sum;
+    }
 }
 
 #include "tile.h"
@@ -163,9 +178,8 @@ static int NAME(points)(const Job *job, long start, long stop) {
                         *to = b == h * per_head ? dot : *to + dot;
                     }
             }
-            for (long m = 0; x && m < count; m++)
-                NAME(softmax)(logits + (m * heads + h) * taps, taps, (REAL)job->factor);
         }
+        if (keys && x) NAME(softmax)(logits, count * heads, taps, (REAL)job->factor);
         for (long m = 0; !keys && m < count; m++)
             for (long t = 0; t < heads * taps; t++)
                 logits[m * heads * taps + t] =
@@ -182,12 +196,13 @@ static int NAME(points)(const Job *job, long start, long stop) {
                 step = most >= MANY ? MANY : most >= 2 * SOME ? 2 * SOME : most >= SOME ? SOME : 1;
                 for (long m = 0; m < count; m++) {
                     const REAL *by = logits + (m * heads + h) * taps;
-                    REAL *out = (REAL *)job->out + pixels[m] * channels + c;
+                    REAL part[MANY], *out = job->form ? part : (REAL *)job->out + pixels[m] * channels + c;
                     const long p = m * all + first;
                     if (step == MANY) NAME(weigh)(out, from, job->x_pitch, &cells, p, by, taps, MANY / SOME);
                     if (step == 2 * SOME) NAME(weigh)(out, from, job->x_pitch, &cells, p, by, taps, 2);
                     if (step == SOME) NAME(weigh)(out, from, job->x_pitch, &cells, p, by, taps, 1);
                     if (step == 1) NAME(weigh_one)(out, from, job->x_pitch, &cells, p, by, taps);
+                    if (job->form) NAME(halve)(part, (uint16_t *)job->out + pixels[m] * channels + c, step, job->form);
                 }
             }
         }

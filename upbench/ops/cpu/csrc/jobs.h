@@ -1,9 +1,12 @@
 /* Included by kernels.c: what its entries are given, and what the loops read. */
 
+/* How a result holds its numbers: as they are computed, as bfloat16, as float16. */
+enum Form { PLAIN, BRAIN, HALF };
+
 /* What each entry is given: one struct, filled by name in `native.py`. Every field is 8 bytes wide, so that both sides lay
  * it out alike. A pitch leads from a pixel to the next.
  *
- * x lies in slices of x_slice channels, x_step apart; keys in blocks, key_step apart.
+ * form: of the numbers of a result that is assembled, see `Form`. x lies in slices of x_slice channels, x_step apart; keys in blocks, key_step apart.
  *
  * keys: NULL to weigh only, by the weights that were given or, where those are NULL too, by 1. x: NULL to return the
  * logits. blocks: the channels that share a group and a head are one block. */
@@ -13,7 +16,7 @@ typedef struct {
     int64_t height, width, out_height, out_width, channels, depth, groups, taps, heads, blocks;
     int64_t x_pitch, x_slice, x_step, key_pitch, key_step, query_pitch;
     double factor;
-    int64_t border, wide;
+    int64_t border, wide, form;
 } Maps;
 
 /* Points that were given: the x and the y of each, and weights to assemble with. */
@@ -73,7 +76,7 @@ typedef struct {
     long height, width, out_height, out_width, channels, depth, groups, taps, heads, blocks, kernel;
     long x_pitch, x_slice, x_step, key_pitch, key_step, query_pitch, offset_pitch, guide_channels, guide_step, guide_pitch, scale, spread;
     double factor, theta, eps;
-    int border, in_input_pixels;
+    int border, in_input_pixels, form;
 } Job;
 
 static Job job_of(const Maps *maps) {
@@ -101,6 +104,7 @@ static Job job_of(const Maps *maps) {
         .query_pitch = (long)maps->query_pitch,
         .factor = maps->factor,
         .border = maps->border != 0,
+        .form = (int)maps->form,
     };
     return job;
 }

@@ -71,6 +71,30 @@ static ALWAYS_INLINE float exp_of(float v) {
     return power.value * (1 + f + tail);
 }
 
+static ALWAYS_INLINE uint32_t bits_of(float v) {
+    union {
+        float value;
+        uint32_t bits;
+    } of = {v};
+    return of.bits;
+}
+
+/* The nearest bfloat16, of two as near the even one. */
+static ALWAYS_INLINE uint16_t brain_of(float v) {
+    const uint32_t bits = bits_of(v), rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+    return (uint16_t)((bits & 0x7fffffff) > 0x7f800000 ? 0x7fc0 : rounded);
+}
+
+/* The nearest float16, likewise. Below its normal numbers the sum with one half rounds at the right place. */
+static ALWAYS_INLINE uint16_t half_of(float v) {
+    const uint32_t bits = bits_of(v), size = bits & 0x7fffffff, sign = (bits >> 16) & 0x8000;
+    const uint32_t small = bits_of(fabsf(v) + 0.5f) - 0x3f000000, normal = (size + 0xc8000fff + ((size >> 13) & 1)) >> 13;
+    uint32_t found = size < 0x38800000 ? small : normal;
+    found = size >= 0x47800000 ? 0x7c00 : found;
+    found = size > 0x7f800000 ? 0x7e00 : found;
+    return (uint16_t)(sign | found);
+}
+
 /* tanh(v) to 1e-7. */
 static ALWAYS_INLINE float tanh_of(float v) {
     const float shrunk = exp_of(-2 * fabsf(v));
