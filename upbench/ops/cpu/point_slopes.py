@@ -34,11 +34,12 @@ def can_run() -> bool:
 def scatter(source: Tensor, weight: Tensor | None, points: Tensor, padding: str, height: int, width: int) -> Tensor:
     """Compute `points.deform_scatter`, with its arguments."""
     job = _Job(source, weight, points, padding, height, width)
-    out = empty_map(job.source, *source.shape[:2], height, width)
-    for image in range(source.shape[0]):
+    b, c = source.shape[:2]
+    out = empty_map(job.source, b, c, height, width)
+    for image in range(b):
         struct = job.struct(image)
         struct.map = native.address(out, image)
-        native.run_tiles("slopes", struct, source.shape[1] // struct.slice, 1)
+        native.run_tiles("slopes", struct, c // struct.slice, 1)
     return out.to(source.dtype)
 
 
