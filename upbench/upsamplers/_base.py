@@ -235,7 +235,8 @@ class Upsampler(nn.Module):
             )
         if _never_positive(rows) and _never_positive(columns):
             return x
-        return F.pad(x, (0, torch.sym_max(columns, 0), 0, torch.sym_max(rows, 0)), mode="replicate")
+        most = torch.sym_max if isinstance(rows, torch.SymInt) or isinstance(columns, torch.SymInt) else max
+        return F.pad(x, (0, most(columns, 0), 0, most(rows, 0)), mode="replicate")
 
     def _check_guides(
         self,
@@ -271,8 +272,8 @@ class Upsampler(nn.Module):
 
 def _never_positive(n: Any) -> bool:
     """Whether a number is zero or less; one that an export keeps open, whether it is that for all sizes."""
-    if isinstance(n, int):
-        return n <= 0
+    if not isinstance(n, torch.SymInt):  # a number, or a tensor of one where torch.jit.trace runs
+        return bool(n <= 0)
     from torch.fx.experimental.symbolic_shapes import statically_known_true
 
     return statically_known_true(n <= 0)
