@@ -18,7 +18,7 @@ from typer.models import OptionInfo
 from typer.testing import CliRunner
 
 import upbench as package
-from tests.command_line import upbench
+from tests.command_line import refused, upbench
 from upbench.cli import option_groups
 from upbench.cli.app import app
 from upbench.report.formats import render
@@ -42,13 +42,13 @@ SHOWING = (
 
 
 def _declared() -> Iterator[tuple[str, str, Any, OptionInfo]]:
-    """Command, name of the option, its type and its declaration, for every option of every command."""
+    """Command, name of the option, its type and its declaration, for every option of every command that --help lists."""
     for info in app.registered_commands:
         for parameter in inspect.signature(info.callback).parameters.values():
             if not hasattr(parameter.annotation, "__metadata__"):
                 raise AssertionError(f"{info.name}: {parameter.name} is declared in the old way")
             kind, declaration = get_args(parameter.annotation)[:2]
-            if isinstance(declaration, OptionInfo):
+            if isinstance(declaration, OptionInfo) and not declaration.hidden:
                 written = [declaration.default, *(declaration.param_decls or ())]  # typer takes the first for a default
                 names = [n for n in written if str(n).startswith("-")] or [f"--{parameter.name.replace('_', '-')}"]
                 for name in names:
@@ -99,6 +99,30 @@ def test_a_group_is_one_object_for_its_command() -> None:
     assert result.exit_code == 0, result.output
     assert got == [("wall", Colours(3, ["a", "b"]), True)]
     assert "How red." in CliRunner().invoke(own, ["--help"]).stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "refused_ones"),
+    [
+        (
+            "export",
+            ["mode", "device", "threads", "budget", "allocator", "compile", "memory-format", "backend", "runtime"],
+        ),
+        ("deploy", ["mode", "device", "batch", "dtype", "budget", "allocator", "compile", "memory-format", "backend"]),
+    ],
+)
+def test_help_lists_no_option_that_the_command_refuses(command: str, refused_ones: list[str], tmp_path: Path) -> None:
+    listed = {name for where, name, _, _ in _declared() if where == command}
+    shown = upbench(command, "--help").stdout
+    more = ["-o", tmp_path / "up.onnx"] if command == "export" else ["--to", "onnxruntime"]
+    values = {"threads": "1", "budget": "1", "batch": "2", "allocator": "kept"}
+    for name in refused_ones:
+        assert f"--{name}" not in listed
+        assert f"--{name} " not in shown
+        sentence = refused(command, "bilinear", *more, f"--{name}", values.get(name, "off"))
+        assert f"--{name}" in sentence
+        assert "leave it out" in sentence
+    assert {"--shape", "--set", "--scale", "--output-size", "--guide-size", "--seed", "--offsets"} <= listed
 
 
 MARKS = {

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from upbench import ops
 from upbench.benchmark import check_cache, check_cases, gradient_check, ready_cases, rounding, runtimes
 from upbench.benchmark.case import Case, ShapeError, WrongValues
 from upbench.benchmark.check_cache import KeptCheck, KeptResult
@@ -59,13 +61,14 @@ def check(
         UpbenchError: If an upsampler cannot be built, or a call raises.
     """
     found = Checked()
+    known: list[_Known] = []
     ready_cases.clear()
     for n, spec in enumerate(specs):
         progress(f"{spec.label}: checking", n / len(specs))
         with environment.with_threads(spec.measure.threads):
             tf32 = torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32
             with environment.full_precision():
-                case = _one(spec, like, found, cache and backward, backward)
+                case = _one(spec, like, found, cache and backward, backward, known)
             if case is not None and for_measuring and case.spec == spec and (case.device.type == "cpu" or not tf32):
                 ready_cases.put(case)
     if not found.passed:
@@ -88,13 +91,53 @@ def output(spec: RunSpec, device: torch.device) -> Output | None:
     return case.repeated_output()
 
 
-def _one(spec: RunSpec, like: RunSpec | None, found: Checked, cache: bool, backward: bool) -> CheckedCase | None:
-    """Check one spec, and return its case; None where it has no right output."""
+@dataclass(frozen=True)
+class _Known:
+    """What the checks of a spec found, which are the same whatever runtime runs it.
+
+    Attributes:
+        spec: The spec in the form in which it is checked.
+        label: Its label.
+        checks: The results.
+        right: Whether its output is right.
+    """
+
+    spec: RunSpec
+    label: str
+    checks: list[Check]
+    right: bool
+
+
+def _one(
+    spec: RunSpec, like: RunSpec | None, found: Checked, cache: bool, backward: bool, known: list[_Known]
+) -> Case | None:
+    """Check one spec, and return a case of it that may be measured; None where there is none."""
 
     def say(name: str, passed: bool, detail: str) -> bool:
         found.checks.append(Check(spec.label, name, passed, detail))
         return passed
 
+    asked, case = check_cases.as_checked(spec), None
+    same = None if spec.measure.runtime is None else next((one for one in known if one.spec == asked), None)
+    if same is None:
+        before = len(found.checks)
+        case = _torch(spec, like, found, cache, backward, say)
+        same = _Known(asked, spec.label, found.checks[before:], case is not None)
+        known.append(same)
+    else:
+        for one in same.checks:
+            say(one.name, one.passed, one.detail)
+        if same.label in found.unrepeatable:
+            found.unrepeatable.add(spec.label)
+    if not same.right:
+        return None
+    return case if spec.measure.runtime is None else _by_runtime(spec, say)
+
+
+def _torch(
+    spec: RunSpec, like: RunSpec | None, found: Checked, cache: bool, backward: bool, say: Say
+) -> CheckedCase | None:
+    """Check what torch makes of one spec, and return its case; None where it has no right output."""
     try:
         case = check_cases.checked(spec)
     except ShapeError as error:
@@ -117,26 +160,29 @@ def _one(spec: RunSpec, like: RunSpec | None, found: Checked, cache: bool, backw
             checks = [KeptCheck(name=c.name, passed=c.passed, detail=c.detail) for c in found.checks[before:]]
             digest = gradient_check.digest(maps)
             check_cache.save(key, KeptResult(output=case.output.digest, gradients=digest, checks=checks))
-    if spec.measure.runtime is not None:
-        _by_runtime(spec, say)
     if like is not None and ":" in spec.upsampler:
         say(f"like {like.label}", *_like(case, like, limit))
     return case
 
 
-def _by_runtime(spec: RunSpec, say: Say) -> None:
-    """Check what a runtime that runs a file returns against eager float64: a fast wrong answer has no speed."""
+def _by_runtime(spec: RunSpec, say: Say) -> Case | None:
+    """Check what a runtime that runs a file returns against eager float64: a fast wrong answer has no speed.
+
+    Returns:
+        The case, whose file need not be written once more; None for other runtimes, and where it is wrong.
+    """
     if not isinstance(runtimes.load(spec.measure.run_by), Exported):
-        return
+        return None
     device = environment.resolve_device(spec.measure.device)
     try:
-        ran = Case(spec, device, clock.clock_for(device)).execution
+        case = Case(spec, device, clock.clock_for(device))
     except WrongValues as error:
         say("runtime", False, str(error))
-        return
-    if ran is not None:
+        return None
+    if (ran := case.execution) is not None:
         detail = f"{ran.error:.2g} of the largest value from eager float64; limit {ran.limit:.2g}"
         say("runtime", True, f"{detail}; precision asked {ran.precision_asked}, in effect {ran.precision}")
+    return case
 
 
 def _kept(key: str, case: CheckedCase, say: Say) -> bool:
@@ -171,6 +217,11 @@ def _repeats(case: CheckedCase, out: Tensor, limit: float, found: Checked, say: 
 
 def _two_forms(case: CheckedCase, out: Tensor, backward: bool, say: Say) -> list[SmallMap]:
     """Check the fused form against the plain one, and return the small maps on which gradients were compared, if they were."""
+    with ops.plain_in_pieces():
+        return _compared(case, out, backward, say)
+
+
+def _compared(case: CheckedCase, out: Tensor, backward: bool, say: Say) -> list[SmallMap]:
     forward_limit, backward_limit = TOLERANCES[case.spec.input.dtype]
     plain = check_cases.forward(check_cases.bare(case, backend="eager"))
     passed, detail = compare_tensors(out, plain, forward_limit, "the output of the plain form")

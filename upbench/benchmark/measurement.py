@@ -174,10 +174,11 @@ class _Bench:
             by_part: Whether to also measure the memory of each part alone.
         """
         measured: list[Measured] = []
+        known: list[tuple[RunSpec, Measured, list[str]]] = []
         for n, build in enumerate(builds):
             work = build(self.device, self.watch)
             self.progress(f"{work.spec.label}: counting", until * n / len(builds))
-            measured.append(_counted(work))
+            measured.append(_counted_once(work, known))
             self.progress(f"{work.spec.label}: memory", until * (n + 0.5) / len(builds))
             for each in (measured[-1], *(measured[-1].parts if by_part else ())):
                 each.fields["memory"] = memory_of(each.work)
@@ -226,6 +227,27 @@ def now() -> str:
 def _counted(work: Workload) -> Measured:
     parts = [_counted(part) for part in work.parts]
     return Measured(work, work.counts([part.fields for part in parts]), parts)
+
+
+def _counted_once(work: Workload, known: list[tuple[RunSpec, Measured, list[str]]]) -> Measured:
+    """Count a workload, or take the counts of the same one in another runtime: they are those of its plain form.
+
+    Args:
+        work: The workload.
+        known: Those that were counted: spec without runtime, counts, and the warnings of counting; added to.
+    """
+    if work.spec.measure.runtime is None or work.parts:
+        return _counted(work)
+    spec = work.spec.model_copy(update={"measure": work.spec.measure.model_copy(update={"runtime": None})})
+    for one, counted, warnings in known:
+        if one == spec:
+            work.warnings += warnings
+            return Measured(work, {**counted.fields, "output": work.repeated_output()}, [])
+    before = len(work.warnings)
+    found = _counted(work)
+    # Later fields are of this workload alone.
+    known.append((spec, Measured(work, dict(found.fields), []), work.warnings[before:]))
+    return found
 
 
 def floor_of(work: Workload, part: Mapping[str, Any], known: Calibration | None) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import typer
 
@@ -17,6 +17,17 @@ from upbench.errors import SpecError
 
 SHAPE = "64x30x30"
 """The size of the input where none is given."""
+
+
+KEYS = (*(key for key in TAKEN if key not in ("batch", "dtype")), "threads")
+"""The options of a spec that a deployment depends on."""
+
+
+@dataclass(frozen=True)
+class DeployRunOptions(RunOptions):
+    """Options that are keys of a spec, of which those are listed that a deployment depends on."""
+
+    LISTED: ClassVar = ("params", *KEYS)
 
 
 @dataclass(frozen=True)
@@ -32,7 +43,10 @@ class DeployOptions:
     ] = None
     fixed: Fixed = False
     limit: Annotated[
-        float, typer.Option(metavar="SECONDS", help="Time for each upsampler in each runtime. Default: 120.")
+        float,
+        typer.Option(
+            metavar="SECONDS", show_default=False, help="Time for each upsampler in each runtime. Default: 120."
+        ),
     ] = 120.0
     record: Annotated[
         Path | None,
@@ -46,7 +60,7 @@ class DeployOptions:
 
 
 def command(
-    build: RunOptions,
+    build: DeployRunOptions,
     options: DeployOptions,
     show: TableOptions,
     items: Annotated[
@@ -104,7 +118,7 @@ def _specs(names: list[str], build: RunOptions, matched: frozenset[str]) -> dict
     from upbench.specs import run_spec
 
     given = build.given()
-    if surplus := [key for key in given if key not in (*TAKEN, "threads") or key in ("batch", "dtype")]:
+    if surplus := [key for key in given if key not in KEYS]:
         listed = ", ".join(f"--{key.replace('_', '-')}" for key in surplus)
         raise SpecError([f"{listed}: deploy runs one sample in float32, forward; leave it out"])
     given.pop("threads", None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
@@ -23,6 +23,13 @@ SHAPE = "256x20x24"
 
 TAKEN = ("shape", "scale", "output_size", "guide_size", "batch", "dtype", "seed", "offsets")
 """The options of a spec that a file depends on."""
+
+
+@dataclass(frozen=True)
+class FileRunOptions(RunOptions):
+    """Options that are keys of a spec, of which those are listed that a file depends on."""
+
+    LISTED: ClassVar = ("params", *TAKEN)
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,7 @@ def command(
         str, typer.Argument(metavar="NAME|FILE", help="An upsampler, package.module:Class, or a spec file.")
     ],
     output_files: RequiredOutputs,
-    build: RunOptions,
+    build: FileRunOptions,
     file: FileOptions,
     model: InModel,
     image: Annotated[str | None, IMAGE] = None,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import os
 from collections.abc import Callable, Hashable
 from dataclasses import MISSING, fields, is_dataclass
-from typing import Annotated, Any, cast, get_type_hints
+from typing import Annotated, Any, cast, get_args, get_type_hints
 
 import typer
 
@@ -27,6 +28,9 @@ Debug = Annotated[bool, typer.Option("--debug", help="Print the whole traceback 
 def command(function: Callable[..., None]) -> Callable[..., None]:
     """Make a command of a function whose parameters may be option groups: typer sees their fields, and `--debug`.
 
+    A group may have LISTED, the names of those of its options that --help lists: the others are those of a base that the
+    command refuses with a sentence.
+
     Args:
         function: Each of its parameters is an option or argument of typer, or a dataclass of such. It is called with one
             object for each dataclass.
@@ -38,7 +42,11 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         if is_dataclass(group := hints[name]):
             groups[name] = group
             types = _types(cast(Hashable, group))
-            flat += [_parameter(f.name, types[f.name], f.default) for f in fields(group)]
+            listed = getattr(group, "LISTED", types)
+            flat += [
+                _parameter(f.name, types[f.name] if f.name in listed else _unlisted(types[f.name]), f.default)
+                for f in fields(group)
+            ]
         else:
             flat.append(_parameter(name, hints[name], parameter.default))
     flat.append(_parameter("debug", Debug, False))
@@ -63,6 +71,14 @@ def _types(group: Any) -> dict[str, Any]:
         if is_dataclass(base):
             found |= _types(cast(Hashable, base))
     return found
+
+
+def _unlisted(annotation: Any) -> Any:
+    """Return the annotation of an option that is taken and not listed."""
+    kind, option = get_args(annotation)
+    option = copy.copy(option)
+    option.hidden = True
+    return Annotated[kind, option]
 
 
 def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:

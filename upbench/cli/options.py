@@ -194,7 +194,7 @@ class RunOptions:
         _run(
             WHAT,
             autocompletion=completion.dtypes,
-            help="float32, float16, bfloat16, float64, autocast-float16 or autocast-bfloat16.",
+            help="float32, float16, bfloat16, float64, autocast-float16 or autocast-bfloat16; of export one of the first two.",
         ),
     ] = None
     device: Device = None

@@ -109,7 +109,7 @@ def _subject(spec: str) -> Subject:
         return Subject(module, (truth(module, tensors), truth(module, other_sizes.odd(tensors))))
 
 
-@lru_cache(2)
+@lru_cache(4)
 def _captured(spec: str, sampling: str, dynamic: bool, most: int | None) -> Captured:
     subject = _subject(spec)
     return capture(subject.module, subject.truths[0].tensors, dynamic, sampling, most)

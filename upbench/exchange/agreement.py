@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from upbench.errors import UpbenchError
 from upbench.exchange.capture import eager_copy
 from upbench.measure.output import maps
+from upbench.ops import plain_in_pieces
 
 LEAST = 1e-5
 """Error that is always accepted, as a part of the largest value."""
@@ -85,7 +86,7 @@ def truth(module: nn.Module, tensors: Sequence[Tensor]) -> Truth:
     Raises:
         UpbenchError: If it returns numbers that are not finite, from which every file would be as far off as it is.
     """
-    with torch.no_grad():
+    with torch.no_grad(), plain_in_pieces():
         exact = called(eager_copy(module, torch.float64), [t.double() if t.is_floating_point() else t for t in tensors])
         plain = called(eager_copy(module), tensors)
     if not all(bool(one.isfinite().all()) for one in (*exact, *plain)):

@@ -112,7 +112,6 @@ def capture(
         try:
             shapes = (sizes,) if sizes is not None else None  # one entry for *tensors
             program = torch.export.export(other, given, dynamic_shapes=shapes)
-            out = other(*given)
         except Exception as error:
             raise ExportError(
                 f"{type(module).__name__} cannot be captured by torch.export: {first_line(error)}", "capture"
@@ -120,8 +119,8 @@ def capture(
     if left := operators_left(program):
         listed = ", ".join(f"{name} ({n}x)" for name, n in left.items())
         raise ExportError(f"{type(module).__name__}: operators remain that no other runtime knows: {listed}", "capture")
-    names = program.graph_signature.user_inputs
-    return Captured(program, tuple(str(name) for name in names), len(maps(out)))
+    signature = program.graph_signature
+    return Captured(program, tuple(str(name) for name in signature.user_inputs), len(signature.user_outputs))
 
 
 @contextmanager

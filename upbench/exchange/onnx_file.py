@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from upbench.errors import first_line
+from upbench.exchange import onnx_norms
 from upbench.exchange.capture import Captured, ExportError, quiet
 
 OPSETS = range(18, 23)
@@ -24,13 +25,14 @@ EXTRA = "onnxruntime"
 _NAMES = ("batch", "height", "width")
 
 
-def write(captured: Captured, path: Path, opset: int | None = None) -> None:
+def write(captured: Captured, path: Path, opset: int | None = None, whole_norms: bool = False) -> None:
     """Write a program as ONNX, with its weights in the file.
 
     Args:
         captured: The program.
         path: The file.
         opset: One of `OPSETS`; None is `OPSET`.
+        whole_norms: Whether norms are left to the runtime, for a quantiser that knows them as one operator.
 
     Raises:
         ExportError: If an operator has no ONNX form.
@@ -40,7 +42,12 @@ def write(captured: Captured, path: Path, opset: int | None = None) -> None:
     try:
         with quiet():
             found = torch.onnx.export(
-                captured.program, dynamo=True, opset_version=opset or OPSET, verbose=False, external_data=False
+                captured.program,
+                dynamo=True,
+                opset_version=opset or OPSET,
+                verbose=False,
+                external_data=False,
+                custom_translation_table={} if whole_norms else onnx_norms.translations(),
             )
             assert found is not None
             model = found.model_proto
@@ -49,6 +56,11 @@ def write(captured: Captured, path: Path, opset: int | None = None) -> None:
         raise ExportError(f"torch.onnx.export cannot convert it: {first_line(cause)}", "conversion") from error
     _rename(model, captured)
     onnx.save(model, str(path))
+
+
+def has_norms(captured: Captured) -> bool:
+    """Whether a program holds norms that `write` has a form of."""
+    return any(node.target in onnx_norms.translations() for node in captured.program.graph.nodes)
 
 
 def _rename(model: Any, captured: Captured) -> None:

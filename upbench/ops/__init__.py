@@ -27,7 +27,7 @@ from upbench.ops.deformable import (
     offset_attention,
 )
 from upbench.ops.dilated import dilated_attention
-from upbench.ops.dispatch import Backend, load, recorded, select_backend
+from upbench.ops.dispatch import Backend, load, plain_in_pieces, recorded, select_backend
 from upbench.ops.flop_formulas import register_formulas
 from upbench.ops.gating import gate_fuse, modulate
 from upbench.ops.layers import conv1x1, convolve, softmax_over_taps
@@ -95,6 +95,7 @@ __all__ = [
     "pool_map",
     "read_windows",
     "reassemble",
+    "plain_in_pieces",
     "recorded",
     "resize_map",
     "sample_points",

@@ -49,14 +49,15 @@ def in_bands(module: nn.Module, backend: str, values: int, *maps: Tensor) -> boo
     )
 
 
-def bands(height: int, row_bytes: int) -> Iterator[slice]:
+def bands(height: int, row_bytes: int, most: int | None = None) -> Iterator[slice]:
     """Go through the bands of a map.
 
     Args:
         height: rows of the map.
         row_bytes: bytes of a row of all channels.
+        most: bytes of a band; None for `BYTES`.
     """
-    step = max(thresholds.scaled(BYTES) // row_bytes, 1)
+    step = max((thresholds.scaled(BYTES) if most is None else most) // row_bytes, 1)
     for start in range(0, height, step):
         yield slice(start, min(start + step, height))
 

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
-from upbench.ops.dispatch import compute
+from upbench.ops import thresholds
+from upbench.ops.bands import bands
+from upbench.ops.dispatch import compute, in_pieces
 from upbench.ops.registration import numel, register
+
+PIECE = 2**26
+"""Bytes of a head's copies that a piece of the plain form holds, where it is computed in pieces."""
 
 
 def neighbourhood(count: int, kernel: int, dilation: int, like: Tensor) -> Tensor:
@@ -41,10 +48,10 @@ def _read(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 
 
 def _rows_and_columns(
-    height: int, width: int, cells: Sequence[int], kernel: int, like: Tensor
+    height: int, width: int, cells: Sequence[int], kernel: int, like: Tensor, band: slice | None
 ) -> tuple[Tensor, Tensor]:
     rows = neighbourhood(height, kernel, height // cells[0], like)
-    return rows, neighbourhood(width, kernel, width // cells[1], like)
+    return rows if band is None else rows[band], neighbourhood(width, kernel, width // cells[1], like)
 
 
 @register(
@@ -53,8 +60,13 @@ def _rows_and_columns(
     macs=lambda shapes, args: args[0] ** 2 * numel(shapes[0]),
 )
 def _dilated_weights(query: Tensor, keys: Tensor, kernel: int, heads: int) -> Tensor:
-    height, width = query.shape[2:]
-    rows, columns = _rows_and_columns(height, width, keys.shape[2:], kernel, query)
+    return _weights(query, keys, kernel, heads, query.shape[2], None)
+
+
+def _weights(query: Tensor, keys: Tensor, kernel: int, heads: int, height: int, band: slice | None) -> Tensor:
+    """The weights of the pixels of a query map of `height` rows, of which `query` is a band."""
+    width = query.shape[3]
+    rows, columns = _rows_and_columns(height, width, keys.shape[2:], kernel, query, band)
     query = query * (query.shape[1] // heads) ** -0.5
     weights = []
     # One head at a time: the copies of all would need kernel^2 times the memory of the query.
@@ -70,8 +82,13 @@ def _dilated_weights(query: Tensor, keys: Tensor, kernel: int, heads: int) -> Te
     macs=lambda shapes, args: args[0] ** 2 * numel(shapes[-1]),
 )
 def _dilated_assemble(x: Tensor, weights: Tensor, kernel: int) -> Tensor:
-    heads, height, width = weights.shape[1:4]
-    rows, columns = _rows_and_columns(height, width, x.shape[2:], kernel, x)
+    return _assemble(x, weights, kernel, weights.shape[2], None)
+
+
+def _assemble(x: Tensor, weights: Tensor, kernel: int, height: int, band: slice | None) -> Tensor:
+    """The sums of the pixels of an output of `height` rows, of which `weights` are those of a band."""
+    heads, width = weights.shape[1], weights.shape[3]
+    rows, columns = _rows_and_columns(height, width, x.shape[2:], kernel, x, band)
     parts = []
     for w, v in zip(weights.unbind(1), x.chunk(heads, 1), strict=True):
         v = _read(F.interpolate(v, (height, width), mode="nearest-exact"), rows, columns)
@@ -150,4 +167,25 @@ def dilated_attention(
 
 
 def _dilated_attention(query: Tensor, keys: Tensor, x: Tensor, kernel: int, heads: int) -> Tensor:
+    if in_pieces():
+        return _in_pieces(query, keys, x, kernel, heads)
     return dilated_assemble(x, dilated_weights(query, keys, kernel, heads), kernel)
+
+
+def _in_pieces(query: Tensor, keys: Tensor, x: Tensor, kernel: int, heads: int) -> Tensor:
+    """The same some rows at a time, which are computed once more for their gradients: copies of one band are held.
+
+    As released, all copies are: 1.6 GB of each head at 224x224 pixels and 384 channels, and those of all heads for gradients.
+    """
+    b, height, width = query.shape[0], *query.shape[2:]
+    row = b * max(query.shape[1], x.shape[1]) // heads * kernel**2 * width * x.element_size()
+    parts = []
+    for band in bands(height, row, thresholds.scaled(PIECE)):
+        piece = partial(_band, kernel=kernel, heads=heads, height=height, band=band)
+        given = query[:, :, band], keys, x
+        parts.append(checkpoint(piece, *given, use_reentrant=False) if torch.is_grad_enabled() else piece(*given))
+    return torch.cat(parts, 2)
+
+
+def _band(query: Tensor, keys: Tensor, x: Tensor, kernel: int, heads: int, height: int, band: slice) -> Tensor:
+    return _assemble(x, _weights(query, keys, kernel, heads, height, band), kernel, height, band)

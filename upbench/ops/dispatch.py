@@ -49,6 +49,7 @@ class Backend:
 _loaded: dict[str, Backend] = {}
 _records: list[dict[str, str]] = []
 _reasons: list[dict[str, str]] = []
+_pieces = 0
 
 
 def load(name: str) -> Backend:
@@ -159,6 +160,25 @@ def recorded(reasons: dict[str, str] | None = None) -> Iterator[dict[str, str]]:
     finally:
         _records.pop()
         _reasons.pop()
+
+
+@contextmanager
+def plain_in_pieces() -> Iterator[None]:
+    """Let eager forms that hold many copies of a map compute some rows at a time, where they are compared and not measured.
+
+    What they return is the same; their gradients take the time of one more forward.
+    """
+    global _pieces
+    _pieces += 1
+    try:
+        yield
+    finally:
+        _pieces -= 1
+
+
+def in_pieces() -> bool:
+    """Say whether eager forms are to compute in pieces: inside `plain_in_pieces`, where no program is exported."""
+    return _pieces > 0 and not exporting()
 
 
 def dtype_name(dtype: torch.dtype) -> str:

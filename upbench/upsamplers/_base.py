@@ -308,6 +308,8 @@ class GroupNorm(nn.GroupNorm):
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        if torch.compiler.is_exporting():  # who writes it elsewhere may sum row by row
+            return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
         rows = x.contiguous().flatten(2)
         single = rows.shape[0] == 1 and rows.shape[2] == 1 and rows.shape[1] == self.num_groups
         norm = torch.group_norm if single else F.group_norm

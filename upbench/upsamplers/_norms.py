@@ -30,4 +30,6 @@ def unit(x: Tensor) -> Tensor:
 
 def plain_group_norm(x: Tensor) -> Tensor:
     """Group norm in `GROUPS` groups, without weights. [B, C, H, W] -> the same."""
+    if torch.compiler.is_exporting():
+        return torch.group_norm(x, GROUPS)
     return F.group_norm(x.contiguous().flatten(2), GROUPS).view(x.shape)

@@ -22,7 +22,10 @@ class WideGroupNorm(GroupNorm):
     """A group norm that computes in the dtype of its input, whatever the dtype of its weights."""
 
     def forward(self, x: Tensor) -> Tensor:
-        rows, weights = x.contiguous().flatten(2), (self.weight.to(x.dtype), self.bias.to(x.dtype))
+        weights = self.weight.to(x.dtype), self.bias.to(x.dtype)
+        if torch.compiler.is_exporting():
+            return torch.group_norm(x, self.num_groups, *weights, self.eps)
+        rows = x.contiguous().flatten(2)
         return F.group_norm(rows, self.num_groups, *weights, self.eps).view(x.shape)
 
 

@@ -97,7 +97,8 @@ def why_not(target: Target) -> str | None:
     if reason := getattr(target, "UNAVAILABLE", None):
         return str(reason)
     if missing := [name for name in target.PACKAGES if find_spec(name) is None]:
-        return f"{' and '.join(missing)} must be installed; pip install 'upbench[{target.EXTRA}]'"
+        more = getattr(target, "INSTALLED_ALONE", "")
+        return f"{' and '.join(missing)} must be installed; pip install 'upbench[{target.EXTRA}]'{more}"
     return None
 
 

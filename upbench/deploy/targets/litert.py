@@ -15,6 +15,8 @@ from upbench.exchange.capture import Captured, ExportError, quiet
 
 PACKAGES = ("litert_torch", "ai_edge_litert")
 EXTRA = "litert"
+INSTALLED_ALONE = " in an environment of its own, without constraints.txt: it needs typing-extensions below 4.13, other versions there newer ones"
+"""What the sentence that says how to install it ends with: litert-torch 0.10 takes xdsl 0.28.0."""
 VARIANTS = ("float32",)
 SAMPLING = "gridsample"
 OPEN = False

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +29,12 @@ CALIBRATED_BY = 4
 def convert(captured: Captured, path: Path, variant: str, tensors: Sequence[Tensor]) -> None:
     """Write an ONNX file; int8 is a QDQ file: weights by channel, activations by tensor, ranges of normal inputs."""
     if variant != "int8":
-        onnx_file.write(captured, path)
+        path.write_bytes(written(captured, False))
         return
     from onnxruntime import quantization
 
     whole = path.with_name(f"whole-{path.name}")
-    onnx_file.write(captured, whole)
+    whole.write_bytes(written(captured, onnx_file.has_norms(captured)))
     try:
         with quiet():
             quantization.quantize_static(
@@ -45,7 +47,23 @@ def convert(captured: Captured, path: Path, variant: str, tensors: Sequence[Tens
                 activation_type=quantization.QuantType.QUInt8,
             )
     except Exception as error:
-        raise ExportError(f"onnxruntime cannot quantise it: {first_line(error)}", "conversion") from error
+        raise ExportError(
+            f"onnxruntime cannot quantise it: {first_line(error, located=False)}", "conversion"
+        ) from error
+
+
+@lru_cache(4)
+def written(captured: Captured, whole_norms: bool) -> bytes:
+    """Write a program as ONNX; kept for the next way to run it, since writing takes longer than most cells.
+
+    Args:
+        captured: The program.
+        whole_norms: As of `onnx_file.write`.
+    """
+    with tempfile.TemporaryDirectory(prefix="upbench-") as folder:
+        file = Path(folder) / "module.onnx"
+        onnx_file.write(captured, file, whole_norms=whole_norms)
+        return file.read_bytes()
 
 
 class _Inputs:

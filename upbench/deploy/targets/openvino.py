@@ -10,7 +10,7 @@ from torch import Tensor
 
 from upbench.deploy.targets import Loaded
 from upbench.deploy.targets import onnxruntime as onnx_target
-from upbench.exchange import onnx_file, openvino_model
+from upbench.exchange import openvino_model
 from upbench.exchange.capture import Captured
 
 PACKAGES = ("openvino", "onnx", "onnxscript")
@@ -24,7 +24,7 @@ RUNS = True
 
 def convert(captured: Captured, path: Path, variant: str, tensors: Sequence[Tensor]) -> None:
     """Write the ONNX file that OpenVINO reads."""
-    onnx_file.write(captured, path)
+    path.write_bytes(onnx_target.written(captured, False))
 
 
 def facts(path: Path) -> dict[str, Any]:
