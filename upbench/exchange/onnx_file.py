@@ -181,7 +181,8 @@ def load(
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=list(dict.fromkeys(providers)))
     except Exception as error:
-        raise ExportError(f"onnxruntime refuses the file: {first_line(error)}", "load") from error
+        text = first_line(error).replace(f"{path.parent}/", "")  # the folder is a temporary one
+        raise ExportError(f"onnxruntime refuses the file: {text}", "load") from error
     names = [given.name for given in session.get_inputs()]
 
     def call(*tensors: Tensor) -> tuple[Tensor, ...]:
