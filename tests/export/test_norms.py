@@ -54,5 +54,5 @@ def test_norms_of_upsamplers_keep_rows_and_columns_apart() -> None:
     module = build("resfu", 8, groups=1, gn_groups=2, seed=0)
     program = capture(module, (torch.randn(1, 8, 6, 5), torch.randn(1, 8, 12, 10)), True, "gathers").program
     norms = [n for n in program.graph.nodes if n.target is torch.ops.aten.group_norm.default]
-    assert len(norms) == 6
+    assert len(norms) == 8
     assert {n.args[0].meta["val"].dim() for n in norms} == {4}
