@@ -43,7 +43,7 @@ def write(captured: Captured, path: Path, opset: int | None = None) -> None:
         beside.replace(path)
     except Exception as error:
         beside.unlink(missing_ok=True)
-        raise ExportError(f"AOTInductor cannot compile it: {first_line(error)}", "conversion") from error
+        raise ExportError(f"AOTInductor cannot compile it: {first_line(error, located=False)}", "conversion") from error
 
 
 def sizes(path: Path) -> list[list[int | str]] | None:
