@@ -247,7 +247,7 @@ def main() -> None:
     parser.add_argument("--shapes", default=",".join(SHAPES))
     given = parser.parse_args()
     command = f"python -m tests.slow.runtime_table {' '.join(sys.argv[1:])}"
-    kept = given.file.with_suffix(".jsonl")
+    kept = given.file.with_suffix(".rows")
     for name in given.names or NAMES:
         for shape in given.shapes.split(","):
             with tempfile.TemporaryDirectory(prefix="upbench-") as folder:
