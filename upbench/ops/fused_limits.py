@@ -99,14 +99,13 @@ def slower(op: str, *args: Any) -> str | None:
     Returns:
         The reason as half a sentence, or None where the fused form is not slower.
     """
-    if args[0].device.type != "cpu":
+    if op not in (*SMALL, "window_assemble", "mirrored_assemble") or args[0].device.type != "cpu":
         return None
     if op in SMALL:
         x = args[0]
         height, width = args[1].shape[3:5] if op == "sample_points" else x.shape[2:]
         if x.shape[0] * x.shape[1] * height * width <= thresholds.scaled(SMALL[op]):
             return f"it is faster there up to {SMALL[op]} values"
-    if op not in ("window_assemble", "mirrored_assemble"):
         return None
     x, weight = args[:2]
     recording = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
