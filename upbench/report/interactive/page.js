@@ -85,7 +85,8 @@
     xaxis: { title: { text: x.title }, rangemode: x.zero ? "tozero" : "normal", ...axisStyle() },
     yaxis: { title: { text: y.title }, rangemode: y.zero ? "tozero" : "normal", ...axisStyle() },
   });
-  const CONFIG = { responsive: true, displaylogo: false, scrollZoom: false, showSendToCloud: false,
+  const CONFIG = { responsive: true, displaylogo: false, scrollZoom: false,
+    showSendToCloud: false, plotlyServerURL: "", // by default a button of plotly uploads what is drawn
     modeBarButtons: [["toImage"], ["zoom2d", "pan2d"], ["zoomIn2d", "zoomOut2d", "autoScale2d", "resetScale2d"]] };
   const rounded = (value) => String(Number(value.toPrecision(4)));
   const bars = (points, quantity, axis) => {

@@ -14,7 +14,8 @@ from upbench.report.interactive import machine, pictures, tables, verdicts
 from upbench.report.tables.result_set import ResultSet
 
 _POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; font-src data:"
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; font-src data:; "
+    "form-action 'none'; base-uri 'none'"
 )
 """What a browser lets the page load: nothing that is not in it."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from html import escape
 from typing import Any
@@ -51,17 +52,36 @@ def data(results: ResultSet) -> dict[str, Any]:
     if grouping.LABEL in results.varying or _labels(results) > 1:
         axes = list(dict.fromkeys([*axes, grouping.LABEL]))
     names = dict(zip(map(id, results.records), series.names(results), strict=True))
+    machines = _machines(results)
     found = [quantity["key"] for quantity in known]
     first = [key for key in FIRST if key in found] or found
     accuracy = next((quantity["key"] for quantity in known if not quantity["zero"]), None)
     return {
         "quantities": known,
         "axes": [{"key": name, "title": escape(name, quote=False), "numeric": _numeric(name, points)} for name in axes],
-        "points": [_drawn(record, values, axes, known, names[id(record)]) for record, values in points],
+        "points": [
+            _drawn(record, values, axes, known, (names[id(record)], machines[id(record)])) for record, values in points
+        ],
         "first": {"metric": first[0], "axis": _axis(results, axes), "x": first[0], "y": accuracy or first[-1]}
         if first
         else {},
     }
+
+
+def _machines(results: ResultSet) -> dict[int, str]:
+    """Return the machine of each record by its id; where one machine has several groups, with what tells them apart."""
+    parts = [re.split(r"[;,] ", group.heading) for group in results.groups]
+    found = {}
+    for group, own in zip(results.groups, parts, strict=True):
+        device = str(group.records[0].environment.device)
+        same = [
+            other
+            for other, theirs in zip(parts, results.groups, strict=True)
+            if str(theirs.records[0].environment.device) == device
+        ]
+        apart = [part for part in own if not all(part in other for other in same)]
+        found.update({id(record): ", ".join([device, *apart]) for record in group.records})
+    return found
 
 
 def _axis(results: ResultSet, axes: Sequence[str]) -> str:
@@ -127,8 +147,13 @@ def _numeric(axis: str, points: Sequence[tuple[Record, dict[str, Point]]]) -> bo
 
 
 def _drawn(
-    record: Record, values: dict[str, Point], axes: Sequence[str], known: Sequence[dict[str, Any]], name: str
+    record: Record,
+    values: dict[str, Point],
+    axes: Sequence[str],
+    known: Sequence[dict[str, Any]],
+    said: tuple[str, str],
 ) -> dict[str, Any]:
+    name, machine = said
     factors = {quantity["key"]: quantity["factor"] for quantity in known}
     shown = {
         key: [p.value / factors[key], p.low / factors[key], p.high / factors[key]]
@@ -140,7 +165,7 @@ def _drawn(
         "name": escape(name or record.label, quote=False),
         "label": escape(record.label, quote=False),
         "upsampler": escape(record.settings.upsampler, quote=False),
-        "device": escape(str(record.environment.device), quote=False),
+        "device": escape(machine, quote=False),
         "at": {axis: _level(grouping.axis_value(record, axis)) for axis in axes},
         "values": shown,
     }

@@ -13,6 +13,8 @@ from upbench.report.tables import sweep
 from upbench.report.tables.result_set import ResultSet
 
 _MARKUP = {Rank.none: "{}", Rank.best: "<b>{}</b>", Rank.second: "<u>{}</u>"}
+LONG = 60
+"""Rows from which a table scrolls by itself."""
 _CODE = re.compile(r"`([^`]+)`")
 
 
@@ -30,9 +32,18 @@ def table(results: ResultSet, title: str, name: str) -> str:
     return (
         f'<p class="controls"><label>Rows with <input type="search" data-filters="{name}" placeholder="dysample 11"></label> '
         f'<output data-counts="{name}">{len(made.rows)} of {len(made.rows)}</output></p>\n'
-        f'<div class="wide"><table class="results" id="{name}">\n<caption>{escape(made.title)}</caption>\n'
+        f'<div class="{box(len(made.rows))}"><table class="results" id="{name}">\n<caption>{escape(made.title)}</caption>\n'
         f"<thead>{_spans(made)}<tr>{heads}</tr></thead>\n{body}\n</table></div>\n{_notes(made, name)}"
     )
+
+
+def box(rows: int) -> str:
+    """Return the classes of what a table stands in: a long one scrolls by itself, so that what follows it is in reach.
+
+    Args:
+        rows: How many rows it has.
+    """
+    return "wide long" if rows > LONG else "wide"
 
 
 def _spans(made: Table) -> str:

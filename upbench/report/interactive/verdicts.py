@@ -7,6 +7,7 @@ from html import escape
 
 from upbench.analysis.stats import Verdict
 from upbench.records.record import Record
+from upbench.report.interactive.tables import box
 from upbench.report.plots import series
 from upbench.report.tables.result_set import Group, ResultSet
 
@@ -21,7 +22,11 @@ def table(results: ResultSet) -> str:
     Args:
         results: The results.
     """
-    names = {id(r): name or r.label for r, name in zip(results.records, series.names(results), strict=True)}
+    # The caption of each table names its machine.
+    names = {
+        id(r): name.removesuffix(f", {r.environment.device}") or r.label
+        for r, name in zip(results.records, series.names(results), strict=True)
+    }
     made = [_of(results, group, names) for group in results.groups]
     if not any(made):
         return ""
@@ -49,7 +54,7 @@ def _of(results: ResultSet, group: Group, names: dict[int, str]) -> str:
     )
     caption = f"<caption>{escape(group.heading)}</caption>" if len(results.groups) > 1 else ""
     head = f"<thead><tr><th></th><th></th>{heads}</tr></thead>"
-    return f'<div class="wide"><table class="pairs">{caption}{head}<tbody>{rows}</tbody></table></div>'
+    return f'<div class="{box(len(timed))}"><table class="pairs">{caption}{head}<tbody>{rows}</tbody></table></div>'
 
 
 def _median(record: Record) -> float:
