@@ -47,8 +47,8 @@ CARDS = (
             "As in the released LDA-AQU, not in the text: reduction, heads, layer norm before query and key, the "
             "embedding of each tap, the query resized with align_corners=True, taps outside the map zero-valued but "
             "kept in the softmax.",
-            "psi: eq. 7 is x*W/(aW-1). Rounded down it is the parent pixel floor(x/a) for whole a, but for the last "
-            "output row and column, where it is W, outside the map. upbench takes the parent, floor(x*W/W') with W' "
+            "psi: eq. 7 is `x*W/(aW-1)`. Rounded down it is the parent pixel floor(x/a) for whole a, but for the last "
+            "output row and column, where it is W, outside the map. upbench takes the parent, `floor(x*W/W')` with W' "
             "the output width, at every scale. That the neighbours are whole pixels is read from eq. 14 and 15, "
             "where four of them are the bilinear ones; eq. 10 applied to a fractional psi would place them between "
             "pixels.",

@@ -72,7 +72,7 @@ CARDS = (
         notes=(
             "Neighbour spacing: the paper (eq. 7, 10, 11) steps in input pixels, the released code in output pixels, so its "
             "neighbourhood is about 1/scale as wide. coord: output is the release, coord: input the paper.",
-            "The paper's eq. 7 maps x to x*W/(aW-1), which leaves the map; the code maps x to x*(W-1)/(aW-1).",
+            "The paper's eq. 7 maps x to `x*W/(aW-1)`, which leaves the map; the code maps x to `x*(W-1)/(aW-1)`.",
             "Eq. 6 projects the values; the code has neither a value nor an output projection.",
             "The layer norm before query and key and the layer norm and GELU in the offset predictor are not in the text.",
             "The learned embedding per tap, added to the keys, is absent from the equations.",

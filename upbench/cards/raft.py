@@ -46,7 +46,7 @@ CARDS = (
             "The output is multiplied by the scale, because a flow in pixels grows with the map. A feature must not be: "
             "params.gain 1 leaves it as it is.",
             "Taps outside the map are zero and the weights are not renormalised: the border is attenuated, as CARAFE's is.",
-            "torchvision's layer has 8*8*9 output channels as a literal, though its upsample_flow takes any factor.",
+            "torchvision's layer has 8 x 8 x 9 output channels as a literal, though its upsample_flow takes any factor.",
             "The factor 0.25, which the paper puts down to the balance of gradients, acts as a temperature of the softmax.",
         ),
     ),

@@ -15,7 +15,7 @@ SHARED_NOTES = (
     "The NeurIPS release (poppinace/sapa) is a different module: embedding 64, layer norm, linear layers on "
     "channels-last maps, and a gated similarity that the journal version withdraws. Its weights do not fit.",
     "The release runs on CUDA only, includes a header that PyTorch dropped in 1.11, and sums gradients with atomics. "
-    "Its root __init__.py imports names that do not exist.",
+    "Its root `__init__.py` imports names that do not exist.",
     "The bilinear SegFormer-B1 baseline is 42.11 mIoU here, 41.68 in the FADE and DySample papers.",
 )
 NORM_NOTE = (
