@@ -5,7 +5,7 @@ arguments; `upbench quality` within a sentence is a name. All commands of a page
 what is printed in these ways, and in no other (`smaller`):
 
 - words in capitals stand for something: PLACEHOLDERS says for what;
-- a shape of more than 32x8x8 is 32x8x8, also where none is given; the named shapes of images are 16x4x4 features with a picture of 32x32;
+- a shape of more than 32x8x8 is 32x8x8, also where none is given; the named shape of a picture is 16x10x10 features of one of 40x40;
 - the picture of a model or host is 64x64;
 - what measures time takes 0.02 s for each upsampler, after a warm-up of two calls;
 - studies of quality train for 3 steps, on 8 pictures.
@@ -156,7 +156,7 @@ def smaller(words: list[str]) -> list[str]:
     elif verb == "sites":
         return words
     elif "vit-s16-224" in given:
-        words = [*_with(words, "--shape", "16x4x4"), "--scale", "8", "--guide-size", "32x32"]
+        words = [*_with(words, "--shape", "16x10x10"), "--scale", "4", "--guide-size", "40x40"]
     elif "--per-shape" not in given:
         words = _with(words, "--shape", "32x8x8")
     if verb in ("profile", "compare", "sweep") and "--exact" not in given:

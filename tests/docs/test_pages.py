@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import re
 import subprocess
 import sys
@@ -11,13 +12,16 @@ from pathlib import Path
 
 import pytest
 import typer
+import yaml
 from typer.main import get_command
 
+import upbench as upbench_package
 from tests import test_layering
 from tests.command_line import upbench
 from tests.docs import pages
 from tests.docs.pages import ROOT
 from upbench.cli.app import app
+from upbench.sweeping import expand
 
 RUNNABLE = [path for path in pages.PAGES if pages.runs(path.read_text())]
 
@@ -123,6 +127,13 @@ def test_the_page_of_differences_is_that_of_the_cards() -> None:
     assert page == upbench("list", "--notes").stdout, "run `upbench list --notes -o docs/differences.md --overwrite`"
 
 
+@pytest.mark.parametrize("path", [p for p in pages.PAGES if p.is_relative_to(ROOT / "docs")], ids=_name)
+def test_stars_and_underscores_within_words_are_in_code(path: Path) -> None:
+    """Markdown takes 8*8*9 and __init__.py for emphasis, and drops the signs."""
+    text = re.sub(r"`[^`]*`", "CODE", pages.BLOCK.sub("CODE", path.read_text()))
+    assert re.findall(r"\S*\w\*[\w(]\S*|\S*(?<!\w)__\w+__\S*", re.sub(r"\*\*", "", text)) == []
+
+
 def test_the_architecture_has_every_room_in_its_row() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text()
     rows = [
@@ -161,6 +172,17 @@ def test_lists_and_tables_stand_apart_from_what_is_above(path: Path) -> None:
     assert joined == [], "a blank line is needed above"
 
 
+def test_the_reference_has_every_public_name() -> None:
+    page = (ROOT / "docs" / "api.md").read_text()
+    members = re.findall(r"^::: ([\w.]+)$", page, re.MULTILINE)
+    shown = {name.rpartition(".")[2] for name in members}
+    modules = [importlib.import_module(name) for name in members if name in ("upbench.api.results", "upbench.ops")]
+    left = [
+        name for name in upbench_package.__all__ if name not in shown and not any(hasattr(m, name) for m in modules)
+    ]
+    assert left == []
+
+
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     pytest.importorskip("mkdocs", reason="mkdocs is not installed; the extra docs has it")
     pytest.importorskip("material", reason="mkdocs-material is not installed; the extra docs has it")
@@ -173,3 +195,43 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     api = (tmp_path / "site" / "api.html").read_text()
     assert "upbench.api.verbs.compare" in api
     assert "https://fonts" not in (tmp_path / "site" / "index.html").read_text()
+
+
+def test_sweeps_that_a_page_shows_are_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A piece of one is completed by what it leaves out."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ablation.csv").write_text("kernel,groups,AP\n1,1,38.0\n")
+    (tmp_path / "paper_up.py").write_text(
+        "from torch import nn\n\n\nclass Up(nn.Module):\n    def __init__(self, channels, scale=2, kernel=3, groups=1): ...\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    rest = {"name": "shown", "base": {"upsampler": "ldaaqu"}, "grid": {"theta": [5, 11]}}
+    shown = [
+        yaml.safe_load(block.text)
+        for path in pages.PAGES
+        for block in pages.blocks(path.read_text())
+        if block.lang == "yaml"
+    ]
+    sweeps = [written for written in shown if {"grid", "engine"} & set(written)]
+    assert len(sweeps) >= 4
+    for written in sweeps:
+        whole = rest | written
+        assert expand.expand(expand.load(whole, "the page"), "the page"), written
+
+
+OTHERS = {"--nodes", "--gpus-per-node", "--num-cpus", "--no-deps", "--index-url"}
+"""Options of other programs that pages name: of sbatch, ray and pip."""
+
+
+@pytest.mark.parametrize("path", pages.PAGES, ids=_name)
+def test_options_files_and_variables_that_a_page_names_exist(path: Path) -> None:
+    whole = get_command(app)
+    params = [param for command in (whole, *whole.commands.values()) for param in command.params]
+    options = {name for param in params for name in (*param.opts, *param.secondary_opts)} | OTHERS | {"--help"}
+    text = path.read_text()
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text)) - options == set()
+    files = set(re.findall(r"(?<![\w/.-])(?:tests|upbench|examples|sweeps|findings|docs|\.ci)/[\w/.*-]+\w", text))
+    wanted = {name for name in files if not re.search(r"[A-Z]{4}", name)}  # NAME and PAGE stand for any
+    assert [name for name in wanted if not list(ROOT.glob(name))] == []
+    code = "".join(file.read_text() for file in (ROOT / "upbench").rglob("*.py"))
+    assert [name for name in set(re.findall(r"UPBENCH_[A-Z_]+", text)) if f'"{name}"' not in code] == []

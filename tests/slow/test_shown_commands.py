@@ -13,6 +13,7 @@ import pytest
 from tests.docs.pages import ROOT
 from tests.docs.running import run_page
 from tests.docs.test_commands import RUN, SHOWN
+from tests.models import torchvision_operators
 
 pytestmark = pytest.mark.slow
 NEEDS = {
@@ -33,6 +34,8 @@ def test_every_command_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: p
     missing = [name for name in NEEDS.get(page.name, ()) if importlib.util.find_spec(name) is None]
     if missing:
         pytest.skip(f"the page needs {', '.join(missing)}; docs/index.md says which extra has them")
+    if "torchvision" in page.read_text():
+        torchvision_operators.available()
     folder = tmp_path / "folder"
     folder.mkdir()
     run_page(page, [command for command in SHOWN[page] if command in RUN], folder, monkeypatch)
