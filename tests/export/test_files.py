@@ -118,6 +118,13 @@ def test_a_file_that_is_wrong_at_the_second_size_is_not_written(tmp_path: Path, 
     assert package.export(Planted(), torch.randn(1, 3, 6, 8), file, dynamic=False).path.exists()
 
 
+def test_inputs_that_are_no_tensors_are_refused(tmp_path: Path) -> None:
+    """The detectors of torchvision take a list of images."""
+    with pytest.raises(UpbenchError, match="argument 0 is a list, but a file is called with tensors"):
+        package.export(nn.Identity(), ([torch.rand(3, 8, 8)],), tmp_path / "detector.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_size_that_becomes_a_constant_is_read_back_and_refused(tmp_path: Path) -> None:
     with pytest.raises(UpbenchError, match=r"its forward makes a constant|the file fails on 1x3x7x9"):
         package.export(Baked(), torch.randn(1, 3, 6, 8), tmp_path / "up.onnx")

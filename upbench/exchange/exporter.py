@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -85,7 +86,7 @@ def export(
     Raises:
         UpbenchError: If a value is wrong, the file exists, or its values would be wrong.
     """
-    path, tensors = Path(path), (args,) if isinstance(args, Tensor) else tuple(args)
+    path, tensors = Path(path), _tensors(args)
     form = judged(path, opset, sampling)
     said = progress or (lambda what, part: None)
     said("tracing", 0.0)
@@ -150,6 +151,18 @@ def judged(path: Path, opset: int | None, sampling: str | None) -> Format:
         )
         raise SpecError([f"opset is {opset}, but must be {low} to {high}: {why}"])
     return form
+
+
+def _tensors(args: Any) -> tuple[Tensor, ...]:
+    tensors = (args,) if isinstance(args, Tensor) else tuple(args)
+    for n, one in enumerate(tensors):
+        if not isinstance(one, Tensor):
+            raise ExportError(
+                f"argument {n} is a {type(one).__name__}, but a file is called with tensors; a model that takes lists or "
+                "mappings, as the detectors of torchvision, is exported by its parts, as its backbone",
+                "capture",
+            )
+    return tensors
 
 
 def _truths(module: nn.Module, tensors: tuple[Tensor, ...], dynamic: bool) -> list[Truth]:
