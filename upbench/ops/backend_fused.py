@@ -196,8 +196,7 @@ def guided_attention(
             record(op, "fused")
         return guided_attend_fused(x, keys, guide, query.weight, query.bias, offsets, scale, groups)
     points = offset_points(offsets, scale)
-    rows = pointwise(rows_last(guide).permute(0, 2, 3, 1), query.weight.flatten(1), query.bias)
-    logits = deform_similarity(rows.permute(0, 3, 1, 2), keys, points, "zeros", groups, backend="fused")
+    logits = deform_similarity(conv1x1(query, guide), keys, points, "zeros", groups, backend="fused")
     weights = softmax_over_taps(logits, 2).to(x.dtype)
     return deform_assemble(x, weights, points, "zeros", backend="fused")
 
