@@ -112,7 +112,7 @@ def test_the_step_that_failed_and_its_reason(monkeypatch: pytest.MonkeyPatch) ->
     assert (cell.verdict, cell.step) == ("failed", "run")
     assert cell.reason == "it fails at 1x8x4x6: RuntimeError: no such kernel"
     monkeypatch.setattr(torch.onnx, "export", breaks)
-    cell = job.deploy(spec("nearest"), "onnxruntime", "float32", False, silent)
+    cell = job.deploy(spec("bilinear"), "onnxruntime", "float32", False, silent)
     assert (cell.verdict, cell.step) == ("failed", "conversion")
 
 

@@ -174,7 +174,7 @@ def test_what_is_not_known_is_no_figure() -> None:
 def test_the_table_says_what_each_counter_prints_and_leaves_out() -> None:
     result = upbench("profile", "carafe", "--shape", "32x6x5", "--device", "cpu", "--counters", env={"COLUMNS": "120"})
     assert result.exit_code == 0, result.output
-    assert "window_assemble_fused 96" in result.stdout
+    assert "reassemble_fused 96" in result.stdout
     document = json.loads(upbench("profile", "carafe", "--shape", "32x6x5", "--counters", "--format", "json").stdout)
     figures = {row["counter"]: row for row in document["counters"]}
     conv, gather = (32 * 64 + 64 * 9 * 100) * 30, 25 * 32 * 4 * 30

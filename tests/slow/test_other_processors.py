@@ -23,7 +23,7 @@ from torch import Tensor
 
 import upbench
 from upbench import registry
-from upbench.ops.cpu import native
+from upbench.ops.cpu import native, threads
 
 pytestmark = [
     pytest.mark.slow,
@@ -108,7 +108,7 @@ def noted(module: Any, entry: str, job: ctypes.Structure, count: int) -> Call:
 def calls() -> list[Call]:
     """Calls of every entry, forward and backward, at maps of odd sizes; half precision where a kernel takes it."""
     found: list[Call] = []
-    run = native.run_module
+    run = threads.run
 
     def running(module: Any, entry: str, job: ctypes.Structure, count: int, piece: int) -> None:
         call = noted(module, entry, job, count)
@@ -118,7 +118,7 @@ def calls() -> list[Call]:
         found.append(call)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(native, "run_module", running)
+        patch.setattr(threads, "run", running)
         for name in NAMES:
             for dtype in (torch.float32, torch.bfloat16, torch.float16, torch.float64):
                 _call(name, dtype)

@@ -58,6 +58,9 @@ def unsupported_call(op: str, args: tuple[Any, ...]) -> str | None:
     """What a single op stands in the way of."""
     if op == "sample_points" and args[1].shape[2] != 1:
         return "it reads one point per output pixel and these are more"
+    if op == "guided_attention" and args[2].dtype != args[0].dtype:
+        dtypes = f"{dtype_name(args[0].dtype)} and {dtype_name(args[2].dtype)}"
+        return f"the map and its guide must have one dtype, but are {dtypes}"
     if op == "plane_rope" and not can_fuse_attention(args[0], args[2]):
         return "it records no gradient"
     if op in ("reassemble", "attend_window"):

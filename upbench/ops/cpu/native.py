@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import ctypes
 import math
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
 from importlib import import_module
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from upbench.ops.cpu import threads
 from upbench.ops.cpu.rows import point_rows, tap_rows
 from upbench.ops.memory_layout import empty_map, empty_taps, on_huge_pages
 from upbench.ops.registration import coordinate_dtype
@@ -293,17 +290,7 @@ def run_tiles(entry: str, job: ctypes.Structure, count: int, piece: int = PIECE)
         count: number of tiles.
         piece: tiles that a thread takes at a time.
     """
-    run_module(_kernels, entry, job, count, piece)
-
-
-def run_module(module: Any, entry: str, job: ctypes.Structure, count: int, piece: int) -> None:
-    """Do what `run_tiles` does with the kernels of another module.
-
-    Args:
-        module: that has the entry.
-        entry, job, count, piece: as in `run_tiles`.
-    """
-    _shared(partial(getattr(module, entry), ctypes.addressof(job), ctypes.sizeof(job)), count, piece)
+    threads.run(_kernels, entry, job, count, piece)
 
 
 def sliced(x: Tensor, blocks: int, dtype: torch.dtype) -> Tensor:
@@ -333,26 +320,3 @@ def _rows(x: Tensor, dtype: torch.dtype) -> Tensor:
     if x.dtype != dtype or not _even(x):
         x = x.new_empty(x.shape, dtype=dtype).copy_(x)
     return x.view(b, h * w, c)
-
-
-def _shared(work: Callable[[int, int], Any], count: int, piece: int) -> None:
-    """work(start, stop) over 0 to count in pieces, by as many threads as torch has here, this one among them."""
-    threads = min(torch.get_num_threads(), math.ceil(count / piece))
-    starts = iter(range(0, count, piece))
-
-    def take() -> None:
-        for start in starts:
-            work(start, min(start + piece, count))
-
-    others = [_pool(os.getpid(), threads - 1).submit(take) for _ in range(threads - 1)]
-    try:
-        take()
-    finally:
-        for other in others:
-            other.result()
-
-
-@cache
-def _pool(process: int, threads: int) -> ThreadPoolExecutor:
-    """Threads that wait for work; a process that was forked off needs its own."""
-    return ThreadPoolExecutor(threads, thread_name_prefix="upbench")

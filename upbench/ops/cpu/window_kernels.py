@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from upbench.ops import thresholds
-from upbench.ops.cpu import native
+from upbench.ops.cpu import native, threads
 from upbench.ops.memory_layout import empty_map, empty_taps
 from upbench.ops.registration import coordinate_dtype
 
@@ -144,7 +144,7 @@ def run(
     for image in range(images):
         for name, tensor in maps.items():
             setattr(job, name, native.address(tensor, image))
-        native.run_module(_kernels, entry, job, count, piece)
+        threads.run(_kernels, entry, job, count, piece)
 
 
 def assemble(x: Tensor, weight: Tensor, kernel: int, mirrored: bool) -> Tensor:
