@@ -181,7 +181,7 @@ def test_the_table_says_what_each_counter_prints_and_leaves_out() -> None:
     assert figures["thop"]["figure"] == conv
     assert figures["FlopCounterMode"]["figure"] == 2 * (conv + gather)
     assert figures["FlopCounterMode"]["per_mac"] == 2
-    assert figures["thop"]["leaves_out"]["upbench::window_assemble_fused"] == gather
+    assert figures["thop"]["leaves_out"]["upbench::reassemble_fused"] == gather
     assert document["macs"] > conv + gather
     assert "two tables" in refused("profile", "carafe", "--counters", "--layers")
     assert "three tables" in refused("profile", "carafe", "--counters", "--layers", "--by-op")
