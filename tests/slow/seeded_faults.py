@@ -186,7 +186,7 @@ FAULTS = [
 
 USERS = "tests.modules.two_forms"
 OTHER_WAYS = [
-    Fault("the last column of a tile is missing", "window_assemble_fused", _last_column, f"{USERS}:Louder"),
+    Fault("the last column of a tile is missing", "reassemble_fused", _last_column, f"{USERS}:Louder"),
     Fault("the gradient of x times 1.01", "window_scatter_fused", _hundredth, f"{USERS}:Louder"),
     Fault(WIDE, "deform_scatter_fused", _only_wide, f"{USERS}:Shifted"),
     Fault("slopes along the other axis", "deform_slope_fused", _swapped_slopes, f"{USERS}:Shifted"),
