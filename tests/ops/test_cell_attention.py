@@ -224,3 +224,9 @@ def test_reasons() -> None:
     assert ran == {"dilated_attention": "eager"}
     with pytest.raises(BackendError, match="its inputs must have one dtype"):
         averaged(q.float(), k, x, 2, 0.0, "fused")
+
+
+def test_a_window_larger_than_the_map_is_refused() -> None:
+    q, k, x = torch.randn(1, 8, 8, 2), torch.randn(1, 8, 4, 1), torch.randn(1, 8, 4, 1)
+    with pytest.raises(BackendError, match="window is larger than the map"):
+        ops.dilated_attention(q, k, x, 3, 2, backend="fused")

@@ -6,7 +6,7 @@ import math
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor
 import upbench
 from upbench import ops
 from upbench.machine import environment
-from upbench.ops.cpu import attention, native, point_slopes
+from upbench.ops.cpu import attention, boxes, guided_attention, native, point_slopes
 from upbench.ops.cpu import points as cpu_points
 from upbench.ops.cpu.rows import point_rows
 from upbench.ops.memory_layout import SMALLEST, on_huge_pages
@@ -289,3 +289,38 @@ def test_fused_ops_take_dynamic_sizes() -> None:
     exported = torch.export.export(module, (x,), dynamic_shapes=({2: height},))
     other = torch.randn(1, 32, 5, 12)
     torch.testing.assert_close(exported.module()(other), module(other))
+
+
+@built
+def test_maps_of_one_column_may_have_any_step_there() -> None:
+    # torch calls them contiguous.
+    odd = torch.randn(2, 32, 1, 12).transpose(2, 3)
+    even = odd.clone(memory_format=torch.contiguous_format)
+    assert odd.is_contiguous()
+    assert odd.stride(3) != even.stride(3)
+    x, points, weight = torch.randn(2, 32, 6, 1), torch.rand(2, 1, 4, 12, 1, 2) * 5, torch.rand(2, 1, 4, 12, 1)
+    offsets, layer, bias = torch.randn(2, 6, 1, 1, 2, 1, 4), torch.randn(32, 32, 1, 1), torch.randn(32)
+
+    def results(source: Tensor) -> list[Tensor]:
+        guide = source[:, :, ::2]
+        return [
+            point_slopes.scatter(source, weight, points, "zeros", 6, 1),
+            *point_slopes.slopes(source, x, weight, points, "zeros"),
+            boxes.attend(source, x, x, 2, 1, 0.4, 0),
+            guided_attention.attend(x, x, guide, layer, bias, offsets, 1, 1),
+        ]
+
+    for found, expected in zip(results(odd), results(even), strict=True):
+        assert torch.equal(found, expected)
+
+
+@built
+@pytest.mark.parametrize("compiled", [True, False])
+def test_of_no_images_there_are_none(compiled: bool) -> None:
+    x, weight, points = torch.rand(0, 8, 4, 4), torch.rand(0, 2, 3, 6, 5), torch.rand(0, 1, 3, 6, 5, 2)
+    grad = torch.rand(0, 8, 6, 5)
+    with nullcontext() if compiled else without_c():
+        assert cpu_points.deform_assemble(x, weight, points, "zeros").shape == (0, 8, 6, 5)
+        assert cpu_points.deform_scatter(grad, weight, points, "zeros", 4, 4).shape == x.shape
+        dots, slopes = cpu_points.deform_slope(grad, x, weight, points, "zeros")
+    assert (dots.shape, slopes.shape) == (weight.shape, points.shape)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from upbench.ops import thresholds
+from upbench.ops import destination, thresholds
 from upbench.ops.cpu import window_kernels, windows
 
 pytestmark = pytest.mark.skipif(window_kernels._kernels is None, reason="upbench was installed without a C compiler")
@@ -121,3 +121,33 @@ def test_a_struct_of_another_size_is_refused() -> None:
     for entry in ("assemble", "similarity", "scatter"):
         with pytest.raises(TypeError, match="another struct"):
             getattr(window_kernels._kernels, entry)(0, 8, 0, 1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("hidden", [-torch.inf, -3e38])
+def test_a_tap_that_is_far_from_the_largest_weighs_nothing(dtype: torch.dtype, hidden: float) -> None:
+    x, logits = torch.randn(1, 16, 4, 4, dtype=dtype), torch.randn(1, 1, 9, 8, 8, dtype=dtype)
+    logits[:, :, 3], logits[:, :, 5] = hidden, 1e38
+    found = window_kernels.reassemble(x, logits, None, None, 3, 2)
+    wide = logits.double().softmax(2)
+    close(found, windows.window_assemble(x.double(), wide, 3), dtype)
+
+
+def test_a_guide_of_one_channel_lies_in_any_order() -> None:
+    x, logits = torch.randn(1, 1, 4, 4), torch.randn(1, 1, 9, 8, 8)
+    guide, gate = torch.randn(1, 1, 8, 8), torch.rand(1, 1, 4, 4)
+    expected = window_kernels.reassemble(x, logits, guide, gate, 3, 2)
+    other = guide.as_strided(guide.shape, (64, 1, 8, 1))
+    assert torch.equal(window_kernels.reassemble(x, logits, other, gate, 3, 2), expected)
+
+
+def test_a_large_result_is_written_to_memory_that_begins_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(window_kernels, "STREAMED", 1)
+    monkeypatch.setattr(thresholds, "scaled", lambda size: size)
+    x, weight = torch.randn(1, 16, 4, 4), torch.rand(1, 1, 9, 8, 8)
+    expected = window_kernels.assemble(x, weight, 3, False)
+    memory = torch.zeros(16 * 64 + 1)[1:].view(1, 8, 8, 16).permute(0, 3, 1, 2)
+    with destination.writing_into(memory):
+        found = window_kernels.assemble(x, weight, 3, False)
+    assert found.data_ptr() == memory.data_ptr()
+    assert torch.equal(found, expected)

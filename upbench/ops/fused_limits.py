@@ -69,6 +69,8 @@ def unsupported_call(op: str, args: tuple[Any, ...]) -> str | None:
             return "it does not autocast, and needs the C kernels"
     if op == "dilated_attention" and any(args[0].shape[n] % args[1].shape[n] for n in (2, 3)):
         return "the output's sides are no multiples of the map's, so that windows are no boxes of cells"
+    if op == "dilated_attention" and args[3] > min(args[1].shape[2:]):
+        return "its window is larger than the map"
     if op.startswith("mirrored") and min(args[0].shape[2:]) <= args[-2 if op == "mirrored_assemble" else -1] // 2:
         return "its border mirrors more pixels than the map has"
     if op == "gate_fuse" and not (args[3] and not torch.is_grad_enabled()):

@@ -70,8 +70,7 @@ def attend(query: Tensor, keys: Tensor, x: Tensor, heads: int, groups: int, wind
     out = empty_map(x, b, channels, out_h, out_w)
     # Cells one after another for each channel of the keys, channels for each cell of x, output pixels evenly apart.
     keys, x = keys.contiguous(), x.contiguous(memory_format=torch.channels_last)
-    if query.stride(2) != out_w * query.stride(3):
-        query = query.contiguous()
+    query = native.even_pixels(query)
     rows, columns = (
         runs(*sides, window, kernel, longest) for *sides, longest in ((out_h, h, LONGEST[0]), (out_w, w, LONGEST[1]))
     )

@@ -72,7 +72,10 @@ class Given:
     def __init__(self, points: Tensor, weight: Tensor | None, dtype: torch.dtype) -> None:
         self.groups, self.taps, self.out_height, self.out_width = points.shape[1:5]
         self.columns, self.rows = point_rows(points.to(dtype))
-        self.weights = None if weight is None else tap_rows(weight, dtype).view(points.shape[0], -1)
+        self.weights = None
+        if weight is not None:
+            rows = self.out_height * self.out_width * weight.shape[1]
+            self.weights = tap_rows(weight, dtype).unflatten(0, (points.shape[0], rows))
 
     def struct(self, maps: ctypes.Structure, image: int) -> ctypes.Structure:
         """Return what the kernel takes for one image: the maps and these points."""
@@ -129,9 +132,7 @@ class Moved:
         self.offsets, self.projection = _rows(offsets.flatten(3), dtype), projection
         self.guide = None
         if guide is not None:
-            # The pixels one after another, in whatever steps.
-            even = guide.stride(2) == self.out_width * guide.stride(3)
-            self.guide = (guide if even else guide.contiguous()).to(dtype)
+            self.guide = even_pixels(guide).to(dtype)
 
     def struct(self, maps: ctypes.Structure, image: int) -> ctypes.Structure:
         """Return what the kernel takes for one image: the maps and these points."""
@@ -307,6 +308,17 @@ def sliced(x: Tensor, blocks: int, dtype: torch.dtype) -> Tensor:
         return _rows(rows, dtype).unsqueeze(1)
     out = on_huge_pages(x.new_empty((b, c // width, h, w, width), dtype=dtype))
     return out.copy_(x.unflatten(1, (-1, width)).permute(0, 1, 3, 4, 2)).view(b, c // width, h * w, width)
+
+
+def even_pixels(x: Tensor) -> Tensor:
+    """Return a map whose pixels are one after another in steps of `x.stride(3)`: x itself where they are, else a copy.
+
+    Args:
+        x: [B, C, H, W].
+    """
+    # torch calls a map of one column contiguous whatever the step of that side is: `contiguous` would leave it.
+    even = x.stride(2) == x.shape[3] * x.stride(3)
+    return x if even else x.clone(memory_format=torch.contiguous_format)
 
 
 def _even(rows: Tensor) -> bool:

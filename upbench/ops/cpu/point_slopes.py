@@ -67,11 +67,11 @@ class _Job:
     ) -> None:
         dtype = coordinate_dtype(source.dtype)
         self.heads = 1 if weight is None else weight.shape[1]
-        even = source.stride(2) == source.shape[3] * source.stride(3)
-        self.source = (source if even else source.contiguous()).to(dtype)
+        self.source = native.even_pixels(source).to(dtype)
         self.where = point_rows(points.to(dtype))
-        self.weights = None if weight is None else tap_rows(weight, dtype).view(source.shape[0], -1)
         channels, (groups, taps, out_h, out_w) = source.shape[1], points.shape[1:5]
+        rows = (source.shape[0], out_h * out_w * self.heads)
+        self.weights = None if weight is None else tap_rows(weight, dtype).unflatten(0, rows)
         blocks = math.lcm(groups, self.heads)
         sizes = (height, width, out_h, out_w, channels, groups, taps, self.heads, blocks, _slice(channels // blocks))
         self.sizes = dict(zip(_SIZES, sizes, strict=True))

@@ -115,7 +115,7 @@ def deform_assemble(
     heads = 1 if weight is None else weight.shape[1]
     blocks = math.lcm(groups, heads)
     where = point_rows(points)
-    weights = None if weight is None else tap_rows(weight, where.dtype).view(b, -1, heads, taps)
+    weights = None if weight is None else tap_rows(weight, where.dtype).view(b, where.shape[2], heads, taps)
     out = empty_map(x, b, c, out_h, out_w)
     target = out.permute(0, 2, 3, 1).view(b, out_h * out_w, c)
     for image in range(b):
@@ -190,7 +190,7 @@ def deform_scatter(
     heads = 1 if weight is None else weight.shape[1]
     blocks = math.lcm(groups, heads)
     where, sources = point_rows(points), pixel_rows(source, coordinate_dtype(source.dtype))
-    weights = None if weight is None else tap_rows(weight, where.dtype).view(b, -1, heads, taps)
+    weights = None if weight is None else tap_rows(weight, where.dtype).view(b, where.shape[2], heads, taps)
     tall, wide = height + 2 * MARGIN, width + 2 * MARGIN
     out = source.new_empty((b, height, width, c))
     for image in range(b):
@@ -239,7 +239,7 @@ def deform_slope(
     heads = 1 if weight is None else weight.shape[1]
     blocks = math.lcm(groups, heads)
     where, sources = point_rows(points), pixel_rows(source, coordinate_dtype(source.dtype))
-    weights = None if weight is None else tap_rows(weight, where.dtype).view(b, -1, heads, taps)
+    weights = None if weight is None else tap_rows(weight, where.dtype).view(b, where.shape[2], heads, taps)
     dots, slopes = empty_taps(source, b, heads, taps, out_h, out_w), empty_points(points)
     dots_rows = dots.permute(0, 3, 4, 1, 2).view(b, out_h * out_w, heads, taps)
     slopes_rows = slopes.permute(5, 0, 3, 4, 1, 2).view(2, b, out_h * out_w, groups, taps)

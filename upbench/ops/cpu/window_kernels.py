@@ -166,7 +166,7 @@ def reassemble(x: Tensor, logits: Tensor, guide: Tensor | None, gate: Tensor | N
         steps = {"weight_pitch": _pitch(rows), "tap_step": 1, "group_step": rows.stride(3)}
     maps: dict[str, Tensor | None] = {"weights": rows}
     if guide is not None and gate is not None:
-        planes = guide.is_contiguous()
+        planes = guide.is_contiguous() and guide.shape[1] > 1
         mixed = guide if planes else _even(guide)
         maps |= {"guide": mixed, "gate": gate.contiguous()}
         steps |= {"guide_step": guide.stride(1), "most": scale * scale * STRIP} if planes else {"guide_step": 1}
@@ -198,7 +198,9 @@ def _sums(
     job = _job((h, w), (size[0], size[1]), kernel, mirrored, x.dtype)
     job.channels, job.groups = c, groups
     job.x_row, job.x_pitch, job.out_pitch = rows.stride(1), rows.stride(2), c
-    job.streams = c // groups % 16 == 0 and out.nbytes >= thresholds.scaled(STREAMED)
+    # A caller's memory may begin anywhere, and what is written past the caches begins at a multiple of 16 bytes.
+    aligned = c // groups % 16 == 0 and out.data_ptr() % 16 == 0
+    job.streams = aligned and out.nbytes >= thresholds.scaled(STREAMED)
     for name, value in steps.items():
         setattr(job, name, value)
     run(entry, job, {"x": rows, "out": out.permute(0, 2, 3, 1), **maps}, b, h)

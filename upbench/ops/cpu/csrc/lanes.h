@@ -186,7 +186,7 @@ static ALWAYS_INLINE NAME(Lanes) NAME(exp)(NAME(Lanes) v) {
     return v;
 #else
     typedef int32_t Ints __attribute__((vector_size(SOME * 4)));
-    const NAME(Lanes) floor = v * 0 - 87.3f;
+    const NAME(Lanes) floor = (NAME(Lanes)){0} - 87.3f;
     v = NAME(either)(v < floor, floor, v); /* what is no number stays so */
     const NAME(Lanes) t = v * 1.44269504f;
     const Ints whole = __builtin_convertvector(t - 0.5f, Ints);
