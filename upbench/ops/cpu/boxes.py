@@ -9,6 +9,7 @@ from torch import Tensor
 
 from upbench.ops.cell_windows import cell_ranges
 from upbench.ops.cpu import native
+from upbench.ops.cpu.rows import even_pixels
 from upbench.ops.memory_layout import empty_map
 
 LONGEST = (16, 32)
@@ -70,7 +71,7 @@ def attend(query: Tensor, keys: Tensor, x: Tensor, heads: int, groups: int, wind
     out = empty_map(x, b, channels, out_h, out_w)
     # Cells one after another for each channel of the keys, channels for each cell of x, output pixels evenly apart.
     keys, x = keys.contiguous(), x.contiguous(memory_format=torch.channels_last)
-    query = native.even_pixels(query)
+    query = even_pixels(query)
     rows, columns = (
         runs(*sides, window, kernel, longest) for *sides, longest in ((out_h, h, LONGEST[0]), (out_w, w, LONGEST[1]))
     )

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from upbench.ops.cpu import threads
-from upbench.ops.cpu.rows import point_rows, tap_rows
+from upbench.ops.cpu.rows import even_pixels, point_rows, tap_rows
 from upbench.ops.memory_layout import empty_map, empty_taps, on_huge_pages
 from upbench.ops.registration import coordinate_dtype
 
@@ -308,17 +308,6 @@ def sliced(x: Tensor, blocks: int, dtype: torch.dtype) -> Tensor:
         return _rows(rows, dtype).unsqueeze(1)
     out = on_huge_pages(x.new_empty((b, c // width, h, w, width), dtype=dtype))
     return out.copy_(x.unflatten(1, (-1, width)).permute(0, 1, 3, 4, 2)).view(b, c // width, h * w, width)
-
-
-def even_pixels(x: Tensor) -> Tensor:
-    """Return a map whose pixels are one after another in steps of `x.stride(3)`: x itself where they are, else a copy.
-
-    Args:
-        x: [B, C, H, W].
-    """
-    # torch calls a map of one column contiguous whatever the step of that side is: `contiguous` would leave it.
-    even = x.stride(2) == x.shape[3] * x.stride(3)
-    return x if even else x.clone(memory_format=torch.contiguous_format)
 
 
 def _even(rows: Tensor) -> bool:

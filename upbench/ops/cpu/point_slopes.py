@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from upbench.ops.cpu import native
-from upbench.ops.cpu.rows import point_rows, tap_rows
+from upbench.ops.cpu.rows import even_pixels, point_rows, tap_rows
 from upbench.ops.memory_layout import empty_map, empty_points, empty_taps
 from upbench.ops.registration import coordinate_dtype
 
@@ -67,7 +67,7 @@ class _Job:
     ) -> None:
         dtype = coordinate_dtype(source.dtype)
         self.heads = 1 if weight is None else weight.shape[1]
-        self.source = native.even_pixels(source).to(dtype)
+        self.source = even_pixels(source).to(dtype)
         self.where = point_rows(points.to(dtype))
         channels, (groups, taps, out_h, out_w) = source.shape[1], points.shape[1:5]
         rows = (source.shape[0], out_h * out_w * self.heads)

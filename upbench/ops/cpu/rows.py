@@ -144,3 +144,14 @@ def row_dots(left: Float[Tensor, "N d"], rows: Float[Tensor, "R d"], index: Int[
         # Into the places themselves: without `out` torch copies all three of their parts first.
         torch.sparse.sampled_addmm(places, left, rows.t(), beta=0.0, out=places)
         return dots
+
+
+def even_pixels(x: Tensor) -> Tensor:
+    """Return a map whose pixels are one after another in steps of `x.stride(3)`: x itself where they are, else a copy.
+
+    Args:
+        x: [B, C, H, W].
+    """
+    # torch calls a map of one column contiguous whatever the step of that side is: `contiguous` would leave it.
+    even = x.stride(2) == x.shape[3] * x.stride(3)
+    return x if even else x.clone(memory_format=torch.contiguous_format)

@@ -114,7 +114,7 @@ def _taps(weight: Tensor) -> Tensor:
 def _job(x_size: tuple[int, int], out_size: tuple[int, int], kernel: int, mirrored: bool, dtype: torch.dtype) -> Any:
     (h, w), (out_h, out_w) = x_size, out_size
     rows, columns = starts(h, out_h), starts(w, out_w)
-    return Windows(
+    job = Windows(
         height=h,
         width=w,
         cells_across=w,
@@ -126,6 +126,8 @@ def _job(x_size: tuple[int, int], out_size: tuple[int, int], kernel: int, mirror
         columns=columns.data_ptr(),
         dtype=DTYPES.index(dtype),
     )
+    job.lives_with = rows, columns  # another thread may drive them out of the cache meanwhile
+    return job
 
 
 def run(
