@@ -396,6 +396,11 @@ def test_the_automatic_choice_is_the_faster_one() -> None:
             ops.sample_points(torch.randn(1, 16, side, 2 * side), points, "border", backend="auto")
         assert found == {"sample_points": expected}
     assert reasons["sample_points"] == "it is faster there up to 262144 values"
+    points.requires_grad_()
+    with ops.recorded(reasons) as found:  # with gradients that map is small as well
+        ops.sample_points(torch.randn(1, 16, side, 2 * side), points, "border", backend="auto")
+    assert found == {"sample_points": "eager"}
+    assert reasons["sample_points"] == "it is faster there up to 1048576 values"
     x = torch.randn(1, 16, 3, 3, requires_grad=True)
     with ops.recorded() as found:  # channels of a group, not of the map
         ops.window_assemble(x, torch.randn(1, 8, 9, 6, 6), 3, 2, backend="auto")

@@ -21,8 +21,7 @@ AUTOCASTED = (
 
 def can_fuse_attention(*tensors: Tensor) -> bool:
     """Say whether a whole method can be one op on these tensors: on a CPU, where no gradient is recorded."""
-    recording = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-    return tensors[0].device.type == "cpu" and not recording
+    return tensors[0].device.type == "cpu" and not _recording(*tensors)
 
 
 def unsupported_tensors(tensors: list[Tensor]) -> str | None:
@@ -92,6 +91,8 @@ the row. Measured on a CPU at scales 1 to 8; forward it is faster with two chann
 SMALL = {"sample_points": 2**18, "kernel_affinity": 2**16}
 """Op -> values of its largest map up to which the eager form is faster on a CPU: the fused one has more calls to start, which take
 longer than a map of that size. See `docs/backends.md`."""
+SMALL_WITH_GRADIENTS = SMALL | {"sample_points": 2**20}
+"""The same where a gradient is recorded."""
 
 
 def slower(op: str, *args: Any) -> str | None:
@@ -109,12 +110,17 @@ def slower(op: str, *args: Any) -> str | None:
     if op in SMALL:
         x = args[0]
         height, width = args[1].shape[3:5] if op == "sample_points" else x.shape[2:]
-        if x.shape[0] * x.shape[1] * height * width <= thresholds.scaled(SMALL[op]):
-            return f"it is faster there up to {SMALL[op]} values"
+        recording = _recording(*(t for t in args if isinstance(t, Tensor)))
+        most = (SMALL_WITH_GRADIENTS if recording else SMALL)[op]
+        if x.shape[0] * x.shape[1] * height * width <= thresholds.scaled(most):
+            return f"it is faster there up to {most} values"
         return None
     x, weight = args[:2]
-    recording = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
     groups = weight.shape[1] if op == "window_assemble" else 1
-    if recording and x.shape[1] // groups < FEW:
+    if _recording(x, weight) and x.shape[1] // groups < FEW:
         return f"groups of less than {FEW} channels are faster there with gradients"
     return None
+
+
+def _recording(*tensors: Tensor) -> bool:
+    return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
