@@ -35,6 +35,8 @@ RIGHT: dict[str, Callable[..., Any]] = {
 }
 SHAPE = "32x56x52"
 """More pixels a side than any map that is compared as it is, with an incomplete tile at the end of each."""
+POINTS = "96x56x52"
+"""The same with more values than those up to which points are read eagerly, also where a gradient is recorded."""
 
 
 @dataclass(frozen=True)
@@ -163,14 +165,20 @@ FAULTS = [
     Fault("the gradient of x times 1.01", "window_scatter_fused", _hundredth, "carafe"),
     Fault("one tap has no gradient", "window_similarity_fused", _one_tap, "carafe"),
     Fault("a seam of similarities", "window_similarity_fused", _row_seam, "sapa-b"),
-    Fault("the last tile of samples", "deform_assemble_fused", _last_tile, "dysample"),
-    Fault("the end of a chunk of samples", "deform_assemble_fused", _end_of_chunk, "dysample"),
+    Fault("the last tile of samples", "deform_assemble_fused", _last_tile, "dysample", shape=POINTS),
+    Fault("the end of a chunk of samples", "deform_assemble_fused", _end_of_chunk, "dysample", shape=POINTS),
     Fault("a branch for large maps", "deform_assemble_fused", _only_large, "dysample", shape="128x132x130"),
-    Fault("the wrong group of points", "deform_assemble_fused", _groups, "dysample"),
-    Fault("the border of a gradient", "deform_scatter_fused", _first_column, "dysample"),
-    Fault(WIDE, "deform_scatter_fused", _only_wide, "dysample"),
-    Fault("slopes along the other axis", "deform_slope_fused", _swapped_slopes, "dysample"),
-    Fault("the gradient of the offsets' parameters times 1.01", "deform_slope_fused", _slopes_hundredth, "dysample"),
+    Fault("the wrong group of points", "deform_assemble_fused", _groups, "dysample", shape=POINTS),
+    Fault("the border of a gradient", "deform_scatter_fused", _first_column, "dysample", shape=POINTS),
+    Fault(WIDE, "deform_scatter_fused", _only_wide, "dysample", shape=POINTS),
+    Fault("slopes along the other axis", "deform_slope_fused", _swapped_slopes, "dysample", shape=POINTS),
+    Fault(
+        "the gradient of the offsets' parameters times 1.01",
+        "deform_slope_fused",
+        _slopes_hundredth,
+        "dysample",
+        shape=POINTS,
+    ),
     Fault("the gradient of weights at the border", "deform_slope_fused", _dots_at_border, "ldaaqu", LDAAQU),
     Fault("one point is never compared", "deform_similarity_fused", _one_tap, "ldaaqu", LDAAQU),
     Fault("the last row of attention", "offset_attend_fused", _last_row, "ldaaqu"),
@@ -179,7 +187,7 @@ FAULTS = [
     Fault("the end of a tile of a projection", "project_fused", _last_column, "fade"),
     Fault("a seam of affinities", "affinity_fused", _row_seam, "a2u"),
     *(
-        Fault(WIDE, "deform_scatter_fused", _only_wide, "dysample", offsets="max", seed=seed)
+        Fault(WIDE, "deform_scatter_fused", _only_wide, "dysample", shape=POINTS, offsets="max", seed=seed)
         for seed in range(4)  # samples at the border make the tile a smaller part of every mask but its own
     ),
 ]
@@ -188,8 +196,8 @@ USERS = "tests.modules.two_forms"
 OTHER_WAYS = [
     Fault("the last column of a tile is missing", "reassemble_fused", _last_column, f"{USERS}:Louder"),
     Fault("the gradient of x times 1.01", "window_scatter_fused", _hundredth, f"{USERS}:Louder"),
-    Fault(WIDE, "deform_scatter_fused", _only_wide, f"{USERS}:Shifted"),
-    Fault("slopes along the other axis", "deform_slope_fused", _swapped_slopes, f"{USERS}:Shifted"),
+    Fault(WIDE, "deform_scatter_fused", _only_wide, f"{USERS}:Shifted", shape=POINTS),
+    Fault("slopes along the other axis", "deform_slope_fused", _swapped_slopes, f"{USERS}:Shifted", shape=POINTS),
     Fault("a seam of similarities", "window_similarity_fused", _row_seam, f"{USERS}:Guided"),
     Fault("the last row of a gradient", "window_scatter_fused", _last_row, f"{USERS}:Guided"),
     Fault("the gradient of x times 1.01", "window_scatter_fused", _hundredth, "fade"),
