@@ -85,10 +85,10 @@ def test_a_calibration_of_an_earlier_version_is_read(cache: Path) -> None:
         b"{",
         b"[]",
         b"\xff\xfe",
-        b'{"schema": 2, "machines": {}}',
-        b'{"schema": 1}',
-        b'{"schema": 1, "machines": {"a machine": 3}}',
-        b'{"schema": 1, "machines": {"a machine": {"key": "a machine"}}}',
+        b'{"schema": 1, "machines": {}}',
+        b'{"schema": 2}',
+        b'{"schema": 2, "machines": {"a machine": 3}}',
+        b'{"schema": 2, "machines": {"a machine": {"key": "a machine"}}}',
     ],
 )
 def test_a_damaged_cache_counts_as_empty_and_is_replaced(cache: Path, content: bytes) -> None:
@@ -152,7 +152,8 @@ def test_bandwidth_never_rises_with_the_working_set() -> None:
 def test_autocast_has_the_ceiling_of_its_faster_dtype() -> None:
     assert example().rate("autocast-bfloat16") == 4e11
     assert example().rate("autocast-float16") == 1e11
-    assert example().rate("float16") is None
+    assert example().rate("float16") == 1e11
+    assert example().rate("float64") is None
 
 
 def test_working_sets_end_beyond_the_caches() -> None:
@@ -169,8 +170,19 @@ def test_bandwidth_counts_every_byte_once() -> None:
 
 
 def test_arithmetic_is_the_best_of_the_sizes_that_fit() -> None:
-    assert ceilings.macs_per_s(SteadyClock(0.5), CPU, torch.float32, 0.1) == 256**3 / 0.5
-    assert ceilings.macs_per_s(SteadyClock(1e-3), CPU, torch.float32, 1.0, largest=512) == 512**3 / 1e-3
+    convolution = 9 * 28 * 28 * 128**2
+    assert ceilings.macs_per_s(SteadyClock(0.5), CPU, torch.float32, 0.1) == convolution / 0.5
+    assert ceilings.macs_per_s(SteadyClock(1e-3), CPU, torch.float32, 1.0, largest=512) == 4 * convolution / 1e-3
+
+
+@pytest.mark.parametrize(
+    ("product_s", "convolution_s", "macs"), [(1e-3, 1.0, 256**3), (1.0, 1e-3, 9 * 28 * 28 * 128**2)]
+)
+def test_arithmetic_is_that_of_the_faster_of_product_and_convolution(
+    product_s: float, convolution_s: float, macs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ceilings, "_best_s", lambda _, call, *__: product_s if call.func is torch.mm else convolution_s)
+    assert ceilings.macs_per_s(SteadyClock(1e-3), CPU, torch.float32, 1.0, largest=256) == macs / 1e-3
 
 
 def test_a_dtype_that_cannot_be_multiplied_has_no_rate() -> None:

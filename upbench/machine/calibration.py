@@ -19,7 +19,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from upbench import files, units
 from upbench.errors import OutputError
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the format of the cache file."""
 DISTURBED = 0.2
 """Number of cores that other programs may keep busy during a calibration before it counts as disturbed."""
@@ -42,8 +42,8 @@ class Calibration:
         threads: Number of torch's threads during the calibration.
         bandwidths: Pairs of a working set in bytes and its rate in bytes read and written per second, small working sets
             first. The last one is far larger than the caches.
-        macs_per_s: Multiply-accumulates per second of a matrix product, by dtype. A dtype that the device cannot multiply
-            is missing.
+        macs_per_s: Multiply-accumulates per second of a matrix product or a 3x3 convolution, whichever is faster, by dtype. A
+            dtype that the device cannot multiply is missing.
         noise_floor: Difference of latency, as a part of 1, that an upsampler shows to itself, see
             `ceilings.noise_floor`; None where a first measurement took the ceilings alone.
         disturbed_cores: Number of cores that other programs kept busy during the calibration; None where unknown.
@@ -86,13 +86,15 @@ class Calibration:
     def rate(self, dtype: str) -> float | None:
         """Return the ceiling of multiply-accumulates per second in a dtype; None where the device cannot multiply in it.
 
-        Under autocast that of the faster of its two dtypes, since a call may use both.
+        Under autocast that of the faster of its two dtypes, since a call may use both. Values of 16 bits can be multiplied as
+        float32, so that their ceiling is never below it.
 
         Args:
             dtype: Name of the dtype, as a spec has it.
         """
-        names = ("float32", dtype.removeprefix("autocast-")) if dtype.startswith("autocast-") else (dtype,)
-        return max((self.macs_per_s[name] for name in names if name in self.macs_per_s), default=None)
+        name = dtype.removeprefix("autocast-")
+        names = ("float32", name) if name in ("float16", "bfloat16") else (name,)
+        return max((self.macs_per_s[one] for one in names if one in self.macs_per_s), default=None)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields of the calibration as JSON holds them."""
