@@ -87,12 +87,14 @@ class Calibration:
         """Return the ceiling of multiply-accumulates per second in a dtype; None where the device cannot multiply in it.
 
         Under autocast that of the faster of its two dtypes, since a call may use both. Values of 16 bits can be multiplied as
-        float32, so that their ceiling is never below it.
+        float32, so that a ceiling that was measured for them is never below it.
 
         Args:
             dtype: Name of the dtype, as a spec has it.
         """
         name = dtype.removeprefix("autocast-")
+        if name not in self.macs_per_s and name == dtype:
+            return None
         names = ("float32", name) if name in ("float16", "bfloat16") else (name,)
         return max((self.macs_per_s[one] for one in names if one in self.macs_per_s), default=None)
 
