@@ -1,8 +1,11 @@
-"""What a user would run instead on a CPU: each upsampler against torch.compile, onnxruntime and OpenVINO, and their memory.
+r"""What a user would run instead on a CPU: each upsampler against torch.compile, onnxruntime and OpenVINO, and their memory.
 
     python -m tests.slow.runtime_table results/backends-runtimes.md [NAME ...] [--shapes 256x120x120,256x60x60]
+    python -m tests.slow.runtime_table results/backends-runtimes-shapes.md dysample ldaaqu --shapes others \
+        --others onnxruntime,openvino --times-only
 
-One thread, glibc's malloc pinned to keep its memory, offsets as large as trained ones, float32. All ways of an upsampler take turns in
+A shape may go on with settings, as in 64x60x60:groups=4:batch=8; keys are batch, scale, threads and parameters, which upsamplers without
+them leave out. One thread where none are named, glibc's malloc pinned to keep its memory, offsets as large as trained ones, float32. All ways of an upsampler take turns in
 rounds of random order; times are those of the process's processor clock. onnxruntime and OpenVINO are bound to buffers of their
 own and write into them; `kept` is `out="reuse"`, `plain` the call that returns new memory. torch.compile is given the eager form. A
 result that is off is not timed. The peak is the largest resident set during two calls above that of the loaded model, each way in a process
@@ -27,6 +30,11 @@ from typing import Any
 
 NAMES = ("dysample", "carafe", "ldaaqu", "fade", "sapa-b", "sapa-d", "dysample+", "dysample-s", "dysample-s+")
 SHAPES = ("256x120x120", "256x60x60")
+OTHER_SHAPES = (
+    *("256x60x60:batch=8", "64x60x60:groups=4", "512x32x32", "256x60x60:scale=4", "256x60x60:threads=2"),
+    *("256x180x180", "256x240x240"),
+)
+"""Where the papers did not look: what `--shapes others` stands for. FADE is for scale 2 alone."""
 OURS = ("kept", "plain")
 OTHERS = ("compile", "onnxruntime", "openvino")
 WAYS = (*OURS, *OTHERS)
@@ -39,9 +47,25 @@ TOLERANCE = 1e-3
 MIB = 2**20
 
 
-def sides(shape: str) -> list[int]:
-    """C, H, W of "CxHxW"."""
-    return [int(n) for n in shape.split("x")]
+def spec_data(name: str, shape: str, backend: str) -> dict[str, Any]:
+    """The spec of an upsampler at a shape with settings."""
+    from upbench import registry
+
+    shape, *settings = shape.split(":")
+    given = {"batch": 1, "scale": 2, "threads": 1}
+    params = {}
+    for key, value in (one.split("=") for one in settings):
+        if key in given:
+            given[key] = int(value)
+        elif key in registry.get(name).defaults():
+            params[key] = int(value)
+    return {
+        "upsampler": name,
+        "params": params,
+        "scale": given["scale"],
+        "input": {"shape": shape, "batch": given["batch"], "offsets": "trained"},
+        "measure": {"backend": backend, "threads": given["threads"]},
+    }
 
 
 class Works:
@@ -53,12 +77,12 @@ class Works:
         from upbench.benchmark import spec_module
         from upbench.specs import run_spec
 
-        torch.set_num_threads(1)
         self.folder = folder
         self.specs: dict[str, Any] = {}
         for backend in ("auto", "eager"):
-            data = {"upsampler": name, "input": {"shape": shape, "offsets": "trained"}, "measure": {"backend": backend}}
-            self.specs[backend] = run_spec.load(data)
+            self.specs[backend] = run_spec.load(spec_data(name, shape, backend))
+        self.threads = self.specs["auto"].measure.threads
+        torch.set_num_threads(self.threads)
         self.built = spec_module.built
         self.tensors = self.built(self.specs["auto"])[1]
 
@@ -97,7 +121,7 @@ class Works:
         import torch
 
         options = onnxruntime.SessionOptions()
-        options.log_severity_level, options.intra_op_num_threads, options.inter_op_num_threads = 4, 1, 1
+        options.log_severity_level, options.intra_op_num_threads, options.inter_op_num_threads = 4, self.threads, 1
         session = onnxruntime.InferenceSession(
             str(self.write("onnxruntime")), options, providers=["CPUExecutionProvider"]
         )
@@ -120,7 +144,7 @@ class Works:
         import torch
 
         core = openvino.Core()
-        options = {"NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+        options = {"NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": self.threads, "INFERENCE_PRECISION_HINT": "f32"}
         model = core.compile_model(core.read_model(str(self.write("openvino"))), "CPU", options)
         request = model.create_infer_request()
         for n, tensor in enumerate(self.tensors):
@@ -135,14 +159,14 @@ class Works:
         return run
 
 
-def timed(name: str, shape: str, folder: Path) -> dict[str, Any]:
-    """Time all ways in rounds: seconds of each, or why it has none."""
+def timed(name: str, shape: str, folder: Path, ways: Sequence[str]) -> dict[str, Any]:
+    """Time ways in rounds: seconds of each, or why it has none."""
     from upbench.deploy.latency import rounds
 
     works, calls, missing = Works(name, shape, folder), {}, {}
     true = works.call("eager")()
     largest = float(true.abs().max())
-    for way in WAYS:
+    for way in ways:
         try:
             call = works.call(way)
             off = float((call() - true).abs().max()) / largest
@@ -153,7 +177,11 @@ def timed(name: str, shape: str, folder: Path) -> dict[str, Any]:
             missing[way] = f"off by {off:.1e} of the largest value"
         else:
             calls[way] = call
-    return {"seconds": rounds(calls, budget_s=BUDGET_S), "missing": missing, "load": os.getloadavg()[0]}
+    return {
+        "seconds": rounds(calls, BUDGET_S, time.process_time_ns if works.threads == 1 else time.perf_counter_ns),
+        "missing": missing,
+        "load": os.getloadavg()[0],
+    }
 
 
 def peak(name: str, shape: str, folder: Path, way: str) -> dict[str, Any]:
@@ -179,7 +207,9 @@ def child(*arguments: str) -> Any:
     """What this file prints in a process of its own, in which malloc is pinned; None where it failed."""
     from upbench.machine.allocator import worker_environment
 
-    environment = {**worker_environment("kept", os.environ), "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    environment = worker_environment("kept", os.environ)
+    if not any(":threads=" in one for one in arguments):
+        environment |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "tests.slow.runtime_table", *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -221,7 +251,8 @@ def page(found: Sequence[dict[str, Any]], command: str) -> str:
 
 Made by `{command}` on {cpu}, {platform.platform()}, {packages}.
 
-One thread, float32, glibc's malloc pinned to keep its memory, offsets as large as trained ones. Median processor milliseconds of a call; all ways of
+One thread where the shape names no other number, float32, glibc's malloc pinned to keep its memory, offsets as large as trained ones. Median
+processor milliseconds of a call, of several threads those on the wall; all ways of
 a row take turns in rounds of random order. The ratios are medians of rounds with their least and largest: how many times as long the
 fastest other runtime takes as the call into a kept output (`out="reuse"`; aim {TARGETS["kept"]}) and as the plain call, which returns new
 memory (aim {TARGETS["plain"]}). onnxruntime and OpenVINO (hint f32) write into buffers that they are bound to; torch.compile is given the eager
@@ -245,16 +276,20 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("names", nargs="*")
     parser.add_argument("--shapes", default=",".join(SHAPES))
+    parser.add_argument("--others", default=",".join(OTHERS), help="other runtimes, since compiling takes the longest")
+    parser.add_argument("--times-only", action="store_true", help="measure no resident sets")
     given = parser.parse_args()
+    ways = ",".join((*OURS, *given.others.split(",")))
     command = f"python -m tests.slow.runtime_table {' '.join(sys.argv[1:])}"
     kept = given.file.with_suffix(".rows")
+    shapes = OTHER_SHAPES if given.shapes == "others" else given.shapes.split(",")
     for name in given.names or NAMES:
-        for shape in given.shapes.split(","):
+        for shape in shapes:
             with tempfile.TemporaryDirectory(prefix="upbench-") as folder:
-                times = child("--timed", name, shape, folder)
+                times = child("--timed", name, shape, folder, ways)
                 if times is None:
                     continue
-                ran = [way for way in WAYS if way in times["seconds"]]
+                ran = [way for way in WAYS if way in times["seconds"] and not given.times_only]
                 peaks = {way: (child("--peak", name, shape, folder, way) or {}).get("bytes") for way in ran}
             record = {
                 "name": name,
@@ -275,14 +310,14 @@ def records(file: Path) -> list[dict[str, Any]]:
     for line in file.read_text().splitlines():
         record = json.loads(line)
         found[record["name"], record["shape"]] = record
-    order = [*NAMES, *SHAPES]
+    order = [*NAMES, *SHAPES, *OTHER_SHAPES]
     place = {name: n for n, name in enumerate(order)}
     return [found[key] for key in sorted(found, key=lambda key: [place.get(part, len(order)) for part in key])]
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--timed"]:
-        print(json.dumps(timed(sys.argv[2], sys.argv[3], Path(sys.argv[4]))))
+        print(json.dumps(timed(sys.argv[2], sys.argv[3], Path(sys.argv[4]), sys.argv[5].split(","))))
     elif sys.argv[1:2] == ["--peak"]:
         print(json.dumps(peak(sys.argv[2], sys.argv[3], Path(sys.argv[4]), sys.argv[5])))
     else:
