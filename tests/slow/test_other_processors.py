@@ -156,7 +156,12 @@ def programs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     made = {}
     for module in ("_kernels", "_windows"):
         program = folder / module
-        named = [f'-DSOURCE="{module[1:]}.c"', f"-DINIT=PyInit_{module}", "-Dtarget_clones(...)=unused"]
+        named = [
+            f'-DSOURCE="{module[1:]}.c"',
+            f"-DINIT=PyInit_{module}",
+            "-Dtarget_clones(...)=unused",
+            "-DONE_GENERATION",
+        ]
         where = [f"-I{HERE}", f"-I{SOURCES}", str(HERE / "replay.c"), "-static", "-o", str(program), "-lm"]
         subprocess.run([compiler, *flags, *FLAGS, "-w", *named, *where], check=True)
         made[module] = [*emulator, str(program)]

@@ -193,7 +193,8 @@ def _project_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
         # In the memory order of x: planes as planes.
         flat = weight.flatten(1)
         if x.is_contiguous():
-            dx = (flat.t() @ columns).unflatten(2, x.shape[2:])
+            # `@` would fold the images into the pixels, and copy the result into planes afterwards.
+            dx = torch.bmm(flat.t().expand(len(x), -1, -1), columns).unflatten(2, x.shape[2:])
         else:
             dx = (columns.transpose(1, 2) @ flat).unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)
     if need_weight:

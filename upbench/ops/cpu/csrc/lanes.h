@@ -1,5 +1,12 @@
-/* Included by windows.c once for each pair of a type that is computed in (REAL) and one that lies in memory (STORED): vectors
+/* Included by forms.h once for each pair of a type that is computed in (REAL) and one that lies in memory (STORED): vectors
  * of SOME numbers, read from memory and written there, and what is done with them. FORM says how STORED holds a number. */
+
+#undef REGISTERS /* that a vector of a few numbers fits into */
+#if defined(__AVX512F__) || defined(__aarch64__)
+#define REGISTERS 32
+#else
+#define REGISTERS 16
+#endif
 
 typedef REAL NAME(Lanes) __attribute__((vector_size(SOME * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
 
@@ -18,6 +25,14 @@ typedef uint32_t NAME(Words) __attribute__((vector_size(SOME * 4), aligned(4), m
 static ALWAYS_INLINE NAME(Lanes) NAME(load)(const STORED *from) {
 #if FORM == PLAIN
     return *(const NAME(Lanes) *)from;
+#elif FORM == HALF && defined(__AVX512F__)
+    return (NAME(Lanes))_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)from));
+#elif FORM == HALF && defined(__F16C__)
+    union {
+        __m256 halves[2];
+        NAME(Lanes) whole;
+    } v = {{_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)from)), _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)from + 1))}};
+    return v.whole;
 #else
     NAME(Words) bits = __builtin_convertvector(*(const NAME(Halves) *)from, NAME(Words));
 #if FORM == BRAIN
@@ -34,6 +49,15 @@ static ALWAYS_INLINE NAME(Lanes) NAME(load)(const STORED *from) {
 static ALWAYS_INLINE void NAME(store)(STORED *to, NAME(Lanes) v) {
 #if FORM == PLAIN
     *(NAME(Lanes) *)to = v;
+#elif FORM == HALF && defined(__AVX512F__)
+    _mm256_storeu_si256((__m256i *)to, _mm512_cvtps_ph((__m512)v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+#elif FORM == HALF && defined(__F16C__)
+    const union {
+        NAME(Lanes) whole;
+        __m256 halves[2];
+    } parts = {v};
+    for (int n = 0; n < 2; n++)
+        _mm_storeu_si128((__m128i *)to + n, _mm256_cvtps_ph(parts.halves[n], _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 #else
     NAME(Words) bits = (NAME(Words))v;
     const NAME(Words) size = bits & 0x7fffffff, nan = (NAME(Words))(size > 0x7f800000);
@@ -61,7 +85,7 @@ static ALWAYS_INLINE NAME(Lanes) NAME(load_part)(const STORED *from, long n) {
     return NAME(load)(part);
 }
 
-static ALWAYS_INLINE void NAME(store_part)(STORED *to, NAME(Lanes) v, long n) {
+static APART void NAME(store_part)(STORED *to, NAME(Lanes) v, long n) {
     STORED part[SOME];
     NAME(store)(part, v);
     for (long c = 0; c < n; c++) to[c] = part[c];

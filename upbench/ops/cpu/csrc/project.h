@@ -1,4 +1,4 @@
-/* Included by windows.c for each pair of types: a pointwise convolution whose result is rows of channels.
+/* Included by forms.h for each pair of types: a pointwise convolution whose result is rows of channels.
  *
  * A tile is PIXELS pixels, whose planes are gathered first: what the products read lies together. */
 
@@ -32,7 +32,7 @@ static ALWAYS_INLINE void NAME(products)(const Project *job, const REAL *a, long
     const REAL *weights = (const REAL *)job->weights + first, *bias = weights + channels * padded;
     const long pitch = (long)job->out_pitch, rest = outputs - first;
     long m = 0;
-    if (wide_registers)
+    if (REGISTERS >= 32)
         for (; m + 8 <= count; m += 8)
             NAME(product)(a + m * pixel, pixel, step, weights, padded, bias, channels, out + m * pitch, pitch, rest, 8, lanes);
     for (; m + 4 <= count; m += 4)
@@ -41,7 +41,7 @@ static ALWAYS_INLINE void NAME(products)(const Project *job, const REAL *a, long
         NAME(product)(a + m * pixel, pixel, step, weights, padded, bias, channels, out + m * pitch, pitch, rest, 1, lanes);
 }
 
-CLONES static int NAME(project)(const void *given, long start, long stop) {
+static int NAME(project)(const void *given, long start, long stop) {
     const Project *job = given;
     const long channels = (long)job->channels, outputs = (long)job->outputs, padded = NAME(padded)(channels);
     const int planes = job->x_step != 1;
@@ -70,7 +70,7 @@ CLONES static int NAME(project)(const void *given, long start, long stop) {
 #endif
         STORED *out = (STORED *)job->out + first * (long)job->out_pitch;
         long n = 0;
-        if (wide_registers)
+        if (REGISTERS >= 32)
             for (; n + SOME < outputs; n += 2 * SOME) NAME(products)(job, a, pixel, step, n, out + n, count, 2);
         for (; n < outputs; n += SOME) NAME(products)(job, a, pixel, step, n, out + n, count, 1);
     }

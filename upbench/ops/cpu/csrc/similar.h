@@ -1,7 +1,7 @@
-/* Included by windows.c for each pair of types: dot products with the pixels of a window, and the transpose of a sum over
+/* Included by forms.h for each pair of types: dot products with the pixels of a window, and the transpose of a sum over
  * windows. See window.h. */
 
-CLONES static int NAME(similarity)(const void *given, long start, long stop) {
+static int NAME(similarity)(const void *given, long start, long stop) {
     const Windows *job = given;
     const long heads = (long)job->groups, depth = (long)job->channels / heads, taps = (long)(job->kernel * job->kernel);
     const long padded = NAME(padded)(taps);
@@ -74,7 +74,7 @@ static ALWAYS_INLINE void NAME(gather)(const NAME(Readers) * from, STORED *out, 
 }
 
 /* Pixels of the low-resolution map, a tile of TALL x BROAD at a time: what reads one of them mostly reads the next. */
-CLONES static int NAME(scatter)(const void *given, long start, long stop) {
+static int NAME(scatter)(const void *given, long start, long stop) {
     const Windows *job = given;
     const long channels = (long)job->channels, groups = (long)job->groups, each = channels / groups;
     const long width = (long)job->width, height = (long)job->height, across = (width + BROAD - 1) / BROAD;

@@ -1,4 +1,4 @@
-/* Included by windows.c for each pair of types: windows of low-resolution pixels, which all output pixels of a cell share.
+/* Included by forms.h for each pair of types: windows of low-resolution pixels, which all output pixels of a cell share.
  *
  * A cell is a low-resolution pixel with the output pixels whose parent it is, its children. Each row of channels of its window
  * is read once for up to four of them. A tile is a row of cells. */
@@ -30,7 +30,7 @@ static ALWAYS_INLINE long NAME(inside)(long n, long size, int border) {
 }
 
 /* The window of the cell in row i and column j of a map. */
-static ALWAYS_INLINE void NAME(look)(const Windows *job, const STORED *x, long x_row, long x_pitch, long i, long j,
+static APART void NAME(look)(const Windows *job, const STORED *x, long x_row, long x_pitch, long i, long j,
                                      NAME(Desk) * desk) {
     const long kernel = (long)job->kernel, origin = (long)job->origin;
     long count = 0;
@@ -48,7 +48,7 @@ static ALWAYS_INLINE void NAME(look)(const Windows *job, const STORED *x, long x
 }
 
 /* The softmax of the weights of some taps, in place. */
-static ALWAYS_INLINE void NAME(soften)(REAL *weights, long taps) {
+static APART void NAME(soften)(REAL *weights, long taps) {
     const long padded = NAME(padded)(taps);
     NAME(Lanes) sum = {0};
     for (long t = taps; t < padded; t++) weights[t] = weights[0];
@@ -139,10 +139,17 @@ static ALWAYS_INLINE void NAME(blend_rest)(const NAME(Desk) * desk, const NAME(P
 /* Channels c to `end` of `count` pixels, a constant. */
 static ALWAYS_INLINE void NAME(blend_all)(const NAME(Desk) * desk, const NAME(Pixels) * to, long c, long end,
                                           const int count, int streams) {
-    if (wide_registers)
+    if (REGISTERS >= 32)
         for (; c + 4 * SOME <= end; c += 4 * SOME) NAME(blend)(desk, to, c, count, 4, streams);
     for (; c + SOME <= end; c += SOME) NAME(blend)(desk, to, c, count, 1, streams);
     if (c < end) NAME(blend_rest)(desk, to, c, end - c, count);
+}
+
+static APART void NAME(blend_children)(const NAME(Desk) * desk, const NAME(Pixels) * to, long c, long end, int count,
+                                       int streams) {
+    if (count == 4) NAME(blend_all)(desk, to, c, end, 4, streams);
+    if (count == 2) NAME(blend_all)(desk, to, c, end, 2, streams);
+    if (count == 1) NAME(blend_all)(desk, to, c, end, 1, streams);
 }
 
 /* The output pixels of a cell, up to CHILDREN of them from child n on: their places and their numbers among the children.
@@ -198,7 +205,7 @@ static ALWAYS_INLINE void NAME(compare)(const NAME(Desk) * desk, const STORED *c
     }
 }
 
-static ALWAYS_INLINE void NAME(compare_children)(const Windows *job, const NAME(Desk) * desk, const long *pixels,
+static APART void NAME(compare_children)(const Windows *job, const NAME(Desk) * desk, const long *pixels,
                                                  long first, long depth, int count) {
     const long taps = (long)(job->kernel * job->kernel);
     const STORED *queries[CHILDREN];
@@ -210,7 +217,7 @@ static ALWAYS_INLINE void NAME(compare_children)(const Windows *job, const NAME(
 }
 
 /* What is mixed into output rows `top` to `bottom` and columns `from` to `to`, as rows of channels: the guide has planes. */
-static ALWAYS_INLINE void NAME(fetch_guide)(const Windows *job, long top, long bottom, long from, long to, STORED *rows) {
+static APART void NAME(fetch_guide)(const Windows *job, long top, long bottom, long from, long to, STORED *rows) {
     const long channels = (long)job->channels, pitch = NAME(padded)(channels), step = (long)job->guide_step;
     for (long a = top; a < bottom; a++)
         for (long b = from; b < to; b += SOME) {
@@ -268,9 +275,7 @@ static ALWAYS_INLINE int NAME(reassemble)(const Windows *job, long start, long s
                 for (long g = 0; g < groups; g++) {
                     const long c = g * each, end = c + each;
                     if (!attends) NAME(weigh)(job, &desk, cell, g, pixels, children, count, few.rows);
-                    if (count == 4) NAME(blend_all)(&desk, &few, c, end, 4, streams);
-                    if (count == 2) NAME(blend_all)(&desk, &few, c, end, 2, streams);
-                    if (count == 1) NAME(blend_all)(&desk, &few, c, end, 1, streams);
+                    NAME(blend_children)(&desk, &few, c, end, count, streams);
                 }
                 n += count;
             }
@@ -281,10 +286,10 @@ static ALWAYS_INLINE int NAME(reassemble)(const Windows *job, long start, long s
     return ready;
 }
 
-CLONES static int NAME(assemble)(const void *given, long start, long stop) {
+static int NAME(assemble)(const void *given, long start, long stop) {
     return NAME(reassemble)(given, start, stop, 0);
 }
 
-CLONES static int NAME(attend)(const void *given, long start, long stop) {
+static int NAME(attend)(const void *given, long start, long stop) {
     return NAME(reassemble)(given, start, stop, 1);
 }

@@ -16,6 +16,7 @@
 
 #if defined(__GNUC__)
 #define ALWAYS_INLINE inline __attribute__((always_inline))
+#define APART __attribute__((noinline)) /* what is called where many others are inlined too, and need not be held twice */
 #endif
 
 #if defined(__GNUC__)
@@ -24,11 +25,13 @@
 #define PREFETCH(at) (void)0
 #endif
 
-/* One form for each generation of vector units; which one runs is decided when the module is loaded. */
-#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12 && defined(__x86_64__) && defined(__linux__)
-#define CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define CLONES
+/* All of it is compiled for each generation of vector units; which one runs is decided when the module is loaded. */
+#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12 && defined(__x86_64__) && defined(__linux__) && \
+    !defined(ONE_GENERATION)
+#define GENERATIONS 1
+#endif
+#if defined(__GNUC__) && defined(__x86_64__)
+#include <immintrin.h>
 #endif
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wpsabi" /* of vectors in functions that are inlined everywhere */
@@ -81,7 +84,12 @@ enum { ZEROS, MIRRORED, REPEATED };                      /* what is read outside
          n + 8, n + 24, n + 10, n + 26, n + 12, n + 28, n + 14, n + 30)
 #endif
 
-static int wide_registers; /* whether 16 vectors fit into the registers */
+typedef int (*Work)(const void *, long, long);
+
+/* The entries of one generation, each in the order of `window_kernels.DTYPES`. */
+typedef struct {
+    Work assemble[4], attend[4], similarity[4], scatter[4], project[4];
+} Entries;
 
 /* What every entry on windows is given, filled by name in `window_kernels.py`; every field is 8 bytes wide.
  *
@@ -108,56 +116,33 @@ typedef struct {
     int64_t pixels, channels, outputs, x_step, x_pitch, out_pitch, dtype;
 } Project;
 
-#define REAL float
-#define MOST FLT_MAX
-#define WIDE 0
+#define JOINED(name, type, generation) name##_##type##_##generation
+#define JOIN(name, type, generation) JOINED(name, type, generation)
+#define NAME(name) JOIN(name, TYPE, GENERATION)
 
-#define STORED float
-#define FORM PLAIN
-#define NAME(name) name##_float
-#include "lanes.h"
-#include "window.h"
-#include "similar.h"
-#include "project.h"
-#undef STORED
-#undef FORM
-#undef NAME
+#if GENERATIONS
+#pragma GCC push_options
+#pragma GCC target("arch=x86-64-v4")
+#define GENERATION v4
+#include "forms.h"
+#undef GENERATION
+#pragma GCC pop_options
 
-#define STORED uint16_t
-#define FORM BRAIN
-#define NAME(name) name##_brain
-#include "lanes.h"
-#include "window.h"
-#include "similar.h"
-#include "project.h"
-#undef FORM
-#undef NAME
+#pragma GCC push_options
+#pragma GCC target("arch=x86-64-v3")
+#define GENERATION v3
+#include "forms.h"
+#undef GENERATION
+#pragma GCC pop_options
 
-#define FORM HALF
-#define NAME(name) name##_half
-#include "lanes.h"
-#include "window.h"
-#include "similar.h"
-#include "project.h"
-#undef STORED
-#undef FORM
-#undef NAME
-#undef REAL
-#undef MOST
-#undef WIDE
+/* Those before AVX2 get what is right, not what is fast. */
+#pragma GCC optimize("O1")
+#endif
 
-#define REAL double
-#define MOST DBL_MAX
-#define WIDE 1
-#define STORED double
-#define FORM PLAIN
-#define NAME(name) name##_double
-#include "lanes.h"
-#include "window.h"
-#include "similar.h"
-#include "project.h"
+#define GENERATION plain
+#include "forms.h"
 
-typedef int (*Work)(const void *, long, long);
+static const Entries *entries = &entries_of_plain;
 
 /* Runs the form of an entry for the dtype of a job: address and size of the struct, the tiles to take. */
 static PyObject *run(PyObject *args, size_t expected, size_t dtype_at, const Work *forms) {
@@ -177,11 +162,9 @@ static PyObject *run(PyObject *args, size_t expected, size_t dtype_at, const Wor
     Py_RETURN_NONE;
 }
 
-/* In the order of `window_kernels.DTYPES`. */
 #define ENTRY(name, Job) \
     static PyObject *name(PyObject *Py_UNUSED(self), PyObject *args) { \
-        static const Work forms[] = {name##_float, name##_double, name##_brain, name##_half}; \
-        return run(args, sizeof(Job), offsetof(Job, dtype), forms); \
+        return run(args, sizeof(Job), offsetof(Job, dtype), entries->name); \
     }
 ENTRY(assemble, Windows)
 ENTRY(attend, Windows)
@@ -201,10 +184,11 @@ static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_windows", NULL, 0, 
 
 PyMODINIT_FUNC PyInit__windows(void) {
     PyObject *made = PyModule_Create(&module);
-#if defined(__x86_64__) && defined(__GNUC__)
-    wide_registers = __builtin_cpu_supports("avx512f") != 0;
-#elif defined(__aarch64__)
-    wide_registers = 1;
+#if GENERATIONS
+    if (__builtin_cpu_supports("x86-64-v4"))
+        entries = &entries_of_v4;
+    else if (__builtin_cpu_supports("x86-64-v3"))
+        entries = &entries_of_v3;
 #endif
     /* Of the struct above: `window_kernels.py` takes none but its own. */
     if (made && PyModule_AddIntConstant(made, "interface", 2) < 0) {

@@ -1,0 +1,5 @@
+/* Included by forms.h for each pair of types. */
+#include "lanes.h"
+#include "window.h"
+#include "similar.h"
+#include "project.h"
