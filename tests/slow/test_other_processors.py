@@ -39,7 +39,20 @@ TARGETS = {
     "neon": (("aarch64-linux-gnu-gcc",), ("qemu-aarch64",)),
 }
 """Name of a processor -> compiler with its flags, and what runs its programs."""
-NAMES = ("dysample", "dysample-s+", "sapa-d", "ldaaqu", "carafe", "sapa-b", "a2u", "fade", "naf", "jafar", "freqfusion")
+NAMES = (
+    "dysample",
+    "dysample-s+",
+    "sapa-d",
+    "ldaaqu",
+    "carafe",
+    "sapa-b",
+    "a2u",
+    "fade",
+    "naf",
+    "jafar",
+    "freqfusion",
+    "resfu",
+)
 TOLERANCE = {torch.bfloat16: 2e-2, torch.float16: 4e-3, torch.float64: 1e-9}
 """What values may be off, as a part of the largest; float32 is 1e-4."""
 
@@ -154,7 +167,7 @@ def programs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         pytest.skip("this processor has no AVX2")
     folder = tmp_path_factory.mktemp(request.param)
     made = {}
-    for module in ("_kernels", "_windows"):
+    for module in ("_kernels", "_windows", "_maps"):
         program = folder / module
         named = [
             f'-DSOURCE="{module[1:]}.c"',

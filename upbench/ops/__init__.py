@@ -26,6 +26,7 @@ from upbench.ops.deformable import (
     guided_attention,
     offset_attention,
 )
+from upbench.ops.differences import paired_difference
 from upbench.ops.dilated import dilated_attention
 from upbench.ops.dispatch import Backend, load, plain_in_pieces, recorded, select_backend
 from upbench.ops.flop_formulas import register_formulas
@@ -88,6 +89,7 @@ __all__ = [
     "modulate",
     "offset_attention",
     "output_size",
+    "paired_difference",
     "parents",
     "point_assemble",
     "point_similarity",

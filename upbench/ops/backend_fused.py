@@ -17,15 +17,18 @@ from torch import Tensor, nn
 from upbench.ops.cell_attention import averaged_attention, dilated_attention
 from upbench.ops.cpu import affinity_slope as _slope  # noqa: F401 # registers its gradient
 from upbench.ops.cpu import cell_attention as _cells  # noqa: F401 # registers its kernels
+from upbench.ops.cpu import difference_slope as _differences  # noqa: F401 # registers its gradient
 from upbench.ops.cpu import local_similarity as _neighbours  # noqa: F401 # registers its kernels
 from upbench.ops.cpu import points as _points  # noqa: F401 # registers its kernels
 from upbench.ops.cpu import windows as _windows  # noqa: F401 # registers its kernels
 from upbench.ops.cpu.affinity import affinity_fused, pool_both
+from upbench.ops.cpu.differences import paired_difference
 from upbench.ops.cpu.guided_attention import guided_attend_fused
 from upbench.ops.cpu.offset_attention import offset_attend_fused
 from upbench.ops.cpu.plane_rope import plane_rope
 from upbench.ops.cpu.products import pointwise
 from upbench.ops.cpu.reassembly import attend_window, can_project, project_fused, reassemble
+from upbench.ops.cpu.steps import box_mean, softmax_last
 from upbench.ops.deformable import add_position, deform_assemble, deform_similarity
 from upbench.ops.dispatch import Backend, autocasted, autocasts, no_autocast, record
 from upbench.ops.fused import deform_assemble_fused, deform_similarity_fused, gate_fuse_fused_
@@ -97,7 +100,7 @@ def softmax_over_taps(logits: Float[Tensor, "*shape"], dim: int) -> Float[Tensor
     """Compute `ops.softmax_over_taps` with the taps last in memory where the fused ops have them there."""
     if not channels_last(logits.device):
         return logits.softmax(dim)
-    return logits.movedim(dim, -1).softmax(-1).movedim(-1, dim)
+    return softmax_last(logits.movedim(dim, -1)).movedim(-1, dim)
 
 
 def kernel_affinity(
@@ -241,6 +244,8 @@ FORMS: dict[str, tuple[Callable[..., Any], int]] = {
     "reassemble": (reassemble, 4),
     "attend_window": (attend_window, 3),
     "gate_fuse": (gate_fuse, 3),
+    "box_mean": (box_mean, 1),
+    "paired_difference": (paired_difference, 2),
     "conv1x1": (conv1x1, 2),
     "softmax_over_taps": (softmax_over_taps, 1),
 }

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from upbench.ops import thresholds
-from upbench.ops.cpu import window_kernels
+from upbench.ops.cpu import differences, map_kernels, window_kernels
 from upbench.ops.dispatch import autocasts, dtype_name
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -17,6 +17,11 @@ AUTOCASTED = (
     *("averaged_attention", "dilated_attention"),
 )
 """Ops whose eager form is a product of matrices, which autocast takes in another dtype."""
+CPU_ALONE = (
+    *("conv1x1", "guided_attention", "kernel_affinity", "plane_rope", "reassemble", "attend_window", "box_mean"),
+    "paired_difference",
+)
+"""Ops that have no kernel for another device."""
 
 
 def can_fuse_attention(*tensors: Tensor) -> bool:
@@ -43,7 +48,7 @@ def unsupported_here(op: str, x: Tensor) -> str | None:
         return None
     if x.device.type != "cuda":
         return f"there are no fused kernels for {x.device.type}, only for cpu and cuda"
-    if op in ("conv1x1", "guided_attention", "kernel_affinity", "plane_rope", "reassemble", "attend_window"):
+    if op in CPU_ALONE:
         # A convolution is as fast there, and keeps the precision (TF32) that convolutions are set to.
         return "it is for a CPU"
     try:
@@ -66,6 +71,12 @@ def unsupported_call(op: str, args: tuple[Any, ...]) -> str | None:
         tensors = [t for t in args if isinstance(t, Tensor)]
         if autocasts(tensors[0]) or not window_kernels.can_run_native(*tensors):
             return "it does not autocast, and needs the C kernels"
+    if op == "box_mean" and not map_kernels.can_run_native(args[0]):
+        return "it needs the C kernels, and float32 or float64"
+    if op == "paired_difference":
+        key, query, _, weight, _, compressor, groups, _ = args
+        if autocasts(key) or not differences.can_run(key, query, weight, groups, compressor):
+            return "it does not autocast, needs the C kernels and whole lanes of outputs in every group"
     if op == "dilated_attention" and any(args[0].shape[n] % args[1].shape[n] for n in (2, 3)):
         return "the output's sides are no multiples of the map's, so that windows are no boxes of cells"
     if op == "dilated_attention" and args[3] > min(args[1].shape[2:]):

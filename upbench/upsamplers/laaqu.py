@@ -65,7 +65,8 @@ class LAAQU(Upsampler):
     def upsample(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C oH oW"]:
         height, width = output_size(x.shape[2], x.shape[3], self.scale)
         table, backend = self.relative_position_bias_table, self.backend
-        normed = self.layer_norm(x)
+        # Its channels stay last in memory, as the norm leaves them.
+        normed = self.layer_norm.rows(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         query = resize_map(conv1x1(self.proj_q, normed, backend=backend), height, width, align_corners=True)
         keys = conv1x1(self.proj_k, normed, backend=backend)
         logits = window_head_similarity(query, keys, self.k_u, self.heads, backend=backend)

@@ -7,7 +7,15 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from upbench.ops import box_mean, coordinate_dtype, lattice, resize_map, sample_window_assemble
+from upbench.ops import (
+    box_mean,
+    conv1x1,
+    coordinate_dtype,
+    lattice,
+    paired_difference,
+    resize_map,
+    sample_window_assemble,
+)
 from upbench.upsamplers._base import GroupNorm, Upsampler
 
 HIDDEN = 128
@@ -40,23 +48,23 @@ class GuidedFilter(nn.Module):
             x = x.index_select(dim, torch.arange(count, device=x.device) * self.subsample)
         return x
 
-    def _means(self, *maps: Tensor, size: tuple[int, int] | None = None) -> tuple[Tensor, ...]:
+    def _means(self, backend: str, *maps: Tensor, size: tuple[int, int] | None = None) -> tuple[Tensor, ...]:
         """The box mean of each map, resized to `size` if there is one; all of them at once, as so many images."""
-        means = box_mean(torch.cat(maps), self.radius)
+        means = box_mean(torch.cat(maps), self.radius, backend=backend)
         if size is not None:
             means = resize_map(means, *size)
         return means.unflatten(0, (len(maps), maps[0].shape[0])).unbind()
 
     def forward(
-        self, guidance: Float[Tensor, "B C oH oW"], source: Float[Tensor, "B C oH oW"]
+        self, guidance: Float[Tensor, "B C oH oW"], source: Float[Tensor, "B C oH oW"], backend: str = "eager"
     ) -> Float[Tensor, "B C oH oW"]:
         # The variance is a difference of near-equal means: half precision would leave nothing of it.
         dtype = coordinate_dtype(guidance.dtype)
         i, p = self._subsampled(guidance).to(dtype), self._subsampled(source).to(dtype)
-        mean_i, mean_p, mean_ii, mean_ip = self._means(i, p, i * i, i * p)
+        mean_i, mean_p, mean_ii, mean_ip = self._means(backend, i, p, i * i, i * p)
         a = (mean_ip - mean_i * mean_p) / (mean_ii - mean_i * mean_i + self.eps)
         b = mean_p - a * mean_i
-        a, b = self._means(a, b, size=(guidance.shape[2], guidance.shape[3]))
+        a, b = self._means(backend, a, b, size=(guidance.shape[2], guidance.shape[3]))
         return (a * guidance + b).to(guidance.dtype)
 
 
@@ -76,7 +84,7 @@ class PairedCentralDifference(nn.Module):
 
     def __init__(self, channels: int, groups: int, kernel: int, dilation: int, norm_groups: int) -> None:
         super().__init__()
-        self.groups, self.dilation, self.reach = groups, dilation, dilation * (kernel // 2)
+        self.groups, self.dilation = groups, dilation
         self.weight = nn.Parameter(torch.empty(HIDDEN, channels // groups, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(1, HIDDEN, 1, 1))
         self.norm = GroupNorm(norm_groups, channels)
@@ -89,11 +97,11 @@ class PairedCentralDifference(nn.Module):
         )
         nn.init.kaiming_normal_(self.weight, mode="fan_out")
 
-    def forward(self, key: Float[Tensor, "B e oH oW"], query: Float[Tensor, "B e oH oW"]) -> Float[Tensor, "B T oH oW"]:
-        key = F.pad(self.norm(key), (self.reach,) * 4, mode="replicate")
-        around = F.conv2d(key, self.weight, dilation=self.dilation, groups=self.groups)
-        centre = F.conv2d(self.norm(query), self.weight.sum((2, 3), keepdim=True), groups=self.groups)
-        return self.channel_compressor(around - centre + self.bias)
+    def forward(
+        self, key: Float[Tensor, "B e oH oW"], query: Float[Tensor, "B e oH oW"], backend: str = "eager"
+    ) -> Float[Tensor, "B T oH oW"]:
+        layers = (self.norm, self.weight, self.bias, self.channel_compressor)
+        return paired_difference(key, query, *layers, self.groups, self.dilation, backend=backend)
 
 
 class ReSFU(Upsampler):
@@ -173,10 +181,14 @@ class ReSFU(Upsampler):
     def weights(self, x: Float[Tensor, "B C H W"], guide: Float[Tensor, "B Cy oH oW"]) -> Float[Tensor, "B T oH oW"]:
         """Predict the weights of the T = k_up^2 neighbours, which sum to one."""
         height, width = guide.shape[2:]
-        query = self.q(self.norm_y(guide))
-        key = resize_map(self.k(self.norm_x(x)), height, width)
+        backend, query = self.backend, self.norm_y(guide)
+        if isinstance(self.q, nn.Conv2d):
+            # What follows goes through both plane by plane.
+            query = conv1x1(self.q, query, backend=backend).contiguous()
+        key = resize_map(conv1x1(self.k, self.norm_x(x), backend=backend).contiguous(), height, width)
         smooth = F.conv2d(F.pad(query, (1, 1, 1, 1), mode="replicate"), self.gauss, groups=query.shape[1])
-        scores = self.semantic_scores(key, self.GF(query, key)) + self.detail_scores(smooth, query)
+        scores = self.semantic_scores(key, self.GF(query, key, backend), backend)
+        scores = scores + self.detail_scores(smooth, query, backend)
         return F.softmax(scores.masked_fill(self.outside(height, width, x), -torch.inf), dim=1)
 
     def upsample(

@@ -1,0 +1,185 @@
+"""Box means, paired differences and the softmax over taps by their kernels, against the eager forms, forward and backward."""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from tests.ops.test_fused import agree
+from upbench import ops
+from upbench.ops import thresholds
+from upbench.ops.cpu import map_kernels
+from upbench.ops.cpu.steps import box_mean_fused, softmax_taps_fused
+from upbench.upsamplers.resfu import PairedCentralDifference
+
+few = settings(max_examples=15, deadline=None)
+seeds = st.integers(0, 2**16)
+built = pytest.mark.skipif(map_kernels._kernels is None, reason="the C kernels were not built here")
+DOUBLE = torch.float64
+
+
+@few
+@given(st.integers(1, 9), st.sampled_from([1, 2, 7, 16, 33]), st.integers(1, 3), st.integers(0, 12), seeds)
+def test_box_means(h: int, w: int, batch: int, radius: int, seed: int) -> None:
+    """Windows smaller and larger than the map, rows shorter and longer than what is summed at once."""
+    torch.manual_seed(seed)
+    x = torch.randn(batch, 2, h, w, dtype=DOUBLE).transpose(0, 1)
+    agree(lambda x: ops.box_mean(x, radius), lambda x: ops.box_mean(x, radius, backend="fused"), (x,))
+
+
+@few
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=3), st.integers(1, 70), st.integers(-1, 2), seeds)
+def test_softmax_over_taps(shape: list[int], taps: int, dim: int, seed: int) -> None:
+    torch.manual_seed(seed)
+    dim = min(dim, len(shape))
+    logits = 5 * torch.randn(*shape, taps, dtype=DOUBLE).movedim(-1, dim)
+    agree(lambda x: ops.softmax_over_taps(x, dim), lambda x: ops.softmax_over_taps(x, dim, backend="fused"), (logits,))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+def test_softmax_of_what_is_no_number(dtype: torch.dtype) -> None:
+    """Logits of -inf weigh nothing; a row of them alone, or one with inf or NaN, is spoilt, as in torch, and no other row."""
+    inf, nan = torch.inf, torch.nan
+    rows = [[0.0, -inf, 1.0], [-inf, -inf, -inf], [inf, 0.0, 1.0], [nan, 0.0, 1.0], [-200.0, 0.0, -100.0]]
+    logits = torch.tensor(rows, dtype=dtype)
+    found = ops.softmax_over_taps(logits, 1, backend="fused")
+    assert found.dtype == dtype
+    torch.testing.assert_close(found, logits.softmax(1), equal_nan=True, rtol=1e-6, atol=1e-30)
+
+
+def block(channels: int, groups: int, kernel: int, dilation: int, norm_groups: int) -> PairedCentralDifference:
+    made = PairedCentralDifference(channels, groups, kernel, dilation, norm_groups)
+    for parameter in made.parameters():
+        nn.init.normal_(parameter, std=0.5)
+    return made
+
+
+def scored(made: PairedCentralDifference, backend: str) -> Any:
+    """The scores as a function of key, query and the parameters."""
+    names = [name for name, _ in made.named_parameters()]
+
+    def call(key: Tensor, query: Tensor, *parameters: Tensor) -> Tensor:
+        named = dict(zip(names, parameters, strict=True))
+        return torch.func.functional_call(made, named, (key, query, backend))  # type: ignore[no-any-return]
+
+    return call
+
+
+@built
+@few
+@given(
+    st.tuples(st.integers(1, 11), st.integers(1, 18)),
+    st.integers(1, 2),
+    st.sampled_from([(8, 4, 2), (8, 8, 4), (4, 1, 2), (16, 2, 8)]),
+    st.sampled_from([(3, 2), (3, 1), (1, 2), (5, 3)]),
+    seeds,
+)
+def test_paired_differences(
+    size: tuple[int, int], batch: int, parts: tuple[int, int, int], window: tuple[int, int], seed: int
+) -> None:
+    """Windows smaller and larger than the map, whole tiles and parts of them, gradients some rows at a time."""
+    torch.manual_seed(seed)
+    channels, groups, norm_groups = parts
+    made = block(channels, groups, *window, norm_groups).double()
+    shape = (batch, channels, *size)
+    # Not one value a group: what is left of it is its rounding, many times over.
+    key, query = (torch.randn(shape, dtype=DOUBLE).transpose(2, 3).contiguous().transpose(2, 3) for _ in range(2))
+    if batch * size[0] * size[1] * channels // norm_groups == 1 or size[0] * size[1] == 1:
+        return
+    with thresholds.for_smaller_maps(3000.0):
+        agree(scored(made, "eager"), scored(made, "fused"), (key, query, *made.parameters()))
+
+
+@built
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+def test_paired_differences_against_double(dtype: torch.dtype) -> None:
+    """Half precision is computed in float32: as near as the rounding of what is returned, and of gradients that are."""
+    torch.manual_seed(0)
+    made = block(8, 4, 3, 2, 4).to(dtype)
+    maps = [torch.randn(1, 8, 17, 30).to(dtype).requires_grad_() for _ in range(2)]
+    given = (*maps, *(p.detach().clone().requires_grad_() for p in made.parameters()))
+    found = scored(made, "fused")(*given)
+    exact = scored(made.double(), "eager")(*(t.detach().double() for t in given))
+    assert found.dtype == dtype
+    limit = 2e-5 if dtype == torch.float32 else torch.finfo(dtype).eps
+    assert (found - exact).abs().max() <= limit * exact.abs().max()
+    slopes = torch.autograd.grad(found.float().square().mean(), given)
+    assert [t.dtype for t in slopes] == [dtype] * len(given)
+    assert all(t.isfinite().all() for t in slopes)
+
+
+@built
+def test_gradients_against_differences() -> None:
+    """And the gradients of gradients."""
+    torch.manual_seed(1)
+    x = torch.randn(1, 2, 3, 5, dtype=DOUBLE, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: box_mean_fused(x, 1), x)
+    assert torch.autograd.gradgradcheck(lambda x: box_mean_fused(x, 1), x)
+    assert torch.autograd.gradcheck(softmax_taps_fused, x)
+    assert torch.autograd.gradgradcheck(softmax_taps_fused, x)
+    key, query = (torch.randn(1, 2, 2, 3, dtype=DOUBLE, requires_grad=True) for _ in range(2))
+    made = block(2, 2, 3, 1, 1).double()
+    fused = scored(made, "fused")
+    assert torch.autograd.gradgradcheck(lambda *maps: fused(*maps, *made.parameters()).tanh(), (key, query))
+
+
+@built
+@pytest.mark.parametrize("name", ["box_mean", "softmax_taps", "softmax_taps_slope", "difference", "difference_slope"])
+def test_torch_accepts_the_registration(name: str) -> None:
+    torch.manual_seed(2)
+    x = torch.randn(1, 2, 4, 9)
+    made = block(2, 2, 3, 1, 1)
+    _, inner, _, norm, last = made.channel_compressor
+    layers: Any = (made.norm, made, inner, norm, last)
+    tensors = [t.detach() for layer in layers for t in (layer.weight, layer.bias)]
+    grad, numbers = torch.randn(1, 9, 4, 9), (2, 1, 1, 1e-5, 1, 1e-5)
+    arguments: tuple[Any, ...] = {
+        "box_mean": (x.clone().requires_grad_(), 2),
+        "softmax_taps": (x.clone().requires_grad_(),),
+        "softmax_taps_slope": (x, x),
+        "difference": (x, x, *(t.clone().requires_grad_() for t in tensors), *numbers),
+        "difference_slope": (grad, x, x, *tensors, *numbers),
+    }[name]
+    op = name.replace("difference", "paired_difference")
+    op = op.replace("_slope", "_slope_fused") if "slope" in op else f"{op}_fused"
+    results = torch.library.opcheck(getattr(torch.ops.upbench, op).default, arguments)
+    assert set(results.values()) == {"SUCCESS"}
+
+
+@built
+def test_the_number_of_threads_changes_nothing() -> None:
+    torch.manual_seed(3)
+    made, maps = block(8, 4, 3, 2, 4), [torch.randn(1, 8, 40, 50) for _ in range(2)]
+    found, threads = [], torch.get_num_threads()
+    try:
+        for count in (1, 3):
+            torch.set_num_threads(count)
+            with torch.no_grad():
+                found.append((made(*maps, "fused"), ops.box_mean(maps[0], 3, backend="fused")))
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+def test_without_the_kernels_the_eager_forms_run() -> None:
+    torch.manual_seed(4)
+    made, maps = block(8, 4, 3, 2, 4), [torch.randn(1, 8, 5, 6) for _ in range(2)]
+    with patch.object(map_kernels, "_kernels", None), torch.no_grad():
+        assert torch.equal(made(*maps, "fused"), made(*maps, "eager"))
+        assert torch.equal(ops.box_mean(maps[0], 2, backend="fused"), ops.box_mean(maps[0], 2))
+        found = ops.softmax_over_taps(maps[0], 1, backend="fused")
+    torch.testing.assert_close(found, maps[0].softmax(1))
+
+
+@built
+@pytest.mark.parametrize("entry", ["box", "differences", "softmax"])
+def test_an_entry_takes_its_own_struct_alone(entry: str) -> None:
+    """Before anything is read from its address."""
+    with pytest.raises(TypeError, match="another struct than this entry takes"):
+        getattr(map_kernels._kernels, entry)(0, 8, 0, 1)

@@ -1,0 +1,176 @@
+"""The C kernels for steps on whole maps (`csrc/maps.c`): means over boxes, paired differences, the softmax over few taps.
+
+Built when upbench is installed where a C compiler is; without them the eager forms run. They compute float32 and float64.
+"""
+
+from __future__ import annotations
+
+import math
+from importlib import import_module
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from upbench.ops.cpu import native, threads
+from upbench.ops.memory_layout import on_huge_pages
+
+INTERFACE = 1
+"""Version of the C interface that this file expects; kernels built by another upbench are ignored."""
+DTYPES = (torch.float32, torch.float64)
+LANES = 16
+"""Outputs that are summed at once."""
+TILE = 8
+"""Pixels along a side of a tile of paired differences."""
+ROWS = 512
+"""Rows of taps that are one tile of a softmax."""
+PLANES, TILES, BLOCKS = 1, 8, 8
+"""Planes, tiles and blocks of rows that a thread takes at a time."""
+
+Box = native.struct(
+    "Box",
+    **dict.fromkeys(("x", "out"), native.ADDRESS),
+    **dict.fromkeys(("height", "width", "radius", "transposed", "dtype"), native.COUNT),
+)
+Differences = native.struct(
+    "Differences",
+    **dict.fromkeys(("key", "query", "weights", "inner", "out", "sums"), native.ADDRESS),
+    **dict.fromkeys(("height", "width", "channels", "outputs", "groups", "kernel", "dilation", "dtype"), native.COUNT),
+)
+Softmax = native.struct(
+    "Softmax",
+    **dict.fromkeys(("x", "grad", "out"), native.ADDRESS),
+    **dict.fromkeys(("rows", "taps", "dtype"), native.COUNT),
+)
+
+
+def _load() -> Any:
+    try:
+        built = import_module("upbench.ops.cpu._maps")
+    except ImportError:  # there was no compiler where this was installed
+        return None
+    return built if built.interface == INTERFACE else None
+
+
+_kernels = _load()
+
+
+def can_run_native(*tensors: Tensor) -> bool:
+    """Return whether the kernels take these: one dtype of `DTYPES`, on a CPU.
+
+    Args:
+        tensors: what they would be given.
+    """
+    first = tensors[0]
+    same = all(t.dtype == first.dtype and t.device.type == "cpu" for t in tensors)
+    return _kernels is not None and first.dtype in DTYPES and same
+
+
+def box(x: Tensor, radius: int, transposed: bool) -> Tensor:
+    """Compute the means of `ops.box_mean`, or their transpose.
+
+    Args:
+        x: [B, C, H, W], the map, or the gradient of its means.
+        radius: pixels from the centre of the window to its side.
+        transposed: whether it is the gradient.
+    """
+    x = x.contiguous()
+    out = torch.empty_like(x)
+    (b, c, h, w) = x.shape
+    job = Box(
+        x=x.data_ptr(),
+        out=out.data_ptr(),
+        height=h,
+        width=w,
+        radius=radius,
+        transposed=transposed,
+        dtype=DTYPES.index(x.dtype),
+    )
+    if x.numel():
+        threads.run(_kernels, "box", job, b * c, PLANES)
+    return out
+
+
+def softmax(rows: Tensor, grad: Tensor | None = None) -> Tensor:
+    """Take the softmax over the last dimension, or of one its gradient in the logits.
+
+    Args:
+        rows: contiguous; the logits, or what their softmax was.
+        grad: contiguous, the gradient of the softmax, or None.
+    """
+    out = torch.empty_like(rows)
+    taps = rows.shape[-1]
+    count = rows.numel() // max(taps, 1)
+    job = Softmax(
+        x=rows.data_ptr(),
+        grad=None if grad is None else grad.data_ptr(),
+        out=out.data_ptr(),
+        rows=count,
+        taps=taps,
+        dtype=DTYPES.index(rows.dtype),
+    )
+    if count:
+        threads.run(_kernels, "softmax", job, math.ceil(count / ROWS), BLOCKS)
+    return out
+
+
+def can_difference(channels: int, outputs: int, groups: int) -> bool:
+    """Return whether the kernel takes paired differences of these sizes: whole lanes of outputs in every group.
+
+    Args:
+        channels: channels of the key.
+        outputs: outputs of all groups.
+        groups: groups of both.
+    """
+    return channels % groups == 0 and outputs % (groups * LANES) == 0
+
+
+def _lanes(weight: Tensor, groups: int) -> Tensor:
+    """[outputs, inputs] -> the order of the kernel: [groups, outputs / groups / LANES, inputs, LANES]."""
+    return weight.view(groups, -1, LANES, weight.shape[1]).transpose(2, 3)
+
+
+def differences(
+    key: Tensor,
+    query: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    inner: Tensor,
+    inner_bias: Tensor,
+    kernel: int,
+    dilation: int,
+) -> tuple[Tensor, Tensor]:
+    """Compute two layers of paired differences of one image, each rectified.
+
+    Args:
+        key, query: [C, H, W].
+        weight: [O, C / groups * (kernel^2 + 1)], of the taps of each channel of the key, then of the query's channels.
+        bias: [O].
+        inner, inner_bias: [O, O / groups] and [O], of the second layer.
+        kernel: taps along a side of the window, odd.
+        dilation: steps between taps, in pixels.
+
+    Returns:
+        [H * W, O], and the sums over the pixels of these and of their squares, float64 [2, O].
+    """
+    key, query = key.contiguous(), query.contiguous()
+    (c, h, w), outputs = key.shape, len(weight)
+    groups = outputs // inner.shape[1]
+    tiles = math.ceil(h / TILE) * math.ceil(w / TILE)
+    out = on_huge_pages(key.new_empty((h * w, outputs)))
+    sums = key.new_empty((tiles, 2, outputs))
+    layers = [torch.cat((_lanes(by, groups).flatten(), b)) for by, b in ((weight, bias), (inner, inner_bias))]
+    job = Differences(
+        height=h,
+        width=w,
+        channels=c,
+        outputs=outputs,
+        groups=groups,
+        kernel=kernel,
+        dilation=dilation,
+        dtype=DTYPES.index(key.dtype),
+    )
+    job.key, job.query, job.out, job.sums = (t.data_ptr() for t in (key, query, out, sums))
+    job.weights, job.inner = (t.data_ptr() for t in layers)
+    threads.run(_kernels, "differences", job, tiles, TILES)
+    return out, sums.sum(0, dtype=torch.float64)

@@ -1,0 +1,108 @@
+"""Box means and the softmax over taps by the C kernels (`csrc/maps.c`), with their gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from upbench.ops.cpu import map_kernels
+from upbench.ops.registration import LIBRARY, OPS, Op, numel
+
+for _signature in (
+    "box_mean_fused(Tensor x, int radius, bool transposed=False) -> Tensor",
+    "softmax_taps_fused(Tensor logits) -> Tensor",
+    "softmax_taps_slope_fused(Tensor weights, Tensor grad) -> Tensor",
+):
+    LIBRARY.define(_signature, tags=(torch.Tag.pt2_compliant_tag,))
+box_mean_fused: Any = torch.ops.upbench.box_mean_fused.default
+softmax_taps_fused: Any = torch.ops.upbench.softmax_taps_fused.default
+softmax_taps_slope_fused: Any = torch.ops.upbench.softmax_taps_slope_fused.default
+MOST_TAPS = 64
+"""Taps up to which the softmax is ours: of longer rows torch's is in vectors."""
+
+OPS["upbench::box_mean_fused"] = Op(
+    "upbench::box_mean_fused", "conv", lambda shapes, args: 2 * (2 * args[0] + 1) * numel(shapes[-1]), {"box_mean": 1}
+)
+
+
+def _softmax_macs(shapes: Any, args: Any) -> dict[str, int]:
+    return {"aten::softmax": 3 * numel(shapes[-1])}
+
+
+OPS["upbench::softmax_taps_fused"] = Op(
+    "upbench::softmax_taps_fused", "elementwise", lambda shapes, args: 3 * numel(shapes[-1]), _softmax_macs
+)
+
+
+def box_mean(x: Float[Tensor, "B C H W"], radius: int) -> Float[Tensor, "B C H W"]:
+    """Compute `ops.box_mean`, with its arguments."""
+    return box_mean_fused(x, radius)
+
+
+def softmax_last(logits: Float[Tensor, "*shape T"]) -> Float[Tensor, "*shape T"]:
+    """Take the softmax over the last dimension, by the kernel where it takes it.
+
+    Args:
+        logits: the logits, of any shape.
+    """
+    if 0 < logits.shape[-1] <= MOST_TAPS and map_kernels.can_run_native(logits):
+        return softmax_taps_fused(logits)
+    return logits.softmax(-1)
+
+
+def _box(x: Tensor, radius: int, transposed: bool = False) -> Tensor:
+    return map_kernels.box(x, radius, transposed)
+
+
+def _softmax(logits: Tensor) -> Tensor:
+    return map_kernels.softmax(logits.contiguous())
+
+
+def _softmax_slope(weights: Tensor, grad: Tensor) -> Tensor:
+    return map_kernels.softmax(weights.contiguous(), grad.contiguous())
+
+
+@torch.library.register_fake("upbench::box_mean_fused", lib=LIBRARY)
+def _(x: Tensor, radius: int, transposed: bool = False) -> Tensor:
+    return x.new_empty(x.shape)
+
+
+@torch.library.register_fake("upbench::softmax_taps_fused", lib=LIBRARY)
+def _(logits: Tensor) -> Tensor:
+    return logits.new_empty(logits.shape)
+
+
+@torch.library.register_fake("upbench::softmax_taps_slope_fused", lib=LIBRARY)
+def _(weights: Tensor, grad: Tensor) -> Tensor:
+    return weights.new_empty(weights.shape)
+
+
+def _keep_box(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.radius, ctx.transposed = inputs[1:]
+
+
+def _box_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    return box_mean_fused(grad, ctx.radius, not ctx.transposed), None, None
+
+
+def _keep_softmax(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(output)
+
+
+def _softmax_backward(ctx: Any, grad: Tensor) -> Tensor:
+    (weights,) = ctx.saved_tensors
+    if torch.is_grad_enabled() and (grad.requires_grad or weights.requires_grad):
+        return weights * (grad - (weights * grad).sum(-1, keepdim=True))
+    return softmax_taps_slope_fused(weights, grad)
+
+
+torch.library.register_autograd("upbench::box_mean_fused", _box_backward, setup_context=_keep_box, lib=LIBRARY)
+torch.library.register_autograd(
+    "upbench::softmax_taps_fused", _softmax_backward, setup_context=_keep_softmax, lib=LIBRARY
+)
+LIBRARY.impl("box_mean_fused", _box, "CPU")
+LIBRARY.impl("softmax_taps_fused", _softmax, "CPU")
+LIBRARY.impl("softmax_taps_slope_fused", _softmax_slope, "CPU")
