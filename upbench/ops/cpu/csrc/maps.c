@@ -19,6 +19,8 @@
 #define ALWAYS_INLINE inline
 #endif
 
+#define APART ALWAYS_INLINE /* the clones of a function may pass a vector in other registers */
+
 /* One form for each generation of vector units; which one runs is decided when the module is loaded. */
 #if defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12 && defined(__x86_64__) && defined(__linux__)
 #define CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
