@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from upbench.ops.dispatch import compute
+from upbench.ops.portable import taps_last
 from upbench.ops.registration import exporting, numel, register
 
 
@@ -99,15 +100,13 @@ def filtered_by_own(guide: Float[Tensor, "B C iH iW"], filters: Float[Tensor, "B
     Returns:
         Two maps [B, C, H, W].
     """
-    b, channels, height, width = guide.shape
+    b = guide.shape[0]
     kernel = filters.shape[-1]
     reach = (kernel - 1) // 2
     if exporting() and isinstance(b, torch.SymInt):
         # A number of groups that is not known before the call is no attribute of a convolution in other runtimes.
-        taps = F.unfold(guide.reshape(b * channels, 1, height, width), kernel, padding=reach, stride=2)
-        rows = filters.reshape(b, 1, 2, kernel * kernel) @ taps.view(b, channels, kernel * kernel, -1)
-        size = ((n + 2 * reach - kernel) // 2 + 1 for n in (height, width))
-        return rows.view(b, channels, 2, *size).unbind(2)
+        rows = filters.reshape(b, 1, 1, 2, kernel * kernel) @ taps_last(guide, kernel, stride=2)
+        return rows.permute(3, 0, 4, 1, 2).unbind()
     # Samples as groups, channels as batch: every channel of a sample meets that sample's two filters.
     filtered = F.conv2d(
         guide.transpose(0, 1), filters.flatten(0, 1).unsqueeze(1), stride=2, padding=reach, groups=guide.shape[0]

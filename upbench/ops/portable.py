@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
+from upbench.ops.local_similarity import EPS
 from upbench.ops.registration import coordinate_dtype, replaced_forms
 
 SAMPLING = ("gathers", "gridsample")
@@ -36,28 +37,45 @@ def portable(sampling: str = "gathers") -> Iterator[None]:
         yield
 
 
-def taps_last(x: Float[Tensor, "B C H W"], kernel: int) -> Float[Tensor, "B H W T C"]:
-    """Read the window around every pixel, zero outside the map.
+def taps_last(
+    x: Float[Tensor, "B C H W"],
+    kernel: int,
+    *,
+    dilation: int = 1,
+    stride: int = 1,
+    mirrored: bool = False,
+) -> Float[Tensor, "B oH oW T C"]:
+    """Read the window around every pixel.
+
+    Rows of channels are gathered, and not single values: of these OpenVINO 2026.4.1 returns wrong ones beyond 2^24, without
+    an error, where sizes are dynamic, as they are in torch's own form of an unfold.
 
     Args:
         x: the map.
-        kernel: side of the window, odd.
+        kernel: side of the window in taps, odd.
+        dilation: pixels between taps.
+        stride: pixels between windows; a window is read around every such pixel.
+        mirrored: whether the map goes on mirrored at its border; it is zero there otherwise.
 
     Returns:
-        The T = kernel^2 taps of every pixel, channels last.
+        The T = kernel^2 taps of every window, channels last.
     """
     b, c, h, w = x.shape
-    wide = w + kernel - 1
-    rows = F.pad(x, (kernel // 2,) * 4).permute(0, 2, 3, 1).reshape(b, (h + kernel - 1) * wide, c)
-    step = torch.arange(kernel, device=x.device)
-    row = (torch.arange(h, device=x.device).view(h, 1) + step) * wide
-    column = torch.arange(w, device=x.device).view(w, 1) + step
-    index = row.view(h, 1, kernel, 1) + column.view(1, w, 1, kernel)
-    return rows.index_select(1, index.reshape(-1)).view(b, h, w, kernel * kernel, c)
+    reach = (kernel - 1) // 2 * dilation
+    wide = w + 2 * reach
+    padded = F.pad(x, (reach,) * 4, mode="reflect" if mirrored else "constant")
+    rows = padded.permute(0, 2, 3, 1).reshape(b, (h + 2 * reach) * wide, c)
+    step = torch.arange(kernel, device=x.device) * dilation
+    # The window of an even kernel ends inside of the map.
+    out_h, out_w = ((n + 2 * reach - dilation * (kernel - 1) - 1) // stride + 1 for n in (h, w))
+    row = (torch.arange(out_h, device=x.device).view(out_h, 1) * stride + step) * wide
+    column = torch.arange(out_w, device=x.device).view(out_w, 1) * stride + step
+    index = row.view(out_h, 1, kernel, 1) + column.view(1, out_w, 1, kernel)
+    return rows.index_select(1, index.reshape(-1)).view(b, out_h, out_w, kernel * kernel, c)
 
 
 def window_assemble(
-    x: Float[Tensor, "B C H W"], weight: Float[Tensor, "B G T sH sW"], kernel: int, scale: int
+    x: Float[Tensor, "B C H W"], weight: Float[Tensor, "B G T sH sW"], kernel: int, scale: int, mirrored: bool = False
 ) -> Float[Tensor, "B C sH sW"]:
     """Compute `upbench.ops.window_assemble` at a whole scale.
 
@@ -66,10 +84,11 @@ def window_assemble(
         weight: for each of G groups of channels, the weights of the T = kernel^2 taps; G divides C.
         kernel: side of the window in low-resolution pixels, odd.
         scale: output pixels per low-resolution pixel.
+        mirrored: whether the map goes on mirrored at its border; it is zero there otherwise.
     """
     b, c, h, w = x.shape
     groups = weight.shape[1]
-    taps = taps_last(x, kernel)
+    taps = taps_last(x, kernel, mirrored=mirrored)
     if groups == 1:
         rows = weight.reshape(b, kernel * kernel, h, scale, w, scale).permute(0, 2, 4, 3, 5, 1)
         out = rows.reshape(b, h, w, scale * scale, kernel * kernel) @ taps
@@ -97,6 +116,45 @@ def window_similarity(
     rows = query.reshape(b, d, h, scale, w, scale).permute(0, 2, 4, 3, 5, 1).reshape(b, h, w, scale * scale, d)
     logits = (rows @ taps.transpose(3, 4)).view(b, h, w, scale, scale, kernel * kernel)
     return logits.permute(0, 5, 1, 3, 2, 4).reshape(b, kernel * kernel, h * scale, w * scale)
+
+
+def mirrored_similarity(keys: Float[Tensor, "B D H W"], kernel: int) -> Float[Tensor, "B T H W"]:
+    """Compute `upbench.ops.mirrored_similarity`.
+
+    Args:
+        keys: the map.
+        kernel: side of the window in pixels, odd.
+    """
+    taps = taps_last(keys, kernel, mirrored=True)
+    return (taps @ keys.permute(0, 2, 3, 1).unsqueeze(4)).squeeze(4).permute(0, 3, 1, 2)
+
+
+def mirrored_assemble(
+    x: Float[Tensor, "B C H W"], weight: Float[Tensor, "B T sH sW"], kernel: int, scale: int
+) -> Float[Tensor, "B C sH sW"]:
+    """Compute `upbench.ops.mirrored_assemble`.
+
+    Args:
+        x: the low-resolution map.
+        weight: the weights of the T = kernel^2 taps.
+        kernel: side of the window in low-resolution pixels, odd.
+        scale: output pixels per low-resolution pixel.
+    """
+    return window_assemble(x, weight.unsqueeze(1), kernel, scale, mirrored=True)
+
+
+def local_similarity(x: Float[Tensor, "B C H W"], kernel: int, dilation: int) -> Float[Tensor, "B T H W"]:
+    """Compute `upbench.ops.local_similarity`.
+
+    Args:
+        x: the map.
+        kernel: side of the window in taps, odd.
+        dilation: steps between taps, in pixels.
+    """
+    unit = F.normalize(x, dim=1, eps=EPS)
+    products = (taps_last(unit, kernel, dilation=dilation) @ unit.permute(0, 2, 3, 1).unsqueeze(4)).squeeze(4)
+    centre = kernel * kernel // 2
+    return torch.cat((products[..., :centre], products[..., centre + 1 :]), 3).permute(0, 3, 1, 2)
 
 
 def read_windows(
@@ -204,6 +262,9 @@ def sample_points(
 WITHOUT_GATHERS: Mapping[str, Callable[..., Any]] = {
     "window_assemble": window_assemble,
     "window_similarity": window_similarity,
+    "mirrored_similarity": mirrored_similarity,
+    "mirrored_assemble": mirrored_assemble,
+    "local_similarity": local_similarity,
     "read_windows": read_windows,
     "interpolate": interpolate,
 }
