@@ -13,6 +13,7 @@ from torch import Tensor
 
 from upbench.ops import destination, thresholds
 from upbench.ops.cpu import window_kernels, windows
+from upbench.ops.fused import window_assemble_fused
 
 pytestmark = pytest.mark.skipif(window_kernels._kernels is None, reason="upbench was installed without a C compiler")
 sizes = st.integers(1, 9)
@@ -151,3 +152,26 @@ def test_a_large_result_is_written_to_memory_that_begins_anywhere(monkeypatch: p
         found = window_kernels.assemble(x, weight, 3, False)
     assert found.data_ptr() == memory.data_ptr()
     assert torch.equal(found, expected)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.integers(1, 3),
+    st.sampled_from([16, 32, 80]),
+    st.integers(1, 23),
+    st.integers(1, 23),
+    st.sampled_from(list(ROUNDING)),
+)
+def test_planes_become_rows(b: int, c: int, h: int, w: int, dtype: torch.dtype) -> None:
+    x = torch.randn(b, c, h, w).mul(100).to(dtype)
+    assert torch.equal(window_kernels.planes_to_rows(x), x.permute(0, 2, 3, 1))
+
+
+def test_a_gradient_that_lies_in_planes_is_differentiated_twice() -> None:
+    x, weight = torch.randn(1, 16, 3, 4, dtype=torch.float64), torch.rand(1, 1, 9, 6, 8, dtype=torch.float64)
+    grad = torch.randn(1, 16, 6, 8, dtype=torch.float64, requires_grad=True)
+    with thresholds.for_smaller_maps(2.0**20):
+        x.requires_grad_()
+        (slope,) = torch.autograd.grad(window_assemble_fused(x, weight, 3), x, grad, create_graph=True)
+        (found,) = torch.autograd.grad(slope.square().sum() / 2, grad)
+    assert torch.allclose(found, window_assemble_fused(slope.detach(), weight, 3), rtol=1e-9)

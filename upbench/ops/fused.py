@@ -23,6 +23,7 @@ _SIGNATURES = (
     "window_similarity_fused(Tensor query, Tensor keys, int kernel, int heads, bool mirrored=False) -> Tensor",
     "window_scatter_fused(Tensor source, Tensor weight, int kernel, SymInt height, SymInt width, bool mirrored=False)"
     " -> Tensor",
+    "rows_last_fused(Tensor x) -> Tensor",
     "deform_assemble_fused(Tensor x, Tensor? weight, Tensor points, str padding) -> Tensor",
     "deform_similarity_fused(Tensor query, Tensor keys, Tensor points, str padding, int heads) -> Tensor",
     "deform_scatter_fused(Tensor source, Tensor? weight, Tensor points, str padding, SymInt height, SymInt width)"
@@ -35,6 +36,8 @@ for _signature in _SIGNATURES:
 window_assemble_fused: Any = torch.ops.upbench.window_assemble_fused.default
 window_similarity_fused: Any = torch.ops.upbench.window_similarity_fused.default
 window_scatter_fused: Any = torch.ops.upbench.window_scatter_fused.default
+rows_last_fused: Any = torch.ops.upbench.rows_last_fused.default
+"""`memory_layout.rows_last` as a copy."""
 deform_assemble_fused: Any = torch.ops.upbench.deform_assemble_fused.default
 deform_similarity_fused: Any = torch.ops.upbench.deform_similarity_fused.default
 deform_scatter_fused: Any = torch.ops.upbench.deform_scatter_fused.default
@@ -85,6 +88,11 @@ def _(source: Tensor, weight: Tensor, kernel: int, height: int, width: int, mirr
     return empty_map(source, source.shape[0], source.shape[1], height, width)
 
 
+@_fake("rows_last_fused")
+def _(x: Tensor) -> Tensor:
+    return torch.empty_like(x, memory_format=torch.channels_last)
+
+
 @_fake("deform_assemble_fused")
 def _(x: Tensor, weight: Tensor | None, points: Tensor, padding: str) -> Tensor:
     return empty_map(x, x.shape[0], x.shape[1], points.shape[3], points.shape[4])
@@ -107,6 +115,17 @@ def _(source: Tensor, x: Tensor, weight: Tensor | None, points: Tensor, padding:
     return dots, empty_points(points)
 
 
+def gradient_rows(grad: Tensor) -> Tensor:
+    """Bring a gradient into the memory order of `rows_last`, by a kernel where it lies in planes on a CPU.
+
+    Args:
+        grad: [B, C, H, W].
+    """
+    # A traced one is left to the compiler, which may fuse the copy with what comes before it.
+    planes = type(grad) is Tensor and grad.device.type == "cpu" and grad.is_contiguous()
+    return rows_last_fused(grad) if planes else rows_last(grad)
+
+
 def _keep(names: tuple[str, ...], numbers: tuple[str, ...]) -> Any:
     """Keeps the first arguments, which are tensors, for backward, and the others as attributes of the context."""
 
@@ -122,7 +141,7 @@ def _assemble_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     x, weight = ctx.saved_tensors
     need_x, need_weight = ctx.needs_input_grad[:2]
     kernel, mirrored = ctx.kernel, ctx.mirrored
-    grad = rows_last(grad)  # once for both
+    grad = gradient_rows(grad)  # once for both
     dx = window_scatter_fused(grad, weight, kernel, x.shape[2], x.shape[3], mirrored) if need_x else None
     dweight = window_similarity_fused(grad, x, kernel, weight.shape[1], mirrored) if need_weight else None
     return dx, dweight, None, None
@@ -185,6 +204,7 @@ _gradient("window_similarity_fused", _similarity_backward, _keep(("query", "keys
 _gradient(
     "window_scatter_fused", _scatter_backward, _keep(("source", "weight"), ("kernel", "height", "width", "mirrored"))
 )
+_gradient("rows_last_fused", lambda ctx, grad: grad, lambda ctx, inputs, output: None)
 _gradient("deform_assemble_fused", _deform_assemble_backward, _keep(("x", "weight", "points"), ("padding",)))
 _gradient(
     "deform_similarity_fused", _deform_similarity_backward, _keep(("query", "keys", "points"), ("padding", "heads"))

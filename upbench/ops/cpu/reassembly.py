@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from upbench.ops.cpu import window_kernels
 from upbench.ops.dispatch import record
-from upbench.ops.fused import window_assemble_fused, window_scatter_fused, window_similarity_fused
-from upbench.ops.memory_layout import empty_map, rows_last, taps_last
+from upbench.ops.fused import gradient_rows, window_assemble_fused, window_scatter_fused, window_similarity_fused
+from upbench.ops.memory_layout import empty_map, taps_last
 from upbench.ops.registration import LIBRARY, OPS, Op, numel
 
 for _signature in (
@@ -150,7 +150,7 @@ def _reassemble_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
         spread = F.pixel_shuffle(logits, scale)
         spread = spread.unflatten(1, (spread.shape[1] // kernel**2, kernel**2))
     weights = _softmax(spread)
-    rows = rows_last(grad)
+    rows = gradient_rows(grad)
     dots = window_similarity_fused(rows, x, kernel, weights.shape[1])
     dguide = dgate = None
     passed = weights
@@ -175,7 +175,7 @@ def _attend_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     query, keys, x = ctx.saved_tensors
     (kernel,) = ctx.numbers
     h, w = x.shape[2:]
-    rows = rows_last(grad)
+    rows = gradient_rows(grad)
     weights = _softmax(window_similarity_fused(query, keys, kernel, 1))
     dx = window_scatter_fused(rows, weights, kernel, h, w) if ctx.needs_input_grad[2] else None
     dlogits = _softmax_slope(weights, window_similarity_fused(rows, x, kernel, 1))

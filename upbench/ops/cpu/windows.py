@@ -173,6 +173,18 @@ def _scatter_from_parents(
     return empty_map(source, b, c, height, width).copy_(inside)
 
 
+def rows_last(x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+    """Copy a map into the memory order of the fused ops.
+
+    Args:
+        x: the map.
+    """
+    if window_kernels.can_turn(x):
+        return window_kernels.planes_to_rows(x).permute(0, 3, 1, 2)
+    return x.clone(memory_format=torch.channels_last)
+
+
+LIBRARY.impl("rows_last_fused", rows_last, "CPU")
 LIBRARY.impl("window_assemble_fused", window_assemble, "CPU")
 LIBRARY.impl("window_similarity_fused", window_similarity, "CPU")
 LIBRARY.impl("window_scatter_fused", window_scatter, "CPU")

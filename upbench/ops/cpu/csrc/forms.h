@@ -47,5 +47,5 @@
 #define FORMS(name) \
     {JOIN(name, float, GENERATION), JOIN(name, double, GENERATION), JOIN(name, brain, GENERATION), JOIN(name, half, GENERATION)}
 static const Entries JOIN(entries, of, GENERATION) = {FORMS(assemble), FORMS(attend), FORMS(similarity), FORMS(scatter),
-                                                      FORMS(project)};
+                                                      FORMS(project), FORMS(rows)};
 #undef FORMS

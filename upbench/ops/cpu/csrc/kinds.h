@@ -3,3 +3,4 @@
 #include "window.h"
 #include "similar.h"
 #include "project.h"
+#include "planes.h"

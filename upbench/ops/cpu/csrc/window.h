@@ -49,23 +49,25 @@ static APART void NAME(look)(const Windows *job, const STORED *x, long x_row, lo
 
 /* The softmax of the weights of some taps, in place. */
 static APART void NAME(soften)(REAL *weights, long taps) {
-    const long padded = NAME(padded)(taps);
-    NAME(Lanes) sum = {0};
-    for (long t = taps; t < padded; t++) weights[t] = weights[0];
-    NAME(Lanes) large = *(NAME(Lanes) *)weights;
-    for (long t = SOME; t < padded; t += SOME) {
+    const long padded = NAME(padded)(taps), end = padded - SOME;
+    NAME(Lanes) number;
+    for (int n = 0; n < SOME; n++) number[n] = (REAL)n;
+    const NAME(Mask) used = number < (REAL)(taps - end);
+    NAME(Lanes) last = *(NAME(Lanes) *)(weights + end), large = NAME(either)(used, last, (NAME(Lanes)){0} + weights[0]);
+    for (long t = 0; t < end; t += SOME) {
         const NAME(Lanes) v = *(NAME(Lanes) *)(weights + t);
         large = NAME(either)(v > large, v, large);
     }
     const REAL most = NAME(largest)(large);
-    for (long t = taps; t < padded; t++) weights[t] = -MOST;
-    for (long t = 0; t < padded; t += SOME) {
+    NAME(Lanes) sum = NAME(either)(used, NAME(exp)(last - most), (NAME(Lanes)){0});
+    last = sum;
+    for (long t = 0; t < end; t += SOME) {
         const NAME(Lanes) v = NAME(exp)(*(NAME(Lanes) *)(weights + t) - most);
         *(NAME(Lanes) *)(weights + t) = v, sum += v;
     }
-    for (long t = taps; t < padded; t++) sum[t - padded + SOME] -= weights[t];
     const REAL share = 1 / NAME(sum)(sum);
-    for (long t = 0; t < padded; t += SOME) *(NAME(Lanes) *)(weights + t) *= share;
+    *(NAME(Lanes) *)(weights + end) = last * share;
+    for (long t = 0; t < end; t += SOME) *(NAME(Lanes) *)(weights + t) *= share;
 }
 
 /* The weights of `count` children from `pixels` on, in desk->weights, or where they lie if nothing is done with them. */

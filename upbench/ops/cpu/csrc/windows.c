@@ -88,7 +88,7 @@ typedef int (*Work)(const void *, long, long);
 
 /* The entries of one generation, each in the order of `window_kernels.DTYPES`. */
 typedef struct {
-    Work assemble[4], attend[4], similarity[4], scatter[4], project[4];
+    Work assemble[4], attend[4], similarity[4], scatter[4], project[4], rows[4];
 } Entries;
 
 /* What every entry on windows is given, filled by name in `window_kernels.py`; every field is 8 bytes wide.
@@ -109,11 +109,12 @@ typedef struct {
 } Windows;
 
 /* A pointwise convolution, see project.h: of `pixels` pixels from `channels` to `outputs` channels. weights: [channels, outputs],
- * the outputs padded to whole lanes, then the bias; of the type that is computed in. */
+ * the outputs padded to whole lanes, then the bias; of the type that is computed in. Or, without weights, planes that become
+ * rows, see planes.h. streams: whether these go past the caches. */
 typedef struct {
     const void *x, *weights;
     void *out;
-    int64_t pixels, channels, outputs, x_step, x_pitch, out_pitch, dtype;
+    int64_t pixels, channels, outputs, x_step, x_pitch, out_pitch, streams, dtype;
 } Project;
 
 #define JOINED(name, type, generation) name##_##type##_##generation
@@ -171,6 +172,7 @@ ENTRY(attend, Windows)
 ENTRY(similarity, Windows)
 ENTRY(scatter, Windows)
 ENTRY(project, Project)
+ENTRY(rows, Project)
 
 static PyMethodDef methods[] = {
     {"assemble", assemble, METH_VARARGS, "Rows start to stop of sums over windows: address and size of a Windows, start, stop."},
@@ -178,6 +180,7 @@ static PyMethodDef methods[] = {
     {"similarity", similarity, METH_VARARGS, "Rows start to stop of dot products with windows."},
     {"scatter", scatter, METH_VARARGS, "Tiles start to stop of the transpose of the sums."},
     {"project", project, METH_VARARGS, "Tiles start to stop of a pointwise convolution: address and size of a Project."},
+    {"rows", rows, METH_VARARGS, "Tiles start to stop of planes that become rows."},
     {NULL, NULL, 0, NULL},
 };
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_windows", NULL, 0, methods, NULL, NULL, NULL, NULL};
@@ -191,7 +194,7 @@ PyMODINIT_FUNC PyInit__windows(void) {
         entries = &entries_of_v3;
 #endif
     /* Of the struct above: `window_kernels.py` takes none but its own. */
-    if (made && PyModule_AddIntConstant(made, "interface", 2) < 0) {
+    if (made && PyModule_AddIntConstant(made, "interface", 3) < 0) {
         Py_DECREF(made);
         return NULL;
     }
