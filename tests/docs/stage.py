@@ -93,17 +93,17 @@ def commit(folder: Path) -> None:
 
 
 def pictures(folder: Path) -> None:
-    """Write pictures and masks of twelve objects."""
+    """Write pictures and masks of sixty objects, of which about a fifth is to test with."""
     from PIL import Image
 
     for part in ("images", "masks"):
         (folder / "my" / "pictures" / part).mkdir(parents=True)
-    for n in range(12):
+    for n in range(60):
         Image.effect_noise((64, 64), 80).convert("RGB").save(
             folder / "my" / "pictures" / "images" / f"object{n}__0.png"
         )
         mask = Image.new("L", (64, 64))
-        mask.paste(255, (n, n, 40 + n, 40 + n))
+        mask.paste(255, (n % 20, n // 3, 40 + n % 20, 40 + n // 3))
         mask.save(folder / "my" / "pictures" / "masks" / f"object{n}__0.png")
 
 

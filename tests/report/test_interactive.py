@@ -200,6 +200,19 @@ def test_series_of_one_machine_are_apart_where_its_versions_do_not_compare(tmp_p
     assert pairs.count("<caption>") == 2
 
 
+def test_files_beside_results_are_left_out(page: Path, tmp_path: Path) -> None:
+    """As `results/*.jsonl` gives them."""
+    shutil.copy(page.with_name("theta.jsonl"), tmp_path / "theta.jsonl")
+    (tmp_path / "theta.passes.jsonl").write_text('{"schema":"pass 1","cell":0}\n')
+    (tmp_path / "quality.jsonl").write_text('{"kind": "quality", "schema": 1}\n')
+    done = upbench("report", *sorted(tmp_path.glob("*.jsonl")), "-o", tmp_path / "all.html")
+    assert done.exit_code == 0, done.output
+    assert done.stderr.count("warning") == 1
+    assert "quality.jsonl is a file of `upbench quality`" in done.stderr
+    assert "from theta.jsonl." in (tmp_path / "all.html").read_text()
+    assert "a file of passes" in refused("report", tmp_path / "theta.passes.jsonl", "-o", tmp_path / "passes.html")
+
+
 def test_what_cannot_be_a_report_is_refused(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     results = page.with_name("theta.jsonl")
     assert "its name ends in .html" in refused("report", results, "-o", tmp_path / "report.pdf")

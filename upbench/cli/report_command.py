@@ -33,7 +33,7 @@ def command(
     """
     _judge(output_files, overwrite)
     library = _library()
-    sections = _sections(paths, accuracy.read(), convention)
+    sections = _sections(results.of_records(paths), accuracy.read(), convention)
 
     from upbench.report.interactive import page
 
@@ -74,11 +74,11 @@ def _sections(paths: Sequence[Path], given: Sources, convention: str) -> list[Se
     from upbench.report.tables.result_set import ResultSet
 
     found: dict[tuple[str, str], list[Record]] = {}
-    for path in dict.fromkeys(paths):
+    for path in paths:
         for record in results.read([path], given):
             sweep = record.sweep.name if record.sweep else ""
             found.setdefault((sweep, "" if sweep else str(path)), []).append(record)
-    sources = ", ".join(path.name for path in dict.fromkeys(paths))
+    sources = ", ".join(path.name for path in paths)
     return [
         Section(results.title(records) if name else Path(path).stem, sources, ResultSet.of(records, convention))
         for (name, path), records in found.items()

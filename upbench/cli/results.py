@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from upbench.errors import SpecError, StoreError
+from upbench.records import file_kinds
 
 if TYPE_CHECKING:
     from upbench.accuracy.sources import Sources
@@ -67,6 +68,28 @@ def contents_of(paths: Sequence[Path]) -> dict[Path, Contents]:
     if others and len(others) == len(found):
         raise SpecError(others)
     return found
+
+
+def of_records(paths: Sequence[Path]) -> list[Path]:
+    """Return the files that hold records, as results/*.jsonl gives others too; a warning names those of other commands.
+
+    Nothing is said of passes whose results file is among them. Files that hold something else stay, to be refused.
+    """
+    given = list(dict.fromkeys(paths))
+    kept = [path for path in given if file_kinds.results_of(path) not in given]
+    others = {path: what for path in kept if (what := _of_another_command(path)) is not None}
+    if len(others) == len(kept):
+        return kept
+    for path, what in others.items():
+        typer.echo(f"upbench: warning: {path} is {what} and holds no record; it is left out", err=True)
+    return [path for path in kept if path not in others]
+
+
+def _of_another_command(path: Path) -> str | None:
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return file_kinds.other_lines(file.read(100))
 
 
 def title(records: Sequence[Record]) -> str:

@@ -87,12 +87,18 @@ def describe(path: Path, content: bytes) -> str:
 
 def advice(path: Path) -> str:
     """Return what to do with a file of this name instead; empty where nothing is known."""
-    if path.name.endswith(".passes.jsonl"):
-        return f"its records are in {path.name.removesuffix('.passes.jsonl')}.jsonl"
+    if (results := results_of(path)) is not None:
+        return f"its records are in {results.name}"
     if path.suffix.lower() in (".csv", ".md", ".png", ".svg", ".pdf", ".tex", ".html"):
         beside = path.with_suffix(".jsonl")
         return f"its records are in {beside}" if beside.is_file() else ""
     return ADVICE.get(path.suffix.lower(), "")
+
+
+def results_of(path: Path) -> Path | None:
+    """Return the results file that a file of passes belongs to, by its name; None for other files."""
+    name = path.name.removesuffix(".passes.jsonl")
+    return path.with_name(f"{name}.jsonl") if name != path.name else None
 
 
 def _json(text: str) -> str:
