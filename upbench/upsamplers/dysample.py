@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from upbench.ops import coordinate_dtype, parents, sample_points
+from upbench.ops import conv1x1, coordinate_dtype, parents, sample_points
 from upbench.upsamplers._base import Upsampler, zero_bias
 
 
@@ -90,8 +90,11 @@ class DySample(Upsampler):
         # "pl" shuffles before it projects. A pointwise layer does not mind where the pixels lie: the few channels that it
         # makes are shuffled instead.
         source = x if self.style == "lp" else x.reshape(b, -1, area * h, w)
-        offset = self.offset(source)
-        offset = offset * self.scope(source).sigmoid() * 0.5 if self.dynamic else offset * 0.25
+        offset = conv1x1(self.offset, source, backend=self.backend)
+        if self.dynamic:
+            offset = offset * conv1x1(self.scope, source, backend=self.backend).sigmoid() * 0.5
+        else:
+            offset = offset * 0.25
         return F.pixel_shuffle(offset.reshape(b, -1, h, w), self.scale)
 
     def upsample(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C sH sW"]:

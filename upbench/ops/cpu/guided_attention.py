@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from upbench.ops.cpu import attention, layer_numbers, native
+from upbench.ops.cpu import attention, layer_numbers, native, window_kernels
 from upbench.ops.cpu.products import pointwise
 from upbench.ops.memory_layout import empty_map
 from upbench.ops.offsets import offset_points
@@ -69,9 +69,11 @@ def attend(
     if native.can_run_native(x, keys, guide, weight, offsets):
         points = native.Moved(offsets, scale, guide, layer_numbers.layer(weight, bias, x.dtype), x.dtype)
         return native.attend_guided(x, keys, points, heads)
-    projected = pointwise(guide.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
+    if window_kernels.can_run_native(guide, weight):
+        projected = window_kernels.project(guide, weight, bias)
+    else:
+        projected = pointwise(guide.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
     if native.can_run_native(x, keys, guide, weight, offsets, half=True):
-        # In half precision a product of matrices is worth its result: oneDNN has instructions for it.
         points = native.Moved(offsets, scale, None, None, torch.float32)
         return native.attend_guided(x, keys, points, heads, projected)
     return attention.attend(x, keys, projected, None, offset_points(offsets, scale), "zeros", heads, None)

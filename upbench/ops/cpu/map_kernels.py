@@ -15,7 +15,7 @@ from torch import Tensor
 from upbench.ops.cpu import native, threads
 from upbench.ops.memory_layout import on_huge_pages
 
-INTERFACE = 1
+INTERFACE = 2
 """Version of the C interface that this file expects; kernels built by another upbench are ignored."""
 DTYPES = (torch.float32, torch.float64)
 LANES = 16
@@ -36,6 +36,14 @@ Differences = native.struct(
     "Differences",
     **dict.fromkeys(("key", "query", "weights", "inner", "out", "sums"), native.ADDRESS),
     **dict.fromkeys(("height", "width", "channels", "outputs", "groups", "kernel", "dilation", "dtype"), native.COUNT),
+)
+_GIVEN = ("key", "query", "grad", "hidden", "weights", "first", "inner", "last")
+_WRITTEN = ("dkey", "dquery", "dfirst", "dinner", "dbiases")
+_SIZES = ("height", "width", "channels", "outputs", "groups", "kernel", "dilation", "scores", "dtype")
+DifferenceSlopes = native.struct(
+    "DifferenceSlopes",
+    **dict.fromkeys((*_GIVEN, *_WRITTEN), native.ADDRESS),
+    **dict.fromkeys(_SIZES, native.COUNT),
 )
 Softmax = native.struct(
     "Softmax",
@@ -174,3 +182,54 @@ def differences(
     job.weights, job.inner = (t.data_ptr() for t in layers)
     threads.run(_kernels, "differences", job, tiles, TILES)
     return out, sums.sum(0, dtype=torch.float64)
+
+
+def difference_slopes(
+    grad: Tensor,
+    key: Tensor,
+    query: Tensor,
+    hidden: Tensor,
+    first: tuple[Tensor, Tensor],
+    inner: Tensor,
+    last: Tensor,
+    norm: tuple[Tensor, Tensor],
+    kernel: int,
+    dilation: int,
+) -> tuple[Tensor, ...]:
+    """Compute the gradients of `differences` and of a last layer with a norm before it, of one image.
+
+    Args:
+        grad: [T, H * W], of the last layer's result.
+        key, query: [C, H, W], contiguous.
+        hidden: [H * W, O], what `differences` returned.
+        first: its weight and bias.
+        inner: the weight of its second layer.
+        last: [T, O], the weight of the last layer with the norm's factors in it.
+        norm: [O] each, what the norm adds to the gradient of its input, and what it adds for each value of it.
+        kernel: taps along a side of the window, odd.
+        dilation: steps between taps, in pixels.
+
+    Returns:
+        Those of key, query, the first weight and bias, the second weight and bias.
+    """
+    (c, h, w), (outputs, inputs), made = key.shape, first[0].shape, inner.shape[1]
+    groups, strips, reach = outputs // made, math.ceil(h / TILE), kernel // 2 * dilation
+    weights = torch.cat((_lanes(first[0], groups).flatten(), first[1]))
+    layers = (weights, first[0].contiguous(), inner.contiguous(), torch.cat((last.flatten(), *norm)))
+    given = (key, query, grad.contiguous(), hidden, *layers)
+    dkey, dquery = key.new_empty((strips, c, TILE + 2 * reach, w)), torch.empty_like(query)
+    sums = [key.new_empty((strips, groups, n, made)) for n in (inputs, made)]
+    written = (dkey, dquery, *sums, key.new_empty((strips, 2, outputs)))
+    sizes = (h, w, c, outputs, groups, kernel, dilation, len(last), DTYPES.index(key.dtype))
+    job = DifferenceSlopes(**dict(zip(_SIZES, sizes, strict=True)))
+    for name, tensor in zip((*_GIVEN, *_WRITTEN), (*given, *written), strict=True):
+        setattr(job, name, tensor.data_ptr())
+    threads.run(_kernels, "difference_slopes", job, strips, 1)
+    padded = key.new_zeros((c, h + 2 * reach, w))
+    for n in range(strips):
+        rows = padded[:, n * TILE : n * TILE + TILE + 2 * reach]
+        rows += dkey[n, :, : rows.shape[1]]
+    whole = torch.ops.aten.replication_pad2d_backward(padded, key, [0, 0, reach, reach]) if reach else padded
+    dfirst, dinner, dbiases = (t.sum(0, dtype=torch.float64).to(key.dtype) for t in written[2:])
+    dbias, dinner_bias = dbiases
+    return (whole, dquery, dfirst.mT.flatten(0, 1), dbias, dinner.mT.flatten(0, 1), dinner_bias)

@@ -55,6 +55,16 @@ typedef struct {
     int64_t height, width, channels, outputs, groups, kernel, dilation, dtype;
 } Differences;
 
+/* The gradients of the same, given that of the scores, planes [scores, height * width], and `hidden`, what was returned. weights: as
+ * above; first, inner: those of the two layers as rows of inputs; last: [scores, outputs], then for each output what a norm adds
+ * to the gradient and what it adds per value of it. For each strip of tiles: dkey [channels, TILE + 2 reach, width], dfirst
+ * [groups, inputs, outputs / groups], dinner likewise, dbiases [2, outputs]. */
+typedef struct {
+    const void *key, *query, *grad, *hidden, *weights, *first, *inner, *last;
+    void *dkey, *dquery, *dfirst, *dinner, *dbiases;
+    int64_t height, width, channels, outputs, groups, kernel, dilation, scores, dtype;
+} DifferenceSlopes;
+
 /* Rows of taps. grad: NULL, or the gradient of the softmax x, from which that of the logits is made. */
 typedef struct {
     const void *x, *grad;
@@ -69,6 +79,7 @@ typedef struct {
 #define NAME(name) name##_float
 #include "lanes.h"
 #include "layers.h"
+#include "layer_slopes.h"
 #undef REAL
 #undef STORED
 #undef WIDE
@@ -80,6 +91,7 @@ typedef struct {
 #define NAME(name) name##_double
 #include "lanes.h"
 #include "layers.h"
+#include "layer_slopes.h"
 
 typedef int (*Work)(const void *, long, long);
 
@@ -109,11 +121,13 @@ static PyObject *run(PyObject *args, size_t expected, size_t dtype_at, const Wor
     }
 ENTRY(box, Box)
 ENTRY(differences, Differences)
+ENTRY(difference_slopes, DifferenceSlopes)
 ENTRY(softmax, Softmax)
 
 static PyMethodDef methods[] = {
     {"box", box, METH_VARARGS, "Planes start to stop of means over boxes: address and size of a Box, start, stop."},
     {"differences", differences, METH_VARARGS, "Tiles start to stop of paired differences: of a Differences."},
+    {"difference_slopes", difference_slopes, METH_VARARGS, "Strips start to stop of their gradients: of a DifferenceSlopes."},
     {"softmax", softmax, METH_VARARGS, "Blocks of rows start to stop of a softmax over taps: of a Softmax."},
     {NULL, NULL, 0, NULL},
 };
@@ -122,7 +136,7 @@ static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_maps", NULL, 0, met
 PyMODINIT_FUNC PyInit__maps(void) {
     PyObject *made = PyModule_Create(&module);
     /* Of the structs above: `map_kernels.py` takes none but its own. */
-    if (made && PyModule_AddIntConstant(made, "interface", 1) < 0) {
+    if (made && PyModule_AddIntConstant(made, "interface", 2) < 0) {
         Py_DECREF(made);
         return NULL;
     }
