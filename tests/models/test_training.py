@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import upbench
+from tests.models import torchvision_operators
 from tests.models.hosts import image, segmenter
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -37,6 +38,7 @@ def test_ddp_reduces_the_gradients_of_the_upsamplers_too(tmp_path: Path) -> None
 
 
 def tiny() -> Any:
+    torchvision_operators.available()  # transformers imports torchvision where that is installed
     transformers = pytest.importorskip("transformers")
     config = transformers.SegformerConfig(
         num_labels=3,
@@ -71,6 +73,33 @@ def test_save_pretrained_keeps_host_and_upsamplers(tmp_path: Path) -> None:
     own = {name.removeprefix("upsamplers."): value for name, value in state.items() if name.startswith("upsamplers.")}
     again.upsamplers.load_state_dict(own)
     assert torch.equal(logits(again, x), replaced)
+
+
+def test_gradient_checkpointing_of_transformers_keeps_the_gradients() -> None:
+    model, x = tiny(), image(64, 64)
+    upbench.replace(model, "dysample", inputs={"pixel_values": x})
+    calls: list[int] = []
+    layer = next(m for m in model.modules() if type(m).__name__ == "SegformerLayer")
+    next(layer.children()).register_forward_pre_hook(lambda *_: calls.append(1))
+
+    def gradients() -> dict[str, Tensor]:
+        model.zero_grad()
+        model(pixel_values=x).logits.square().sum().backward()
+        return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+    want = gradients()
+    assert len(calls) == 1
+    model.gradient_checkpointing_enable()
+    model.train()  # checkpoints are of training alone; what draws or keeps statistics stays as it was
+    for module in model.modules():
+        if not list(module.children()):
+            module.eval()
+    found = gradients()
+    assert len(calls) == 3  # the layer ran once more for its gradients
+    assert any(name.startswith("upsamplers.") for name in want)
+    assert found.keys() == want.keys()
+    for name, value in want.items():
+        torch.testing.assert_close(found[name], value)
 
 
 def test_a_model_of_transformers_learns_by_its_own_loss() -> None:

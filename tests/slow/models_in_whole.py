@@ -10,8 +10,8 @@ torchvision's operators do not load, a stand-in for its `nms` takes their place;
 from __future__ import annotations
 
 import argparse
-import json
 import math
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -168,9 +168,29 @@ def timed(name: str, seconds: float) -> list[str]:
     """Return the table of latencies of a model, as `upbench compare --model` prints it in Markdown."""
     size = "x".join(map(str, MODELS[name][0]))
     arguments = ["compare", *TIMED, "--model", name, "--input", size, "--backend", "eager,fused", "--threads", "2"]
-    done = run(*arguments, "--budget", seconds, "--format", "markdown", env={"UPBENCH_IN_PROCESS": "1"})
-    command = "upbench " + " ".join([*arguments, "--budget", f"{seconds:g}"])
-    return [f"`{command}`", "", done.stdout.strip() or json.dumps(done.stderr)]
+    arguments += ["--budget", f"{seconds:g}"]
+    before = os.getloadavg()[0]
+    done = run(*arguments, "--format", "markdown", env={"UPBENCH_IN_PROCESS": "1"})
+    loads = f"{before:.0f} before and {os.getloadavg()[0]:.0f} after on {os.cpu_count()} cores"
+    said = f"Measured at a load of {loads}, {seconds:g} s of sampling a row; ratios are of interleaved rounds."
+    if done.exit_code != 0:
+        sentence = " ".join(done.stderr.split()) or repr(done.exception)
+        return [f"`upbench {' '.join(arguments)}`", "", f"Not measured (exit code {done.exit_code}): {sentence}"]
+    return [f"`upbench {' '.join(arguments)}`", "", said, "", done.stdout.strip()]
+
+
+def _parts(path: Path) -> dict[str, list[str]]:
+    """Return the lines of each model that a file has, so that what takes hours need not be measured for another's sake."""
+    found: dict[str, list[str]] = {}
+    for text in path.read_text().split("\n## ")[1:] if path.exists() else []:
+        found[text.split()[0]] = ("## " + text.rstrip()).splitlines()
+    return found
+
+
+def _times(lines: Sequence[str]) -> list[str]:
+    """Return the lines of a model from the command on that measured its times."""
+    start = next((n for n, line in enumerate(lines) if line.startswith("`upbench compare")), None)
+    return [] if start is None else list(lines[start:])
 
 
 def main() -> None:
@@ -178,8 +198,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("path", type=Path)
     parser.add_argument("--time", type=float, default=None)
-    parser.add_argument("--only", default="")
+    parser.add_argument("--only", default="", help="part of a model's name; the part of the other model stays as it is")
     given = parser.parse_args()
+    kept = _parts(given.path)
     warnings.simplefilter("ignore")
     torchvision_operators.available()
     packages = ("torch", "torchvision", "transformers")
@@ -195,11 +216,13 @@ def main() -> None:
     if torchvision_operators.STAND_IN:
         lines.append("torchvision's operators do not load with this build of torch: `nms` is a stand-in.")
     for name in MODELS:
+        part = kept.get(name, [])
         if given.only in name:
-            lines += ["", *counted(name)]
-            if given.time:
-                lines += ["", *timed(name, given.time)]
-            given.path.write_text("\n".join(lines) + "\n")
+            part = counted(name)
+            part += ["", *(timed(name, given.time) if given.time else _times(kept.get(name, [])))]
+        kept[name] = part
+        parts = [["", *kept[name]] for name in MODELS if kept.get(name)]
+        given.path.write_text("\n".join([*lines, *(line for one in parts for line in one)]).rstrip("\n") + "\n")
 
 
 if __name__ == "__main__":
