@@ -6,7 +6,7 @@ what is printed in these ways, and in no other (`smaller`):
 
 - words in capitals stand for something: PLACEHOLDERS says for what;
 - a shape of more than 32x8x8 is 32x8x8, also where none is given; the named shape of a picture is 16x10x10 features of one of 40x40;
-- the picture of a model or host is 64x64;
+- the picture of a model or host is 64x64; a detector takes it as it is, and keeps 20 proposals;
 - what measures time takes 0.02 s for each upsampler, after a warm-up of two calls;
 - studies of quality train for 3 steps, on 8 pictures.
 
@@ -151,6 +151,8 @@ def smaller(words: list[str]) -> list[str]:
         return words
     if verb == "quality":
         return words if "--dry-run" in given else [*words, "--steps", "3", "--pictures", "8,8"]
+    if any("fasterrcnn" in word for word in words):
+        words = [*words, "--model-arg", "min_size=64", "--model-arg", "rpn_post_nms_top_n_test=20"]
     if "--host" in given or "--input" in given:
         words = _with(words, "--input", "64x64")
     elif verb == "sites":
