@@ -169,6 +169,8 @@ def _deform_assemble_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     x, weight, points = ctx.saved_tensors
     need_x, need_weight, need_points, _ = ctx.needs_input_grad
     dx = dweight = dpoints = None
+    if need_weight and not need_points:
+        grad = gradient_rows(grad)  # once for both; slopes read planes as they are
     if need_x:
         dx = deform_scatter_fused(grad, weight, points, ctx.padding, x.shape[2], x.shape[3])
     if need_points:
