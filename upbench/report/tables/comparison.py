@@ -227,9 +227,8 @@ def _busy(records: Sequence[Record]) -> list[str]:
     if floor < TOO_NOISY:
         return []
     several = any(r.environment.threads != 1 for r in records)
-    advice = "run it again when other programs have ended" + (", or with --threads 1" if several else "")
-    said = f"an upsampler compared with itself differed by {units.percent(floor)}, so that less than that says nothing"
-    return [f"The machine was busy: {said}; {advice}."]
+    advice = "try --threads 1" if several else "run it again"
+    return [f"The machine was busy: two equal builds differed by {units.percent(floor)}; {advice}."]
 
 
 def _low_pixels(record: Record) -> int:

@@ -193,7 +193,7 @@ class ResultSet:
             return []
         loads = [r.environment.load for r in self.rows if r.environment.load is not None]
         load = f" (load {max(loads):.1f})" if loads else ""
-        return [f"The machine was too busy{load} to tell any cell from the reference, or to call it the same."]
+        return [f"The machine was too busy{load} to tell any cell from the reference."]
 
     def told_apart(self, record: Record, other: Record) -> bool:
         """Return whether two separate runs differ by the rule of comparisons: FASTER or SLOWER."""
