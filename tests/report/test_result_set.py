@@ -164,6 +164,9 @@ def test_a_ratio_of_few_rounds_has_no_verdict_and_is_not_called_undecided() -> N
 @pytest.mark.parametrize(("floor", "busy"), [(0.04, False), (5.44, True)])
 def test_a_comparison_says_first_that_its_machine_was_busy(floor: float, busy: bool) -> None:
     records = [record_builder.record(latency_s=0.01 * n, cell=n, noise_floor=floor) for n in (1, 2)]
-    brief = comparison.comparison_table(records, records[0]).brief or []
+    shown = comparison.comparison_table(records, records[0])
+    brief = shown.brief or []
     assert ("differed by 544.0 %" in brief[0]) is busy
+    assert ("; try --threads 1." in brief[0]) is busy
+    assert not any("try" in note for note in shown.with_notes("brief").exported())
     assert len(brief) <= 3

@@ -19,7 +19,7 @@ _FIRST = re.compile(r"(?<=[\w)]{2})\. (?=[A-Z])")
 _MORE = re.compile(rf"(?:^|; ){MORE}\.$")
 _ABOUT_NOTES = re.compile(r"\.|\d+ warnings? \(.*\)\.")
 """What is left of a note that only counts other notes."""
-_ADVICE = re.compile(r"; (?:close|raise|run|let|calibrate|leave|measure|`upbench) [^;.]*\.$")
+_ADVICE = re.compile(r"; (?:close|raise|run|try|let|calibrate|leave|measure|`upbench) [^;.]*\.$")
 """The end of a note that says what to do about it."""
 CellIndex = tuple[int, int]
 """Row and column of a cell as shown; row -1 is the head."""
