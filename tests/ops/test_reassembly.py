@@ -142,3 +142,18 @@ def test_without_the_kernels_the_steps_run_one_by_one(monkeypatch: pytest.Monkey
     assert (found - expected).abs().max() <= 1e-5
     with pytest.raises(BackendError, match="must be one of"):
         ops.reassemble(x, logits, 3, 2, backend="quick")
+
+
+@pytest.mark.parametrize("groups", [1, 25])
+def test_a_convolution_of_float16_sums_in_float32(groups: int) -> None:
+    layer = nn.Conv2d(25, 25, 3, padding=1, groups=groups)
+    x = torch.randn(2, 25, 5, 6).half()
+    expected = layer.half().double()(x.double()).detach()
+    layer.half()
+    inputs = x.requires_grad_()
+    found = ops.convolution(layer, inputs, backend="fused")
+    assert found.dtype == torch.float16
+    assert (found - expected).abs().max() <= 1e-3 * expected.abs().max()
+    (slope,) = torch.autograd.grad(found.float().sum(), inputs)
+    assert slope.dtype == torch.float16
+    assert slope.shape == x.shape

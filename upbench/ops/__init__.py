@@ -31,7 +31,7 @@ from upbench.ops.dilated import dilated_attention
 from upbench.ops.dispatch import Backend, load, plain_in_pieces, recorded, select_backend
 from upbench.ops.flop_formulas import register_formulas
 from upbench.ops.gating import gate_fuse, modulate
-from upbench.ops.layers import conv1x1, convolve, softmax_over_taps
+from upbench.ops.layers import conv1x1, convolution, convolve, softmax_over_taps
 from upbench.ops.offsets import child_points, points_around
 from upbench.ops.points import (
     lattice,
@@ -65,6 +65,7 @@ __all__ = [
     "box_mean",
     "child_points",
     "conv1x1",
+    "convolution",
     "convolve",
     "coordinate_dtype",
     "attend_window",

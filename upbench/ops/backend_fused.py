@@ -55,6 +55,8 @@ from upbench.ops.offsets import offset_points, predict_points
 from upbench.ops.registration import coordinate_dtype
 from upbench.ops.resize import resize_map
 
+FAST_FLOAT16 = getattr(torch.ops.mkldnn, "_is_mkldnn_fp16_supported", lambda: False)()
+"""Whether torch's convolutions have kernels for float16 on this CPU."""
 ATTENTION = ("deform_similarity", "deform_assemble")
 """The ops that a whole attention stands for: those are written down as what ran."""
 
@@ -94,6 +96,14 @@ def conv1x1(layer: nn.Conv2d, x: Float[Tensor, "B I H W"]) -> Float[Tensor, "B O
     # A contiguous map enters the product transposed: it is never copied into the other memory order.
     out = F.linear(x.flatten(2).transpose(1, 2), layer.weight.flatten(1), layer.bias)
     return out.unflatten(1, (x.shape[2], x.shape[3])).permute(0, 3, 1, 2)
+
+
+def convolution(layer: nn.Conv2d, x: Float[Tensor, "B I H W"]) -> Float[Tensor, "B O oH oW"]:
+    """Compute `ops.convolution`: float16 in float32 where torch would take one number after another."""
+    if x.dtype != torch.float16 or autocasts(x) or FAST_FLOAT16:
+        return layer(x)
+    bias = None if layer.bias is None else layer.bias.float()
+    return layer._conv_forward(x.float(), layer.weight.float(), bias).to(x.dtype)
 
 
 def softmax_over_taps(logits: Float[Tensor, "*shape"], dim: int) -> Float[Tensor, "*shape"]:
@@ -251,6 +261,7 @@ FORMS: dict[str, tuple[Callable[..., Any], int]] = {
     "box_mean": (box_mean, 1),
     "paired_difference": (paired_difference, 2),
     "conv1x1": (conv1x1, 2),
+    "convolution": (convolution, 2),
     "softmax_over_taps": (softmax_over_taps, 1),
 }
 

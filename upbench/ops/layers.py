@@ -1,4 +1,4 @@
-"""Steps between the ops that gain from a memory order: a 1x1 convolution and the softmax over taps."""
+"""Steps between the ops that gain from a memory order or another dtype: convolutions and the softmax over taps."""
 
 from __future__ import annotations
 
@@ -23,11 +23,29 @@ def conv1x1(layer: nn.Conv2d, x: Float[Tensor, "B I H W"], *, backend: str = "ea
     Raises:
         BackendError: when the backend that was asked for is unknown.
     """
-    return compute("conv1x1", backend, _conv1x1, layer, x, optional=True)
+    return compute("conv1x1", backend, _apply, layer, x, optional=True)
 
 
-def _conv1x1(layer: nn.Conv2d, x: Float[Tensor, "B I H W"]) -> Float[Tensor, "B O H W"]:
+def _apply(layer: nn.Conv2d, x: Float[Tensor, "B I H W"]) -> Float[Tensor, "B O H W"]:
     return layer(x)
+
+
+def convolution(layer: nn.Conv2d, x: Float[Tensor, "B I H W"], *, backend: str = "eager") -> Float[Tensor, "B O oH oW"]:
+    """Apply a convolution.
+
+    Args:
+        layer: the convolution, from I to O channels.
+        x: the map.
+        backend: eager (the layer itself), fused (on a CPU that has no arithmetic of float16 such a map in float32, which is
+            ten times as fast there) or auto.
+
+    Returns:
+        What the layer gives, in the dtype of x.
+
+    Raises:
+        BackendError: when the backend that was asked for is unknown.
+    """
+    return compute("convolution", backend, _apply, layer, x, optional=True)
 
 
 def softmax_over_taps(logits: Float[Tensor, "*shape"], dim: int, *, backend: str = "eager") -> Float[Tensor, "*shape"]:

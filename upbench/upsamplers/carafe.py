@@ -5,7 +5,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from upbench.ops import conv1x1, reassemble
+from upbench.ops import conv1x1, convolution, reassemble
 from upbench.upsamplers._base import Upsampler, xavier
 
 
@@ -53,6 +53,6 @@ class CARAFE(Upsampler):
 
     def upsample(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C sH sW"]:
         compressed = conv1x1(self.channel_compressor, x, backend=self.backend)
-        logits = self.content_encoder(compressed)
+        logits = convolution(self.content_encoder, compressed, backend=self.backend)
         # The released module forces the mask to the dtype that autocast gives the logits.
         return reassemble(x, logits, self.k_up, self.scale, dtype=logits.dtype, backend=self.backend)

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from upbench.ops.cpu.blocked_filters import filtered, pixels_of, shifted, tile_of
 from upbench.ops.registration import LIBRARY, OPS, Op, coordinate_dtype, numel
 
 GROUPS = 2
@@ -56,37 +57,15 @@ def pool_both(
 def _pool_both(guide: Float[Tensor, "B C H W"], size: int) -> Float[Tensor, "B C {size}**2+1"]:
     """The guide pooled to size x size and, last, to a point."""
     b, c, height, width = guide.shape
-    if height % size or width % size or not guide.is_contiguous() or guide.dtype != coordinate_dtype(guide.dtype):
+    if height % size or width % size or not guide.is_contiguous():
         grid = F.adaptive_avg_pool2d(guide, size)
         return torch.cat((grid.flatten(2), guide.mean((2, 3)).unsqueeze(2)), 2)
     # Sums of whole rows first: those run along memory.
-    rows = guide.view(b * c, size, height // size, width).sum(2)
+    dtype = coordinate_dtype(guide.dtype)
+    rows = guide.view(b * c, size, height // size, width).sum(2, dtype=dtype)
     grid = rows.view(b, c, size * size, width // size).sum(3) / (height * width // (size * size))
     # Cells of one size: the mean of their means is the mean of all.
-    return torch.cat((grid, grid.mean(2, keepdim=True)), 2)
-
-
-def _tile(height: int, width: int) -> tuple[int, int]:
-    """The block of output pixels that one convolution window computes: with two filters at most 16 channels."""
-    return 1 + (height % 2 == 0), next(n for n in (4, 2, 1) if width % n == 0)
-
-
-def _shifted(filters: Float[Tensor, "2 k k"], tile: tuple[int, int]) -> Float[Tensor, "N 1 tH tW"]:
-    """Each filter where every pixel of a block needs it, at stride 2."""
-    size = filters.shape[-1]
-    span = [2 * n + size - 2 for n in tile]
-    out = filters.new_zeros(2, *tile, *span)
-    for i in range(tile[0]):
-        for j in range(tile[1]):
-            out[:, i, j, 2 * i : 2 * i + size, 2 * j : 2 * j + size] = filters
-    return out.view(-1, 1, *span)
-
-
-def _filtered(
-    guide: Float[Tensor, "C iH iW"], windows: Tensor, size: int, tile: tuple[int, int], dtype: torch.dtype
-) -> Tensor:
-    planes = guide.unsqueeze(1).to(dtype).contiguous()
-    return F.conv2d(planes, windows, stride=(2 * tile[0], 2 * tile[1]), padding=(size - 1) // 2)
+    return torch.cat((grid, grid.mean(2, keepdim=True)), 2).to(guide.dtype)
 
 
 def _norm_(
@@ -132,24 +111,22 @@ def affinity(
     """
     b, c = guide.shape[:2]
     h, w = guide.shape[2] // 2, guide.shape[3] // 2
-    size, dtype, tile = filters.shape[-1], coordinate_dtype(guide.dtype), _tile(h, w)
+    size, dtype, tile = filters.shape[-1], coordinate_dtype(guide.dtype), tile_of(h, w)
     filters, scale, shift = (t.to(dtype) for t in (filters, scale, shift))
     out = guide.new_empty((b, pattern.shape[1], h, w))
     together = math.gcd(groups, GROUPS)
     step = c // groups * together
     ones = torch.ones(step, dtype=dtype)
     for image in range(b):
-        windows = _shifted(filters[image], tile)
+        windows = shifted(filters[image], tile)
         total = torch.zeros(h * w, dtype=dtype)
         for start in range(0, c, step):
             part = slice(start, start + step)
-            maps = _filtered(guide[image, part], windows, size, tile, dtype).view(step, 2, -1)
+            maps = filtered(guide[image, part], windows, size, tile, dtype).view(step, 2, -1)
             _norm_(maps, scale[part], shift[part], eps, together)
             F.leaky_relu_(maps, slope)
             total.addmv_(maps[:, 0].mul_(maps[:, 1]).t(), ones)
-        # [block rows, block columns, H / .., W / ..] -> [H, W]
-        blocks = total.view(*tile, h // tile[0], w // tile[1]).permute(2, 0, 3, 1).reshape(h, w)
-        out[image] = blocks * c**-0.5 * pattern[image].to(dtype)
+        out[image] = pixels_of(total.view(1, -1, 1, 1), tile, (h, w))[0] * c**-0.5 * pattern[image].to(dtype)
     return out
 
 

@@ -16,7 +16,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from upbench.ops.affinity import affinity_logits, filtered_by_own
-from upbench.ops.cpu.affinity import GROUPS, _filtered, _shifted, _tile, affinity_slope_fused
+from upbench.ops.cpu.affinity import GROUPS, affinity_slope_fused
+from upbench.ops.cpu.blocked_filters import (
+    blocks_of,
+    filtered,
+    pixels_of,
+    shifted,
+    slope_of_windows,
+    tile_of,
+    unshifted,
+)
 from upbench.ops.registration import LIBRARY, coordinate_dtype
 
 Slopes = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
@@ -43,7 +52,7 @@ def affinity_slope(
         Those of guide, filters, scale, shift and pattern.
     """
     (b, c), (h, w) = guide.shape[:2], grad.shape[2:]
-    size, dtype, tile = filters.shape[-1], coordinate_dtype(guide.dtype), _tile(h, w)
+    size, dtype, tile = filters.shape[-1], coordinate_dtype(guide.dtype), tile_of(h, w)
     given, grad = (filters, scale, shift, pattern), grad.to(dtype)
     filters, scale, shift, pattern = (t.to(dtype) for t in given)
     together = math.gcd(groups, GROUPS)
@@ -51,30 +60,30 @@ def affinity_slope(
     dguide = torch.empty_like(guide, memory_format=torch.contiguous_format)
     dfilters, dscale, dshift, dpattern = (torch.zeros_like(t) for t in (filters, scale, shift, pattern))
     for image in range(b):
-        windows = _shifted(filters[image], tile)
+        windows = shifted(filters[image], tile)
         dwindows = torch.zeros_like(windows)
         back, block, margins = _mirrored(filters[image], (h, w))
         passed = (grad[image] * pattern[image]).sum(0) * c**-0.5
         total = torch.zeros(h * w, dtype=dtype)
         for start in range(0, c, step):
             part = slice(start, start + step)
-            maps = _filtered(guide[image, part], windows, size, tile, dtype)
+            maps = filtered(guide[image, part], windows, size, tile, dtype)
             own, dmaps, down, dover = _part(
                 maps.view(step, 2, -1).transpose(0, 1),
                 scale[part].t(),
                 shift[part].t(),
-                _blocks(passed, tile),
+                blocks_of(passed, tile),
                 (together, eps, slope),
             )
             total += own
             dscale[part] += down.t()
             dshift[part] += dover.t()
             dmaps = dmaps.transpose(0, 1).reshape(maps.shape)
-            dwindows += _slope_of_windows(dmaps, guide[image, part], windows, size, tile, dtype)
-            dguide[image, part] = _spread(_pixels(dmaps, tile, (h, w)), back, block, margins)
-        dfilters[image] = _unshifted(dwindows, tile, size)
+            dwindows += slope_of_windows(dmaps, guide[image, part], windows, size, tile, dtype)
+            dguide[image, part] = _spread(pixels_of(dmaps, tile, (h, w)), back, block, margins)
+        dfilters[image] = unshifted(dwindows, tile, size)
         dpattern[image, :, 0, 0] = (
-            grad[image].flatten(1) @ _pixels(total.view(1, -1, 1, 1), tile, (h, w)).flatten() * c**-0.5
+            grad[image].flatten(1) @ pixels_of(total.view(1, -1, 1, 1), tile, (h, w)).flatten() * c**-0.5
         )
     small = (t.to(like.dtype) for t, like in zip((dfilters, dscale, dshift, dpattern), given, strict=True))
     return dguide, *small  # type: ignore[return-value] # four of them
@@ -96,40 +105,6 @@ def _part(
         total = (both[0] * both[1]).sum(0)
         slopes = torch.autograd.grad(total, leaves, passed)
     return total.detach(), *slopes  # type: ignore[return-value] # three of them
-
-
-def _blocks(plane: Float[Tensor, "H W"], tile: tuple[int, int]) -> Float[Tensor, " pixels"]:
-    """The pixels of a plane in the order of the maps: those at one place of all blocks together."""
-    h, w = plane.shape
-    return plane.view(h // tile[0], tile[0], w // tile[1], tile[1]).permute(1, 3, 0, 2).reshape(-1)
-
-
-def _pixels(maps: Tensor, tile: tuple[int, int], size: tuple[int, int]) -> Float[Tensor, "C n H W"]:
-    """The transpose: maps of blocks as planes of pixels."""
-    h, w = size
-    blocks = maps.reshape(maps.shape[0], -1, *tile, h // tile[0], w // tile[1])
-    return blocks.permute(0, 1, 4, 2, 5, 3).reshape(maps.shape[0], -1, h, w)
-
-
-def _slope_of_windows(
-    dmaps: Tensor, guide: Tensor, windows: Tensor, size: int, tile: tuple[int, int], dtype: torch.dtype
-) -> Tensor:
-    planes, padding = guide.unsqueeze(1).to(dtype).contiguous(), [(size - 1) // 2] * 2
-    stride = [2 * tile[0], 2 * tile[1]]
-    only = [False, True, False]
-    return torch.ops.aten.convolution_backward(
-        dmaps, planes, windows, None, stride, padding, [1, 1], False, [0, 0], 1, only
-    )[1]
-
-
-def _unshifted(windows: Tensor, tile: tuple[int, int], size: int) -> Float[Tensor, "2 k k"]:
-    """The transpose of `_shifted`."""
-    windows = windows.view(2, *tile, *windows.shape[2:])
-    out = windows.new_zeros(2, size, size)
-    for i in range(tile[0]):
-        for j in range(tile[1]):
-            out += windows[:, i, j, 2 * i : 2 * i + size, 2 * j : 2 * j + size]
-    return out
 
 
 def _mirrored(filters: Float[Tensor, "2 k k"], size: tuple[int, int]) -> tuple[Tensor, tuple[int, int], list[int]]:

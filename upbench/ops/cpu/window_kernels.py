@@ -28,7 +28,7 @@ ZEROS, MIRRORED, REPEATED = 0, 1, 2
 """What windows read outside the map."""
 TILE = (32, 16)
 """Rows and columns of a tile of the transpose."""
-PIXELS, STRIP = 32, 8
+PIXELS, STRIP = 32, 16
 """Pixels of a tile of a pointwise convolution, and cells of a strip of guide that is fetched at once."""
 PIECE = 1
 """Rows of cells, or tiles, that a thread takes at a time."""

@@ -222,21 +222,20 @@ static APART void NAME(compare_children)(const Windows *job, const NAME(Desk) * 
 static APART void NAME(fetch_guide)(const Windows *job, long top, long bottom, long from, long to, STORED *rows) {
     const long channels = (long)job->channels, pitch = NAME(padded)(channels), step = (long)job->guide_step;
     for (long a = top; a < bottom; a++)
-        for (long b = from; b < to; b += SOME) {
-            const long some = to - b < SOME ? to - b : SOME;
-            STORED *out = rows + ((a - top) * (to - from) + b - from) * pitch;
-            for (long c = 0; c < channels; c += SOME) {
+        for (long c = 0; c < channels; c += SOME)
+            for (long b = from; b < to; b += SOME) {
+                const long some = to - b < SOME ? to - b : SOME;
+                STORED *out = rows + ((a - top) * (to - from) + b - from) * pitch;
                 NAME(Lanes) v[SOME];
                 for (long k = 0; k < SOME; k++) {
                     const long plane = c + k < channels ? c + k : c;
                     const STORED *at = (const STORED *)job->guide + plane * step + a * (long)job->out_width + b;
                     v[k] = NAME(load_part)(at, some);
-                    PREFETCH(at + 2 * SOME);
+                    PREFETCH(at + to - from);
                 }
                 NAME(turn)(v);
                 for (long k = 0; k < some; k++) NAME(store)(out + k * pitch + c, v[k]);
             }
-        }
 }
 
 /* Output rows of cells i = start to stop, a strip of cells at a time. The weights are given, or where it `attends` those of the

@@ -42,7 +42,7 @@
 #define FENCE (void)0
 #endif
 
-enum { SOME = 16, CHILDREN = 4, TALL = 32, BROAD = 16, PIXELS = 32, STRIP = 8 }; /* TALL, BROAD, PIXELS: window_kernels.py knows them too */
+enum { SOME = 16, CHILDREN = 4, TALL = 32, BROAD = 16, PIXELS = 32, STRIP = 16 }; /* TALL, BROAD, PIXELS: window_kernels.py knows them too */
 enum { ZEROS, MIRRORED, REPEATED };                      /* what is read outside a map */
 #define PLAIN 0
 #define BRAIN 1
