@@ -175,3 +175,12 @@ def test_a_gradient_that_lies_in_planes_is_differentiated_twice() -> None:
         (slope,) = torch.autograd.grad(window_assemble_fused(x, weight, 3), x, grad, create_graph=True)
         (found,) = torch.autograd.grad(slope.square().sum() / 2, grad)
     assert torch.allclose(found, window_assemble_fused(slope.detach(), weight, 3), rtol=1e-9)
+
+
+def test_taps_outside_are_not_compared() -> None:
+    """Their logits are 0 whatever the query is, where the plain form multiplies by zeros and returns what is no number."""
+    query, keys = torch.full((1, 16, 2, 2), torch.nan), torch.randn(1, 16, 2, 2)
+    found = window_kernels.similarity(query, keys, 3, 1, False)[0, 0, :, 0, 0]
+    outside = torch.tensor([True, True, True, True, False, False, True, False, False])
+    assert found[outside].eq(0).all()
+    assert found[~outside].isnan().all()

@@ -61,6 +61,8 @@ def window_similarity(
 ) -> Float[Tensor, "B {heads} T oH oW"]:
     """Compute `ops.window_head_similarity`, or with a mirrored border `ops.mirrored_similarity`.
 
+    Taps outside the map are not compared but 0, also for a query that is not a number, where the plain form returns NaN.
+
     Args:
         query: the high-resolution map of queries.
         keys: the low-resolution map of keys.
