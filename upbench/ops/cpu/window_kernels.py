@@ -21,7 +21,7 @@ from upbench.ops.cpu import native, threads
 from upbench.ops.memory_layout import empty_map, empty_taps, on_huge_pages
 from upbench.ops.registration import coordinate_dtype
 
-INTERFACE = 3
+INTERFACE = 4
 """Version of the C interface that this file expects; kernels built by another upbench are ignored."""
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 ZEROS, MIRRORED, REPEATED = 0, 1, 2

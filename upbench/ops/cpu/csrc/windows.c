@@ -194,7 +194,7 @@ PyMODINIT_FUNC PyInit__windows(void) {
         entries = &entries_of_v3;
 #endif
     /* Of the struct above: `window_kernels.py` takes none but its own. */
-    if (made && PyModule_AddIntConstant(made, "interface", 3) < 0) {
+    if (made && PyModule_AddIntConstant(made, "interface", 4) < 0) {
         Py_DECREF(made);
         return NULL;
     }
