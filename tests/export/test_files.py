@@ -125,6 +125,29 @@ def test_inputs_that_are_no_tensors_are_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+class Named(nn.Module):
+    """Returns its maps by names, as the segmenters of torchvision do."""
+
+    def __init__(self, **beside: object) -> None:
+        super().__init__()
+        self.beside = beside
+
+    def forward(self, x: torch.Tensor) -> dict[str, object]:
+        return {"out": x * 2, "aux": x + 1, **self.beside}
+
+
+def test_maps_that_are_returned_by_names_are_outputs_of_the_file(tmp_path: Path) -> None:
+    x = torch.rand(1, 2, 6, 5)
+    done = package.export(Named(), x, tmp_path / "named.pt2")
+    assert all(one.passed for one in done.agreements)
+    out, aux = torch.export.load(tmp_path / "named.pt2").module()(x)
+    assert torch.equal(out, x * 2)
+    assert torch.equal(aux, x + 1)
+    with pytest.raises(package.UpbenchError, match="returns int beside or instead of tensors"):
+        package.export(Named(count=3), x, tmp_path / "number.pt2")
+    assert not (tmp_path / "number.pt2").exists()
+
+
 def test_a_size_that_becomes_a_constant_is_read_back_and_refused(tmp_path: Path) -> None:
     with pytest.raises(UpbenchError, match=r"its forward makes a constant|the file fails on 1x3x7x9"):
         package.export(Baked(), torch.randn(1, 3, 6, 8), tmp_path / "up.onnx")

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from upbench.errors import UpbenchError
-from upbench.exchange.capture import eager_copy
-from upbench.measure.output import maps
+from upbench.exchange.capture import eager_copy, returned
 from upbench.ops import plain_in_pieces
 
 LEAST = 1e-5
@@ -101,7 +100,7 @@ def called(module: Any, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """Call a module and return its maps; random draws are those of one seed."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
-        return maps(module(*tensors))
+        return returned(module(*tensors))
 
 
 def error_of(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:

@@ -6,7 +6,7 @@ import copy
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from upbench.errors import UpbenchError, first_line
-from upbench.measure.output import maps
 from upbench.ops.portable import portable
 
 OWN_DOMAINS = ("aten", "prims", "_operator", "builtins", "math", "higher_order", "torch")
@@ -59,7 +58,26 @@ class _Positional(nn.Module):
 
     def forward(self, *tensors: Tensor) -> Any:
         out = self.module(*tensors)
-        return out if isinstance(out, Tensor) else maps(out)
+        return out if isinstance(out, Tensor) else returned(out)
+
+
+def returned(out: Any) -> tuple[Tensor, ...]:
+    """Return the maps that a module returned, alone, in a sequence or by names, as models of torchvision do.
+
+    Args:
+        out: What it returned.
+
+    Raises:
+        UpbenchError: If something else is among them, which no file can hold.
+    """
+    several = out.values() if isinstance(out, Mapping) else out
+    found = (out,) if isinstance(out, Tensor) or not isinstance(several, Iterable) else tuple(several)
+    if other := [type(one).__name__ for one in found if not isinstance(one, Tensor)]:
+        raise UpbenchError(
+            f"the module returns {' and '.join(dict.fromkeys(other))} beside or instead of tensors, but a file returns tensors "
+            "alone; export a module whose forward returns the tensors of it"
+        )
+    return found
 
 
 def eager_copy(module: nn.Module, dtype: torch.dtype | None = None) -> nn.Module:
