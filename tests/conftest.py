@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,10 @@ from tests import shape_checks
 shape_checks.install()  # before anything imports upbench
 
 from upbench.sweeping.worker import IN_PROCESS  # noqa: E402
+
+# What a shell starts in the background ignores Ctrl-C, and so would what the tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Without a GPU Triton's kernels run in its interpreter, which it must be told before anything imports it.
 if not torch.cuda.is_available():

@@ -102,7 +102,7 @@ def product(func: Any, args: Sequence[Any], kwargs: Any, out: Any, first: Tensor
     if name in _QUANTISED_CONVOLUTIONS:
         weight = args[1].unpack()[0]
         return args[0], weight, first.numel() * weight[0].numel()
-    if packet in flop_registry and "backward" not in name:
+    if packet in flop_registry and "backward" not in name and len(args) > 1:
         macs = flop_registry[packet](*args, **kwargs, out_val=out) // 2
         added = name in ("aten::addmm", "aten::baddbmm")
         return args[1 if added else 0], args[2 if added else 1], each * macs

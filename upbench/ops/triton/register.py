@@ -18,10 +18,16 @@ from upbench.ops.triton import local_similarity as triton_neighbours
 from upbench.ops.triton import points as triton_points
 from upbench.ops.triton import window as triton_window
 
+
+def _rows_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
+
+
 KERNELS: dict[str, Callable[..., Any]] = {
     "window_assemble_fused": triton_window.assemble,
     "window_similarity_fused": triton_window.similarity,
     "window_scatter_fused": triton_window.scatter,
+    "rows_last_fused": _rows_last,
     "deform_assemble_fused": triton_points.assemble,
     "deform_similarity_fused": triton_points.similarity,
     "deform_scatter_fused": triton_points.scatter,
@@ -31,7 +37,7 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "cell_attention_fused": triton_cells.attend,
     "cell_attention_slopes_fused": triton_cell_slopes.slopes,
 }
-"""Op -> its kernel."""
+"""Op -> its kernel; a change of memory order is torch's own."""
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
