@@ -128,8 +128,8 @@ class Upsampler(nn.Module):
         given = [_extended(g, s) for g, s in zip(given, self.guide_sizes(x.shape[2:], target), strict=True)]
         out = self._run((x, *given), target)
         if isinstance(out, tuple):
-            return tuple(each[:, :, : size[0], : size[1]] for each in out)
-        return out[:, :, : size[0], : size[1]]
+            return tuple(_cropped(each, size) for each in out)
+        return _cropped(out, size)
 
     @property
     def whole(self) -> Upsampler:
@@ -277,6 +277,12 @@ def _never_positive(n: Any) -> bool:
     from torch.fx.experimental.symbolic_shapes import statically_known_true
 
     return statically_known_true(n <= 0)
+
+
+def _cropped(out: Tensor, size: tuple[int, int]) -> Tensor:
+    # Not by a slice: of sizes that are open its result would have the smaller of two, and one in the other where a model enlarges
+    # five times, of which torch.export.load makes minutes of algebra.
+    return out.narrow(2, 0, size[0]).narrow(3, 0, size[1])
 
 
 def _extended(guide: Tensor, size: Sequence[int] | None) -> Tensor:
