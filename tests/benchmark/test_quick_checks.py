@@ -160,6 +160,17 @@ def test_a_gradient_that_misses_a_tile_an_edge_or_a_seam_does_not(rows: slice, c
     assert not all(direction.agrees for direction in directional.compare(module, x, weight, gradient))
 
 
+def test_gradients_that_lie_in_steps_have_a_digest() -> None:
+    """Those of biases do, where a kernel writes weights and biases side by side."""
+    both = torch.randn(8, 2)
+    spec = run_spec.load({"upsampler": "bilinear", "input": {"shape": "4x6x5"}})
+    small = [
+        gradient_check.SmallMap(spec, 1.0, gradient_check.Gradients([("bias", bias)], [], {}))
+        for bias in (both[:, 1], both[:, 1].clone())
+    ]
+    assert gradient_check.digest(small[:1]) == gradient_check.digest(small[1:])
+
+
 def test_a_gradient_that_is_not_finite_is_far_off() -> None:
     x = torch.randn(1, 2, 24, 24)
     gradient = torch.full_like(x, float("nan"))

@@ -140,7 +140,7 @@ def digest(maps: Sequence[SmallMap]) -> str:
         for name, gradient in one.fused.named:
             found.update(f"{one.size} {name} {None if gradient is None else list(gradient.shape)}".encode())
             if gradient is not None:
-                values = measured.comparable(gradient).reshape(-1).cpu()
+                values = measured.comparable(gradient).reshape(-1).contiguous().cpu()  # a vector may lie in steps
                 found.update(values.view(torch.uint8).numpy().data)
     return found.hexdigest()
 
