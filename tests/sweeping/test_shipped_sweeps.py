@@ -29,7 +29,7 @@ SIZES = {
     "resolution": 168,
     "sapa-b": 9,
     "sapa-d": 20,
-    "scaling": 54,
+    "scaling": 48,
     "theta": 5,
     "theta-mask-head": 3,
 }

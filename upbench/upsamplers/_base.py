@@ -280,8 +280,7 @@ def _never_positive(n: Any) -> bool:
 
 
 def _cropped(out: Tensor, size: tuple[int, int]) -> Tensor:
-    # Not by a slice: of sizes that are open its result would have the smaller of two, and one in the other where a model enlarges
-    # five times, of which torch.export.load makes minutes of algebra.
+    # A slice of open sizes would have the smaller of two, nested in a model, which torch.export.load takes minutes to read.
     return out.narrow(2, 0, size[0]).narrow(3, 0, size[1])
 
 
