@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor
 import upbench
 from upbench import ops
 from upbench.machine import environment
-from upbench.ops.cpu import attention, boxes, guided_attention, native, point_slopes
+from upbench.ops.cpu import attention, boxes, guided_attention, map_kernels, native, point_slopes, window_kernels
 from upbench.ops.cpu import points as cpu_points
 from upbench.ops.cpu.rows import point_rows
 from upbench.ops.memory_layout import SMALLEST, on_huge_pages
@@ -232,10 +233,15 @@ def test_where_there_is_a_compiler_there_is_the_kernel() -> None:
 
 
 @built
-def test_kernels_of_an_older_installation_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert native._load() is native._kernels
-    monkeypatch.setattr(native, "INTERFACE", native.INTERFACE + 1)
-    assert native._load() is None
+@pytest.mark.parametrize(
+    ("name", "side"), [("_kernels", native), ("_windows", window_kernels), ("_maps", map_kernels)], ids=str
+)
+def test_kernels_of_another_build_are_left_alone(name: str, side: Any) -> None:
+    assert side._kernels is not None
+    assert native.load(name, side.INTERFACE) is side._kernels
+    assert native.load(name, side.INTERFACE + 1) is None
+    assert native.load(name, -1) is None
+    assert native.load("_nothing", 1) is None
 
 
 @built

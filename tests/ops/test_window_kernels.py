@@ -112,12 +112,6 @@ def test_half_precision_is_rounded_as_torch_does(dtype: torch.dtype) -> None:
     assert torch.equal(windows.window_assemble(x, large, 1).nan_to_num(7), expected.nan_to_num(7))
 
 
-def test_a_kernel_of_another_build_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert window_kernels._load() is window_kernels._kernels
-    monkeypatch.setattr(window_kernels, "INTERFACE", -1)
-    assert window_kernels._load() is None
-
-
 def test_a_struct_of_another_size_is_refused() -> None:
     for entry in ("assemble", "similarity", "scatter"):
         with pytest.raises(TypeError, match="another struct"):

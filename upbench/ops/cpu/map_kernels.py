@@ -6,8 +6,6 @@ Built when upbench is installed where a C compiler is; without them the eager fo
 from __future__ import annotations
 
 import math
-from importlib import import_module
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,15 +50,7 @@ Softmax = native.struct(
 )
 
 
-def _load() -> Any:
-    try:
-        built = import_module("upbench.ops.cpu._maps")
-    except ImportError:  # there was no compiler where this was installed
-        return None
-    return built if built.interface == INTERFACE else None
-
-
-_kernels = _load()
+_kernels = native.load("_maps", INTERFACE)
 
 
 def can_run_native(*tensors: Tensor) -> bool:

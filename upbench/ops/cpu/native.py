@@ -22,15 +22,16 @@ INTERFACE = 7
 """Version of the C interface that this file expects. A kernel built by another upbench reports another, and is ignored."""
 
 
-def _load() -> Any:
+def load(name: str, interface: int) -> Any:
+    """Return a C module of this folder, or None where there was no compiler or it was built by another upbench."""
     try:
-        found = import_module("upbench.ops.cpu._kernels")
-    except ImportError:  # there was no compiler where this was installed
+        found = import_module(f"upbench.ops.cpu.{name}")
+    except ImportError:
         return None
-    return found if found.interface == INTERFACE else None
+    return found if found.interface == interface else None
 
 
-_kernels = _load()
+_kernels = load("_kernels", INTERFACE)
 SLICES = (64, 32, 16)
 """Channels that the kernel sums at once. Rows of so few lie closer in the cache than those of a whole map."""
 FORMS = {torch.bfloat16: 1, torch.float16: 2}

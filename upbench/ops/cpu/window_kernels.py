@@ -10,7 +10,6 @@ import ctypes
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from importlib import import_module
 from typing import Any
 
 import torch
@@ -55,15 +54,7 @@ Project = native.struct(
 )
 
 
-def _load() -> Any:
-    try:
-        built = import_module("upbench.ops.cpu._windows")
-    except ImportError:  # there was no compiler where this was installed
-        return None
-    return built if built.interface == INTERFACE else None
-
-
-_kernels = _load()
+_kernels = native.load("_windows", INTERFACE)
 
 
 def can_run_native(*tensors: Tensor) -> bool:
