@@ -1,4 +1,4 @@
-/* Included by windows.c for each generation of vector units: the kernels for each pair of a type that is computed in and one
+/* Included by generations.h for each generation of vector units: the kernels for each pair of a type that is computed in and one
  * that lies in memory. */
 
 #define REAL float
@@ -8,24 +8,26 @@
 #define STORED float
 #define FORM PLAIN
 #define TYPE float
-#include "kinds.h"
+#include KINDS
 #undef STORED
 #undef FORM
 #undef TYPE
 
+#if HALVES
 #define STORED uint16_t
 #define FORM BRAIN
 #define TYPE brain
-#include "kinds.h"
+#include KINDS
 #undef FORM
 #undef TYPE
 
 #define FORM HALF
 #define TYPE half
-#include "kinds.h"
+#include KINDS
 #undef STORED
 #undef FORM
 #undef TYPE
+#endif
 #undef REAL
 #undef MOST
 #undef WIDE
@@ -36,7 +38,7 @@
 #define STORED double
 #define FORM PLAIN
 #define TYPE double
-#include "kinds.h"
+#include KINDS
 #undef STORED
 #undef FORM
 #undef TYPE
@@ -44,8 +46,11 @@
 #undef MOST
 #undef WIDE
 
+#if HALVES
 #define FORMS(name) \
     {JOIN(name, float, GENERATION), JOIN(name, double, GENERATION), JOIN(name, brain, GENERATION), JOIN(name, half, GENERATION)}
-static const Entries JOIN(entries, of, GENERATION) = {FORMS(assemble), FORMS(attend), FORMS(similarity), FORMS(scatter),
-                                                      FORMS(project), FORMS(rows)};
+#else
+#define FORMS(name) {JOIN(name, float, GENERATION), JOIN(name, double, GENERATION)}
+#endif
+static const Entries JOIN(entries, of, GENERATION) = {ENTRIES(FORMS)};
 #undef FORMS

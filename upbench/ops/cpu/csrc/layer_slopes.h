@@ -1,4 +1,4 @@
-/* Included by maps.c for each type that is computed in: gradients of paired differences. */
+/* Included by map_kinds.h for each type that is computed in: gradients of paired differences. */
 
 /* to[m, c] (+)= sum over n of a[rows[m] + steps[n]] * b[n, c], for `most` rows of TILE and some lanes of columns, a constant. */
 static ALWAYS_INLINE void NAME(tile_of_products)(const REAL *a, const long *rows, const long *steps, const REAL *b,
@@ -111,7 +111,7 @@ static ALWAYS_INLINE void NAME(slopes_of_tile)(const DifferenceSlopes *job, cons
 }
 
 /* Strips of tiles start to stop: each has sums of its own, so that the number of threads changes nothing. */
-CLONES static int NAME(difference_slopes)(const void *given, long start, long stop) {
+static int NAME(difference_slopes)(const void *given, long start, long stop) {
     const DifferenceSlopes *job = given;
     const long high = (long)job->height, wide = (long)job->width, channels = (long)job->channels, groups = (long)job->groups;
     const long outputs = (long)job->outputs, each = channels / groups, made = outputs / groups, kernel = (long)job->kernel;

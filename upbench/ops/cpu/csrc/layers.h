@@ -1,4 +1,4 @@
-/* Included by maps.c for each type that is computed in. */
+/* Included by map_kinds.h for each type that is computed in. */
 
 enum { NAME(ROWS) = 512 }; /* rows of taps that are one tile; map_kernels.py knows it too */
 
@@ -11,7 +11,7 @@ static ALWAYS_INLINE void NAME(shares)(REAL *to, long size, long radius) {
 }
 
 /* Planes start to stop. Every sum is taken anew: a running one would keep the rounding of all before it. */
-CLONES static int NAME(box)(const void *given, long start, long stop) {
+static int NAME(box)(const void *given, long start, long stop) {
     const Box *job = given;
     const long high = (long)job->height, wide = (long)job->width, radius = (long)job->radius;
     const long reach = radius < wide ? radius : wide - 1, pitch = (wide + SOME - 1) / SOME * SOME;
@@ -100,7 +100,7 @@ static ALWAYS_INLINE void NAME(patch)(const REAL *from, long channels, long high
 }
 
 /* Tiles start to stop. */
-CLONES static int NAME(differences)(const void *given, long start, long stop) {
+static int NAME(differences)(const void *given, long start, long stop) {
     const Differences *job = given;
     const long high = (long)job->height, wide = (long)job->width, channels = (long)job->channels, groups = (long)job->groups;
     const long outputs = (long)job->outputs, each = channels / groups, made = outputs / groups, kernel = (long)job->kernel;
@@ -148,7 +148,7 @@ CLONES static int NAME(differences)(const void *given, long start, long stop) {
 }
 
 /* Tiles start to stop of NAME(ROWS) rows. */
-CLONES static int NAME(softmax)(const void *given, long start, long stop) {
+static int NAME(softmax)(const void *given, long start, long stop) {
     const Softmax *job = given;
     const long taps = (long)job->taps, all = (long)job->rows;
     for (long tile = start; tile < stop; tile++) {

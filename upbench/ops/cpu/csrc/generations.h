@@ -1,0 +1,71 @@
+/* Included by windows.c and maps.c: all of their kernels for each generation of vector units, and what calls those of the newest.
+ *
+ * KINDS is the header with the kernels, for one pair of types. ENTRIES(of) lists of(entry), `Entries` their forms in that order;
+ * HALVES says whether numbers in memory may be half precision. */
+
+#if GENERATIONS
+#pragma GCC push_options
+#pragma GCC target("arch=x86-64-v4")
+#define GENERATION v4
+#include "forms.h"
+#undef GENERATION
+#pragma GCC pop_options
+
+#pragma GCC push_options
+#pragma GCC target("arch=x86-64-v3")
+#define GENERATION v3
+#include "forms.h"
+#undef GENERATION
+#pragma GCC pop_options
+
+/* Those before AVX2 get what is right, not what is fast. */
+#pragma GCC optimize("O1")
+#endif
+
+#define GENERATION plain
+#include "forms.h"
+
+/* The newest that this processor has. */
+static const Entries *newest(void) {
+#if GENERATIONS
+    if (__builtin_cpu_supports("x86-64-v4")) return &entries_of_v4;
+    if (__builtin_cpu_supports("x86-64-v3")) return &entries_of_v3;
+#endif
+    return &entries_of_plain;
+}
+
+static const Entries *entries = &entries_of_plain;
+
+/* Runs the form of an entry for the dtype of a job: address and size of the struct, the tiles to take. */
+static PyObject *run(PyObject *args, size_t expected, size_t dtype_at, const Work *forms) {
+    unsigned long long address;
+    Py_ssize_t size, start, stop;
+    if (!PyArg_ParseTuple(args, "Knnn", &address, &size, &start, &stop)) return NULL;
+    const char *job = (const char *)(uintptr_t)address;
+    if ((size_t)size != expected) {
+        PyErr_SetString(PyExc_TypeError, "another struct than this entry takes");
+        return NULL;
+    }
+    int ready;
+    Py_BEGIN_ALLOW_THREADS;
+    ready = forms[*(const int64_t *)(job + dtype_at)](job, (long)start, (long)stop);
+    Py_END_ALLOW_THREADS;
+    if (!ready) return PyErr_NoMemory();
+    Py_RETURN_NONE;
+}
+
+#define ENTRY(name, Job) \
+    static PyObject *name(PyObject *Py_UNUSED(self), PyObject *args) { \
+        return run(args, sizeof(Job), offsetof(Job, dtype), entries->name); \
+    }
+
+/* A module of these entries, which takes the structs of one `interface` alone. */
+static PyObject *made_of(PyModuleDef *module, long interface) {
+    PyObject *made = PyModule_Create(module);
+    entries = newest();
+    if (made && PyModule_AddIntConstant(made, "interface", interface) < 0) {
+        Py_DECREF(made);
+        return NULL;
+    }
+    return made;
+}

@@ -1,0 +1,4 @@
+/* Included by forms.h for each type. */
+#include "lanes.h"
+#include "layers.h"
+#include "layer_slopes.h"
