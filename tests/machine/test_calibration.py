@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -199,6 +200,15 @@ def test_ceilings_of_this_cpu_are_positive_numbers(dtype: str) -> None:
     ):
         assert found is not None
         assert 0 < found < math.inf
+
+
+def test_ceilings_of_one_thread_do_not_count_what_others_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine took half of the thread's time: its rate by wall time would be half of what it is."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    clock = clocks.alone_clock_for(CPU)
+    assert clock.time_s(lambda: time.sleep(0.02), 1) < 0.01
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert clocks.alone_clock_for(CPU).time_s(lambda: time.sleep(0.02), 1) >= 0.02
 
 
 def test_what_others_use_of_the_processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,7 +60,7 @@ def quick(device: torch.device, environment: Mapping[str, Any]) -> Calibration |
     Returns:
         A calibration without noise floor; None where not even main memory and float32 were measured in time.
     """
-    clock, others = clocks.clock_for(device), ceilings.other_processes_s()
+    clock, others = clocks.alone_clock_for(device), ceilings.other_processes_s()
     start = time.perf_counter()
     sizes = ceilings.working_sets(environment.get("cache_bytes"), environment.get("memory_bytes"))
     small = [size for size in sizes if size <= LARGEST_BYTES]

@@ -65,6 +65,7 @@ class CpuClock:
     """Wall time of the calling thread; a call on the CPU returns when it is done. Caches stay warm between calls."""
 
     name = "perf_counter, warm caches"
+    ticks_ns = staticmethod(time.perf_counter_ns)
 
     def now_s(self) -> float:
         """Return a time in seconds."""
@@ -74,10 +75,10 @@ class CpuClock:
         """Return the seconds that a number of calls take together; of a `Prepared` call, without its preparation."""
         if isinstance(call, Prepared):
             return sum(self._alone_s(call) for _ in range(calls))
-        start = time.perf_counter_ns()
+        start = self.ticks_ns()
         for _ in range(calls):
             call()
-        return (time.perf_counter_ns() - start) * 1e-9
+        return (self.ticks_ns() - start) * 1e-9
 
     def _alone_s(self, prepared: Prepared) -> float:
         prepared.before()
@@ -89,6 +90,13 @@ class CpuClock:
     def throttled(self) -> bool:
         """Return False: a CPU does not say whether it slowed down."""
         return False
+
+
+class ThreadClock(CpuClock):
+    """CPU time of the calling thread, for work that no other thread helps with: what other programs take does not count."""
+
+    name = "thread CPU time, warm caches"
+    ticks_ns = staticmethod(time.thread_time_ns)
 
 
 class CudaClock:
@@ -173,6 +181,11 @@ def _monitor(device: torch.device) -> Callable[[], bool] | None:
 def clock_for(device: torch.device) -> Clock:
     """Return the clock of a device: CUDA events on CUDA, wall time anywhere else."""
     return CudaClock(device) if device.type == "cuda" else CpuClock()
+
+
+def alone_clock_for(device: torch.device) -> Clock:
+    """Return the clock of calls that never wait: CPU time of the thread on a CPU with one thread, else `clock_for`."""
+    return ThreadClock() if device.type == "cpu" and torch.get_num_threads() == 1 else clock_for(device)
 
 
 @contextmanager
