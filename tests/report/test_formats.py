@@ -35,8 +35,8 @@ def test_latex_is_whole(tmp_path: Path) -> None:
     records = record_builder.theta_sweep() + record_builder.theta_sweep(torch="2.9+50%_#&")
     text = shown(tmp_path, records, form="latex")
     assert text.startswith("% needs \\usepackage{booktabs} and \\usepackage{tablefootnote}")
-    begun = re.findall(r"\\begin\{(\w+)\}", text)
-    ended = re.findall(r"\\end\{(\w+)\}", text)
+    begun = re.findall(r"\\begin\{(\w+)\*?\}", text)
+    ended = re.findall(r"\\end\{(\w+)\*?\}", text)
     assert sorted(begun) == sorted(ended) == ["table", "tabular"]
     columns = re.search(r"\\begin\{tabular\}\{(\w+)\}", text)
     assert columns is not None

@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests import record_builder
 from tests.command_line import refused, upbench
+from upbench.analysis.stats import Verdict
+from upbench.report.formats import latex, latex_verdicts
+from upbench.report.formats.table import Table
 
 PAPER = r"""\documentclass[10pt,twocolumn]{article}
 \usepackage{booktabs,tablefootnote}
@@ -116,17 +120,38 @@ def test_tables_compile_in_a_column_of_a_paper_and_fit_it(results: Path, tmp_pat
     assert (tmp_path / "paper.pdf").stat().st_size > 10_000
 
 
-def test_a_table_says_where_it_is_too_wide_or_in_the_smallest_type(tmp_path: Path) -> None:
+def test_a_table_that_a_column_holds_in_tiny_type_alone_goes_over_the_page_and_says_so(tmp_path: Path) -> None:
     file = record_builder.file(tmp_path / "p.jsonl", record_builder.theta_sweep())
     columns = ["params", "macs", "latency", "iqr", "samples", "interval", "peak-memory", "saved-memory", "op-count"]
     said = {}
-    for count in range(1, len(columns) + 1):
-        text = upbench("table", file, "--format", "latex", "-q", "--columns", ",".join(columns[:count])).stdout
+    wider = [*columns, "published", "workspace", "throughput", "latency-min", "latency-p99", "output-digest"]
+    for count in range(1, len(wider) + 1):
+        names = ",".join(wider[:count])
+        text = upbench("table", file, "--format", "latex", "-q", "--columns", names).stdout
         size = re.search(r"^  \\(\w+)$", text.split("caption")[1], re.MULTILINE)
         assert size is not None
-        said[count] = (size[1], re.findall(r"^% (fits|wider)", text, re.MULTILINE))
-    assert said[1] == ("small", [])
-    assert said[len(columns)] == ("tiny", ["wider"])
-    assert all(bool(comment) == (size == "tiny") for size, comment in said.values())
-    star = upbench("table", file, "--format", "latex", "-q", "--star", "--columns", ",".join(columns)).stdout
-    assert "% wider" not in star
+        star = "begin{table*}" in text
+        assert star == text.endswith("\\end{table*}\n")
+        said[count] = (size[1], star, re.findall(r"^% (fits|wider|over)", text, re.MULTILINE))
+    assert said[1] == ("small", False, [])
+    assert said[len(columns)][1:] == (True, ["over"])
+    assert said[len(wider)] == ("tiny", True, ["wider"])
+    assert all(bool(comment) == star for _, star, comment in said.values())
+    text = upbench("table", file, "--format", "latex", "-q", "--star", "--columns", ",".join(columns)).stdout
+    assert "% over" not in text  # it was asked for
+
+
+def test_a_ratio_has_a_sign_where_it_is_not_told_apart_and_what_it_means_is_said() -> None:
+    """In a paper the number itself says faster or slower; the words made tables too wide for a column."""
+    assert set(latex_verdicts.SIGNS) == set(Verdict)
+    ratios = ["1 (reference)", "0.92x FASTER", "1.02x SAME", "0.97x UNSURE", "2.00x SLOWER", "failed"]
+    rows = [[str(n), ratio] for n, ratio in enumerate(ratios)]
+    table = Table("Range", ["theta", "Ratio"], rows, [True, True], [], [], notes=["A CPU."])
+    text = latex.environment(table)
+    signs = re.findall(r"^    \d & (\S+) \\\\", text, re.MULTILINE)
+    assert signs == ["1", "0.92x", "1.02x=", "0.97x?", "2.00x", "failed"]
+    assert "A CPU. Ratios: =: the same within 5 \\%; ?: not told from 1.}" in text
+    bare = latex.environment(replace(table, notes=[]))  # whoever writes the notes finds it in a comment
+    assert "% in the ratios =: the same within 5 %; ?: not told from 1\n" in bare
+    told_apart = latex.environment(replace(table, rows=[*rows[:2], *rows[4:]]))
+    assert "Ratios: " not in told_apart

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from dataclasses import replace
 
 from upbench.report.formats import latex_text
 from upbench.report.formats.latex_form import (
@@ -17,6 +18,7 @@ from upbench.report.formats.latex_form import (
     span_lines,
 )
 from upbench.report.formats.latex_text import escape, points
+from upbench.report.formats.latex_verdicts import with_signs
 from upbench.report.formats.table import Rank, Table, letter
 
 NEEDS = "% needs \\usepackage{booktabs}"
@@ -32,9 +34,14 @@ EMPHASIS = {Rank.none: "{}", Rank.best: "\\textbf{{{}}}", Rank.second: "\\underl
 def environment(table: Table) -> str:
     """Return a `table` environment: caption, label, rules of booktabs, bold and underline, notes as `tablefootnote` sets them.
 
-    The type is the largest with which the table fits a column of 229 pt (of 240 pt all the more), or with `star` a page.
+    The type is the largest with which the table fits a column of 229 pt (of 240 pt all the more), or with `star` a page; a
+    table which a column holds in \\tiny alone goes over the page as well.
     """
-    form = form_of(table)
+    asked = table.star
+    table, signs = with_signs(table)
+    if signs and table.notes:
+        table = replace(table, notes=[*table.notes, f"Ratios: {signs}"])
+    table, form = _room(table)
     name = "table*" if table.star else "table"
     footnotes = _Footnotes(table)
     caption = escape(table.title) if table.caption is None else latex_text.caption(table.caption)
@@ -59,16 +66,28 @@ def environment(table: Table) -> str:
         lines += _rows([_wrapping(texts[0]), *texts[1:]] if form.wraps else texts, form.above)
     lines += ["    \\bottomrule", "  \\end{tabular}", f"\\end{{{name}}}"]
     needs = NEEDS + (NEEDS_NOTES if footnotes.used else "")
-    return "\n".join([needs, *_narrow(table, form), *lines]) + "\n"
+    meant = [f"% in the ratios {signs}"] if signs and not table.notes else []
+    return "\n".join([needs, *_comments(table, form, asked), *meant, *lines]) + "\n"
 
 
-def _narrow(table: Table, form: Form) -> list[str]:
-    """Return a comment where a table is wider than its room, or fits it in the smallest type alone."""
-    wider = "" if table.star else " or --star, both columns of the page,"
+def _room(table: Table) -> tuple[Table, Form]:
+    """Return a table with its form: over both columns of the page where one holds it in the smallest type alone, or not at all."""
+    form = form_of(table)
+    if table.star or form.size != SMALLEST:
+        return table, form
+    wide = replace(table, star=True)
+    return wide, form_of(wide)
+
+
+def _comments(table: Table, form: Form, asked: bool) -> list[str]:
+    """Return a comment where a table is over both columns without being asked to, is wider than the page, or in tiny type."""
     if not form.fits:
-        room = "the page" if table.star else "a column"
-        return [f"% wider than {room}, even in \\{form.size}: fewer --columns{wider} make it fit"]
-    return [f"% fits in \\{form.size} alone: fewer --columns{wider} make it larger"] if form.size == SMALLEST else []
+        return [f"% wider than the page, even in \\{form.size}: fewer --columns make it fit"]
+    if form.size == SMALLEST:
+        return [f"% fits in \\{form.size} alone: fewer --columns make it larger"]
+    return (
+        [] if asked or not table.star else ["% over both columns of the page (table*): fewer --columns make it fit one"]
+    )
 
 
 class _Footnotes:

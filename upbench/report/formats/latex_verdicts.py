@@ -1,0 +1,38 @@
+"""Ratios with their verdicts as a paper has them: a number says faster or slower by itself, a sign says what is not told apart."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from upbench.report.formats.table import Table
+
+SIGNS = {"FASTER": "", "SLOWER": "", "SAME": "=", "UNSURE": "?"}
+"""What stands behind a ratio for each `stats.Verdict`, whose module is too slow to import for help."""
+MEANINGS = {"SAME": "=: the same within 5 %", "UNSURE": "?: not told from 1"}
+"""What the signs mean."""
+_RATIO = re.compile(rf"(\S+x) ({'|'.join(SIGNS)})")
+_REFERENCE = re.compile(r"1 \(reference\)")
+
+
+def with_signs(table: Table) -> tuple[Table, str]:
+    """Return a table with signs in place of the words behind its ratios, and what the signs in it mean.
+
+    Args:
+        table: The table.
+
+    Returns:
+        The table, and the meanings as one text; empty where no sign stands in it.
+    """
+    seen: set[str] = set()
+
+    def short(text: str) -> str:
+        if _REFERENCE.fullmatch(text):
+            return "1"
+        if not (found := _RATIO.fullmatch(text)):
+            return text
+        seen.add(found[2])
+        return f"{found[1]}{SIGNS[found[2]]}"
+
+    rows = [[short(text) for text in row] for row in table.rows]
+    return replace(table, rows=rows), "; ".join(text for said, text in MEANINGS.items() if said in seen)
