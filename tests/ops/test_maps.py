@@ -1,4 +1,4 @@
-"""Box means, paired differences and the softmax over taps by their kernels, against the eager forms, forward and backward."""
+"""Box means, paired differences, the softmax over taps and samples in windows by their kernels, against the eager forms."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from tests.ops.test_fused import agree
 from upbench import ops
-from upbench.ops.cpu import map_kernels
+from upbench.ops.cpu import map_kernels, sample_windows
 from upbench.ops.cpu.steps import box_mean_fused, softmax_taps_fused
 from upbench.upsamplers.resfu import PairedCentralDifference
 
@@ -39,6 +39,30 @@ def test_softmax_over_taps(shape: list[int], taps: int, dim: int, seed: int) -> 
     dim = min(dim, len(shape))
     logits = 5 * torch.randn(*shape, taps, dtype=DOUBLE).movedim(-1, dim)
     agree(lambda x: ops.softmax_over_taps(x, dim), lambda x: ops.softmax_over_taps(x, dim, backend="fused"), (logits,))
+
+
+@built
+@few
+@given(
+    st.tuples(st.integers(1, 6), st.integers(1, 19)),
+    st.tuples(st.sampled_from([0.5, 1.0, 1.7, 2.0, 3.0]), st.sampled_from([0.7, 1.0, 1.5, 2.0, 4.0])),
+    st.sampled_from([1, 3, 5]),
+    st.sampled_from([1, 16, 20]),
+    seeds,
+)
+def test_samples_in_windows(
+    size: tuple[int, int], ratio: tuple[float, float], kernel: int, channels: int, seed: int
+) -> None:
+    """At any ratio of the sizes: pixels share windows with those between the same four pixels of the map alone."""
+    torch.manual_seed(seed)
+    out = [max(1, round(n * by)) for n, by in zip(size, ratio, strict=True)]
+    x, weight = torch.randn(2, channels, *size, dtype=DOUBLE), torch.randn(2, kernel**2, *out, dtype=DOUBLE)
+    assert sample_windows.can_run(x)
+    agree(
+        lambda *maps: ops.sample_window_assemble(*maps, kernel),
+        lambda *maps: ops.sample_window_assemble(*maps, kernel, backend="fused"),
+        (x, weight),
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
@@ -128,7 +152,9 @@ def test_gradients_against_differences() -> None:
 
 
 @built
-@pytest.mark.parametrize("name", ["box_mean", "softmax_taps", "softmax_taps_slope", "difference", "difference_slope"])
+@pytest.mark.parametrize(
+    "name", ["box_mean", "softmax_taps", "softmax_taps_slope", "difference", "difference_slope", "sample_windows"]
+)
 def test_torch_accepts_the_registration(name: str) -> None:
     torch.manual_seed(2)
     x = torch.randn(1, 2, 4, 9)
@@ -141,6 +167,7 @@ def test_torch_accepts_the_registration(name: str) -> None:
         "box_mean": (x.clone().requires_grad_(), 2),
         "softmax_taps": (x.clone().requires_grad_(),),
         "softmax_taps_slope": (x, x),
+        "sample_windows": (x.clone().requires_grad_(), grad.clone().requires_grad_(), 3),
         "difference": (x, x, *(t.clone().requires_grad_() for t in tensors), *numbers),
         "difference_slope": (grad, x, x, *tensors, *numbers),
     }[name]
@@ -176,7 +203,7 @@ def test_without_the_kernels_the_eager_forms_run() -> None:
 
 
 @built
-@pytest.mark.parametrize("entry", ["box", "differences", "softmax", "difference_slopes"])
+@pytest.mark.parametrize("entry", ["box", "differences", "softmax", "difference_slopes", "fold"])
 def test_an_entry_takes_its_own_struct_alone(entry: str) -> None:
     """Before anything is read from its address."""
     with pytest.raises(TypeError, match="another struct than this entry takes"):

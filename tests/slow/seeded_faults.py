@@ -16,7 +16,16 @@ import torch
 from torch import Tensor
 
 from upbench.ops import thresholds
-from upbench.ops.cpu import affinity, guided_attention, offset_attention, points, rows, window_kernels, windows
+from upbench.ops.cpu import (
+    affinity,
+    guided_attention,
+    offset_attention,
+    points,
+    rows,
+    sample_windows,
+    window_kernels,
+    windows,
+)
 
 RIGHT: dict[str, Callable[..., Any]] = {
     "window_assemble_fused": windows.window_assemble,
@@ -32,6 +41,7 @@ RIGHT: dict[str, Callable[..., Any]] = {
     "reassemble_fused": window_kernels.reassemble,
     "attend_window_fused": window_kernels.attend,
     "project_fused": window_kernels.project,
+    "sample_windows_fused": sample_windows.assemble,
 }
 SHAPE = "32x56x52"
 """More pixels a side than any map that is compared as it is, with an incomplete tile at the end of each."""
@@ -206,6 +216,7 @@ OTHER_WAYS = [
     Fault("the seam of tiles reads its neighbour", "window_assemble_fused", _column_seam, "convex"),
     Fault("one tap has no gradient", "window_similarity_fused", _one_tap, "laaqu"),
     Fault("the border of a gradient", "deform_scatter_fused", _first_column, "resfu"),
+    Fault("the border of samples in windows", "sample_windows_fused", _first_row, "resfu"),
     Fault("the end of a chunk of samples", "deform_assemble_fused", _end_of_chunk, "dlu"),
 ]
 """The same faults in modules of users that have two forms, in upsamplers that are guided, and in newer ones."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
+from upbench.ops.cpu import sample_windows
 from upbench.ops.dispatch import autocasted
 from upbench.ops.fused import deform_assemble_fused, window_assemble_fused, window_similarity_fused
 from upbench.ops.points import sample_window_positions
@@ -87,7 +88,7 @@ def window_assemble_any(
 def sample_window_assemble(
     x: Float[Tensor, "B C H W"], weight: Float[Tensor, "B T oH oW"], kernel: int
 ) -> Float[Tensor, "B C oH oW"]:
-    """Compute `ops.sample_window_assemble` as one sum over points.
+    """Compute `ops.sample_window_assemble` as one sum over points, or where a kernel does so over the pixels between them.
 
     Args:
         x: the low-resolution map.
@@ -95,8 +96,10 @@ def sample_window_assemble(
         kernel: side of the window in low-resolution pixels, odd.
     """
     aligned, taps = sample_window_positions(x, weight.shape[2], weight.shape[3], kernel)
-    points = (aligned + taps[:, None, None]).expand(x.shape[0], 1, -1, -1, -1, -1)
     source, weight = x.to(aligned.dtype), weight.to(aligned.dtype)
+    if sample_windows.can_run(source):
+        return sample_windows.sample_windows_fused(source, weight, kernel).to(x.dtype)
+    points = (aligned + taps[:, None, None]).expand(x.shape[0], 1, -1, -1, -1, -1)
     return deform_assemble_fused(source, weight.unsqueeze(1), points, "border").to(x.dtype)
 
 

@@ -1,4 +1,5 @@
-"""The C kernels for steps on whole maps (`csrc/maps.c`): means over boxes, paired differences, the softmax over few taps.
+"""The C kernels for steps on whole maps (`csrc/maps.c`): means over boxes, paired differences, the softmax over few taps,
+weights of samples.
 
 Built when upbench is installed where a C compiler is; without them the eager forms run. They compute float32 and float64.
 """
@@ -13,7 +14,7 @@ from torch import Tensor
 from upbench.ops.cpu import native, threads
 from upbench.ops.memory_layout import on_huge_pages
 
-INTERFACE = 2
+INTERFACE = 3
 """Version of the C interface that this file expects; kernels built by another upbench are ignored."""
 DTYPES = (torch.float32, torch.float64)
 LANES = 16
@@ -22,8 +23,8 @@ TILE = 8
 """Pixels along a side of a tile of paired differences."""
 ROWS = 512
 """Rows of taps that are one tile of a softmax."""
-PLANES, TILES, BLOCKS = 1, 8, 8
-"""Planes, tiles and blocks of rows that a thread takes at a time."""
+PLANES, TILES, BLOCKS, ROWS_OF_SAMPLES = 1, 8, 8, 8
+"""Planes, tiles, blocks of rows and rows of samples that a thread takes at a time."""
 
 Box = native.struct(
     "Box",
@@ -47,6 +48,11 @@ Softmax = native.struct(
     "Softmax",
     **dict.fromkeys(("x", "grad", "out"), native.ADDRESS),
     **dict.fromkeys(("rows", "taps", "dtype"), native.COUNT),
+)
+Fold = native.struct(
+    "Fold",
+    **dict.fromkeys(("weights", "right", "down", "out"), native.ADDRESS),
+    **dict.fromkeys(("height", "width", "kernel", "dtype"), native.COUNT),
 )
 
 
@@ -109,6 +115,28 @@ def softmax(rows: Tensor, grad: Tensor | None = None) -> Tensor:
     )
     if count:
         threads.run(_kernels, "softmax", job, math.ceil(count / ROWS), BLOCKS)
+    return out
+
+
+def fold(weight: Tensor, right: Tensor, down: Tensor, kernel: int) -> Tensor:
+    """Turn weights of bilinear samples, one pixel apart, into weights of the pixels they lie between.
+
+    Args:
+        weight: [B, kernel^2, H, W], contiguous.
+        right: [W], how far the samples of a column lie from the pixels to their left.
+        down: [H], how far those of a row lie from the pixels above them.
+        kernel: samples along a side of the window.
+
+    Returns:
+        [B, H, W, (kernel + 1)^2].
+    """
+    b, _, h, w = weight.shape
+    out = weight.new_empty((b, h, w, (kernel + 1) ** 2))
+    job = Fold(height=h, width=w, kernel=kernel, dtype=DTYPES.index(weight.dtype))
+    job.right, job.down = right.data_ptr(), down.data_ptr()
+    for image in range(b):
+        job.weights, job.out = native.address(weight, image), native.address(out, image)
+        threads.run(_kernels, "fold", job, h, ROWS_OF_SAMPLES)
     return out
 
 

@@ -77,8 +77,12 @@ def starts(size: int, out: int) -> Tensor:
     return torch.div(torch.arange(size + 1) * out + size - 1, size, rounding_mode="floor")
 
 
-def _rows(x: Tensor) -> Tensor:
-    """[B, H, W, C] of a map, the channels together."""
+def map_rows(x: Tensor) -> Tensor:
+    """Bring the channels of a map together: [B, H, W, C].
+
+    Args:
+        x: [B, C, H, W], the map.
+    """
     rows = x.permute(0, 2, 3, 1)
     if rows.stride(3) == 1 or rows.shape[3] == 1:
         return rows
@@ -110,7 +114,7 @@ def planes_to_rows(x: Tensor) -> Tensor:
 
 def _even(x: Tensor) -> Tensor:
     """The same with the pixels of an image evenly apart."""
-    rows = _rows(x)
+    rows = map_rows(x)
     return rows if _is_even(rows) else rows.contiguous()
 
 
@@ -198,7 +202,7 @@ def reassemble(x: Tensor, logits: Tensor, guide: Tensor | None, gate: Tensor | N
 
 def attend(query: Tensor, keys: Tensor, x: Tensor, kernel: int) -> Tensor:
     """Compute `reassembly.attend_window_fused`, with its arguments."""
-    queries, key_rows = _even(query), _rows(keys)
+    queries, key_rows = _even(query), map_rows(keys)
     steps = {"depth": keys.shape[1], "query_pitch": _pitch(queries)}
     steps |= {"key_row": key_rows.stride(1), "key_pitch": key_rows.stride(2)}
     return _sums(x, {"query": queries, "keys": key_rows}, kernel, 1, query.shape[2:], False, steps, "attend")
@@ -214,18 +218,37 @@ def _sums(
     steps: dict[str, int],
     entry: str = "assemble",
 ) -> Tensor:
-    b, c, h, w = x.shape
-    out = empty_map(x, b, c, *size)
-    rows = _rows(x)
-    job = _job((h, w), (size[0], size[1]), kernel, mirrored, x.dtype)
-    job.channels, job.groups = c, groups
-    job.x_row, job.x_pitch, job.out_pitch = rows.stride(1), rows.stride(2), c
-    # A caller's memory may begin anywhere, and what is written past the caches begins at a multiple of 16 bytes.
-    aligned = c // groups % 16 == 0 and out.data_ptr() % 16 == 0
-    job.streams = aligned and out.nbytes >= thresholds.scaled(STREAMED)
+    job = _job((x.shape[2], x.shape[3]), (size[0], size[1]), kernel, mirrored, x.dtype)
+    job.groups = groups
     for name, value in steps.items():
         setattr(job, name, value)
-    run(entry, job, {"x": rows, "out": out.permute(0, 2, 3, 1), **maps}, b, h)
+    return run_sums(entry, job, x, maps, size, x.shape[2])
+
+
+def run_sums(
+    entry: str, job: Any, x: Tensor, maps: dict[str, Tensor | None], size: Sequence[int], cells: int
+) -> Tensor:
+    """Take the sums of a job.
+
+    Args:
+        entry: "assemble" or "attend".
+        job: a `Windows` that lacks x and the result alone.
+        x: [B, C, H, W], the map.
+        maps: fields of the job that are addresses, and the tensors they stand for, images first.
+        size: rows and columns of the result.
+        cells: rows of cells.
+
+    Returns:
+        [B, C, H', W'], channels-last.
+    """
+    b, c = x.shape[:2]
+    out = empty_map(x, b, c, *size)
+    rows = map_rows(x)
+    job.channels, job.x_row, job.x_pitch, job.out_pitch = c, rows.stride(1), rows.stride(2), c
+    # A caller's memory may begin anywhere, and what is written past the caches begins at a multiple of 16 bytes.
+    aligned = c // job.groups % 16 == 0 and out.data_ptr() % 16 == 0
+    job.streams = aligned and out.nbytes >= thresholds.scaled(STREAMED)
+    run(entry, job, {"x": rows, "out": out.permute(0, 2, 3, 1), **maps}, b, cells)
     return out
 
 
@@ -261,7 +284,7 @@ def similarity(query: Tensor, keys: Tensor, kernel: int, heads: int, mirrored: b
     """Compute `windows.window_similarity`, with its arguments."""
     (b, c, h, w), (out_h, out_w) = keys.shape, query.shape[2:]
     out = empty_taps(query, b, heads, kernel * kernel, out_h, out_w)
-    rows, queries = _rows(keys), _even(query)
+    rows, queries = map_rows(keys), _even(query)
     job = _job((h, w), (out_h, out_w), kernel, mirrored, keys.dtype)
     job.channels, job.groups = c, heads
     job.x_row, job.x_pitch, job.query_pitch = rows.stride(1), rows.stride(2), _pitch(queries)

@@ -2,3 +2,4 @@
 #include "lanes.h"
 #include "layers.h"
 #include "layer_slopes.h"
+#include "folds.h"

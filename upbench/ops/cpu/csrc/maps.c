@@ -1,4 +1,4 @@
-/* Steps on whole maps that are short loops: means over boxes, paired differences, the softmax over few taps.
+/* Steps on whole maps that are short loops: means over boxes, paired differences, the softmax over few taps, weights of samples.
  *
  * Optional: built when upbench is installed where a C compiler is, never needed. `map_kernels.py` is the other side of it. */
 
@@ -8,7 +8,7 @@ enum { TILE = 8, PIXELS = TILE * TILE }; /* TILE: map_kernels.py knows it too */
 
 /* The entries of one generation, each in the order of `map_kernels.DTYPES`. */
 typedef struct {
-    Work box[2], differences[2], difference_slopes[2], softmax[2];
+    Work box[2], differences[2], difference_slopes[2], softmax[2], fold[2];
 } Entries;
 
 /* What each entry is given: one struct, filled by name in `map_kernels.py`. Every field is 8 bytes wide; dtype comes last.
@@ -47,25 +47,35 @@ typedef struct {
     int64_t rows, taps, dtype;
 } Softmax;
 
+/* weights: planes [kernel^2, height, width] of samples of a map one of its pixels apart. right, down: how far the samples of each column
+ * and row lie from the pixels before them. out: [height * width, (kernel + 1)^2], weights of the pixels they lie between. */
+typedef struct {
+    const void *weights, *right, *down;
+    void *out;
+    int64_t height, width, kernel, dtype;
+} Fold;
+
 #define KINDS "map_kinds.h"
 #define HALVES 0
-#define ENTRIES(of) of(box), of(differences), of(difference_slopes), of(softmax)
+#define ENTRIES(of) of(box), of(differences), of(difference_slopes), of(softmax), of(fold)
 #include "generations.h"
 
 ENTRY(box, Box)
 ENTRY(differences, Differences)
 ENTRY(difference_slopes, DifferenceSlopes)
 ENTRY(softmax, Softmax)
+ENTRY(fold, Fold)
 
 static PyMethodDef methods[] = {
     {"box", box, METH_VARARGS, "Planes start to stop of means over boxes: address and size of a Box, start, stop."},
     {"differences", differences, METH_VARARGS, "Tiles start to stop of paired differences: of a Differences."},
     {"difference_slopes", difference_slopes, METH_VARARGS, "Strips start to stop of their gradients: of a DifferenceSlopes."},
     {"softmax", softmax, METH_VARARGS, "Blocks of rows start to stop of a softmax over taps: of a Softmax."},
+    {"fold", fold, METH_VARARGS, "Rows start to stop of weights of samples as weights of pixels: of a Fold."},
     {NULL, NULL, 0, NULL},
 };
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_maps", NULL, 0, methods, NULL, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit__maps(void) {
-    return made_of(&module, 2); /* `map_kernels.py` takes the structs above alone */
+    return made_of(&module, 3); /* `map_kernels.py` takes the structs above alone */
 }
