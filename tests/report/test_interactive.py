@@ -182,6 +182,22 @@ def test_the_page_works_in_a_browser_without_a_network(page: Path, tmp_path: Pat
     assert found["wide"]
 
 
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium, Debian's package of that name")
+@pytest.mark.skipif(shutil.which("pdftotext") is None, reason="needs pdftotext, of Debian's poppler-utils")
+def test_each_printed_page_of_a_long_table_has_its_head(tmp_path: Path) -> None:
+    pytest.importorskip("plotly", reason="needs plotly, the extra report")
+    records = [record_builder.record(axes={"theta": n}, theta=n, cell=n) for n in range(3, 153)]
+    record_builder.file(tmp_path / "long.jsonl", records)
+    assert upbench("report", tmp_path / "long.jsonl", "-o", tmp_path / "long.html").exit_code == 0
+    command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+    command += [f"--user-data-dir={tmp_path / 'profile'}", f"--print-to-pdf={tmp_path / 'long.pdf'}"]
+    subprocess.run([*command, (tmp_path / "long.html").as_uri()], capture_output=True, timeout=600, check=True)
+    text = subprocess.run(["pdftotext", "-layout", tmp_path / "long.pdf", "-"], capture_output=True, text=True).stdout
+    pages = [page for page in text.split("\f") if len(re.findall(r"^ *\d+ +1000 ", page, re.MULTILINE)) > 5]
+    assert len(pages) >= 3
+    assert all(re.search(r"^ *theta +Params ", page, re.MULTILINE) for page in pages), pages
+
+
 def test_series_of_one_machine_are_apart_where_its_versions_do_not_compare(tmp_path: Path) -> None:
     pytest.importorskip("plotly", reason="needs plotly, the extra report")
     records = [
