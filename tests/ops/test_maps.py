@@ -203,7 +203,7 @@ def test_without_the_kernels_the_eager_forms_run() -> None:
 
 
 @built
-@pytest.mark.parametrize("entry", ["box", "differences", "softmax", "difference_slopes", "fold"])
+@pytest.mark.parametrize("entry", ["box", "differences", "softmax", "difference_slopes", "fold", "affinity", "pool"])
 def test_an_entry_takes_its_own_struct_alone(entry: str) -> None:
     """Before anything is read from its address."""
     with pytest.raises(TypeError, match="another struct than this entry takes"):

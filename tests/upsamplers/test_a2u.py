@@ -7,11 +7,15 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import upbench
 from upbench.errors import SpecError, WeightsError
 from upbench.ops.affinity import affinity_logits
 from upbench.ops.backend_fused import unsupported_reason
+from upbench.ops.cpu import affinity as fused_affinity
+from upbench.ops.cpu import map_kernels
 from upbench.ops.cpu.affinity import pool_both
 
 # The softmax over nine sigmoids: one of them 1 and the others 0, or the other way round.
@@ -105,10 +109,15 @@ def test_a_guide_that_32_groups_do_not_divide_is_refused() -> None:
         upbench.build("a2u", 32, guide_channels=48)
 
 
+@pytest.mark.parametrize("made_of", ["c", "torch"])
 @pytest.mark.parametrize("size", [(6, 8), (3, 6), (5, 7), (1, 2)])
 @pytest.mark.parametrize(("k_up", "k_enc"), [(3, 6), (5, 5), (1, 2)])
-def test_the_fused_generator_agrees(size: tuple[int, int], k_up: int, k_enc: int) -> None:
+def test_the_fused_generator_agrees(
+    size: tuple[int, int], k_up: int, k_enc: int, made_of: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every block of pixels, filters of odd side, pooling that does and does not divide; a guide far from zero mean."""
+    if made_of == "torch":
+        monkeypatch.setattr(map_kernels, "_kernels", None)
     module = upbench.build("a2u", 64, k_up=k_up, k_enc=k_enc).double()
     for parameter in module.parameters():
         parameter.data += 0.3 * torch.randn_like(parameter)
@@ -119,11 +128,38 @@ def test_the_fused_generator_agrees(size: tuple[int, int], k_up: int, k_enc: int
             torch.testing.assert_close(module.kernel_gen.logits(given, "fused"), module.kernel_gen.logits(given))
 
 
-def test_pool_both_is_two_poolings() -> None:
+@pytest.mark.parametrize("made_of", ["c", "torch"])
+def test_pool_both_is_two_poolings(made_of: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if made_of == "torch":
+        monkeypatch.setattr(map_kernels, "_kernels", None)
     guide = torch.randn(2, 3, 12, 18)
     grid, point = pool_both(guide, 6)
     torch.testing.assert_close(grid, F.adaptive_avg_pool2d(guide, 6))
     torch.testing.assert_close(point, F.adaptive_avg_pool2d(guide, 1))
+
+
+@pytest.mark.skipif(map_kernels._kernels is None, reason="the C kernels were not built here")
+@settings(max_examples=15, deadline=None)
+@given(
+    st.integers(1, 19),
+    st.integers(1, 70),
+    st.integers(1, 7),
+    st.sampled_from([1, 2, 8]),
+    st.sampled_from([torch.float32, torch.float64, torch.bfloat16]),
+    st.integers(0, 2**16),
+)
+def test_the_kernel_of_affinities_is_the_convolution(
+    h: int, w: int, kernel: int, each: int, dtype: torch.dtype, seed: int
+) -> None:
+    """Of every side of a filter, rows of all lengths, and channels of a group whose means lie far apart."""
+    torch.manual_seed(seed)
+    guide = (torch.randn(4 * each, 2 * h, 2 * w) + 5 * torch.randn(4 * each, 1, 1)).to(dtype)
+    exact = [torch.randn(shape, dtype=torch.float64) for shape in ((2, kernel, kernel), (4 * each, 2), (4 * each, 2))]
+    layers = [t.to(torch.promote_types(dtype, torch.float32)) for t in exact]
+    found = fused_affinity._sums_native(guide, *layers, 4, 1e-2, 0.01)
+    expected = fused_affinity._sums(guide.double(), *(t.double() for t in layers), 4, 1e-2, 0.01)
+    limit = 1e-9 if dtype == torch.float64 else 1e-4
+    assert (found - expected).abs().max() <= limit * expected.abs().max()
 
 
 def test_the_generator_is_fused_with_gradients_too_but_not_under_autocast() -> None:

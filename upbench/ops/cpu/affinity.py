@@ -1,7 +1,7 @@
-"""The affinity of two filtered and normed features on the CPU, two norm groups at a time, forward and backward.
+"""The affinity of two filtered and normed features on the CPU, by a C kernel (`csrc/affinities.h`), a norm group at a time.
 
-What is filtered stays in cache until it is summed, so neither feature is ever held whole. A filter of one input
-channel leaves most of a vector unit idle; here blocks of neighbouring output pixels are the channels of the
+What is filtered stays in cache until it is summed, so neither feature is ever held whole. Without the kernel, and in the
+backward pass, torch's convolutions filter two norm groups at a time: a filter of one input channel leaves most of a vector unit idle; here blocks of neighbouring output pixels are the channels of the
 convolution, which multiplies by some zeros and is still several times faster.
 """
 
@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from upbench.ops.cpu import map_kernels
 from upbench.ops.cpu.blocked_filters import filtered, pixels_of, shifted, tile_of
 from upbench.ops.registration import LIBRARY, OPS, Op, coordinate_dtype, numel
 
@@ -60,6 +61,8 @@ def _pool_both(guide: Float[Tensor, "B C H W"], size: int) -> Float[Tensor, "B C
     if height % size or width % size or not guide.is_contiguous():
         grid = F.adaptive_avg_pool2d(guide, size)
         return torch.cat((grid.flatten(2), guide.mean((2, 3)).unsqueeze(2)), 2)
+    if map_kernels.can_run_native(guide) and guide.numel():
+        return map_kernels.pool(guide, size)
     # Sums of whole rows first: those run along memory.
     dtype = coordinate_dtype(guide.dtype)
     rows = guide.view(b * c, size, height // size, width).sum(2, dtype=dtype)
@@ -109,25 +112,61 @@ def affinity(
     Returns:
         The logits.
     """
-    b, c = guide.shape[:2]
+    dtype = coordinate_dtype(guide.dtype)
+    filters, scale, shift = (t.to(dtype).contiguous() for t in (filters, scale, shift))
     h, w = guide.shape[2] // 2, guide.shape[3] // 2
-    size, dtype, tile = filters.shape[-1], coordinate_dtype(guide.dtype), tile_of(h, w)
-    filters, scale, shift = (t.to(dtype) for t in (filters, scale, shift))
-    out = guide.new_empty((b, pattern.shape[1], h, w))
+    out = guide.new_empty((guide.shape[0], pattern.shape[1], h, w))
+    even = guide.shape[2] % 2 == guide.shape[3] % 2 == 0
+    sums = _sums_native if even and map_kernels.can_run_native(filters) else _sums
+    for image, one in enumerate(guide):
+        total = sums(one, filters[image], scale, shift, groups, eps, slope)
+        out[image] = total * (pattern[image].to(dtype) * guide.shape[1] ** -0.5)
+    return out
+
+
+def _sums_native(
+    guide: Float[Tensor, "C iH iW"],
+    filters: Float[Tensor, "2 k k"],
+    scale: Float[Tensor, "C 2"],
+    shift: Float[Tensor, "C 2"],
+    groups: int,
+    eps: float,
+    slope: float,
+) -> Float[Tensor, "H W"]:
+    """The products of both features, summed over the channels, by the kernel. Half precision becomes float32 a few groups at a time."""
+    each = len(guide) // groups
+    together = groups if guide.dtype == filters.dtype else math.gcd(groups, GROUPS)
+    parts = []
+    for first in range(0, groups, together):
+        part = slice(first * each, (first + together) * each)
+        planes = guide[part].to(filters.dtype).contiguous()
+        parts.append(map_kernels.affinity(planes, filters, scale[part], shift[part], together, eps, slope))
+    return torch.cat(parts).sum(0)
+
+
+def _sums(
+    guide: Float[Tensor, "C iH iW"],
+    filters: Float[Tensor, "2 k k"],
+    scale: Float[Tensor, "C 2"],
+    shift: Float[Tensor, "C 2"],
+    groups: int,
+    eps: float,
+    slope: float,
+) -> Float[Tensor, "H W"]:
+    """The same by torch's convolution, two groups at a time."""
+    c, h, w = len(guide), guide.shape[1] // 2, guide.shape[2] // 2
+    size, dtype, tile = filters.shape[-1], filters.dtype, tile_of(h, w)
     together = math.gcd(groups, GROUPS)
     step = c // groups * together
-    ones = torch.ones(step, dtype=dtype)
-    for image in range(b):
-        windows = shifted(filters[image], tile)
-        total = torch.zeros(h * w, dtype=dtype)
-        for start in range(0, c, step):
-            part = slice(start, start + step)
-            maps = filtered(guide[image, part], windows, size, tile, dtype).view(step, 2, -1)
-            _norm_(maps, scale[part], shift[part], eps, together)
-            F.leaky_relu_(maps, slope)
-            total.addmv_(maps[:, 0].mul_(maps[:, 1]).t(), ones)
-        out[image] = pixels_of(total.view(1, -1, 1, 1), tile, (h, w))[0] * c**-0.5 * pattern[image].to(dtype)
-    return out
+    ones, windows = torch.ones(step, dtype=dtype), shifted(filters, tile)
+    total = torch.zeros(h * w, dtype=dtype)
+    for start in range(0, c, step):
+        part = slice(start, start + step)
+        maps = filtered(guide[part], windows, size, tile, dtype).view(step, 2, -1)
+        _norm_(maps, scale[part], shift[part], eps, together)
+        F.leaky_relu_(maps, slope)
+        total.addmv_(maps[:, 0].mul_(maps[:, 1]).t(), ones)
+    return pixels_of(total.view(1, -1, 1, 1), tile, (h, w))[0, 0]
 
 
 def _charge(shapes: Sequence[Sequence[int]], args: Sequence[Any]) -> dict[str, int]:

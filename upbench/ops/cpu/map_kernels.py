@@ -1,5 +1,5 @@
 """The C kernels for steps on whole maps (`csrc/maps.c`): means over boxes, paired differences, the softmax over few taps,
-weights of samples.
+weights of samples, affinities.
 
 Built when upbench is installed where a C compiler is; without them the eager forms run. They compute float32 and float64.
 """
@@ -14,7 +14,7 @@ from torch import Tensor
 from upbench.ops.cpu import native, threads
 from upbench.ops.memory_layout import on_huge_pages
 
-INTERFACE = 3
+INTERFACE = 4
 """Version of the C interface that this file expects; kernels built by another upbench are ignored."""
 DTYPES = (torch.float32, torch.float64)
 LANES = 16
@@ -53,6 +53,17 @@ Fold = native.struct(
     "Fold",
     **dict.fromkeys(("weights", "right", "down", "out"), native.ADDRESS),
     **dict.fromkeys(("height", "width", "kernel", "dtype"), native.COUNT),
+)
+Affinity = native.struct(
+    "Affinity",
+    **dict.fromkeys(("guide", "filters", "scale", "shift", "out"), native.ADDRESS),
+    **dict.fromkeys(("eps", "slope"), native.REAL),
+    **dict.fromkeys(("height", "width", "channels", "kernel", "step", "dtype"), native.COUNT),
+)
+Pool = native.struct(
+    "Pool",
+    **dict.fromkeys(("x", "out"), native.ADDRESS),
+    **dict.fromkeys(("height", "width", "size", "dtype"), native.COUNT),
 )
 
 
@@ -137,6 +148,50 @@ def fold(weight: Tensor, right: Tensor, down: Tensor, kernel: int) -> Tensor:
     for image in range(b):
         job.weights, job.out = native.address(weight, image), native.address(out, image)
         threads.run(_kernels, "fold", job, h, ROWS_OF_SAMPLES)
+    return out
+
+
+def affinity(
+    guide: Tensor, filters: Tensor, scale: Tensor, shift: Tensor, groups: int, eps: float, slope: float
+) -> Tensor:
+    """Sum the products of two filtered, normed and rectified features over the channels of each group.
+
+    Args:
+        guide: [C, 2H, 2W], contiguous planes.
+        filters: [2, k, k], contiguous, at stride 2.
+        scale, shift: [C, 2], contiguous, of the norms after both filters.
+        groups: groups of the norms.
+        eps: of the norms.
+        slope: of the rectifiers below zero.
+
+    Returns:
+        [groups, H, W].
+    """
+    c, h, w = guide.shape[0], guide.shape[1] // 2, guide.shape[2] // 2
+    out = guide.new_empty((groups, h, w))
+    job = Affinity(
+        height=h, width=w, channels=c // groups, kernel=filters.shape[-1], step=4 * h * w, eps=eps, slope=slope
+    )
+    job.dtype = DTYPES.index(guide.dtype)
+    job.guide, job.filters, job.scale, job.shift, job.out = (t.data_ptr() for t in (guide, filters, scale, shift, out))
+    threads.run(_kernels, "affinity", job, groups, 1)
+    return out
+
+
+def pool(x: Tensor, size: int) -> Tensor:
+    """Pool planes to size x size and, last, to a point.
+
+    Args:
+        x: [B, C, H, W], contiguous.
+        size: cells along a side; divides H and W.
+
+    Returns:
+        [B, C, size^2 + 1].
+    """
+    b, c, h, w = x.shape
+    out = x.new_empty((b, c, size * size + 1))
+    job = Pool(x=x.data_ptr(), out=out.data_ptr(), height=h, width=w, size=size, dtype=DTYPES.index(x.dtype))
+    threads.run(_kernels, "pool", job, b * c, TILES)
     return out
 
 

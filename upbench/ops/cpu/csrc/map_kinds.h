@@ -3,3 +3,4 @@
 #include "layers.h"
 #include "layer_slopes.h"
 #include "folds.h"
+#include "affinities.h"

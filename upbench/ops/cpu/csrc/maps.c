@@ -1,14 +1,15 @@
-/* Steps on whole maps that are short loops: means over boxes, paired differences, the softmax over few taps, weights of samples.
+/* Steps on whole maps that are short loops: means over boxes, paired differences, the softmax over few taps, weights of samples,
+ * affinities.
  *
  * Optional: built when upbench is installed where a C compiler is, never needed. `map_kernels.py` is the other side of it. */
 
 #include "vectors.h"
 
-enum { TILE = 8, PIXELS = TILE * TILE }; /* TILE: map_kernels.py knows it too */
+enum { TILE = 8, PIXELS = TILE * TILE, BLOCK = 8 }; /* TILE: map_kernels.py knows it too */
 
 /* The entries of one generation, each in the order of `map_kernels.DTYPES`. */
 typedef struct {
-    Work box[2], differences[2], difference_slopes[2], softmax[2], fold[2];
+    Work box[2], differences[2], difference_slopes[2], softmax[2], fold[2], affinity[2], pool[2];
 } Entries;
 
 /* What each entry is given: one struct, filled by name in `map_kernels.py`. Every field is 8 bytes wide; dtype comes last.
@@ -55,9 +56,25 @@ typedef struct {
     int64_t height, width, kernel, dtype;
 } Fold;
 
+/* guide: planes `step` apart of 2 height x 2 width pixels. filters: [2, kernel, kernel], at stride 2. scale, shift: of the norms of each
+ * channel after each of both, [channels of all groups, 2]. channels: of a group. out: of each group [height, width]. */
+typedef struct {
+    const void *guide, *filters, *scale, *shift;
+    void *out;
+    double eps, slope;
+    int64_t height, width, channels, kernel, step, dtype;
+} Affinity;
+
+/* x: planes [height, width]. out: of each the means over [size, size] cells of one size, and the mean of all. */
+typedef struct {
+    const void *x;
+    void *out;
+    int64_t height, width, size, dtype;
+} Pool;
+
 #define KINDS "map_kinds.h"
 #define HALVES 0
-#define ENTRIES(of) of(box), of(differences), of(difference_slopes), of(softmax), of(fold)
+#define ENTRIES(of) of(box), of(differences), of(difference_slopes), of(softmax), of(fold), of(affinity), of(pool)
 #include "generations.h"
 
 ENTRY(box, Box)
@@ -65,6 +82,8 @@ ENTRY(differences, Differences)
 ENTRY(difference_slopes, DifferenceSlopes)
 ENTRY(softmax, Softmax)
 ENTRY(fold, Fold)
+ENTRY(affinity, Affinity)
+ENTRY(pool, Pool)
 
 static PyMethodDef methods[] = {
     {"box", box, METH_VARARGS, "Planes start to stop of means over boxes: address and size of a Box, start, stop."},
@@ -72,10 +91,12 @@ static PyMethodDef methods[] = {
     {"difference_slopes", difference_slopes, METH_VARARGS, "Strips start to stop of their gradients: of a DifferenceSlopes."},
     {"softmax", softmax, METH_VARARGS, "Blocks of rows start to stop of a softmax over taps: of a Softmax."},
     {"fold", fold, METH_VARARGS, "Rows start to stop of weights of samples as weights of pixels: of a Fold."},
+    {"affinity", affinity, METH_VARARGS, "Groups start to stop of products of filtered features: of an Affinity."},
+    {"pool", pool, METH_VARARGS, "Planes start to stop of means over the cells of a grid: of a Pool."},
     {NULL, NULL, 0, NULL},
 };
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_maps", NULL, 0, methods, NULL, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit__maps(void) {
-    return made_of(&module, 3); /* `map_kernels.py` takes the structs above alone */
+    return made_of(&module, 4); /* `map_kernels.py` takes the structs above alone */
 }
