@@ -20,7 +20,7 @@ from upbench.ops.cpu import native, threads
 from upbench.ops.memory_layout import empty_map, empty_taps, on_huge_pages
 from upbench.ops.registration import coordinate_dtype
 
-INTERFACE = 4
+INTERFACE = 5
 """Version of the C interface that this file expects; kernels built by another upbench are ignored."""
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 ZEROS, MIRRORED, REPEATED = 0, 1, 2
@@ -202,10 +202,19 @@ def reassemble(x: Tensor, logits: Tensor, guide: Tensor | None, gate: Tensor | N
 
 def attend(query: Tensor, keys: Tensor, x: Tensor, kernel: int) -> Tensor:
     """Compute `reassembly.attend_window_fused`, with its arguments."""
-    queries, key_rows = _even(query), map_rows(keys)
-    steps = {"depth": keys.shape[1], "query_pitch": _pitch(queries)}
-    steps |= {"key_row": key_rows.stride(1), "key_pitch": key_rows.stride(2)}
-    return _sums(x, {"query": queries, "keys": key_rows}, kernel, 1, query.shape[2:], False, steps, "attend")
+    rows = map_rows(x)
+    key_rows = rows if keys is x else map_rows(keys)
+    steps = {"depth": keys.shape[1], "key_row": key_rows.stride(1), "key_pitch": key_rows.stride(2)}
+    high, wide = (math.ceil(query.shape[n] / keys.shape[n]) for n in (2, 3))
+    if query.is_contiguous() and query.shape[1] > 1 and query[0, 0].numel() > 1:
+        queries, pitches = query, {"guide_step": query.stride(1), "most": high * wide * STRIP}
+    else:
+        queries = _even(query)
+        pitches = {"guide_step": 1, "query_pitch": _pitch(queries)}
+    maps: dict[str, Tensor | None] = {"query": queries, "keys": key_rows}
+    # Rows as a map, so that they are not made again.
+    values = rows.permute(0, 3, 1, 2)
+    return _sums(values, maps, kernel, 1, query.shape[2:], False, {**steps, **pitches}, "attend")
 
 
 def _sums(

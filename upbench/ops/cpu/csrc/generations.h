@@ -11,6 +11,17 @@
 #undef GENERATION
 #pragma GCC pop_options
 
+#if HALVES
+#pragma GCC push_options
+#pragma GCC target("arch=x86-64-v4,avx512bf16")
+#define GENERATION v4brain
+#define BRAIN_ALONE 2 /* its place among the forms of an entry */
+#include "forms.h"
+#undef BRAIN_ALONE
+#undef GENERATION
+#pragma GCC pop_options
+#endif
+
 #pragma GCC push_options
 #pragma GCC target("arch=x86-64-v3")
 #define GENERATION v3
@@ -25,9 +36,23 @@
 #define GENERATION plain
 #include "forms.h"
 
+#if GENERATIONS && HALVES
+/* Those of v4, with arithmetic of bfloat16. */
+static const Entries *with_brain(void) {
+    static Entries mixed;
+    enum { forms = 4 }; /* of each entry; that of bfloat16 is the third */
+    mixed = entries_of_v4;
+    for (size_t n = 2; n < sizeof(mixed) / sizeof(Work); n += forms) ((Work *)&mixed)[n] = ((const Work *)&entries_of_v4brain)[n];
+    return &mixed;
+}
+#endif
+
 /* The newest that this processor has. */
 static const Entries *newest(void) {
 #if GENERATIONS
+#if HALVES
+    if (__builtin_cpu_supports("x86-64-v4") && __builtin_cpu_supports("avx512bf16")) return with_brain();
+#endif
     if (__builtin_cpu_supports("x86-64-v4")) return &entries_of_v4;
     if (__builtin_cpu_supports("x86-64-v3")) return &entries_of_v3;
 #endif

@@ -130,16 +130,26 @@ static ALWAYS_INLINE void NAME(store_all)(STORED *to, const REAL *from, long n) 
         }
 }
 
-/* Past the caches, of what is too large to stay in them; `to` is a multiple of 16 bytes. */
-static ALWAYS_INLINE void NAME(stream)(STORED *to, NAME(Lanes) v) {
+/* SOME numbers as they lie in memory past the caches, of what is too large to stay in them; `to` is a multiple of 16 bytes. */
+static ALWAYS_INLINE void NAME(stream_bytes)(void *to, const void *from, const unsigned size) {
 #if defined(__SSE2__) && defined(__GNUC__) && !defined(__clang__)
     typedef long long Pair __attribute__((vector_size(16), may_alias));
+#if defined(__AVX512F__)
+    if ((uintptr_t)to % 64 == 0 && size % 64 == 0) {
+        for (unsigned n = 0; n < size; n += 64) _mm512_stream_si512((void *)((char *)to + n), _mm512_loadu_si512((const char *)from + n));
+        return;
+    }
+#endif
+    for (unsigned n = 0; n < size / 16; n++) __builtin_ia32_movntdq((Pair *)to + n, ((const Pair *)from)[n]);
+#else
+    memcpy(to, from, size);
+#endif
+}
+
+static ALWAYS_INLINE void NAME(stream)(STORED *to, NAME(Lanes) v) {
     STORED part[SOME] __attribute__((aligned(64)));
     NAME(store)(part, v);
-    for (unsigned n = 0; n < sizeof(part) / 16; n++) __builtin_ia32_movntdq((Pair *)to + n, ((const Pair *)part)[n]);
-#else
-    NAME(store)(to, v);
-#endif
+    NAME(stream_bytes)(to, part, sizeof(part));
 }
 
 static ALWAYS_INLINE REAL NAME(sum)(NAME(Lanes) v) {

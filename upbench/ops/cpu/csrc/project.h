@@ -41,6 +41,95 @@ static ALWAYS_INLINE void NAME(products)(const Project *job, const REAL *a, long
         NAME(product)(a + m * pixel, pixel, step, weights, padded, bias, channels, out + m * pitch, pitch, rest, 1, lanes);
 }
 
+#if PAIRED
+/* Two channels share the 32 bits of a lane. The same sums of them: a: pairs of pixels, weights: [pairs, pitch]. */
+static ALWAYS_INLINE void NAME(product_of_pairs)(const uint16_t *a, long pixel, long step, const uint32_t *weights, long pitch,
+                                                 const float *bias, long pairs, STORED *out, long out_pitch, long outputs,
+                                                 const int rows, const int lanes) {
+    __m512 sum[8][2];
+    for (int m = 0; m < rows; m++)
+        for (int l = 0; l < lanes; l++) sum[m][l] = _mm512_loadu_ps(bias + l * SOME);
+    for (long k = 0; k < pairs; k++) {
+        __m512bh by[2];
+        for (int l = 0; l < lanes; l++) by[l] = (__m512bh)_mm512_loadu_si512(weights + k * pitch + l * SOME);
+        for (int m = 0; m < rows; m++) {
+            int both;
+            memcpy(&both, a + m * pixel + k * step, sizeof(both));
+            const __m512bh left = (__m512bh)_mm512_set1_epi32(both);
+            for (int l = 0; l < lanes; l++) sum[m][l] = _mm512_dpbf16_ps(sum[m][l], left, by[l]);
+        }
+    }
+    for (int m = 0; m < rows; m++)
+        for (int l = 0; l < lanes; l++)
+            if (outputs >= (l + 1) * SOME)
+                NAME(store_normal)(out + m * out_pitch + l * SOME, sum[m][l]);
+            else
+                NAME(store_part)(out + m * out_pitch + l * SOME, (NAME(Lanes))sum[m][l], outputs - l * SOME);
+}
+
+/* The weights are numbers of bfloat16, held as float32: those of two channels together. */
+static APART void NAME(pair_weights)(const Project *job, long padded, uint32_t *to) {
+    const uint32_t *bits = job->weights;
+    for (long k = 0; k < (long)job->channels; k += 2)
+        for (long n = 0; n < padded; n++)
+            *to++ = bits[k * padded + n] >> 16 | (k + 1 < (long)job->channels ? bits[(k + 1) * padded + n] & 0xffff0000 : 0);
+}
+
+/* Some pixels of a tile, as pairs of channels: [pairs, PIXELS, 2] of planes, [PIXELS, pairs, 2] of rows. */
+static ALWAYS_INLINE void NAME(pair_pixels)(const Project *job, const STORED *x, long count, uint16_t *to) {
+    const long channels = (long)job->channels, step = (long)job->x_step, pairs = (channels + 1) / 2;
+    if (step == 1) {
+        for (long m = 0; m < count; m++) {
+            memcpy(to + m * 2 * pairs, x + m * (long)job->x_pitch, sizeof(STORED) * (size_t)channels);
+            if (channels % 2) to[m * 2 * pairs + channels] = 0;
+        }
+        return;
+    }
+    for (long k = 0; k < channels; k += 2)
+        for (long m = 0; m < count; m += SOME) {
+            const STORED *at = x + k * step + m, *next = k + 1 < channels ? at + step : at;
+            const __mmask16 used = (__mmask16)(count - m < SOME ? (1 << (count - m)) - 1 : 0xffff);
+            const __m512i a = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(used, at));
+            const __m512i b = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(k + 1 < channels ? used : 0, next));
+            _mm512_storeu_si512(to + 2 * (k / 2 * PIXELS + m), _mm512_or_si512(a, _mm512_slli_epi32(b, 16)));
+            PREFETCH(at + PIXELS), PREFETCH(next + PIXELS);
+        }
+}
+
+static int NAME(project)(const void *given, long start, long stop) {
+    const Project *job = given;
+    const long channels = (long)job->channels, outputs = (long)job->outputs, padded = NAME(padded)(outputs);
+    const long pairs = (channels + 1) / 2, pitch = (long)job->out_pitch;
+    const int planes = job->x_step != 1, there = !planes && channels % 2 == 0;
+    const float *bias = (const float *)job->weights + channels * padded;
+    uint32_t *weights = malloc(sizeof(uint32_t) * (size_t)(pairs * (padded + PIXELS)));
+    uint16_t *near = (uint16_t *)(weights + pairs * padded);
+    if (weights) NAME(pair_weights)(job, padded, weights);
+    for (long tile = start; weights && tile < stop; tile++) {
+        const long first = tile * PIXELS, rest = (long)job->pixels - first, count = rest < PIXELS ? rest : PIXELS;
+        const STORED *x = (const STORED *)job->x + first * (planes ? 1 : (long)job->x_pitch);
+        if (!there) NAME(pair_pixels)(job, x, count, near);
+        const uint16_t *a = there ? x : near;
+        const long pixel = planes ? 2 : there ? (long)job->x_pitch : 2 * pairs, step = planes ? 2 * PIXELS : 2;
+        STORED *out = (STORED *)job->out + first * pitch;
+        for (long n = 0; n < padded; n += 2 * SOME) {
+            const int two = n + SOME < padded;
+            long m = 0;
+#define SUMS(rows, lanes) \
+    NAME(product_of_pairs)(a + m * pixel, pixel, step, weights + n, padded, bias + n, pairs, out + m * pitch + n, pitch, \
+                           outputs - n, rows, lanes)
+            for (; two && m + 8 <= count; m += 8) SUMS(8, 2);
+            for (; !two && m + 8 <= count; m += 8) SUMS(8, 1);
+            for (; two && m < count; m++) SUMS(1, 2);
+            for (; !two && m < count; m++) SUMS(1, 1);
+#undef SUMS
+        }
+    }
+    free(weights);
+    return weights != NULL;
+}
+#else
+
 static int NAME(project)(const void *given, long start, long stop) {
     const Project *job = given;
     const long channels = (long)job->channels, outputs = (long)job->outputs, padded = NAME(padded)(channels);
@@ -77,3 +166,4 @@ static int NAME(project)(const void *given, long start, long stop) {
     free(near);
     return near != NULL;
 }
+#endif

@@ -14,7 +14,10 @@ static int NAME(similarity)(const void *given, long start, long stop) {
             NAME(look)(job, job->x, (long)job->x_row, (long)job->x_pitch, i, j, &desk);
             while ((count = NAME(children)(job, i, j, n, pixels, children)) > 0) {
                 for (long h = 0; h < heads; h++) {
-                    NAME(compare_children)(job, &desk, pixels, h * depth, depth, count);
+                    const STORED *queries[CHILDREN];
+                    for (int m = 0; m < count; m++)
+                        queries[m] = (const STORED *)job->query + pixels[m] * (long)job->query_pitch + h * depth;
+                    NAME(compare_children)(&desk, queries, h * depth, depth, count);
                     for (int m = 0; m < count; m++) {
                         STORED *to = (STORED *)job->out + pixels[m] * (long)job->out_pitch + h * taps;
                         const REAL *from = desk.weights + m * padded;

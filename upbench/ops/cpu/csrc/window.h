@@ -7,20 +7,23 @@
 typedef struct {
     const STORED **at;
     long *tap;
-    long inside;
+    long inside, taps;
     REAL *weights; /* [CHILDREN, padded taps], then those of all children of a cell */
+    uint32_t *pairs; /* [CHILDREN, padded taps / 2], see pairs.h */
 } NAME(Desk);
 
-static ALWAYS_INLINE long NAME(padded)(long taps) { return (taps + SOME - 1) / SOME * SOME; }
-
 static int NAME(take_desk)(NAME(Desk) * desk, long taps, long spread) {
+    desk->taps = taps;
     desk->at = malloc(sizeof(STORED *) * (size_t)taps);
     desk->tap = malloc(sizeof(long) * (size_t)taps);
-    desk->weights = malloc(sizeof(REAL) * (size_t)(CHILDREN * NAME(padded)(taps) + spread));
-    return desk->at && desk->tap && desk->weights;
+    desk->weights = malloc(sizeof(REAL) * (size_t)(CHILDREN * NAME(padded)(taps) + spread + CHILDREN * SOME));
+    desk->pairs = malloc(sizeof(uint32_t) * (size_t)(CHILDREN * NAME(padded)(taps) / 2));
+    return desk->at && desk->tap && desk->weights && desk->pairs;
 }
 
-static void NAME(leave_desk)(NAME(Desk) * desk) { free(desk->at), free(desk->tap), free(desk->weights); }
+static void NAME(leave_desk)(NAME(Desk) * desk) { 
+    free(desk->at), free(desk->tap), free(desk->weights), free(desk->pairs);
+}
 
 /* Which pixel of a side of `size` stands at place n, which may be outside; -1 for none. */
 static ALWAYS_INLINE long NAME(inside)(long n, long size, int border) {
@@ -70,6 +73,28 @@ static APART void NAME(soften)(REAL *weights, long taps) {
     for (long t = 0; t < end; t += SOME) *(NAME(Lanes) *)(weights + t) *= share;
 }
 
+/* The weights of all four children of a cell, which lie in turn: each child's together. Returns whether that was done. */
+static ALWAYS_INLINE int NAME(unshuffle)(const Windows *job, const REAL *spread, REAL *weights, int count) {
+#ifdef SHUFFLED
+    const long padded = NAME(padded)((long)(job->kernel * job->kernel));
+    if (!job->shuffled || job->tap_step != CHILDREN || count != CHILDREN) return 0;
+    for (long t = 0; t < padded; t += SOME) {
+        const NAME(Lanes) *v = (const NAME(Lanes) *)(spread + CHILDREN * t);
+        NAME(Lanes) *to = (NAME(Lanes) *)(weights + t);
+        const long step = padded / SOME;
+        for (int n = 0; n < 2; n++) {
+            const NAME(Lanes) first = n ? HALVES_OF_2(v[0], v[1], 1) : HALVES_OF_2(v[0], v[1], 0);
+            const NAME(Lanes) last = n ? HALVES_OF_2(v[2], v[3], 1) : HALVES_OF_2(v[2], v[3], 0);
+            to[n * step] = HALVES_OF_2(first, last, 0), to[(n + 2) * step] = HALVES_OF_2(first, last, 1);
+        }
+    }
+    return 1;
+#else
+    (void)job, (void)spread, (void)weights, (void)count;
+    return 0;
+#endif
+}
+
 /* The weights of `count` children from `pixels` on, in desk->weights, or where they lie if nothing is done with them. */
 static ALWAYS_INLINE void NAME(weigh)(const Windows *job, const NAME(Desk) * desk, long cell, long group, const long *pixels,
                                       const long *children, int count, const REAL **rows) {
@@ -81,12 +106,13 @@ static ALWAYS_INLINE void NAME(weigh)(const Windows *job, const NAME(Desk) * des
     }
     REAL *spread = desk->weights + CHILDREN * padded;
     if (job->shuffled) NAME(load_all)(spread, from + cell * (long)job->weight_pitch, taps * step);
+    const int whole = NAME(unshuffle)(job, spread, desk->weights, count);
     for (int m = 0; m < count; m++) {
         REAL *to = desk->weights + m * padded;
         rows[m] = to;
-        if (job->shuffled)
+        if (!whole && job->shuffled)
             for (long t = 0; t < taps; t++) to[t] = spread[t * step + children[m]];
-        else
+        else if (!whole)
             NAME(load_all)(to, from + pixels[m] * (long)job->weight_pitch, taps);
         if (job->softmax) NAME(soften)(to, taps);
     }
@@ -99,6 +125,8 @@ typedef struct {
     const STORED *guide[CHILDREN];
     REAL gate;
 } NAME(Pixels);
+
+#include "pairs.h"
 
 /* `lanes` times SOME channels from c on of `count` pixels: what the taps inside hold, times their weights. */
 static ALWAYS_INLINE void NAME(blend)(const NAME(Desk) * desk, const NAME(Pixels) * to, long c, const int count,
@@ -141,6 +169,7 @@ static ALWAYS_INLINE void NAME(blend_rest)(const NAME(Desk) * desk, const NAME(P
 /* Channels c to `end` of `count` pixels, a constant. */
 static ALWAYS_INLINE void NAME(blend_all)(const NAME(Desk) * desk, const NAME(Pixels) * to, long c, long end,
                                           const int count, int streams) {
+    c = NAME(blend_of_pairs)(desk, to, desk->taps, c, end, count, streams);
     if (REGISTERS >= 32)
         for (; c + 4 * SOME <= end; c += 4 * SOME) NAME(blend)(desk, to, c, count, 4, streams);
     for (; c + SOME <= end; c += SOME) NAME(blend)(desk, to, c, count, 1, streams);
@@ -173,7 +202,7 @@ static ALWAYS_INLINE NAME(Lanes) NAME(dots)(const STORED *const *queries, const 
     const int taps = SOME / count;
     NAME(Lanes) sum[SOME];
     for (int n = 0; n < SOME; n++) sum[n] = (NAME(Lanes)){0};
-    long c = 0;
+    long c = NAME(dots_of_pairs)(queries, keys, depth, count, sum);
     for (; c + SOME <= depth; c += SOME) {
         NAME(Lanes) q[CHILDREN];
         for (int m = 0; m < count; m++) q[m] = NAME(load)(queries[m] + c);
@@ -196,54 +225,38 @@ static ALWAYS_INLINE NAME(Lanes) NAME(dots)(const STORED *const *queries, const 
 /* The logits of `count` children, a constant, in desk->weights: those of taps outside are 0. */
 static ALWAYS_INLINE void NAME(compare)(const NAME(Desk) * desk, const STORED *const *queries, long first, long depth,
                                         long taps, const int count) {
-    const long padded = NAME(padded)(taps), some = SOME / count;
+    const long padded = NAME(padded)(taps);
+    const int some = SOME / count;
     if (desk->inside < taps) memset(desk->weights, 0, sizeof(REAL) * (size_t)(count * padded));
     for (long n = 0; n < desk->inside; n += some) {
         const STORED *keys[SOME];
         for (long t = 0; t < some; t++) keys[t] = desk->at[n + t < desk->inside ? n + t : n] + first;
         const NAME(Lanes) found = NAME(dots)(queries, keys, depth, count);
+        if (desk->inside == taps && n + some <= padded) {
+            /* Taps one after another; those past the last one are not read. */
+            for (int m = 0; m < count; m++)
+                memcpy(desk->weights + m * padded + n, (const REAL *)&found + m * some, sizeof(REAL) * (size_t)some);
+            continue;
+        }
         for (long t = 0; t < some && n + t < desk->inside; t++)
             for (int m = 0; m < count; m++) desk->weights[m * padded + desk->tap[n + t]] = found[m * some + t];
     }
 }
 
-static APART void NAME(compare_children)(const Windows *job, const NAME(Desk) * desk, const long *pixels,
-                                                 long first, long depth, int count) {
-    const long taps = (long)(job->kernel * job->kernel);
-    const STORED *queries[CHILDREN];
-    for (int m = 0; m < count; m++)
-        queries[m] = (const STORED *)job->query + pixels[m] * (long)job->query_pitch + first;
-    if (count == 4) NAME(compare)(desk, queries, first, depth, taps, 4);
-    if (count == 2) NAME(compare)(desk, queries, first, depth, taps, 2);
-    if (count == 1) NAME(compare)(desk, queries, first, depth, taps, 1);
-}
-
-/* What is mixed into output rows `top` to `bottom` and columns `from` to `to`, as rows of channels: the guide has planes. */
-static APART void NAME(fetch_guide)(const Windows *job, long top, long bottom, long from, long to, STORED *rows) {
-    const long channels = (long)job->channels, pitch = NAME(padded)(channels), step = (long)job->guide_step;
-    for (long a = top; a < bottom; a++)
-        for (long c = 0; c < channels; c += SOME)
-            for (long b = from; b < to; b += SOME) {
-                const long some = to - b < SOME ? to - b : SOME;
-                STORED *out = rows + ((a - top) * (to - from) + b - from) * pitch;
-                NAME(Lanes) v[SOME];
-                for (long k = 0; k < SOME; k++) {
-                    const long plane = c + k < channels ? c + k : c;
-                    const STORED *at = (const STORED *)job->guide + plane * step + a * (long)job->out_width + b;
-                    v[k] = NAME(load_part)(at, some);
-                    PREFETCH(at + to - from);
-                }
-                NAME(turn)(v);
-                for (long k = 0; k < some; k++) NAME(store)(out + k * pitch + c, v[k]);
-            }
+static APART void NAME(compare_children)(const NAME(Desk) * desk, const STORED *const *queries, long first, long depth, int count) {
+    if (count == 4) NAME(compare)(desk, queries, first, depth, desk->taps, 4);
+    if (count == 2) NAME(compare)(desk, queries, first, depth, desk->taps, 2);
+    if (count == 1) NAME(compare)(desk, queries, first, depth, desk->taps, 1);
 }
 
 /* Output rows of cells i = start to stop, a strip of cells at a time. The weights are given, or where it `attends` those of the
  * query's likeness to the keys. */
 static ALWAYS_INLINE int NAME(reassemble)(const Windows *job, long start, long stop, const int attends) {
     const long channels = (long)job->channels, groups = (long)job->groups, each = channels / groups;
-    const long taps = (long)(job->kernel * job->kernel), across = (long)job->cells_across, pitch = NAME(padded)(channels);
-    const int planes = job->guide && job->guide_step != 1, streams = (int)job->streams;
+    const long taps = (long)(job->kernel * job->kernel), across = (long)job->cells_across;
+    const int planes = (job->guide || attends) && job->guide_step > 1, streams = (int)job->streams;
+    const STORED *map = attends ? job->query : job->guide;
+    const long depth = attends ? (long)job->depth : channels, pitch = NAME(padded)(depth);
     STORED *fetched = malloc(sizeof(STORED) * (size_t)(planes ? (long)job->most * pitch : 1));
     NAME(Desk) desk;
     const int ready = NAME(take_desk)(&desk, taps, taps * (long)job->tap_step) && fetched;
@@ -251,21 +264,25 @@ static ALWAYS_INLINE int NAME(reassemble)(const Windows *job, long start, long s
         for (long j = 0; j < across; j++) {
             const long top = (long)job->rows[i], strip = j / STRIP * STRIP, last = strip + STRIP, cell = i * across + j;
             const long from = (long)job->columns[strip], to = (long)job->columns[last < across ? last : across];
-            if (planes && j == strip) NAME(fetch_guide)(job, top, (long)job->rows[i + 1], from, to, fetched);
+            if (planes && j == strip)
+                NAME(fetch)(map, depth, (long)job->guide_step, (long)job->out_width, top, (long)job->rows[i + 1], from, to, fetched);
             long pixels[CHILDREN], children[CHILDREN], n = 0;
+            const STORED *queries[CHILDREN];
             int count;
             NAME(Pixels) few = {.gate = job->gate ? NAME(number)((const STORED *)job->gate + cell) : 0};
             while ((count = NAME(children)(job, i, j, n, pixels, children)) > 0) {
                 for (int m = 0; m < count; m++) {
                     few.out[m] = (STORED *)job->out + pixels[m] * (long)job->out_pitch;
                     const long row = pixels[m] / (long)job->out_width - top, column = pixels[m] % (long)job->out_width;
-                    few.guide[m] = !job->guide ? NULL
-                                   : planes    ? fetched + (row * (to - from) + column - from) * pitch
-                                               : (const STORED *)job->guide + pixels[m] * (long)job->guide_pitch;
+                    const STORED *at = planes ? fetched + (row * (to - from) + column - from) * pitch
+                                       : map  ? map + pixels[m] * (long)(attends ? job->query_pitch : job->guide_pitch)
+                                              : NULL;
+                    few.guide[m] = job->guide ? at : NULL;
+                    queries[m] = at;
                 }
                 if (attends) {
                     NAME(look)(job, job->keys, (long)job->key_row, (long)job->key_pitch, i, j, &desk);
-                    NAME(compare_children)(job, &desk, pixels, 0, (long)job->depth, count);
+                    NAME(compare_children)(&desk, queries, 0, depth, count);
                     for (int m = 0; m < count; m++) {
                         REAL *weights = desk.weights + m * NAME(padded)(taps);
                         NAME(soften)(weights, taps);

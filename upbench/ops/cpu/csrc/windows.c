@@ -20,8 +20,8 @@ typedef struct {
  * `origin` pixels from its cell. x, keys: low-resolution maps. query: the high-resolution map, of queries or of what is
  * scattered. weights: of output pixels, or where `shuffled` of cells, with the children last; softmax: whether they are logits.
  * guide: a high-resolution map that is mixed into the result by the share `gate` of each cell, or NULL. streams: whether the
- * result goes past the caches. A pitch leads from a pixel or cell to the next, a step from a channel or tap. most: readers of a
- * pixel, or output pixels of a strip. */
+ * result goes past the caches. A pitch leads from a pixel or cell to the next, a step from a channel or tap; a guide, or where
+ * pixels attend a query, has planes where guide_step is more than 1. most: readers of a pixel, or output pixels of a strip. */
 typedef struct {
     const void *x, *keys, *query, *weights, *guide, *gate;
     void *out;
@@ -64,5 +64,5 @@ static PyMethodDef methods[] = {
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_windows", NULL, 0, methods, NULL, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit__windows(void) {
-    return made_of(&module, 4); /* `window_kernels.py` takes the structs above alone */
+    return made_of(&module, 5); /* `window_kernels.py` takes the structs above alone */
 }
