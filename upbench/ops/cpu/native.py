@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from upbench.ops.cpu import threads
-from upbench.ops.cpu.rows import even_pixels, point_rows, tap_rows
-from upbench.ops.memory_layout import empty_map, empty_taps, on_huge_pages
+from upbench.ops.cpu.rows import even_pixels, laid_out, map_rows, point_rows, sliced, tap_rows
+from upbench.ops.memory_layout import empty_map, empty_taps
 from upbench.ops.registration import coordinate_dtype
 
-INTERFACE = 7
+INTERFACE = 8
 """Version of the C interface that this file expects. A kernel built by another upbench reports another, and is ignored."""
 
 
@@ -32,8 +32,6 @@ def load(name: str, interface: int) -> Any:
 
 
 _kernels = load("_kernels", INTERFACE)
-SLICES = (64, 32, 16)
-"""Channels that the kernel sums at once. Rows of so few lie closer in the cache than those of a whole map."""
 FORMS = {torch.bfloat16: 1, torch.float16: 2}
 """Dtypes of half precision in which the kernel writes what it assembles, and its number for each."""
 TILE, PIECE = 8, 8
@@ -130,7 +128,7 @@ class Moved:
     ) -> None:
         h, w, self.spread, _, self.groups, self.taps = offsets.shape[1:]
         self.scale, self.out_height, self.out_width = scale, scale * h, scale * w
-        self.offsets, self.projection = _rows(offsets.flatten(3), dtype), projection
+        self.offsets, self.projection = map_rows(offsets.flatten(3), dtype), projection
         self.guide = None
         if guide is not None:
             self.guide = even_pixels(guide).to(dtype)
@@ -212,7 +210,11 @@ def attend_predicted(
     factor: float,
     dtype: torch.dtype,
 ) -> Tensor:
-    """Compute `offset_attend` at points that the kernel predicts, as numbers of a dtype; zero outside the map."""
+    """Compute `offset_attend` at points that the kernel predicts, as numbers of a dtype; zero outside the map.
+
+    x and keys may lie in slices of channels, as `sliced` lays them out: [B, slices, H, W, channels of a slice], those of keys
+    in as many as groups and heads divide the channels into.
+    """
     return _run(x, keys, query, embedding, points, "zeros", heads, factor, dtype)
 
 
@@ -245,13 +247,13 @@ def _run(
 ) -> Tensor:
     read = x if x is not None else keys
     assert read is not None
-    (b, _, h, w), dtype = read.shape, coordinate_dtype(read.dtype)
+    b, (h, w), dtype = read.shape[0], read.shape[2:4], coordinate_dtype(read.dtype)
     out_h, out_w, groups, taps = points.out_height, points.out_width, points.groups, points.taps
     blocks = math.lcm(groups, heads)
-    maps = [None if t is None else _rows(t.permute(0, 2, 3, 1), dtype) for t in (keys, query)]
-    values = None if x is None else sliced(x, blocks, dtype)
+    key_rows, query_rows = (laid_out(t, dtype) for t in (keys, query))
+    values = sliced(x, blocks, dtype) if x is not None and x.dim() == 4 else laid_out(x, dtype)
     table = None if embedding is None else embedding.to(dtype).contiguous()
-    channels, depth = (0 if t is None else t.shape[1] for t in (x, keys))
+    channels, depth = (0 if t is None else t.shape[1] * t.shape[4:].numel() for t in (x, keys))
     if x is not None:
         like = read if stored in (None, read.dtype) else read.new_empty(0, dtype=stored)
         out = empty_map(like, b, channels, out_h, out_w)
@@ -261,8 +263,10 @@ def _run(
         target = out.permute(0, 3, 4, 1, 2)
     sizes = (h, w, out_h, out_w, channels, depth, groups, taps, heads, blocks)
     slices = (0, 1, 0) if values is None else (values.stride(2), values.shape[3], values.stride(1))
-    key_pitch, query_pitch = (0 if t is None else t.stride(1) for t in maps)
-    pitches = (*slices, key_pitch, depth // blocks, query_pitch)
+    key_pitch, query_pitch = (0 if t is None else t.stride(2) for t in (key_rows, query_rows))
+    # Rows of all channels hold those of a block one after another.
+    key_step = key_rows.stride(1) if key_rows is not None and key_rows.shape[1] == blocks else depth // blocks
+    pitches = (*slices, key_pitch, key_step, query_pitch)
     job_maps = Maps(
         **dict(zip(_SIZES, sizes, strict=True)),
         **dict(zip(_PITCHES, pitches, strict=True)),
@@ -273,7 +277,8 @@ def _run(
         form=0 if x is None else FORMS.get(out.dtype, 0),
     )
     for image in range(b):
-        job_maps.x, job_maps.keys, job_maps.query, job_maps.out = (address(t, image) for t in (values, *maps, target))
+        read_from = (values, key_rows, query_rows, target)
+        job_maps.x, job_maps.keys, job_maps.query, job_maps.out = (address(t, image) for t in read_from)
         run_tiles(points.entry, points.struct(job_maps, image), tiles(out_h, out_w))
     return out if x is not None else out.to(read.dtype)
 
@@ -293,32 +298,3 @@ def run_tiles(entry: str, job: ctypes.Structure, count: int, piece: int = PIECE)
         piece: tiles that a thread takes at a time.
     """
     threads.run(_kernels, entry, job, count, piece)
-
-
-def sliced(x: Tensor, blocks: int, dtype: torch.dtype) -> Tensor:
-    """Lay a map out as the kernel reads its values fastest: [B, C / n, H * W, n], n channels of a pixel together.
-
-    Args:
-        x: [B, C, H, W], the map. Where it is channels-last and of that dtype it is not copied, and n is C.
-        blocks: parts of the channels that are read at different points.
-        dtype: of what the kernel reads.
-    """
-    (b, c, h, w), rows = x.shape, x.permute(0, 2, 3, 1)
-    width = next((n for n in SLICES if c // blocks % n == 0), c)
-    if width == c or (x.dtype == dtype and _even(rows)):
-        return _rows(rows, dtype).unsqueeze(1)
-    out = on_huge_pages(x.new_empty((b, c // width, h, w, width), dtype=dtype))
-    return out.copy_(x.unflatten(1, (-1, width)).permute(0, 1, 3, 4, 2)).view(b, c // width, h * w, width)
-
-
-def _even(rows: Tensor) -> bool:
-    """Whether the channels lie together and the rows evenly apart. rows: [B, H, W, C]."""
-    return rows.stride(3) == 1 and rows.stride(1) == rows.shape[2] * rows.stride(2)
-
-
-def _rows(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """[B, H, W, C] -> [B, H * W, C] with the channels together; a view where they are and the rows are evenly apart."""
-    b, h, w, c = x.shape
-    if x.dtype != dtype or not _even(x):
-        x = x.new_empty(x.shape, dtype=dtype).copy_(x)
-    return x.view(b, h * w, c)

@@ -1,12 +1,13 @@
 """All of LDA-AQU on the CPU, without gradients.
 
-The map is normed and projected a strip at a time; the C kernel interpolates the query, predicts the offsets and attends a
+The map is normed and projected by a C kernel, or a strip at a time where that does not take it; another one interpolates the query, predicts the offsets and attends a
 tile of output pixels at a time. Nothing of the output's size is held but the result, and of the map's size its rows,
 queries and keys. Without the kernel the same is made of `predict_points` and `attention`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from upbench.ops import thresholds
-from upbench.ops.cpu import attention, layer_numbers, native
+from upbench.ops.cpu import attention, layer_numbers, native, normed
 from upbench.ops.cpu.products import pointwise
 from upbench.ops.memory_layout import empty_map, on_huge_pages
 from upbench.ops.offsets import predict_points
@@ -120,18 +121,23 @@ def attend(
     scale, shift, query = (t.to(dtype) for t in (scale, shift, query.flatten(1)))
     if native.can_run_native(x, half=True):
         with torch.autocast("cpu", enabled=False):
-            values, rows = _projected(x, scale, shift, outer_eps, torch.cat((query, key.flatten(1).to(dtype))))
-            queries, keys = rows.split(query.shape[0], 1)
+            weight = torch.cat((query, key.flatten(1).to(dtype)))
+            groups, taps, kernel = query.shape[0] // first.shape[0], last.shape[0] // 2, last.shape[-1]
+            blocks = math.lcm(groups, heads)
+            if normed.can_run(x, query.shape[0], blocks):
+                values, queries, keys = normed.run(x, scale, shift, outer_eps, weight, blocks)
+            else:
+                values, rows = _projected(x, scale, shift, outer_eps, weight)
+                queries, keys = rows.split(query.shape[0], 1)
             layers = layer_numbers.layers(first, gamma, beta, last, bias, dtype)
-        groups, taps, kernel = query.shape[0] // first.shape[0], last.shape[0] // 2, last.shape[-1]
         points = native.Predicted(out_height, out_width, groups, taps, kernel, theta, eps, in_input_pixels, layers)
         return native.attend_predicted(values, keys, queries, embedding, points, heads, factor, x.dtype)
     with torch.autocast("cpu", enabled=False):
-        normed = F.layer_norm(x.permute(0, 2, 3, 1).to(dtype), shift.shape, scale, shift, outer_eps)
-        queries = F.linear(normed, query).permute(0, 3, 1, 2)
+        rows = F.layer_norm(x.permute(0, 2, 3, 1).to(dtype), shift.shape, scale, shift, outer_eps)
+        queries = F.linear(rows, query).permute(0, 3, 1, 2)
         queries = resize_map(queries, out_height, out_width, align_corners=True)
         where = predict_points(queries, first, gamma, beta, last, bias, eps, theta, in_input_pixels, *x.shape[2:])
-    keys = F.linear(normed.to(x.dtype), key.flatten(1)).permute(0, 3, 1, 2)
+    keys = F.linear(rows.to(x.dtype), key.flatten(1)).permute(0, 3, 1, 2)
     return attention.attend(x, keys, queries.to(keys.dtype), embedding, where, "zeros", heads, factor)
 
 
@@ -154,8 +160,8 @@ def _projected(
             strip = rows[image, top : top + step]
             if not ready:
                 strip.copy_(given[image, top : top + step])
-            normed = F.layer_norm(strip, shift.shape, scale, shift, eps)
-            out[image, top : top + step] = pointwise(normed.unsqueeze(0), weight)[0]
+            norm = F.layer_norm(strip, shift.shape, scale, shift, eps)
+            out[image, top : top + step] = pointwise(norm.unsqueeze(0), weight)[0]
     return rows.permute(0, 3, 1, 2), out.permute(0, 3, 1, 2)
 
 

@@ -16,6 +16,8 @@ from upbench.ops.registration import coordinate_dtype
 
 LARGE = 2**25
 """Bytes of a result from which clearing its pages takes longer than bags save over MKL's product."""
+SLICES = (64, 32, 16)
+"""Channels that the kernel sums at once. Rows of so few lie closer in the cache than those of a whole map."""
 
 
 def index_dtype(rows: int, entries: int) -> torch.dtype:
@@ -155,3 +157,52 @@ def even_pixels(x: Tensor) -> Tensor:
     # torch calls a map of one column contiguous whatever the step of that side is: `contiguous` would leave it.
     even = x.stride(2) == x.shape[3] * x.stride(3)
     return x if even else x.clone(memory_format=torch.contiguous_format)
+
+
+def sliced(x: Tensor, blocks: int, dtype: torch.dtype) -> Tensor:
+    """Lay a map out as the kernel reads its values fastest: [B, C / n, H * W, n], n channels of a pixel together.
+
+    Args:
+        x: [B, C, H, W], the map. Where it is channels-last and of that dtype it is not copied, and n is C.
+        blocks: parts of the channels that are read at different points.
+        dtype: of what the kernel reads.
+    """
+    (b, c, h, w), rows = x.shape, x.permute(0, 2, 3, 1)
+    width = next((n for n in SLICES if c // blocks % n == 0), c)
+    if width == c or (x.dtype == dtype and _even(rows)):
+        return map_rows(rows, dtype).unsqueeze(1)
+    out = on_huge_pages(x.new_empty((b, c // width, h, w, width), dtype=dtype))
+    return out.copy_(x.unflatten(1, (-1, width)).permute(0, 1, 3, 4, 2)).view(b, c // width, h * w, width)
+
+
+def laid_out(x: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    """Lay a map out as rows of all channels, or of those of a slice where it lies in slices already.
+
+    Args:
+        x: [B, C, H, W] or [B, slices, H, W, channels of each]; or None.
+        dtype: of what the kernel reads.
+
+    Returns:
+        [B, 1, H * W, C] or [B, slices, H * W, channels of each]; or None.
+    """
+    if x is None:
+        return None
+    return map_rows(x.permute(0, 2, 3, 1), dtype).unsqueeze(1) if x.dim() == 4 else x.flatten(2, 3)
+
+
+def _even(rows: Tensor) -> bool:
+    """Whether the channels lie together and the rows evenly apart. rows: [B, H, W, C]."""
+    return rows.stride(3) == 1 and rows.stride(1) == rows.shape[2] * rows.stride(2)
+
+
+def map_rows(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Lay a map out with the channels together, [B, H * W, C]: a view where they are and the rows are evenly apart.
+
+    Args:
+        x: [B, H, W, C], the map.
+        dtype: of what the kernel reads.
+    """
+    b, h, w, c = x.shape
+    if x.dtype != dtype or not _even(x):
+        x = x.new_empty(x.shape, dtype=dtype).copy_(x)
+    return x.view(b, h * w, c)

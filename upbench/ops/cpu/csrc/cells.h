@@ -144,7 +144,8 @@ static ALWAYS_INLINE void NAME(attend_cells)(const Boxes *job, const int64_t *ro
     }
 }
 
-CLONES static int NAME(boxes)(const Boxes *job, long start, long stop) {
+static int NAME(boxes)(const void *given, long start, long stop) {
+    const Boxes *job = given;
     const long wide = ((long)job->most_cells + SOME - 1) / SOME * SOME, most = (long)job->most_pixels;
     const long depth = (long)job->depth, groups = (long)job->groups;
     const long parts[] = {depth * wide, wide * 2 * SOME, most * depth, most * wide, groups * most * wide, most * 2 * SOME};

@@ -1,4 +1,4 @@
-/* Included by windows.c and maps.c: all of their kernels for each generation of vector units, and what calls those of the newest.
+/* Included by windows.c, maps.c and kernels.c: all of their kernels for each generation of vector units, and what calls those of the newest.
  *
  * KINDS is the header with the kernels, for one pair of types. ENTRIES(of) lists of(entry), `Entries` their forms in that order;
  * HALVES says whether numbers in memory may be half precision. */

@@ -1,12 +1,9 @@
 /* Included by kernels.c: what its entries are given, and what the loops read. */
 
-/* How a result holds its numbers: as they are computed, as bfloat16, as float16. */
-enum Form { PLAIN, BRAIN, HALF };
-
 /* What each entry is given: one struct, filled by name in `native.py`. Every field is 8 bytes wide, so that both sides lay
  * it out alike. A pitch leads from a pixel to the next.
  *
- * form: of the numbers of a result that is assembled, see `Form`. x lies in slices of x_slice channels, x_step apart; keys in blocks, key_step apart.
+ * form: of the numbers of a result that is assembled, see PLAIN. x lies in slices of x_slice channels, x_step apart; keys in blocks, key_step apart.
  *
  * keys: NULL to weigh only, by the weights that were given or, where those are NULL too, by 1. x: NULL to return the
  * logits. blocks: the channels that share a group and a head are one block. */
@@ -39,6 +36,17 @@ typedef struct {
     const void *offsets, *guide, *projection;
     int64_t offset_pitch, scale, spread, guide_channels, guide_step, guide_pitch;
 } Moved;
+
+/* Planes [channels, pixels], `x_step` apart, their layer norm and its products with weights [channels, 2 depth], see normed.h.
+ * values: the planes in slices [channels / slice, pixels, slice]; queries [pixels, depth], keys [blocks, pixels, depth / blocks].
+ * slice and depth / blocks are whole lanes. */
+typedef struct {
+    const void *x, *scale, *shift, *weights;
+    void *values, *queries, *keys;
+    int64_t pixels, channels, depth, blocks, slice, x_step;
+    double eps;
+    int64_t wide;
+} Normed;
 
 /* Attention to boxes of cells, see cells.h. rows, columns: of each run of output rows or columns that see the same cells the
  * first and the one after the last, then the same of its cells. A step leads from a channel to the next. */

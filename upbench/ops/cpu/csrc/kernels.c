@@ -5,22 +5,7 @@
  * before all y, and like queries, weights and logits they lie pixel by pixel ([H' * W', groups or heads, taps]).
  */
 
-#define Py_LIMITED_API 0x030B0000
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-#include <float.h>
-#include <math.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-#if defined(__GNUC__)
-#define RESTRICT __restrict__
-#define ALWAYS_INLINE inline __attribute__((always_inline))
-#else
-#define RESTRICT __restrict
-#define ALWAYS_INLINE inline
-#endif
+#include "vectors.h"
 
 /* Of a loop: what it writes, no later turn of it reads. */
 #if defined(__GNUC__) && !defined(__clang__)
@@ -41,15 +26,9 @@
 #define BARRIER (void)0
 #endif
 
-/* One form for each generation of vector units; which one runs is decided when the module is loaded. */
-#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12 && defined(__x86_64__) && defined(__linux__)
-#define CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define CLONES
-#endif
-
-enum { MANY = 64, SOME = 16 }; /* channels that are summed at once */
+enum { MANY = 64 };            /* channels that are summed at once */
 enum { MOST_ROWS = 4 };        /* pixels that are */
+enum { NEAR = 32 };            /* pixels of a tile of normed.h; normed.py knows it too */
 enum { MOST_SIDE = 7 };        /* taps along a side of a window of neighbours; local_similarity.py knows it too */
 #define TILE 8                 /* output pixels along a side of a tile; native.py knows it too */
 #define PIXELS (TILE * TILE)
@@ -117,27 +96,16 @@ static ALWAYS_INLINE float erf_of(float v) {
     return v * above / below;
 }
 
-#define REAL float
-#define NAME(name) name##_float
-#define FLOOR floorf
-#define EXP exp_of
-#define TANH tanh_of
-#define ERF erf_of
-#define SQRT sqrtf
-#define MOST FLT_MAX
-#define WHOLE int32_t
-#include "body.h"
+/* The entries of one generation, of float32 and of float64. */
+typedef struct {
+    Work points[2], boxes[2], compare_neighbours[2], blend_neighbours[2], slopes[2], scatter[2], normed[2];
+} Entries;
 
-#define REAL double
-#define NAME(name) name##_double
-#define FLOOR floor
-#define EXP exp
-#define TANH tanh
-#define ERF erf
-#define SQRT sqrt
-#define MOST DBL_MAX
-#define WHOLE int64_t
-#include "body.h"
+#define KINDS "point_kinds.h"
+#define HALVES 0
+#define ENTRIES(of) \
+    of(points), of(boxes), of(compare_neighbours), of(blend_neighbours), of(slopes), of(scatter), of(normed)
+#include "generations.h"
 
 /* The struct that the arguments name, or NULL: its address, its size, and the tiles to take. */
 static const void *parsed(PyObject *args, size_t expected, Py_ssize_t *start, Py_ssize_t *stop) {
@@ -151,10 +119,10 @@ static const void *parsed(PyObject *args, size_t expected, Py_ssize_t *start, Py
     return (const void *)(uintptr_t)address;
 }
 
-static PyObject *run(const Job *job, int wide, Py_ssize_t start, Py_ssize_t stop) {
+static PyObject *run_points(const Job *job, int wide, Py_ssize_t start, Py_ssize_t stop) {
     int ready;
     Py_BEGIN_ALLOW_THREADS;
-    ready = wide ? points_double(job, start, stop) : points_float(job, start, stop);
+    ready = entries->points[wide](job, (long)start, (long)stop);
     Py_END_ALLOW_THREADS;
     if (!ready) return PyErr_NoMemory();
     Py_RETURN_NONE;
@@ -166,7 +134,7 @@ static PyObject *given(PyObject *Py_UNUSED(self), PyObject *args) {
     if (!from) return NULL;
     Job job = job_of(&from->maps);
     job.columns = from->columns, job.rows = from->rows, job.weights = from->weights;
-    return run(&job, from->maps.wide != 0, start, stop);
+    return run_points(&job, from->maps.wide != 0, start, stop);
 }
 
 static PyObject *predicted(PyObject *Py_UNUSED(self), PyObject *args) {
@@ -176,7 +144,7 @@ static PyObject *predicted(PyObject *Py_UNUSED(self), PyObject *args) {
     Job job = job_of(&from->maps);
     job.predictor = from->layers, job.kernel = (long)from->kernel;
     job.theta = from->theta, job.eps = from->eps, job.in_input_pixels = from->in_input_pixels != 0;
-    return run(&job, from->maps.wide != 0, start, stop);
+    return run_points(&job, from->maps.wide != 0, start, stop);
 }
 
 static PyObject *moved(PyObject *Py_UNUSED(self), PyObject *args) {
@@ -188,31 +156,20 @@ static PyObject *moved(PyObject *Py_UNUSED(self), PyObject *args) {
     job.offset_pitch = (long)from->offset_pitch, job.scale = (long)from->scale, job.spread = (long)from->spread;
     job.guide_channels = (long)from->guide_channels, job.guide_step = (long)from->guide_step;
     job.guide_pitch = (long)from->guide_pitch;
-    return run(&job, from->maps.wide != 0, start, stop);
+    return run_points(&job, from->maps.wide != 0, start, stop);
 }
 
 static PyObject *boxes(PyObject *Py_UNUSED(self), PyObject *args) {
-    Py_ssize_t start, stop;
-    const Boxes *job = parsed(args, sizeof(Boxes), &start, &stop);
-    if (!job) return NULL;
-    int ready;
-    Py_BEGIN_ALLOW_THREADS;
-    ready = job->wide ? boxes_double(job, (long)start, (long)stop) : boxes_float(job, (long)start, (long)stop);
-    Py_END_ALLOW_THREADS;
-    if (!ready) return PyErr_NoMemory();
-    Py_RETURN_NONE;
+    return run(args, sizeof(Boxes), offsetof(Boxes, wide), entries->boxes);
 }
 
 static PyObject *neighbours(PyObject *Py_UNUSED(self), PyObject *args) {
     Py_ssize_t start, stop;
     const Neighbours *job = parsed(args, sizeof(Neighbours), &start, &stop);
     if (!job) return NULL;
-    const long from = (long)start, to = (long)stop;
+    const Work *forms = job->compare ? entries->compare_neighbours : entries->blend_neighbours;
     Py_BEGIN_ALLOW_THREADS;
-    if (job->compare)
-        job->wide ? compare_neighbours_double(job, from, to) : compare_neighbours_float(job, from, to);
-    else
-        job->wide ? blend_neighbours_double(job, from, to) : blend_neighbours_float(job, from, to);
+    forms[job->wide != 0](job, (long)start, (long)stop);
     Py_END_ALLOW_THREADS;
     Py_RETURN_NONE;
 }
@@ -222,18 +179,20 @@ static PyObject *slopes(PyObject *Py_UNUSED(self), PyObject *args) {
     const Slopes *job = parsed(args, sizeof(Slopes), &start, &stop);
     if (!job) return NULL;
     int ready;
-    const long from = (long)start, to = (long)stop;
+    const Work *forms = job->map ? entries->scatter : entries->slopes;
     Py_BEGIN_ALLOW_THREADS;
-    if (job->map)
-        ready = job->wide ? scatter_double(job, from, to) : scatter_float(job, from, to);
-    else
-        ready = job->wide ? slopes_double(job, from, to) : slopes_float(job, from, to);
+    ready = forms[job->wide != 0](job, (long)start, (long)stop);
     Py_END_ALLOW_THREADS;
     if (!ready) return PyErr_NoMemory();
     Py_RETURN_NONE;
 }
 
+static PyObject *normed(PyObject *Py_UNUSED(self), PyObject *args) {
+    return run(args, sizeof(Normed), offsetof(Normed, wide), entries->normed);
+}
+
 static PyMethodDef methods[] = {
+    {"normed", normed, METH_VARARGS, "Tiles start to stop of normed and projected planes: of a Normed."},
     {"given", given, METH_VARARGS, "Tiles start to stop over given points: address and size of a Given, start, stop."},
     {"predicted", predicted, METH_VARARGS, "The same over predicted points: of a Predicted."},
     {"moved", moved, METH_VARARGS, "The same over points moved from their parents: of a Moved."},
@@ -245,11 +204,5 @@ static PyMethodDef methods[] = {
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_kernels", NULL, 0, methods, NULL, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit__kernels(void) {
-    PyObject *made = PyModule_Create(&module);
-    /* Of the structs above: `native.py` takes none but its own. */
-    if (made && PyModule_AddIntConstant(made, "interface", 7) < 0) {
-        Py_DECREF(made);
-        return NULL;
-    }
-    return made;
+    return made_of(&module, 8); /* `native.py` and those it serves take the structs above alone */
 }

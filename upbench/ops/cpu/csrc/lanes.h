@@ -17,6 +17,15 @@ static ALWAYS_INLINE NAME(Lanes) NAME(either)(NAME(Mask) mask, NAME(Lanes) a, NA
     return (NAME(Lanes))((mask & (NAME(Mask))a) | (~mask & (NAME(Mask))b));
 }
 
+/* a * b + c, which compilers that may sum in any order would otherwise make a product and a sum where sums follow each other. */
+static ALWAYS_INLINE NAME(Lanes) NAME(plus)(NAME(Lanes) c, REAL a, NAME(Lanes) b) {
+#if !WIDE && defined(__AVX512F__)
+    return (NAME(Lanes))_mm512_fmadd_ps(_mm512_set1_ps(a), (__m512)b, (__m512)c);
+#else
+    return c + a * b;
+#endif
+}
+
 #if FORM != PLAIN
 typedef uint16_t NAME(Halves) __attribute__((vector_size(SOME * 2), aligned(2), may_alias));
 typedef uint32_t NAME(Words) __attribute__((vector_size(SOME * 4), aligned(4), may_alias));

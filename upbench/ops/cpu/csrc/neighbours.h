@@ -51,7 +51,8 @@ static ALWAYS_INLINE void NAME(compare_rows)(const Neighbours *job, long i, long
         }
 }
 
-CLONES static int NAME(compare_neighbours)(const Neighbours *job, long start, long stop) {
+static int NAME(compare_neighbours)(const void *given, long start, long stop) {
+    const Neighbours *job = given;
     const long side = (long)job->side, width = (long)job->width, height = (long)job->height;
     for (long i = start; i < stop; i++)
         for (long r = 0; r < side; r++) {
@@ -102,7 +103,8 @@ static ALWAYS_INLINE void NAME(blend_row)(const Neighbours *job, long i, const l
     }
 }
 
-CLONES static int NAME(blend_neighbours)(const Neighbours *job, long start, long stop) {
+static int NAME(blend_neighbours)(const void *given, long start, long stop) {
+    const Neighbours *job = given;
     for (long i = start; i < stop; i++)
         if (job->side == 3)
             NAME(blend_row)(job, i, 3);

@@ -29,7 +29,7 @@ static ALWAYS_INLINE void NAME(corners)(const REAL *columns, const REAL *rows, l
 #ifdef SHUFFLE
 /* SOME channels of eight pixels that lie one after another, those of the next channel `step` further: to[pixel, slice].
  * Of channels n and n + 8 together three rounds exchange what is 4, 2 and 1 apart. */
-static ALWAYS_INLINE void NAME(turn)(const REAL *from, long step, REAL *RESTRICT to, long slice) {
+static ALWAYS_INLINE void NAME(turn_eight)(const REAL *from, long step, REAL *RESTRICT to, long slice) {
     NAME(Lanes) a[8], b[8];
     for (int n = 0; n < 8; n++)
         for (int m = 0; m < 8; m++) a[n][m] = from[n * step + m], a[n][m + 8] = from[(n + 8) * step + m];
@@ -64,7 +64,7 @@ static ALWAYS_INLINE void NAME(stage)(const Slopes *job, const long *pixels, lon
     if (pitch == 1 && after >= TILE && slice % SOME == 0) {
         for (long m = 0; m < count; m += TILE)
             for (long n = 0; n < slice; n += SOME)
-                NAME(turn)(source + n * step + pixels[m], step, to + m * slice + n, slice);
+                NAME(turn_eight)(source + n * step + pixels[m], step, to + m * slice + n, slice);
         return;
     }
 #endif
@@ -118,7 +118,8 @@ static ALWAYS_INLINE NAME(Corners) NAME(corners_in)(int *ints, REAL *reals, long
 
 /* Slices start to stop of the map: what each output pixel holds, added to the pixels around its points. Each is summed
  * tile after tile, so that the number of threads changes nothing. */
-CLONES static int NAME(scatter)(const Slopes *job, long start, long stop) {
+static int NAME(scatter)(const void *given, long start, long stop) {
+    const Slopes *job = given;
     const long taps = (long)job->taps, groups = (long)job->groups, heads = (long)job->heads, slice = (long)job->slice;
     const long size = (long)(job->height * job->width), channels = (long)job->channels, most = PIXELS * taps;
     const long tiles = (((long)job->out_width + TILE - 1) / TILE) * (((long)job->out_height + TILE - 1) / TILE);
@@ -226,7 +227,8 @@ static ALWAYS_INLINE void NAME(take)(const void *in, const long *pixels, long co
 
 /* Tiles start to stop: how alike what each output pixel holds is to its points, and the slopes of the weighted sum of that
  * in the positions of the points. */
-CLONES static int NAME(slopes)(const Slopes *job, long start, long stop) {
+static int NAME(slopes)(const void *given, long start, long stop) {
+    const Slopes *job = given;
     const long taps = (long)job->taps, groups = (long)job->groups, slice = (long)job->slice, blocks = (long)job->blocks;
     const long heads = (long)job->heads, size = (long)(job->height * job->width), channels = (long)job->channels;
     const long all = blocks * taps, most = PIXELS * all;

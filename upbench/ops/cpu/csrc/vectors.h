@@ -1,4 +1,4 @@
-/* Included first by windows.c and maps.c: what their kernels need of the compiler, for vectors of SOME numbers.
+/* Included first by windows.c, maps.c and kernels.c: what their kernels need of the compiler, for vectors of SOME numbers.
  *
  * All of a module is compiled for each generation of vector units, see generations.h. */
 

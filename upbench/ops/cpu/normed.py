@@ -1,0 +1,84 @@
+"""Layer norm over the channels and its products with a matrix by the C kernel (`csrc/normed.h`), in one pass over the map."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from upbench.ops.cpu import layer_numbers, native
+from upbench.ops.cpu.rows import SLICES
+from upbench.ops.memory_layout import on_huge_pages
+
+TILE = 32
+"""Pixels that the kernel takes at once."""
+Normed = native.struct(
+    "Normed",
+    **dict.fromkeys(("x", "scale", "shift", "weights", "values", "queries", "keys"), native.ADDRESS),
+    **dict.fromkeys(("pixels", "channels", "depth", "blocks", "slice", "x_step"), native.COUNT),
+    eps=native.REAL,
+    wide=native.COUNT,
+)
+
+
+def can_run(x: Tensor, depth: int, blocks: int) -> bool:
+    """Return whether the kernel takes a map: planes of float32 or float64, and whole lanes of channels in each block.
+
+    Args:
+        x: the map.
+        depth: channels of the queries, and of the keys.
+        blocks: parts of the channels that are read at different points.
+    """
+    lanes = layer_numbers.LANES
+    whole = x.shape[1] // blocks % lanes == 0 and depth // blocks % lanes == 0
+    return whole and x.is_contiguous() and native.can_run_native(x, entry="normed")
+
+
+def run(
+    x: Float[Tensor, "B C H W"],
+    scale: Float[Tensor, " C"],
+    shift: Float[Tensor, " C"],
+    eps: float,
+    weight: Float[Tensor, "O C"],
+    blocks: int,
+) -> tuple[Float[Tensor, "B C/n H W n"], Float[Tensor, "B O/2 H W"], Float[Tensor, "B {blocks} H W O/2/{blocks}"]]:
+    """Norm and project a map.
+
+    Args:
+        x: the map, see `can_run`.
+        scale: factors of the layer norm.
+        shift: shifts of the same.
+        eps: of the same.
+        weight: the matrix, of which the first half makes queries and the second keys.
+        blocks: parts of the channels that are read at different points.
+
+    Returns:
+        x itself in slices of n channels, the queries channels-last, and the keys in blocks of channels.
+    """
+    (b, c, h, w), depth = x.shape, weight.shape[0] // 2
+    width = next(n for n in SLICES if c // blocks % n == 0)
+    values = on_huge_pages(x.new_empty((b, c // width, h, w, width)))
+    queries, keys = x.new_empty((b, h, w, depth)), x.new_empty((b, blocks, h, w, depth // blocks))
+    numbers, scale, shift = (t.contiguous() for t in (weight.t(), scale, shift))
+    for image in range(b):
+        job = Normed(
+            x=native.address(x, image),
+            scale=scale.data_ptr(),
+            shift=shift.data_ptr(),
+            weights=numbers.data_ptr(),
+            values=native.address(values, image),
+            queries=native.address(queries, image),
+            keys=native.address(keys, image),
+            pixels=h * w,
+            channels=c,
+            depth=depth,
+            blocks=blocks,
+            slice=width,
+            x_step=h * w,
+            eps=eps,
+            wide=x.dtype == torch.float64,
+        )
+        native.run_tiles("normed", job, math.ceil(h * w / TILE))
+    return values, queries.permute(0, 3, 1, 2), keys
