@@ -1,4 +1,5 @@
-"""Box means, paired differences, the softmax over taps and samples in windows by their kernels, against the eager forms."""
+"""Box means, the guided filter, paired differences, the softmax over taps and samples in windows by their kernels, against the
+eager forms."""
 
 from __future__ import annotations
 
@@ -30,6 +31,33 @@ def test_box_means(h: int, w: int, batch: int, radius: int, seed: int) -> None:
     torch.manual_seed(seed)
     x = torch.randn(batch, 2, h, w, dtype=DOUBLE).transpose(0, 1)
     agree(lambda x: ops.box_mean(x, radius), lambda x: ops.box_mean(x, radius, backend="fused"), (x,))
+
+
+@built
+@few
+@given(
+    st.integers(1, 19),
+    st.sampled_from([1, 3, 31, 32, 40, 64]),
+    st.integers(0, 9),
+    st.integers(1, 3),
+    st.booleans(),
+    seeds,
+)
+def test_the_guided_filter(h: int, w: int, radius: int, subsample: int, single: bool, seed: int) -> None:
+    """Maps smaller than the step, rows that are twice as long as those of the means and others."""
+    torch.manual_seed(seed)
+    maps = [torch.randn(2, 3, h, w, dtype=DOUBLE).transpose(0, 1) for _ in range(2)]
+    expected = ops.guided_filter(*maps, radius, 0.01, subsample)
+    given_maps = [t.float() for t in maps] if single else maps
+    with torch.no_grad():
+        found = ops.guided_filter(*given_maps, radius, 0.01, subsample, backend="fused")
+    assert found.dtype == given_maps[0].dtype
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=1e-3 if single else 1e-10)
+    agree(
+        lambda *t: ops.guided_filter(*t, radius, 0.01, subsample),
+        lambda *t: ops.guided_filter(*t, radius, 0.01, subsample, backend="fused"),
+        tuple(maps),
+    )
 
 
 @few
@@ -153,7 +181,16 @@ def test_gradients_against_differences() -> None:
 
 @built
 @pytest.mark.parametrize(
-    "name", ["box_mean", "softmax_taps", "softmax_taps_slope", "difference", "difference_slope", "sample_windows"]
+    "name",
+    [
+        "box_mean",
+        "softmax_taps",
+        "softmax_taps_slope",
+        "difference",
+        "difference_slope",
+        "sample_windows",
+        "guided_filter",
+    ],
 )
 def test_torch_accepts_the_registration(name: str) -> None:
     torch.manual_seed(2)
@@ -167,6 +204,7 @@ def test_torch_accepts_the_registration(name: str) -> None:
         "box_mean": (x.clone().requires_grad_(), 2),
         "softmax_taps": (x.clone().requires_grad_(),),
         "softmax_taps_slope": (x, x),
+        "guided_filter": (x, x.flip(3), 1, 0.01, 2),
         "sample_windows": (x.clone().requires_grad_(), grad.clone().requires_grad_(), 3),
         "difference": (x, x, *(t.clone().requires_grad_() for t in tensors), *numbers),
         "difference_slope": (grad, x, x, *tensors, *numbers),
@@ -203,7 +241,9 @@ def test_without_the_kernels_the_eager_forms_run() -> None:
 
 
 @built
-@pytest.mark.parametrize("entry", ["box", "differences", "softmax", "difference_slopes", "fold", "affinity", "pool"])
+@pytest.mark.parametrize(
+    "entry", ["box", "guided", "differences", "softmax", "difference_slopes", "fold", "affinity", "pool"]
+)
 def test_an_entry_takes_its_own_struct_alone(entry: str) -> None:
     """Before anything is read from its address."""
     with pytest.raises(TypeError, match="another struct than this entry takes"):

@@ -23,6 +23,7 @@ from upbench.ops.cpu import (
     points,
     rows,
     sample_windows,
+    steps,
     window_kernels,
     windows,
 )
@@ -42,6 +43,7 @@ RIGHT: dict[str, Callable[..., Any]] = {
     "attend_window_fused": window_kernels.attend,
     "project_fused": window_kernels.project,
     "sample_windows_fused": sample_windows.assemble,
+    "guided_filter_fused": steps.guided_filter,
 }
 SHAPE = "32x56x52"
 """More pixels a side than any map that is compared as it is, with an incomplete tile at the end of each."""
@@ -217,6 +219,7 @@ OTHER_WAYS = [
     Fault("one tap has no gradient", "window_similarity_fused", _one_tap, "laaqu"),
     Fault("the border of a gradient", "deform_scatter_fused", _first_column, "resfu"),
     Fault("the border of samples in windows", "sample_windows_fused", _first_row, "resfu"),
+    Fault("the last row of a guided filter", "guided_filter_fused", _last_row, "resfu"),
     Fault("the end of a chunk of samples", "deform_assemble_fused", _end_of_chunk, "dlu"),
 ]
 """The same faults in modules of users that have two forms, in upsamplers that are guided, and in newer ones."""

@@ -16,7 +16,7 @@ from upbench.backends import MODULES
 from upbench.ops.affinity import affinity_logits, kernel_affinity
 from upbench.ops.attention import attention_assemble, attention_weights, averaged_attention, discard
 from upbench.ops.bordered import mirrored_assemble, mirrored_similarity
-from upbench.ops.box import box_mean
+from upbench.ops.box import box_mean, guided_filter
 from upbench.ops.cell_attention import kernel_macs
 from upbench.ops.cpu.native import kernels
 from upbench.ops.deformable import (
@@ -79,6 +79,7 @@ __all__ = [
     "exporting",
     "gate_fuse",
     "guided_attention",
+    "guided_filter",
     "interpolate",
     "kernel_affinity",
     "kernels",

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from upbench.ops.box import guided_filter_of_means
 from upbench.ops.cell_attention import averaged_attention, dilated_attention
 from upbench.ops.cpu import affinity_slope as _slope  # noqa: F401 # registers its gradient
 from upbench.ops.cpu import cell_attention as _cells  # noqa: F401 # registers its kernels
@@ -28,7 +29,7 @@ from upbench.ops.cpu.offset_attention import offset_attend_fused
 from upbench.ops.cpu.plane_rope import plane_rope
 from upbench.ops.cpu.products import pointwise
 from upbench.ops.cpu.reassembly import attend_window, can_project, project_fused, reassemble
-from upbench.ops.cpu.steps import box_mean, softmax_last
+from upbench.ops.cpu.steps import box_mean, guided_filter_fused, softmax_last
 from upbench.ops.deformable import add_position, deform_assemble, deform_similarity
 from upbench.ops.dispatch import Backend, autocasted, autocasts, no_autocast, record
 from upbench.ops.fused import deform_assemble_fused, deform_similarity_fused, gate_fuse_fused_
@@ -87,6 +88,15 @@ def gate_fuse(
     """
     gate_fuse_fused_(guide, up, gate)
     return up
+
+
+def guided_filter(
+    guidance: Float[Tensor, "B C H W"], source: Float[Tensor, "B C H W"], radius: int, eps: float, subsample: int
+) -> Float[Tensor, "B C H W"]:
+    """Compute `ops.guided_filter`, with its arguments; where a gradient is recorded, of fused means."""
+    if can_fuse_attention(guidance, source):
+        return guided_filter_fused(guidance, source, radius, eps, subsample)
+    return guided_filter_of_means(guidance, source, radius, eps, subsample, "fused")
 
 
 def conv1x1(layer: nn.Conv2d, x: Float[Tensor, "B I H W"]) -> Float[Tensor, "B O H W"]:
@@ -259,6 +269,7 @@ FORMS: dict[str, tuple[Callable[..., Any], int]] = {
     "attend_window": (attend_window, 3),
     "gate_fuse": (gate_fuse, 3),
     "box_mean": (box_mean, 1),
+    "guided_filter": (guided_filter, 2),
     "paired_difference": (paired_difference, 2),
     "conv1x1": (conv1x1, 2),
     "convolution": (convolution, 2),

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from upbench.ops import thresholds
-from upbench.ops.cpu import differences, map_kernels, window_kernels
+from upbench.ops.cpu import differences, map_kernels, steps, window_kernels
 from upbench.ops.dispatch import autocasts, dtype_name
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -19,7 +19,7 @@ AUTOCASTED = (
 """Ops whose eager form is a product of matrices, which autocast takes in another dtype."""
 CPU_ALONE = (
     *("conv1x1", "guided_attention", "kernel_affinity", "plane_rope", "reassemble", "attend_window", "box_mean"),
-    *("paired_difference", "convolution"),
+    *("paired_difference", "convolution", "guided_filter"),
 )
 """Ops that have no kernel for another device."""
 
@@ -73,6 +73,8 @@ def unsupported_call(op: str, args: tuple[Any, ...]) -> str | None:
             return "it does not autocast, and needs the C kernels"
     if op == "box_mean" and not map_kernels.can_run_native(args[0]):
         return "it needs the C kernels, and float32 or float64"
+    if op == "guided_filter" and not steps.can_filter(args[0]):
+        return "it needs the C kernels, and a map that has pixels"
     if op == "paired_difference":
         key, query, _, weight, _, compressor, groups, _ = args
         if autocasts(key) or not differences.can_run(key, query, weight, groups, compressor):

@@ -8,9 +8,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from upbench.ops import (
-    box_mean,
     conv1x1,
-    coordinate_dtype,
+    guided_filter,
     lattice,
     paired_difference,
     resize_map,
@@ -40,32 +39,10 @@ class GuidedFilter(nn.Module):
         self.radius, self.eps, self.subsample = radius // subsample, eps, subsample
         self.register_buffer("kernel", torch.ones(channels, 1, 1, 2 * self.radius + 1))
 
-    def _subsampled(self, x: Float[Tensor, "B C oH oW"]) -> Float[Tensor, "B C H1 W1"]:
-        """The first of every `subsample` pixels, floor(size / subsample) of them, at least one."""
-        for dim in (2, 3):
-            count = max(x.shape[dim] // self.subsample, 1)
-            # A strided slice is the same, but torch.export cannot prove its bounds for sizes that are dynamic.
-            x = x.index_select(dim, torch.arange(count, device=x.device) * self.subsample)
-        return x
-
-    def _means(self, backend: str, *maps: Tensor, size: tuple[int, int] | None = None) -> tuple[Tensor, ...]:
-        """The box mean of each map, resized to `size` if there is one; all of them at once, as so many images."""
-        means = box_mean(torch.cat(maps), self.radius, backend=backend)
-        if size is not None:
-            means = resize_map(means, *size)
-        return means.unflatten(0, (len(maps), maps[0].shape[0])).unbind()
-
     def forward(
         self, guidance: Float[Tensor, "B C oH oW"], source: Float[Tensor, "B C oH oW"], backend: str = "eager"
     ) -> Float[Tensor, "B C oH oW"]:
-        # The variance is a difference of near-equal means: half precision would leave nothing of it.
-        dtype = coordinate_dtype(guidance.dtype)
-        i, p = self._subsampled(guidance).to(dtype), self._subsampled(source).to(dtype)
-        mean_i, mean_p, mean_ii, mean_ip = self._means(backend, i, p, i * i, i * p)
-        a = (mean_ip - mean_i * mean_p) / (mean_ii - mean_i * mean_i + self.eps)
-        b = mean_p - a * mean_i
-        a, b = self._means(backend, a, b, size=(guidance.shape[2], guidance.shape[3]))
-        return (a * guidance + b).to(guidance.dtype)
+        return guided_filter(guidance, source, self.radius, self.eps, self.subsample, backend=backend)
 
 
 class PairedCentralDifference(nn.Module):

@@ -6,6 +6,7 @@ Built when upbench is installed where a C compiler is; without them the eager fo
 
 from __future__ import annotations
 
+import ctypes
 import math
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 from upbench.ops.cpu import native, threads
 from upbench.ops.memory_layout import on_huge_pages
 
-INTERFACE = 4
+INTERFACE = 5
 """Version of the C interface that this file expects; kernels built by another upbench are ignored."""
 DTYPES = (torch.float32, torch.float64)
 LANES = 16
@@ -81,6 +82,18 @@ def can_run_native(*tensors: Tensor) -> bool:
     return _kernels is not None and first.dtype in DTYPES and same
 
 
+def run(entry: str, job: ctypes.Structure, count: int, piece: int) -> None:
+    """Run an entry of the kernels over all its tiles, by as many threads as torch has here.
+
+    Args:
+        entry: its name.
+        job: the struct that it takes.
+        count: number of tiles.
+        piece: tiles that a thread takes at a time.
+    """
+    threads.run(_kernels, entry, job, count, piece)
+
+
 def box(x: Tensor, radius: int, transposed: bool) -> Tensor:
     """Compute the means of `ops.box_mean`, or their transpose.
 
@@ -102,7 +115,7 @@ def box(x: Tensor, radius: int, transposed: bool) -> Tensor:
         dtype=DTYPES.index(x.dtype),
     )
     if x.numel():
-        threads.run(_kernels, "box", job, b * c, PLANES)
+        run("box", job, b * c, PLANES)
     return out
 
 
@@ -125,7 +138,7 @@ def softmax(rows: Tensor, grad: Tensor | None = None) -> Tensor:
         dtype=DTYPES.index(rows.dtype),
     )
     if count:
-        threads.run(_kernels, "softmax", job, math.ceil(count / ROWS), BLOCKS)
+        run("softmax", job, math.ceil(count / ROWS), BLOCKS)
     return out
 
 
@@ -147,7 +160,7 @@ def fold(weight: Tensor, right: Tensor, down: Tensor, kernel: int) -> Tensor:
     job.right, job.down = right.data_ptr(), down.data_ptr()
     for image in range(b):
         job.weights, job.out = native.address(weight, image), native.address(out, image)
-        threads.run(_kernels, "fold", job, h, ROWS_OF_SAMPLES)
+        run("fold", job, h, ROWS_OF_SAMPLES)
     return out
 
 
@@ -174,7 +187,7 @@ def affinity(
     )
     job.dtype = DTYPES.index(guide.dtype)
     job.guide, job.filters, job.scale, job.shift, job.out = (t.data_ptr() for t in (guide, filters, scale, shift, out))
-    threads.run(_kernels, "affinity", job, groups, 1)
+    run("affinity", job, groups, 1)
     return out
 
 
@@ -191,7 +204,7 @@ def pool(x: Tensor, size: int) -> Tensor:
     b, c, h, w = x.shape
     out = x.new_empty((b, c, size * size + 1))
     job = Pool(x=x.data_ptr(), out=out.data_ptr(), height=h, width=w, size=size, dtype=DTYPES.index(x.dtype))
-    threads.run(_kernels, "pool", job, b * c, TILES)
+    run("pool", job, b * c, TILES)
     return out
 
 
@@ -253,7 +266,7 @@ def differences(
     )
     job.key, job.query, job.out, job.sums = (t.data_ptr() for t in (key, query, out, sums))
     job.weights, job.inner = (t.data_ptr() for t in layers)
-    threads.run(_kernels, "differences", job, tiles, TILES)
+    run("differences", job, tiles, TILES)
     return out, sums.sum(0, dtype=torch.float64)
 
 
@@ -297,7 +310,7 @@ def difference_slopes(
     job = DifferenceSlopes(**dict(zip(_SIZES, sizes, strict=True)))
     for name, tensor in zip((*_GIVEN, *_WRITTEN), (*given, *written), strict=True):
         setattr(job, name, tensor.data_ptr())
-    threads.run(_kernels, "difference_slopes", job, strips, 1)
+    run("difference_slopes", job, strips, 1)
     padded = key.new_zeros((c, h + 2 * reach, w))
     for n in range(strips):
         rows = padded[:, n * TILE : n * TILE + TILE + 2 * reach]

@@ -2,53 +2,6 @@
 
 enum { NAME(ROWS) = 512 }; /* rows of taps that are one tile; map_kernels.py knows it too */
 
-/* Pixels within the radius of each of `size` along one side: one over their number. */
-static ALWAYS_INLINE void NAME(shares)(REAL *to, long size, long radius) {
-    for (long j = 0; j < size; j++) {
-        const long first = j < radius ? 0 : j - radius, last = size - 1 - j < radius ? size - 1 : j + radius;
-        to[j] = 1 / (REAL)(last - first + 1);
-    }
-}
-
-/* Planes start to stop. Every sum is taken anew: a running one would keep the rounding of all before it. */
-static int NAME(box)(const void *given, long start, long stop) {
-    const Box *job = given;
-    const long high = (long)job->height, wide = (long)job->width, radius = (long)job->radius;
-    const long reach = radius < wide ? radius : wide - 1, pitch = (wide + SOME - 1) / SOME * SOME;
-    const int transposed = job->transposed != 0;
-    REAL *memory = calloc((size_t)(2 * pitch + 2 * reach + high + high * pitch), sizeof(REAL));
-    if (!memory) return 0;
-    REAL *across = memory, *line = across + pitch, *down = line + pitch + 2 * reach, *part = down + high;
-    NAME(shares)(across, wide, radius), NAME(shares)(down, high, radius);
-    for (long plane = start; plane < stop; plane++) {
-        const REAL *x = (const REAL *)job->x + plane * high * wide;
-        REAL *out = (REAL *)job->out + plane * high * wide;
-        for (long i = 0; i < high; i++) {
-            REAL *from = line + reach;
-            if (transposed)
-                for (long j = 0; j < wide; j++) from[j] = x[i * wide + j] * across[j] * down[i];
-            else
-                memcpy(from, x + i * wide, sizeof(REAL) * (size_t)wide);
-            for (long j = 0; j < wide; j += SOME) {
-                NAME(Lanes) sum = *(const NAME(Lanes) *)(line + j);
-                for (long n = 1; n <= 2 * reach; n++) sum += *(const NAME(Lanes) *)(line + j + n);
-                *(NAME(Lanes) *)(part + i * pitch + j) = sum;
-            }
-        }
-        for (long i = 0; i < high; i++) {
-            const long first = i < radius ? 0 : i - radius, last = high - 1 - i < radius ? high - 1 : i + radius;
-            for (long j = 0; j < wide; j += SOME) {
-                NAME(Lanes) sum = *(const NAME(Lanes) *)(part + first * pitch + j);
-                for (long n = first + 1; n <= last; n++) sum += *(const NAME(Lanes) *)(part + n * pitch + j);
-                if (!transposed) sum *= *(const NAME(Lanes) *)(across + j) * down[i];
-                NAME(store_part)(out + i * wide + j, sum, wide - j < SOME ? wide - j : SOME);
-            }
-        }
-    }
-    free(memory);
-    return 1;
-}
-
 /* Some lanes of outputs, a constant, at a row of TILE pixels, rectified. Input n of pixel m is in[offsets[n] + m * pitch]. */
 static ALWAYS_INLINE void NAME(rectified)(const REAL *in, const long *offsets, long pitch, long inputs,
                                           const REAL *weights, const REAL *bias, REAL *RESTRICT to, long apart,

@@ -1,5 +1,6 @@
 /* Included by forms.h for each type. */
 #include "lanes.h"
+#include "means.h"
 #include "layers.h"
 #include "layer_slopes.h"
 #include "folds.h"

@@ -9,7 +9,7 @@ enum { TILE = 8, PIXELS = TILE * TILE, BLOCK = 8 }; /* TILE: map_kernels.py know
 
 /* The entries of one generation, each in the order of `map_kernels.DTYPES`. */
 typedef struct {
-    Work box[2], differences[2], difference_slopes[2], softmax[2], fold[2], affinity[2], pool[2];
+    Work box[2], guided[2], differences[2], difference_slopes[2], softmax[2], fold[2], affinity[2], pool[2];
 } Entries;
 
 /* What each entry is given: one struct, filled by name in `map_kernels.py`. Every field is 8 bytes wide; dtype comes last.
@@ -20,6 +20,14 @@ typedef struct {
     void *out;
     int64_t height, width, radius, transposed, dtype;
 } Box;
+
+/* The guided filter of planes [height, width], from means over boxes of the first of every `subsample` pixels along each side. */
+typedef struct {
+    const void *guidance, *source;
+    void *out;
+    double eps;
+    int64_t height, width, radius, subsample, dtype;
+} Guided;
 
 /* key, query: planes [channels, height, width]. weights: for each group of outputs and each SOME of them [inputs, SOME], where the
  * inputs are the taps of each channel of the key, then the channels of the query; then the bias. inner: the same of the second
@@ -74,10 +82,11 @@ typedef struct {
 
 #define KINDS "map_kinds.h"
 #define HALVES 0
-#define ENTRIES(of) of(box), of(differences), of(difference_slopes), of(softmax), of(fold), of(affinity), of(pool)
+#define ENTRIES(of) of(box), of(guided), of(differences), of(difference_slopes), of(softmax), of(fold), of(affinity), of(pool)
 #include "generations.h"
 
 ENTRY(box, Box)
+ENTRY(guided, Guided)
 ENTRY(differences, Differences)
 ENTRY(difference_slopes, DifferenceSlopes)
 ENTRY(softmax, Softmax)
@@ -87,6 +96,7 @@ ENTRY(pool, Pool)
 
 static PyMethodDef methods[] = {
     {"box", box, METH_VARARGS, "Planes start to stop of means over boxes: address and size of a Box, start, stop."},
+    {"guided", guided, METH_VARARGS, "Planes start to stop of a guided filter: of a Guided."},
     {"differences", differences, METH_VARARGS, "Tiles start to stop of paired differences: of a Differences."},
     {"difference_slopes", difference_slopes, METH_VARARGS, "Strips start to stop of their gradients: of a DifferenceSlopes."},
     {"softmax", softmax, METH_VARARGS, "Blocks of rows start to stop of a softmax over taps: of a Softmax."},
@@ -98,5 +108,5 @@ static PyMethodDef methods[] = {
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_maps", NULL, 0, methods, NULL, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit__maps(void) {
-    return made_of(&module, 4); /* `map_kernels.py` takes the structs above alone */
+    return made_of(&module, 5); /* `map_kernels.py` takes the structs above alone */
 }
