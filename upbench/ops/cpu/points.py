@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from upbench.ops import thresholds
-from upbench.ops.cpu import native, point_slopes
+from upbench.ops.cpu import native, point_slopes, samples
 from upbench.ops.cpu.rows import (
     index_dtype,
     padded_rows,
@@ -108,6 +108,8 @@ def deform_assemble(
         points: P positions (x, y) for each of G groups of channels, in low-resolution pixels; G divides C.
         padding: what is read outside the map, as in `ops.sample_points`.
     """
+    if weight is None and samples.can_run(x, points, padding):
+        return samples.sample(x, points)
     if native.can_run_native(x, *([] if weight is None else [weight]), half=True):
         return native.assemble(x, weight, points, padding)
     b, c, h, w = x.shape

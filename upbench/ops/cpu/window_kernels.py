@@ -20,7 +20,7 @@ from upbench.ops.cpu import native, threads
 from upbench.ops.memory_layout import empty_map, empty_taps, on_huge_pages
 from upbench.ops.registration import coordinate_dtype
 
-INTERFACE = 5
+INTERFACE = 6
 """Version of the C interface that this file expects; kernels built by another upbench are ignored."""
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 ZEROS, MIRRORED, REPEATED = 0, 1, 2
@@ -99,15 +99,19 @@ def can_turn(x: Tensor) -> bool:
     return large and can_run_native(x) and x.dtype != torch.float64 and x.is_contiguous() and x.shape[1] % 16 == 0
 
 
-def planes_to_rows(x: Tensor) -> Tensor:
+def planes_to_rows(x: Tensor, out: Tensor | None = None) -> Tensor:
     """Copy a map that `can_turn` into rows of channels: [B, H, W, C].
 
     Args:
-        x: [B, C, H, W], the map.
+        x: [B, C, H, W], the map, or some channels of it.
+        out: [B, H, W, C], contiguous memory for the result that is read at once and stays in the caches; None for new memory.
     """
     b, c, h, w = x.shape
-    out = on_huge_pages(x.new_empty((b, h, w, c)))
-    job = Project(pixels=h * w, channels=c, x_step=x.stride(1), out_pitch=c, streams=1, dtype=DTYPES.index(x.dtype))
+    streams = out is None
+    out = on_huge_pages(x.new_empty((b, h, w, c))) if out is None else out
+    job = Project(
+        pixels=h * w, channels=c, x_step=x.stride(1), out_pitch=c, streams=streams, dtype=DTYPES.index(x.dtype)
+    )
     run("rows", job, {"x": x, "out": out}, b, math.ceil(h * w / PIXELS), 8)
     return out
 

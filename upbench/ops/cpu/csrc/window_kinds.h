@@ -4,3 +4,4 @@
 #include "window.h"
 #include "similar.h"
 #include "project.h"
+#include "samples.h"

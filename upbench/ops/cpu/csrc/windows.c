@@ -11,7 +11,7 @@ enum { ZEROS, MIRRORED, REPEATED };                      /* what is read outside
 
 /* The entries of one generation, each in the order of `window_kernels.DTYPES`. */
 typedef struct {
-    Work assemble[4], attend[4], similarity[4], scatter[4], project[4], rows[4];
+    Work assemble[4], attend[4], similarity[4], scatter[4], project[4], rows[4], sample[4];
 } Entries;
 
 /* What every entry on windows is given, filled by name in `window_kernels.py`; every field is 8 bytes wide.
@@ -40,9 +40,17 @@ typedef struct {
     int64_t pixels, channels, outputs, x_step, x_pitch, out_pitch, streams, dtype;
 } Project;
 
+/* One bilinear sample for each of `pixels` output pixels and each of `groups` of channels, see samples.h: at columns, rows: planes
+ * [groups, pixels], `step` apart. streams: whether the result goes past the caches. */
+typedef struct {
+    const void *x, *columns, *rows;
+    void *out;
+    int64_t height, width, pixels, channels, groups, x_pitch, out_pitch, step, streams, dtype;
+} Samples;
+
 #define KINDS "window_kinds.h"
 #define HALVES 1
-#define ENTRIES(of) of(assemble), of(attend), of(similarity), of(scatter), of(project), of(rows)
+#define ENTRIES(of) of(assemble), of(attend), of(similarity), of(scatter), of(project), of(rows), of(sample)
 #include "generations.h"
 
 ENTRY(assemble, Windows)
@@ -51,6 +59,7 @@ ENTRY(similarity, Windows)
 ENTRY(scatter, Windows)
 ENTRY(project, Project)
 ENTRY(rows, Project)
+ENTRY(sample, Samples)
 
 static PyMethodDef methods[] = {
     {"assemble", assemble, METH_VARARGS, "Rows start to stop of sums over windows: address and size of a Windows, start, stop."},
@@ -59,10 +68,11 @@ static PyMethodDef methods[] = {
     {"scatter", scatter, METH_VARARGS, "Tiles start to stop of the transpose of the sums."},
     {"project", project, METH_VARARGS, "Tiles start to stop of a pointwise convolution: address and size of a Project."},
     {"rows", rows, METH_VARARGS, "Tiles start to stop of planes that become rows."},
+    {"sample", sample, METH_VARARGS, "Tiles start to stop of bilinear samples: address and size of a Samples."},
     {NULL, NULL, 0, NULL},
 };
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_windows", NULL, 0, methods, NULL, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit__windows(void) {
-    return made_of(&module, 5); /* `window_kernels.py` takes the structs above alone */
+    return made_of(&module, 6); /* `window_kernels.py` takes the structs above alone */
 }
