@@ -45,8 +45,8 @@ def spec(
         shape: Shape of the low-resolution feature: "CxHxW", a named shape, or three integers. Default: that of the file or
             mapping, whose channels give way to those of a shape that is given; else that of the papers.
         params: Parameters of the upsampler whose names are also names of an option.
-        options: Keys of a spec (scale, guide_channels, batch, dtype, memory_format, offsets, seed, device, backend, mode,
-            compile, threads, budget in seconds), and parameters of the upsampler.
+        options: Keys of a spec (scale, guide_channels, and those of input and measure, as batch, dtype, mode, threads and
+            budget in seconds), and parameters of the upsampler.
 
     Returns:
         The spec, validated, with every value filled in.
@@ -152,7 +152,7 @@ def sweep(
 ) -> Records:
     """Measure every cell of a sweep that its results file does not have: `sweep("sweeps/theta.yaml", budget=0.5)`.
 
-    Every cell runs in a process of its own; a cell that fails is a record with its status.
+    Cells run in a worker process, which is replaced when it dies; a cell that fails is a record with its status.
 
     Args:
         plan: The file of the sweep.

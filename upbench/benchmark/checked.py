@@ -13,7 +13,7 @@ class Check:
 
     Args:
         upsampler: Label of the upsampler.
-        name: "shape", "finite", "repeat", "backend forward", "backend backward" or "like NAME".
+        name: "shape", "finite", "repeat", "backend forward", "backend backward", "runtime" or "like NAME".
         passed: Whether the check passed.
         detail: Clause that says what was found.
     """

@@ -251,8 +251,8 @@ class RunOptions:
             HOW,
             metavar="auto|eager|fused",
             autocompletion=completion.one_of("auto", "eager", "fused"),
-            help="eager: as released; fused: one kernel; auto: fused where it can run. compare takes several, as "
-            "eager,fused.",
+            help="eager: as released; fused: without holding what it reads; auto: fused where it can run and is not slower. "
+            "compare takes several, as eager,fused.",
         ),
     ] = None
     runtime: Annotated[

@@ -89,7 +89,8 @@ class MeasureSpec(Strict):
 
     Args:
         device: auto, cpu, cuda or cuda:N.
-        backend: eager computes as released, fused is one kernel where there is one; auto takes fused where it can run.
+        backend: eager computes as released, fused without holding what it reads; auto takes fused where it can run and was not
+            measured to be slower.
         mode: Forward without autograd (inference), forward and backward (training), or either of them alone.
         compile: Mode of torch.compile.
         runtime: Name of the runtime, see `runtimes`; None, which is not written down, leaves it to `compile`.
