@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -242,9 +243,11 @@ def _add_position(
     b, _, h, w = query.shape
     heads, taps, d = embedding.shape
     rows = query.permute(0, 2, 3, 1).reshape(b * h * w, heads, d)
+    if rows.dtype == torch.float16 and rows.device.type == "cpu":
+        rows = rows.float()  # torch multiplies one number after another there
     # One small product per head, in the memory order of the fused logits: taps last.
     shift = (rows.transpose(0, 1) @ embedding.to(rows.dtype).transpose(1, 2)).transpose(0, 1)
-    return logits + shift.view(b, h, w, heads, taps).permute(0, 3, 4, 1, 2)
+    return logits + shift.view(b, h, w, heads, taps).permute(0, 3, 4, 1, 2).to(logits.dtype)
 
 
 def add_position(

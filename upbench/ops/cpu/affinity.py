@@ -22,6 +22,8 @@ from upbench.ops.registration import LIBRARY, OPS, Op, coordinate_dtype, numel
 
 GROUPS = 2
 """Norm groups that are worked on at a time; the maps of more do not stay in cache."""
+POOLED = 4
+"""Channels of half precision that are pooled at a time."""
 
 LIBRARY.define("pool_both_fused(Tensor guide, int size) -> Tensor", tags=(torch.Tag.pt2_compliant_tag,))
 LIBRARY.define(
@@ -57,14 +59,17 @@ def pool_both(
 
 def _pool_both(guide: Float[Tensor, "B C H W"], size: int) -> Float[Tensor, "B C {size}**2+1"]:
     """The guide pooled to size x size and, last, to a point."""
-    b, c, height, width = guide.shape
+    (b, c, height, width), dtype = guide.shape, coordinate_dtype(guide.dtype)
     if height % size or width % size or not guide.is_contiguous():
         grid = F.adaptive_avg_pool2d(guide, size)
         return torch.cat((grid.flatten(2), guide.mean((2, 3)).unsqueeze(2)), 2)
     if map_kernels.can_run_native(guide) and guide.numel():
         return map_kernels.pool(guide, size)
+    if guide.dtype != dtype and guide.numel() and map_kernels.can_run_native(guide[:, :, :0].to(dtype)):
+        # Half precision becomes float32 some channels at a time, which stay in cache.
+        parts = [map_kernels.pool(part.to(dtype), size) for part in guide.split(POOLED, 1)]
+        return torch.cat(parts, 1).to(guide.dtype)
     # Sums of whole rows first: those run along memory.
-    dtype = coordinate_dtype(guide.dtype)
     rows = guide.view(b * c, size, height // size, width).sum(2, dtype=dtype)
     grid = rows.view(b, c, size * size, width // size).sum(3) / (height * width // (size * size))
     # Cells of one size: the mean of their means is the mean of all.

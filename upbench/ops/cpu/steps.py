@@ -106,7 +106,10 @@ def softmax_last(logits: Float[Tensor, "*shape T"]) -> Float[Tensor, "*shape T"]
     Args:
         logits: the logits, of any shape.
     """
-    if 0 < logits.shape[-1] <= MOST_TAPS and map_kernels.can_run_native(logits):
+    in_pieces = logits.dtype != coordinate_dtype(logits.dtype)
+    if 0 < logits.shape[-1] <= MOST_TAPS and map_kernels.can_run_native(
+        logits[..., :0].float() if in_pieces else logits
+    ):
         return softmax_taps_fused(logits)
     return logits.softmax(-1)
 
@@ -116,11 +119,14 @@ def _box(x: Tensor, radius: int, transposed: bool = False) -> Tensor:
 
 
 def _softmax(logits: Tensor) -> Tensor:
-    return map_kernels.softmax(logits.contiguous())
+    # Half precision in float32: what is copied is as small as the weights, and torch's own softmax takes four times as long.
+    dtype = coordinate_dtype(logits.dtype)
+    return map_kernels.softmax(logits.to(dtype).contiguous()).to(logits.dtype)
 
 
 def _softmax_slope(weights: Tensor, grad: Tensor) -> Tensor:
-    return map_kernels.softmax(weights.contiguous(), grad.contiguous())
+    dtype = coordinate_dtype(weights.dtype)
+    return map_kernels.softmax(weights.to(dtype).contiguous(), grad.to(dtype).contiguous()).to(weights.dtype)
 
 
 @torch.library.register_fake("upbench::box_mean_fused", lib=LIBRARY)
