@@ -147,6 +147,35 @@ def test_paired_differences(
 
 
 @built
+@few
+@given(
+    st.tuples(st.integers(1, 5), st.integers(1, 9)),
+    st.sampled_from([(8, 4, 2), (8, 8, 4), (16, 2, 8)]),
+    st.sampled_from([1, 3, 5]),
+    st.integers(1, 4),
+    seeds,
+)
+def test_differences_of_a_resized_key_are_summed_before_the_resize(
+    size: tuple[int, int], parts: tuple[int, int, int], kernel: int, ratio: int, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    channels, groups, norm_groups = parts
+    made = block(channels, groups, kernel, ratio, norm_groups).double()
+    coarse = torch.randn(2, channels, *size, dtype=DOUBLE)
+    query = torch.randn(2, channels, *(n * ratio for n in size), dtype=DOUBLE)
+    if query[0, 0].numel() * channels // norm_groups == 1 or query[0, 0].numel() == 1:
+        return
+
+    def call(backend: str, kept: bool) -> Any:
+        def scores(coarse: Tensor, query: Tensor) -> Tensor:
+            return made(ops.resize_map(coarse, *query.shape[2:]), query, backend, coarse if kept else None)
+
+        return scores
+
+    agree(call("eager", False), call("fused", True), (coarse, query))
+
+
+@built
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 def test_paired_differences_against_double(dtype: torch.dtype) -> None:
     """Half precision is computed in float32: as near as the rounding of what is returned, and of gradients that are."""
@@ -199,7 +228,7 @@ def test_torch_accepts_the_registration(name: str) -> None:
     _, inner, _, norm, last = made.channel_compressor
     layers: Any = (made.norm, made, inner, norm, last)
     tensors = [t.detach() for layer in layers for t in (layer.weight, layer.bias)]
-    grad, numbers = torch.randn(1, 9, 4, 9), (2, 1, 1, 1e-5, 1, 1e-5)
+    grad, numbers = torch.randn(1, 9, 4, 9), (2, 1, 1, 1e-5, 1, 1e-5, None)
     arguments: tuple[Any, ...] = {
         "box_mean": (x.clone().requires_grad_(), 2),
         "softmax_taps": (x.clone().requires_grad_(),),
@@ -242,7 +271,7 @@ def test_without_the_kernels_the_eager_forms_run() -> None:
 
 @built
 @pytest.mark.parametrize(
-    "entry", ["box", "guided", "differences", "softmax", "difference_slopes", "fold", "affinity", "pool"]
+    "entry", ["box", "guided", "coarse", "differences", "softmax", "difference_slopes", "fold", "affinity", "pool"]
 )
 def test_an_entry_takes_its_own_struct_alone(entry: str) -> None:
     """Before anything is read from its address."""

@@ -20,6 +20,7 @@ def paired_difference(
     compressor: nn.Sequential,
     groups: int,
     dilation: int,
+    coarse: Float[Tensor, "B e H W"] | None = None,
     *,
     backend: str = "eager",
 ) -> Float[Tensor, "B T oH oW"]:
@@ -34,6 +35,8 @@ def paired_difference(
         compressor: rectifier, 1x1 convolution in groups, rectifier, group norm, 1x1 convolution to T scores.
         groups: groups G of channels and of outputs.
         dilation: pixels from one tap to the next.
+        coarse: a map that the key is `resize_map` of, or None. Where it is `dilation` times smaller the fused form sums over
+            the taps before the resize.
         backend: eager (layer by layer), fused (on a CPU one op) or auto.
 
     Returns:
@@ -45,7 +48,7 @@ def paired_difference(
 
     MACs: those of the layers. Source: ReSFU, paired central difference.
     """
-    given = (key, query, norm, weight, bias, compressor, groups, dilation)
+    given = (key, query, norm, weight, bias, compressor, groups, dilation, coarse)
     return compute("paired_difference", backend, _paired_difference, *given, optional=True)
 
 
@@ -58,6 +61,7 @@ def _paired_difference(
     compressor: Any,
     groups: int,
     dilation: int,
+    coarse: Tensor | None,
 ) -> Tensor:
     reach = dilation * (weight.shape[2] // 2)
     key = F.pad(norm(key), (reach,) * 4, mode="replicate")

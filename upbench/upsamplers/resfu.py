@@ -75,10 +75,14 @@ class PairedCentralDifference(nn.Module):
         nn.init.kaiming_normal_(self.weight, mode="fan_out")
 
     def forward(
-        self, key: Float[Tensor, "B e oH oW"], query: Float[Tensor, "B e oH oW"], backend: str = "eager"
+        self,
+        key: Float[Tensor, "B e oH oW"],
+        query: Float[Tensor, "B e oH oW"],
+        backend: str = "eager",
+        coarse: Float[Tensor, "B e H W"] | None = None,
     ) -> Float[Tensor, "B T oH oW"]:
         layers = (self.norm, self.weight, self.bias, self.channel_compressor)
-        return paired_difference(key, query, *layers, self.groups, self.dilation, backend=backend)
+        return paired_difference(key, query, *layers, self.groups, self.dilation, coarse, backend=backend)
 
 
 class ReSFU(Upsampler):
@@ -162,9 +166,10 @@ class ReSFU(Upsampler):
         if isinstance(self.q, nn.Conv2d):
             # What follows goes through both plane by plane.
             query = conv1x1(self.q, query, backend=backend).contiguous()
-        key = resize_map(conv1x1(self.k, self.norm_x(x), backend=backend).contiguous(), height, width)
+        coarse = conv1x1(self.k, self.norm_x(x), backend=backend).contiguous()
+        key = resize_map(coarse, height, width)
         smooth = F.conv2d(F.pad(query, (1, 1, 1, 1), mode="replicate"), self.gauss, groups=query.shape[1])
-        scores = self.semantic_scores(key, self.GF(query, key, backend), backend)
+        scores = self.semantic_scores(key, self.GF(query, key, backend), backend, coarse)
         scores = scores + self.detail_scores(smooth, query, backend)
         return F.softmax(scores.masked_fill(self.outside(height, width, x), -torch.inf), dim=1)
 

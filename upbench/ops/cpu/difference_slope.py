@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from upbench.ops.cpu import map_kernels
-from upbench.ops.cpu.differences import TENSORS, Image
+from upbench.ops.cpu import difference_kernels
+from upbench.ops.cpu.differences import TENSORS, Image, image_of
 from upbench.ops.registration import LIBRARY, coordinate_dtype
 
 
@@ -26,12 +26,12 @@ def slopes(
         others: as in `forward`.
     """
     dtype = coordinate_dtype(key.dtype)
-    layers, numbers = [t.to(dtype) for t in others[: TENSORS - 2]], others[TENSORS - 2 :]
+    layers, numbers = [t.to(dtype) for t in others[: TENSORS - 2]], others[TENSORS - 2 : -1]
     moves = [torch.empty_like(t, memory_format=torch.contiguous_format) for t in (key, query)]
     sums = [torch.zeros_like(t) for t in layers]
     for image in range(len(key)):
         one, other = (t[image].to(dtype).contiguous() for t in (key, query))
-        made = Image(one, other, layers, numbers)
+        made = Image(one, other, layers, numbers, image_of(others[-1], image, dtype))
         dkey, dquery, *more = _image_slopes(grad[image].to(dtype), one, other, made, layers, numbers)
         moves[0][image], moves[1][image] = dkey, dquery
         for total, part in zip(sums, more, strict=True):
@@ -50,7 +50,7 @@ def _image_slopes(
     dscale, dshift = (made.last * gram).sum(0), made.last.t() @ dlast_bias
     dinner_gamma, dinner_beta, add, factor = made.norm.slopes(dscale, dshift, inner_groups, made.count)
     layers_of = ((made.first, made.bias), made.inner, made.last_scaled, (add, factor))
-    dkey, dquery, dfirst, dbias, dinner, dinner_bias = map_kernels.difference_slopes(
+    dkey, dquery, dfirst, dbias, dinner, dinner_bias = difference_kernels.difference_slopes(
         rows, key, query, made.hidden, *layers_of, weight.shape[2], numbers[1]
     )
     taps = weight.shape[1] * weight.shape[2] * weight.shape[3]

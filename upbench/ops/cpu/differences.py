@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from upbench.ops.cpu import map_kernels
+from upbench.ops.cpu import difference_kernels, map_kernels
 from upbench.ops.cpu.products import pointwise
 from upbench.ops.registration import LIBRARY, OPS, Op, coordinate_dtype, numel
 
@@ -23,7 +23,7 @@ _TENSORS = (
     "Tensor key, Tensor query, Tensor gamma, Tensor beta, Tensor weight, Tensor bias, Tensor inner, Tensor inner_bias,"
     " Tensor inner_gamma, Tensor inner_beta, Tensor last, Tensor last_bias"
 )
-_NUMBERS = "int groups, int dilation, int norm_groups, float eps, int inner_groups, float inner_eps"
+_NUMBERS = "int groups, int dilation, int norm_groups, float eps, int inner_groups, float inner_eps, Tensor? coarse"
 LIBRARY.define(
     f"paired_difference_fused({_TENSORS}, {_NUMBERS}) -> Tensor",
     tags=(torch.Tag.pt2_compliant_tag,),
@@ -48,12 +48,17 @@ def paired_difference(
     compressor: Any,
     groups: int,
     dilation: int,
+    coarse: Tensor | None,
 ) -> Tensor:
     """Compute `ops.paired_difference`, with its arguments."""
+    sizes = None if coarse is None else [n * dilation for n in coarse.shape[2:]]
+    if coarse is not None and (sizes != list(key.shape[2:]) or coarse.dtype != key.dtype):
+        coarse = None
     _, inner, _, inner_norm, last = compressor
     layers = (inner.weight, inner.bias, inner_norm.weight, inner_norm.bias, last.weight, last.bias)
     numbers = (groups, dilation, norm.num_groups, norm.eps, inner_norm.num_groups, inner_norm.eps)
-    return paired_difference_fused(key, query, norm.weight, norm.bias, weight, bias, *layers, *numbers)
+    coarse = None if coarse is None else coarse.detach()  # its gradient is that of the key
+    return paired_difference_fused(key, query, norm.weight, norm.bias, weight, bias, *layers, *numbers, coarse)
 
 
 def can_run(key: Tensor, query: Tensor, weight: Tensor, groups: int, compressor: nn.Sequential) -> bool:
@@ -65,7 +70,7 @@ def can_run(key: Tensor, query: Tensor, weight: Tensor, groups: int, compressor:
     inner: Any = compressor[1]
     wide = key.new_empty(0, dtype=coordinate_dtype(key.dtype))
     same = key.dtype == query.dtype == weight.dtype and key.shape == query.shape and key.numel() > 0
-    fits = map_kernels.can_difference(key.shape[1], len(weight), groups) and inner.groups == groups
+    fits = difference_kernels.can_difference(key.shape[1], len(weight), groups) and inner.groups == groups
     return same and fits and map_kernels.can_run_native(wide)
 
 
@@ -133,7 +138,9 @@ def _normed(x: Tensor, gamma: Tensor, beta: Tensor, groups: int, eps: float) -> 
 class Image:
     """What an image's forward and backward share: its norms, folded layers, and the rectified second layer."""
 
-    def __init__(self, key: Tensor, query: Tensor, layers: Sequence[Tensor], numbers: Sequence[Any]) -> None:
+    def __init__(
+        self, key: Tensor, query: Tensor, layers: Sequence[Tensor], numbers: Sequence[Any], coarse: Tensor | None
+    ) -> None:
         gamma, beta, weight, bias, inner, inner_bias, inner_gamma, inner_beta, last, last_bias = layers
         groups, dilation, norm_groups, eps, inner_groups, inner_eps = numbers
         self.key = _normed(key, gamma, beta, norm_groups, eps)
@@ -148,8 +155,8 @@ class Image:
         self.bias = bias.flatten() + (self.centre * apart[self.own]).sum(1)
         self.apart = apart
         self.inner = inner.flatten(1)
-        self.hidden, sums = map_kernels.differences(
-            key, query, self.first, self.bias, self.inner, inner_bias, weight.shape[2], dilation
+        self.hidden, sums = difference_kernels.differences(
+            key, query, self.first, self.bias, self.inner, inner_bias, weight.shape[2], dilation, coarse
         )
         self.count = key[0].numel() * outputs // inner_groups
         mean, squares = (sums.view(2, inner_groups, -1).sum(2) / self.count).unbind()
@@ -159,6 +166,17 @@ class Image:
         self.last_scaled, self.last_bias = self.last * self.norm.scale, last_bias + self.last @ self.norm.shift
 
 
+def image_of(coarse: Tensor | None, image: int, dtype: torch.dtype) -> Tensor | None:
+    """Return an image of the map that the key is a resize of, where there is one.
+
+    Args:
+        coarse: the map, or None.
+        image: which.
+        dtype: of what is returned.
+    """
+    return None if coarse is None else coarse[image].to(dtype)
+
+
 def forward(key: Float[Tensor, "B e H W"], query: Float[Tensor, "B e H W"], *others: Any) -> Float[Tensor, "B T H W"]:
     """Compute `ops.paired_difference` from the parameters of its layers.
 
@@ -166,14 +184,16 @@ def forward(key: Float[Tensor, "B e H W"], query: Float[Tensor, "B e H W"], *oth
         key: the map of keys.
         query: the map of queries.
         others: factors and shifts of the norm of both, weight and bias, weight and bias of the second layer, factors and
-            shifts of its norm, weight and bias of the last layer; then groups, dilation, groups and eps of each norm.
+            shifts of its norm, weight and bias of the last layer; then groups, dilation, groups and eps of each norm; and
+            the map that the key is a resize of, or None.
     """
     dtype = coordinate_dtype(key.dtype)
-    layers, numbers = [t.to(dtype) for t in others[: TENSORS - 2]], others[TENSORS - 2 :]
+    layers, numbers = [t.to(dtype) for t in others[: TENSORS - 2]], others[TENSORS - 2 : -1]
     (b, _, h, w), taps = key.shape, len(layers[-1])
     out = key.new_empty((b, taps, h, w))
     for image in range(b):
-        made = Image(key[image].to(dtype).contiguous(), query[image].to(dtype).contiguous(), layers, numbers)
+        maps = (key[image].to(dtype).contiguous(), query[image].to(dtype).contiguous())
+        made = Image(*maps, layers, numbers, image_of(others[-1], image, dtype))
         rows = pointwise(made.hidden.view(1, h, w, -1), made.last_scaled, made.last_bias)
         out[image] = rows[0].permute(2, 0, 1)
     return out
@@ -182,7 +202,7 @@ def forward(key: Float[Tensor, "B e H W"], query: Float[Tensor, "B e H W"], *oth
 def _eager(key: Tensor, query: Tensor, *others: Any) -> Tensor:
     """The same of torch's ops, for gradients of gradients."""
     gamma, beta, weight, bias, inner, inner_bias, inner_gamma, inner_beta, last, last_bias = others[: TENSORS - 2]
-    groups, dilation, norm_groups, eps, inner_groups, inner_eps = others[TENSORS - 2 :]
+    groups, dilation, norm_groups, eps, inner_groups, inner_eps = others[TENSORS - 2 : -1]
     key, query = (torch.group_norm(t, norm_groups, gamma, beta, eps) for t in (key, query))
     padded = F.pad(key, (dilation * (weight.shape[2] // 2),) * 4, mode="replicate")
     around = F.conv2d(padded, weight, dilation=dilation, groups=groups)
@@ -192,17 +212,17 @@ def _eager(key: Tensor, query: Tensor, *others: Any) -> Tensor:
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs[:TENSORS])
-    ctx.numbers = inputs[TENSORS:]
+    ctx.save_for_backward(*inputs[:TENSORS], inputs[-1])
+    ctx.numbers = inputs[TENSORS:-1]
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-    saved, nothing = ctx.saved_tensors, (None,) * len(ctx.numbers)
+    (*saved, coarse), nothing = ctx.saved_tensors, (None,) * (len(ctx.numbers) + 1)
     if torch.is_grad_enabled() and any(t.requires_grad for t in (grad, *saved)):
         # What is differentiated twice goes layer by layer: nothing but tests of a layer's smoothness asks for it.
         leaves = [t if t.requires_grad else t.detach().requires_grad_() for t in saved]
-        return (*torch.autograd.grad(_eager(*leaves, *ctx.numbers), leaves, grad, create_graph=True), *nothing)
-    return (*paired_difference_slope_fused(grad, *saved, *ctx.numbers), *nothing)
+        return (*torch.autograd.grad(_eager(*leaves, *ctx.numbers, coarse), leaves, grad, create_graph=True), *nothing)
+    return (*paired_difference_slope_fused(grad, *saved, *ctx.numbers, coarse), *nothing)
 
 
 @torch.library.register_fake("upbench::paired_difference_fused", lib=LIBRARY)

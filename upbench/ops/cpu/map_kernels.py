@@ -1,5 +1,5 @@
-"""The C kernels for steps on whole maps (`csrc/maps.c`): means over boxes, paired differences, the softmax over few taps,
-weights of samples, affinities.
+"""The C kernels for steps on whole maps (`csrc/maps.c`): means over boxes, the softmax over few taps, weights of
+samples, affinities; those of paired differences are called by `difference_kernels`.
 
 Built when upbench is installed where a C compiler is; without them the eager forms run. They compute float32 and float64.
 """
@@ -13,37 +13,19 @@ import torch
 from torch import Tensor
 
 from upbench.ops.cpu import native, threads
-from upbench.ops.memory_layout import on_huge_pages
 
-INTERFACE = 5
+INTERFACE = 6
 """Version of the C interface that this file expects; kernels built by another upbench are ignored."""
 DTYPES = (torch.float32, torch.float64)
-LANES = 16
-"""Outputs that are summed at once."""
-TILE = 8
-"""Pixels along a side of a tile of paired differences."""
 ROWS = 512
 """Rows of taps that are one tile of a softmax."""
-PLANES, TILES, BLOCKS, ROWS_OF_SAMPLES = 1, 8, 8, 8
-"""Planes, tiles, blocks of rows and rows of samples that a thread takes at a time."""
+PLANES, BLOCKS, ROWS_OF_SAMPLES = 1, 8, 8
+"""Planes, blocks of rows and rows of samples that a thread takes at a time."""
 
 Box = native.struct(
     "Box",
     **dict.fromkeys(("x", "out"), native.ADDRESS),
     **dict.fromkeys(("height", "width", "radius", "transposed", "dtype"), native.COUNT),
-)
-Differences = native.struct(
-    "Differences",
-    **dict.fromkeys(("key", "query", "weights", "inner", "out", "sums"), native.ADDRESS),
-    **dict.fromkeys(("height", "width", "channels", "outputs", "groups", "kernel", "dilation", "dtype"), native.COUNT),
-)
-_GIVEN = ("key", "query", "grad", "hidden", "weights", "first", "inner", "last")
-_WRITTEN = ("dkey", "dquery", "dfirst", "dinner", "dbiases")
-_SIZES = ("height", "width", "channels", "outputs", "groups", "kernel", "dilation", "scores", "dtype")
-DifferenceSlopes = native.struct(
-    "DifferenceSlopes",
-    **dict.fromkeys((*_GIVEN, *_WRITTEN), native.ADDRESS),
-    **dict.fromkeys(_SIZES, native.COUNT),
 )
 Softmax = native.struct(
     "Softmax",
@@ -204,118 +186,5 @@ def pool(x: Tensor, size: int) -> Tensor:
     b, c, h, w = x.shape
     out = x.new_empty((b, c, size * size + 1))
     job = Pool(x=x.data_ptr(), out=out.data_ptr(), height=h, width=w, size=size, dtype=DTYPES.index(x.dtype))
-    run("pool", job, b * c, TILES)
+    run("pool", job, b * c, BLOCKS)
     return out
-
-
-def can_difference(channels: int, outputs: int, groups: int) -> bool:
-    """Return whether the kernel takes paired differences of these sizes: whole lanes of outputs in every group.
-
-    Args:
-        channels: channels of the key.
-        outputs: outputs of all groups.
-        groups: groups of both.
-    """
-    return channels % groups == 0 and outputs % (groups * LANES) == 0
-
-
-def _lanes(weight: Tensor, groups: int) -> Tensor:
-    """[outputs, inputs] -> the order of the kernel: [groups, outputs / groups / LANES, inputs, LANES]."""
-    return weight.view(groups, -1, LANES, weight.shape[1]).transpose(2, 3)
-
-
-def differences(
-    key: Tensor,
-    query: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    inner: Tensor,
-    inner_bias: Tensor,
-    kernel: int,
-    dilation: int,
-) -> tuple[Tensor, Tensor]:
-    """Compute two layers of paired differences of one image, each rectified.
-
-    Args:
-        key, query: [C, H, W].
-        weight: [O, C / groups * (kernel^2 + 1)], of the taps of each channel of the key, then of the query's channels.
-        bias: [O].
-        inner, inner_bias: [O, O / groups] and [O], of the second layer.
-        kernel: taps along a side of the window, odd.
-        dilation: steps between taps, in pixels.
-
-    Returns:
-        [H * W, O], and the sums over the pixels of these and of their squares, float64 [2, O].
-    """
-    key, query = key.contiguous(), query.contiguous()
-    (c, h, w), outputs = key.shape, len(weight)
-    groups = outputs // inner.shape[1]
-    tiles = math.ceil(h / TILE) * math.ceil(w / TILE)
-    out = on_huge_pages(key.new_empty((h * w, outputs)))
-    sums = key.new_empty((tiles, 2, outputs))
-    layers = [torch.cat((_lanes(by, groups).flatten(), b)) for by, b in ((weight, bias), (inner, inner_bias))]
-    job = Differences(
-        height=h,
-        width=w,
-        channels=c,
-        outputs=outputs,
-        groups=groups,
-        kernel=kernel,
-        dilation=dilation,
-        dtype=DTYPES.index(key.dtype),
-    )
-    job.key, job.query, job.out, job.sums = (t.data_ptr() for t in (key, query, out, sums))
-    job.weights, job.inner = (t.data_ptr() for t in layers)
-    run("differences", job, tiles, TILES)
-    return out, sums.sum(0, dtype=torch.float64)
-
-
-def difference_slopes(
-    grad: Tensor,
-    key: Tensor,
-    query: Tensor,
-    hidden: Tensor,
-    first: tuple[Tensor, Tensor],
-    inner: Tensor,
-    last: Tensor,
-    norm: tuple[Tensor, Tensor],
-    kernel: int,
-    dilation: int,
-) -> tuple[Tensor, ...]:
-    """Compute the gradients of `differences` and of a last layer with a norm before it, of one image.
-
-    Args:
-        grad: [T, H * W], of the last layer's result.
-        key, query: [C, H, W], contiguous.
-        hidden: [H * W, O], what `differences` returned.
-        first: its weight and bias.
-        inner: the weight of its second layer.
-        last: [T, O], the weight of the last layer with the norm's factors in it.
-        norm: [O] each, what the norm adds to the gradient of its input, and what it adds for each value of it.
-        kernel: taps along a side of the window, odd.
-        dilation: steps between taps, in pixels.
-
-    Returns:
-        Those of key, query, the first weight and bias, the second weight and bias.
-    """
-    (c, h, w), (outputs, inputs), made = key.shape, first[0].shape, inner.shape[1]
-    groups, strips, reach = outputs // made, math.ceil(h / TILE), kernel // 2 * dilation
-    weights = torch.cat((_lanes(first[0], groups).flatten(), first[1]))
-    layers = (weights, first[0].contiguous(), inner.contiguous(), torch.cat((last.flatten(), *norm)))
-    given = (key, query, grad.contiguous(), hidden, *layers)
-    dkey, dquery = key.new_empty((strips, c, TILE + 2 * reach, w)), torch.empty_like(query)
-    sums = [key.new_empty((strips, groups, n, made)) for n in (inputs, made)]
-    written = (dkey, dquery, *sums, key.new_empty((strips, 2, outputs)))
-    sizes = (h, w, c, outputs, groups, kernel, dilation, len(last), DTYPES.index(key.dtype))
-    job = DifferenceSlopes(**dict(zip(_SIZES, sizes, strict=True)))
-    for name, tensor in zip((*_GIVEN, *_WRITTEN), (*given, *written), strict=True):
-        setattr(job, name, tensor.data_ptr())
-    run("difference_slopes", job, strips, 1)
-    padded = key.new_zeros((c, h + 2 * reach, w))
-    for n in range(strips):
-        rows = padded[:, n * TILE : n * TILE + TILE + 2 * reach]
-        rows += dkey[n, :, : rows.shape[1]]
-    whole = torch.ops.aten.replication_pad2d_backward(padded, key, [0, 0, reach, reach]) if reach else padded
-    dfirst, dinner, dbiases = (t.sum(0, dtype=torch.float64).to(key.dtype) for t in written[2:])
-    dbias, dinner_bias = dbiases
-    return (whole, dquery, dfirst.mT.flatten(0, 1), dbias, dinner.mT.flatten(0, 1), dinner_bias)

@@ -2,13 +2,14 @@
 
 enum { NAME(ROWS) = 512 }; /* rows of taps that are one tile; map_kernels.py knows it too */
 
-/* Some lanes of outputs, a constant, at a row of TILE pixels, rectified. Input n of pixel m is in[offsets[n] + m * pitch]. */
-static ALWAYS_INLINE void NAME(rectified)(const REAL *in, const long *offsets, long pitch, long inputs,
-                                          const REAL *weights, const REAL *bias, REAL *RESTRICT to, long apart,
-                                          const int lanes) {
+/* Some lanes of outputs, a constant, at a row of TILE pixels, which begin with `begin`. Input n of pixel m is in[offsets[n] + m *
+ * pitch]. */
+static ALWAYS_INLINE void NAME(summed)(const REAL *in, const long *offsets, long pitch, long inputs, const REAL *weights,
+                                       const REAL *begin, long begin_pitch, REAL *RESTRICT to, long apart,
+                                       const int rectifies, const int lanes) {
     NAME(Lanes) sum[TILE][2];
     for (int m = 0; m < TILE; m++)
-        for (int l = 0; l < lanes; l++) sum[m][l] = *(const NAME(Lanes) *)(bias + l * SOME);
+        for (int l = 0; l < lanes; l++) sum[m][l] = *(const NAME(Lanes) *)(begin + m * begin_pitch + l * SOME);
     for (long n = 0; n < inputs; n++) {
         const REAL *at = in + offsets[n];
         NAME(Lanes) by[2];
@@ -20,17 +21,26 @@ static ALWAYS_INLINE void NAME(rectified)(const REAL *in, const long *offsets, l
     for (int m = 0; m < TILE; m++)
         for (int l = 0; l < lanes; l++) {
             /* What is no number stays so. */
-            *(NAME(Lanes) *)(to + m * apart + l * SOME) = NAME(either)(sum[m][l] < zero, zero, sum[m][l]);
+            const NAME(Lanes) v = rectifies ? NAME(either)(sum[m][l] < zero, zero, sum[m][l]) : sum[m][l];
+            *(NAME(Lanes) *)(to + m * apart + l * SOME) = v;
         }
+}
+
+/* All outputs of a group. */
+static ALWAYS_INLINE void NAME(all_summed)(const REAL *in, const long *offsets, long pitch, long inputs, const REAL *weights,
+                                           const REAL *begin, long begin_pitch, long outputs, REAL *RESTRICT to, long apart,
+                                           const int rectifies) {
+    long o = 0;
+    for (; o + SOME < outputs; o += 2 * SOME)
+        NAME(summed)(in, offsets, pitch, inputs, weights + o * inputs, begin + o, begin_pitch, to + o, apart, rectifies, 2);
+    if (o < outputs)
+        NAME(summed)(in, offsets, pitch, inputs, weights + o * inputs, begin + o, begin_pitch, to + o, apart, rectifies, 1);
 }
 
 static ALWAYS_INLINE void NAME(all_rectified)(const REAL *in, const long *offsets, long pitch, long inputs,
                                               const REAL *weights, const REAL *bias, long outputs, REAL *RESTRICT to,
                                               long apart) {
-    long o = 0;
-    for (; o + SOME < outputs; o += 2 * SOME)
-        NAME(rectified)(in, offsets, pitch, inputs, weights + o * inputs, bias + o, to + o, apart, 2);
-    if (o < outputs) NAME(rectified)(in, offsets, pitch, inputs, weights + o * inputs, bias + o, to + o, apart, 1);
+    NAME(all_summed)(in, offsets, pitch, inputs, weights, bias, 0, outputs, to, apart, 1);
 }
 
 /* A square of a side of each of some planes, from row `top` and column `left` on, its edges repeated: [channels, side, side]. */
@@ -52,48 +62,117 @@ static ALWAYS_INLINE void NAME(patch)(const REAL *from, long channels, long high
         }
 }
 
+/* Where the taps of each of `each` channels lie in a patch of a side. */
+static ALWAYS_INLINE void NAME(tap_offsets)(long *to, long each, long kernel, long apart, long side) {
+    for (long n = 0; n < each * kernel * kernel; n++) {
+        const long tap = n % (kernel * kernel);
+        to[n] = (n / (kernel * kernel) * side + tap / kernel * apart) * side + tap % kernel * apart;
+    }
+}
+
+/* Tiles start to stop of the sums over the taps of a map with one more pixel on each side, its edges repeated. */
+static int NAME(coarse)(const void *given, long start, long stop) {
+    const Differences *job = given;
+    const long high = (long)job->height, wide = (long)job->width, channels = (long)job->channels, groups = (long)job->groups;
+    const long outputs = (long)job->outputs, each = channels / groups, made = outputs / groups, kernel = (long)job->kernel;
+    const long reach = kernel / 2, side = TILE + 2 * reach, inputs = each * kernel * kernel, across = (wide + 1 + TILE) / TILE;
+    REAL *patch = calloc((size_t)(channels * side * side + TILE * outputs), sizeof(REAL)), *sums = patch + channels * side * side;
+    long *offsets = malloc(sizeof(long) * (size_t)inputs);
+    const int ready = patch && offsets;
+    if (ready) NAME(tap_offsets)(offsets, each, kernel, 1, side);
+    for (long tile = start; ready && tile < stop; tile++) {
+        const long top = tile / across * TILE, left = tile % across * TILE;
+        const long rows = high + 2 - top < TILE ? high + 2 - top : TILE, columns = wide + 2 - left < TILE ? wide + 2 - left : TILE;
+        NAME(patch)(job->key, channels, high, wide, top - 1 - reach, left - 1 - reach, side, side, patch, side);
+        for (long y = 0; y < rows; y++) {
+            for (long g = 0; g < groups; g++)
+                NAME(all_summed)(patch + (g * each * side + y) * side, offsets, 1, inputs,
+                                 (const REAL *)job->weights + g * made * inputs,
+                                 (const REAL *)job->weights + outputs * inputs + g * made, 0, made, sums + g * made, outputs, 0);
+            memcpy((REAL *)job->out + ((top + y) * (wide + 2) + left) * outputs, sums, sizeof(REAL) * (size_t)(columns * outputs));
+        }
+    }
+    free(patch), free(offsets);
+    return ready;
+}
+
+/* Before which pixel of `coarse`, which has one more on each side, pixel n lies, and how far beyond the last before it. */
+static ALWAYS_INLINE long NAME(before)(long n, long ratio, REAL *beyond) {
+    const long twice = 2 * n + 1 + ratio, whole = twice / (2 * ratio); /* (n + 1/2) / ratio + 1/2 */
+    *beyond = (REAL)(twice - 2 * ratio * whole) / (REAL)(2 * ratio);
+    return whole;
+}
+
+/* What `coarse` holds at TILE pixels of row y from `left` on, between its own: to [TILE, outputs]. */
+static ALWAYS_INLINE void NAME(between)(const Differences *job, long y, long left, long columns, REAL *lines,
+                                        REAL *RESTRICT to) {
+    const long outputs = (long)job->outputs, ratio = (long)job->ratio, pitch = ((long)job->width / ratio + 2) * outputs;
+    REAL down, right;
+    const long row = NAME(before)(y, ratio, &down), first = NAME(before)(left, ratio, &right);
+    const long last = NAME(before)(left + columns - 1, ratio, &right) + 1;
+    const REAL *above = (const REAL *)job->coarse + row * pitch + first * outputs;
+    for (long n = 0; n < (last - first + 1) * outputs; n += SOME) {
+        const NAME(Lanes) a = *(const NAME(Lanes) *)(above + n), b = *(const NAME(Lanes) *)(above + pitch + n);
+        *(NAME(Lanes) *)(lines + n) = a + down * (b - a);
+    }
+    for (long m = 0; m < columns; m++) {
+        const REAL *from = lines + (NAME(before)(left + m, ratio, &right) - first) * outputs;
+        for (long o = 0; o < outputs; o += SOME) {
+            const NAME(Lanes) a = *(const NAME(Lanes) *)(from + o), b = *(const NAME(Lanes) *)(from + outputs + o);
+            *(NAME(Lanes) *)(to + m * outputs + o) = a + right * (b - a);
+        }
+    }
+}
+
+/* Adds the numbers of some pixels, and their squares, to the sums of each output. */
+static ALWAYS_INLINE void NAME(add_squares)(const REAL *from, long pixels, long outputs, REAL *RESTRICT sums) {
+    for (long m = 0; m < pixels; m++)
+        for (long o = 0; o < outputs; o += SOME) {
+            const NAME(Lanes) v = *(const NAME(Lanes) *)(from + m * outputs + o);
+            *(NAME(Lanes) *)(sums + o) += v, *(NAME(Lanes) *)(sums + outputs + o) += v * v;
+        }
+}
+
 /* Tiles start to stop. */
 static int NAME(differences)(const void *given, long start, long stop) {
     const Differences *job = given;
     const long high = (long)job->height, wide = (long)job->width, channels = (long)job->channels, groups = (long)job->groups;
     const long outputs = (long)job->outputs, each = channels / groups, made = outputs / groups, kernel = (long)job->kernel;
     const long apart = (long)job->dilation, reach = kernel / 2 * apart, side = TILE + 2 * reach, plane = side * side;
-    const long inputs = each * (kernel * kernel + 1), across = (wide + TILE - 1) / TILE;
+    const long taps = each * kernel * kernel, across = (wide + TILE - 1) / TILE;
+    const int coarse = job->coarse != NULL;
+    const long inputs = coarse ? each : taps + each; /* of what `coarse` does not hold */
     const REAL *weights = job->weights, *bias = weights + outputs * inputs;
     const REAL *inner = job->inner, *inner_bias = inner + outputs * made;
-    REAL *memory = calloc((size_t)(2 * channels * plane + 2 * TILE * outputs), sizeof(REAL));
-    long *offsets = malloc(sizeof(long) * (size_t)(inputs + made));
+    REAL *memory = calloc((size_t)(2 * channels * plane + (3 * TILE + TILE + 2) * outputs), sizeof(REAL));
+    long *offsets = malloc(sizeof(long) * (size_t)(taps + each + made));
     const int ready = memory && offsets;
     REAL *patch = memory, *first = patch + 2 * channels * plane, *second = first + TILE * outputs;
-    for (long n = 0; ready && n < inputs; n++) {
-        const long c = n / (kernel * kernel), tap = n % (kernel * kernel);
-        offsets[n] = n < each * kernel * kernel
-                         ? c * plane + tap / kernel * apart * side + tap % kernel * apart
-                         : (channels + n - each * kernel * kernel) * plane + reach * side + reach;
-    }
-    for (long n = 0; ready && n < made; n++) offsets[inputs + n] = n;
+    REAL *begin = second + TILE * outputs, *lines = begin + TILE * outputs;
+    if (ready) NAME(tap_offsets)(offsets, each, kernel, apart, side);
+    for (long n = 0; ready && n < each; n++) offsets[taps + n] = (channels + n) * plane + reach * side + reach;
+    for (long n = 0; ready && n < made; n++) offsets[taps + each + n] = n;
     for (long tile = start; ready && tile < stop; tile++) {
         const long top = tile / across * TILE, left = tile % across * TILE;
         const long rows = high - top < TILE ? high - top : TILE, columns = wide - left < TILE ? wide - left : TILE;
-        NAME(patch)(job->key, channels, high, wide, top - reach, left - reach, side, side, patch, side);
+        if (!coarse) NAME(patch)(job->key, channels, high, wide, top - reach, left - reach, side, side, patch, side);
         NAME(patch)(job->query, channels, high, wide, top, left, TILE, TILE,
                     patch + channels * plane + reach * side + reach, side);
         REAL *sums = (REAL *)job->sums + tile * 2 * outputs;
         memset(sums, 0, sizeof(REAL) * (size_t)(2 * outputs));
         for (long y = 0; y < rows; y++) {
+            if (coarse) NAME(between)(job, top + y, left, columns, lines, begin);
             for (long g = 0; g < groups; g++) {
-                NAME(all_rectified)(patch + g * each * plane + y * side, offsets, 1, inputs, weights + g * made * inputs,
-                                    bias + g * made, made, first + g * made, outputs);
-                NAME(all_rectified)(first + g * made, offsets + inputs, outputs, made, inner + g * made * made,
-                                    inner_bias + g * made, made, second + g * made, outputs);
+                const long own = g * made;
+                NAME(all_summed)(patch + g * each * plane + y * side, coarse ? offsets + taps : offsets, 1, inputs,
+                                 weights + own * inputs, coarse ? begin + own : bias + own, coarse ? outputs : 0, made,
+                                 first + own, outputs, 1);
+                NAME(all_rectified)(first + own, offsets + taps + each, outputs, made, inner + own * made, inner_bias + own, made,
+                                    second + own, outputs);
             }
             REAL *out = (REAL *)job->out + ((top + y) * wide + left) * outputs;
             memcpy(out, second, sizeof(REAL) * (size_t)(columns * outputs));
-            for (long m = 0; m < columns; m++)
-                for (long o = 0; o < outputs; o += SOME) {
-                    const NAME(Lanes) v = *(const NAME(Lanes) *)(second + m * outputs + o);
-                    *(NAME(Lanes) *)(sums + o) += v, *(NAME(Lanes) *)(sums + outputs + o) += v * v;
-                }
+            NAME(add_squares)(second, columns, outputs, sums);
         }
     }
     free(memory), free(offsets);

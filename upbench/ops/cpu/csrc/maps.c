@@ -9,7 +9,7 @@ enum { TILE = 8, PIXELS = TILE * TILE, BLOCK = 8 }; /* TILE: map_kernels.py know
 
 /* The entries of one generation, each in the order of `map_kernels.DTYPES`. */
 typedef struct {
-    Work box[2], guided[2], differences[2], difference_slopes[2], softmax[2], fold[2], affinity[2], pool[2];
+    Work box[2], guided[2], coarse[2], differences[2], difference_slopes[2], softmax[2], fold[2], affinity[2], pool[2];
 } Entries;
 
 /* What each entry is given: one struct, filled by name in `map_kernels.py`. Every field is 8 bytes wide; dtype comes last.
@@ -32,11 +32,13 @@ typedef struct {
 /* key, query: planes [channels, height, width]. weights: for each group of outputs and each SOME of them [inputs, SOME], where the
  * inputs are the taps of each channel of the key, then the channels of the query; then the bias. inner: the same of the second
  * layer, whose inputs are the outputs of the group. out: [height * width, outputs]; sums: of each tile of those and of their
- * squares [2, outputs]. */
+ * squares [2, outputs]. coarse: NULL, or of a map with one more pixel on each side, `ratio` times smaller, of which the key is a
+ * resize, the sums over the taps and the bias [pixels, outputs]: then the weights are those of the query alone. The entry that makes
+ * them takes the map as its key, and the weights of its taps, which are a pixel apart. */
 typedef struct {
-    const void *key, *query, *weights, *inner;
+    const void *key, *query, *coarse, *weights, *inner;
     void *out, *sums;
-    int64_t height, width, channels, outputs, groups, kernel, dilation, dtype;
+    int64_t height, width, channels, outputs, groups, kernel, dilation, ratio, dtype;
 } Differences;
 
 /* The gradients of the same, given that of the scores, planes [scores, height * width], and `hidden`, what was returned. weights: as
@@ -82,11 +84,12 @@ typedef struct {
 
 #define KINDS "map_kinds.h"
 #define HALVES 0
-#define ENTRIES(of) of(box), of(guided), of(differences), of(difference_slopes), of(softmax), of(fold), of(affinity), of(pool)
+#define ENTRIES(of) of(box), of(guided), of(coarse), of(differences), of(difference_slopes), of(softmax), of(fold), of(affinity), of(pool)
 #include "generations.h"
 
 ENTRY(box, Box)
 ENTRY(guided, Guided)
+ENTRY(coarse, Differences)
 ENTRY(differences, Differences)
 ENTRY(difference_slopes, DifferenceSlopes)
 ENTRY(softmax, Softmax)
@@ -97,6 +100,7 @@ ENTRY(pool, Pool)
 static PyMethodDef methods[] = {
     {"box", box, METH_VARARGS, "Planes start to stop of means over boxes: address and size of a Box, start, stop."},
     {"guided", guided, METH_VARARGS, "Planes start to stop of a guided filter: of a Guided."},
+    {"coarse", coarse, METH_VARARGS, "Tiles start to stop of what they read of a map that the key is a resize of: of a Differences."},
     {"differences", differences, METH_VARARGS, "Tiles start to stop of paired differences: of a Differences."},
     {"difference_slopes", difference_slopes, METH_VARARGS, "Strips start to stop of their gradients: of a DifferenceSlopes."},
     {"softmax", softmax, METH_VARARGS, "Blocks of rows start to stop of a softmax over taps: of a Softmax."},
@@ -108,5 +112,5 @@ static PyMethodDef methods[] = {
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_maps", NULL, 0, methods, NULL, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit__maps(void) {
-    return made_of(&module, 5); /* `map_kernels.py` takes the structs above alone */
+    return made_of(&module, 6); /* `map_kernels.py` takes the structs above alone */
 }
