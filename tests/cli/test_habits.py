@@ -17,6 +17,7 @@ from upbench.cli import help_page
 from upbench.cli.app import app
 from upbench.cli.upsampler_patterns import expand
 from upbench.report.formats.table import MORE
+from upbench.report.tables import comparison
 
 FAST = ["--shape", "32x6x5", "--budget", "0.01", "--device", "cpu", "--threads", "1"]
 
@@ -127,6 +128,16 @@ def test_notes_are_three_lines_unless_all_or_none_are_wanted(tmp_path: Path) -> 
     assert "torch allocator events" in upbench("compare", "carafe", *FAST, "--exact", "-v").stdout
     quiet = upbench("compare", "carafe", "bilinear", *FAST, "--exact", "--quiet").stdout
     assert quiet.rstrip().splitlines()[-1].startswith(" bilinear")
+
+
+@pytest.mark.parametrize(("spread", "busy"), [(0.02, False), (0.5, True)])
+def test_a_profile_on_a_busy_machine_says_so_under_the_table(spread: float, busy: bool) -> None:
+    """Nothing is compared with itself there; what tells is that samples of one call are far apart."""
+    samples = record_builder.samples(0.01, spread=spread)
+    record = record_builder.record(latency_s=samples, noise_floor=None, sweep=False)
+    brief = comparison.profile_table(record).brief or []
+    assert brief[0].startswith("The machine was busy: half of the samples spread over ") == busy
+    assert ("try --threads 1" in brief[0]) == busy
 
 
 def test_the_sentence_above_a_comparison_says_who_is_how_much_faster() -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests.command_line import upbench
+from tests.machine.test_calibration import example
 from upbench.machine import calibration, environment, first_calibration
 
 CPU = torch.device("cpu")
@@ -78,3 +79,19 @@ def test_what_matters_most_comes_first_until_the_time_is_spent(brief: None, monk
     assert found.bandwidths == ((2**20, 1e9),)
     monkeypatch.setattr(first_calibration, "QUICK_S", 1.5)
     assert first_calibration.quick(CPU, here) is None
+
+
+@pytest.mark.parametrize(("threads", "busy", "known"), [(1, 9.0, True), (2, 0.0, True), (2, 9.0, False)])
+def test_a_calibration_by_wall_time_beside_other_programs_gives_no_efficiency(
+    threads: int, busy: float, known: bool
+) -> None:
+    """Its ceilings are too low, and every efficiency too good: 233 % was printed once."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    key = environment.machine_key(CPU)
+    torch.set_num_threads(before)
+    calibration.save(example(key=key, threads=threads, disturbed_cores=busy))
+    options = ("--shape", "16x16x16", "--budget", "0.02", "--device", "cpu", "--threads", threads)
+    printed = upbench("profile", "bilinear", *options, "-v").stdout
+    assert ("roofline bound" in printed) == known
+    assert ("no efficiency: other programs disturbed the calibration" in " ".join(printed.split())) != known

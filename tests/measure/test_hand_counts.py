@@ -14,7 +14,6 @@ C, H, W = 8, 6, 5
 LOW, S = H * W, 2
 HIGH = LOW * S**2
 FAST = ["--shape", f"{C}x{H}x{W}", "--budget", "0.01", "--device", "cpu", "--threads", "1"]
-NO_CLOSED_FORM = "no closed form is declared"
 
 
 def profiled(name: str, *options: object) -> dict[str, Any]:

@@ -259,16 +259,18 @@ def floor_of(work: Workload, part: Mapping[str, Any], known: Calibration | None)
         known: Calibration of the machine; None without one.
 
     Returns:
-        Seconds; None without a calibration, without one of the fields, and in modes other than inference.
+        Seconds; None without a calibration, without one of the fields, in modes other than inference, and of more than
+        one thread where other programs disturbed the calibration: its wall time would make any efficiency look better.
     """
     held: Memory | None = part["memory"]
     if known is None or work.spec.measure.mode != "inference" or held is None or part["macs"] is None:
         return None
     if known.disturbed:
         work.warnings.append(
-            "the calibration was disturbed by other programs, so that efficiency looks better than it is; "
-            "run `upbench env --calibrate` when they have ended"
+            f"no efficiency: other programs disturbed the calibration of this machine with {known.threads} threads; "
+            "run `upbench env --calibrate` when they have ended, or take --threads 1"
         )
+        return None
     moved = roofline.compulsory_bytes(held.input_bytes, held.weight_bytes, held.output_bytes)
     return roofline.roofline_s(moved, part["macs"].total, known, work.spec.input.dtype)
 

@@ -68,8 +68,11 @@ class Calibration:
 
     @property
     def disturbed(self) -> bool:
-        """Whether other programs kept more than DISTURBED cores busy during the calibration, so that ceilings are too low."""
-        return (self.disturbed_cores or 0.0) > DISTURBED
+        """Whether other programs kept more than DISTURBED cores busy during the calibration, so that ceilings are too low.
+
+        Those of one thread are rates of its CPU time, which others do not lengthen.
+        """
+        return self.threads != 1 and (self.disturbed_cores or 0.0) > DISTURBED
 
     def bandwidth_at(self, working_set_bytes: int) -> float:
         """Return the bandwidth for a working set in bytes per second; it is never below that of a larger one.

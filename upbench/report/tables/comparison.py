@@ -37,6 +37,8 @@ STOPPED = {
 """Why sampling ended, in words."""
 TOO_NOISY = 0.5
 """The noise floor, as a part of 1, from which on that is the first note of a comparison."""
+TOO_SPREAD = 0.25
+"""The interquartile range, as a part of the median, from which on it is so where nothing was compared with itself."""
 
 
 def comparison_table(
@@ -222,13 +224,18 @@ def _build(
 
 
 def _busy(records: Sequence[Record]) -> list[str]:
-    """Return that the machine was too busy, where an upsampler compared with itself was far from the same; else nothing."""
-    floor = max((r.noise_floor for r in records if r.noise_floor is not None and r.latency), default=0.0)
-    if floor < TOO_NOISY:
-        return []
-    several = any(r.environment.threads != 1 for r in records)
+    """Return that the machine was too busy, where equals were far from the same or samples of one call were; else nothing."""
+    timed = [r for r in records if r.latency]
+    several = any(r.environment.threads != 1 for r in timed)
     advice = "try --threads 1" if several else "run it again"
-    return [f"The machine was busy: two equal builds differed by {units.percent(floor)}; {advice}."]
+    floor = max((r.noise_floor for r in timed if r.noise_floor is not None), default=0.0)
+    if floor >= TOO_NOISY:
+        return [f"The machine was busy: two equal builds differed by {units.percent(floor)}; {advice}."]
+    summaries = [metrics.latency_summary(r) for r in timed if r.noise_floor is None]
+    spreads = [summary.iqr / summary.median for summary in summaries if summary and summary.median]
+    if max(spreads, default=0.0) >= TOO_SPREAD:
+        return [f"The machine was busy: half of the samples spread over {units.percent(max(spreads))}; {advice}."]
+    return []
 
 
 def _low_pixels(record: Record) -> int:
