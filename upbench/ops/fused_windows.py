@@ -96,9 +96,10 @@ def sample_window_assemble(
         kernel: side of the window in low-resolution pixels, odd.
     """
     aligned, taps = sample_window_positions(x, weight.shape[2], weight.shape[3], kernel)
-    source, weight = x.to(aligned.dtype), weight.to(aligned.dtype)
-    if sample_windows.can_run(source):
-        return sample_windows.sample_windows_fused(source, weight, kernel).to(x.dtype)
+    weight = weight.to(aligned.dtype)
+    if sample_windows.can_run(x, weight):
+        return sample_windows.sample_windows_fused(x, weight, kernel)
+    source = x.to(aligned.dtype)
     points = (aligned + taps[:, None, None]).expand(x.shape[0], 1, -1, -1, -1, -1)
     return deform_assemble_fused(source, weight.unsqueeze(1), points, "border").to(x.dtype)
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from upbench.ops.dispatch import compute
+
+FEW = 2**16
+"""Values of float16 that torch norms as it is given them."""
 
 
 def conv1x1(layer: nn.Conv2d, x: Float[Tensor, "B I H W"], *, backend: str = "eager") -> Float[Tensor, "B O H W"]:
@@ -63,6 +69,30 @@ def softmax_over_taps(logits: Float[Tensor, "*shape"], dim: int, *, backend: str
         BackendError: when the backend that was asked for is unknown.
     """
     return compute("softmax_over_taps", backend, F.softmax, logits, dim, optional=True)
+
+
+def group_norm(
+    rows: Float[Tensor, "B C N"], groups: int, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> Float[Tensor, "B C N"]:
+    """Norm groups of channels, single values too; float16 on a CPU a few groups at a time in float32, which is faster there.
+
+    Args:
+        rows: the map, contiguous.
+        groups: groups of channels, which divide C.
+        weight: [C], factors, or None.
+        bias: [C], shifts, or None.
+        eps: added to the variance.
+    """
+    small = rows.dtype != torch.float16 or rows.device.type != "cpu" or rows.numel() < FEW
+    if small or torch.is_grad_enabled() or torch.compiler.is_compiling() or weight is None or bias is None:
+        single = rows.shape[0] == 1 and rows.shape[2] == 1 and rows.shape[1] == groups
+        return (torch.group_norm if single else F.group_norm)(rows, groups, weight, bias, eps)
+    each, together = rows.shape[1] // groups, math.gcd(groups, 2)
+    out = torch.empty_like(rows)
+    for first in range(0, rows.shape[1], together * each):
+        part = slice(first, first + together * each)
+        out[:, part] = F.group_norm(rows[:, part].float(), together, weight[part].float(), bias[part].float(), eps)
+    return out
 
 
 def convolve(layer: nn.Conv2d, x: Float[Tensor, "B I H W"]) -> Float[Tensor, "B O oH oW"]:

@@ -15,6 +15,7 @@ from torch.fx import Proxy
 
 from upbench.errors import InputError
 from upbench.ops import output_size, pool_map, tracing
+from upbench.ops.layers import group_norm
 from upbench.upsamplers import _output
 
 
@@ -315,10 +316,7 @@ class GroupNorm(nn.GroupNorm):
     def forward(self, x: Tensor) -> Tensor:
         if torch.compiler.is_exporting():  # who writes it elsewhere may sum row by row
             return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
-        rows = x.contiguous().flatten(2)
-        single = rows.shape[0] == 1 and rows.shape[2] == 1 and rows.shape[1] == self.num_groups
-        norm = torch.group_norm if single else F.group_norm
-        return norm(rows, self.num_groups, self.weight, self.bias, self.eps).view(x.shape)
+        return group_norm(x.contiguous().flatten(2), self.num_groups, self.weight, self.bias, self.eps).view(x.shape)
 
 
 class AdaptiveAvgPool2d(nn.AdaptiveAvgPool2d):

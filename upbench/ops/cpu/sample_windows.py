@@ -31,13 +31,14 @@ OPS["upbench::sample_windows_fused"] = Op(
 )
 
 
-def can_run(x: Tensor) -> bool:
-    """Return whether the kernels take a map.
+def can_run(x: Tensor, weight: Tensor) -> bool:
+    """Return whether the kernels take a map and weights.
 
     Args:
-        x: the map, of float32 or float64.
+        x: the map.
+        weight: the weights, of float32 or float64.
     """
-    return x.device.type == "cpu" and window_kernels.can_run_native(x) and map_kernels.can_run_native(x)
+    return x.device.type == "cpu" and window_kernels.can_run_native(x) and map_kernels.can_run_native(weight)
 
 
 @lru_cache(256)
@@ -53,10 +54,10 @@ def _between(size: int, out: int) -> tuple[Tensor, Tensor]:
 def assemble(
     x: Float[Tensor, "B C H W"], weight: Float[Tensor, "B T oH oW"], kernel: int
 ) -> Float[Tensor, "B C oH oW"]:
-    """Compute `ops.sample_window_assemble` of float32 or float64, with its arguments."""
+    """Compute `ops.sample_window_assemble` with its arguments, the weights in at least float32."""
     (h, w), (out_h, out_w) = x.shape[2:], weight.shape[2:]
     (rows, down), (columns, right) = _between(h, out_h), _between(w, out_w)
-    taps = map_kernels.fold(weight.contiguous(), right.to(x.dtype), down.to(x.dtype), kernel)
+    taps = map_kernels.fold(weight.contiguous(), right.to(weight.dtype), down.to(weight.dtype), kernel).to(x.dtype)
     job = window_kernels.Windows(
         height=h,
         width=w,
@@ -87,13 +88,14 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     x, weight = ctx.saved_tensors
+    given, x, grad = x.dtype, x.to(weight.dtype), grad.to(weight.dtype)
     aligned, taps = sample_window_positions(x, weight.shape[2], weight.shape[3], ctx.kernel)
     points = (aligned + taps[:, None, None]).expand(x.shape[0], 1, -1, -1, -1, -1)
     dx = dweight = None
     if ctx.needs_input_grad[1]:
         grad = gradient_rows(grad)  # once for both
     if ctx.needs_input_grad[0]:
-        dx = deform_scatter_fused(grad, weight.unsqueeze(1), points, "border", x.shape[2], x.shape[3])
+        dx = deform_scatter_fused(grad, weight.unsqueeze(1), points, "border", x.shape[2], x.shape[3]).to(given)
     if ctx.needs_input_grad[1]:
         dweight = deform_similarity_fused(grad, x, points, "border", 1).squeeze(1)
     return dx, dweight, None
