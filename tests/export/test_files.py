@@ -118,6 +118,43 @@ def test_a_file_that_is_wrong_at_the_second_size_is_not_written(tmp_path: Path, 
     assert package.export(Planted(), torch.randn(1, 3, 6, 8), file, dynamic=False).path.exists()
 
 
+class Several(nn.Module):
+    """Goes on by whether there are several samples, as attention of some hosts makes torch.export do."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * x if x.shape[0] > 1 else x + x
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+def test_where_the_number_of_samples_cannot_stay_open_rows_and_columns_do(tmp_path: Path, samples: int) -> None:
+    file = tmp_path / "up.pt2"
+    found = package.export(Several(), torch.randn(samples, 3, 6, 8), file)
+    assert found.inputs == [[samples, 3, "height", "width"]]
+    assert found.fixed is not None
+    assert "with an open number torch.export makes a program of Several that does not hold for one" in found.fixed
+    assert formats.of(file).metadata(file)["upbench.fixed"] == found.fixed
+    assert [one.size for one in found.agreements] == [f"{samples}x3x6x8", f"{samples}x3x7x9", f"{samples}x3x8x240"]
+    x = torch.randn(samples, 3, 9, 5)
+    assert torch.equal(formats.of(file).load(file)(x)[0], 2 * x)
+    assert package.export(nn.Identity(), torch.randn(1, 3, 6, 8), tmp_path / "open.pt2").fixed is None
+
+
+class Kept(nn.Module):
+    """Goes on by how many values it keeps, as a detector by its boxes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        kept = x[x > 0]
+        return x * 2 if kept.numel() > 4 else x
+
+
+def test_a_forward_that_goes_on_by_a_number_of_values_is_refused_in_words(tmp_path: Path) -> None:
+    with pytest.raises(
+        UpbenchError, match="follows no forward that goes on by a number of values which only a run tells"
+    ):
+        package.export(Kept(), torch.randn(1, 3, 6, 8), tmp_path / "up.pt2", dynamic=False)
+    assert left(tmp_path) == []
+
+
 def test_inputs_that_are_no_tensors_are_refused(tmp_path: Path) -> None:
     """The detectors of torchvision take a list of images."""
     with pytest.raises(UpbenchError, match="argument 0 is a list, but a file is called with tensors"):

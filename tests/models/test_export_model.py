@@ -59,6 +59,22 @@ def test_a_file_of_a_model_takes_other_sizes_than_the_traced_one(
             torch.testing.assert_close(call(given)[0], model(given), rtol=1e-4, atol=1e-6)
 
 
+def test_a_model_that_takes_a_list_of_images_is_a_file_of_their_sizes(tmp_path: Path) -> None:
+    inputs, file = tmp_path / "inputs.py", tmp_path / "out.pt2"
+    inputs.write_text(
+        "import torch\n\n\ndef two():\n    torch.manual_seed(0)\n"
+        "    return ([torch.rand(1, 3, 64, 48), torch.rand(1, 3, 32, 48)],)\n"
+    )
+    host = ("--model", "tests.models.hosts:Listed", "--model-input", f"{inputs}:two")
+    done = run("export", "bilinear", *host, "--fixed", "-o", file)
+    assert done.exit_code == 0, done.output
+    assert "inputs: 1x3x64x48, 1x3x32x48" in done.stdout
+    assert [out.shape[2:] for out in formats.of(file).load(file)(*(image(n, 48) for n in (64, 32)))] == [
+        (64, 48),
+        (32, 48),
+    ]
+
+
 def test_a_size_that_the_model_makes_a_constant_of_is_named(tmp_path: Path) -> None:
     host = ("--model", "tests.models.hosts:pooled", "--model-arg", "bakes=true", "--input", "8x6")
     said = refused("export", "bilinear", *host, "-o", tmp_path / "out.pt2")
@@ -75,7 +91,10 @@ def test_a_size_that_the_model_makes_a_constant_of_is_named(tmp_path: Path) -> N
         ([*HOST[:2]], "model: needs inputs"),
         ([*HOST, "--where", "neck.*"], "matches no upsampling call"),
         (["--model", "smp/none-x", "--input", "64x64"], "unknown model"),
-        (["--model", "tests.models.hosts:Listed", "--model-input", "INPUTS:lists"], "is called with list"),
+        (
+            ["--model", "tests.models.hosts:Listed", "--model-input", "INPUTS:lists"],
+            "is called with list, but open sizes",
+        ),
     ],
     ids=lambda value: "" if isinstance(value, list) else value[:24],
 )

@@ -83,7 +83,7 @@ def command(
         else:
             from upbench.models import exported
 
-            module, tensors = exported.built(one)
+            module, tensors = exported.built(one, file.fixed)
         found = exporter.export(
             module,
             tensors,
@@ -144,6 +144,8 @@ def _show(found: Exported, dtype: str) -> None:
     typer.echo(f"{found.path}: {', '.join([units.mebibytes(found.bytes), *nodes, *opset])}")
     if found.inputs is not None:
         typer.echo("inputs: " + ", ".join("x".join(map(str, size)) for size in found.inputs))
+    if found.fixed is not None:
+        typer.echo(f"fixed: {found.fixed}")
     if found.agreements:
         typer.echo(f"Off from eager float64, as a part of the largest value (eager {dtype}; limit):")
     for one in found.agreements:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import re
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -108,37 +109,65 @@ def quiet() -> Iterator[None]:
 
 
 def capture(
-    module: nn.Module, tensors: Sequence[Tensor], dynamic: bool, sampling: str | None, most: int | None = None
+    module: nn.Module,
+    tensors: Sequence[Tensor],
+    dynamic: bool,
+    sampling: str | None,
+    most: int | None = None,
+    open_batch: bool = True,
 ) -> Captured:
     """Capture a module in evaluation mode.
 
     Args:
         module: The module, which stays as it is.
-        tensors: What it is called with; with `dynamic` every batch is traced with two samples, since torch makes a
+        tensors: What it is called with; where the batch is open it is traced with two samples, since torch makes a
             constant of a size of one.
         dynamic: Whether batch, rows and columns of every map stay open.
         sampling: How points are read, see `ops.portable`; None keeps the plain form of every op.
         most: The largest size that stays open, in multiples of the traced one; None for no such bound.
+        open_batch: Whether the batch stays open as well where `dynamic` is given.
 
     Raises:
         ExportError: If torch.export refuses the module, or operators remain that no other runtime knows.
     """
-    given = tuple(_two_samples(t) if dynamic else t for t in tensors)
+    given = tuple(_two_samples(t) if dynamic and open_batch else t for t in tensors)
     other = _Positional(eager_copy(module))
-    sizes = tuple(_open(t, most) for t in given) if dynamic else None
+    sizes = tuple(_open(t, most, open_batch) for t in given) if dynamic else None
     with quiet(), torch.no_grad(), _forms(sampling), _for_all_sizes() if dynamic and most is None else nullcontext():
         try:
             shapes = (sizes,) if sizes is not None else None  # one entry for *tensors
             program = torch.export.export(other, given, dynamic_shapes=shapes)
         except Exception as error:
             raise ExportError(
-                f"{type(module).__name__} cannot be captured by torch.export: {first_line(error)}", "capture"
+                f"{type(module).__name__} cannot be captured by torch.export: {_reason(error)}", "capture"
             ) from error
     if left := operators_left(program):
         listed = ", ".join(f"{name} ({n}x)" for name, n in left.items())
         raise ExportError(f"{type(module).__name__}: operators remain that no other runtime knows: {listed}", "capture")
     signature = program.graph_signature
     return Captured(program, tuple(str(name) for name in signature.user_inputs), len(signature.user_outputs))
+
+
+def _reason(error: BaseException) -> str:
+    """Say why torch.export refused, where its own first line names symbols of its own."""
+    if type(error).__name__ != "GuardOnDataDependentSymNode":
+        return first_line(error)
+    at = re.search(r"Caused by: \((.+?)\)", str(error))
+    return (
+        f"torch {torch.__version__} follows no forward that goes on by a number of values which only a run tells, as the boxes "
+        f"of a detector{f' (in {at[1]})' if at else ''}; export a part of it that comes before, as its backbone"
+    )
+
+
+def holds_for_one(captured: Captured) -> bool:
+    """Return whether a program that was captured with two samples holds for one, as far as torch.export says."""
+    program = captured.program
+    nodes = (node for node in program.graph.nodes if node.op == "placeholder" and node.name == captured.inputs[0])
+    batch = next(nodes).meta["val"].shape[0]
+    if isinstance(batch, int):
+        return batch == 1
+    found = program.range_constraints.get(batch.node.expr)
+    return found is None or int(found.lower) <= 1
 
 
 @contextmanager
@@ -163,10 +192,10 @@ def _for_all_sizes() -> Iterator[None]:
         yield
 
 
-def _open(tensor: Tensor, most: int | None) -> dict[int, Any]:
-    """Which sizes of a tensor stay open, as torch.export is told it: all but its channels."""
+def _open(tensor: Tensor, most: int | None, batch: bool) -> dict[int, Any]:
+    """Which sizes of a tensor stay open, as torch.export is told it: all but its channels, and the batch where it is not."""
     auto: Any = torch.export.Dim.AUTO
-    axes = (0, *range(2, tensor.dim()))
+    axes = (*((0,) if batch else ()), *range(2, tensor.dim()))
     return {axis: auto if most is None else auto(max=most * tensor.shape[axis]) for axis in axes}
 
 

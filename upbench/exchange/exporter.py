@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,14 @@ from upbench import files
 from upbench.errors import OutputError, SpecError, UpbenchError, first_line
 from upbench.exchange import formats, onnx_file, other_sizes
 from upbench.exchange.agreement import Agreement, Truth, truth
-from upbench.exchange.capture import ExportError, capture
+from upbench.exchange.capture import Captured, ExportError, capture, holds_for_one
 from upbench.exchange.formats import Format
 from upbench.ops.portable import SAMPLING
 
 VERSIONS = ("torch", "onnx", "onnxscript", "onnxruntime")
 """Packages whose versions are written into a file."""
+AXES = (("the number of samples", 0), ("the height", 2), ("the width", 3))
+"""What the sizes of a map are called that stay open."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Exported:
         nodes: Number of operators; None where a file does not say.
         opset: Opset of ONNX; None for other files.
         bytes: Size of the file.
+        fixed: Sentence that says which size was to stay open and could not; None where all did, or none was to.
     """
 
     path: Path
@@ -45,6 +48,7 @@ class Exported:
     nodes: int | None
     opset: int | None
     bytes: int
+    fixed: str | None = None
 
 
 Progress = Callable[[str, float], None]
@@ -89,35 +93,80 @@ def export(
     path, tensors = Path(path), _tensors(args)
     form = judged(path, opset, sampling)
     said = progress or (lambda what, part: None)
-    said("tracing", 0.0)
-    captured = capture(module, tensors, dynamic, sampling or form.SAMPLING)
-    said("running it in float64, to compare with", 0.25)
-    truths = _truths(module, tensors, dynamic)
     # A suffix that runtimes know a file by stays at the end of the name.
     beside = path.with_name(f".{os.getpid()}.{path.name}")
+    one = _Attempt(form, module, tensors, beside, opset, sampling or form.SAMPLING, dynamic, said)
+    fixed = None
     try:
-        said("writing the file", 0.5)
-        form.write(captured, beside, opset)
-        inputs = form.sizes(beside)
-        name = type(module).__name__
-        wrong = _constant(name, inputs) if dynamic and inputs is not None else None
-        said("running the file", 0.75)
-        agreements = () if wrong else tuple(one.judge(_run(form, beside, one)) for one in truths)
-        wrong = wrong or _too_far(name, agreements)
-        form.add_metadata(beside, _about(agreements, about or {}))
-        if wrong is not None:
+        one.make(open_batch=True)
+        if one.wrong is not None and dynamic and not holds_for_one(one.captured):
+            one.make(open_batch=False)
+            fixed = one.said_of_batch()
+        if one.wrong is not None and one.wrong.step != "comparison":
+            raise one.wrong
+        notes = {} if fixed is None else {"fixed": fixed}
+        form.add_metadata(beside, _about(one.agreements, {**(about or {}), **notes}))
+        if one.wrong is not None:
             if not keep_rejected:
-                raise ExportError(f"{wrong}; {path} is not written, --keep-rejected keeps it for a look", "comparison")
+                text = f"{one.wrong}; {path} is not written, --keep-rejected keeps it for a look"
+                raise ExportError(text, "comparison")
             rejected = path.with_name(f"{path.name}.rejected")
             beside.replace(rejected)
-            raise ExportError(f"{wrong}; it is kept as {rejected}", "comparison")
+            raise ExportError(f"{one.wrong}; it is kept as {rejected}", "comparison")
         found = form.facts(beside)
         beside.replace(path)
     except OSError as error:
         raise OutputError(f"output {path} cannot be written ({error.strerror}); choose another with --output") from None
     finally:
         beside.unlink(missing_ok=True)
-    return Exported(path, inputs, agreements, found["nodes"], found["opset"], path.stat().st_size)
+    return Exported(path, one.inputs, one.agreements, found["nodes"], found["opset"], path.stat().st_size, fixed)
+
+
+@dataclass
+class _Attempt:
+    """A file that is made under a name for the time being, and what is wrong with it; None where it is right."""
+
+    form: Format
+    module: nn.Module
+    tensors: tuple[Tensor, ...]
+    beside: Path
+    opset: int | None
+    sampling: str
+    dynamic: bool
+    said: Progress
+    captured: Captured = field(init=False)
+    inputs: list[list[int | str]] | None = None
+    agreements: tuple[Agreement, ...] = ()
+    wrong: ExportError | None = None
+
+    def make(self, open_batch: bool) -> None:
+        """Capture, write and run it; what torch.export or the converter refuses is raised."""
+        name, samples = type(self.module).__name__, 1 if open_batch else self.tensors[0].shape[0]
+        self.said("tracing", 0.0)
+        self.captured = capture(self.module, self.tensors, self.dynamic, self.sampling, open_batch=open_batch)
+        self.said("running it in float64, to compare with", 0.25)
+        truths = _truths(self.module, self.tensors, self.dynamic, samples)
+        self.said("writing the file", 0.5)
+        self.form.write(self.captured, self.beside, self.opset)
+        self.inputs, self.agreements, self.wrong = self.form.sizes(self.beside), (), None
+        axes = AXES if open_batch else AXES[1:]
+        text = _constant(name, self.inputs, axes) if self.dynamic and self.inputs is not None else None
+        self.said("running the file", 0.75)
+        try:
+            self.agreements = () if text else tuple(one.judge(_run(self.form, self.beside, one)) for one in truths)
+        except ExportError as error:
+            self.wrong = error
+            return
+        if text := text or _too_far(name, self.agreements):
+            self.wrong = ExportError(text, "comparison")
+
+    def said_of_batch(self) -> str:
+        """Say that the number of samples did not stay open."""
+        samples = self.tensors[0].shape[0]
+        return (
+            f"{samples} {'sample' if samples == 1 else 'samples'} a call: with an open number torch.export makes a program of "
+            f"{type(self.module).__name__} that does not hold for one; rows and columns are open"
+        )
 
 
 def judged(path: Path, opset: int | None, sampling: str | None) -> Format:
@@ -158,20 +207,20 @@ def _tensors(args: Any) -> tuple[Tensor, ...]:
     for n, one in enumerate(tensors):
         if not isinstance(one, Tensor):
             raise ExportError(
-                f"argument {n} is a {type(one).__name__}, but a file is called with tensors; a model that takes lists or "
-                "mappings, as the detectors of torchvision, is exported by its parts, as its backbone",
+                f"argument {n} is a {type(one).__name__}, but a file is called with tensors; wrap a model that takes lists or "
+                "mappings in a module that is called with their tensors",
                 "capture",
             )
     return tensors
 
 
-def _truths(module: nn.Module, tensors: tuple[Tensor, ...], dynamic: bool) -> list[Truth]:
+def _truths(module: nn.Module, tensors: tuple[Tensor, ...], dynamic: bool, samples: int) -> list[Truth]:
     """The inputs on which a file is run, and what it must return. A size that the module itself refuses is left out."""
     found = [truth(module, tensors)]
     if not dynamic:
         return found
     refused: list[BaseException] = []
-    for other in (other_sizes.odd(tensors), other_sizes.wide(tensors)):
+    for other in (other_sizes.odd(tensors, samples), other_sizes.wide(tensors, samples)):
         try:
             found.append(truth(module, other))
         except Exception as error:  # noqa: BLE001 - a model may need multiples of its stride
@@ -179,7 +228,7 @@ def _truths(module: nn.Module, tensors: tuple[Tensor, ...], dynamic: bool) -> li
     if len(found) == 1:
         height, width = (2 * n for n in tensors[0].shape[2:])
         try:
-            found.append(truth(module, other_sizes.resized(tensors, height, width)))
+            found.append(truth(module, other_sizes.resized(tensors, height, width, samples)))
         except Exception:  # noqa: BLE001 - the first refusal says more
             raise UpbenchError(
                 f"{type(module).__name__} takes no other size than that of args ({first_line(refused[0])}); "
@@ -199,11 +248,10 @@ def _run(form: Format, path: Path, one: Truth) -> Sequence[Tensor]:
         raise ExportError(f"the file fails on {one.size}: {first_line(error)}", "run") from error
 
 
-def _constant(name: str, inputs: list[list[int | str]]) -> str | None:
+def _constant(name: str, inputs: list[list[int | str]], axes: Sequence[tuple[str, int]]) -> str | None:
     """Say which sizes of a file became constants that were to stay open; None where none did."""
-    axes = dict(zip(("the number of samples", "the height", "the width"), (0, 2, 3), strict=True))
     maps = [size for size in inputs if len(size) == 4]
-    fixed = [axis for axis, n in axes.items() if any(isinstance(size[n], int) for size in maps)]
+    fixed = [axis for axis, n in axes if any(isinstance(size[n], int) for size in maps)]
     if not fixed:
         return None
     listed = " and ".join("x".join(map(str, size)) for size in inputs)

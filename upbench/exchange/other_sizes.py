@@ -36,15 +36,15 @@ def resized(tensors: Sequence[Tensor], height: int, width: int, batch: int = 1, 
     return tuple(found)
 
 
-def odd(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Draw one sample with odd numbers of rows and columns, both other than those of the first tensor."""
+def odd(tensors: Sequence[Tensor], samples: int = 1) -> tuple[Tensor, ...]:
+    """Draw samples with odd numbers of rows and columns, both other than those of the first tensor."""
     height, width = (n + 1 if n % 2 == 0 else n + 2 for n in tensors[0].shape[2:])
-    return resized(tensors, height, width)
+    return resized(tensors, height, width, samples)
 
 
-def wide(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Draw one sample of `WIDE` columns, or as many as leave no other input with more than `WIDEST`."""
+def wide(tensors: Sequence[Tensor], samples: int = 1) -> tuple[Tensor, ...]:
+    """Draw samples of `WIDE` columns, or as many as leave no other input with more than `WIDEST`."""
     height, width = tensors[0].shape[2:]
     ratio = max(t.shape[3] / width for t in tensors if t.dim() == 4)
     columns = min(WIDE, int(WIDEST / ratio))
-    return resized(tensors, height + 2, columns if columns != width else columns + 16)
+    return resized(tensors, height + 2, columns if columns != width else columns + 16, samples)
