@@ -13,7 +13,7 @@ import pytest
 from tests import record_builder
 from tests.command_line import refused, upbench
 from upbench.analysis.stats import Verdict
-from upbench.report.formats import latex, latex_verdicts
+from upbench.report.formats import latex, latex_text, latex_verdicts
 from upbench.report.formats.table import Table
 
 PAPER = r"""\documentclass[10pt,twocolumn]{article}
@@ -45,7 +45,7 @@ def test_caption_label_and_star_are_those_that_were_given(results: Path) -> None
     assert "\\label{tab:cost}" in text
     plain = upbench("table", results, "--format", "latex").stdout
     assert "\\begin{table}[t]" in plain
-    assert "\\caption{A made sweep}" in plain
+    assert "\\caption{A made sweep; shape" in plain
 
 
 def test_a_caption_may_hold_signs_of_latex_and_formulas(results: Path) -> None:
@@ -149,9 +149,22 @@ def test_a_ratio_has_a_sign_where_it_is_not_told_apart_and_what_it_means_is_said
     table = Table("Range", ["theta", "Ratio"], rows, [True, True], [], [], notes=["A CPU."])
     text = latex.environment(table)
     signs = re.findall(r"^    \d & (\S+) \\\\", text, re.MULTILINE)
-    assert signs == ["1", "0.92x", "1.02x=", "0.97x?", "2.00x", "failed"]
-    assert "A CPU. Ratios: =: the same within 5 \\%; ?: not told from 1.}" in text
+    assert signs == [
+        "1", "0.92$\\times$", "1.02$\\times^{=}$", "0.97$\\times^{?}$", "2.00$\\times$", "failed",
+    ]  # fmt: skip
+    assert (
+        "A CPU. Ratios: of latencies, to that of the row with 1; =: the same within 5 \\%; ?: not told from 1.}" in text
+    )
     bare = latex.environment(replace(table, notes=[]))  # whoever writes the notes finds it in a comment
-    assert "% in the ratios =: the same within 5 %; ?: not told from 1\n" in bare
+    assert "% Ratios: of latencies, to that of the row with 1; =: the same within 5 %; ?: not told from 1\n" in bare
     told_apart = latex.environment(replace(table, rows=[*rows[:2], *rows[4:]]))
-    assert "Ratios: " not in told_apart
+    assert "row with 1.}" in told_apart
+
+
+def test_a_caption_says_at_what_shape_and_a_number_has_a_minus_sign(results: Path) -> None:
+    text = upbench("table", results, "--format", "latex", "--columns", "latency").stdout
+    assert re.search(r"\\caption\{.+; shape \d+x\d+x\d+, x2, batch 1\}", text)
+    assert latex_text.cell("-110.6K", True) == "$-$110.6K"
+    assert latex_text.cell("-", True) == "-"
+    own = upbench("table", results, "--format", "latex", "--caption", "Mine.").stdout
+    assert "\\caption{Mine.}" in own

@@ -40,11 +40,12 @@ def environment(table: Table) -> str:
     asked = table.star
     table, signs = with_signs(table)
     if signs and table.notes:
-        table = replace(table, notes=[*table.notes, f"Ratios: {signs}"])
+        table = replace(table, notes=[*table.notes, signs])
     table, form = _room(table)
     name = "table*" if table.star else "table"
     footnotes = _Footnotes(table)
-    caption = escape(table.title) if table.caption is None else latex_text.caption(table.caption)
+    said = "; ".join(part for part in (table.title, table.condition) if part)
+    caption = escape(said) if table.caption is None else latex_text.caption(table.caption)
     lines = [f"\\begin{{{name}}}[t]", "  \\centering", f"  \\caption{{{caption}}}"]
     if table.label:
         lines.append(f"  \\label{{{footnotes.label}}}")
@@ -66,7 +67,7 @@ def environment(table: Table) -> str:
         lines += _rows([_wrapping(texts[0]), *texts[1:]] if form.wraps else texts, form.above)
     lines += ["    \\bottomrule", "  \\end{tabular}", f"\\end{{{name}}}"]
     needs = NEEDS + (NEEDS_NOTES if footnotes.used else "")
-    meant = [f"% in the ratios {signs}"] if signs and not table.notes else []
+    meant = [f"% {signs}"] if signs and not table.notes else []
     return "\n".join([needs, *_comments(table, form, asked), *meant, *lines]) + "\n"
 
 

@@ -32,8 +32,12 @@ before.
 
 
 def cell(text: str, numeric: bool) -> str:
-    """Return a cell for LaTeX, with a comma between the thousands of a number."""
-    return escape(re.sub(r"^\d{4,}(?= B$|$)", lambda m: f"{int(m[0]):,}", text) if numeric else text)
+    """Return a cell for LaTeX: of a number with a comma between its thousands, with a minus and a times sign."""
+    if not numeric:
+        return escape(text)
+    plain = escape(re.sub(r"^\d{4,}(?= B$|$)", lambda m: f"{int(m[0]):,}", text))
+    minus = re.sub(r"^-(?=\d)", "$-$", plain)
+    return re.sub(r"(?<=\d)x([=?]?)$", lambda m: f"$\\times^{{{m[1]}}}$" if m[1] else "$\\times$", minus)
 
 
 def escape(text: str) -> str:

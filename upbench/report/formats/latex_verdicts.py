@@ -16,13 +16,13 @@ _REFERENCE = re.compile(r"1 \(reference\)")
 
 
 def with_signs(table: Table) -> tuple[Table, str]:
-    """Return a table with signs in place of the words behind its ratios, and what the signs in it mean.
+    """Return a table with signs in place of the words behind its ratios, and what ratios and signs mean.
 
     Args:
         table: The table.
 
     Returns:
-        The table, and the meanings as one text; empty where no sign stands in it.
+        The table, and what its ratios and their signs are as one text; empty where it has no ratio.
     """
     seen: set[str] = set()
 
@@ -35,4 +35,7 @@ def with_signs(table: Table) -> tuple[Table, str]:
         return f"{found[1]}{SIGNS[found[2]]}"
 
     rows = [[short(text) for text in row] for row in table.rows]
-    return replace(table, rows=rows), "; ".join(text for said, text in MEANINGS.items() if said in seen)
+    reference = any(_REFERENCE.fullmatch(text) for row in table.rows for text in row)
+    what = "Ratios: of latencies, to that of the row with 1" if reference else "Ratios: of latencies"
+    meanings = [text for said, text in MEANINGS.items() if said in seen]
+    return replace(table, rows=rows), "; ".join([what, *meanings]) if seen else ""

@@ -74,6 +74,7 @@ class Table:
         label_is_whole: Whether the label stands in LaTeX as it is, without "tab:" before it.
         caption: What LaTeX has instead of the title.
         star: Whether LaTeX sets it over both columns of a page.
+        condition: What all rows were measured at, where the title does not say it; for the caption in LaTeX.
     """
 
     title: str
@@ -95,6 +96,7 @@ class Table:
     label_is_whole: bool = False
     caption: str | None = None
     star: bool = False
+    condition: str = ""
 
     def with_notes(self, many: str) -> Table:
         """Return the table with none of its notes, with the brief ones and the first sentence of each footnote, or with all; as NOTES."""

@@ -173,6 +173,12 @@ def condition(records: Sequence[Record]) -> str:
     return _agreed(facts.condition(records[0]), map(facts.condition, records))
 
 
+def size(records: Sequence[Record]) -> str:
+    """Return at what size records were measured, as far as all agree, as 'shape 256x120x120, x2, batch 1'; '' of none."""
+    named = [facts.condition(record)[:3] for record in records if record.status != "impossible"]
+    return _agreed(named[0], named) if named else ""
+
+
 def condition_of(spec: Mapping[str, Any]) -> str:
     """Return what a spec says of what is measured, as `condition` does for records."""
     return _agreed(facts.condition_of(RunSpecData.model_validate(dict(spec))), [])

@@ -95,6 +95,7 @@ def sweep_table(results: ResultSet, title: str, shown: Sequence[Column], headlin
         spans=_spans(results, heads),
         lead=len(lead),
         label=results.name,
+        condition=notes.size(rows),
     )
 
 
