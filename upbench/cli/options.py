@@ -67,7 +67,12 @@ Fresh = Annotated[
 DryRun = Annotated[
     bool, typer.Option("--dry-run", rich_help_panel=HOW, help="Show what would run and the time it takes; run nothing.")
 ]
-Threads = Annotated[int | None, typer.Option(rich_help_panel=HOW, help="Threads of torch on the CPU.")]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        rich_help_panel=HOW, help="Threads of torch on the CPU. Default: as many as torch takes; of deploy 1."
+    ),
+]
 _CONVENTION = typer.Option(
     callback=_convention,
     metavar="F0..F4|P0..P2|all",
@@ -225,7 +230,7 @@ class RunOptions:
         _run(
             WHAT,
             autocompletion=completion.one_of("init", "trained", "max"),
-            help="init, trained or max: how far sampling methods reach. Default: init, where they do not.",
+            help="init, trained or max: how far sampling methods reach. Default: init, as their weights are initialised.",
         ),
     ] = None
     compile: Annotated[
