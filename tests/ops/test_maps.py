@@ -149,6 +149,39 @@ def test_paired_differences(
 @built
 @few
 @given(
+    st.tuples(st.integers(1, 9), st.integers(2, 150)),
+    st.sampled_from([(2, 1), (6, 3), (16, 16), (40, 5)]),
+    st.sampled_from([1, 4, 6, 33]),
+    st.booleans(),
+    st.booleans(),
+    seeds,
+)
+def test_a_norm_within_a_convolution(
+    size: tuple[int, int], channels: tuple[int, int], outputs: int, bias: bool, single: bool, seed: int
+) -> None:
+    """Planes of any length, channels whose means lie far apart, outputs that do not fill what is summed at once."""
+    torch.manual_seed(seed)
+    norm, layer = (
+        nn.GroupNorm(channels[1], channels[0], 1e-3).double(),
+        nn.Conv2d(channels[0], outputs, 1, bias=bias).double(),
+    )
+    for parameter in norm.parameters():
+        nn.init.normal_(parameter)
+    x = torch.randn(2, channels[0], *size, dtype=DOUBLE) + 9 * torch.randn(channels[0], 1, 1, dtype=DOUBLE)
+    x = (x.float() if single else x).transpose(2, 3)
+    with torch.no_grad():
+        expected = ops.normed_conv1x1(norm, layer, x.double())
+        dtype = torch.float32 if single else DOUBLE
+        found = ops.normed_conv1x1(norm.to(dtype), layer.to(dtype), x, backend="fused")
+    assert found.is_contiguous()
+    assert found.dtype == dtype
+    limit = 1e-4 if single else 1e-10
+    assert (found - expected).abs().max() <= limit * expected.abs().max().clamp(min=1)
+
+
+@built
+@few
+@given(
     st.tuples(st.integers(1, 5), st.integers(1, 9)),
     st.sampled_from([(8, 4, 2), (8, 8, 4), (16, 2, 8)]),
     st.sampled_from([1, 3, 5]),
@@ -233,6 +266,7 @@ def test_torch_accepts_the_registration(name: str) -> None:
         "box_mean": (x.clone().requires_grad_(), 2),
         "softmax_taps": (x.clone().requires_grad_(),),
         "softmax_taps_slope": (x, x),
+        "normed_project": (x, torch.randn(2), torch.randn(2), torch.randn(5, 2, 1, 1), torch.randn(5), 2, 1e-5),
         "guided_filter": (x, x.flip(3), 1, 0.01, 2),
         "sample_windows": (x.clone().requires_grad_(), grad.clone().requires_grad_(), 3),
         "difference": (x, x, *(t.clone().requires_grad_() for t in tensors), *numbers),
@@ -271,7 +305,20 @@ def test_without_the_kernels_the_eager_forms_run() -> None:
 
 @built
 @pytest.mark.parametrize(
-    "entry", ["box", "guided", "coarse", "differences", "softmax", "difference_slopes", "fold", "affinity", "pool"]
+    "entry",
+    [
+        "moments",
+        "planes",
+        "box",
+        "guided",
+        "coarse",
+        "differences",
+        "softmax",
+        "difference_slopes",
+        "fold",
+        "affinity",
+        "pool",
+    ],
 )
 def test_an_entry_takes_its_own_struct_alone(entry: str) -> None:
     """Before anything is read from its address."""

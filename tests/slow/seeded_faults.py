@@ -19,6 +19,7 @@ from upbench.ops import thresholds
 from upbench.ops.cpu import (
     affinity,
     guided_attention,
+    normed_projection,
     offset_attention,
     points,
     rows,
@@ -44,6 +45,7 @@ RIGHT: dict[str, Callable[..., Any]] = {
     "project_fused": window_kernels.project,
     "sample_windows_fused": sample_windows.assemble,
     "guided_filter_fused": steps.guided_filter,
+    "normed_project_fused": normed_projection.normed_project,
 }
 SHAPE = "32x56x52"
 """More pixels a side than any map that is compared as it is, with an incomplete tile at the end of each."""
@@ -219,6 +221,7 @@ OTHER_WAYS = [
     Fault("one tap has no gradient", "window_similarity_fused", _one_tap, "laaqu"),
     Fault("the border of a gradient", "deform_scatter_fused", _first_column, "resfu"),
     Fault("the border of samples in windows", "sample_windows_fused", _first_row, "resfu"),
+    Fault("the last column of a normed projection", "normed_project_fused", _last_column, "resfu"),
     Fault("the last row of a guided filter", "guided_filter_fused", _last_row, "resfu"),
     Fault("the end of a chunk of samples", "deform_assemble_fused", _end_of_chunk, "dlu"),
 ]

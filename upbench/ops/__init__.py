@@ -31,7 +31,7 @@ from upbench.ops.dilated import dilated_attention
 from upbench.ops.dispatch import Backend, load, plain_in_pieces, recorded, select_backend
 from upbench.ops.flop_formulas import register_formulas
 from upbench.ops.gating import gate_fuse, modulate
-from upbench.ops.layers import conv1x1, convolution, convolve, softmax_over_taps
+from upbench.ops.layers import conv1x1, convolution, convolve, normed_conv1x1, softmax_over_taps
 from upbench.ops.offsets import child_points, points_around
 from upbench.ops.points import (
     lattice,
@@ -89,6 +89,7 @@ __all__ = [
     "mirrored_assemble",
     "mirrored_similarity",
     "modulate",
+    "normed_conv1x1",
     "offset_attention",
     "output_size",
     "paired_difference",

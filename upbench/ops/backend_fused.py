@@ -20,11 +20,13 @@ from upbench.ops.cpu import affinity_slope as _slope  # noqa: F401 # registers i
 from upbench.ops.cpu import cell_attention as _cells  # noqa: F401 # registers its kernels
 from upbench.ops.cpu import difference_slope as _differences  # noqa: F401 # registers its gradient
 from upbench.ops.cpu import local_similarity as _neighbours  # noqa: F401 # registers its kernels
+from upbench.ops.cpu import normed_projection
 from upbench.ops.cpu import points as _points  # noqa: F401 # registers its kernels
 from upbench.ops.cpu import windows as _windows  # noqa: F401 # registers its kernels
 from upbench.ops.cpu.affinity import affinity_fused, pool_both
 from upbench.ops.cpu.differences import paired_difference
 from upbench.ops.cpu.guided_attention import guided_attend_fused
+from upbench.ops.cpu.normed_projection import normed_project_fused
 from upbench.ops.cpu.offset_attention import offset_attend_fused
 from upbench.ops.cpu.plane_rope import plane_rope
 from upbench.ops.cpu.products import pointwise
@@ -106,6 +108,17 @@ def conv1x1(layer: nn.Conv2d, x: Float[Tensor, "B I H W"]) -> Float[Tensor, "B O
     # A contiguous map enters the product transposed: it is never copied into the other memory order.
     out = F.linear(x.flatten(2).transpose(1, 2), layer.weight.flatten(1), layer.bias)
     return out.unflatten(1, (x.shape[2], x.shape[3])).permute(0, 3, 1, 2)
+
+
+def normed_conv1x1(norm: nn.Module, layer: nn.Conv2d, x: Float[Tensor, "B I H W"]) -> Float[Tensor, "B O H W"]:
+    """Compute `ops.normed_conv1x1`: a group norm is part of the convolution where no gradient is recorded."""
+    if isinstance(norm, nn.GroupNorm) and norm.affine and layer.groups == 1 and not autocasts(x):
+        learned = [t for t in (norm.weight, norm.bias, layer.weight, layer.bias) if t is not None]
+        values = x.shape[1] // norm.num_groups * x.shape[2] * x.shape[3]
+        if values > 1 and can_fuse_attention(x, *learned) and normed_projection.can_run(x, *learned):
+            numbers = (norm.num_groups, norm.eps)
+            return normed_project_fused(x, norm.weight, norm.bias, layer.weight, layer.bias, *numbers)
+    return conv1x1(layer, norm(x)).contiguous()
 
 
 def convolution(layer: nn.Conv2d, x: Float[Tensor, "B I H W"]) -> Float[Tensor, "B O oH oW"]:
@@ -272,6 +285,7 @@ FORMS: dict[str, tuple[Callable[..., Any], int]] = {
     "guided_filter": (guided_filter, 2),
     "paired_difference": (paired_difference, 2),
     "conv1x1": (conv1x1, 2),
+    "normed_conv1x1": (normed_conv1x1, 3),
     "convolution": (convolution, 2),
     "softmax_over_taps": (softmax_over_taps, 1),
 }

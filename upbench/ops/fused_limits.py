@@ -19,7 +19,7 @@ AUTOCASTED = (
 """Ops whose eager form is a product of matrices, which autocast takes in another dtype."""
 CPU_ALONE = (
     *("conv1x1", "guided_attention", "kernel_affinity", "plane_rope", "reassemble", "attend_window", "box_mean"),
-    *("paired_difference", "convolution", "guided_filter"),
+    *("paired_difference", "convolution", "guided_filter", "normed_conv1x1"),
 )
 """Ops that have no kernel for another device."""
 

@@ -36,6 +36,30 @@ def _apply(layer: nn.Conv2d, x: Float[Tensor, "B I H W"]) -> Float[Tensor, "B O 
     return layer(x)
 
 
+def normed_conv1x1(
+    norm: nn.Module, layer: nn.Conv2d, x: Float[Tensor, "B I H W"], *, backend: str = "eager"
+) -> Float[Tensor, "B O H W"]:
+    """Apply a norm and the 1x1 convolution after it, for steps that go plane by plane.
+
+    Args:
+        norm: the norm, or nn.Identity for none.
+        layer: the convolution, from I to O channels.
+        x: the map.
+        backend: eager (the layers themselves), fused (on a CPU `conv1x1`; where no gradient is recorded, without the normed map) or auto.
+
+    Returns:
+        What the layers give, contiguous.
+
+    Raises:
+        BackendError: when the backend that was asked for is unknown.
+    """
+    return compute("normed_conv1x1", backend, _apply_both, norm, layer, x, optional=True)
+
+
+def _apply_both(norm: nn.Module, layer: nn.Conv2d, x: Float[Tensor, "B I H W"]) -> Float[Tensor, "B O H W"]:
+    return layer(norm(x)).contiguous()
+
+
 def convolution(layer: nn.Conv2d, x: Float[Tensor, "B I H W"], *, backend: str = "eager") -> Float[Tensor, "B O oH oW"]:
     """Apply a convolution.
 

@@ -8,9 +8,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from upbench.ops import (
-    conv1x1,
     guided_filter,
     lattice,
+    normed_conv1x1,
     paired_difference,
     resize_map,
     sample_window_assemble,
@@ -162,11 +162,12 @@ class ReSFU(Upsampler):
     def weights(self, x: Float[Tensor, "B C H W"], guide: Float[Tensor, "B Cy oH oW"]) -> Float[Tensor, "B T oH oW"]:
         """Predict the weights of the T = k_up^2 neighbours, which sum to one."""
         height, width = guide.shape[2:]
-        backend, query = self.backend, self.norm_y(guide)
+        backend = self.backend
         if isinstance(self.q, nn.Conv2d):
-            # What follows goes through both plane by plane.
-            query = conv1x1(self.q, query, backend=backend).contiguous()
-        coarse = conv1x1(self.k, self.norm_x(x), backend=backend).contiguous()
+            query = normed_conv1x1(self.norm_y, self.q, guide, backend=backend)
+        else:
+            query = self.norm_y(guide)
+        coarse = normed_conv1x1(self.norm_x, self.k, x, backend=backend)
         key = resize_map(coarse, height, width)
         smooth = F.conv2d(F.pad(query, (1, 1, 1, 1), mode="replicate"), self.gauss, groups=query.shape[1])
         scores = self.semantic_scores(key, self.GF(query, key, backend), backend, coarse)

@@ -5,3 +5,4 @@
 #include "layer_slopes.h"
 #include "folds.h"
 #include "affinities.h"
+#include "projections.h"

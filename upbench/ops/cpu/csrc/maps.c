@@ -5,11 +5,11 @@
 
 #include "vectors.h"
 
-enum { TILE = 8, PIXELS = TILE * TILE, BLOCK = 8 }; /* TILE: map_kernels.py knows it too */
+enum { TILE = 8, PIXELS = TILE * TILE, BLOCK = 8, PARCEL = 512, DEEP = 16, OUTPUTS = 4, AHEAD = 2 }; /* TILE: difference_kernels.py knows it too; PARCEL, OUTPUTS: normed_projection.py */
 
 /* The entries of one generation, each in the order of `map_kernels.DTYPES`. */
 typedef struct {
-    Work box[2], guided[2], coarse[2], differences[2], difference_slopes[2], softmax[2], fold[2], affinity[2], pool[2];
+    Work box[2], guided[2], coarse[2], differences[2], difference_slopes[2], softmax[2], fold[2], affinity[2], pool[2], moments[2], planes[2];
 } Entries;
 
 /* What each entry is given: one struct, filled by name in `map_kernels.py`. Every field is 8 bytes wide; dtype comes last.
@@ -82,9 +82,25 @@ typedef struct {
     int64_t height, width, size, dtype;
 } Pool;
 
+/* x: planes of `pixels`. out: of each its mean and variance, as double. */
+typedef struct {
+    const void *x;
+    void *out;
+    int64_t pixels, dtype;
+} Moments;
+
+/* A pointwise convolution of planes x to planes out. weights: [channels, outputs], the outputs padded to a multiple of OUTPUTS, then
+ * the bias. */
+typedef struct {
+    const void *x, *weights;
+    void *out;
+    int64_t pixels, channels, outputs, dtype;
+} Planes;
+
 #define KINDS "map_kinds.h"
 #define HALVES 0
-#define ENTRIES(of) of(box), of(guided), of(coarse), of(differences), of(difference_slopes), of(softmax), of(fold), of(affinity), of(pool)
+#define ENTRIES(of) of(box), of(guided), of(coarse), of(differences), of(difference_slopes), of(softmax), of(fold), of(affinity), of(pool), \
+    of(moments), of(planes)
 #include "generations.h"
 
 ENTRY(box, Box)
@@ -96,6 +112,8 @@ ENTRY(softmax, Softmax)
 ENTRY(fold, Fold)
 ENTRY(affinity, Affinity)
 ENTRY(pool, Pool)
+ENTRY(moments, Moments)
+ENTRY(planes, Planes)
 
 static PyMethodDef methods[] = {
     {"box", box, METH_VARARGS, "Planes start to stop of means over boxes: address and size of a Box, start, stop."},
@@ -107,10 +125,12 @@ static PyMethodDef methods[] = {
     {"fold", fold, METH_VARARGS, "Rows start to stop of weights of samples as weights of pixels: of a Fold."},
     {"affinity", affinity, METH_VARARGS, "Groups start to stop of products of filtered features: of an Affinity."},
     {"pool", pool, METH_VARARGS, "Planes start to stop of means over the cells of a grid: of a Pool."},
+    {"moments", moments, METH_VARARGS, "Planes start to stop of means and variances: of a Moments."},
+    {"planes", planes, METH_VARARGS, "Parcels of pixels start to stop of a pointwise convolution: of a Planes."},
     {NULL, NULL, 0, NULL},
 };
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_maps", NULL, 0, methods, NULL, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit__maps(void) {
-    return made_of(&module, 6); /* `map_kernels.py` takes the structs above alone */
+    return made_of(&module, 7); /* `map_kernels.py` takes the structs above alone */
 }
