@@ -15,8 +15,8 @@ import upbench
 ROOT = Path(upbench.__file__).parent
 
 HOUSE: tuple[tuple[str, ...], ...] = (
-    ("errors", "units", "analysis", "backends", "user_code"),
-    ("conventions", "files", "runtimes", "cards", "ops", "weights"),
+    ("errors", "units", "analysis", "backends"),
+    ("conventions", "files", "runtimes", "cards", "ops", "weights", "user_code"),
     ("registry", "upsamplers"),
     ("specs",),
     ("records", "papers"),

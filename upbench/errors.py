@@ -65,9 +65,11 @@ class StoreError(UpbenchError):
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Return the known name closest to `name`, or None when none is close."""
-    lowered = {k.lower(): k for k in known}
+    lowered: dict[str, list[str]] = {}
+    for k in known:
+        lowered.setdefault(k.lower(), []).append(k)
     hits = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
-    return lowered[hits[0]] if hits else None
+    return max(lowered[hits[0]], key=lambda k: difflib.SequenceMatcher(None, name, k).ratio()) if hits else None
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

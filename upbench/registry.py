@@ -10,19 +10,17 @@ narrow the scales it takes, `guide_kinds` ("feature", "image" or "hidden", one a
 from __future__ import annotations
 
 import importlib
-import inspect
 import sys
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from upbench import backends
 from upbench.cards import Card, Setting, builtin, from_class
-from upbench.errors import SpecError, UnknownName, UpbenchError, first_line, suggestion, unknown, user_line
-from upbench.user_code import isolation, source_files
+from upbench.errors import SpecError, UnknownName, UpbenchError, first_line, unknown
+from upbench.user_code import isolation, modules, source_files
 
 if TYPE_CHECKING:
     from torch import nn
@@ -73,11 +71,13 @@ def get(name: str) -> Card:
             ) from error
         return _card(name, thing, f"entry point {point.value}", point.value)
     if ":" in name:
-        return _card(name, _load(name), f"class {name}", name)
-    stem = name.replace(".", "/")
-    if name and (Path(f"{stem}.py").is_file() or Path(stem, "__init__.py").is_file()):
-        raise UnknownName(f"unknown upsampler {name!r}; {name} is a module here: a class in it is written {name}:Class")
-    raise UnknownName(f"{unknown('upsampler', name, names())} A class of your own is written package.module:Class")
+        thing = modules.load("upsampler", name, importer=_import_user_module, others=names())
+        return _card(name, thing, f"class {name}", name)
+    if sentence := modules.spelling(name):
+        raise UnknownName(f"unknown upsampler {name!r}; {sentence}")
+    said = str(unknown("upsampler", name, names()))
+    end = "" if said.endswith("?") else "."
+    raise UnknownName(f"{said}{end} A class of your own is written package.module:Class")
 
 
 def sources(name: str) -> dict[str, str] | None:
@@ -91,11 +91,11 @@ def sources(name: str) -> dict[str, str] | None:
     """
     if name in builtin():
         return None
-    modules = [get(name).module.partition(":")[0], name.partition(":")[0]]
+    own = [get(name).module.partition(":")[0], name.partition(":")[0]]
     if name in plugins():
-        modules.append(plugins()[name].module)
+        own.append(plugins()[name].module)
     found: dict[str, str] = {}
-    for module in modules:
+    for module in own:
         if module.partition(".")[0] != "upbench":
             found |= source_files.of_loaded(module)
     return found
@@ -119,57 +119,11 @@ def changed_by_import(card: Card) -> list[str]:
     return _changed.get(card.module.partition(":")[0], [])
 
 
-def _load(path: str) -> Any:
-    """The object at `package.module:Class`; the current folder is searched as well, as `python -m` does."""
-    module_name, _, attribute = path.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    module = _imported(path, module_name)
-    source_files.of_loaded(module.__name__)  # now, since this is the code that runs from here on
-    found: Any = module
-    for part in attribute.split("."):
-        if not hasattr(found, part):
-            classes = [n for n, v in vars(module).items() if inspect.isclass(v) and v.__module__ == module.__name__]
-            raise unknown(f"class in {module_name}", attribute, classes)
-        found = getattr(found, part)
-    return found
-
-
-def _imported(path: str, name: str) -> ModuleType:
-    """A module of the user's. Raises UpbenchError that says whether it is not there, or which of its lines failed."""
-    if "/" in name or name.endswith(".py"):
-        dotted = name.removesuffix(".py").strip("./").replace("/", ".")
-        raise UpbenchError(
-            f"upsampler {path!r}: write the module as Python imports it: {dotted}:{path.partition(':')[2]}"
-        )
-    try:
-        return _import_apart(name)
-    except ModuleNotFoundError as error:
-        missing = error.name is not None and f"{name}.".startswith(f"{error.name}.")
-        if not missing or user_line(error):
-            raise _broken(path, name, error) from error
-        close = suggestion(name, names()) if "." not in name else ""
-        raise UpbenchError(
-            f"upsampler {path!r}: module {name!r} cannot be imported ({error}); write package.module:Class, "
-            f"importable from the current folder or the environment{close}"
-        ) from None
-    except (ValueError, TypeError) as error:
-        if user_line(error):
-            raise _broken(path, name, error) from error
-        raise UpbenchError(
-            f"upsampler {path!r}: {name!r} is not the name of a module; write package.module:Class"
-        ) from None
-    except (Exception, SystemExit) as error:
-        raise _broken(path, name, error) from error
-
-
-def _broken(path: str, module: str, error: BaseException) -> UpbenchError:
-    """The error for a file of the user's that fails while it is imported."""
-    where = user_line(error)
-    if where is None:
-        return UpbenchError(f"upsampler {path!r}: module {module!r} failed while it was imported: {first_line(error)}")
-    return UpbenchError(f"upsampler {path!r}: {where} failed while it was imported: {first_line(error, located=False)}")
+def _import_user_module(name: str) -> ModuleType:
+    """A module of a user's; its files are hashed now, since this is the code that runs from here on."""
+    module = _import_apart(name)
+    source_files.of_loaded(module.__name__)
+    return module
 
 
 def _card(name: str, thing: Any, origin: str, path: str) -> Card:

@@ -396,7 +396,15 @@ def test_aliases_of_aliases_are_read_at_once(tmp_path: Path) -> None:
     ("arguments", "answer"),
     [
         (["{module}"], "{module} is a module here: a class in it is written {module}:Class"),
-        (["Up"], "A class of your own is written package.module:Class"),
+        (["{module}.Up"], "{module} is a module here: write {module}:Up"),
+        (
+            ["{module}x:Up"],
+            "from this folder or the environment (No module named '{module}x'); write package.module:Class; "
+            "did you mean '{module}:Up'?",
+        ),
+        (["{module}:F.relu"], "{module}:F.relu is a function; it is not a class derived from"),
+        (["Up"], "? A class of your own is written package.module:Class"),
+        (["qqq"], "naf. A class of your own is written package.module:Class"),
         (["{module}:Up,kernel=3"], "the parameters of an upsampler follow a colon; write {module}:Up:kernel=3"),
         (["carafe", "--reduction", "2"], "a parameter of an upsampler is written --set reduction=VALUE"),
         (["carafe", "--shap", "8x6x5"], "--shape"),

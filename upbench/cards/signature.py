@@ -35,7 +35,8 @@ def from_class(name: str, thing: Any, origin: str, path: str, fused_ops: Sequenc
         UpbenchError: when it is no class of torch's modules, or its constructor takes other first arguments.
     """
     if sentence := _no_module_class(thing):
-        raise UpbenchError(f"upsampler {name!r}: {origin} {sentence}")
+        what = origin if inspect.isclass(thing) else origin.removeprefix("class ")
+        raise UpbenchError(f"upsampler {name!r}: {what} {sentence}")
     guides = _guides(thing)
     leading = ("channels", "guide_channels", "scale") if guides else ("channels", "scale")
     try:
@@ -52,7 +53,8 @@ def from_class(name: str, thing: Any, origin: str, path: str, fused_ops: Sequenc
             f"({', '.join(map(_shown, first))}); rename them, or wrap it in a class that does"
         )
     if sentence := _wrong_forward(thing, len(guides)):
-        raise UpbenchError(f"upsampler {name!r}: {origin} {sentence}")
+        what = origin if inspect.isclass(thing) else origin.removeprefix("class ")
+        raise UpbenchError(f"upsampler {name!r}: {what} {sentence}")
     scales = str(getattr(thing, "scales", "any"))
     if scales not in SCALES:
         raise UpbenchError(

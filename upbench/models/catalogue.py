@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from upbench.errors import unknown
+from upbench.errors import UnknownName, unknown
+from upbench.user_code import modules
 
 FILE = Path(__file__).with_name("catalogue.yaml")
 
@@ -27,6 +28,12 @@ def names() -> list[str]:
     return [entry.get("example", name) for name, entry in entries().items()]
 
 
+def _fits(name: str, known: str) -> dict[str, str] | None:
+    """Return what stands in a name for the braces of a known one; None where the name is another."""
+    match = re.fullmatch(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(known)), name)
+    return None if match is None else match.groupdict()
+
+
 def entry(name: str) -> tuple[Mapping[str, Any], dict[str, str]]:
     """Return how a model is built, and the parts of its name that stand in braces.
 
@@ -37,7 +44,24 @@ def entry(name: str) -> tuple[Mapping[str, Any], dict[str, str]]:
         UnknownName: If there is no such model.
     """
     for known, found in entries().items():
-        pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(known))
-        if match := re.fullmatch(pattern, name):
-            return found, match.groupdict()
+        if (parts := _fits(name, known)) is not None:
+            return found, parts
+    if sentence := modules.spelling(name):
+        raise UnknownName(f"unknown model {name!r}; {sentence}")
+    if written := _with_library(name):
+        raise UnknownName(
+            f"unknown model {name!r}; a model's name begins with its library: write {' or '.join(written)}; one of your own "
+            "is written package.module:callable"
+        )
     raise unknown("model", name, names())
+
+
+def _with_library(name: str) -> list[str]:
+    """Return the names that a name may stand for that lacks its library: those of a known form, else of any library."""
+    fitting = {
+        f"{library}/{name}": rest
+        for known in entries()
+        for library, _, rest in [known.partition("/")]
+        if name and _fits(f"{library}/{name}", known) is not None
+    }
+    return [whole for whole, rest in fitting.items() if rest != "{name}"] or list(fitting)

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from upbench.errors import UpbenchError, first_line
+from upbench.user_code import modules
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 """Positional and keyword arguments of a call."""
@@ -58,6 +59,7 @@ def from_file(text: str) -> Call:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    modules.search_here()
     try:
         spec.loader.exec_module(module)
         if not callable(getattr(module, name, None)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import inspect
 import socket
 import sys
@@ -15,6 +15,7 @@ from torch import nn
 
 from upbench.errors import SpecError, UpbenchError, first_line, suggestion
 from upbench.models import catalogue
+from upbench.user_code import modules
 from upbench.weights.read import read_checkpoint
 
 FETCHING = ("weights", "weights_backbone", "encoder_weights", "pretrained", "pretrained_backbone")
@@ -26,6 +27,10 @@ LISTS = {
     "timm/": "timm:list_models",
 }
 """Begin of a model's name -> what lists the names of its library that the rest of it may have."""
+
+
+LIBRARIES = ("torchvision", "segmentation_models_pytorch", "transformers", "timm")
+"""What the extra `hosts` installs."""
 
 
 class _Download(Exception):
@@ -145,37 +150,35 @@ def load_weights(model: nn.Module, path: str) -> None:
 
 
 def load(path: str) -> Any:
-    """Return what "package.module:name" stands for.
+    """Return what "package.module:name" stands for; the current folder is searched as well.
 
     Args:
         path: The path.
 
     Raises:
-        UpbenchError: If the package is not installed, does not load, or has no such name.
+        UpbenchError: If the module is not there, does not load, or has no such name; or if that builds nothing.
     """
-    module_name, _, attribute = path.partition(":")
+    module_name = path.partition(":")[0]
+    library = module_name.partition(".")[0]
+    if library in LIBRARIES and importlib.util.find_spec(library) is None:
+        raise UpbenchError(f"{library} is not installed; pip install 'upbench[hosts]' installs it")
     try:
-        found: Any = importlib.import_module(module_name)
-    except Exception as error:  # whatever a package raises when it is imported
-        raise UpbenchError(_cannot_import(module_name, error)) from error
-    for part in attribute.split("."):
-        if not hasattr(found, part):
-            raise UpbenchError(f"{path}: {module_name} has no {part!r}")
-        found = getattr(found, part)
+        with redirect_stdout(sys.stderr):
+            found = modules.load("model", path, "class or function")
+    except UpbenchError as error:
+        if sentence := _operators_missing(module_name, error):
+            raise UpbenchError(sentence) from error
+        raise
+    if isinstance(found, nn.Module):
+        kind = type(found).__qualname__
+        raise UpbenchError(
+            f"{path} is an object of the class {kind}; give the class, or a function that returns the model"
+        )
     if not callable(found):
         raise UpbenchError(
             f"{path} is {type(found).__name__}, but must be something that builds a model when it is called"
         )
     return found
-
-
-def _cannot_import(module: str, error: Exception) -> str:
-    package = module.partition(".")[0]
-    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == package:
-        return f"{package} is not installed; install it, as pip install 'upbench[hosts]' does for the common libraries of models"
-    if sentence := _operators_missing(module, error):
-        return sentence
-    return f"{module} could not be imported: {first_line(error)}"
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -14,7 +14,7 @@ from pydantic import Field, model_serializer, model_validator
 from upbench.specs import shapes
 from upbench.specs.sections import Size
 from upbench.specs.strict import Many, Strict
-from upbench.user_code import source_files
+from upbench.user_code import modules, source_files
 
 ALLOWED: dict[str, tuple[str, ...]] = {
     "": ("upsampler", "params", "input", "measure", "model"),
@@ -62,6 +62,7 @@ class ModelSpec(Strict):
             found |= source_files.of_file(path, path.stem)
         if ":" in self.name:
             module = self.name.partition(":")[0]
+            modules.search_here()
             try:
                 spec = importlib.util.find_spec(module)
             except (ImportError, ValueError):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from upbench.errors import UpbenchError
+from upbench.user_code import modules
 
 
 class VersionError(UpbenchError):
@@ -141,9 +142,7 @@ def of_python(python: str) -> Iterator[Version]:
 def _root(module: str) -> Path:
     """Return the folder on the path from which the first package of `module` is imported. Nothing is run."""
     top = module.partition(".")[0]
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
+    modules.search_here()
     spec = importlib.util.find_spec(top)
     places = list(spec.submodule_search_locations or []) if spec else []
     if spec and spec.origin and spec.origin not in ("built-in", "frozen"):
@@ -151,7 +150,7 @@ def _root(module: str) -> Path:
         return origin.parent.parent if places else origin.parent
     if places:
         return Path(places[0]).resolve().parent
-    raise VersionError(f"module {top!r} cannot be found from {here}")
+    raise VersionError(f"module {top!r} cannot be found from {Path.cwd()}")
 
 
 def _same_place(repository: Path, tree: Path) -> Path:

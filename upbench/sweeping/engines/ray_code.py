@@ -11,7 +11,7 @@ from typing import Any
 from upbench import registry
 from upbench.errors import SpecError
 from upbench.specs.run_spec import RunSpec
-from upbench.user_code import source_files
+from upbench.user_code import modules, source_files
 
 EXCLUDED = [".git", ".venv", "venv", "__pycache__", "results", "*.jsonl"]
 """What stays behind, since no module is imported from it; so does what .gitignore names."""
@@ -43,6 +43,7 @@ def _folders(spec: RunSpec) -> Iterator[Path]:
         yield from _folder(getattr(sys.modules.get(module), "__file__", None), module)
     if spec.model is not None and ":" in spec.model.name:
         module = spec.model.name.partition(":")[0]
+        modules.search_here()
         found = importlib.util.find_spec(module)
         yield from _folder(found.origin if found else None, module)
     files = (spec.model.inputs, spec.model.weights) if spec.model is not None else ()
