@@ -6,6 +6,7 @@ held but the result. Without it the same is made of a product of matrices, `offs
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from upbench.ops.cpu import attention, layer_numbers, native, window_kernels
 from upbench.ops.cpu.products import pointwise
+from upbench.ops.cpu.value_slices import value_slices
 from upbench.ops.memory_layout import empty_map
 from upbench.ops.offsets import offset_points
 from upbench.ops.registration import LIBRARY, OPS, Op, numel
@@ -68,14 +70,15 @@ def attend(
     """
     if native.can_run_native(x, keys, guide, weight, offsets):
         points = native.Moved(offsets, scale, guide, layer_numbers.layer(weight, bias, x.dtype), x.dtype)
-        return native.attend_guided(x, keys, points, heads)
+        return native.attend_guided(value_slices(x, math.lcm(points.groups, heads)), keys, points, heads)
     if window_kernels.can_run_native(guide, weight):
         projected = window_kernels.project(guide, weight, bias)
     else:
         projected = pointwise(guide.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
     if native.can_run_native(x, keys, guide, weight, offsets, half=True):
         points = native.Moved(offsets, scale, None, None, torch.float32)
-        return native.attend_guided(x, keys, points, heads, projected)
+        blocks = math.lcm(points.groups, heads)
+        return native.attend_guided(value_slices(x, blocks), keys, points, heads, projected)
     return attention.attend(x, keys, projected, None, offset_points(offsets, scale), "zeros", heads, None)
 
 

@@ -34,6 +34,8 @@ def load(name: str, interface: int) -> Any:
 _kernels = load("_kernels", INTERFACE)
 FORMS = {torch.bfloat16: 1, torch.float16: 2}
 """Dtypes of half precision in which the kernel writes what it assembles, and its number for each."""
+BRAINS = 3
+"""Its number where bfloat16 is read too."""
 TILE, PIECE = 8, 8
 """Side of a tile of output pixels in the kernel, and tiles that a thread takes at a time."""
 
@@ -234,6 +236,17 @@ def assemble(x: Tensor, weight: Tensor | None, points: Tensor, padding: str) -> 
     return _run(x, None, None, None, Given(points, weight, coordinate_dtype(x.dtype)), padding, heads, None)
 
 
+def value_dtype(x: Tensor, blocks: int) -> torch.dtype:
+    """Return in which dtype the kernel reads values: bfloat16 where the CPU adds products of it, else at least float32.
+
+    Args:
+        x: the map of values.
+        blocks: parts of the channels that are read at different points.
+    """
+    brain = x.dtype == torch.bfloat16 and getattr(_kernels, "brain", False) and x.shape[1] // blocks % 32 == 0
+    return x.dtype if brain else coordinate_dtype(x.dtype)
+
+
 def _run(
     x: Tensor | None,
     keys: Tensor | None,
@@ -251,7 +264,7 @@ def _run(
     out_h, out_w, groups, taps = points.out_height, points.out_width, points.groups, points.taps
     blocks = math.lcm(groups, heads)
     key_rows, query_rows = (laid_out(t, dtype) for t in (keys, query))
-    values = sliced(x, blocks, dtype) if x is not None and x.dim() == 4 else laid_out(x, dtype)
+    values = sliced(x, blocks, value_dtype(x, blocks)) if x is not None and x.dim() == 4 else laid_out(x, dtype)
     table = None if embedding is None else embedding.to(dtype).contiguous()
     channels, depth = (0 if t is None else t.shape[1] * t.shape[4:].numel() for t in (x, keys))
     if x is not None:
@@ -274,7 +287,7 @@ def _run(
         factor=1.0 if factor is None else factor,
         border=padding == "border",
         wide=dtype == torch.float64,
-        form=0 if x is None else FORMS.get(out.dtype, 0),
+        form=0 if values is None else BRAINS if values.dtype == torch.bfloat16 else FORMS.get(out.dtype, 0),
     )
     for image in range(b):
         read_from = (values, key_rows, query_rows, target)

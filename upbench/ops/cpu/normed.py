@@ -43,7 +43,10 @@ def run(
     eps: float,
     weight: Float[Tensor, "O C"],
     blocks: int,
-) -> tuple[Float[Tensor, "B C/n H W n"], Float[Tensor, "B O/2 H W"], Float[Tensor, "B {blocks} H W O/2/{blocks}"]]:
+    slices: bool = True,
+) -> tuple[
+    Float[Tensor, "B C/n H W n"] | None, Float[Tensor, "B O/2 H W"], Float[Tensor, "B {blocks} H W O/2/{blocks}"]
+]:
     """Norm and project a map.
 
     Args:
@@ -53,13 +56,14 @@ def run(
         eps: of the same.
         weight: the matrix, of which the first half makes queries and the second keys.
         blocks: parts of the channels that are read at different points.
+        slices: whether x itself is returned too.
 
     Returns:
-        x itself in slices of n channels, the queries channels-last, and the keys in blocks of channels.
+        x itself in slices of n channels, or None, the queries channels-last, and the keys in blocks of channels.
     """
     (b, c, h, w), depth = x.shape, weight.shape[0] // 2
     width = next(n for n in SLICES if c // blocks % n == 0)
-    values = on_huge_pages(x.new_empty((b, c // width, h, w, width)))
+    values = on_huge_pages(x.new_empty((b, c // width, h, w, width))) if slices else None
     queries, keys = x.new_empty((b, h, w, depth)), x.new_empty((b, blocks, h, w, depth // blocks))
     numbers, scale, shift = (t.contiguous() for t in (weight.t(), scale, shift))
     for image in range(b):

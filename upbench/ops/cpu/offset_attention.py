@@ -19,6 +19,7 @@ from torch import Tensor
 from upbench.ops import thresholds
 from upbench.ops.cpu import attention, layer_numbers, native, normed
 from upbench.ops.cpu.products import pointwise
+from upbench.ops.cpu.value_slices import value_slices
 from upbench.ops.memory_layout import empty_map, on_huge_pages
 from upbench.ops.offsets import predict_points
 from upbench.ops.registration import LIBRARY, OPS, Op, coordinate_dtype, numel
@@ -124,11 +125,15 @@ def attend(
             weight = torch.cat((query, key.flatten(1).to(dtype)))
             groups, taps, kernel = query.shape[0] // first.shape[0], last.shape[0] // 2, last.shape[-1]
             blocks = math.lcm(groups, heads)
-            if normed.can_run(x, query.shape[0], blocks):
-                values, queries, keys = normed.run(x, scale, shift, outer_eps, weight, blocks)
+            wide = x.to(dtype)
+            if normed.can_run(wide, query.shape[0], blocks):
+                own = native.value_dtype(x, blocks) != dtype  # values that are read as they are given
+                made, queries, keys = normed.run(wide, scale, shift, outer_eps, weight, blocks, not own)
+                values = value_slices(x, blocks) if made is None else made
             else:
                 values, rows = _projected(x, scale, shift, outer_eps, weight)
                 queries, keys = rows.split(query.shape[0], 1)
+            del wide
             layers = layer_numbers.layers(first, gamma, beta, last, bias, dtype)
         points = native.Predicted(out_height, out_width, groups, taps, kernel, theta, eps, in_input_pixels, layers)
         return native.attend_predicted(values, keys, queries, embedding, points, heads, factor, x.dtype)

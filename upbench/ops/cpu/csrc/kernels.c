@@ -96,6 +96,8 @@ static ALWAYS_INLINE float erf_of(float v) {
     return v * above / below;
 }
 
+#include "brain.h"
+
 /* The entries of one generation, of float32 and of float64. */
 typedef struct {
     Work points[2], boxes[2], compare_neighbours[2], blend_neighbours[2], slopes[2], scatter[2], normed[2];
@@ -204,5 +206,15 @@ static PyMethodDef methods[] = {
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_kernels", NULL, 0, methods, NULL, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit__kernels(void) {
-    return made_of(&module, 8); /* `native.py` and those it serves take the structs above alone */
+    PyObject *made = made_of(&module, 8); /* `native.py` and those it serves take the structs above alone */
+#if GENERATIONS
+    const int brain = __builtin_cpu_supports("x86-64-v4") && __builtin_cpu_supports("avx512bf16");
+#else
+    const int brain = 0;
+#endif
+    if (made && PyModule_AddIntConstant(made, "brain", brain) < 0) {
+        Py_DECREF(made);
+        return NULL;
+    }
+    return made;
 }

@@ -82,7 +82,7 @@ static int NAME(normed)(const void *given, long start, long stop) {
                 *(NAME(Lanes) *)(planes + c * NEAR + m) = NAME(load_part)(at, some);
                 PREFETCH(at + NEAR);
             }
-            for (long c = 0; c < channels; c += SOME) NAME(slice)(job, planes + c * NEAR + m, first + m, some, c);
+            for (long c = 0; job->values && c < channels; c += SOME) NAME(slice)(job, planes + c * NEAR + m, first + m, some, c);
             NAME(norm)(job, planes + m);
         }
         long o = 0;

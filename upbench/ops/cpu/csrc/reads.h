@@ -150,6 +150,12 @@ static ALWAYS_INLINE void NAME(weigh_all)(const Job *job, const NAME(Cells) * ce
     long ends[PIXELS];
     for (long b = 0; b < blocks; b++) {
         NAME(reads)(job, cells, count, b, weights, reads, ends);
+#if GENERATIONS && !WIDE
+        if (job->form == BRAINS) {
+            weigh_brain(job, pixels, count, b * each, (b + 1) * each, (BrainRead *)reads, ends);
+            continue;
+        }
+#endif
         for (long c = b * each, step; c < (b + 1) * each; c += step) {
             const long left = job->x_slice - c % job->x_slice, rest = (b + 1) * each - c, most = rest < left ? rest : left;
             step = most >= MANY ? MANY : most >= 2 * SOME ? 2 * SOME : most >= SOME ? SOME : 1;
