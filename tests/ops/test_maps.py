@@ -85,7 +85,7 @@ def test_samples_in_windows(
     torch.manual_seed(seed)
     out = [max(1, round(n * by)) for n, by in zip(size, ratio, strict=True)]
     x, weight = torch.randn(2, channels, *size, dtype=DOUBLE), torch.randn(2, kernel**2, *out, dtype=DOUBLE)
-    assert sample_windows.can_run(x)
+    assert sample_windows.can_run(x, weight)
     agree(
         lambda *maps: ops.sample_window_assemble(*maps, kernel),
         lambda *maps: ops.sample_window_assemble(*maps, kernel, backend="fused"),
