@@ -23,7 +23,7 @@ from upbench.deploy.targets import Loaded, Target
 from upbench.errors import UpbenchError, first_line
 from upbench.exchange import other_sizes
 from upbench.exchange.agreement import LEAST, TIMES, Truth, called, error_of, truth
-from upbench.exchange.capture import Captured, ExportError, capture, eager_copy
+from upbench.exchange.capture import ExportError, capture, eager_copy
 from upbench.specs import run_spec
 
 Say = Callable[[str, float], None]
@@ -79,7 +79,8 @@ def _into(cell: Cell, target: Target, spec: str, fixed: bool, folder: Path, say:
     say("capture", 0.0)
     subject = _subject(spec)
     tensors = subject.truths[0].tensors
-    captured = _captured(spec, target.SAMPLING, not fixed, target.MOST)
+    # Each conversion has a program of its own: AOTInductor, also where it fails, leaves one whose sizes are fixed for the next.
+    captured = capture(subject.module, tensors, not fixed, target.SAMPLING, target.MOST)
     cell.input = subject.truths[0].size
     say("conversion", 0.25)
     # The end of a name says to some runtimes what a file is.
@@ -107,12 +108,6 @@ def _subject(spec: str) -> Subject:
     module, tensors = spec_module.built(asked)
     with workload.explained(asked):
         return Subject(module, (truth(module, tensors), truth(module, other_sizes.odd(tensors))))
-
-
-@lru_cache(4)
-def _captured(spec: str, sampling: str, dynamic: bool, most: int | None) -> Captured:
-    subject = _subject(spec)
-    return capture(subject.module, subject.truths[0].tensors, dynamic, sampling, most)
 
 
 def _judge(cell: Cell, subject: Subject, loaded: Loaded, others: Sequence[Truth]) -> None:
