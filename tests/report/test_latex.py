@@ -168,3 +168,17 @@ def test_a_caption_says_at_what_shape_and_a_number_has_a_minus_sign(results: Pat
     assert latex_text.cell("-", True) == "-"
     own = upbench("table", results, "--format", "latex", "--caption", "Mine.").stdout
     assert "\\caption{Mine.}" in own
+
+
+@pytest.mark.parametrize(
+    ("text", "set_by_tex"),
+    [
+        ("$-$1.0", 20.56),
+        ("39.0 $\\pm$ 0.1", 45.0),
+        ("$\\times$", 7.78),
+        ("$\\times^{=}$", 14.42),
+        ("$\\times^{?}$", 12.05),
+    ],
+)
+def test_signs_are_as_wide_as_tex_sets_them(text: str, set_by_tex: float) -> None:
+    assert latex_text.points(text) == pytest.approx(set_by_tex, rel=0.02)

@@ -13,6 +13,8 @@ WIDTHS_PT = {
     for letter in letters
 }  # fmt: skip
 """Widths of letters of Computer Modern of 10 pt."""
+SIGNS_PT = {"$-$": 7.8, "$\\pm$": 7.8, "$\\times$": 7.8, "$\\times^{=}$": 14.5, "$\\times^{?}$": 12.1}
+"""Widths of the signs that cells have, as they are written."""
 SPECIAL = {
     "\\": "\\textbackslash{}",
     "~": "\\textasciitilde{}",
@@ -49,7 +51,11 @@ def escape(text: str) -> str:
 
 def points(text: str) -> float:
     """Return the width of a text in points, in type of 10 pt."""
-    return sum(WIDTHS_PT.get(letter, 5.6) for letter in text)
+    signs = {sign: text.count(sign) for sign in SIGNS_PT}
+    for sign in SIGNS_PT:
+        text = text.replace(sign, "")
+    letters = sum(WIDTHS_PT.get(letter, 5.6) for letter in text)
+    return letters + sum(SIGNS_PT[sign] * count for sign, count in signs.items())
 
 
 _KEPT = re.compile(r"(\$[^$]*\$|\\[A-Za-z]*(?:ref|cite)[A-Za-z]*\*?(?:\[[^\]]*\])*\{[^{}]*\}|\\.)", re.DOTALL)
