@@ -107,12 +107,17 @@ class Pooled(nn.Module):
 
     Args:
         bakes: Whether the height is made a constant of when the model is exported.
+        width: Channels of the maps.
     """
 
-    def __init__(self, bakes: bool = False) -> None:
+    def __init__(self, bakes: bool = False, width: int = 8) -> None:
         super().__init__()
         self.bakes = bakes
-        self.stem, self.coarse, self.classify = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 1), nn.Conv2d(8, 4, 1)
+        self.stem, self.coarse, self.classify = (
+            nn.Conv2d(3, width, 1),
+            nn.Conv2d(width, width, 1),
+            nn.Conv2d(width, 4, 1),
+        )
 
     def forward(self, image: Tensor) -> Tensor:
         x = self.stem(image)
@@ -121,10 +126,10 @@ class Pooled(nn.Module):
         return self.classify(x + up) + rows
 
 
-def pooled(bakes: bool = False) -> Pooled:
+def pooled(bakes: bool = False, width: int = 8) -> Pooled:
     """Return the model of one level with fixed weights, in evaluation mode."""
     torch.manual_seed(0)
-    return Pooled(bakes).eval()
+    return Pooled(bakes, width).eval()
 
 
 def segmenter() -> Segmenter:

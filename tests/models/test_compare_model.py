@@ -82,6 +82,42 @@ def test_weights_of_a_file_are_those_that_run(tmp_path: Path) -> None:
     assert "2 weights are missing in it and 0 unknown to the model (stem.weight" in said
 
 
+def test_weights_of_a_replaced_model_are_loaded_once_it_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    trained = upbench.replace(segmenter(), "dysample", inputs=image())
+    for value in trained.parameters():
+        value.data += 0.01
+    torch.save(trained.state_dict(), "trained.pt")
+    weights = ("--weights", "trained.pt")
+    done = run("export", "dysample", *HOST[:4], "--fixed", *weights, "-o", "trained.pt2")
+    assert done.exit_code == 0, done.output
+    given = image(64, 48)
+    with torch.no_grad():
+        written = torch.export.load("trained.pt2").module()(given)
+        torch.testing.assert_close(written[0], trained(given), rtol=1e-4, atol=1e-6)
+    done = run("compare", "dysample", "carafe:compressed=8", *HOST, *weights, "-v")
+    assert done.exit_code == 0, done.output
+    said = " ".join(done.stdout.split())
+    assert "The file of weights has other upsamplers than carafe compressed=8, which have random weights." in said
+    assert "its upsamplers are not those that stand in the model; carafe: " in refused(
+        "compare", "carafe", *HOST, *weights
+    )
+    said = refused("export", "dysample", *HOST[:4], "--fixed", *weights, "--where", "head:0", "-o", "part.pt2")
+    assert "they are of head:0, head:1, and replaced were head:0, see --where" in said
+
+
+def test_the_channels_that_parameters_have_to_fit_are_those_of_the_sites() -> None:
+    host = ("--model", "tests.models.hosts:pooled", "--model-arg", "width=9", "--input", "8x6", *HOST[4:])
+    done = run("compare", "dysample", "--set", "groups=3", *host, env={"COLUMNS": "100"})
+    assert done.exit_code == 0, done.output
+    assert "dysample groups=3" in done.stdout
+    said = " ".join(done.stdout.split())
+    assert "noise floor" in said
+    assert "UNSURE" not in said or "UNSURE: " in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -98,7 +134,7 @@ def test_weights_of_a_file_are_those_that_run(tmp_path: Path) -> None:
         (["none*", *HOST], "none*: matches no upsampler"),
         (["dysample", "dysample", *HOST], "dysample: given twice"),
         (["anyup", *HOST], "anyup takes guides of another kind"),
-        (["dysample:groups=3", *HOST], "groups"),
+        (["dysample:groups=3", *HOST], "groups is 3, which does not divide channels (16)"),
         (["dysample", "--where", "head:0"], "--where: needs --model"),
         (["dysample", "--model", "tests.models.hosts:segmenter"], "a model needs inputs"),
         (["dysample", *HOST, "--reference", "carafe"], "carafe"),

@@ -456,6 +456,13 @@ def test_the_reference_is_the_cell_that_was_asked_for_and_stays_it(
     done = CliRunner().invoke(app, ["sweep", "tiny.yaml", "--reference", "k_up=3"])
     assert done.exit_code == 0, done.output
     assert references() == [3, 3]
+    assert "--fresh" not in done.stderr
+    done = CliRunner().invoke(app, ["sweep", "tiny.yaml", "--reference", "k_up=5"])
+    assert (
+        "ratios to k_up=3, seed=1001; no cell was left to measure, and --fresh measures all again, as ratios to k_up=5"
+        in done.stderr
+    )
+    assert references() == [3, 3]
     write_sweep(tmp_path, base={"upsampler": "carafe"}, grid={"k_up": [3, 5, 7], "seed": [1001]})
     done = CliRunner().invoke(app, ["sweep", "tiny.yaml"])
     assert done.exit_code == 0, done.output

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,7 +110,7 @@ def _job(items: Sequence[str], run_options: RunOptions, wanted: ModelOptions, im
         )
     if mistakes:
         raise SpecError(mistakes)
-    rows = [row for item in upsampler_patterns.expand(items)[0] for row in _rows(item, options, run_options)]
+    rows = [row for item in upsampler_patterns.expand(items)[0] for row in _rows(item, wanted.model, run_options)]
     labels = [row["label"] for row in rows]
     if twice := sorted({label for label in labels if labels.count(label) > 1}):
         raise SpecError([f"{', '.join(twice)}: given twice; leave one out"])
@@ -129,7 +129,7 @@ def _job(items: Sequence[str], run_options: RunOptions, wanted: ModelOptions, im
     )
 
 
-def _rows(item: str, options: Mapping[str, Any], run_options: RunOptions) -> list[dict[str, Any]]:
+def _rows(item: str, model: str, run_options: RunOptions) -> list[dict[str, Any]]:
     """Return the rows of one upsampler as typed, one for each backend."""
     from upbench.specs import run_spec
 
@@ -141,7 +141,9 @@ def _rows(item: str, options: Mapping[str, Any], run_options: RunOptions) -> lis
     data["params"] = {**(data.get("params") or {}), **own}
     found = []
     for one in backends.spread(data, backends.parse(run_options.backend)):
-        judged = run_spec.load(one, source)
+        judged = run_spec.load(
+            {**one, "model": {"name": model, "input": "1x1"}}, source
+        )  # params are judged at the sites
         backend = judged.measure.backend
         given = {key: judged.params[key] for key in one["params"]}
         label = name + "".join(f" {key}={value}" for key, value in given.items())

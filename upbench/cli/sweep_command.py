@@ -211,6 +211,7 @@ def _measure(
     from upbench.report.formats import render
     from upbench.report.tables import sweep as sweep_table
     from upbench.report.tables.result_set import ResultSet
+    from upbench.sweeping import reference as references
     from upbench.sweeping import runner as sweep
 
     store.check_appendable(path)
@@ -241,6 +242,10 @@ def _measure(
         shown = [view.table_of(measured, title)] if records else []
     if printed.wants("json") or (records and (printed.output_files or printed.form != "parquet")):
         output.show(shown, printed, lambda: json.dumps([record.to_dict() for record in records], indent=2))
+    if not outcome.measured and (
+        sentence := references.not_taken(chosen.reference, records, cells, outcome.plan.identities)
+    ):
+        _say(sentence)
     listed = " and ".join(written).replace(" and ", ", ", len(written) - 2)
     _say(f"{path} and its {listed} hold {len(records)} of {len(cells)} cells{_by_status(outcome)}")
     return outcome

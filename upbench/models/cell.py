@@ -81,6 +81,11 @@ def module(spec: RunSpec) -> tuple[nn.Module, tuple[Any, ...], dict[str, Any]]:
         backend=spec.measure.backend,
         **spec.params,
     )
+    if why := replacing.load_upsamplers(made, built.trained):
+        file = built.job.weights
+        raise UpbenchError(
+            f"--weights {file}: its upsamplers are not those that {spec.upsampler} puts into the model: {why}"
+        )
     return made, built.args, built.kwargs
 
 
@@ -92,8 +97,9 @@ class _Host:
         self.model: nn.Module
         self.args: tuple[Any, ...]
         self.kwargs: dict[str, Any]
+        self.trained: dict[str, Any]
         base = run_spec.load(job.spec, "the model's spec")
-        self.model, self.args, self.kwargs = model_case.built(job, base, device)
+        self.model, self.args, self.kwargs, self.trained = model_case.built(job, base, device)
         self.notes = model_case.fix_proposals(self.model)
         self.listed: list[Site] = replacing.list_sites(self.model, self.args, self.kwargs)
         self.meant = replacing.chosen(self.listed, job.where)

@@ -15,6 +15,7 @@ from torch import nn
 
 from upbench.errors import SpecError, UpbenchError, first_line, suggestion
 from upbench.models import catalogue
+from upbench.models.replacing import ATTRIBUTE
 from upbench.user_code import modules
 from upbench.weights.read import read_checkpoint
 
@@ -126,12 +127,16 @@ def _call(path: str, given: dict[str, Any]) -> Callable[[], Any]:
     return lambda: target(**given)
 
 
-def load_weights(model: nn.Module, path: str) -> None:
+def load_weights(model: nn.Module, path: str) -> dict[str, Any]:
     """Load the weights of a file into a model, all of them.
 
     Args:
         model: The model.
-        path: A checkpoint: a state dict, or a mapping with one under "state_dict" or "model".
+        path: A checkpoint: a state dict, or a mapping with one under "state_dict" or "model". It may be of the model after
+            its upsampling was replaced.
+
+    Returns:
+        What the file has for the upsamplers of a replaced model, by their keys in `model.upsamplers`; empty for others.
 
     Raises:
         UpbenchError: If the file cannot be read, or its weights are not those of the model.
@@ -140,13 +145,17 @@ def load_weights(model: nn.Module, path: str) -> None:
     for key in ("state_dict", "model"):
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]
-    missing, surplus = model.load_state_dict(state, strict=False)
+    begin = f"{ATTRIBUTE}."
+    theirs = {} if hasattr(model, ATTRIBUTE) else {key: value for key, value in state.items() if key.startswith(begin)}
+    own = {key: value for key, value in state.items() if key not in theirs}
+    missing, surplus = model.load_state_dict(own, strict=False)
     if missing or surplus:
         some = ", ".join([*missing, *surplus][:3])
         raise UpbenchError(
             f"--weights {path}: does not fit {type(model).__name__}: {len(missing)} weights are missing in it and "
             f"{len(surplus)} unknown to the model ({some}, ...)"
         )
+    return {key.removeprefix(begin): value for key, value in theirs.items()}
 
 
 def load(path: str) -> Any:

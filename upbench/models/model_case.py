@@ -168,7 +168,7 @@ def compare(job: ModelJob, progress: Progress = lambda what, part: None) -> list
     base_spec = run_spec.load(job.spec, "the model's spec")
     device = torch.device(base_spec.measure.device if base_spec.measure.device != "auto" else "cpu")
     progress("building the model", 0)
-    model, args, kwargs = built(job, base_spec, device)
+    model, args, kwargs, trained = built(job, base_spec, device)
     notes = fix_proposals(model)
     listed = replacing.list_sites(model, args, kwargs)
     meant = replacing.chosen(listed, job.where)
@@ -179,6 +179,7 @@ def compare(job: ModelJob, progress: Progress = lambda what, part: None) -> list
     progress("checking that replacing changes nothing by itself", 0)
     check_repeated(job.model, model, listed, meant, args, kwargs)
     works: list[tuple[_Spec, nn.Module]] = [(_spec(base_spec, AS_IT_IS), model)]
+    misfits: dict[str, str] = {}
     for row in job.rows:
         made = replacing.replace(
             shared_copy(model),
@@ -190,6 +191,9 @@ def compare(job: ModelJob, progress: Progress = lambda what, part: None) -> list
             **row.get("params", {}),
         )
         works.append((_spec(base_spec, row["label"]), made))
+        if why := replacing.load_upsamplers(made, trained):
+            misfits[row["label"]] = why
+    notes += _untrained(job, misfits)
 
     def build(spec: RunSpec, module: nn.Module, on: torch.device, watch: clock.Clock) -> ModelCase:
         return ModelCase(spec, Called(module, args, kwargs), on, watch)
@@ -216,12 +220,22 @@ def compare(job: ModelJob, progress: Progress = lambda what, part: None) -> list
     return results
 
 
-def built(job: ModelJob, spec: RunSpec, device: torch.device) -> tuple[nn.Module, tuple[Any, ...], dict[str, Any]]:
-    """Return the model on its device with its weights, and its inputs."""
+def _untrained(job: ModelJob, misfits: Mapping[str, str]) -> list[str]:
+    """Return which upsamplers the file of weights is not of. Raises UpbenchError where it is of none."""
+    if misfits and len(misfits) == len(job.rows):
+        said = "; ".join(f"{label}: {why}" for label, why in misfits.items())
+        raise UpbenchError(f"--weights {job.weights}: its upsamplers are not those that stand in the model; {said}")
+    names = ", ".join(misfits)
+    return [f"the file of weights has other upsamplers than {names}, which have random weights"] if misfits else []
+
+
+def built(
+    job: ModelJob, spec: RunSpec, device: torch.device
+) -> tuple[nn.Module, tuple[Any, ...], dict[str, Any], dict[str, Any]]:
+    """Return the model on its device with its weights, its inputs, and what the file of weights has for upsamplers in it."""
     isolation.seed_generators(spec.input.seed)
     model = factory.build(job.model, job.arguments)
-    if job.weights is not None:
-        factory.load_weights(model, job.weights)
+    trained = {} if job.weights is None else factory.load_weights(model, job.weights)
     model.to(device)
     if job.inputs is not None:
         args, kwargs = example_inputs.from_file(job.inputs)
@@ -230,7 +244,7 @@ def built(job: ModelJob, spec: RunSpec, device: torch.device) -> tuple[nn.Module
         args, kwargs = example_inputs.for_image(model, job.image[0], job.image[1], job.batch, spec.input.seed)
     if device.type != "cpu":
         args, kwargs = example_inputs.to(args, device), example_inputs.to(kwargs, device)
-    return model, args, kwargs
+    return model, args, kwargs, trained
 
 
 def shared_copy(model: nn.Module) -> nn.Module:

@@ -159,6 +159,30 @@ def is_replaced(model: nn.Module) -> bool:
     return SITES in model.__dict__
 
 
+def load_upsamplers(model: nn.Module, state: Mapping[str, Any]) -> str | None:
+    """Load the weights of the upsamplers of a replaced model, all of them or none.
+
+    Args:
+        model: The model.
+        state: Weights by their keys in `model.upsamplers`; empty for none.
+
+    Returns:
+        Why they are not those of its upsamplers; None where they were loaded, or there are none.
+    """
+    if not state:
+        return None
+    holder = model.get_submodule(ATTRIBUTE)
+    own = {key: value.shape for key, value in holder.state_dict().items()}
+    given = {key: getattr(value, "shape", None) for key, value in state.items()}
+    if own == given:
+        holder.load_state_dict(state)
+        return None
+    wrong = [key for key in (*own, *(key for key in given if key not in own)) if own.get(key) != given.get(key)]
+    sites = [", ".join(sorted({key.partition(".")[0].replace("/", ".") for key in keys})) for keys in (given, own)]
+    at = f"; they are of {sites[0]}, and replaced were {sites[1]}, see --where" if sites[0] != sites[1] else ""
+    return f"{len(wrong)} weights differ in name or shape ({ATTRIBUTE}.{wrong[0]}){at}"
+
+
 def restore(model: nn.Module) -> nn.Module:
     """Give a replaced model back its own upsampling calls; its upsamplers and their weights are dropped.
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import yaml
 
 from upbench.errors import SpecError, UpbenchError, suggestion
+from upbench.records.record import Record
+from upbench.records.store import Identity
 from upbench.specs import run_spec as spec
 from upbench.sweeping import axes
 from upbench.sweeping.expand import Cell, SweepSpec
@@ -46,6 +48,29 @@ def asked(text: str, cells: Sequence[Cell]) -> int:
     if possible is None:
         raise SpecError([f"--reference {text}: the cell is impossible ({'; '.join(cells[fitting[0]].mistakes)})"])
     return possible
+
+
+def not_taken(
+    asked: int | None, records: Iterable[Record], cells: Sequence[Cell], identities: Mapping[Identity, int]
+) -> str | None:
+    """Return that the ratios of a sweep that is measured are to another cell than the one asked for; None where they are not.
+
+    Args:
+        asked: Number of the cell that was asked for; None for none.
+        records: The records of the sweep.
+        cells: Its cells.
+        identities: The numbers of the cells, by the identities of their records.
+    """
+    timed = [r.latency.passes.reference for r in records if r.latency is not None and r.latency.passes is not None]
+    references = {(key, axes) for key, axes in timed}
+    keys = {key for (key, _), n in identities.items() if n == asked}
+    if asked is None or not references or keys & {key for key, _ in references}:
+        return None
+    had = [cells[n].label for one, n in identities.items() if one in references] or ["another cell"]
+    return (
+        f"--reference: the times of the results file are ratios to {' and '.join(had)}; no cell was left to measure, and "
+        f"--fresh measures all again, as ratios to {cells[asked].label}"
+    )
 
 
 def of_base(numbers: Sequence[int], cells: Sequence[Cell], sweep: SweepSpec) -> int:

@@ -91,7 +91,10 @@ def condition_of(spec: RunSpecData) -> tuple[str | None, ...]:
 def model(record: Record) -> str | None:
     """Return the whole model that a record is of, with its input; None for a record of an upsampler alone."""
     found = record.settings.value("model")
-    return f"{found.get('name')} at {found.get('input') or found.get('inputs')}" if isinstance(found, dict) else None
+    if not isinstance(found, dict):
+        return None
+    image = "x".join(map(str, found.get("image") or ()))  # `compare --model` has other keys than a sweep
+    return f"{found.get('name') or found.get('model')} at {found.get('input') or found.get('inputs') or image}"
 
 
 @fact

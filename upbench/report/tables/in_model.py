@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from upbench import metrics, units
+from upbench.analysis.stats import Verdict
 from upbench.records.record import Record
 from upbench.report.formats.table import Table
-from upbench.report.tables import columns, notes
+from upbench.report.tables import columns, facts, notes
 from upbench.report.tables.columns import Column
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ SHARE = (
     "+ what is added to it as it is; FLOPs are counted operator by operator as torch dispatches them."
 )
 """The note on what stands in the columns."""
+SHARE_IN_SHORT = "Share: the part of a forward's time that these calls take."
+FLOP = "1 FLOP: one multiply-accumulate, of the whole model."
+WIDE = "the interval of the ratio is not within 5 % of 1, nor past it by more than the noise floor"
+"""Why a verdict is UNSURE where nothing warns of the measurement."""
 SHARED_METRICS = ("latency", "peak-memory", "training-peak-memory")
 
 
@@ -78,9 +83,24 @@ def comparison(found: Sequence[InModel], title: str, reference: int = 0) -> Tabl
             *notes.noise_floor(records, efficiency=False),
             *notes.warnings(records),
         ],
+        brief=_brief(found, shown, verdict),
         lead=1,
         label="model",
     )
+
+
+def _brief(found: Sequence[InModel], shown: Sequence[Column], verdict: Column) -> list[str]:
+    """Return three lines: which calls were replaced, where and how finely it was measured, and why a verdict is UNSURE."""
+    records = [one.record for one in found]
+    replaced = f"Replaced: {notes.name_some(found[0].sites, len(found[0].sites), kind='calls')}."
+    unsure = [record for record in records if verdict.cell(record) == Verdict.UNSURE]
+    said = dict.fromkeys(warning for record in unsure for warning in facts.warnings(record))
+    reasons = sorted(said, key=lambda warning: "rounds fitted" not in warning)[:1] or [WIDE]
+    why = [f"UNSURE: {reasons[0]}"] if unsure else []
+    *where, last = notes.brief(records, shown, urgent=why)
+    more = [f"{text[0].upper()}{text[1:]}." for text in found[0].notes]
+    where = [text.removeprefix(f"{notes.in_model(records)[0]}; ") for text in where]  # the title says it
+    return [" ".join([replaced, SHARE_IN_SHORT, *more]), " ".join([*where, FLOP]), last]
 
 
 def _percent(value: float | None) -> str:
