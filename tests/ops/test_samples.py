@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from upbench import ops
 from upbench.ops import thresholds
-from upbench.ops.cpu import samples, window_kernels
+from upbench.ops.cpu import native, samples, window_kernels
+from upbench.ops.cpu.value_slices import value_slices
 
 pytestmark = pytest.mark.skipif(window_kernels._kernels is None, reason="upbench was installed without a C compiler")
 ROUNDING = {torch.float64: 1e-12, torch.float32: 4e-6, torch.bfloat16: 1e-2, torch.float16: 1e-2}
@@ -78,3 +79,16 @@ def test_the_last_row_and_column_are_read_alone(order: torch.memory_format) -> N
     x[:, :, 3, 4] = 2.0
     points = torch.tensor((9.0, 7.0)).expand(1, 1, 1, 2, 3, 2)
     assert bool((samples.sample(x, points) == 2).all())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_values_of_a_large_map_lie_in_slices_of_its_channels(dtype: torch.dtype) -> None:
+    x = torch.randn(2, 192, 6, 5).to(dtype)
+    assert value_slices(x, 2) is x
+    with thresholds.for_smaller_maps(2.0**24):
+        found = value_slices(x, 2)
+    read = native.value_dtype(x, 2)
+    assert read in (dtype, torch.float32)
+    # Slices never reach into another block of channels.
+    expected = x.unflatten(1, (-1, 32)).permute(0, 1, 3, 4, 2) if read == dtype else x
+    assert torch.equal(found, expected)
