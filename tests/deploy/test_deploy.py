@@ -167,6 +167,10 @@ def test_bad_input_is_one_sentence(tmp_path: Path) -> None:
     assert "--to onnx: must be one of aoti, coreml, executorch" in refused(*by, "onnx")
     assert "did you mean 'onnxruntime'" in refused(*by, "onnxruntim")
     assert "--limit 0: must be more than 0 seconds" in refused(*by, "ncnn", "--limit", 0)
+    assert "--threads 0: must be an integer of at least 1" in refused(*by, "ncnn", "--threads", 0)
+    twice = ("--record", tmp_path / "a.md", "-o", tmp_path / "a.md")
+    assert "given for --output and --record; choose two files" in refused(*by, "ncnn", *twice)
+    assert "has the name of a model, and no result is one" in refused(*by, "ncnn", "-o", tmp_path / "up.onnx")
     assert "--dtype: deploy runs one sample in float32, forward; leave it out" in refused(
         *by, "ncnn", "--dtype", "float16"
     )

@@ -199,6 +199,7 @@ def test_bad_input_is_one_sentence_and_no_file(tmp_path: Path, monkeypatch: pyte
     assert "sampling is 'grid', but must be gathers or gridsample" in refused(*name, "--sampling", "grid")
     assert "scale is 1.5, but carafe can do whole numbers only" in refused(*name, "--scale", 1.5)
     assert "--fixed: a file of one size needs that size" in refused("export", "carafe", "--fixed", "-o", file)
+    assert "--prefix: says where an upsampler stands in weights; give --weights" in refused(*name, "--prefix", "up.")
     assert "must end in one of .onnx, .aoti.pt2, .pt2" in refused("export", "carafe", "-o", tmp_path / "up.tflite")
     assert "opset is 18, but a .pt2 file has none" in refused(
         "export", "carafe", "-o", tmp_path / "a.pt2", "--opset", 18

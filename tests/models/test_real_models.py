@@ -80,6 +80,10 @@ def test_a_model_of_ones_own_with_inputs_of_ones_own(tmp_path: Path) -> None:
     [
         (["tests.models.hosts:segmenter"], "a model needs inputs: give --input HEIGHTxWIDTH"),
         (["tests.models.hosts:segmenter", "--input", "64"], "is not HEIGHTxWIDTH"),
+        (
+            ["tests.models.hosts:segmenter", "--input", "99999999x99999999"],
+            "GiB do not fit into memory; give a smaller",
+        ),
         (["nothing/of-the-kind", "--input", "8x8"], "unknown model 'nothing/of-the-kind'"),
         (["no_such_package:make", "--input", "8x8"], "cannot be imported from this folder or the environment"),
         (["lraspp_mobilenet_v3_large", "--input", "8x8"], "write torchvision/lraspp_mobilenet_v3_large or timm/"),

@@ -75,6 +75,8 @@ def command(
     ways = _ways(options.to)
     if not 0 < options.limit < float("inf"):
         raise SpecError([f"--limit {options.limit:g}: must be more than 0 seconds"])
+    if build.threads is not None and build.threads < 1:
+        raise SpecError([f"--threads {build.threads}: must be an integer of at least 1"])
     names, matched = upsampler_patterns.expand(items or list(cards.builtin()))
     specs = _specs(names, build, matched if items else frozenset(names))
     output.check_targets(show)

@@ -10,7 +10,13 @@ from typing import Any
 from upbench import files
 from upbench.errors import OutputError
 
-OUTPUTS = {"output_files": "--output", "output_file": "--output", "save": "--save", "junit": "--junit"}
+OUTPUTS = {
+    "output_files": "--output",
+    "output_file": "--output",
+    "save": "--save",
+    "junit": "--junit",
+    "record": "--record",
+}
 """The parameters of commands that are written to, with the options that give them."""
 
 _SOURCES = {
@@ -30,6 +36,8 @@ _SOURCES = {
     ".pth": "a file of weights",
     ".ckpt": "a file of weights",
     ".safetensors": "a file of weights",
+    ".onnx": "a model",
+    ".pt2": "a model",
 }
 _KEYS = {"schema", "records", "findings", "tables", "upsampler", "environment"}
 _SPEC = re.compile(r"^(upsampler|base|stages)\s*:", re.MULTILINE)

@@ -70,6 +70,8 @@ def command(
     (output_file,) = output_files
     if lone := model.lone({"--input": image}) if model.model is None else []:
         raise SpecError(lone)
+    if model.model is None and file.prefix and file.weights is None:
+        raise SpecError(["--prefix: says where an upsampler stands in weights; give --weights as well"])
     one = spec.load(*(_draft(item, build, file) if model.model is None else _in_model(item, build, file, model, image)))
 
     from upbench.benchmark import spec_module

@@ -29,9 +29,18 @@ def for_image(model: nn.Module, height: int, width: int, batch: int = 1, seed: i
         width: Columns.
         batch: Number of images.
         seed: Seed of the values.
+
+    Raises:
+        UpbenchError: If the images do not fit into memory.
     """
     generator = torch.Generator().manual_seed(seed)
-    images = torch.rand((batch, 3, height, width), generator=generator)
+    try:
+        images = torch.rand((batch, 3, height, width), generator=generator)
+    except (RuntimeError, MemoryError):
+        raise UpbenchError(
+            f"{batch} x 3x{height}x{width}: images of {12 * batch * height * width / 2**30:,.0f} GiB do not fit into memory; give a "
+            "smaller --input"
+        ) from None
     module = type(model).__module__
     if module.startswith("torchvision.models.detection"):
         return (list(images),), {}
