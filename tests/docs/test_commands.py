@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import fnmatch
 import re
+import shlex
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -35,6 +38,22 @@ def test_no_table_has_a_command_that_is_shown_nowhere(table: dict[str, str]) -> 
     stale = [pattern for pattern in table if not any(fnmatch.fnmatchcase(c.text, pattern) for c in EVERY)]
     assert stale == []
     assert all(len(why) > 3 for why in table.values())
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_a_shell_makes_the_words_of_every_command_that_the_tests_run(tmp_path: Path) -> None:
+    """A formula within double quotes, say, would be another caption for a reader than for the tests."""
+    blocks = [block.text for page in pages.PAGES for block in pages.blocks(page.read_text()) if block.what == "run"]
+    typed = [
+        line for text in blocks for line in re.sub(r"\\\n\s*", "", text).splitlines() if line.startswith("upbench")
+    ]
+    assert len(typed) > 10
+    texts = [*(command.text for command in RUN), *(re.split(r" > | \| | && |\s+#", line)[0] for line in typed)]
+    lines = [f"printf '%s\\n' {text}; echo" for text in texts]
+    done = subprocess.run(["bash", "-c", "\n".join(lines)], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    made = [words.split("\n") for words in done.stdout.removesuffix("\n\n").split("\n\n")]
+    assert made == [shlex.split(text) for text in texts]
 
 
 def test_every_placeholder_is_shown() -> None:

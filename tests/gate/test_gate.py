@@ -128,10 +128,10 @@ def test_a_bound_holds_to_the_last_unit(name: str) -> None:
     (kept,) = judged([f"{name}={value}"], [], record())
     (broken,) = judged([f"{name}={value - 1}"], [], record())
     assert (kept.result, broken.result) == (Result.passed, Result.failed)
-    assert f"is 1{' byte' if name == 'peak-memory' else ''} (" in broken.sentence
+    assert f" (by 1{' byte' if name == 'peak-memory' else ''}, " in broken.sentence
     (below,) = judged([], [f"{name}={value + 1}"], record())
     assert below.result is Result.failed
-    assert "below min" in below.sentence
+    assert " < " in below.sentence
 
 
 def test_tolerances_bounds_of_one_and_ratios_of_exact_metrics() -> None:
@@ -141,7 +141,7 @@ def test_tolerances_bounds_of_one_and_ratios_of_exact_metrics() -> None:
         ("large", "max params", Result.failed),
         ("small", "max params", Result.failed),
     ]
-    assert "201 is 1 (0.5 %) above max 2x of small = 200" in found[0].sentence
+    assert "201 > 2x of small = 200 (by 1, 0.5 %); exact" in found[0].sentence
     kept = judged(["params=2x:small"], [], small, large, tolerances=["params=1%"])
     assert [f.result for f in kept] == [Result.passed]
     off = judged(["params=1"], [], small, tolerances=["params=off"])
@@ -249,10 +249,10 @@ def test_more_than_before_fails_and_less_does_not() -> None:
     more = compared(record(), record(params=40_001, macs=10**6 + 1, forward_peak_bytes=2**20 + 1, op_count=8))
     failed = {gate for gate, f in more.items() if f.result is Result.failed}
     assert failed == {"params", "macs", "peak-memory", "op-count"}
-    assert "1048577 bytes (1.00 MiB) is 1 byte (" in more["peak-memory"].sentence
+    assert "1048577 bytes (1.00 MiB) > 1048576 bytes (1.00 MiB) of old (by 1 byte, " in more["peak-memory"].sentence
     less = compared(record(), record(params=39_999))
     assert less["params"].result is Result.passed
-    assert "is 1 (0.0025 %) below 40000 of old" in less["params"].sentence
+    assert "39999 < 40000 of old (by 1, 0.0025 %); exact" in less["params"].sentence
     slack = compared(record(), record(params=40_400), tolerance={"params": Fraction(1, 100)})
     assert slack["params"].result is Result.passed
 
@@ -370,7 +370,7 @@ def test_another_file_is_no_baseline(change: dict[str, object], sentence: str) -
 
 
 FOUND = [
-    Finding("max params", "carafe", Result.failed, "5 is 1 (25 %) above max 4; exact", 5, 4),
+    Finding("max params", "carafe", Result.failed, "5 > 4 (by 1, 25 %); exact", 5, 4),
     Finding("max latency", "my:Up", Result.unsure, "too near\nto tell"),
     Finding("baseline latency", "carafe", Result.note, "not compared"),
     Finding("max macs", "carafe", Result.passed, "3 keeps max 4"),
@@ -381,7 +381,7 @@ def test_stderr_says_a_line_for_all_but_what_passed() -> None:
     assert lines(FOUND, strict=False) == [
         "NOTE carafe, baseline latency: not compared",
         "UNSURE my:Up, max latency: too near to tell",
-        "FAILED carafe, max params: 5 is 1 (25 %) above max 4; exact",
+        "FAILED carafe, max params: 5 > 4 (by 1, 25 %); exact",
         "gates: 1 passed, 1 failed, 1 unsure; 1 not judged",
     ]
     assert "FAILED (unsure, --strict) my:Up, max latency" in lines(FOUND, strict=True)[1]
@@ -390,7 +390,7 @@ def test_stderr_says_a_line_for_all_but_what_passed() -> None:
 
 def test_github_gets_a_command_for_each_with_its_text_escaped() -> None:
     assert github.commands(FOUND, strict=False) == [
-        "::error title=upbench%3A carafe%2C max params::5 is 1 (25 %25) above max 4; exact",
+        "::error title=upbench%3A carafe%2C max params::5 > 4 (by 1, 25 %25); exact",
         "::warning title=upbench%3A my%3AUp%2C max latency::too near%0Ato tell",
         "::notice title=upbench%3A carafe%2C baseline latency::not compared",
     ]

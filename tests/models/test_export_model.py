@@ -50,6 +50,10 @@ def test_a_file_of_a_model_takes_other_sizes_than_the_traced_one(
     form = formats.of(file)
     assert form.sizes(file) == [["batch", 3, "height", "width"]]
     assert "inputs: batchx3xheightxwidth" in done.stdout
+    if suffix == ".onnx":
+        session = pytest.importorskip("onnxruntime").InferenceSession(file)
+        names = [", ".join(one.name for one in every) for every in (session.get_inputs(), session.get_outputs())]
+        assert f"names: inputs {names[0]}; outputs {names[1]}\n" in done.stdout
     assert max(map(len, done.stdout.replace(str(tmp_path), "").splitlines())) <= 80
     model = upbench.replace(pooled(), upsampler, inputs=image(8, 6))
     call = form.load(file)

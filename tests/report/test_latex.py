@@ -53,6 +53,10 @@ def test_a_caption_may_hold_signs_of_latex_and_formulas(results: Path) -> None:
     text = upbench("table", results, "--format", "latex", "--caption", given, "--label", "tab:a_b").stdout
     assert r"\caption{50\% \& \#1 of best\_one, 60\% in $x_1 \% 2$; see \cref{tab:a_b} and \textbf{it}}" in text
     assert "\\label{tab:a_b}" in text
+    assert "a formula begins with $ and does not end; write \\$ for a dollar" in refused(
+        "table", results, "--format", "latex", "--caption", r"of $k and \$"
+    )
+    assert upbench("table", results, "--format", "latex", "--caption", r"of $k$ and \$").exit_code == 0
     assert "its braces do not match" in refused("table", results, "--format", "latex", "--caption", "set {x")
     assert "its braces do not match" in refused("table", results, "--format", "latex", "--caption", "}x{")
 

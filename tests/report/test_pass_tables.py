@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from tests import record_builder
 from upbench import metrics
 from upbench.analysis.passes import Levels
 from upbench.analysis.stats import Verdict
-from upbench.records.record import PassedRatio, Passes, Record
+from upbench.records.record import PassedRatio, Passes, Record, SweepInfo
 from upbench.report.plots import footer, pareto, picture, quantities
 from upbench.report.plots import request as picture_request
 from upbench.report.tables import beaten, column_choice
@@ -100,6 +101,20 @@ def test_what_is_not_told_apart_has_no_effect_and_dominates_nothing() -> None:
     assert beaten.of_rows(results, asked) == {n: ([], 0) for n in range(6)}
     faster = ResultSet.of(_records([*_noise(4).tolist(), (_noise(5)[4] - 0.3).tolist()]))
     assert beaten.of_rows(faster, asked) == {5: ([], 0), **{n: ([5], 1) for n in range(5)}}
+
+
+def test_sweeps_in_one_table_have_a_noise_floor_each_and_every_row_its_upsampler() -> None:
+    def of(sweep: str, noise: float, axes: dict[str, Any]) -> list[Record]:
+        found = _records(_noise(1).tolist(), sweep)
+        info = SweepInfo(name=sweep, title=sweep, published=None, cell=0)
+        return [r.model_copy(update={"sweep": info, "noise_floor": noise, "axes": {**r.axes, **axes}}) for r in found]
+
+    both = ResultSet.of([*of("one", 0.031, {}), *of("two", 0.012, {"upsampler": "ldaaqu"})])
+    table = sweep_table.default_table(both, "Both")
+    said = " ".join(table.brief or [])
+    assert "noise floors 3.1 % (one), 1.2 % (two); a ratio is to the reference of its own sweep." in said
+    at = table.heads.index("upsampler")
+    assert [row[at] for row in table.rows] == ["ldaaqu"] * 4
 
 
 def test_an_effect_is_a_contrast_of_passes() -> None:

@@ -148,6 +148,9 @@ def _show(found: Exported, dtype: str) -> None:
         typer.echo("inputs: " + ", ".join("x".join(map(str, size)) for size in found.inputs))
     if found.fixed is not None:
         typer.echo(f"fixed: {found.fixed}")
+    if found.names is not None:
+        inputs, outputs = (", ".join(names) for names in found.names)
+        typer.echo(f"names: inputs {inputs}; outputs {outputs}")
     if found.agreements:
         typer.echo(f"Off from eager float64, as a part of the largest value (eager {dtype}; limit):")
     for one in found.agreements:

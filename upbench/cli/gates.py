@@ -284,7 +284,7 @@ def report(findings: Sequence[Finding], options: GateOptions, tables: Sequence[T
         for line in github.commands(findings, options.strict):
             typer.echo(line, err=True)
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        shown = [*tables, *([gates.table(findings, options.strict)] if findings else [])]
+        shown = [*([gates.table(findings, options.strict)] if findings else []), *tables]
         try:
             with Path(summary).open("a", encoding="utf-8") as file:
                 file.write("\n".join(render.markdown(table) for table in shown) + "\n")

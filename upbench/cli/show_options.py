@@ -31,9 +31,14 @@ def _notes(value: str | None) -> str | None:
 
 
 def _caption(value: str | None) -> str | None:
-    """Refuse a caption whose braces do not match: LaTeX would find no end of it."""
+    """Refuse a caption whose braces or dollars do not match: LaTeX would find no end of it."""
     if value is not None and not latex_text.braces_match(value):
         raise UpbenchError(f"--caption {value!r}: its braces do not match; write \\{{ for a brace that is text")
+    if value is not None and not latex_text.dollars_match(value):
+        raise UpbenchError(
+            f"--caption {value!r}: a formula begins with $ and does not end; write \\$ for a dollar that is text, and put "
+            "the caption in single quotes, since a shell replaces $k within double ones"
+        )
     return value
 
 

@@ -39,6 +39,7 @@ class Exported:
         nodes: Number of operators; None where a file does not say.
         opset: Opset of ONNX; None for other files.
         bytes: Size of the file.
+        names: Names of the inputs and of the outputs; None where a runtime takes them by their order.
         fixed: Sentence that says which size was to stay open and could not; None where all did, or none was to.
     """
 
@@ -49,6 +50,7 @@ class Exported:
     opset: int | None
     bytes: int
     fixed: str | None = None
+    names: list[list[str]] | None = None
 
 
 Progress = Callable[[str, float], None]
@@ -119,7 +121,8 @@ def export(
         raise OutputError(f"output {path} cannot be written ({error.strerror}); choose another with --output") from None
     finally:
         beside.unlink(missing_ok=True)
-    return Exported(path, one.inputs, one.agreements, found["nodes"], found["opset"], path.stat().st_size, fixed)
+    size, names = path.stat().st_size, found.get("names")
+    return Exported(path, one.inputs, one.agreements, found["nodes"], found["opset"], size, fixed, names)
 
 
 @dataclass

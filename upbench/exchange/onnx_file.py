@@ -113,7 +113,7 @@ def count(path: Path, operator: str) -> int:
 
 
 def facts(path: Path) -> dict[str, Any]:
-    """Read from a file its nodes, opset, and the operators of no standard domain with how often they occur."""
+    """Read from a file its nodes, opset, names of inputs and outputs, and how often operators of no standard domain occur."""
     import onnx
 
     model = onnx.load(str(path), load_external_data=False)
@@ -122,7 +122,8 @@ def facts(path: Path) -> dict[str, Any]:
         if node.domain not in ("", "ai.onnx"):
             left[f"{node.domain}::{node.op_type}"] = left.get(f"{node.domain}::{node.op_type}", 0) + 1
     opset = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
-    return {"nodes": len(list(_nodes(model.graph))), "opset": opset, "left": left}
+    names = [[one.name for one in every] for every in (model.graph.input, model.graph.output)]
+    return {"nodes": len(list(_nodes(model.graph))), "opset": opset, "left": left, "names": names}
 
 
 def _nodes(graph: Any) -> Iterator[Any]:

@@ -266,9 +266,9 @@ def _exact(
         sentence = f"{shown} keeps {limited}{slack}; exact"
         return Finding(bound.gate, record.label, Result.passed, sentence, value, float(limit))
     over = abs(value - limit)
-    part = f" ({units.percent(float(over / limit))})" if limit else ""
-    way = "above" if bound.side == "max" else "below"
-    sentence = f"{shown} is {metric.unit.in_full(over)}{part} {way} {limited}{slack}; exact"
+    part = f", {units.percent(float(over / limit))}" if limit else ""
+    sign = ">" if bound.side == "max" else "<"
+    sentence = f"{shown} {sign} {_limit(bound, limit)} (by {metric.unit.in_full(over)}{part}){slack}; exact"
     return Finding(bound.gate, record.label, Result.failed, sentence, value, float(limit))
 
 

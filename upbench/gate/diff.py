@@ -154,13 +154,11 @@ def exact(metric: Metric, old: Measured, new: Measured, rules: Rules) -> Finding
     slack = f" (tolerance {float(100 * tolerance):g} %)" if tolerance else ""
     if after == before:
         return Finding(gate, new.label, Result.passed, f"{shown}, as in {rules.old}; exact", after, before)
-    change = f"{metric.unit.in_full(abs(after - before))}{_part(after, before)}"
-    if after > before * (1 + tolerance):
-        sentence = f"{shown} is {change} above {was} of {rules.old}{slack}; exact"
-        return Finding(gate, new.label, Result.failed, sentence, after, before)
-    way = "below" if after < before else "above"
-    sentence = f"{shown} is {change} {way} {was} of {rules.old}{slack}; exact"
-    return Finding(gate, new.label, Result.passed, sentence, after, before)
+    part = f", {units.percent(abs(after - before) / before)}" if before else ""
+    change = f"by {metric.unit.in_full(abs(after - before))}{part}"
+    sentence = f"{shown} {'<' if after < before else '>'} {was} of {rules.old} ({change}){slack}; exact"
+    result = Result.failed if after > before * (1 + tolerance) else Result.passed
+    return Finding(gate, new.label, result, sentence, after, before)
 
 
 def _digest(old: Measured, new: Measured, rules: Rules) -> Finding | None:
@@ -297,7 +295,3 @@ def _timed_apart(old: Measured, new: Measured, rules: Rules) -> str | None:
         if before != after
     ]
     return "; ".join(differing) or None
-
-
-def _part(after: int, before: int) -> str:
-    return f" ({units.percent(abs(after - before) / before)})" if before else ""

@@ -68,6 +68,11 @@ def caption(text: str) -> str:
     return "".join(part if n % 2 else re.sub(r"[%&#_]", r"\\\g<0>", part) for n, part in enumerate(parts))
 
 
+def dollars_match(text: str) -> bool:
+    """Return whether every dollar of a text in LaTeX has its partner, but for those behind a backslash."""
+    return re.sub(r"\\.", "", text, flags=re.DOTALL).count("$") % 2 == 0
+
+
 def braces_match(text: str) -> bool:
     """Return whether every brace of a text in LaTeX has its partner, but for those behind a backslash."""
     depth = 0

@@ -172,8 +172,13 @@ def each_once(columns: Sequence[Column]) -> list[Column]:
 
 
 def axis(name: str) -> Column:
-    """Return the column of a sweep's axis."""
-    return Column(name, name, lambda r: r.axes.get(name), units.plain, numeric=False)
+    """Return the column of a sweep's axis. A record of a sweep without the axis `upsampler` has one all the same."""
+
+    def value(record: Record) -> Any:
+        found = record.axes.get(name)
+        return record.settings.upsampler if found is None and name == UPSAMPLER.key else found
+
+    return Column(name, name, value, units.plain, numeric=False)
 
 
 def ratio_to(reference: Record) -> tuple[Column, Column, Column, Column]:

@@ -98,6 +98,13 @@ def model(record: Record) -> str | None:
 
 
 @fact
+def reference(record: Record) -> tuple[str, ...] | None:
+    """Return the sweep of a record and the cell that its ratio is to; None for one that was measured by itself."""
+    passes = record.latency.passes if record.status == "ok" and record.latency else None
+    return None if passes is None else (record.sweep.name if record.sweep else "", *passes.reference)
+
+
+@fact
 def mode(record: Record) -> str:
     """Return which passes through the module a record is of, see `run_spec.MeasureSpec`."""
     return record.settings.measure.mode

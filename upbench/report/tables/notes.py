@@ -107,6 +107,9 @@ def brief(
     floors = [r.noise_floor for r in records if r.noise_floor is not None]
     timed = any(map(facts.timing, records))
     noise = [f"noise floor {units.percent(max(floors)) if floors else 'unknown'}"] if timed else []
+    if len(by_reference := _floors_by_reference(records)) > 1:
+        listed = ", ".join(f"{units.percent(floor)} ({name})" for name, floor in by_reference.items())
+        noise = [f"noise floors {listed}; a ratio is to the reference of its own sweep"]
     others = [f"{len(places) - 1} other machines or versions"] if len(places) > 1 else []
     where = [f"{'; '.join([*in_model(records), *places[:1], *others, *noise])}."] if places or noise else []
     sentences = []
@@ -131,6 +134,15 @@ def brief(
     if timed and busy:
         first = [*busy, *([" ".join(first)] if first else [])]
     return [*first, f"{'; '.join([*last, MORE])}."]
+
+
+def _floors_by_reference(records: Sequence[Record]) -> dict[str, float]:
+    """Return the noise floor of each sweep, by its name; nothing where the sweeps have no names that differ."""
+    floors: dict[str, float] = {}
+    for record in records:
+        if (reference := facts.reference(record)) is not None and record.noise_floor is not None:
+            floors[reference[0]] = max(record.noise_floor, floors.get(reference[0], 0.0))
+    return floors
 
 
 def in_model(records: Sequence[Record]) -> list[str]:
