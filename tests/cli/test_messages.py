@@ -379,6 +379,18 @@ def test_what_a_file_should_hold_is_named_by_what_it_was_given_for(
     assert ("upbench show NAME" in said) == (what == "a spec")
 
 
+def test_a_sweep_says_of_a_cell_that_it_cannot_be_built_as_profile_does(write: Write) -> None:
+    name = write(init="raise ValueError('no such width')")
+    said = refused("profile", name, *FAST)
+    assert f"{name} cannot be built: ValueError: no such width" in said
+    Path("cell.yaml").write_text(
+        f"name: cell\nbase: {{upsampler: '{name}'}}\ninput: {{shape: 8x6x5}}\nmeasure: {{threads: 1}}\ngrid: {{seed: [0]}}\n"
+    )
+    done = upbench("sweep", "cell.yaml", "-o", "cell.jsonl")
+    assert done.exit_code == 1
+    assert said.removeprefix("upbench: ").strip() in " ".join(done.stdout.split())
+
+
 def test_a_host_is_no_spec(tmp_path: Path) -> None:
     file = tmp_path / "h.yaml"
     file.write_text("name: h\nstages: [{name: a, channels: 8, height: 2, width: 2}]\n")

@@ -13,6 +13,7 @@ from upbench import cards, ops, registry
 from upbench.benchmark import inputs, runtimes
 from upbench.benchmark.counts import counts_of
 from upbench.benchmark.workload import RunError, Workload, explained, reason
+from upbench.errors import UpbenchError
 from upbench.machine import memory_limit
 from upbench.measure import output
 from upbench.measure.clock import Clock
@@ -100,6 +101,10 @@ class Case(Workload):
         isolation.seed_generators(spec.input.seed)
         try:
             module = registry.construct(spec.card, spec.setting, spec.input.seed, spec.measure.backend)
+        except (UpbenchError, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # a user's class may raise anything
+            raise RunError(f"{spec.label} cannot be built: {reason(error)}") from error
         finally:
             changed = isolation.put_back(before)
         if changed:
