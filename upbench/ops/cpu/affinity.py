@@ -22,7 +22,7 @@ from upbench.ops.registration import LIBRARY, OPS, Op, coordinate_dtype, numel
 
 GROUPS = 2
 """Norm groups that are worked on at a time; the maps of more do not stay in cache."""
-POOLED = 4
+POOLED = 16
 """Channels of half precision that are pooled at a time."""
 
 LIBRARY.define("pool_both_fused(Tensor guide, int size) -> Tensor", tags=(torch.Tag.pt2_compliant_tag,))
