@@ -250,11 +250,13 @@ def _keys_and_offsets(
     if key.bias is not None and offset.bias is not None:
         bias = torch.cat((key.bias, offset.bias[order]))
     if can_fuse_attention(normed, weight) and normed.dtype != torch.bfloat16 and can_project(key, normed):
-        # Planes are read as they lie. With gradients, and in bfloat16, oneDNN is faster.
-        rows = project_fused(normed, weight[..., None, None], bias).permute(0, 2, 3, 1)
+        # Planes are read as they lie. With gradients, and in bfloat16, oneDNN is faster. Keys that lie together are read faster.
+        biases = (key.bias, None if bias is None else bias[key.out_channels :])
+        parts = zip(weight.split((key.out_channels, count)), biases, strict=True)
+        keys, moves = (project_fused(normed, part[..., None, None], its).permute(0, 2, 3, 1) for part, its in parts)
     else:
         rows = pointwise(rows_last(normed).permute(0, 2, 3, 1), weight, bias).view(b, h, w, key.out_channels + count)
-    keys, moves = rows.split((key.out_channels, count), dim=3)
+        keys, moves = rows.split((key.out_channels, count), dim=3)
     return keys.permute(0, 3, 1, 2), moves.unflatten(3, (children, 2, groups, count // (2 * groups * children)))
 
 

@@ -140,15 +140,17 @@ def predict_points(
     steps = (lattice(side, side, query) - side // 2).view(2, 1, 1, 1, 1, taps)
     points = theta * raw
     points += steps
-    low, out = (width - 1, height - 1), (max(out_w - 1, 1), max(out_h - 1, 1))
-    if not in_input_pixels:
+    # Both axes at once: each written by itself would be a copy of all of them in the gradient.
+    low, out = (
+        torch.stack([pixels.new_full((), size) for size in sizes]).view(2, 1, 1, 1, 1, 1)
+        for sizes in ((width - 1, height - 1), (max(out_w - 1, 1), max(out_h - 1, 1)))
+    )
+    # Multiplied before it is divided, so that the last pixel falls on the last exactly.
+    if in_input_pixels:
+        points += pixels * low / out
+    else:
         points += pixels
-    for axis in range(2):
-        # Multiplied before it is divided, so that the last pixel falls on the last exactly.
-        if in_input_pixels:
-            points[axis].add_(pixels[axis] * low[axis] / out[axis])
-        else:
-            points[axis].mul_(low[axis]).div_(out[axis])
+        points = points.mul_(low).div_(out)
     return points.permute(1, 4, 5, 2, 3, 0)
 
 

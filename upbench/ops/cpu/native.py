@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from upbench.ops.cpu import threads
-from upbench.ops.cpu.rows import even_pixels, laid_out, map_rows, point_rows, sliced, tap_rows
+from upbench.ops.cpu.rows import blocked, even_pixels, laid_out, map_rows, point_rows, sliced, tap_rows
 from upbench.ops.memory_layout import empty_map, empty_taps
 from upbench.ops.registration import coordinate_dtype
 
@@ -263,8 +263,10 @@ def _run(
     b, (h, w), dtype = read.shape[0], read.shape[2:4], coordinate_dtype(read.dtype)
     out_h, out_w, groups, taps = points.out_height, points.out_width, points.groups, points.taps
     blocks = math.lcm(groups, heads)
+    if keys is not None and keys.dim() == 4 and not isinstance(points, Moved):
+        keys = blocked(keys, blocks, taps, dtype)
     key_rows, query_rows = (laid_out(t, dtype) for t in (keys, query))
-    values = sliced(x, blocks, value_dtype(x, blocks)) if x is not None and x.dim() == 4 else laid_out(x, dtype)
+    values = sliced(x, blocks, taps, value_dtype(x, blocks)) if x is not None and x.dim() == 4 else laid_out(x, dtype)
     table = None if embedding is None else embedding.to(dtype).contiguous()
     channels, depth = (0 if t is None else t.shape[1] * t.shape[4:].numel() for t in (x, keys))
     if x is not None:

@@ -18,6 +18,8 @@ LARGE = 2**25
 """Bytes of a result from which clearing its pages takes longer than bags save over MKL's product."""
 SLICES = (64, 32, 16)
 """Channels that the kernel sums at once. Rows of so few lie closer in the cache than those of a whole map."""
+MANY_TAPS = 4
+"""Points of each output pixel from which that earns a copy of a map whose channels lie together already."""
 
 
 def index_dtype(rows: int, entries: int) -> torch.dtype:
@@ -159,20 +161,35 @@ def even_pixels(x: Tensor) -> Tensor:
     return x if even else x.clone(memory_format=torch.contiguous_format)
 
 
-def sliced(x: Tensor, blocks: int, dtype: torch.dtype) -> Tensor:
+def sliced(x: Tensor, blocks: int, taps: int, dtype: torch.dtype) -> Tensor:
     """Lay a map out as the kernel reads its values fastest: [B, C / n, H * W, n], n channels of a pixel together.
 
     Args:
-        x: [B, C, H, W], the map. Where it is channels-last and of that dtype it is not copied, and n is C.
+        x: [B, C, H, W], the map. Where it is channels-last and of that dtype and read at few points, it is not copied and n is C.
         blocks: parts of the channels that are read at different points.
+        taps: points that each output pixel reads.
         dtype: of what the kernel reads.
     """
     (b, c, h, w), rows = x.shape, x.permute(0, 2, 3, 1)
     width = next((n for n in SLICES if c // blocks % n == 0), c)
-    if width == c or (x.dtype == dtype and _even(rows)):
+    if width == c or (taps < MANY_TAPS and x.dtype == dtype and _even(rows)):
         return map_rows(rows, dtype).unsqueeze(1)
     out = on_huge_pages(x.new_empty((b, c // width, h, w, width), dtype=dtype))
     return out.copy_(x.unflatten(1, (-1, width)).permute(0, 1, 3, 4, 2)).view(b, c // width, h * w, width)
+
+
+def blocked(keys: Tensor, blocks: int, taps: int, dtype: torch.dtype) -> Tensor:
+    """Lay keys out in blocks of channels, [B, blocks, H, W, C / blocks], where that earns a copy; otherwise they stay.
+
+    Args:
+        keys: [B, C, H, W].
+        blocks: parts of the channels that are read at different points.
+        taps: points that each output pixel reads.
+        dtype: of what the kernel reads.
+    """
+    if taps < MANY_TAPS or (blocks == 1 and keys.is_contiguous(memory_format=torch.channels_last)):
+        return keys
+    return keys.to(dtype).unflatten(1, (blocks, -1)).permute(0, 1, 3, 4, 2).contiguous()
 
 
 def laid_out(x: Tensor | None, dtype: torch.dtype) -> Tensor | None:
