@@ -155,6 +155,12 @@ def test_copies_have_upsamplers_of_their_own() -> None:
     average = torch.optim.swa_utils.AveragedModel(model)
     average.update_parameters(model)
     assert torch.equal(out(average, x), before)
+    with torch.no_grad():
+        for parameter in model.upsamplers.parameters():
+            parameter.add_(1.0)
+    average.update_parameters(model)  # the mean of both, of the upsamplers as of the rest
+    pairs = zip(average.module.upsamplers.parameters(), model.upsamplers.parameters(), strict=True)
+    assert all(torch.allclose(mean, new - 0.5, atol=1e-5) for mean, new in pairs)
 
 
 def test_restore_gives_the_model_back() -> None:
@@ -194,7 +200,7 @@ def test_a_checkpointed_part_runs_again_with_the_same_upsamplers() -> None:
         torch.testing.assert_close(one, parameter.grad)
 
 
-def test_autocast_and_an_optimizer_made_before_replacing() -> None:
+def test_autocast_and_an_optimizer_made_before_or_after_replacing() -> None:
     model, x = segmenter(), image()
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     upbench.replace(model, "dysample", inputs=x)
@@ -203,7 +209,10 @@ def test_autocast_and_an_optimizer_made_before_replacing() -> None:
         model(x).float().sum().backward()
     before = model.upsamplers["head:0"].offset.weight.clone()
     optimizer.step()
-    assert not torch.equal(before, model.upsamplers["head:0"].offset.weight)
+    moved = model.upsamplers["head:0"].offset.weight.clone()
+    assert not torch.equal(before, moved)
+    torch.optim.SGD(model.parameters(), 0.1).step()  # made after replacing it has the upsamplers by itself
+    assert not torch.equal(moved, model.upsamplers["head:0"].offset.weight)
 
 
 def test_exports_hold_the_new_upsamplers() -> None:
