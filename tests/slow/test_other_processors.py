@@ -146,7 +146,8 @@ def _call(name: str, dtype: torch.dtype) -> None:
     params = {"resample": True} if name == "freqfusion" else {}
     setting = registry.setting_of(card, 32, None, None, params)
     setting = replace(setting, batch=1, height=9, width=11)
-    module = upbench.build(name, 32, seed=0, **params).to(dtype)
+    # On so small a map the automatic choice would be the eager form of A2U.
+    module = upbench.build(name, 32, seed=0, backend="fused" if name == "a2u" else "auto", **params).to(dtype)
     shapes = ((1, 32, 9, 11), *card.guide_shapes(setting))
     tensors = [torch.randn(shape, generator=generator).to(dtype).requires_grad_() for shape in shapes]
     with torch.no_grad():
@@ -194,13 +195,29 @@ def test_the_kernels_compute_the_same(programs: dict[str, list[str]], calls: lis
         for call in mine:
             entries[call.entry] = entries.get(call.entry, 0) + 1
             for before, after, block in zip(call.before, call.after, call.blocks, strict=True):
-                dtype = block.dtype
-                found = values(done.stdout[place : place + len(before)], dtype)
+                found = values(done.stdout[place : place + len(before)], block.dtype)
                 place += len(before)
-                close(found, after, dtype, f"{module} {call.entry}")
+                # Moments of float32 are float64, and no more exact than what they are of.
+                single = torch.float32 in (b.dtype for b in call.blocks)
+                close(
+                    found,
+                    after,
+                    torch.float32 if single and block.dtype == torch.float64 else block.dtype,
+                    f"{module} {call.entry}",
+                )
         assert place == len(done.stdout)
     print(entries)
-    assert {"given", "predicted", "moved", "boxes", "neighbours", "assemble", "similarity", "scatter"} <= set(entries)
+    assert {
+        "given",
+        "predicted",
+        "moved",
+        "boxes",
+        "neighbours",
+        "assemble",
+        "similarity",
+        "scatter",
+        "affinity",
+    } <= set(entries)
 
 
 def close(found: Tensor, expected: Tensor, dtype: torch.dtype, what: str) -> None:
