@@ -7,6 +7,11 @@ typedef struct {
     REAL *weight[4];
 } NAME(Cells);
 
+/* The first place in some memory where a vector lies in one line of the cache. ALIGNED bytes more are needed. */
+static ALWAYS_INLINE REAL *NAME(aligned)(void *memory) {
+    return (REAL *)(((uintptr_t)memory + ALIGNED - 1) / ALIGNED * ALIGNED);
+}
+
 typedef WHOLE NAME(Order) __attribute__((vector_size(SOME * sizeof(REAL))));
 
 /* The corners of some points, and how far each lies from the first along x and y. */
@@ -78,16 +83,18 @@ static int NAME(points)(const void *given, long start, long stop) {
     const long local = derived * side * side * depth + guided * PIXELS * job->guide_channels;
     /* For each point of a tile its x and y, its four corners and two offsets. */
     int *at = malloc(sizeof(int) * (size_t)(4 * PIXELS * all));
-    REAL *reals = malloc(sizeof(REAL) * (size_t)(8 * PIXELS * all + PIXELS * heads * taps + PIXELS * taps + SOME + around + local));
+    REAL *reals = malloc(sizeof(REAL) * (size_t)(8 * PIXELS * all + PIXELS * heads * taps + PIXELS * taps + SOME + around + local) + ALIGNED);
     NAME(Read) *reads = malloc(sizeof(NAME(Read)) * (size_t)(PIXELS * taps + 1));
     const int ready = at && reals && reads;
     NAME(Cells) cells;
     NAME(Tile) tile;
+    tile.around = NAME(aligned)(reals), tile.local = tile.around + around;
+    REAL *numbers = tile.local + local;
     for (int k = 0; ready && k < 4; k++)
-        cells.at[k] = at + k * PIXELS * all, cells.weight[k] = reals + k * PIXELS * all;
-    tile.columns = reals + 4 * PIXELS * all, tile.rows = tile.columns + PIXELS * all;
-    tile.raw = tile.rows + PIXELS * all, tile.around = tile.raw + 2 * PIXELS * all, tile.local = tile.around + around;
-    REAL *logits = tile.local + local, *dots = logits + PIXELS * heads * taps;
+        cells.at[k] = at + k * PIXELS * all, cells.weight[k] = numbers + k * PIXELS * all;
+    tile.columns = numbers + 4 * PIXELS * all, tile.rows = tile.columns + PIXELS * all;
+    tile.raw = tile.rows + PIXELS * all;
+    REAL *logits = tile.raw + 2 * PIXELS * all, *dots = logits + PIXELS * heads * taps;
     for (long n = start; ready && n < stop; n++) {
         const long top = n / across * TILE, left = n % across * TILE;
         long pixels[PIXELS], count = 0;

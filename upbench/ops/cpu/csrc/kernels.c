@@ -32,6 +32,7 @@ enum { NEAR = 32 };            /* pixels of a tile of normed.h; normed.py knows 
 enum { MOST_SIDE = 7 };        /* taps along a side of a window of neighbours; local_similarity.py knows it too */
 #define TILE 8                 /* output pixels along a side of a tile; native.py knows it too */
 #define PIXELS (TILE * TILE)
+#define ALIGNED 64 /* bytes of a line of the cache */
 
 #include "jobs.h"
 

@@ -30,16 +30,16 @@ static ALWAYS_INLINE NAME(Lanes) NAME(compare)(const REAL *q, const REAL *keys, 
 
 /* The dot products of block b of a tile: to[count, taps], in memory for whole lanes. n is a constant where it is a common one. */
 static ALWAYS_INLINE void NAME(compare_block)(const Job *job, const NAME(Tile) * tile, const NAME(Cells) * cells, long count,
-                                              long b, REAL *RESTRICT to, long n) {
-    const long taps = job->taps, all = job->groups * taps, own = job->depth / job->heads, from = b * n;
+                                              long b, REAL *RESTRICT to, long n, long taps, const int embedded) {
+    const long all = job->groups * taps, own = job->depth / job->heads, from = b * n;
     const long h = from / own, first = b / (job->blocks / job->groups) * taps;
     const REAL *keys = (const REAL *)job->keys + b * job->key_step, *embedding = job->embedding;
     NAME(Lanes) some[SOME] = {0};
     int filled = 0;
-    if (embedding) embedding += h * taps * own + from - h * own;
+    if (embedded) embedding += h * taps * own + from - h * own;
     for (long m = 0; m < count; m++)
         for (long t = 0; t < taps; t++) {
-            const REAL *q = tile->query + tile->near[m] + from, *e = embedding ? embedding + t * own : NULL;
+            const REAL *q = tile->query + tile->near[m] + from, *e = embedded ? embedding + t * own : NULL;
             some[filled++] = NAME(compare)(q, keys, e, job->key_pitch, cells, m * all + first + t, n);
             if (filled < SOME && (m + 1 < count || t + 1 < taps)) continue;
             *(NAME(Lanes) *)to = NAME(sums)(some);
@@ -53,10 +53,12 @@ static ALWAYS_INLINE void NAME(compare_all)(const Job *job, const NAME(Tile) * t
     const long taps = job->taps, heads = job->heads, blocks = job->blocks, each = job->depth / blocks;
     for (long b = 0; b < blocks; b++) {
         const long h = b / (blocks / heads);
-        if (each == 2 * SOME)
-            NAME(compare_block)(job, tile, cells, count, b, dots, 2 * SOME);
+        if (each == 2 * SOME && taps == 9 && job->embedding)
+            NAME(compare_block)(job, tile, cells, count, b, dots, 2 * SOME, 9, 1);
+        else if (each == 2 * SOME && taps == 9)
+            NAME(compare_block)(job, tile, cells, count, b, dots, 2 * SOME, 9, 0);
         else
-            NAME(compare_block)(job, tile, cells, count, b, dots, each);
+            NAME(compare_block)(job, tile, cells, count, b, dots, each, taps, job->embedding != NULL);
         for (long m = 0; m < count; m++) {
             const REAL *from = dots + m * taps;
             REAL *to = logits + (m * heads + h) * taps;
@@ -74,10 +76,11 @@ typedef struct {
     REAL by[4];
 } NAME(Read);
 
-/* What the pixels of a tile read for block b. ends: after the last point of each pixel. */
+/* What the pixels of a tile read for block b. ends: after the last point of each pixel. taps is a constant where it is a common
+ * one. */
 static ALWAYS_INLINE void NAME(reads)(const Job *job, const NAME(Cells) * cells, long count, long b, const REAL *weights,
-                                      NAME(Read) *RESTRICT to, long *RESTRICT ends) {
-    const long taps = job->taps, heads = job->heads, all = job->groups * taps, h = b / (job->blocks / heads);
+                                      NAME(Read) *RESTRICT to, long *RESTRICT ends, long taps) {
+    const long heads = job->heads, all = job->groups * taps, h = b / (job->blocks / heads);
     const long first = b / (job->blocks / job->groups) * taps;
     long filled = 0;
     for (long m = 0; m < count; m++) {
@@ -149,7 +152,10 @@ static ALWAYS_INLINE void NAME(weigh_all)(const Job *job, const NAME(Cells) * ce
     const long blocks = job->blocks, each = job->channels / blocks;
     long ends[PIXELS];
     for (long b = 0; b < blocks; b++) {
-        NAME(reads)(job, cells, count, b, weights, reads, ends);
+        if (job->taps == 9)
+            NAME(reads)(job, cells, count, b, weights, reads, ends, 9);
+        else
+            NAME(reads)(job, cells, count, b, weights, reads, ends, job->taps);
 #if GENERATIONS && !WIDE
         if (job->form == BRAINS) {
             weigh_brain(job, pixels, count, b * each, (b + 1) * each, (BrainRead *)reads, ends);

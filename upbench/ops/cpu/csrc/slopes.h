@@ -33,6 +33,8 @@ static ALWAYS_INLINE void NAME(turn_eight)(const REAL *from, long step, REAL *RE
     NAME(Lanes) a[8], b[8];
     for (int n = 0; n < 8; n++)
         for (int m = 0; m < 8; m++) a[n][m] = from[n * step + m], a[n][m + 8] = from[(n + 8) * step + m];
+    /* What the tile after the next reads: planes lie too far apart for the processor to see that. */
+    for (int n = 0; n < SOME; n++) PREFETCH(from + n * step + 2 * TILE);
     for (int n = 0; n < 4; n++) {
         b[n] = SHUFFLE(a[n], a[n + 4], 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
         b[n + 4] = SHUFFLE(a[n], a[n + 4], 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
@@ -72,33 +74,74 @@ static ALWAYS_INLINE void NAME(stage)(const Slopes *job, const long *pixels, lon
         for (long m = 0; m < count; m++) to[m * slice + n] = source[n * step + pixels[m] * pitch];
 }
 
-/* The products of a row of the source with the four corners of a point, added to sums. n is a constant. */
-static ALWAYS_INLINE void NAME(dots)(const REAL *source, const REAL *x, const NAME(Corners) * corners, long p, long n,
-                                     REAL *RESTRICT to, long apart) {
-    const REAL *k0 = x + corners->at[0][p] * n, *k1 = x + corners->at[1][p] * n;
-    const REAL *k2 = x + corners->at[2][p] * n, *k3 = x + corners->at[3][p] * n;
-    REAL s0 = 0, s1 = 0, s2 = 0, s3 = 0;
-    for (long c = 0; c < n; c++)
-        s0 += source[c] * k0[c], s1 += source[c] * k1[c], s2 += source[c] * k2[c], s3 += source[c] * k3[c];
-    to[0] += s0, to[apart] += s1, to[2 * apart] += s2, to[3 * apart] += s3;
+/* The products of rows of the source with the four corners of points p to p + taps of each of `count` pixels, added to
+ * [count, taps, 4], whose memory is for whole lanes. Of `lanes` channels, a constant: 4 points at a time. */
+static ALWAYS_INLINE void NAME(dots)(const REAL *source, const REAL *x, const NAME(Corners) * corners, long p, long count,
+                                     long taps, REAL *RESTRICT to, const int lanes) {
+    NAME(Lanes) some[SOME] = {{0}};
+    int filled = 0;
+    for (long m = 0; m < count; m++, source += lanes * SOME) {
+        NAME(Lanes) row[2 * MANY / SOME];
+        for (int n = 0; n < lanes; n++) row[n] = *(const NAME(Lanes) *)(source + n * SOME);
+        for (long t = 0; t < taps; t++, p++) {
+            const REAL *k0 = x + (long)corners->at[0][p] * lanes * SOME, *k1 = x + (long)corners->at[1][p] * lanes * SOME;
+            const REAL *k2 = x + (long)corners->at[2][p] * lanes * SOME, *k3 = x + (long)corners->at[3][p] * lanes * SOME;
+            NAME(Lanes) s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
+            for (int n = 0; n < lanes; n++) {
+                s0 += row[n] * *(const NAME(Lanes) *)(k0 + n * SOME), s1 += row[n] * *(const NAME(Lanes) *)(k1 + n * SOME);
+                s2 += row[n] * *(const NAME(Lanes) *)(k2 + n * SOME), s3 += row[n] * *(const NAME(Lanes) *)(k3 + n * SOME);
+            }
+            some[filled] = s0, some[filled + 1] = s1, some[filled + 2] = s2, some[filled + 3] = s3;
+            filled += 4;
+            if (filled < SOME && (m + 1 < count || t + 1 < taps)) continue;
+            *(NAME(Lanes) *)to += NAME(sums)(some);
+            to += SOME, filled = 0;
+        }
+    }
 }
 
-/* A row of the source added to the four corners of a point. n is a constant. */
-static ALWAYS_INLINE void NAME(add)(const REAL *RESTRICT source, REAL *map, const NAME(Corners) * corners, long p, REAL by,
-                                    long n) {
-    const REAL right = corners->right[p], down = corners->down[p], below = by * down, above = by - below;
-    const REAL w1 = above * right, w0 = above - w1, w3 = below * right, w2 = below - w3;
-    REAL *k0 = map + corners->at[0][p] * n, *k1 = map + corners->at[1][p] * n;
-    REAL *k2 = map + corners->at[2][p] * n, *k3 = map + corners->at[3][p] * n;
-    /* One after another: corners outside the map share a row. */
-    INDEPENDENT
-    for (long c = 0; c < n; c++) k0[c] += w0 * source[c];
-    INDEPENDENT
-    for (long c = 0; c < n; c++) k1[c] += w1 * source[c];
-    INDEPENDENT
-    for (long c = 0; c < n; c++) k2[c] += w2 * source[c];
-    INDEPENDENT
-    for (long c = 0; c < n; c++) k3[c] += w3 * source[c];
+/* The same of any number of channels. */
+static ALWAYS_INLINE void NAME(dots_of)(const REAL *source, const REAL *x, const NAME(Corners) * corners, long p, long count,
+                                        long taps, REAL *RESTRICT to, long n) {
+    for (long m = 0; m < count; m++, source += n)
+        for (long t = 0; t < taps; t++, p++, to += 4)
+            for (int k = 0; k < 4; k++) {
+                const REAL *row = x + (long)corners->at[k][p] * n;
+                REAL sum = 0;
+                for (long c = 0; c < n; c++) sum += source[c] * row[c];
+                to[k] += sum;
+            }
+}
+
+/* A row of the source added to the four corners of some points. Of `lanes` channels, a constant: the row stays in registers. */
+static ALWAYS_INLINE void NAME(add)(const REAL *source, REAL *map, const NAME(Corners) * corners, long p, const REAL *by,
+                                    long taps, const int lanes) {
+    NAME(Lanes) row[2 * MANY / SOME];
+    for (int n = 0; n < lanes; n++) row[n] = *(const NAME(Lanes) *)(source + n * SOME);
+    for (const long end = p + taps; p < end; p++) {
+        const REAL right = corners->right[p], down = corners->down[p], below = by[p] * down, above = by[p] - below;
+        const REAL w1 = above * right, w3 = below * right, weights[4] = {above - w1, w1, below - w3, w3};
+        /* One after another: corners outside the map share a row. */
+        for (int k = 0; k < 4; k++) {
+            REAL *to = map + (long)corners->at[k][p] * lanes * SOME;
+            for (int n = 0; n < lanes; n++)
+                *(NAME(Lanes) *)(to + n * SOME) = NAME(plus)(*(const NAME(Lanes) *)(to + n * SOME), weights[k], row[n]);
+        }
+    }
+}
+
+/* The same of any number of channels. */
+static ALWAYS_INLINE void NAME(add_of)(const REAL *RESTRICT source, REAL *map, const NAME(Corners) * corners, long p,
+                                       const REAL *by, long taps, long n) {
+    for (const long end = p + taps; p < end; p++) {
+        const REAL right = corners->right[p], down = corners->down[p], below = by[p] * down, above = by[p] - below;
+        const REAL w1 = above * right, w3 = below * right, weights[4] = {above - w1, w1, below - w3, w3};
+        for (int k = 0; k < 4; k++) {
+            REAL *to = map + (long)corners->at[k][p] * n;
+            INDEPENDENT
+            for (long c = 0; c < n; c++) to[c] += weights[k] * source[c];
+        }
+    }
 }
 
 static ALWAYS_INLINE long NAME(tile_pixels)(const Slopes *job, long tile, long *pixels) {
@@ -116,6 +159,36 @@ static ALWAYS_INLINE NAME(Corners) NAME(corners_in)(int *ints, REAL *reals, long
     return made;
 }
 
+/* Rows of taps, `step` apart, to others, `step_to` apart; added there with `more`. taps is a constant where it is a common
+ * one, so that few numbers are no loop. */
+static ALWAYS_INLINE void NAME(copy_taps)(const REAL *from, long step, REAL *to, long step_to, long count, long taps,
+                                          int more) {
+    for (long m = 0; m < count; m++, from += step, to += step_to) {
+        PREFETCH(from + TILE * step); /* of the next tile */
+        if (more)
+            for (long t = 0; t < taps; t++) to[t] += from[t];
+        else
+            memcpy(to, from, sizeof(REAL) * (size_t)taps);
+    }
+}
+
+/* [.., parts, taps] at the pixels -> [count, taps] of one part, or back with `put`. */
+static ALWAYS_INLINE void NAME(move_taps)(REAL *at, const long *pixels, long count, long parts, long part, long taps,
+                                          REAL *here, int put, int more) {
+    for (long m = 0, n; m < count; m += n) {
+        for (n = 1; m + n < count && pixels[m + n] == pixels[m] + n; n++) {
+        }
+        REAL *there = at + (pixels[m] * parts + part) * taps, *mine = here + m * taps;
+        const REAL *from = put ? mine : there;
+        REAL *to = put ? there : mine;
+        const long step = put ? taps : parts * taps, step_to = put ? parts * taps : taps;
+        if (taps == 9)
+            NAME(copy_taps)(from, step, to, step_to, n, 9, more);
+        else
+            NAME(copy_taps)(from, step, to, step_to, n, taps, more);
+    }
+}
+
 /* Slices start to stop of the map: what each output pixel holds, added to the pixels around its points. Each is summed
  * tile after tile, so that the number of threads changes nothing. */
 static int NAME(scatter)(const void *given, long start, long stop) {
@@ -124,38 +197,35 @@ static int NAME(scatter)(const void *given, long start, long stop) {
     const long size = (long)(job->height * job->width), channels = (long)job->channels, most = PIXELS * taps;
     const long tiles = (((long)job->out_width + TILE - 1) / TILE) * (((long)job->out_height + TILE - 1) / TILE);
     int *ints = malloc(sizeof(int) * 4 * (size_t)most);
-    REAL *reals = malloc(sizeof(REAL) * (size_t)(5 * most + PIXELS * slice + (size + 1) * slice));
+    REAL *reals = malloc(sizeof(REAL) * (size_t)(5 * most + PIXELS * slice + (size + 1) * slice) + ALIGNED);
     const int ready = ints && reals;
-    const NAME(Corners) corners = NAME(corners_in)(ints, reals, most);
-    REAL *columns = reals + 2 * most, *rows = columns + most, *by = rows + most, *source = by + most;
-    REAL *map = source + PIXELS * slice;
+    /* A vector that lies in two lines of the cache takes twice as long. */
+    REAL *map = NAME(aligned)(reals), *source = map + (size + 1) * slice, *columns = source + PIXELS * slice;
+    REAL *rows = columns + most, *by = rows + most;
+    const NAME(Corners) corners = NAME(corners_in)(ints, by + most, most);
     for (long s = start; ready && s < stop; s++) {
         const long g = s * slice / (channels / groups), h = s * slice / (channels / heads);
         memset(map, 0, sizeof(REAL) * (size_t)(size * slice));
         for (long tile = 0; tile < tiles; tile++) {
             long pixels[PIXELS];
             const long count = NAME(tile_pixels)(job, tile, pixels);
-            for (long m = 0; m < count; m++)
-                for (long t = 0; t < taps; t++) {
-                    columns[m * taps + t] = ((const REAL *)job->columns)[(pixels[m] * groups + g) * taps + t];
-                    rows[m * taps + t] = ((const REAL *)job->rows)[(pixels[m] * groups + g) * taps + t];
-                    by[m * taps + t] =
-                        job->weights ? ((const REAL *)job->weights)[(pixels[m] * heads + h) * taps + t] : 1;
-                }
+            NAME(move_taps)((REAL *)job->columns, pixels, count, groups, g, taps, columns, 0, 0);
+            NAME(move_taps)((REAL *)job->rows, pixels, count, groups, g, taps, rows, 0, 0);
+            for (long n = 0; !job->weights && n < count * taps; n++) by[n] = 1;
+            if (job->weights) NAME(move_taps)((REAL *)job->weights, pixels, count, heads, h, taps, by, 0, 0);
             NAME(corners)(columns, rows, count * taps, job, &corners);
             NAME(stage)(job, pixels, count, s * slice, slice, source);
             for (long m = 0; m < count; m++)
-                for (long p = m * taps; p < (m + 1) * taps; p++) {
-                    const REAL *from = source + m * slice;
-                    if (slice == 2 * MANY)
-                        NAME(add)(from, map, &corners, p, by[p], 2 * MANY);
-                    else if (slice == MANY)
-                        NAME(add)(from, map, &corners, p, by[p], MANY);
-                    else if (slice == 2 * SOME)
-                        NAME(add)(from, map, &corners, p, by[p], 2 * SOME);
-                    else
-                        NAME(add)(from, map, &corners, p, by[p], slice);
-                }
+                if (slice == 2 * MANY)
+                    NAME(add)(source + m * slice, map, &corners, m * taps, by, taps, 2 * MANY / SOME);
+                else if (slice == MANY)
+                    NAME(add)(source + m * slice, map, &corners, m * taps, by, taps, MANY / SOME);
+                else if (slice == 2 * SOME)
+                    NAME(add)(source + m * slice, map, &corners, m * taps, by, taps, 2);
+                else if (slice == SOME)
+                    NAME(add)(source + m * slice, map, &corners, m * taps, by, taps, 1);
+                else
+                    NAME(add_of)(source + m * slice, map, &corners, m * taps, by, taps, slice);
         }
         for (long n = 0; n < size; n++)
             memcpy((REAL *)job->map + n * channels + s * slice, map + n * slice, sizeof(REAL) * (size_t)slice);
@@ -175,54 +245,30 @@ static ALWAYS_INLINE void NAME(normalise)(REAL *positions, long count, long size
     for (long p = 0; p < count; p++) positions[p] = positions[p] * (last / 2);
 }
 
-/* What a thread holds of the points of a tile, for each pixel, block and tap. products: with the four corners, `most` apart;
- * then the similarities and the slopes in x and y take the place of the first three. */
+/* What a thread holds of the points of a tile, for each pixel of a block and each tap. products: with the four corners. The
+ * similarities and the slopes in x and y take the place of weights, columns and rows. */
 typedef struct {
     REAL *columns, *rows, *weights, *products, *source;
     NAME(Corners) corners;
-    long most;
 } NAME(Slope);
 
-/* Similarities and slopes of the points of a tile from the products with their corners. */
+/* Similarities and slopes of some points from the products with their corners. */
 static ALWAYS_INLINE void NAME(slope)(const Slopes *job, long points, const NAME(Slope) * of) {
     const REAL last_x = (REAL)(job->width - 1), last_y = (REAL)(job->height - 1);
     const int border = job->border != 0;
-    const REAL *columns = of->columns, *rows = of->rows, *weights = of->weights;
-    const REAL *rights = of->corners.right, *downs = of->corners.down;
-    REAL *p0 = of->products, *p1 = p0 + of->most, *p2 = p1 + of->most, *p3 = p2 + of->most;
+    REAL *columns = of->columns, *rows = of->rows, *weights = of->weights;
+    const REAL *rights = of->corners.right, *downs = of->corners.down, *products = of->products;
     INDEPENDENT
     for (long p = 0; p < points; p++) {
-        const REAL right = rights[p], down = downs[p], by = weights[p], across = p1[p] - p0[p], under = p3[p] - p2[p];
-        const REAL above = p0[p] + right * across, below = p2[p] + right * under;
+        const REAL p0 = products[4 * p], p1 = products[4 * p + 1], p2 = products[4 * p + 2], p3 = products[4 * p + 3];
+        const REAL right = rights[p], down = downs[p], by = weights[p], across = p1 - p0, under = p3 - p2;
+        const REAL above = p0 + right * across, below = p2 + right * under;
         const int in_x = (border == 0) | ((columns[p] > 0) & (columns[p] < last_x));
         const int in_y = (border == 0) | ((rows[p] > 0) & (rows[p] < last_y));
-        p0[p] = above + down * (below - above);
-        p1[p] = in_x ? by * (across + down * (under - across)) : 0;
-        p2[p] = in_y ? by * (below - above) : 0;
+        weights[p] = above + down * (below - above);
+        columns[p] = in_x ? by * (across + down * (under - across)) : 0;
+        rows[p] = in_y ? by * (below - above) : 0;
     }
-}
-
-/* [count, blocks, taps] -> [.., parts, taps] at the pixels: sums over the blocks of each part. */
-static ALWAYS_INLINE void NAME(put)(const REAL *from, const long *pixels, long count, long blocks, long parts, long taps,
-                                    void *out) {
-    for (long m = 0; m < count; m++)
-        for (long b = 0; b < blocks; b++, from += taps) {
-            REAL *to = (REAL *)out + (pixels[m] * parts + b * parts / blocks) * taps;
-            if (b % (blocks / parts))
-                for (long t = 0; t < taps; t++) to[t] += from[t];
-            else
-                for (long t = 0; t < taps; t++) to[t] = from[t];
-        }
-}
-
-/* [.., parts, taps] at the pixels -> [count, blocks, taps]. */
-static ALWAYS_INLINE void NAME(take)(const void *in, const long *pixels, long count, long blocks, long parts, long taps,
-                                     REAL *RESTRICT to) {
-    for (long m = 0; m < count; m++)
-        for (long b = 0; b < blocks; b++, to += taps) {
-            const REAL *from = (const REAL *)in + (pixels[m] * parts + b * parts / blocks) * taps;
-            for (long t = 0; t < taps; t++) to[t] = in ? from[t] : 1;
-        }
 }
 
 /* Tiles start to stop: how alike what each output pixel holds is to its points, and the slopes of the weighted sum of that
@@ -230,46 +276,47 @@ static ALWAYS_INLINE void NAME(take)(const void *in, const long *pixels, long co
 static int NAME(slopes)(const void *given, long start, long stop) {
     const Slopes *job = given;
     const long taps = (long)job->taps, groups = (long)job->groups, slice = (long)job->slice, blocks = (long)job->blocks;
-    const long heads = (long)job->heads, size = (long)(job->height * job->width), channels = (long)job->channels;
-    const long all = blocks * taps, most = PIXELS * all;
+    const long heads = (long)job->heads, size = (long)(job->height * job->width), each = (long)job->channels / blocks;
+    const long most = PIXELS * taps;
     int *ints = malloc(sizeof(int) * 4 * (size_t)most);
-    REAL *reals = malloc(sizeof(REAL) * (size_t)(9 * most + PIXELS * slice));
+    REAL *reals = malloc(sizeof(REAL) * (size_t)(9 * most + PIXELS * slice + SOME) + ALIGNED);
     const int ready = ints && reals;
-    NAME(Slope) of = {.corners = NAME(corners_in)(ints, reals, most), .most = most};
-    of.columns = reals + 2 * most, of.rows = of.columns + most, of.weights = of.rows + most;
-    of.products = of.weights + most, of.source = of.products + 4 * most;
+    NAME(Slope) of = {.source = NAME(aligned)(reals)};
+    of.products = of.source + PIXELS * slice, of.columns = of.products + 4 * most + SOME, of.rows = of.columns + most;
+    of.weights = of.rows + most, of.corners = NAME(corners_in)(ints, of.weights + most, most);
     for (long tile = start; ready && tile < stop; tile++) {
         long pixels[PIXELS];
         const long count = NAME(tile_pixels)(job, tile, pixels);
-        NAME(take)(job->columns, pixels, count, blocks, groups, taps, of.columns);
-        NAME(take)(job->rows, pixels, count, blocks, groups, taps, of.rows);
-        NAME(take)(job->weights, pixels, count, blocks, heads, taps, of.weights);
-        NAME(normalise)(of.columns, count * all, (long)job->width);
-        NAME(normalise)(of.rows, count * all, (long)job->height);
-        NAME(corners)(of.columns, of.rows, count * all, job, &of.corners);
-        memset(of.products, 0, sizeof(REAL) * 4 * (size_t)most);
-        for (long c = 0; c < channels; c += slice) {
-            const REAL *x = (const REAL *)job->x + c * (size + 1);
-            NAME(stage)(job, pixels, count, c, slice, of.source);
-            for (long m = 0; m < count; m++)
-                for (long t = 0; t < taps; t++) {
-                    const REAL *from = of.source + m * slice;
-                    const long p = (m * blocks + c / (channels / blocks)) * taps + t;
-                    REAL *to = of.products + p;
-                    if (slice == 2 * MANY)
-                        NAME(dots)(from, x, &of.corners, p, 2 * MANY, to, most);
-                    else if (slice == MANY)
-                        NAME(dots)(from, x, &of.corners, p, MANY, to, most);
-                    else if (slice == 2 * SOME)
-                        NAME(dots)(from, x, &of.corners, p, 2 * SOME, to, most);
-                    else
-                        NAME(dots)(from, x, &of.corners, p, slice, to, most);
-                }
+        for (long b = 0; b < blocks; b++) {
+            const long g = b * groups / blocks, h = b * heads / blocks;
+            NAME(move_taps)((REAL *)job->columns, pixels, count, groups, g, taps, of.columns, 0, 0);
+            NAME(move_taps)((REAL *)job->rows, pixels, count, groups, g, taps, of.rows, 0, 0);
+            for (long n = 0; !job->weights && n < count * taps; n++) of.weights[n] = 1;
+            if (job->weights) NAME(move_taps)((REAL *)job->weights, pixels, count, heads, h, taps, of.weights, 0, 0);
+            NAME(normalise)(of.columns, count * taps, (long)job->width);
+            NAME(normalise)(of.rows, count * taps, (long)job->height);
+            NAME(corners)(of.columns, of.rows, count * taps, job, &of.corners);
+            memset(of.products, 0, sizeof(REAL) * 4 * (size_t)(count * taps));
+            for (long c = b * each; c < (b + 1) * each; c += slice) {
+                const REAL *x = (const REAL *)job->x + c * (size + 1);
+                NAME(stage)(job, pixels, count, c, slice, of.source);
+                if (slice == 2 * MANY)
+                    NAME(dots)(of.source, x, &of.corners, 0, count, taps, of.products, 2 * MANY / SOME);
+                else if (slice == MANY)
+                    NAME(dots)(of.source, x, &of.corners, 0, count, taps, of.products, MANY / SOME);
+                else if (slice == 2 * SOME)
+                    NAME(dots)(of.source, x, &of.corners, 0, count, taps, of.products, 2);
+                else if (slice == SOME)
+                    NAME(dots)(of.source, x, &of.corners, 0, count, taps, of.products, 1);
+                else
+                    NAME(dots_of)(of.source, x, &of.corners, 0, count, taps, of.products, slice);
+            }
+            NAME(slope)(job, count * taps, &of);
+            /* Of each head or group the first block is written, the others are added. */
+            NAME(move_taps)(job->dots, pixels, count, heads, h, taps, of.weights, 1, b * heads % blocks != 0);
+            NAME(move_taps)(job->to_columns, pixels, count, groups, g, taps, of.columns, 1, b * groups % blocks != 0);
+            NAME(move_taps)(job->to_rows, pixels, count, groups, g, taps, of.rows, 1, b * groups % blocks != 0);
         }
-        NAME(slope)(job, count * all, &of);
-        NAME(put)(of.products, pixels, count, blocks, heads, taps, job->dots);
-        NAME(put)(of.products + most, pixels, count, blocks, groups, taps, job->to_columns);
-        NAME(put)(of.products + 2 * most, pixels, count, blocks, groups, taps, job->to_rows);
     }
     free(ints), free(reals);
     return ready;

@@ -43,40 +43,41 @@ static ALWAYS_INLINE void NAME(activate)(const REAL *in, const long *steps, cons
     }
 }
 
+/* Some lanes of outputs, a constant, of what follows. */
+static ALWAYS_INLINE void NAME(predict_lanes)(const REAL *in, long stride, long pitch, long step, long k, long run,
+                                              const REAL *weight, const REAL *bias, REAL *RESTRICT to, long apart,
+                                              const int lanes) {
+    const long size = k * run * SOME;
+    NAME(Lanes) sum[TILE][3];
+    for (int m = 0; m < TILE; m++)
+        for (int l = 0; l < lanes; l++) sum[m][l] = *(const NAME(Lanes) *)(bias + l * SOME);
+    for (long y = 0; y < k; y++)
+        for (long c = 0; c < run; c++, weight += SOME) {
+            NAME(Lanes) by[3];
+            for (int l = 0; l < lanes; l++) by[l] = *(const NAME(Lanes) *)(weight + l * size);
+            for (int m = 0; m < TILE; m++)
+                for (int l = 0; l < lanes; l++)
+                    sum[m][l] = NAME(plus)(sum[m][l], in[y * stride + m * pitch + c * step], by[l]);
+        }
+    for (int m = 0; m < TILE; m++)
+        for (int l = 0; l < lanes; l++) *(NAME(Lanes) *)(to + m * apart + l * SOME) = sum[m][l];
+}
+
 /* The outputs of a small convolution at a row of TILE pixels, `apart` from each other in `to`. in: for each of the k
  * rows of its window, `stride` apart, the first of `run` numbers that the first pixel reads, `step` apart; those of the
  * next pixel are `pitch` further. weight: [outputs / SOME, k, run, SOME], then [what remains, k, run]. */
 static ALWAYS_INLINE void NAME(predict)(const REAL *in, long stride, long pitch, long step, long k, long run,
                                         const REAL *weight, const REAL *bias, long outputs, REAL *RESTRICT to,
                                         long apart) {
-    const long whole = outputs / SOME * SOME, pairs = outputs / (2 * SOME) * (2 * SOME), size = k * run * SOME;
-    for (long o = 0; o < pairs; o += 2 * SOME, weight += 2 * size) {
-        NAME(Lanes) first[TILE], second[TILE];
-        for (int m = 0; m < TILE; m++) first[m] = *(const NAME(Lanes) *)(bias + o);
-        for (int m = 0; m < TILE; m++) second[m] = *(const NAME(Lanes) *)(bias + o + SOME);
-        for (long y = 0; y < k; y++)
-            for (long c = 0; c < run; c++) {
-                const REAL *by = weight + (y * run + c) * SOME;
-                const NAME(Lanes) left = *(const NAME(Lanes) *)by, right = *(const NAME(Lanes) *)(by + size);
-                for (int m = 0; m < TILE; m++) {
-                    const REAL value = in[y * stride + m * pitch + c * step];
-                    first[m] += value * left, second[m] += value * right;
-                }
-            }
-        for (int m = 0; m < TILE; m++) *(NAME(Lanes) *)(to + m * apart + o) = first[m];
-        for (int m = 0; m < TILE; m++) *(NAME(Lanes) *)(to + m * apart + o + SOME) = second[m];
-    }
-    for (long o = pairs; o < whole; o += SOME, weight += size) {
-        NAME(Lanes) sum[TILE];
-        for (int m = 0; m < TILE; m++) sum[m] = *(const NAME(Lanes) *)(bias + o);
-        for (long y = 0; y < k; y++)
-            for (long c = 0; c < run; c++)
-                for (int m = 0; m < TILE; m++)
-                    sum[m] += in[y * stride + m * pitch + c * step] *
-                              *(const NAME(Lanes) *)(weight + (y * run + c) * SOME);
-        for (int m = 0; m < TILE; m++) *(NAME(Lanes) *)(to + m * apart + o) = sum[m];
-    }
-    for (long o = whole; o < outputs; o++, weight += k * run)
+    const long whole = outputs / SOME * SOME, size = k * run * SOME;
+    long o = 0;
+    for (; REGISTERS >= 32 && o + 3 * SOME <= whole; o += 3 * SOME, weight += 3 * size)
+        NAME(predict_lanes)(in, stride, pitch, step, k, run, weight, bias + o, to + o, apart, 3);
+    for (; REGISTERS >= 32 && o + 2 * SOME <= whole; o += 2 * SOME, weight += 2 * size)
+        NAME(predict_lanes)(in, stride, pitch, step, k, run, weight, bias + o, to + o, apart, 2);
+    for (; o < whole; o += SOME, weight += size)
+        NAME(predict_lanes)(in, stride, pitch, step, k, run, weight, bias + o, to + o, apart, 1);
+    for (; o < outputs; o++, weight += k * run)
         for (int m = 0; m < TILE; m++) {
             REAL sum = bias[o];
             for (long y = 0; y < k; y++)
@@ -120,6 +121,7 @@ static ALWAYS_INLINE void NAME(project)(const Job *job, const long *pixels, long
         for (long m = 0; m < count; m += wide) {
             const REAL *from = (const REAL *)job->guide + c * job->guide_step + pixels[m] * pitch;
             REAL *RESTRICT to = tile->local + c * PIXELS + m;
+            PREFETCH(from + 2 * TILE * pitch); /* of the tile after the next: planes lie too far apart to be foreseen */
             if (wide == TILE && pitch == 1)
                 for (int n = 0; n < TILE; n++) to[n] = from[n];
             else
