@@ -18,7 +18,7 @@ from upbench.ops.cpu.rows import blocked, even_pixels, laid_out, map_rows, point
 from upbench.ops.memory_layout import empty_map, empty_taps
 from upbench.ops.registration import coordinate_dtype
 
-INTERFACE = 8
+INTERFACE = 9
 """Version of the C interface that this file expects. A kernel built by another upbench reports another, and is ignored."""
 
 
@@ -34,7 +34,7 @@ def load(name: str, interface: int) -> Any:
 _kernels = load("_kernels", INTERFACE)
 FORMS = {torch.bfloat16: 1, torch.float16: 2}
 """Dtypes of half precision in which the kernel writes what it assembles, and its number for each."""
-BRAINS = 3
+BFLOATS = 3
 """Its number where bfloat16 is read too."""
 TILE, PIECE = 8, 8
 """Side of a tile of output pixels in the kernel, and tiles that a thread takes at a time."""
@@ -243,8 +243,8 @@ def value_dtype(x: Tensor, blocks: int) -> torch.dtype:
         x: the map of values.
         blocks: parts of the channels that are read at different points.
     """
-    brain = x.dtype == torch.bfloat16 and getattr(_kernels, "brain", False) and x.shape[1] // blocks % 32 == 0
-    return x.dtype if brain else coordinate_dtype(x.dtype)
+    bfloat = x.dtype == torch.bfloat16 and getattr(_kernels, "bfloat", False) and x.shape[1] // blocks % 32 == 0
+    return x.dtype if bfloat else coordinate_dtype(x.dtype)
 
 
 def _run(
@@ -289,7 +289,7 @@ def _run(
         factor=1.0 if factor is None else factor,
         border=padding == "border",
         wide=dtype == torch.float64,
-        form=0 if values is None else BRAINS if values.dtype == torch.bfloat16 else FORMS.get(out.dtype, 0),
+        form=0 if values is None else BFLOATS if values.dtype == torch.bfloat16 else FORMS.get(out.dtype, 0),
     )
     for image in range(b):
         read_from = (values, key_rows, query_rows, target)

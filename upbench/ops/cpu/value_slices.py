@@ -1,4 +1,4 @@
-"""Values of deformed points as the C kernel reads them fastest (`csrc/brain.h`): planes in slices of channels, without a copy before."""
+"""Values of deformed points as the C kernel reads them fastest (`csrc/bfloat.h`): planes in slices of channels, without a copy before."""
 
 from __future__ import annotations
 

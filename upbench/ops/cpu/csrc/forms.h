@@ -1,11 +1,11 @@
 /* Included by generations.h for each generation of vector units: the kernels for each pair of a type that is computed in and one
- * that lies in memory. BRAIN_ALONE: of a generation that differs from another in bfloat16 alone. */
+ * that lies in memory. BFLOAT_ALONE: of a generation that differs from another in bfloat16 alone. */
 
 #define REAL float
 #define MOST FLT_MAX
 #define WIDE 0
 
-#ifndef BRAIN_ALONE
+#ifndef BFLOAT_ALONE
 #define STORED float
 #define FORM PLAIN
 #define TYPE float
@@ -17,13 +17,13 @@
 
 #if HALVES
 #define STORED uint16_t
-#define FORM BRAIN
-#define TYPE brain
+#define FORM BFLOAT
+#define TYPE bfloat
 #include KINDS
 #undef FORM
 #undef TYPE
 
-#ifndef BRAIN_ALONE
+#ifndef BFLOAT_ALONE
 #define FORM HALF
 #define TYPE half
 #include KINDS
@@ -36,7 +36,7 @@
 #undef MOST
 #undef WIDE
 
-#ifndef BRAIN_ALONE
+#ifndef BFLOAT_ALONE
 #define REAL double
 #define MOST DBL_MAX
 #define WIDE 1
@@ -52,11 +52,11 @@
 #undef WIDE
 #endif
 
-#ifdef BRAIN_ALONE
-#define FORMS(name) {[BRAIN_ALONE] = JOIN(name, brain, GENERATION)}
+#ifdef BFLOAT_ALONE
+#define FORMS(name) {[BFLOAT_ALONE] = JOIN(name, bfloat, GENERATION)}
 #elif HALVES
 #define FORMS(name) \
-    {JOIN(name, float, GENERATION), JOIN(name, double, GENERATION), JOIN(name, brain, GENERATION), JOIN(name, half, GENERATION)}
+    {JOIN(name, float, GENERATION), JOIN(name, double, GENERATION), JOIN(name, bfloat, GENERATION), JOIN(name, half, GENERATION)}
 #else
 #define FORMS(name) {JOIN(name, float, GENERATION), JOIN(name, double, GENERATION)}
 #endif

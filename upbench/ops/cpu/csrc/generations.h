@@ -14,10 +14,10 @@
 #if HALVES
 #pragma GCC push_options
 #pragma GCC target("arch=x86-64-v4,avx512bf16")
-#define GENERATION v4brain
-#define BRAIN_ALONE 2 /* its place among the forms of an entry */
+#define GENERATION v4bfloat
+#define BFLOAT_ALONE 2 /* its place among the forms of an entry */
 #include "forms.h"
-#undef BRAIN_ALONE
+#undef BFLOAT_ALONE
 #undef GENERATION
 #pragma GCC pop_options
 #endif
@@ -38,11 +38,11 @@
 
 #if GENERATIONS && HALVES
 /* Those of v4, with arithmetic of bfloat16. */
-static const Entries *with_brain(void) {
+static const Entries *with_bfloat(void) {
     static Entries mixed;
     enum { forms = 4 }; /* of each entry; that of bfloat16 is the third */
     mixed = entries_of_v4;
-    for (size_t n = 2; n < sizeof(mixed) / sizeof(Work); n += forms) ((Work *)&mixed)[n] = ((const Work *)&entries_of_v4brain)[n];
+    for (size_t n = 2; n < sizeof(mixed) / sizeof(Work); n += forms) ((Work *)&mixed)[n] = ((const Work *)&entries_of_v4bfloat)[n];
     return &mixed;
 }
 #endif
@@ -51,7 +51,7 @@ static const Entries *with_brain(void) {
 static const Entries *newest(void) {
 #if GENERATIONS
 #if HALVES
-    if (__builtin_cpu_supports("x86-64-v4") && __builtin_cpu_supports("avx512bf16")) return with_brain();
+    if (__builtin_cpu_supports("x86-64-v4") && __builtin_cpu_supports("avx512bf16")) return with_bfloat();
 #endif
     if (__builtin_cpu_supports("x86-64-v4")) return &entries_of_v4;
     if (__builtin_cpu_supports("x86-64-v3")) return &entries_of_v3;

@@ -3,7 +3,7 @@
 /* What each entry is given: one struct, filled by name in `native.py`. Every field is 8 bytes wide, so that both sides lay
  * it out alike. A pitch leads from a pixel to the next.
  *
- * form: of the numbers of a result that is assembled, see PLAIN, and of x where it is BRAINS. x lies in slices of x_slice channels, x_step apart; keys in blocks, key_step apart.
+ * form: of the numbers of a result that is assembled, see PLAIN, and of x where it is BFLOATS. x lies in slices of x_slice channels, x_step apart; keys in blocks, key_step apart.
  *
  * keys: NULL to weigh only, by the weights that were given or, where those are NULL too, by 1. x: NULL to return the
  * logits. blocks: the channels that share a group and a head are one block. */

@@ -60,7 +60,7 @@ static ALWAYS_INLINE uint32_t bits_of(float v) {
 }
 
 /* The nearest bfloat16, of two as near the even one. */
-static ALWAYS_INLINE uint16_t brain_of(float v) {
+static ALWAYS_INLINE uint16_t bfloat_of(float v) {
     const uint32_t bits = bits_of(v), rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
     return (uint16_t)((bits & 0x7fffffff) > 0x7f800000 ? 0x7fc0 : rounded);
 }
@@ -97,7 +97,7 @@ static ALWAYS_INLINE float erf_of(float v) {
     return v * above / below;
 }
 
-#include "brain.h"
+#include "bfloat.h"
 
 /* The entries of one generation, of float32 and of float64. */
 typedef struct {
@@ -207,13 +207,13 @@ static PyMethodDef methods[] = {
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_kernels", NULL, 0, methods, NULL, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit__kernels(void) {
-    PyObject *made = made_of(&module, 8); /* `native.py` and those it serves take the structs above alone */
+    PyObject *made = made_of(&module, 9); /* `native.py` and those it serves take the structs above alone */
 #if GENERATIONS
-    const int brain = __builtin_cpu_supports("x86-64-v4") && __builtin_cpu_supports("avx512bf16");
+    const int bfloat = __builtin_cpu_supports("x86-64-v4") && __builtin_cpu_supports("avx512bf16");
 #else
-    const int brain = 0;
+    const int bfloat = 0;
 #endif
-    if (made && PyModule_AddIntConstant(made, "brain", brain) < 0) {
+    if (made && PyModule_AddIntConstant(made, "bfloat", bfloat) < 0) {
         Py_DECREF(made);
         return NULL;
     }

@@ -44,7 +44,7 @@ static ALWAYS_INLINE NAME(Lanes) NAME(load)(const STORED *from) {
     return v.whole;
 #else
     NAME(Words) bits = __builtin_convertvector(*(const NAME(Halves) *)from, NAME(Words));
-#if FORM == BRAIN
+#if FORM == BFLOAT
     return (NAME(Lanes))(bits << 16);
 #else
     /* The exponent is 112 too small, which a product mends for numbers below the normal ones too. */
@@ -70,7 +70,7 @@ static ALWAYS_INLINE void NAME(store)(STORED *to, NAME(Lanes) v) {
 #else
     NAME(Words) bits = (NAME(Words))v;
     const NAME(Words) size = bits & 0x7fffffff, nan = (NAME(Words))(size > 0x7f800000);
-#if FORM == BRAIN
+#if FORM == BFLOAT
     bits = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
     bits = (nan & 0x7fc0) | (~nan & bits);
 #else

@@ -3,7 +3,7 @@
  * Two taps, or two channels, share the 32 bits of a lane. Elsewhere nothing is done here, and the caller does all of it. */
 
 #undef PAIRED
-#if FORM == BRAIN && defined(__AVX512BF16__)
+#if FORM == BFLOAT && defined(__AVX512BF16__)
 #define PAIRED 1
 
 /* As `store` does, but what is below the normal numbers becomes 0, as it does in products of pairs. */

@@ -125,8 +125,8 @@ static ALWAYS_INLINE void NAME(weigh_one)(REAL *out, const REAL *x, long stride,
 
 /* n numbers as a result of half precision holds them. */
 static ALWAYS_INLINE void NAME(halve)(const REAL *from, uint16_t *RESTRICT to, long n, int form) {
-    if (form == BRAIN)
-        for (long c = 0; c < n; c++) to[c] = brain_of((float)from[c]);
+    if (form == BFLOAT)
+        for (long c = 0; c < n; c++) to[c] = bfloat_of((float)from[c]);
     else
         for (long c = 0; c < n; c++) to[c] = half_of((float)from[c]);
 }
@@ -157,8 +157,8 @@ static ALWAYS_INLINE void NAME(weigh_all)(const Job *job, const NAME(Cells) * ce
         else
             NAME(reads)(job, cells, count, b, weights, reads, ends, job->taps);
 #if GENERATIONS && !WIDE
-        if (job->form == BRAINS) {
-            weigh_brain(job, pixels, count, b * each, (b + 1) * each, (BrainRead *)reads, ends);
+        if (job->form == BFLOATS) {
+            weigh_bfloat(job, pixels, count, b * each, (b + 1) * each, (BFloatRead *)reads, ends);
             continue;
         }
 #endif

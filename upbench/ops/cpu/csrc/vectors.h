@@ -42,9 +42,9 @@
 
 enum { SOME = 16 }; /* numbers that are summed at once */
 #define PLAIN 0
-#define BRAIN 1
+#define BFLOAT 1
 #define HALF 2
-#define BRAINS 3 /* of what is read too, see brain.h */
+#define BFLOATS 3 /* of what is read too, see bfloat.h */
 
 /* Two vectors a, b of 16, seen as groups: the first halves of all plus the second halves. */
 #if defined(__clang__) || __GNUC__ >= 12

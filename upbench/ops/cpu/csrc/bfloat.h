@@ -12,11 +12,11 @@ typedef struct {
         float by[4];
         int pairs[2];
     } of;
-} BrainRead;
+} BFloatRead;
 
 /* `halves` times 32 channels, a constant. Within 128 bits the channels of two pixels are taken in turn: of 32 channels the first
  * sum holds the fours 0, 2, 4, 6, the second the others. */
-static ALWAYS_INLINE void brain_sums(const uint16_t *x, long pitch, const BrainRead *from, const BrainRead *end, uint16_t *out,
+static ALWAYS_INLINE void bfloat_sums(const uint16_t *x, long pitch, const BFloatRead *from, const BFloatRead *end, uint16_t *out,
                                      int streams, const int halves) {
     const __m512i order = _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7);
     __m512 top[4], bottom[4];
@@ -45,21 +45,21 @@ static ALWAYS_INLINE void brain_sums(const uint16_t *x, long pitch, const BrainR
 }
 
 /* The sums of a tile for the channels c to `last` of a block, a multiple of 32. ends: after the last read of each pixel. */
-static APART void weigh_brain(const Job *job, const long *pixels, long count, long c, long last, BrainRead *reads, const long *ends) {
+static APART void weigh_bfloat(const Job *job, const long *pixels, long count, long c, long last, BFloatRead *reads, const long *ends) {
     const int streams = job->channels * job->out_height * job->out_width >= 1 << 24; /* more than the caches hold */
-    for (BrainRead *read = reads; read < reads + ends[count - 1]; read++)
+    for (BFloatRead *read = reads; read < reads + ends[count - 1]; read++)
         _mm_storel_epi64((void *)read->of.pairs, (__m128i)_mm_cvtneps_pbh(_mm_loadu_ps(read->of.by)));
     for (long step; c < last; c += step) {
         const long left = job->x_slice - c % job->x_slice, most = last - c < left ? last - c : left;
         const uint16_t *x = (const uint16_t *)job->x + c / job->x_slice * job->x_step + c % job->x_slice;
         step = most >= 64 ? 64 : 32;
         for (long m = 0; m < count; m++) {
-            const BrainRead *from = reads + (m ? ends[m - 1] : 0), *end = reads + ends[m];
+            const BFloatRead *from = reads + (m ? ends[m - 1] : 0), *end = reads + ends[m];
             uint16_t *out = (uint16_t *)job->out + pixels[m] * job->channels + c;
             if (step == 64)
-                brain_sums(x, job->x_pitch, from, end, out, streams, 2);
+                bfloat_sums(x, job->x_pitch, from, end, out, streams, 2);
             else
-                brain_sums(x, job->x_pitch, from, end, out, streams, 1);
+                bfloat_sums(x, job->x_pitch, from, end, out, streams, 1);
         }
     }
     _mm_sfence();
