@@ -36,11 +36,12 @@ def without_c() -> Iterator[None]:
         native._kernels = kept
 
 
-def close(found: Tensor, expected: Tensor) -> None:
+def close(found: Tensor, expected: Tensor, terms: int = 1) -> None:
+    """Hold two forms to the rounding of one dtype; sums of many terms that cancel are rounded as the terms are large."""
     tolerance = 1e-12 if found.dtype == torch.float64 else 2e-6
     assert found.shape == expected.shape
     assert found.stride() == expected.stride()
-    assert (found - expected).abs().max() <= tolerance * max(1.0, float(expected.abs().max()))
+    assert (found - expected).abs().max() <= tolerance * max(1.0, float(expected.abs().max()), terms**0.5 / 8)
 
 
 @built
@@ -142,8 +143,9 @@ def test_both_forms_of_gradients_agree(
 
     found = gradients()
     with without_c():
-        for one, other in zip(found, gradients(), strict=True):
-            close(one, other)
+        for n, (one, other) in enumerate(zip(found, gradients(), strict=True)):
+            # At a pixel of a small map points of the whole result meet.
+            close(one, other, terms=taps * math.prod(out_size) if n == 0 else 1)
 
 
 @built
