@@ -44,9 +44,7 @@ def run(
     weight: Float[Tensor, "O C"],
     blocks: int,
     slices: bool = True,
-) -> tuple[
-    Float[Tensor, "B C/n H W n"] | None, Float[Tensor, "B O/2 H W"], Float[Tensor, "B {blocks} H W O/2/{blocks}"]
-]:
+) -> tuple[Float[Tensor, "B _ H W n"] | None, Float[Tensor, "B O/2 H W"], Float[Tensor, "B {blocks} H W O/2/{blocks}"]]:
     """Norm and project a map.
 
     Args:
