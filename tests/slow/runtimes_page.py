@@ -41,7 +41,9 @@ def section(name: str, shape: str, budget: float, limit: float, runtimes: Sequen
         return [*lines, f"Not measured: more than {limit:g} s."]
     print(f"{name}: {time.monotonic() - start:.0f} s, exit code {done.returncode}", flush=True)
     if not done.stdout.strip():
-        why = re.sub(r" \(/.*\)$", "", done.stderr.strip().rpartition("\nupbench: ")[2].strip())  # without a path of here
+        why = re.sub(
+            r" \(/.*\)$", "", done.stderr.strip().rpartition("\nupbench: ")[2].strip()
+        )  # without a path of here
         failed = re.search(r"\[(\w+)\] failed", why)
         if failed and failed[1] in runtimes[1:]:
             others = section(name, shape, budget, limit, [one for one in runtimes if one != failed[1]])
