@@ -53,8 +53,7 @@ def from_class(name: str, thing: Any, origin: str, path: str, fused_ops: Sequenc
             f"({', '.join(map(_shown, first))}); rename them, or wrap it in a class that does"
         )
     if sentence := _wrong_forward(thing, len(guides)):
-        what = origin if inspect.isclass(thing) else origin.removeprefix("class ")
-        raise UpbenchError(f"upsampler {name!r}: {what} {sentence}")
+        raise UpbenchError(f"upsampler {name!r}: {origin} {sentence}")
     scales = str(getattr(thing, "scales", "any"))
     if scales not in SCALES:
         raise UpbenchError(

@@ -36,6 +36,7 @@ SMALLEST_BYTES, LARGEST_BYTES = 2**20, 2**30
 """The smallest working set of the bandwidth sweep, and the bound of the largest."""
 CACHES = 4
 """Size of the largest working set, in last-level caches; four as STREAM demands (McCalpin 1995)."""
+
 REPEATS = 19
 """Number of A/A runs, enough that a single disturbed one does not set the result."""
 QUANTILE = 0.9
