@@ -11,8 +11,6 @@ from upbench.ops.cpu import native
 from upbench.ops.cpu.map_kernels import DTYPES, run
 from upbench.ops.memory_layout import on_huge_pages
 
-LANES = 16
-"""Outputs that are summed at once."""
 TILE = 8
 """Pixels along a side of a tile."""
 TILES = 8
@@ -43,12 +41,12 @@ def can_difference(channels: int, outputs: int, groups: int) -> bool:
         outputs: outputs of all groups.
         groups: groups of both.
     """
-    return channels % groups == 0 and outputs % (groups * LANES) == 0
+    return channels % groups == 0 and outputs % (groups * native.LANES) == 0
 
 
 def _lanes(weight: Tensor, groups: int) -> Tensor:
     """[outputs, inputs] -> the order of the kernel: [groups, outputs / groups / LANES, inputs, LANES]."""
-    return weight.view(groups, -1, LANES, weight.shape[1]).transpose(2, 3)
+    return weight.view(groups, -1, native.LANES, weight.shape[1]).transpose(2, 3)
 
 
 def differences(

@@ -7,10 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from upbench.ops.cpu.native import LANES
 from upbench.ops.points import lattice
-
-LANES = 16
-"""Outputs of a layer that are summed at once."""
 
 
 def layers(first: Tensor, gamma: Tensor, beta: Tensor, last: Tensor, bias: Tensor, dtype: torch.dtype) -> Tensor:

@@ -18,7 +18,7 @@ from upbench.ops.cpu.rows import blocked, even_pixels, laid_out, map_rows, point
 from upbench.ops.memory_layout import empty_map, empty_taps
 from upbench.ops.registration import coordinate_dtype
 
-INTERFACE = 9
+INTERFACE = 10
 """Version of the C interface that this file expects. A kernel built by another upbench reports another, and is ignored."""
 
 
@@ -32,6 +32,8 @@ def load(name: str, interface: int) -> Any:
 
 
 _kernels = load("_kernels", INTERFACE)
+LANES = 16 if _kernels is None else _kernels.lanes
+"""Numbers of float32 in a vector of the kernels, here: those of the C modules are the same, since they take the same vector units."""
 FORMS = {torch.bfloat16: 1, torch.float16: 2}
 """Dtypes of half precision in which the kernel writes what it assembles, and its number for each."""
 BFLOATS = 3

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from upbench.ops.cpu import layer_numbers, native
+from upbench.ops.cpu import native
 from upbench.ops.cpu.rows import SLICES
 from upbench.ops.memory_layout import on_huge_pages
 
@@ -31,7 +31,7 @@ def can_run(x: Tensor, depth: int, blocks: int) -> bool:
         depth: channels of the queries, and of the keys.
         blocks: parts of the channels that are read at different points.
     """
-    lanes = layer_numbers.LANES
+    lanes = native.LANES
     whole = x.shape[1] // blocks % lanes == 0 and depth // blocks % lanes == 0
     return whole and x.is_contiguous() and native.can_run_native(x, entry="normed")
 
@@ -60,7 +60,7 @@ def run(
         x itself in slices of n channels, or None, the queries channels-last, and the keys in blocks of channels.
     """
     (b, c, h, w), depth = x.shape, weight.shape[0] // 2
-    width = next(n for n in SLICES if c // blocks % n == 0)
+    width = next(n for n in (*SLICES, native.LANES) if c // blocks % n == 0)
     values = on_huge_pages(x.new_empty((b, c // width, h, w, width))) if slices else None
     queries, keys = x.new_empty((b, h, w, depth)), x.new_empty((b, blocks, h, w, depth // blocks))
     numbers, scale, shift = (t.contiguous() for t in (weight.t(), scale, shift))

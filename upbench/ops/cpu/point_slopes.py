@@ -13,7 +13,7 @@ from upbench.ops.cpu.rows import even_pixels, point_rows, tap_rows
 from upbench.ops.memory_layout import empty_map, empty_points, empty_taps
 from upbench.ops.registration import coordinate_dtype
 
-WIDEST = 128
+WIDEST = 8 * native.LANES
 """Most channels that the kernel takes at once."""
 
 _SIZES = ("height", "width", "out_height", "out_width", "channels", "groups", "taps", "heads", "blocks", "slice")

@@ -15,8 +15,8 @@ from upbench.ops.cpu import native, window_kernels
 from upbench.ops.memory_layout import empty_map
 from upbench.ops.registration import coordinate_dtype
 
-PIXELS, PIECE = 16, 32
-"""Output pixels of a tile of the kernel, and tiles that a thread takes at a time."""
+PIECE = 32
+"""Tiles of the kernel, one vector of output pixels each, that a thread takes at a time."""
 SLICE = 2**21
 """Bytes of a map that are turned into rows at once: what is read four times stays in the caches."""
 NARROW = 32
@@ -68,7 +68,7 @@ def sample(x: Float[Tensor, "B C H W"], points: Float[Tensor, "B G 1 oH oW 2"]) 
     )
     aligned = width % 16 == 0 and c // groups % 16 == 0 and target.data_ptr() % 16 == 0
     job.streams = aligned and out.nbytes >= thresholds.scaled(window_kernels.STREAMED)
-    tiles = math.ceil(out_h * out_w / PIXELS)
+    tiles = math.ceil(out_h * out_w / native.LANES)
     for image in range(b):
         for first in range(0, c, width):
             if turns:

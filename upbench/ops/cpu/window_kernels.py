@@ -20,7 +20,7 @@ from upbench.ops.cpu import native, threads
 from upbench.ops.memory_layout import empty_map, empty_taps, on_huge_pages
 from upbench.ops.registration import coordinate_dtype
 
-INTERFACE = 6
+INTERFACE = 7
 """Version of the C interface that this file expects; kernels built by another upbench are ignored."""
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 ZEROS, MIRRORED, REPEATED = 0, 1, 2
@@ -269,7 +269,7 @@ def project(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Compute `reassembly.project_fused`, with its arguments."""
     (b, c, h, w), outputs = x.shape, weight.shape[0]
     dtype = coordinate_dtype(x.dtype)
-    numbers = torch.zeros((c + 1, -(-outputs // 16) * 16), dtype=dtype)
+    numbers = torch.zeros((c + 1, -(-outputs // native.LANES) * native.LANES), dtype=dtype)
     numbers[:c, :outputs] = weight.flatten(1).t()
     if bias is not None:
         numbers[c, :outputs] = bias

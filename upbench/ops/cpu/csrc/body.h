@@ -12,8 +12,6 @@ static ALWAYS_INLINE REAL *NAME(aligned)(void *memory) {
     return (REAL *)(((uintptr_t)memory + ALIGNED - 1) / ALIGNED * ALIGNED);
 }
 
-typedef WHOLE NAME(Order) __attribute__((vector_size(SOME * sizeof(REAL))));
-
 /* The corners of some points, and how far each lies from the first along x and y. */
 typedef struct {
     int *at[4];

@@ -15,7 +15,7 @@
 #undef TYPE
 #endif
 
-#if HALVES
+#if MAY_BE_HALF
 #define STORED uint16_t
 #define FORM BFLOAT
 #define TYPE bfloat
@@ -54,7 +54,7 @@
 
 #ifdef BFLOAT_ALONE
 #define FORMS(name) {[BFLOAT_ALONE] = JOIN(name, bfloat, GENERATION)}
-#elif HALVES
+#elif MAY_BE_HALF
 #define FORMS(name) \
     {JOIN(name, float, GENERATION), JOIN(name, double, GENERATION), JOIN(name, bfloat, GENERATION), JOIN(name, half, GENERATION)}
 #else

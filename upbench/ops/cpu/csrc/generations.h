@@ -1,17 +1,18 @@
 /* Included by windows.c, maps.c and kernels.c: all of their kernels for each generation of vector units, and what calls those of the newest.
  *
  * KINDS is the header with the kernels, for one pair of types. ENTRIES(of) lists of(entry), `Entries` their forms in that order;
- * HALVES says whether numbers in memory may be half precision. */
+ * MAY_BE_HALF says whether numbers in memory may be half precision. */
 
 #if GENERATIONS
 #pragma GCC push_options
 #pragma GCC target("arch=x86-64-v4")
 #define GENERATION v4
+#define SOME 16
 #include "forms.h"
 #undef GENERATION
 #pragma GCC pop_options
 
-#if HALVES
+#if MAY_BE_HALF
 #pragma GCC push_options
 #pragma GCC target("arch=x86-64-v4,avx512bf16")
 #define GENERATION v4bfloat
@@ -21,11 +22,14 @@
 #undef GENERATION
 #pragma GCC pop_options
 #endif
+#undef SOME
 
 #pragma GCC push_options
 #pragma GCC target("arch=x86-64-v3")
 #define GENERATION v3
+#define SOME 8
 #include "forms.h"
+#undef SOME
 #undef GENERATION
 #pragma GCC pop_options
 
@@ -34,9 +38,18 @@
 #endif
 
 #define GENERATION plain
+#if defined(__AVX512F__)
+#define SOME 16
+#elif defined(__AVX2__)
+#define SOME 8
+#else
+#define SOME 4
+#endif
+enum { PLAIN_LANES = SOME };
 #include "forms.h"
+#undef SOME
 
-#if GENERATIONS && HALVES
+#if GENERATIONS && MAY_BE_HALF
 /* Those of v4, with arithmetic of bfloat16. */
 static const Entries *with_bfloat(void) {
     static Entries mixed;
@@ -47,19 +60,21 @@ static const Entries *with_bfloat(void) {
 }
 #endif
 
-/* The newest that this processor has. */
-static const Entries *newest(void) {
-#if GENERATIONS
-#if HALVES
-    if (__builtin_cpu_supports("x86-64-v4") && __builtin_cpu_supports("avx512bf16")) return with_bfloat();
-#endif
-    if (__builtin_cpu_supports("x86-64-v4")) return &entries_of_v4;
-    if (__builtin_cpu_supports("x86-64-v3")) return &entries_of_v3;
-#endif
-    return &entries_of_plain;
-}
-
 static const Entries *entries = &entries_of_plain;
+static long lanes = PLAIN_LANES; /* numbers of float32 in a vector of those: SOME there */
+
+/* Takes the newest that this processor has. */
+static void take_newest(void) {
+#if GENERATIONS
+    if (__builtin_cpu_supports("x86-64-v4")) {
+        entries = &entries_of_v4, lanes = 16;
+#if MAY_BE_HALF
+        if (__builtin_cpu_supports("avx512bf16")) entries = with_bfloat();
+#endif
+    } else if (__builtin_cpu_supports("x86-64-v3"))
+        entries = &entries_of_v3, lanes = 8;
+#endif
+}
 
 /* Runs the form of an entry for the dtype of a job: address and size of the struct, the tiles to take. */
 static PyObject *run(PyObject *args, size_t expected, size_t dtype_at, const Work *forms) {
@@ -87,8 +102,8 @@ static PyObject *run(PyObject *args, size_t expected, size_t dtype_at, const Wor
 /* A module of these entries, which takes the structs of one `interface` alone. */
 static PyObject *made_of(PyModuleDef *module, long interface) {
     PyObject *made = PyModule_Create(module);
-    entries = newest();
-    if (made && PyModule_AddIntConstant(made, "interface", interface) < 0) {
+    take_newest();
+    if (made && (PyModule_AddIntConstant(made, "interface", interface) < 0 || PyModule_AddIntConstant(made, "lanes", lanes) < 0)) {
         Py_DECREF(made);
         return NULL;
     }

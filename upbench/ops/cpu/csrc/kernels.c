@@ -14,11 +14,6 @@
 #define INDEPENDENT
 #endif
 
-/* Some lanes of two vectors. Where the vectors of the CPU are shorter it is slow, but right. */
-#if defined(__GNUC__) && !defined(__clang__)
-#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (NAME(Order)){__VA_ARGS__})
-#endif
-
 /* What is written to memory before it is not computed together with what follows. */
 #if defined(__GNUC__)
 #define BARRIER __asm__ volatile("" ::: "memory")
@@ -26,7 +21,6 @@
 #define BARRIER (void)0
 #endif
 
-enum { MANY = 64 };            /* channels that are summed at once */
 enum { MOST_ROWS = 4 };        /* pixels that are */
 enum { NEAR = 32 };            /* pixels of a tile of normed.h; normed.py knows it too */
 enum { MOST_SIDE = 7 };        /* taps along a side of a window of neighbours; local_similarity.py knows it too */
@@ -105,7 +99,7 @@ typedef struct {
 } Entries;
 
 #define KINDS "point_kinds.h"
-#define HALVES 0
+#define MAY_BE_HALF 0
 #define ENTRIES(of) \
     of(points), of(boxes), of(compare_neighbours), of(blend_neighbours), of(slopes), of(scatter), of(normed)
 #include "generations.h"
@@ -207,7 +201,7 @@ static PyMethodDef methods[] = {
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_kernels", NULL, 0, methods, NULL, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit__kernels(void) {
-    PyObject *made = made_of(&module, 9); /* `native.py` and those it serves take the structs above alone */
+    PyObject *made = made_of(&module, 10); /* `native.py` and those it serves take the structs above alone */
 #if GENERATIONS
     const int bfloat = __builtin_cpu_supports("x86-64-v4") && __builtin_cpu_supports("avx512bf16");
 #else

@@ -1,12 +1,23 @@
 /* Included by forms.h once for each pair of a type that is computed in (REAL) and one that lies in memory (STORED): vectors
  * of SOME numbers, read from memory and written there, and what is done with them. FORM says how STORED holds a number. */
 
-#undef REGISTERS /* that a vector of a few numbers fits into */
-#if defined(__AVX512F__) || defined(__aarch64__)
+#undef REGISTERS /* that a vector of a few numbers fits into, and the bytes of one */
+#undef REGISTER
+#if defined(__AVX512F__)
 #define REGISTERS 32
+#define REGISTER 64
+#elif defined(__aarch64__)
+#define REGISTERS 32
+#define REGISTER 16
 #else
 #define REGISTERS 16
+#ifdef __AVX2__
+#define REGISTER 32
+#else
+#define REGISTER 16
 #endif
+#endif
+_Static_assert(WIDE || SOME * sizeof(REAL) <= REGISTER, "vectors wider than a register would be kept in memory");
 
 typedef REAL NAME(Lanes) __attribute__((vector_size(SOME * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
 
@@ -19,8 +30,10 @@ static ALWAYS_INLINE NAME(Lanes) NAME(either)(NAME(Mask) mask, NAME(Lanes) a, NA
 
 /* a * b + c, which compilers that may sum in any order would otherwise make a product and a sum where sums follow each other. */
 static ALWAYS_INLINE NAME(Lanes) NAME(plus)(NAME(Lanes) c, REAL a, NAME(Lanes) b) {
-#if !WIDE && defined(__AVX512F__)
+#if !WIDE && SOME == 16 && defined(__AVX512F__)
     return (NAME(Lanes))_mm512_fmadd_ps(_mm512_set1_ps(a), (__m512)b, (__m512)c);
+#elif !WIDE && SOME == 8 && defined(__FMA__)
+    return (NAME(Lanes))_mm256_fmadd_ps(_mm256_set1_ps(a), (__m256)b, (__m256)c);
 #else
     return c + a * b;
 #endif
@@ -34,14 +47,10 @@ typedef uint32_t NAME(Words) __attribute__((vector_size(SOME * 4), aligned(4), m
 static ALWAYS_INLINE NAME(Lanes) NAME(load)(const STORED *from) {
 #if FORM == PLAIN
     return *(const NAME(Lanes) *)from;
-#elif FORM == HALF && defined(__AVX512F__)
+#elif FORM == HALF && SOME == 16 && defined(__AVX512F__)
     return (NAME(Lanes))_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)from));
-#elif FORM == HALF && defined(__F16C__)
-    union {
-        __m256 halves[2];
-        NAME(Lanes) whole;
-    } v = {{_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)from)), _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)from + 1))}};
-    return v.whole;
+#elif FORM == HALF && defined(__F16C__) && SOME == 8
+    return (NAME(Lanes))_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)from));
 #else
     NAME(Words) bits = __builtin_convertvector(*(const NAME(Halves) *)from, NAME(Words));
 #if FORM == BFLOAT
@@ -58,15 +67,10 @@ static ALWAYS_INLINE NAME(Lanes) NAME(load)(const STORED *from) {
 static ALWAYS_INLINE void NAME(store)(STORED *to, NAME(Lanes) v) {
 #if FORM == PLAIN
     *(NAME(Lanes) *)to = v;
-#elif FORM == HALF && defined(__AVX512F__)
+#elif FORM == HALF && SOME == 16 && defined(__AVX512F__)
     _mm256_storeu_si256((__m256i *)to, _mm512_cvtps_ph((__m512)v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
-#elif FORM == HALF && defined(__F16C__)
-    const union {
-        NAME(Lanes) whole;
-        __m256 halves[2];
-    } parts = {v};
-    for (int n = 0; n < 2; n++)
-        _mm_storeu_si128((__m128i *)to + n, _mm256_cvtps_ph(parts.halves[n], _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+#elif FORM == HALF && defined(__F16C__) && SOME == 8
+    _mm_storeu_si128((__m128i *)to, _mm256_cvtps_ph((__m256)v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 #else
     NAME(Words) bits = (NAME(Words))v;
     const NAME(Words) size = bits & 0x7fffffff, nan = (NAME(Words))(size > 0x7f800000);
@@ -149,6 +153,13 @@ static ALWAYS_INLINE void NAME(stream_bytes)(void *to, const void *from, const u
         return;
     }
 #endif
+#if SOME == 8 && defined(__AVX2__)
+    if ((uintptr_t)to % 32 == 0 && size % 32 == 0) {
+        for (unsigned n = 0; n < size; n += 32)
+            _mm256_stream_si256((__m256i *)((char *)to + n), _mm256_loadu_si256((const __m256i *)((const char *)from + n)));
+        return;
+    }
+#endif
     for (unsigned n = 0; n < size / 16; n++) __builtin_ia32_movntdq((Pair *)to + n, ((const Pair *)from)[n]);
 #else
     memcpy(to, from, size);
@@ -157,13 +168,19 @@ static ALWAYS_INLINE void NAME(stream_bytes)(void *to, const void *from, const u
 
 static ALWAYS_INLINE void NAME(stream)(STORED *to, NAME(Lanes) v) {
     STORED part[SOME] __attribute__((aligned(64)));
+    if (sizeof(part) < 16) {
+        NAME(store)(to, v);
+        return;
+    }
     NAME(store)(part, v);
     NAME(stream_bytes)(to, part, sizeof(part));
 }
 
 static ALWAYS_INLINE REAL NAME(sum)(NAME(Lanes) v) {
 #ifdef SHUFFLED
-    v += TURNED_8(v), v += TURNED_4(v), v += TURNED_2(v), v += TURNED_1(v);
+    if (SOME > 8) v += TURNED(v, 8);
+    if (SOME > 4) v += TURNED(v, 4);
+    v += TURNED(v, 2), v += TURNED(v, 1);
     return v[0];
 #else
     REAL sum = 0;
@@ -174,10 +191,11 @@ static ALWAYS_INLINE REAL NAME(sum)(NAME(Lanes) v) {
 
 static ALWAYS_INLINE REAL NAME(largest)(NAME(Lanes) v) {
 #ifdef SHUFFLED
-    NAME(Lanes) other = TURNED_8(v);
-    v = NAME(either)(v > other, v, other), other = TURNED_4(v);
-    v = NAME(either)(v > other, v, other), other = TURNED_2(v);
-    v = NAME(either)(v > other, v, other), other = TURNED_1(v);
+    NAME(Lanes) other;
+    if (SOME > 8) other = TURNED(v, 8), v = NAME(either)(v > other, v, other);
+    if (SOME > 4) other = TURNED(v, 4), v = NAME(either)(v > other, v, other);
+    other = TURNED(v, 2), v = NAME(either)(v > other, v, other);
+    other = TURNED(v, 1);
     return v[0] > other[0] ? v[0] : other[0];
 #else
     REAL most = v[0];
@@ -191,10 +209,18 @@ static ALWAYS_INLINE NAME(Lanes) NAME(sums)(const NAME(Lanes) * v) {
 #ifdef SHUFFLED
     if (sizeof(REAL) == 4) {
         NAME(Lanes) eight[8], four[4], two[2];
-        for (int n = 0; n < 8; n++) eight[n] = SHUFFLED(v[2 * n], v[2 * n + 1], HALVES_OF_16);
-        for (int n = 0; n < 4; n++) four[n] = SHUFFLED(eight[2 * n], eight[2 * n + 1], HALVES_OF_8);
-        for (int n = 0; n < 2; n++) two[n] = SHUFFLED(four[2 * n], four[2 * n + 1], HALVES_OF_4);
-        return SHUFFLED(two[0], two[1], HALVES_OF_2);
+#if SOME > 8
+        for (int n = 0; n < 8; n++) eight[n] = FOLDED(v[2 * n], v[2 * n + 1], 16);
+#else
+        for (int n = 0; n < SOME; n++) eight[n] = v[n];
+#endif
+#if SOME > 4
+        for (int n = 0; n < 4; n++) four[n] = FOLDED(eight[2 * n], eight[2 * n + 1], 8);
+#else
+        for (int n = 0; n < SOME; n++) four[n] = eight[n];
+#endif
+        for (int n = 0; n < 2; n++) two[n] = FOLDED(four[2 * n], four[2 * n + 1], 4);
+        return FOLDED(two[0], two[1], 2);
     }
 #endif
     NAME(Lanes) out;
@@ -205,13 +231,12 @@ static ALWAYS_INLINE NAME(Lanes) NAME(sums)(const NAME(Lanes) * v) {
 /* Rows become columns. */
 static ALWAYS_INLINE void NAME(turn)(NAME(Lanes) * v) {
 #ifdef SHUFFLED
-    for (int s = 8; sizeof(REAL) == 4 && s; s /= 2)
+    for (int s = SOME / 2; sizeof(REAL) == 4 && s; s /= 2)
         for (int n = 0; n < SOME; n++) {
             if (n & s) continue;
             const NAME(Lanes) a = v[n], b = v[n + s];
-            v[n] = s == 8 ? SWAPPED_8(a, b, 0) : s == 4 ? SWAPPED_4(a, b, 0) : s == 2 ? SWAPPED_2(a, b, 0) : SWAPPED_1(a, b, 0);
-            v[n + s] =
-                s == 8 ? SWAPPED_8(a, b, 1) : s == 4 ? SWAPPED_4(a, b, 1) : s == 2 ? SWAPPED_2(a, b, 1) : SWAPPED_1(a, b, 1);
+            v[n] = s == 8 ? SWAPPED(a, b, 0, 8) : s == 4 ? SWAPPED(a, b, 0, 4) : s == 2 ? SWAPPED(a, b, 0, 2) : SWAPPED(a, b, 0, 1);
+            v[n + s] = s == 8 ? SWAPPED(a, b, 1, 8) : s == 4 ? SWAPPED(a, b, 1, 4) : s == 2 ? SWAPPED(a, b, 1, 2) : SWAPPED(a, b, 1, 1);
         }
     if (sizeof(REAL) == 4) return;
 #endif

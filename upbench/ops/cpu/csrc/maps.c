@@ -98,7 +98,7 @@ typedef struct {
 } Planes;
 
 #define KINDS "map_kinds.h"
-#define HALVES 0
+#define MAY_BE_HALF 0
 #define ENTRIES(of) of(box), of(guided), of(coarse), of(differences), of(difference_slopes), of(softmax), of(fold), of(affinity), of(pool), \
     of(moments), of(planes)
 #include "generations.h"
@@ -132,5 +132,5 @@ static PyMethodDef methods[] = {
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_maps", NULL, 0, methods, NULL, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit__maps(void) {
-    return made_of(&module, 7); /* `map_kernels.py` takes the structs above alone */
+    return made_of(&module, 8); /* `map_kernels.py` takes the structs above alone */
 }

@@ -98,7 +98,7 @@ static ALWAYS_INLINE void NAME(affine_row)(const REAL *guidance, const REAL *a, 
             const REAL *at = (n ? b : a) + j;
             const NAME(Lanes) own = near * *(const NAME(Lanes) *)at;
             const NAME(Lanes) even = own + far * *(const NAME(Lanes) *)(at - 1), odd = own + far * *(const NAME(Lanes) *)(at + 1);
-            both[n][0] = ZIPPED(even, odd, 0), both[n][1] = ZIPPED(even, odd, 8);
+            both[n][0] = ZIPPED(even, odd, 0), both[n][1] = ZIPPED(even, odd, 1);
         }
         for (int n = 0; n < 2; n++) {
             const long at = 2 * j + n * SOME;

@@ -83,7 +83,7 @@ static ALWAYS_INLINE long NAME(blend_of_pairs)(const NAME(Desk) * desk, const NA
     return c;
 }
 
-/* The dot products of `count` queries with 16 / count keys, added to `sum`, as far as the channels are whole vectors: returns
+/* The dot products of `count` queries with SOME / count keys, added to `sum`, as far as the channels are whole vectors: returns
  * where that ends. */
 static ALWAYS_INLINE long NAME(dots_of_pairs)(const STORED *const *queries, const STORED *const *keys, long depth,
                                               const int count, NAME(Lanes) * sum) {

@@ -53,10 +53,10 @@ static ALWAYS_INLINE void NAME(compare_all)(const Job *job, const NAME(Tile) * t
     const long taps = job->taps, heads = job->heads, blocks = job->blocks, each = job->depth / blocks;
     for (long b = 0; b < blocks; b++) {
         const long h = b / (blocks / heads);
-        if (each == 2 * SOME && taps == 9 && job->embedding)
-            NAME(compare_block)(job, tile, cells, count, b, dots, 2 * SOME, 9, 1);
-        else if (each == 2 * SOME && taps == 9)
-            NAME(compare_block)(job, tile, cells, count, b, dots, 2 * SOME, 9, 0);
+        if (each == 32 && taps == 9 && job->embedding)
+            NAME(compare_block)(job, tile, cells, count, b, dots, 32, 9, 1);
+        else if (each == 32 && taps == 9)
+            NAME(compare_block)(job, tile, cells, count, b, dots, 32, 9, 0);
         else
             NAME(compare_block)(job, tile, cells, count, b, dots, each, taps, job->embedding != NULL);
         for (long m = 0; m < count; m++) {

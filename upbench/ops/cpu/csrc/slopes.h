@@ -26,29 +26,30 @@ static ALWAYS_INLINE void NAME(corners)(const REAL *columns, const REAL *rows, l
     }
 }
 
-#ifdef SHUFFLE
-/* SOME channels of eight pixels that lie one after another, those of the next channel `step` further: to[pixel, slice].
- * Of channels n and n + 8 together three rounds exchange what is 4, 2 and 1 apart. */
+#ifdef SHUFFLED
+/* SOME channels of eight pixels that lie one after another, those of the next channel `step` further: to[pixel, slice]. */
 static ALWAYS_INLINE void NAME(turn_eight)(const REAL *from, long step, REAL *RESTRICT to, long slice) {
+#if SOME == 16
+    /* Of channels n and n + 8 together three rounds exchange what is 4, 2 and 1 apart. */
     NAME(Lanes) a[8], b[8];
     for (int n = 0; n < 8; n++)
         for (int m = 0; m < 8; m++) a[n][m] = from[n * step + m], a[n][m + 8] = from[(n + 8) * step + m];
     /* What the tile after the next reads: planes lie too far apart for the processor to see that. */
     for (int n = 0; n < SOME; n++) PREFETCH(from + n * step + 2 * TILE);
-    for (int n = 0; n < 4; n++) {
-        b[n] = SHUFFLE(a[n], a[n + 4], 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
-        b[n + 4] = SHUFFLE(a[n], a[n + 4], 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
-    }
-    for (int n = 0; n < 8; n++) {
-        if (n & 2) continue;
-        a[n] = SHUFFLE(b[n], b[n + 2], 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
-        a[n + 2] = SHUFFLE(b[n], b[n + 2], 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-    }
-    for (int n = 0; n < 8; n += 2) {
-        b[n] = SHUFFLE(a[n], a[n + 1], 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
-        b[n + 1] = SHUFFLE(a[n], a[n + 1], 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-    }
+    for (int n = 0; n < 4; n++) b[n] = SWAPPED(a[n], a[n + 4], 0, 4), b[n + 4] = SWAPPED(a[n], a[n + 4], 1, 4);
+    for (int n = 0; n < 8; n++)
+        if (!(n & 2)) a[n] = SWAPPED(b[n], b[n + 2], 0, 2), a[n + 2] = SWAPPED(b[n], b[n + 2], 1, 2);
+    for (int n = 0; n < 8; n += 2) b[n] = SWAPPED(a[n], a[n + 1], 0, 1), b[n + 1] = SWAPPED(a[n], a[n + 1], 1, 1);
     for (int m = 0; m < 8; m++) *(NAME(Lanes) *)(to + m * slice) = b[m];
+#else
+    for (int n = 0; n < SOME; n++) PREFETCH(from + n * step + 2 * TILE);
+    for (int m = 0; m < 8; m += SOME) {
+        NAME(Lanes) v[SOME];
+        for (int n = 0; n < SOME; n++) v[n] = *(const NAME(Lanes) *)(from + n * step + m);
+        NAME(turn)(v);
+        for (int n = 0; n < SOME; n++) *(NAME(Lanes) *)(to + (m + n) * slice) = v[n];
+    }
+#endif
 }
 #endif
 
@@ -61,7 +62,7 @@ static ALWAYS_INLINE void NAME(stage)(const Slopes *job, const long *pixels, lon
         for (long m = 0; m < count; m++) memcpy(to + m * slice, source + pixels[m] * pitch, sizeof(REAL) * slice);
         return;
     }
-#ifdef SHUFFLE
+#ifdef SHUFFLED
     const long after = (long)job->out_width - pixels[0] % (long)job->out_width;
     if (pitch == 1 && after >= TILE && slice % SOME == 0) {
         for (long m = 0; m < count; m += TILE)

@@ -151,8 +151,8 @@ static ALWAYS_INLINE void NAME(derive)(const Job *job, long top, long left, cons
             REAL *to = tile->local + (g * side * side + n) * each;
             if (!inside)
                 memset(to, 0, sizeof(REAL) * each);
-            else if (each == 2 * SOME)
-                NAME(activate)(in, steps, filters, gamma, beta, (REAL)job->eps, to, 2 * SOME);
+            else if (each == 32)
+                NAME(activate)(in, steps, filters, gamma, beta, (REAL)job->eps, to, 32);
             else
                 NAME(activate)(in, steps, filters, gamma, beta, (REAL)job->eps, to, each);
         }

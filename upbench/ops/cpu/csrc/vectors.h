@@ -1,6 +1,7 @@
 /* Included first by windows.c, maps.c and kernels.c: what their kernels need of the compiler, for vectors of SOME numbers.
  *
- * All of a module is compiled for each generation of vector units, see generations.h. */
+ * All of a module is compiled for each generation of vector units, see generations.h, with as many numbers as a register of
+ * it holds in float32: compilers keep wider vectors in memory. */
 
 #define Py_LIMITED_API 0x030B0000
 #define PY_SSIZE_T_CLEAN
@@ -40,56 +41,43 @@
 #define FENCE (void)0
 #endif
 
-enum { SOME = 16 }; /* numbers that are summed at once */
 #define PLAIN 0
 #define BFLOAT 1
 #define HALF 2
 #define BFLOATS 3 /* of what is read too, see bfloat.h */
 
-/* Two vectors a, b of 16, seen as groups: the first halves of all plus the second halves. */
+/* Lanes of two vectors a and b, by a rule for lane n: PICKED(a, b, rule, ...). Those of b follow those of a. */
 #if defined(__clang__) || __GNUC__ >= 12
-#define SHUFFLED(a, b, halves) (halves(a, b, 0) + halves(a, b, 1))
+#define SHUFFLED 1
 #define PICK __builtin_shufflevector
-#define HALVES_OF_16(a, b, n) \
-    PICK(a, b, 8 * n, 8 * n + 1, 8 * n + 2, 8 * n + 3, 8 * n + 4, 8 * n + 5, 8 * n + 6, 8 * n + 7, 8 * n + 16, 8 * n + 17, \
-         8 * n + 18, 8 * n + 19, 8 * n + 20, 8 * n + 21, 8 * n + 22, 8 * n + 23)
-#define HALVES_OF_8(a, b, n) \
-    PICK(a, b, 4 * n, 4 * n + 1, 4 * n + 2, 4 * n + 3, 4 * n + 8, 4 * n + 9, 4 * n + 10, 4 * n + 11, 4 * n + 16, 4 * n + 17, \
-         4 * n + 18, 4 * n + 19, 4 * n + 24, 4 * n + 25, 4 * n + 26, 4 * n + 27)
-#define HALVES_OF_4(a, b, n) \
-    PICK(a, b, 2 * n, 2 * n + 1, 2 * n + 4, 2 * n + 5, 2 * n + 8, 2 * n + 9, 2 * n + 12, 2 * n + 13, 2 * n + 16, 2 * n + 17, \
-         2 * n + 20, 2 * n + 21, 2 * n + 24, 2 * n + 25, 2 * n + 28, 2 * n + 29)
-#define HALVES_OF_2(a, b, n) \
-    PICK(a, b, n, n + 2, n + 4, n + 6, n + 8, n + 10, n + 12, n + 14, n + 16, n + 18, n + 20, n + 22, n + 24, n + 26, n + 28, \
-         n + 30)
-/* Of the numbers of both those at even places, and those at odd ones. */
-#define EVEN(a, b) PICK(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30)
-#define ODD(a, b) PICK(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31)
-/* Eight numbers of each from n on, in turn. */
-#define ZIPPED(a, b, n) \
-    PICK(a, b, n, n + 16, n + 1, n + 17, n + 2, n + 18, n + 3, n + 19, n + 4, n + 20, n + 5, n + 21, n + 6, n + 22, n + 7, n + 23)
+#define LANES_4(rule, p, s) rule(0, p, s), rule(1, p, s), rule(2, p, s), rule(3, p, s)
+#define LANES_8(rule, p, s) LANES_4(rule, p, s), rule(4, p, s), rule(5, p, s), rule(6, p, s), rule(7, p, s)
+#define LANES_16(rule, p, s) \
+    LANES_8(rule, p, s), rule(8, p, s), rule(9, p, s), rule(10, p, s), rule(11, p, s), rule(12, p, s), rule(13, p, s), \
+        rule(14, p, s), rule(15, p, s)
+#define JOINED(name, some) name##_##some
+#define LANES_OF(some, rule, p, s) JOINED(LANES, some)(rule, p, s)
+#define PICKED(a, b, rule, p, s) PICK(a, b, LANES_OF(SOME, rule, p, s))
+/* Of all blocks of s the first half, or with p = 1 the second: (a0 a2 .. b0 b2 ..) for s = 2. */
+#define HALF_LANE(n, p, s) (((n) / ((s) / 2) * (s) + (p) * ((s) / 2) + (n) % ((s) / 2)) % (2 * SOME))
+#define HALVES(a, b, p, s) PICKED(a, b, HALF_LANE, p, s)
+#define EVEN(a, b) HALVES(a, b, 0, 2)
+#define ODD(a, b) HALVES(a, b, 1, 2)
+/* The sums of the first and the second half of all blocks of s. */
+#define FOLDED(a, b, s) (HALVES(a, b, 0, s) + HALVES(a, b, 1, s))
+/* Numbers of each in turn, from the first (p = 0) or the middle one (p = 1) on. */
+#define ZIPPED_LANE(n, p, s) ((p) * SOME / 2 + (n) / 2 + (n) % 2 * SOME)
+#define ZIPPED(a, b, p) PICKED(a, b, ZIPPED_LANE, p, 0)
 /* A vector whose lanes moved by s. */
-#define TURNED_8(v) PICK(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7)
-#define TURNED_4(v) PICK(v, v, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3)
-#define TURNED_2(v) PICK(v, v, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1)
-#define TURNED_1(v) PICK(v, v, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0)
-/* Blocks of s of two vectors, a's and b's in turn: of each pair of blocks the first (n = 0), or the second. */
-#define SWAPPED_8(a, b, n) \
-    PICK(a, b, 8 * n + 0, 8 * n + 1, 8 * n + 2, 8 * n + 3, 8 * n + 4, 8 * n + 5, 8 * n + 6, 8 * n + 7, \
-         8 * n + 16, 8 * n + 17, 8 * n + 18, 8 * n + 19, 8 * n + 20, 8 * n + 21, 8 * n + 22, 8 * n + 23)
-#define SWAPPED_4(a, b, n) \
-    PICK(a, b, 4 * n + 0, 4 * n + 1, 4 * n + 2, 4 * n + 3, 4 * n + 16, 4 * n + 17, 4 * n + 18, 4 * n + 19, \
-         4 * n + 8, 4 * n + 9, 4 * n + 10, 4 * n + 11, 4 * n + 24, 4 * n + 25, 4 * n + 26, 4 * n + 27)
-#define SWAPPED_2(a, b, n) \
-    PICK(a, b, 2 * n + 0, 2 * n + 1, 2 * n + 16, 2 * n + 17, 2 * n + 4, 2 * n + 5, 2 * n + 20, 2 * n + 21, \
-         2 * n + 8, 2 * n + 9, 2 * n + 24, 2 * n + 25, 2 * n + 12, 2 * n + 13, 2 * n + 28, 2 * n + 29)
-#define SWAPPED_1(a, b, n) \
-    PICK(a, b, n + 0, n + 16, n + 2, n + 18, n + 4, n + 20, n + 6, n + 22, \
-         n + 8, n + 24, n + 10, n + 26, n + 12, n + 28, n + 14, n + 30)
+#define TURNED_LANE(n, p, s) (((n) + (s)) % SOME)
+#define TURNED(v, s) PICKED(v, v, TURNED_LANE, 0, s)
+/* Blocks of s of two vectors, a's and b's in turn: of each pair of blocks the first (p = 0), or the second. */
+#define SWAPPED_LANE(n, p, s) ((((n) / (s) - (n) / (s) % 2 + (p)) * (s) + (n) % (s) + (n) / (s) % 2 * SOME) % (2 * SOME))
+#define SWAPPED(a, b, p, s) PICKED(a, b, SWAPPED_LANE, p, s)
 #endif
 
 typedef int (*Work)(const void *, long, long);
 
-#define JOINED(name, type, generation) name##_##type##_##generation
-#define JOIN(name, type, generation) JOINED(name, type, generation)
+#define JOIN_ALL(name, type, generation) name##_##type##_##generation
+#define JOIN(name, type, generation) JOIN_ALL(name, type, generation)
 #define NAME(name) JOIN(name, TYPE, GENERATION)

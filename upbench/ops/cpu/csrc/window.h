@@ -83,9 +83,9 @@ static ALWAYS_INLINE int NAME(unshuffle)(const Windows *job, const REAL *spread,
         NAME(Lanes) *to = (NAME(Lanes) *)(weights + t);
         const long step = padded / SOME;
         for (int n = 0; n < 2; n++) {
-            const NAME(Lanes) first = n ? HALVES_OF_2(v[0], v[1], 1) : HALVES_OF_2(v[0], v[1], 0);
-            const NAME(Lanes) last = n ? HALVES_OF_2(v[2], v[3], 1) : HALVES_OF_2(v[2], v[3], 0);
-            to[n * step] = HALVES_OF_2(first, last, 0), to[(n + 2) * step] = HALVES_OF_2(first, last, 1);
+            const NAME(Lanes) first = n ? ODD(v[0], v[1]) : EVEN(v[0], v[1]);
+            const NAME(Lanes) last = n ? ODD(v[2], v[3]) : EVEN(v[2], v[3]);
+            to[n * step] = EVEN(first, last), to[(n + 2) * step] = ODD(first, last);
         }
     }
     return 1;
@@ -196,7 +196,7 @@ static ALWAYS_INLINE int NAME(children)(const Windows *job, long i, long j, long
     return count;
 }
 
-/* The dot products of `count` queries with 16 / count keys, query by query. */
+/* The dot products of `count` queries with SOME / count keys, query by query. */
 static ALWAYS_INLINE NAME(Lanes) NAME(dots)(const STORED *const *queries, const STORED *const *keys, long depth,
                                             const int count) {
     const int taps = SOME / count;

@@ -49,7 +49,7 @@ typedef struct {
 } Samples;
 
 #define KINDS "window_kinds.h"
-#define HALVES 1
+#define MAY_BE_HALF 1
 #define ENTRIES(of) of(assemble), of(attend), of(similarity), of(scatter), of(project), of(rows), of(sample)
 #include "generations.h"
 
@@ -74,5 +74,5 @@ static PyMethodDef methods[] = {
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_windows", NULL, 0, methods, NULL, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit__windows(void) {
-    return made_of(&module, 6); /* `window_kernels.py` takes the structs above alone */
+    return made_of(&module, 7); /* `window_kernels.py` takes the structs above alone */
 }
