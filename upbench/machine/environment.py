@@ -228,7 +228,11 @@ def _gpu_property(device: torch.device, name: str) -> Any:
 
 
 def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name()
+    """Return the name of a GPU, or of the CPU with the vector units that torch uses: virtual machines hide the rest of its name."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    vectors = torch.backends.cpu.get_cpu_capability()
+    return _cpu_name() if vectors == "DEFAULT" else f"{_cpu_name()} ({vectors})"
 
 
 @cache
