@@ -235,6 +235,16 @@ def test_a_ratio_of_latency_is_judged_on_its_interval(bound: str, result: Result
     assert found.low < 4.0 < found.high
 
 
+@pytest.mark.parametrize(("bound", "result"), [("2x", Result.failed), ("3.5x", Result.unsure), ("500x", Result.passed)])
+def test_few_rounds_break_a_bound_that_is_far(bound: str, result: Result) -> None:
+    pair = (record("bilinear", times(1.0)[:6]), record("carafe", times(4.0)[:6]))
+    (found,) = judged([f"latency={bound}:bilinear"], [], *pair)
+    assert found.result is result
+    assert "in 3 rounds" in found.sentence
+    assert ("8 are needed; raise --budget" in found.sentence) == (result is Result.unsure)
+    assert "too near" not in found.sentence
+
+
 def test_a_latency_in_seconds_is_judged_on_its_interval() -> None:
     one = record("carafe", times(0.010, noise=0.02))
     assert [f.result for f in judged(["latency=9ms"], [], one)] == [Result.failed]

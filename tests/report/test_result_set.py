@@ -153,12 +153,15 @@ def test_a_comparison_shows_the_ratio_with_its_interval_and_keeps_the_number() -
     assert columns.ratio_to(one)[0].cell(untimed) == "-"
 
 
-def test_a_ratio_of_few_rounds_has_no_verdict_and_is_not_called_undecided() -> None:
+def test_a_ratio_of_few_rounds_has_a_verdict_where_it_is_a_factor() -> None:
     one = record_builder.record(latency_s=[0.2, 0.2, 0.201, 0.2])
-    other = record_builder.record("bilinear", latency_s=[0.01, 0.01, 0.0101, 0.01])
+    other = record_builder.record("bilinear", latency_s=[0.16, 0.16, 0.161, 0.16])
     said = comparison.comparison_table([one, other], one).headline
     assert "too few rounds" in said
     assert "not told apart" not in said
+    fast = record_builder.record("bilinear", latency_s=[0.01, 0.01, 0.0101, 0.01, 0.01, 0.01])
+    slow = record_builder.record(latency_s=[0.2, 0.2, 0.201, 0.2, 0.2, 0.2])
+    assert comparison.comparison_table([slow, fast], slow).headline.startswith("bilinear is 20")
 
 
 @pytest.mark.parametrize(("floor", "busy"), [(0.04, False), (5.44, True)])

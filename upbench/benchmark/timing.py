@@ -154,7 +154,10 @@ def _few_rounds(timing: latency.Timing) -> list[str]:
     taken = len(timing.samples) // rounds.PER_ROUND
     if taken >= verdicts.T_FROM:
         return []
-    return [f"only {taken} rounds fitted the budget, and a verdict takes {verdicts.T_FROM}; raise --budget"]
+    return [
+        f"only {taken} rounds fitted the budget, and a verdict on less than a factor of {verdicts.FAR:g} takes {verdicts.T_FROM}; "
+        "raise --budget"
+    ]
 
 
 def timing_warnings(timing: latency.Timing) -> list[str]:

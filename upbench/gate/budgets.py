@@ -274,7 +274,7 @@ def _exact(
 
 def _timed(bound: Bound, record: Record, reference: Record | None) -> Finding:
     """Judge a bound of latency on its 95 % interval: failed when all of it is beyond the limit, passed when all is within."""
-    summary, enough = metrics.latency_summary(record), True
+    summary, few = metrics.latency_summary(record), 0
     if summary is None or record.latency is None or (reference is not None and reference.latency is None):
         return Finding(bound.gate, record.label, Result.unsure, "latency was not measured")
     limit = float(bound.amount.value)
@@ -282,8 +282,10 @@ def _timed(bound: Bound, record: Record, reference: Record | None) -> Finding:
     if reference is not None and reference.latency is not None:
         per_round = reference.latency.samples_per_round
         pair = rounds.paired(record.latency.samples_s, reference.latency.samples_s, per_round)
-        value, low, high, enough = pair.value, pair.low, pair.high, pair.rounds >= rounds.T_FROM
-        shown = f"{units.ratio(value)} (95 % interval {units.interval(low, high)}) of {reference.label}"
+        value, low, high = pair.value, pair.low, pair.high
+        few = 0 if pair.rounds >= rounds.T_FROM or rounds.is_far(pair, limit, noise_floor) else pair.rounds
+        of = "95 % interval" if pair.rounds >= rounds.T_FROM else f"in {units.number_of(pair.rounds, 'round')}"
+        shown = f"{units.ratio(value)} ({of} {units.interval(low, high)}) of {reference.label}"
         limited = f"{bound.side} {float(bound.amount.value):g}x"
     else:
         value, low, high = summary.median, summary.low, summary.high
@@ -293,13 +295,15 @@ def _timed(bound: Bound, record: Record, reference: Record | None) -> Finding:
         broken, kept = low > limit * (1 + noise_floor), high <= limit
     else:
         broken, kept = high < limit / (1 + noise_floor), low >= limit
-    broken, kept = broken and enough, kept and enough
+    broken, kept = broken and not few, kept and not few
     result = Result.failed if broken else Result.passed if kept else Result.unsure
     if broken:
         way = "above" if bound.side == "max" else "below"
         verb = f"is {units.percent(abs(value / limit - 1))} {way} {limited}; the whole interval is beyond it"
     elif kept:
         verb = f"keeps {limited}, with its whole interval"
+    elif few:
+        verb = f"is not judged against {limited}: {units.number_of(few, 'round')} fitted the budget, {rounds.T_FROM} are needed; raise --budget"
     else:
         verb = f"is too near {limited} to tell (noise floor {units.percent(noise_floor)}); raise --budget"
     return Finding(bound.gate, record.label, result, f"{shown} {verb}", value, limit, low, high)

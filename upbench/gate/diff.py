@@ -261,13 +261,13 @@ def latency(
     bounds = f"threshold {units.percent(threshold)}, interval threshold {units.percent(floor)}, noise floor {units.percent(noise_floor)}"
     if verdict is stats.Verdict.UNSURE and noise_floor > rules.threshold:
         bounds = f"{bounds}: too coarse for {units.percent(rules.threshold)}"
-    if not over_passes and change.rounds < rounds.T_FROM:
+    if not over_passes and verdict is stats.Verdict.UNSURE and change.rounds < rounds.T_FROM:
         bounds = f"{bounds}; a verdict takes {rounds.T_FROM} rounds, raise --budget"
     result = {
         stats.Verdict.SLOWER: Result.failed,
         stats.Verdict.UNSURE: Result.unsure,
     }.get(verdict, Result.passed)
-    sentence = f"{verdict}: {shown}; {bounds}"
+    sentence = f"{shown}; {bounds}" if result is Result.unsure else f"{verdict}: {shown}; {bounds}"
     return Finding(gate, label, result, sentence, change.value, 1 + threshold, change.low, change.high)
 
 
