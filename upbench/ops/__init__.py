@@ -19,6 +19,7 @@ from upbench.ops.bordered import mirrored_assemble, mirrored_similarity
 from upbench.ops.box import box_mean, guided_filter
 from upbench.ops.cell_attention import kernel_macs
 from upbench.ops.cpu.native import kernels
+from upbench.ops.cpu.products import in_dtype
 from upbench.ops.deformable import (
     add_position,
     deform_assemble,
@@ -80,6 +81,7 @@ __all__ = [
     "gate_fuse",
     "guided_attention",
     "guided_filter",
+    "in_dtype",
     "interpolate",
     "kernel_affinity",
     "kernels",

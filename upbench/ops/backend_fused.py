@@ -29,7 +29,7 @@ from upbench.ops.cpu.guided_attention import guided_attend_fused
 from upbench.ops.cpu.normed_projection import normed_project_fused
 from upbench.ops.cpu.offset_attention import offset_attend_fused
 from upbench.ops.cpu.plane_rope import plane_rope
-from upbench.ops.cpu.products import pointwise
+from upbench.ops.cpu.products import in_dtype, pointwise, slow_products, widens
 from upbench.ops.cpu.reassembly import attend_window, can_project, project_fused, reassemble
 from upbench.ops.cpu.steps import box_mean, guided_filter_fused, softmax_last
 from upbench.ops.deformable import add_position, deform_assemble, deform_similarity
@@ -58,8 +58,6 @@ from upbench.ops.offsets import offset_points, predict_points
 from upbench.ops.registration import coordinate_dtype
 from upbench.ops.resize import resize_map
 
-FAST_FLOAT16 = getattr(torch.ops.mkldnn, "_is_mkldnn_fp16_supported", lambda: False)()
-"""Whether torch's convolutions have kernels for float16 on this CPU."""
 ATTENTION = ("deform_similarity", "deform_assemble")
 """The ops that a whole attention stands for: those are written down as what ran."""
 
@@ -106,27 +104,37 @@ def conv1x1(layer: nn.Conv2d, x: Float[Tensor, "B I H W"]) -> Float[Tensor, "B O
     if not autocasts(x) and can_project(layer, x):
         return project_fused(x, layer.weight, layer.bias)
     # A contiguous map enters the product transposed: it is never copied into the other memory order.
-    out = F.linear(x.flatten(2).transpose(1, 2), layer.weight.flatten(1), layer.bias)
+    rows, weight, bias = x.flatten(2).transpose(1, 2), layer.weight.flatten(1), layer.bias
+    if slow_products(x) and not autocasts(x):
+        out = F.linear(rows.float(), weight.float(), None if bias is None else bias.float()).to(x.dtype)
+    else:
+        out = F.linear(rows, weight, bias)
     return out.unflatten(1, (x.shape[2], x.shape[3])).permute(0, 3, 1, 2)
 
 
-def normed_conv1x1(norm: nn.Module, layer: nn.Conv2d, x: Float[Tensor, "B I H W"]) -> Float[Tensor, "B O H W"]:
+def normed_conv1x1(
+    norm: nn.Module, layer: nn.Conv2d, x: Float[Tensor, "B I H W"], wide: bool = False
+) -> Float[Tensor, "B O H W"]:
     """Compute `ops.normed_conv1x1`: a group norm is part of the convolution where no gradient is recorded."""
+    dtype = coordinate_dtype(x.dtype) if wide and not autocasts(x) and widens(x) else x.dtype
     if isinstance(norm, nn.GroupNorm) and norm.affine and layer.groups == 1 and not autocasts(x):
         learned = [t for t in (norm.weight, norm.bias, layer.weight, layer.bias) if t is not None]
         values = x.shape[1] // norm.num_groups * x.shape[2] * x.shape[3]
         if values > 1 and can_fuse_attention(x, *learned) and normed_projection.can_run(x, *learned):
             numbers = (norm.num_groups, norm.eps)
-            return normed_project_fused(x, norm.weight, norm.bias, layer.weight, layer.bias, *numbers)
-    return conv1x1(layer, norm(x)).contiguous()
+            out = normed_project_fused(x, norm.weight, norm.bias, layer.weight, layer.bias, *numbers)
+            return out if out.dtype == dtype else out.to(dtype)
+    out = conv1x1(layer, norm(x)).contiguous()
+    return out.to(dtype) if wide and not autocasts(x) else out
 
 
-def convolution(layer: nn.Conv2d, x: Float[Tensor, "B I H W"]) -> Float[Tensor, "B O oH oW"]:
-    """Compute `ops.convolution`: float16 in float32 where torch would take one number after another."""
-    if x.dtype != torch.float16 or autocasts(x) or FAST_FLOAT16:
+def convolution(layer: nn.Module, x: Float[Tensor, "B I H W"]) -> Float[Tensor, "B O oH oW"]:
+    """Compute `ops.convolution`: half precision in float32 where torch would take one number after another."""
+    if autocasts(x) or not slow_products(x):
         return layer(x)
-    bias = None if layer.bias is None else layer.bias.float()
-    return layer._conv_forward(x.float(), layer.weight.float(), bias).to(x.dtype)
+    if layer.training and any(True for _ in layer.buffers()):
+        return layer(x)  # a batch norm writes its own statistics
+    return in_dtype(layer, torch.float32)(x.float()).to(x.dtype)
 
 
 def softmax_over_taps(logits: Float[Tensor, "*shape"], dim: int) -> Float[Tensor, "*shape"]:
@@ -249,8 +257,10 @@ def _keys_and_offsets(
     bias = None
     if key.bias is not None and offset.bias is not None:
         bias = torch.cat((key.bias, offset.bias[order]))
-    if can_fuse_attention(normed, weight) and normed.dtype != torch.bfloat16 and can_project(key, normed):
-        # Planes are read as they lie. With gradients, and in bfloat16, oneDNN is faster. Keys that lie together are read faster.
+    onednn = normed.dtype == torch.bfloat16 and not slow_products(normed)
+    if can_fuse_attention(normed, weight) and not onednn and can_project(key, normed):
+        # Planes are read as they lie. With gradients, and where oneDNN has bfloat16, it is faster. Keys that lie together are
+        # read faster.
         biases = (key.bias, None if bias is None else bias[key.out_channels :])
         parts = zip(weight.split((key.out_channels, count)), biases, strict=True)
         keys, moves = (project_fused(normed, part[..., None, None], its).permute(0, 2, 3, 1) for part, its in parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -32,12 +33,12 @@ def conv1x1(layer: nn.Conv2d, x: Float[Tensor, "B I H W"], *, backend: str = "ea
     return compute("conv1x1", backend, _apply, layer, x, optional=True)
 
 
-def _apply(layer: nn.Conv2d, x: Float[Tensor, "B I H W"]) -> Float[Tensor, "B O H W"]:
+def _apply(layer: nn.Module, x: Float[Tensor, "B I H W"]) -> Any:
     return layer(x)
 
 
 def normed_conv1x1(
-    norm: nn.Module, layer: nn.Conv2d, x: Float[Tensor, "B I H W"], *, backend: str = "eager"
+    norm: nn.Module, layer: nn.Conv2d, x: Float[Tensor, "B I H W"], wide: bool = False, *, backend: str = "eager"
 ) -> Float[Tensor, "B O H W"]:
     """Apply a norm and the 1x1 convolution after it, for steps that go plane by plane.
 
@@ -45,6 +46,7 @@ def normed_conv1x1(
         norm: the norm, or nn.Identity for none.
         layer: the convolution, from I to O channels.
         x: the map.
+        wide: whether the result of half precision may be float32, where later steps are faster in it.
         backend: eager (the layers themselves), fused (on a CPU `conv1x1`; where no gradient is recorded, without the normed map) or auto.
 
     Returns:
@@ -53,20 +55,22 @@ def normed_conv1x1(
     Raises:
         BackendError: when the backend that was asked for is unknown.
     """
-    return compute("normed_conv1x1", backend, _apply_both, norm, layer, x, optional=True)
+    return compute("normed_conv1x1", backend, _apply_both, norm, layer, x, wide, optional=True)
 
 
-def _apply_both(norm: nn.Module, layer: nn.Conv2d, x: Float[Tensor, "B I H W"]) -> Float[Tensor, "B O H W"]:
+def _apply_both(
+    norm: nn.Module, layer: nn.Conv2d, x: Float[Tensor, "B I H W"], wide: bool
+) -> Float[Tensor, "B O H W"]:
     return layer(norm(x)).contiguous()
 
 
-def convolution(layer: nn.Conv2d, x: Float[Tensor, "B I H W"], *, backend: str = "eager") -> Float[Tensor, "B O oH oW"]:
-    """Apply a convolution.
+def convolution(layer: nn.Module, x: Float[Tensor, "B I H W"], *, backend: str = "eager") -> Float[Tensor, "B O oH oW"]:
+    """Apply a convolution, or several layers with convolutions among them.
 
     Args:
-        layer: the convolution, from I to O channels.
+        layer: the convolution, from I to O channels, or a module of layers that are called one after another.
         x: the map.
-        backend: eager (the layer itself), fused (on a CPU that has no arithmetic of float16 such a map in float32, which is
+        backend: eager (the layer itself), fused (on a CPU that has no products of the dtype such a map in float32, which is
             ten times as fast there) or auto.
 
     Returns:

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from upbench.ops import parents, sample_points, window_assemble
+from upbench.ops import convolution, parents, sample_points, window_assemble
 from upbench.upsamplers._base import Upsampler, xavier, zero_bias
 
 
@@ -32,11 +32,12 @@ class DLU(Upsampler):
         zero_bias(self.conv_offset)
 
     def upsample(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C sH sW"]:
-        compressed = self.channel_compressor(x)
-        logits = self.kernel_space_generator(compressed)
+        compressed = convolution(self.channel_compressor, x, backend=self.backend)
+        logits = convolution(self.kernel_space_generator, compressed, backend=self.backend)
         kernels = logits.softmax(1).to(logits.dtype)
         base = parents(x.shape[2], x.shape[3], self.scale, x)
-        points = base + F.pixel_shuffle(self.conv_offset(compressed), self.scale).to(base.dtype)
+        moves = convolution(self.conv_offset, compressed, backend=self.backend)
+        points = base + F.pixel_shuffle(moves, self.scale).to(base.dtype)
         points = points.movedim(1, -1)[:, None, None]
         weights = sample_points(kernels, points, "border", backend=self.backend).transpose(1, 2)
         return window_assemble(x.to(weights.dtype), weights, self.k_up, self.scale, backend=self.backend)

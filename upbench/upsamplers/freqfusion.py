@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from upbench.ops import interpolate, mirrored_assemble, sample_points, softmax_over_taps, window_assemble
+from upbench.ops import convolution, interpolate, mirrored_assemble, sample_points, softmax_over_taps, window_assemble
 from upbench.upsamplers._base import Upsampler, xavier
 from upbench.upsamplers._offsets import LocalSimilarityOffsets
 
@@ -112,8 +114,9 @@ class FreqFusion(Upsampler):
 
     def logits(self, h: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
         """m and a of the low-pass and high-pass kernels, and the compressed guide as it was left."""
-        encode, k_low, k_high = self.content_encoder, self.k_low, self.k_high
-        encode2 = self.content_encoder2 if self.high_pass else None
+        k_low, k_high = self.k_low, self.k_high
+        encode = partial(convolution, self.content_encoder, backend=self.backend)
+        encode2 = partial(convolution, self.content_encoder2, backend=self.backend) if self.high_pass else None
         if not self.semi_conv:
             z = self.enlarged(coarse, h) + h
             return encode(z), None if encode2 is None else encode2(z), h
@@ -133,7 +136,8 @@ class FreqFusion(Upsampler):
     def upsample(
         self, x: Float[Tensor, "B C H W"], guide: Float[Tensor, "B Cy oH oW"]
     ) -> tuple[Float[Tensor, "B C oH oW"], Float[Tensor, "B Cy oH oW"]]:
-        h, coarse = self.hr_channel_compressor(guide), self.lr_channel_compressor(x)
+        h = convolution(self.hr_channel_compressor, guide, backend=self.backend)
+        coarse = convolution(self.lr_channel_compressor, x, backend=self.backend)
         m, a, h = self.logits(h, coarse)
         weight = self.low(m)
         if self.semi_conv:

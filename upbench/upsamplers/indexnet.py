@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from upbench.ops import modulate
+from upbench.ops import convolution, modulate
 from upbench.upsamplers._base import Upsampler
 
 BRANCHES = ("indexnet1", "indexnet2", "indexnet3", "indexnet4")
@@ -57,10 +57,12 @@ class IndexNet(Upsampler):
     def index(self, guide: Float[Tensor, "B Cy sH sW"]) -> Float[Tensor, "B N sH sW"]:
         """Predict the decoder's index map: of N = 1 channel for hin, of N = Cy for o2o and m2o."""
         if self.kind == "hin":
-            logits = self.indexnet(guide)
+            logits = convolution(self.indexnet, guide, backend=self.backend)
         else:
             # Channel c of branch q is sub-pixel q of output channel c.
-            logits = torch.stack([self.get_submodule(branch)(guide) for branch in BRANCHES], 2).flatten(1, 2)
+            blocks = [self.get_submodule(branch) for branch in BRANCHES]
+            made = [convolution(block, guide, backend=self.backend) for block in blocks]
+            logits = torch.stack(made, 2).flatten(1, 2)
         return F.pixel_shuffle(logits.sigmoid(), self.scale)
 
     def upsample(self, x: Float[Tensor, "B C H W"], guide: Float[Tensor, "B Cy sH sW"]) -> Float[Tensor, "B C sH sW"]:

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from upbench.ops import window_assemble
+from upbench.ops import convolution, window_assemble
 from upbench.upsamplers._base import Upsampler
 
 KERNEL = 3
@@ -39,7 +39,8 @@ class Convex(Upsampler):
         self.conv = nn.Conv2d(hidden, KERNEL**2 * scale * scale, 1)
 
     def upsample(self, x: Float[Tensor, "B C H W"], guide: Float[Tensor, "B Cy H W"]) -> Float[Tensor, "B C oH oW"]:
-        logits = F.pixel_shuffle(self.multiplier * self.conv(self.convrelu(guide)), self.scale)
+        hidden = convolution(self.convrelu, guide, backend=self.backend)
+        logits = F.pixel_shuffle(self.multiplier * convolution(self.conv, hidden, backend=self.backend), self.scale)
         weights = logits.softmax(1).to(x.dtype).unsqueeze(1)
         return window_assemble(self.gain * x, weights, KERNEL, self.scale, backend=self.backend)
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from upbench.ops import (
     guided_filter,
+    in_dtype,
     lattice,
     normed_conv1x1,
     paired_difference,
@@ -162,17 +163,24 @@ class ReSFU(Upsampler):
     def weights(self, x: Float[Tensor, "B C H W"], guide: Float[Tensor, "B Cy oH oW"]) -> Float[Tensor, "B T oH oW"]:
         """Predict the weights of the T = k_up^2 neighbours, which sum to one."""
         height, width = guide.shape[2:]
-        backend = self.backend
+        backend, projects = self.backend, isinstance(self.q, nn.Conv2d)
+        # Query and key are small beside x and guide, and half precision may go on in float32 from there.
+        wide = projects and not torch.is_grad_enabled()
         if isinstance(self.q, nn.Conv2d):
-            query = normed_conv1x1(self.norm_y, self.q, guide, backend=backend)
+            query = normed_conv1x1(self.norm_y, self.q, guide, wide, backend=backend)
         else:
             query = self.norm_y(guide)
-        coarse = normed_conv1x1(self.norm_x, self.k, x, backend=backend)
+        coarse = normed_conv1x1(self.norm_x, self.k, x, wide, backend=backend)
         key = resize_map(coarse, height, width)
-        smooth = F.conv2d(F.pad(query, (1, 1, 1, 1), mode="replicate"), self.gauss, groups=query.shape[1])
-        scores = self.semantic_scores(key, self.GF(query, key, backend), backend, coarse)
-        scores = scores + self.detail_scores(smooth, query, backend)
-        return F.softmax(scores.masked_fill(self.outside(height, width, x), -torch.inf), dim=1)
+        wide = wide and torch.finfo(key.dtype).bits > torch.finfo(x.dtype).bits
+        padded, gauss = F.pad(query, (1, 1, 1, 1), mode="replicate"), self.gauss
+        smooth = F.conv2d(padded, gauss.to(query.dtype) if wide else gauss, groups=query.shape[1])
+        layers = (self.semantic_scores, self.detail_scores)
+        semantic, detail = (in_dtype(layer, key.dtype) if wide else layer for layer in layers)
+        scores = semantic(key, self.GF(query, key, backend), backend, coarse)
+        scores = scores + detail(smooth, query, backend)
+        weights = F.softmax(scores.masked_fill(self.outside(height, width, x), -torch.inf), dim=1)
+        return weights.to(x.dtype) if wide else weights
 
     def upsample(
         self, x: Float[Tensor, "B C H W"], guide: Float[Tensor, "B Cy oH oW"], size: tuple[int, int]

@@ -13,13 +13,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from upbench.ops import thresholds
 from upbench.ops.cpu import map_kernels, native
-from upbench.ops.registration import LIBRARY, OPS, Op, numel
+from upbench.ops.cpu.products import widens
+from upbench.ops.registration import LIBRARY, OPS, Op, coordinate_dtype, numel
 
 PARCEL, OUTPUTS = 512, 4
 """Pixels of a tile, and outputs that are summed at once."""
 PIECE = 4
 """Tiles that a thread takes at a time."""
+VALUES = 2**18
+"""Values of half precision that are converted at once: they stay in the cache."""
 
 Moments = native.struct(
     "Moments",
@@ -40,13 +44,16 @@ normed_project_fused: Any = torch.ops.upbench.normed_project_fused.default
 
 
 def can_run(x: Tensor, *parameters: Tensor | None) -> bool:
-    """Return whether the kernels take a map: of float32 or float64, like the parameters, and not empty.
+    """Return whether the kernels take a map, not empty, of the dtype of the parameters: float32, float64, or what `widens`.
 
     Args:
         x: the map.
         parameters: of the norm and the convolution.
     """
-    return x.numel() > 0 and map_kernels.can_run_native(x, *(t for t in parameters if t is not None))
+    given = [t for t in (x, *parameters) if t is not None]
+    if widens(x) and all(t.dtype == x.dtype for t in given):
+        given = [x.new_empty(0, dtype=torch.float32)]
+    return x.numel() > 0 and map_kernels.can_run_native(*given)
 
 
 def _charge(shapes: Sequence[Sequence[int]], args: Sequence[Any]) -> dict[str, int]:
@@ -67,7 +74,7 @@ def normed_project(
     groups: int,
     eps: float,
 ) -> Float[Tensor, "B O H W"]:
-    """Apply a group norm, then a 1x1 convolution, of float32 or float64; no argument records a gradient.
+    """Apply a group norm, then a 1x1 convolution, in at least float32; no argument records a gradient.
 
     Args:
         x: the map.
@@ -79,19 +86,16 @@ def normed_project(
         eps: of the norm.
 
     Returns:
-        Planes: a contiguous map.
+        Planes: a contiguous map of at least float32.
     """
     x = x.contiguous()
     (b, channels, h, w), outputs = x.shape, len(weight)
-    out = x.new_empty((b, outputs, h, w))
-    numbers = x.new_zeros((channels + 1, math.ceil(outputs / OUTPUTS) * OUTPUTS))
-    matrix, dtype = weight.flatten(1).double(), map_kernels.DTYPES.index(x.dtype)
-    moments = torch.empty((channels, 2), dtype=torch.float64)
-    job = Planes(pixels=h * w, channels=channels, outputs=outputs, dtype=dtype, weights=numbers.data_ptr())
+    out = x.new_empty((b, outputs, h, w), dtype=coordinate_dtype(x.dtype))
+    numbers = out.new_zeros((channels + 1, math.ceil(outputs / OUTPUTS) * OUTPUTS))
+    matrix, moments = weight.flatten(1).double(), torch.empty((channels, 2), dtype=torch.float64)
     for image in range(b):
-        job.x, job.out = native.address(x, image), native.address(out, image)
-        of_planes = Moments(x=job.x, out=moments.data_ptr(), pixels=h * w, dtype=dtype)
-        map_kernels.run("moments", of_planes, channels, PIECE)
+        planes, into = x[image].flatten(1), out[image].flatten(1)
+        _measure(planes, moments)
         mean, variance = (t.reshape(groups, -1) for t in moments.unbind(1))
         centre = mean.mean(1, keepdim=True)
         spread = (variance + (mean - centre).square()).mean(1, keepdim=True)
@@ -101,13 +105,45 @@ def normed_project(
         numbers[channels, :outputs] = matrix @ (beta.double() - centre * scale)
         if bias is not None:
             numbers[channels, :outputs] += bias
-        map_kernels.run("planes", job, math.ceil(h * w / PARCEL), PIECE)
+        _project(planes, numbers, into)
     return out
+
+
+def _measure(planes: Float[Tensor, "C N"], moments: Float[Tensor, "C 2"]) -> None:
+    """Write mean and variance of every plane; of half precision some planes at a time, in float32."""
+    whole = planes.dtype == coordinate_dtype(planes.dtype)
+    most = len(planes) if whole else max(thresholds.scaled(VALUES) // planes.shape[1], 1)
+    wide = None if whole else planes.new_empty((most, planes.shape[1]), dtype=torch.float32)
+    for first in range(0, len(planes), most):
+        some = planes[first : first + most]
+        if wide is not None:
+            some = wide[: len(some)].copy_(some)
+        job = Moments(x=some.data_ptr(), out=moments[first:].data_ptr(), pixels=some.shape[1])
+        job.dtype = map_kernels.DTYPES.index(some.dtype)
+        map_kernels.run("moments", job, len(some), PIECE if whole else 1)
+
+
+def _project(planes: Float[Tensor, "C N"], numbers: Float[Tensor, "D _"], out: Float[Tensor, "O N"]) -> None:
+    """Write the product of planes and a matrix, whose last row is a bias; of half precision some pixels at a time."""
+    channels, pixels = planes.shape
+    job = Planes(channels=channels, outputs=len(out), dtype=map_kernels.DTYPES.index(out.dtype))
+    job.weights = numbers.data_ptr()
+    if planes.dtype == out.dtype:
+        job.pixels, job.x, job.out = pixels, planes.data_ptr(), out.data_ptr()
+        map_kernels.run("planes", job, math.ceil(pixels / PARCEL), PIECE)
+        return
+    most = PARCEL * max(thresholds.scaled(VALUES) // (PARCEL * channels), torch.get_num_threads())
+    for first in range(0, pixels, most):
+        wide = planes[:, first : first + most].to(out.dtype, memory_format=torch.contiguous_format)
+        made = out.new_empty((len(out), wide.shape[1]))
+        job.pixels, job.x, job.out = wide.shape[1], wide.data_ptr(), made.data_ptr()
+        map_kernels.run("planes", job, math.ceil(wide.shape[1] / PARCEL), 1)
+        out[:, first : first + most] = made
 
 
 @torch.library.register_fake("upbench::normed_project_fused", lib=LIBRARY)
 def _(x: Tensor, gamma: Tensor, beta: Tensor, weight: Tensor, bias: Tensor | None, groups: int, eps: float) -> Tensor:
-    return x.new_empty((x.shape[0], weight.shape[0], *x.shape[2:]))
+    return x.new_empty((x.shape[0], weight.shape[0], *x.shape[2:]), dtype=coordinate_dtype(x.dtype))
 
 
 LIBRARY.impl("normed_project_fused", normed_project, "CPU")

@@ -7,13 +7,57 @@ batches of 16 images or more: the rows of a map are such a batch.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 FEWEST_ROWS = 16
 """Images from which torch takes a convolution to oneDNN at any number of threads."""
+
+
+def _supported(name: str) -> bool:
+    """What torch says of oneDNN's kernels on this CPU, and True where it cannot be asked."""
+    return bool(getattr(torch.ops.mkldnn, f"_is_mkldnn_{name}_supported", lambda: True)())
+
+
+SLOW = tuple(d for d, name in ((torch.bfloat16, "bf16"), (torch.float16, "fp16")) if not _supported(name))
+"""Dtypes whose products oneDNN has no kernels for here. torch's own take 10 to 100 times as long as those of float32."""
+
+
+def slow_products(x: Tensor) -> bool:
+    """Return whether products in the dtype of a map are faster in float32, conversions included.
+
+    Args:
+        x: the map.
+    """
+    return x.dtype in SLOW and x.device.type == "cpu"
+
+
+def widens(x: Tensor) -> bool:
+    """Return whether small maps of half precision are better held as float32 here: where no half precision has fast products.
+
+    Args:
+        x: a map. Compiled or traced ones stay as they are.
+    """
+    plain = not (torch.compiler.is_compiling() or torch.jit.is_tracing())  # type: ignore[attr-defined]
+    return plain and torch.bfloat16 in SLOW and slow_products(x)
+
+
+def in_dtype(module: nn.Module, dtype: torch.dtype) -> Any:
+    """Return a module as it computes with parameters and buffers of a dtype: the module itself where they have it.
+
+    Args:
+        module: the module.
+        dtype: a floating one.
+    """
+    held = {n: t for n, t in (*module.named_parameters(), *module.named_buffers()) if t.is_floating_point()}
+    if all(t.dtype == dtype for t in held.values()):
+        return module
+    converted = {n: t.to(dtype) for n, t in held.items()}
+    return lambda *args: torch.func.functional_call(module, converted, args)
 
 
 def pointwise(
@@ -26,7 +70,7 @@ def pointwise(
         weight: the matrix.
         bias: added to every pixel, or None.
     """
-    if rows.dtype == torch.float16 and rows.device.type == "cpu":
+    if slow_products(rows) or (rows.dtype == torch.float16 and rows.device.type == "cpu"):
         # Without instructions for it torch takes 50 times as long.
         single = pointwise(rows.float(), weight.float(), None if bias is None else bias.float())
         return single.to(rows.dtype)
