@@ -130,7 +130,7 @@ def normed_conv1x1(
 
 def convolution(layer: nn.Module, x: Float[Tensor, "B I H W"]) -> Float[Tensor, "B O oH oW"]:
     """Compute `ops.convolution`: half precision in float32 where torch would take one number after another."""
-    if autocasts(x) or not slow_products(x):
+    if autocasts(x) or not slow_products(x) or any(t.dtype != x.dtype for t in layer.parameters()):
         return layer(x)
     if layer.training and any(True for _ in layer.buffers()):
         return layer(x)  # a batch norm writes its own statistics

@@ -58,9 +58,7 @@ def normed_conv1x1(
     return compute("normed_conv1x1", backend, _apply_both, norm, layer, x, wide, optional=True)
 
 
-def _apply_both(
-    norm: nn.Module, layer: nn.Conv2d, x: Float[Tensor, "B I H W"], wide: bool
-) -> Float[Tensor, "B O H W"]:
+def _apply_both(norm: nn.Module, layer: nn.Conv2d, x: Float[Tensor, "B I H W"], wide: bool) -> Float[Tensor, "B O H W"]:
     return layer(norm(x)).contiguous()
 
 
