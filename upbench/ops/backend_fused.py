@@ -134,6 +134,9 @@ def convolution(layer: nn.Module, x: Float[Tensor, "B I H W"]) -> Float[Tensor, 
         return layer(x)
     if layer.training and any(True for _ in layer.buffers()):
         return layer(x)  # a batch norm writes its own statistics
+    if isinstance(layer, nn.Conv2d):
+        bias = None if layer.bias is None else layer.bias.float()
+        return layer._conv_forward(x.float(), layer.weight.float(), bias).to(x.dtype)
     return in_dtype(layer, torch.float32)(x.float()).to(x.dtype)
 
 

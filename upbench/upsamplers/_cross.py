@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from upbench.ops import averaged_attention
+from upbench.ops import averaged_attention, convolution
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -73,4 +73,4 @@ class CrossDecoder(nn.Module):
         self.cross_attn = CrossAttention(dim, heads, value_channels)
 
     def forward(self, query: Tensor, keys: Tensor, x: Tensor, window: float = 0.0, backend: str = "auto") -> Tensor:
-        return self.cross_attn(self.conv2d(query), keys, x, window, backend)
+        return self.cross_attn(convolution(self.conv2d, query, backend=backend), keys, x, window, backend)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from upbench.ops import convolution
 from upbench.ops.rope import ends, plane, plane_rope
 from upbench.upsamplers._base import GroupNorm, Upsampler
 from upbench.upsamplers._cross import CrossDecoder
@@ -65,8 +67,8 @@ class Modulate(nn.Module):
         self.gamma = nn.Conv2d(channels, channels, 1, bias=False)
         self.beta = nn.Conv2d(channels, channels, 1, bias=False)
 
-    def forward(self, x: Tensor, signal: Tensor) -> Tensor:
-        return self.gamma(signal) * x + self.beta(signal)
+    def forward(self, x: Tensor, signal: Tensor, backend: str = "eager") -> Tensor:
+        return convolution(self.gamma, signal, backend=backend) * x + convolution(self.beta, signal, backend=backend)
 
 
 class JAFAR(Upsampler):
@@ -105,8 +107,9 @@ class JAFAR(Upsampler):
     def upsample(
         self, x: Float[Tensor, "B C H W"], guide: Float[Tensor, "B Cy iH iW"], size: tuple[int, int]
     ) -> Float[Tensor, "B C oH oW"]:
-        image = self.rope(self.image_encoder(guide), self.backend)
-        query = plain_group_norm(F.adaptive_avg_pool2d(self.query_encoder(image), size))
-        keys = plain_group_norm(F.adaptive_avg_pool2d(self.key_encoder(image), (x.shape[2], x.shape[3])))
-        keys = self.sft_key(keys, self.key_features_encoder(unit(x)))
+        encode = partial(convolution, backend=self.backend)
+        image = self.rope(encode(self.image_encoder, guide), self.backend)
+        query = plain_group_norm(F.adaptive_avg_pool2d(encode(self.query_encoder, image), size))
+        keys = plain_group_norm(F.adaptive_avg_pool2d(encode(self.key_encoder, image), (x.shape[2], x.shape[3])))
+        keys = self.sft_key(keys, encode(self.key_features_encoder, unit(x)), self.backend)
         return self.cross_decode(query, keys, x, backend=self.backend)
