@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from tests.ops.test_fused import agree
 from upbench import ops
-from upbench.ops.cpu import map_kernels, sample_windows
+from upbench.ops.cpu import map_kernels, normed_projection, products, sample_windows
 from upbench.ops.cpu.steps import box_mean_fused, softmax_taps_fused
 from upbench.upsamplers.resfu import PairedCentralDifference
 
@@ -324,3 +324,21 @@ def test_an_entry_takes_its_own_struct_alone(entry: str) -> None:
     """Before anything is read from its address."""
     with pytest.raises(TypeError, match="another struct than this entry takes"):
         getattr(map_kernels._kernels, entry)(0, 8, 0, 1)
+
+
+@built
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_normed_and_projected_in_float32(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without fast products of half precision a norm and its convolution read it some planes and pixels at a time."""
+    monkeypatch.setattr(products, "SLOW", (torch.bfloat16, torch.float16))
+    monkeypatch.setattr(normed_projection, "VALUES", 1500)
+    norm, layer = nn.GroupNorm(4, 24).to(dtype), nn.Conv2d(24, 10, 1).to(dtype)
+    x = torch.randn(2, 24, 37, 31).to(dtype)
+    with torch.no_grad():
+        expected = layer.double()(norm.double()(x.double()))
+        norm, layer = norm.to(dtype), layer.to(dtype)
+        wide = ops.normed_conv1x1(norm, layer, x, True, backend="fused")
+        narrow = ops.normed_conv1x1(norm, layer, x, backend="fused")
+    assert (wide.dtype, narrow.dtype) == (torch.float32, dtype)
+    torch.testing.assert_close(wide.double(), expected, rtol=1e-4, atol=1e-4)
+    assert torch.equal(narrow, wide.to(dtype))
