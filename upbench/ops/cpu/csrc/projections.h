@@ -1,6 +1,6 @@
 /* Included by map_kinds.h for each type: moments of planes, and pointwise convolutions of planes to planes. */
 
-enum { NAME(PARTS) = REGISTERS < 32 ? 1 : WIDE ? 2 : 4 }; /* vectors of pixels that are summed at once */
+enum { NAME(PARTS) = WIDE ? (REGISTERS < 32 ? 1 : 2) : REGISTERS < 32 ? 2 : 4 }; /* vectors of pixels that are summed at once */
 
 /* Planes start to stop: mean and variance of each. */
 static int NAME(moments)(const void *given, long start, long stop) {
