@@ -1,7 +1,9 @@
 """The C kernels built for other processors compute what they compute here: AVX2 and plain x86-64 by flags, ARM NEON under qemu.
 
 Calls that the fused ops make here are written down with all the memory they name, and repeated by a small program that
-holds the same kernels without Python (`replay/`). Two minutes; what is not installed is skipped.
+holds the same kernels without Python (`replay/`). What lies in memory depends on the numbers in a vector: for a processor
+whose vectors are narrower than here, the calls are those of modules that were built so. A few minutes; what is not
+installed is skipped.
 """
 
 from __future__ import annotations
@@ -11,9 +13,12 @@ import gc
 import platform
 import shutil
 import subprocess
+import sysconfig
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +28,7 @@ from torch import Tensor
 
 import upbench
 from upbench import registry
-from upbench.ops.cpu import native, threads
+from upbench.ops.cpu import layer_numbers, map_kernels, native, point_slopes, threads, window_kernels
 from upbench.ops.registration import coordinate_dtype
 
 pytestmark = [
@@ -35,11 +40,12 @@ HERE = Path(__file__).parent / "replay"
 SOURCES = Path(native.__file__).parent / "csrc"
 FLAGS = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-fassociative-math")
 TARGETS = {
-    "avx2": (("gcc", "-march=x86-64-v3"), ()),
-    "x86-64": (("gcc", "-march=x86-64"), ()),
-    "neon": (("aarch64-linux-gnu-gcc",), ("qemu-aarch64",)),
+    "avx2": (("gcc", "-march=x86-64-v3"), (), 8),
+    "x86-64": (("gcc", "-march=x86-64"), (), 4),
+    "neon": (("aarch64-linux-gnu-gcc",), ("qemu-aarch64", "qemu-aarch64-static"), 4),
 }
-"""Name of a processor -> compiler with its flags, and what runs its programs."""
+"""Name of a processor -> compiler with its flags, what may run its programs, and numbers of float32 in one of its registers."""
+MODULES = {"_kernels": native, "_windows": window_kernels, "_maps": map_kernels}
 NAMES = (
     "dysample",
     "dysample-s+",
@@ -119,8 +125,15 @@ def noted(module: Any, entry: str, job: ctypes.Structure, count: int) -> Call:
 
 
 @pytest.fixture(scope="module")
-def calls() -> list[Call]:
-    """Calls of every entry, forward and backward, at maps of odd sizes; half precision where a kernel takes it."""
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], list[Call]]:
+    """Calls of every entry, forward and backward, at maps of odd sizes; half precision where a kernel takes it.
+
+    They are given the numbers in a vector.
+    """
+    return cache(lambda lanes: _calls(lanes, tmp_path_factory.mktemp(f"lanes{lanes}")))
+
+
+def _calls(lanes: int, folder: Path) -> list[Call]:
     found: list[Call] = []
     run = threads.run
 
@@ -132,16 +145,40 @@ def calls() -> list[Call]:
         found.append(call)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(threads, "run", running)
         # Values of bfloat16 are read as they are where the processor adds products of them, which the others do not.
         patch.setattr(native, "value_dtype", lambda x, blocks: coordinate_dtype(x.dtype))
-        for name in NAMES:
-            for dtype in (torch.float32, torch.bfloat16, torch.float16, torch.float64):
-                _call(name, dtype)
+        cases = [(n, d) for n in NAMES for d in (torch.float32, torch.bfloat16, torch.float16, torch.float64)]
+        here = {case: _call(*case) for case in cases}
+        patch.setattr(threads, "run", running)
+        if lanes != native.LANES:
+            for name, python in MODULES.items():
+                patch.setattr(python, "_kernels", _built(name, lanes, folder))
+            for python in (native, layer_numbers):
+                patch.setattr(python, "LANES", lanes)
+            patch.setattr(point_slopes, "WIDEST", 8 * lanes)
+        for case, results in here.items():
+            for found_here, expected in zip(_call(*case), results, strict=True):
+                close(found_here.double(), expected.double(), case[1], f"{case[0]} by vectors of {lanes}")
     return found
 
 
-def _call(name: str, dtype: torch.dtype) -> None:
+def _built(name: str, lanes: int, folder: Path) -> Any:
+    """A module of the kernels for this processor with so many numbers in a vector."""
+    flags = next(flags for (compiler, *flags), _, some in TARGETS.values() if compiler == "gcc" and some == lanes)
+    include, path = sysconfig.get_path("include"), folder / f"{name}.so"
+    if not (Path(include) / "Python.h").exists() or shutil.which("gcc") is None:
+        pytest.skip("no compiler for modules of Python here")
+    made = ["-shared", "-fPIC", "-fwrapv", "-w", "-DONE_GENERATION", f"-I{include}", "-o", str(path)]
+    subprocess.run(["gcc", *flags, *FLAGS, *made, str(SOURCES / f"{name[1:]}.c"), "-lm"], check=True)
+    spec = spec_from_file_location(f"narrow.{name}", path)
+    assert spec is not None
+    module = module_from_spec(spec)
+    assert module.lanes == lanes
+    return module
+
+
+def _call(name: str, dtype: torch.dtype) -> list[Tensor]:
+    """What a module returns, and the gradients in its maps."""
     card, generator = registry.get(name), torch.Generator().manual_seed(0)
     params = {"resample": True} if name == "freqfusion" else {}
     setting = registry.setting_of(card, 32, None, None, params)
@@ -152,46 +189,62 @@ def _call(name: str, dtype: torch.dtype) -> None:
     tensors = [torch.randn(shape, generator=generator).to(dtype).requires_grad_() for shape in shapes]
     with torch.no_grad():
         module.eval()(*tensors)
-    out = module(*tensors)
-    (out if isinstance(out, Tensor) else out[0]).sum().backward()
+    made = module(*tensors)
+    out = made if isinstance(made, Tensor) else made[0]
+    out.sum().backward()
+    return [out.detach(), *(t.grad for t in tensors if t.grad is not None)]
 
 
 def values(memory: bytes, dtype: torch.dtype) -> Tensor:
     return torch.frombuffer(bytearray(memory), dtype=dtype).double()
 
 
+@dataclass
+class Programs:
+    """The commands that repeat calls of each module of kernels on a processor, and the numbers in its vectors."""
+
+    commands: dict[str, list[str]]
+    lanes: int
+
+
 @pytest.fixture(scope="module", params=TARGETS)
-def programs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
-    """The command that repeats calls of each module of kernels on a processor."""
-    (compiler, *flags), emulator = TARGETS[request.param]
-    for needed in (compiler, *emulator):
-        if shutil.which(needed) is None:
-            pytest.skip(f"{needed} is not installed")
+def programs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Programs:
+    """The kernels built for a processor."""
+    (compiler, *flags), emulators, lanes = TARGETS[request.param]
+    emulator = [name for name in emulators if shutil.which(name)][:1]
+    if shutil.which(compiler) is None or bool(emulators) != bool(emulator):
+        pytest.skip(f"{compiler} or what runs its programs is not installed")
     if request.param == "avx2" and "avx2" not in Path("/proc/cpuinfo").read_text():
         pytest.skip("this processor has no AVX2")
     folder = tmp_path_factory.mktemp(request.param)
     made = {}
-    for module in ("_kernels", "_windows", "_maps"):
+    for module in MODULES:
         program = folder / module
         named = [
             f'-DSOURCE="{module[1:]}.c"',
             f"-DINIT=PyInit_{module}",
-            "-Dtarget_clones(...)=unused",
             "-DONE_GENERATION",
         ]
         where = [f"-I{HERE}", f"-I{SOURCES}", str(HERE / "replay.c"), "-static", "-o", str(program), "-lm"]
         subprocess.run([compiler, *flags, *FLAGS, "-w", *named, *where], check=True)
         made[module] = [*emulator, str(program)]
-    return made
+    return Programs(made, lanes)
 
 
-def test_the_kernels_compute_the_same(programs: dict[str, list[str]], calls: list[Call]) -> None:
+def test_vectors_fill_a_register(programs: Programs) -> None:
+    for module, command in programs.commands.items():
+        done = subprocess.run(command, input=b"", capture_output=True, check=True)
+        assert int.from_bytes(done.stdout, "little") == programs.lanes, module
+
+
+def test_the_kernels_compute_the_same(programs: Programs, recorded: Callable[[int], list[Call]]) -> None:
     entries: dict[str, int] = {}
-    for module, command in programs.items():
+    calls = recorded(programs.lanes)
+    for module, command in programs.commands.items():
         mine = [call for call in calls if call.module == module]
         assert mine, f"no call of {module}"
         done = subprocess.run(command, input=b"".join(c.written() for c in mine), capture_output=True, check=True)
-        place = 0
+        place = 8  # after the numbers in a vector
         for call in mine:
             entries[call.entry] = entries.get(call.entry, 0) + 1
             for before, after, block in zip(call.before, call.after, call.blocks, strict=True):

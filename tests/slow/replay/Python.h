@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 typedef struct PyObject PyObject;
 typedef long Py_ssize_t;
@@ -26,6 +27,7 @@ extern struct Given {
     unsigned long long address;
     Py_ssize_t size, start, stop;
 } replayed;
+extern int64_t replayed_lanes; /* numbers in a vector of the module */
 #define PyModuleDef_HEAD_INIT 0
 #define PyMODINIT_FUNC PyObject *
 #define METH_VARARGS 1
@@ -38,7 +40,7 @@ extern struct Given {
 #define PyErr_NoMemory() (exit(3), (PyObject *)0)
 #define PyErr_SetString(kind, text) (fprintf(stderr, "%s\n", text), exit(4))
 #define PyModule_Create(module) ((PyObject *)1)
-#define PyModule_AddIntConstant(module, name, value) 0
+#define PyModule_AddIntConstant(module, name, value) (strcmp(name, "lanes") ? 0 : (replayed_lanes = (value), 0))
 static inline int PyArg_ParseTuple(PyObject *args, const char *format, unsigned long long *address, Py_ssize_t *size,
                                    Py_ssize_t *start, Py_ssize_t *stop) {
     *address = replayed.address, *size = replayed.size, *start = replayed.start, *stop = replayed.stop;

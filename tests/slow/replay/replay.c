@@ -2,10 +2,11 @@
  *
  * stdin, a call after another: the entry's name in 32 bytes; int64: sizes of the struct, the first tile and the one after the last, numbers of
  * blocks of memory and of pointers; the struct; of each block its size and its bytes; of each pointer its place in the struct, its block and
- * its place there. stdout: the blocks, call by call. Built with -DSOURCE="kernels.c" -DINIT=PyInit__kernels. */
+ * its place there. stdout: int64, the numbers in a vector of the module; the blocks, call by call. Built with -DSOURCE="kernels.c" -DINIT=PyInit__kernels. */
 #include "Python.h"
 
 struct Given replayed;
+int64_t replayed_lanes;
 #include SOURCE
 
 static void *taken(size_t size) {
@@ -18,6 +19,7 @@ int main(void) {
     char name[32];
     int64_t sizes[5], place[3];
     INIT();
+    fwrite(&replayed_lanes, 8, 1, stdout);
     while (fread(name, 1, sizeof name, stdin) == sizeof name) {
         if (fread(sizes, 8, 5, stdin) != 5) return 2;
         char *job = taken(sizes[0]);

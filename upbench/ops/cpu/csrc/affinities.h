@@ -4,7 +4,7 @@
  * A plane is filtered at stride 2: the even and the odd columns of a few of its rows lie apart, so that every tap reads its pixels in
  * whole vectors. What is filtered stays in the cache until its mean and variance are known. */
 
-enum { NAME(ABREAST) = REGISTERS >= 32 && !WIDE ? 4 : 1 }; /* vectors of columns that are summed at once */
+enum { NAME(ABREAST) = WIDE ? 1 : REGISTERS >= 32 ? 4 : 3 }; /* vectors of columns that are summed at once */
 
 /* What a thread works in. halves: of each of some rows the even, then the odd columns, `pitch` numbers each, `left` of them before
  * the first column; maps: of each channel and filter what was filtered. offsets: of each tap of a row where it reads. */

@@ -1,20 +1,20 @@
 /* Included by map_kinds.h for each type that is computed in: gradients of paired differences. */
 
-/* to[m, c] (+)= sum over n of a[rows[m] + steps[n]] * b[n, c], for `most` rows of TILE and some lanes of columns, a constant. */
+/* to[m, c] (+)= sum over n of a[rows[m] + steps[n]] * b[n, c], for `most` rows of AT_ONCE and some lanes of columns, a constant. */
 static ALWAYS_INLINE void NAME(tile_of_products)(const REAL *a, const long *rows, const long *steps, const REAL *b,
                                                  long b_pitch, long count, REAL *to, long to_pitch, long most,
                                                  const int adds, const int lanes) {
-    NAME(Lanes) sum[TILE][2];
-    for (int m = 0; m < TILE; m++)
+    NAME(Lanes) sum[NAME(AT_ONCE)][2];
+    for (int m = 0; m < NAME(AT_ONCE); m++)
         for (int l = 0; l < lanes; l++) sum[m][l] = (NAME(Lanes)){0};
     for (long n = 0; n < count; n++) {
         const REAL *at = a + steps[n];
         NAME(Lanes) by[2];
         for (int l = 0; l < lanes; l++) by[l] = *(const NAME(Lanes) *)(b + n * b_pitch + l * SOME);
-        for (int m = 0; m < TILE; m++)
+        for (int m = 0; m < NAME(AT_ONCE); m++)
             for (int l = 0; l < lanes; l++) sum[m][l] += at[rows[m]] * by[l];
     }
-    for (int m = 0; m < TILE; m++)
+    for (int m = 0; m < NAME(AT_ONCE); m++)
         for (int l = 0; m < most && l < lanes; l++) {
             NAME(Lanes) *into = (NAME(Lanes) *)(to + m * to_pitch + l * SOME);
             if (adds) sum[m][l] += *into;
@@ -26,9 +26,9 @@ static ALWAYS_INLINE void NAME(tile_of_products)(const REAL *a, const long *rows
 static ALWAYS_INLINE void NAME(products)(const REAL *a, const long *rows, long row_count, const long *steps, long count,
                                          const REAL *b, long b_pitch, long columns, REAL *to, long to_pitch,
                                          const int adds) {
-    for (long r = 0; r < row_count; r += TILE) {
-        long at[TILE];
-        for (long m = 0; m < TILE; m++) at[m] = rows[r + m < row_count ? r + m : row_count - 1];
+    for (long r = 0; r < row_count; r += NAME(AT_ONCE)) {
+        long at[NAME(AT_ONCE)];
+        for (long m = 0; m < NAME(AT_ONCE); m++) at[m] = rows[r + m < row_count ? r + m : row_count - 1];
         const long most = row_count - r;
         REAL *into = to + r * to_pitch;
         long c = 0;
@@ -91,8 +91,18 @@ static ALWAYS_INLINE void NAME(slopes_of_tile)(const DifferenceSlopes *job, cons
             *(NAME(Lanes) *)(biases + o) += *dv;
             *(NAME(Lanes) *)(biases + outputs + o) += *(const NAME(Lanes) *)(at->du + n * outputs + o);
         }
+#if REGISTERS >= 32
     for (long o = 0; o < outputs; o++)
         for (long n = 0; n < PIXELS; n++) at->planes[o * PIXELS + n] = at->dv[n * outputs + o];
+#else
+    for (long o = 0; o < outputs; o += SOME)
+        for (long n = 0; n < PIXELS; n += SOME) {
+            NAME(Lanes) v[SOME];
+            for (int m = 0; m < SOME; m++) v[m] = *(const NAME(Lanes) *)(at->dv + (n + m) * outputs + o);
+            NAME(turn)(v);
+            for (int m = 0; m < SOME; m++) *(NAME(Lanes) *)(at->planes + (o + m) * PIXELS + n) = v[m];
+        }
+#endif
     for (long g = 0; g < groups; g++) {
         const long own = g * made;
         REAL *moves = at->moves + g * each * plane;
@@ -150,6 +160,14 @@ static int NAME(difference_slopes)(const void *given, long start, long stop) {
             memset(at.moves, 0, sizeof(REAL) * (size_t)(2 * channels * plane));
             NAME(slopes_of_tile)(job, &at, side, first, inner, biases);
             /* What a repeated edge gets belongs to the edge. */
+#if REGISTERS < 32
+            const int inside = left >= reach && left - reach + side <= wide;
+            for (long n = 0; inside && n < channels * side; n++) {
+                REAL *RESTRICT to = key + n * wide + left - reach;
+                for (long x = 0; x < side; x++) to[x] += at.moves[n * side + x];
+            }
+            if (!inside)
+#endif
             for (long c = 0; c < channels; c++)
                 for (long y = 0; y < side; y++)
                     for (long x = 0; x < side; x++) {

@@ -2,23 +2,26 @@
 
 enum { NAME(ROWS) = 512 }; /* rows of taps that are one tile; map_kernels.py knows it too */
 
-/* Some lanes of outputs, a constant, at a row of TILE pixels, which begin with `begin`. Input n of pixel m is in[offsets[n] + m *
+/* Pixels of a tile's row that are summed at once: with two vectors of outputs each, these sums stay in registers. */
+enum { NAME(AT_ONCE) = REGISTERS >= 32 ? TILE : SOME * sizeof(REAL) <= REGISTER ? TILE / 2 : TILE / 4 };
+
+/* Some lanes of outputs, a constant, at some pixels of a row, which begin with `begin`. Input n of pixel m is in[offsets[n] + m *
  * pitch]. */
 static ALWAYS_INLINE void NAME(summed)(const REAL *in, const long *offsets, long pitch, long inputs, const REAL *weights,
                                        const REAL *begin, long begin_pitch, REAL *RESTRICT to, long apart,
                                        const int rectifies, const int lanes) {
-    NAME(Lanes) sum[TILE][2];
-    for (int m = 0; m < TILE; m++)
+    NAME(Lanes) sum[NAME(AT_ONCE)][2];
+    for (int m = 0; m < NAME(AT_ONCE); m++)
         for (int l = 0; l < lanes; l++) sum[m][l] = *(const NAME(Lanes) *)(begin + m * begin_pitch + l * SOME);
     for (long n = 0; n < inputs; n++) {
         const REAL *at = in + offsets[n];
         NAME(Lanes) by[2];
         for (int l = 0; l < lanes; l++) by[l] = *(const NAME(Lanes) *)(weights + (l * inputs + n) * SOME);
-        for (int m = 0; m < TILE; m++)
+        for (int m = 0; m < NAME(AT_ONCE); m++)
             for (int l = 0; l < lanes; l++) sum[m][l] += at[m * pitch] * by[l];
     }
     const NAME(Lanes) zero = {0};
-    for (int m = 0; m < TILE; m++)
+    for (int m = 0; m < NAME(AT_ONCE); m++)
         for (int l = 0; l < lanes; l++) {
             /* What is no number stays so. */
             const NAME(Lanes) v = rectifies ? NAME(either)(sum[m][l] < zero, zero, sum[m][l]) : sum[m][l];
@@ -26,15 +29,26 @@ static ALWAYS_INLINE void NAME(summed)(const REAL *in, const long *offsets, long
         }
 }
 
-/* All outputs of a group. */
+/* All outputs of a group at a row of TILE pixels. */
 static ALWAYS_INLINE void NAME(all_summed)(const REAL *in, const long *offsets, long pitch, long inputs, const REAL *weights,
                                            const REAL *begin, long begin_pitch, long outputs, REAL *RESTRICT to, long apart,
                                            const int rectifies) {
     long o = 0;
+#if REGISTERS >= 32
     for (; o + SOME < outputs; o += 2 * SOME)
         NAME(summed)(in, offsets, pitch, inputs, weights + o * inputs, begin + o, begin_pitch, to + o, apart, rectifies, 2);
     if (o < outputs)
         NAME(summed)(in, offsets, pitch, inputs, weights + o * inputs, begin + o, begin_pitch, to + o, apart, rectifies, 1);
+#else
+    for (; o < outputs; o += 2 * SOME)
+        for (int m = 0; m < TILE; m += NAME(AT_ONCE)) {
+            const REAL *at = in + m * pitch, *by = weights + o * inputs, *from = begin + m * begin_pitch + o;
+            if (o + SOME < outputs)
+                NAME(summed)(at, offsets, pitch, inputs, by, from, begin_pitch, to + m * apart + o, apart, rectifies, 2);
+            else
+                NAME(summed)(at, offsets, pitch, inputs, by, from, begin_pitch, to + m * apart + o, apart, rectifies, 1);
+        }
+#endif
 }
 
 static ALWAYS_INLINE void NAME(all_rectified)(const REAL *in, const long *offsets, long pitch, long inputs,

@@ -1,6 +1,13 @@
 /* Included by map_kinds.h for each type: moments of planes, and pointwise convolutions of planes to planes. */
 
-enum { NAME(PARTS) = REGISTERS < 32 ? 1 : WIDE ? 2 : 4 }; /* vectors of pixels that are summed at once */
+enum { NAME(PARTS) = WIDE ? (REGISTERS < 32 ? 1 : 2) : REGISTERS < 32 ? 2 : 4 }; /* vectors of pixels that are summed at once */
+
+#undef PLANE_PITCH /* from a plane of a parcel to the next: a power of two would bring them all to a few sets of a small cache */
+#if REGISTERS >= 32
+#define PLANE_PITCH PARCEL
+#else
+#define PLANE_PITCH (PARCEL + 16)
+#endif
 
 /* Planes start to stop: mean and variance of each. */
 static int NAME(moments)(const void *given, long start, long stop) {
@@ -33,19 +40,19 @@ static int NAME(moments)(const void *given, long start, long stop) {
     return 1;
 }
 
-/* OUTPUTS of some vectors of pixels, added to `sums`: near [channels, PARCEL], weights [channels, outputs]. */
+/* OUTPUTS of some vectors of pixels, added to `sums`: near [channels, PLANE_PITCH], weights [channels, outputs]. */
 static ALWAYS_INLINE void NAME(weigh_planes)(const REAL *near, const REAL *weights, long channels, long outputs, REAL *sums) {
     NAME(Lanes) sum[OUTPUTS][NAME(PARTS)];
     for (int o = 0; o < OUTPUTS; o++)
-        for (int l = 0; l < NAME(PARTS); l++) sum[o][l] = *(const NAME(Lanes) *)(sums + o * PARCEL + l * SOME);
+        for (int l = 0; l < NAME(PARTS); l++) sum[o][l] = *(const NAME(Lanes) *)(sums + o * PLANE_PITCH + l * SOME);
     for (long k = 0; k < channels; k++) {
         NAME(Lanes) v[NAME(PARTS)];
-        for (int l = 0; l < NAME(PARTS); l++) v[l] = *(const NAME(Lanes) *)(near + k * PARCEL + l * SOME);
+        for (int l = 0; l < NAME(PARTS); l++) v[l] = *(const NAME(Lanes) *)(near + k * PLANE_PITCH + l * SOME);
         for (int o = 0; o < OUTPUTS; o++)
             for (int l = 0; l < NAME(PARTS); l++) sum[o][l] += weights[k * outputs + o] * v[l];
     }
     for (int o = 0; o < OUTPUTS; o++)
-        for (int l = 0; l < NAME(PARTS); l++) *(NAME(Lanes) *)(sums + o * PARCEL + l * SOME) = sum[o][l];
+        for (int l = 0; l < NAME(PARTS); l++) *(NAME(Lanes) *)(sums + o * PLANE_PITCH + l * SOME) = sum[o][l];
 }
 
 /* Some pixels of some planes. What is far apart in memory is asked for ahead: every plane is on another page. */
@@ -54,7 +61,7 @@ static ALWAYS_INLINE void NAME(fetch_planes)(const REAL *x, long step, long plan
         for (long m = 0; m < PARCEL; m += SOME) {
             const REAL *at = x + k * step + m;
             const long rest = some - m < SOME ? some - m : SOME;
-            *(NAME(Lanes) *)(near + k * PARCEL + m) = rest > 0 ? NAME(load_part)(at, rest) : (NAME(Lanes)){0};
+            *(NAME(Lanes) *)(near + k * PLANE_PITCH + m) = rest > 0 ? NAME(load_part)(at, rest) : (NAME(Lanes)){0};
             PREFETCH(at + AHEAD * step);
         }
 }
@@ -66,21 +73,26 @@ static int NAME(planes)(const void *given, long start, long stop) {
     const long padded = (outputs + OUTPUTS - 1) / OUTPUTS * OUTPUTS;
     const REAL *weights = job->weights, *bias = weights + channels * padded;
     /* Whole lines of the cache: a vector that lies in two is read as two. */
-    REAL *near = aligned_alloc(64, sizeof(REAL) * (size_t)((DEEP + padded) * PARCEL)), *sums = near + DEEP * PARCEL;
+    REAL *near = aligned_alloc(64, sizeof(REAL) * (size_t)((DEEP + padded) * PLANE_PITCH)), *sums = near + DEEP * PLANE_PITCH;
     for (long parcel = start; near && parcel < stop; parcel++) {
         const long first = parcel * PARCEL, some = pixels - first < PARCEL ? pixels - first : PARCEL;
         for (long o = 0; o < padded; o++)
-            for (long m = 0; m < PARCEL; m++) sums[o * PARCEL + m] = bias[o];
+            for (long m = 0; m < PARCEL; m++) sums[o * PLANE_PITCH + m] = bias[o];
         for (long c = 0; c < channels; c += DEEP) {
             const long deep = channels - c < DEEP ? channels - c : DEEP;
             NAME(fetch_planes)((const REAL *)job->x + c * pixels + first, pixels, deep, some, near);
+#if REGISTERS >= 32
             for (long o = 0; o < padded; o += OUTPUTS)
                 for (long m = 0; m < PARCEL; m += NAME(PARTS) * SOME)
-                    NAME(weigh_planes)(near + m, weights + c * padded + o, deep, padded, sums + o * PARCEL + m);
+#else
+            for (long m = 0; m < PARCEL; m += NAME(PARTS) * SOME)
+                for (long o = 0; o < padded; o += OUTPUTS)
+#endif
+                    NAME(weigh_planes)(near + m, weights + c * padded + o, deep, padded, sums + o * PLANE_PITCH + m);
         }
         for (long o = 0; o < outputs; o++)
             for (long m = 0; m < some; m += SOME)
-                NAME(store_some)((REAL *)job->out + o * pixels + first + m, *(const NAME(Lanes) *)(sums + o * PARCEL + m), some - m);
+                NAME(store_some)((REAL *)job->out + o * pixels + first + m, *(const NAME(Lanes) *)(sums + o * PLANE_PITCH + m), some - m);
     }
     free(near);
     return near != NULL;

@@ -32,7 +32,7 @@
 #if defined(__GNUC__) && defined(__x86_64__)
 #include <immintrin.h>
 #endif
-#if defined(__GNUC__) && !defined(__clang__)
+#if defined(__GNUC__)
 #pragma GCC diagnostic ignored "-Wpsabi" /* of vectors in functions that are inlined everywhere */
 #endif
 #if defined(__SSE2__) && defined(__GNUC__) && !defined(__clang__)
