@@ -247,6 +247,9 @@ static ALWAYS_INLINE void NAME(compare)(const NAME(Desk) * desk, const STORED *c
     }
 }
 
+#if SOME == 16 && FORM == PLAIN && !WIDE && defined(__GNUC__) && !defined(__clang__)
+__attribute__((noclone)) /* else the size of the module would decide whether a copy for first = 0 is made */
+#endif
 static APART void NAME(compare_children)(const NAME(Desk) * desk, const STORED *const *queries, long first, long depth, int count) {
     if (count == 4) NAME(compare)(desk, queries, first, depth, desk->taps, 4);
     if (count == 2) NAME(compare)(desk, queries, first, depth, desk->taps, 2);
