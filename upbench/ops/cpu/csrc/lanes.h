@@ -71,6 +71,13 @@ static ALWAYS_INLINE void NAME(store)(STORED *to, NAME(Lanes) v) {
     _mm256_storeu_si256((__m256i *)to, _mm512_cvtps_ph((__m512)v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 #elif FORM == HALF && defined(__F16C__) && SOME == 8
     _mm_storeu_si128((__m128i *)to, _mm256_cvtps_ph((__m256)v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+#elif FORM == BFLOAT && defined(__AVX2__) && SOME == 8
+    /* As below. */
+    const __m256i odd = _mm256_and_si256(_mm256_srli_epi32((__m256i)v, 16), _mm256_set1_epi32(1));
+    const __m256i sum = _mm256_add_epi32(_mm256_add_epi32((__m256i)v, _mm256_set1_epi32(0x7fff)), odd);
+    const __m256i nan = (__m256i)_mm256_cmp_ps((__m256)v, (__m256)v, _CMP_UNORD_Q);
+    const __m256i words = _mm256_blendv_epi8(_mm256_srli_epi32(sum, 16), _mm256_set1_epi32(0x7fc0), nan);
+    _mm_storeu_si128((__m128i *)to, _mm_packus_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
 #else
     NAME(Words) bits = (NAME(Words))v;
     const NAME(Words) size = bits & 0x7fffffff, nan = (NAME(Words))(size > 0x7f800000);

@@ -2,11 +2,15 @@
  *
  * A tile is PIXELS pixels, whose planes are gathered first: what the products read lies together. */
 
+#undef PAIRS_FIT /* whether sums of two vectors of outputs do, where there are 16 registers: 12 are sums */
+#define PAIRS_FIT (SOME == 8 && SOME * sizeof(REAL) == REGISTER)
+#define SUMS_FIT 12
+
 /* Sums over the channels for some pixels and lanes of outputs, both constants: the sums stay in registers. */
 static ALWAYS_INLINE void NAME(product)(const REAL *a, long pixel, long step, const REAL *weights, long pitch,
                                         const REAL *bias, long channels, STORED *out, long out_pitch, long outputs,
                                         const int rows, const int lanes) {
-    NAME(Lanes) sum[8][4];
+    NAME(Lanes) sum[REGISTERS >= 32 ? 8 : SUMS_FIT][4];
     for (int m = 0; m < rows; m++)
         for (int l = 0; l < lanes; l++) sum[m][l] = *(const NAME(Lanes) *)(bias + l * SOME);
     for (long k = 0; k < channels; k++) {
@@ -35,8 +39,15 @@ static ALWAYS_INLINE void NAME(products)(const Project *job, const REAL *a, long
     if (REGISTERS >= 32)
         for (; m + 8 <= count; m += 8)
             NAME(product)(a + m * pixel, pixel, step, weights, padded, bias, channels, out + m * pitch, pitch, rest, 8, lanes);
+    else if (PAIRS_FIT)
+        for (; m + SUMS_FIT / lanes <= count; m += SUMS_FIT / lanes)
+            NAME(product)(a + m * pixel, pixel, step, weights, padded, bias, channels, out + m * pitch, pitch, rest,
+                          SUMS_FIT / lanes, lanes);
     for (; m + 4 <= count; m += 4)
         NAME(product)(a + m * pixel, pixel, step, weights, padded, bias, channels, out + m * pitch, pitch, rest, 4, lanes);
+    if (PAIRS_FIT)
+        for (; m + 2 <= count; m += 2)
+            NAME(product)(a + m * pixel, pixel, step, weights, padded, bias, channels, out + m * pitch, pitch, rest, 2, lanes);
     for (; m < count; m++)
         NAME(product)(a + m * pixel, pixel, step, weights, padded, bias, channels, out + m * pitch, pitch, rest, 1, lanes);
 }
@@ -159,7 +170,7 @@ static int NAME(project)(const void *given, long start, long stop) {
 #endif
         STORED *out = (STORED *)job->out + first * (long)job->out_pitch;
         long n = 0;
-        if (REGISTERS >= 32)
+        if (REGISTERS >= 32 || PAIRS_FIT)
             for (; n + SOME < outputs; n += 2 * SOME) NAME(products)(job, a, pixel, step, n, out + n, count, 2);
         for (; n < outputs; n += SOME) NAME(products)(job, a, pixel, step, n, out + n, count, 1);
     }

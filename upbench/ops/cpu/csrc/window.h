@@ -172,6 +172,10 @@ static ALWAYS_INLINE void NAME(blend_all)(const NAME(Desk) * desk, const NAME(Pi
     c = NAME(blend_of_pairs)(desk, to, desk->taps, c, end, count, streams);
     if (REGISTERS >= 32)
         for (; c + 4 * SOME <= end; c += 4 * SOME) NAME(blend)(desk, to, c, count, 4, streams);
+    else if (SOME == 8 && !WIDE && count == 4)
+        for (; c + 2 * SOME <= end; c += 2 * SOME) NAME(blend)(desk, to, c, count, 2, streams);
+    else if (SOME == 8 && !WIDE)
+        for (; c + 4 * SOME <= end; c += 4 * SOME) NAME(blend)(desk, to, c, count, 4, streams);
     for (; c + SOME <= end; c += SOME) NAME(blend)(desk, to, c, count, 1, streams);
     if (c < end) NAME(blend_rest)(desk, to, c, end - c, count);
 }
@@ -243,6 +247,9 @@ static ALWAYS_INLINE void NAME(compare)(const NAME(Desk) * desk, const STORED *c
     }
 }
 
+#if SOME == 16 && FORM == PLAIN && !WIDE && defined(__GNUC__) && !defined(__clang__)
+__attribute__((noclone)) /* else the size of the module would decide whether a copy for first = 0 is made */
+#endif
 static APART void NAME(compare_children)(const NAME(Desk) * desk, const STORED *const *queries, long first, long depth, int count) {
     if (count == 4) NAME(compare)(desk, queries, first, depth, desk->taps, 4);
     if (count == 2) NAME(compare)(desk, queries, first, depth, desk->taps, 2);
