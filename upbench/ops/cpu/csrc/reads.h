@@ -16,10 +16,19 @@ static ALWAYS_INLINE NAME(Lanes) NAME(compare)(const REAL *q, const REAL *keys, 
     const REAL *k2 = keys + cells->at[2][p] * stride, *k3 = keys + cells->at[3][p] * stride;
     const REAL w0 = cells->weight[0][p], w1 = cells->weight[1][p], w2 = cells->weight[2][p], w3 = cells->weight[3][p];
     for (; c + SOME <= n; c += SOME) {
+#if REGISTERS >= 32
         NAME(Lanes) top = w0 * *(const NAME(Lanes) *)(k0 + c), bottom = w2 * *(const NAME(Lanes) *)(k2 + c);
         if (embedding) top += *(const NAME(Lanes) *)(embedding + c);
         top += w1 * *(const NAME(Lanes) *)(k1 + c), bottom += w3 * *(const NAME(Lanes) *)(k3 + c);
         sum += *(const NAME(Lanes) *)(q + c) * (top + bottom);
+#else
+        NAME(Lanes) key = embedding ? *(const NAME(Lanes) *)(embedding + c) : (NAME(Lanes)){0};
+        key = NAME(plus)(key, w0, *(const NAME(Lanes) *)(k0 + c));
+        key = NAME(plus)(key, w1, *(const NAME(Lanes) *)(k1 + c));
+        key = NAME(plus)(key, w2, *(const NAME(Lanes) *)(k2 + c));
+        key = NAME(plus)(key, w3, *(const NAME(Lanes) *)(k3 + c));
+        sum += *(const NAME(Lanes) *)(q + c) * key;
+#endif
     }
     for (; c < n; c++) {
         const REAL key = w0 * k0[c] + w1 * k1[c] + w2 * k2[c] + w3 * k3[c];
@@ -94,16 +103,27 @@ static ALWAYS_INLINE void NAME(reads)(const Job *job, const NAME(Cells) * cells,
     }
 }
 
-/* out = the weighted sum of some reads over some lanes of channels, a constant: the sums stay in registers, two of each, so
- * that no addition waits for the one before. */
+/* Channels that are weighed at once: one sum of each lane in all registers, or two of fewer. */
+#undef WEIGHED
+#define WEIGHED (SOME == 8 && !WIDE ? 64 : MANY)
+
+/* out = the weighted sum of some reads over some lanes of channels, a constant: the sums stay in registers, two of each where
+ * they are few, so that no addition waits for the one before. */
 static ALWAYS_INLINE void NAME(weigh)(REAL *out, const REAL *x, long stride, const NAME(Read) * from, const NAME(Read) * end,
                                       const int lanes) {
-    NAME(Lanes) top[MANY / SOME], bottom[MANY / SOME];
+    NAME(Lanes) top[WEIGHED / SOME], bottom[WEIGHED / SOME];
     for (int n = 0; n < lanes; n++) top[n] = bottom[n] = (NAME(Lanes)){0};
     for (; from < end; from++) {
         const REAL *k0 = x + from->at[0] * stride, *k1 = x + from->at[1] * stride;
         const REAL *k2 = x + from->at[2] * stride, *k3 = x + from->at[3] * stride;
         const REAL w0 = from->by[0], w1 = from->by[1], w2 = from->by[2], w3 = from->by[3];
+        if (lanes * SOME > MANY) {
+            for (int n = 0; n < lanes; n++) top[n] = NAME(plus)(top[n], w0, *(const NAME(Lanes) *)(k0 + n * SOME));
+            for (int n = 0; n < lanes; n++) top[n] = NAME(plus)(top[n], w1, *(const NAME(Lanes) *)(k1 + n * SOME));
+            for (int n = 0; n < lanes; n++) top[n] = NAME(plus)(top[n], w2, *(const NAME(Lanes) *)(k2 + n * SOME));
+            for (int n = 0; n < lanes; n++) top[n] = NAME(plus)(top[n], w3, *(const NAME(Lanes) *)(k3 + n * SOME));
+            continue;
+        }
         for (int n = 0; n < lanes; n++) {
             top[n] = NAME(plus)(top[n], w0, *(const NAME(Lanes) *)(k0 + n * SOME));
             bottom[n] = NAME(plus)(bottom[n], w2, *(const NAME(Lanes) *)(k2 + n * SOME));
@@ -137,7 +157,7 @@ static ALWAYS_INLINE void NAME(weigh_some)(const Job *job, const long *pixels, l
     const REAL *x = (const REAL *)job->x + c / job->x_slice * job->x_step + c % job->x_slice;
     for (long m = 0; m < count; m++) {
         const NAME(Read) *from = reads + (m ? ends[m - 1] : 0), *end = reads + ends[m];
-        REAL part[MANY], *out = job->form ? part : (REAL *)job->out + pixels[m] * job->channels + c;
+        REAL part[WEIGHED], *out = job->form ? part : (REAL *)job->out + pixels[m] * job->channels + c;
         if (step == 1)
             NAME(weigh_one)(out, x, job->x_pitch, from, end);
         else
@@ -164,8 +184,9 @@ static ALWAYS_INLINE void NAME(weigh_all)(const Job *job, const NAME(Cells) * ce
 #endif
         for (long c = b * each, step; c < (b + 1) * each; c += step) {
             const long left = job->x_slice - c % job->x_slice, rest = (b + 1) * each - c, most = rest < left ? rest : left;
-            step = most >= MANY ? MANY : most >= 2 * SOME ? 2 * SOME : most >= SOME ? SOME : 1;
-            if (step == MANY) NAME(weigh_some)(job, pixels, count, c, reads, ends, MANY);
+            step = most >= WEIGHED ? WEIGHED : most >= MANY ? MANY : most >= 2 * SOME ? 2 * SOME : most >= SOME ? SOME : 1;
+            if (step == WEIGHED) NAME(weigh_some)(job, pixels, count, c, reads, ends, WEIGHED);
+            if (WEIGHED != MANY && step == MANY) NAME(weigh_some)(job, pixels, count, c, reads, ends, MANY);
             if (step == 2 * SOME) NAME(weigh_some)(job, pixels, count, c, reads, ends, 2 * SOME);
             if (step == SOME) NAME(weigh_some)(job, pixels, count, c, reads, ends, SOME);
             if (step == 1) NAME(weigh_some)(job, pixels, count, c, reads, ends, 1);
