@@ -5,6 +5,7 @@
 typedef struct {
     int *at[4];
     REAL *weight[4];
+    long apart; /* from those of a corner to those of the next, of both */
 } NAME(Cells);
 
 /* The first place in some memory where a vector lies in one line of the cache. ALIGNED bytes more are needed. */
@@ -86,6 +87,7 @@ static int NAME(points)(const void *given, long start, long stop) {
     NAME(Read) *reads = malloc(sizeof(NAME(Read)) * (size_t)(PIXELS * taps + 1));
     const int ready = at && reals && reads;
     NAME(Cells) cells;
+    cells.apart = PIXELS * all;
     NAME(Tile) tile;
     tile.around = NAME(aligned)(reals), tile.local = tile.around + around;
     REAL *numbers = tile.local + local;

@@ -12,9 +12,19 @@ static ALWAYS_INLINE NAME(Lanes) NAME(compare)(const REAL *q, const REAL *keys, 
         for (; embedding && c < n; c++) sum[0] += q[c] * embedding[c];
         return sum;
     }
+#if REGISTERS >= 32
     const REAL *k0 = keys + cells->at[0][p] * stride, *k1 = keys + cells->at[1][p] * stride;
     const REAL *k2 = keys + cells->at[2][p] * stride, *k3 = keys + cells->at[3][p] * stride;
     const REAL w0 = cells->weight[0][p], w1 = cells->weight[1][p], w2 = cells->weight[2][p], w3 = cells->weight[3][p];
+#else
+    /* The four of each lie evenly apart, which takes fewer registers than four addresses. */
+    const long apart = cells->apart;
+    const int *at = cells->at[0] + p;
+    const REAL *by = cells->weight[0] + p;
+    const REAL *k0 = keys + at[0] * stride, *k1 = keys + at[apart] * stride;
+    const REAL *k2 = keys + at[2 * apart] * stride, *k3 = keys + at[3 * apart] * stride;
+    const REAL w0 = by[0], w1 = by[apart], w2 = by[2 * apart], w3 = by[3 * apart];
+#endif
     for (; c + SOME <= n; c += SOME) {
 #if REGISTERS >= 32
         NAME(Lanes) top = w0 * *(const NAME(Lanes) *)(k0 + c), bottom = w2 * *(const NAME(Lanes) *)(k2 + c);
@@ -93,7 +103,24 @@ static ALWAYS_INLINE void NAME(reads)(const Job *job, const NAME(Cells) * cells,
     const long first = b / (job->blocks / job->groups) * taps;
     long filled = 0;
     for (long m = 0; m < count; m++) {
-        for (long t = 0; t < taps; t++) {
+        long t = 0;
+#if SOME == 8 && !WIDE && defined(__SSE2__)
+        for (; t + 4 <= taps; t += 4) {
+            const long p = m * all + first + t;
+            if (_mm_movemask_ps(_mm_loadu_ps((const float *)(cells->at[0] + p)))) break; /* one of them reads nothing */
+            const __m128 by = _mm_loadu_ps(weights + (m * heads + h) * taps + t);
+            __m128 at[4], part[4];
+            for (int k = 0; k < 4; k++) at[k] = _mm_loadu_ps((const float *)(cells->at[k] + p));
+            for (int k = 0; k < 4; k++) part[k] = _mm_mul_ps(by, _mm_loadu_ps(cells->weight[k] + p));
+            _MM_TRANSPOSE4_PS(at[0], at[1], at[2], at[3]);
+            _MM_TRANSPOSE4_PS(part[0], part[1], part[2], part[3]);
+            for (int n = 0; n < 4; n++, filled++) {
+                _mm_storeu_ps((float *)to[filled].at, at[n]);
+                _mm_storeu_ps(to[filled].by, part[n]);
+            }
+        }
+#endif
+        for (; t < taps; t++) {
             const long p = m * all + first + t;
             const REAL by = weights[(m * heads + h) * taps + t];
             for (int k = 0; k < 4; k++) to[filled].at[k] = cells->at[k][p], to[filled].by[k] = by * cells->weight[k][p];

@@ -189,6 +189,7 @@ static ALWAYS_INLINE void NAME(copy_taps)(const REAL *from, long step, REAL *to,
                                           int more) {
     for (long m = 0; m < count; m++, from += step, to += step_to) {
         PREFETCH(from + TILE * step); /* of the next tile */
+        if (REGISTERS < 32) PREFETCH(from + TILE * step + taps - 1);
         if (more)
             for (long t = 0; t < taps; t++) to[t] += from[t];
         else

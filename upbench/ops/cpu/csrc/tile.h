@@ -87,6 +87,25 @@ static ALWAYS_INLINE void NAME(predict)(const REAL *in, long stride, long pitch,
     }
     for (; o < whole; o += SOME, weight += size)
         NAME(predict_lanes)(in, stride, pitch, step, k, run, weight, bias + o, to + o, apart, TILE, 1);
+#if SOME == 8 && !WIDE
+    /* Two outputs of four pixels, the channels in lanes. */
+    for (; o + 2 <= outputs && step == 1 && run % SOME == 0; o += 2, weight += 2 * k * run)
+        for (long m = 0; m < TILE; m += 4) {
+            NAME(Lanes) sum[SOME] = {{0}};
+            for (long y = 0; y < k; y++)
+                for (long c = 0; c < run; c += SOME) {
+                    const REAL *from = in + y * stride + m * pitch + c, *by = weight + y * run + c;
+                    const NAME(Lanes) first = *(const NAME(Lanes) *)by, second = *(const NAME(Lanes) *)(by + k * run);
+                    for (int n = 0; n < 4; n++) {
+                        const NAME(Lanes) read = *(const NAME(Lanes) *)(from + n * pitch);
+                        sum[2 * n] += first * read, sum[2 * n + 1] += second * read;
+                    }
+                }
+            const NAME(Lanes) found = NAME(sums)(sum);
+            for (int n = 0; n < 4; n++)
+                to[(m + n) * apart + o] = bias[o] + found[2 * n], to[(m + n) * apart + o + 1] = bias[o + 1] + found[2 * n + 1];
+        }
+#endif
     for (; o < outputs; o++, weight += k * run)
         for (int m = 0; m < TILE; m++) {
             REAL sum = bias[o];
