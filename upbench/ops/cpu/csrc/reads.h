@@ -103,8 +103,8 @@ static ALWAYS_INLINE void NAME(reads)(const Job *job, const NAME(Cells) * cells,
     const long first = b / (job->blocks / job->groups) * taps;
     long filled = 0;
     for (long m = 0; m < count; m++) {
-        long t = 0;
 #if SOME == 8 && !WIDE && defined(__SSE2__)
+        long t = 0;
         for (; t + 4 <= taps; t += 4) {
             const long p = m * all + first + t;
             if (_mm_movemask_ps(_mm_loadu_ps((const float *)(cells->at[0] + p)))) break; /* one of them reads nothing */
@@ -119,8 +119,10 @@ static ALWAYS_INLINE void NAME(reads)(const Job *job, const NAME(Cells) * cells,
                 _mm_storeu_ps(to[filled].by, part[n]);
             }
         }
-#endif
         for (; t < taps; t++) {
+#else
+        for (long t = 0; t < taps; t++) {
+#endif
             const long p = m * all + first + t;
             const REAL by = weights[(m * heads + h) * taps + t];
             for (int k = 0; k < 4; k++) to[filled].at[k] = cells->at[k][p], to[filled].by[k] = by * cells->weight[k][p];
@@ -144,6 +146,7 @@ static ALWAYS_INLINE void NAME(weigh)(REAL *out, const REAL *x, long stride, con
         const REAL *k0 = x + from->at[0] * stride, *k1 = x + from->at[1] * stride;
         const REAL *k2 = x + from->at[2] * stride, *k3 = x + from->at[3] * stride;
         const REAL w0 = from->by[0], w1 = from->by[1], w2 = from->by[2], w3 = from->by[3];
+#if WEIGHED > MANY
         if (lanes * SOME > MANY) {
             for (int n = 0; n < lanes; n++) top[n] = NAME(plus)(top[n], w0, *(const NAME(Lanes) *)(k0 + n * SOME));
             for (int n = 0; n < lanes; n++) top[n] = NAME(plus)(top[n], w1, *(const NAME(Lanes) *)(k1 + n * SOME));
@@ -151,6 +154,7 @@ static ALWAYS_INLINE void NAME(weigh)(REAL *out, const REAL *x, long stride, con
             for (int n = 0; n < lanes; n++) top[n] = NAME(plus)(top[n], w3, *(const NAME(Lanes) *)(k3 + n * SOME));
             continue;
         }
+#endif
         for (int n = 0; n < lanes; n++) {
             top[n] = NAME(plus)(top[n], w0, *(const NAME(Lanes) *)(k0 + n * SOME));
             bottom[n] = NAME(plus)(bottom[n], w2, *(const NAME(Lanes) *)(k2 + n * SOME));
@@ -211,9 +215,15 @@ static ALWAYS_INLINE void NAME(weigh_all)(const Job *job, const NAME(Cells) * ce
 #endif
         for (long c = b * each, step; c < (b + 1) * each; c += step) {
             const long left = job->x_slice - c % job->x_slice, rest = (b + 1) * each - c, most = rest < left ? rest : left;
-            step = most >= WEIGHED ? WEIGHED : most >= MANY ? MANY : most >= 2 * SOME ? 2 * SOME : most >= SOME ? SOME : 1;
-            if (step == WEIGHED) NAME(weigh_some)(job, pixels, count, c, reads, ends, WEIGHED);
-            if (WEIGHED != MANY && step == MANY) NAME(weigh_some)(job, pixels, count, c, reads, ends, MANY);
+#if WEIGHED > MANY
+            if (most >= WEIGHED) {
+                step = WEIGHED;
+                NAME(weigh_some)(job, pixels, count, c, reads, ends, WEIGHED);
+                continue;
+            }
+#endif
+            step = most >= MANY ? MANY : most >= 2 * SOME ? 2 * SOME : most >= SOME ? SOME : 1;
+            if (step == MANY) NAME(weigh_some)(job, pixels, count, c, reads, ends, MANY);
             if (step == 2 * SOME) NAME(weigh_some)(job, pixels, count, c, reads, ends, 2 * SOME);
             if (step == SOME) NAME(weigh_some)(job, pixels, count, c, reads, ends, SOME);
             if (step == 1) NAME(weigh_some)(job, pixels, count, c, reads, ends, 1);

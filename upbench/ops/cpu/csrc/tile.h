@@ -71,12 +71,14 @@ static ALWAYS_INLINE void NAME(predict)(const REAL *in, long stride, long pitch,
                                         long apart) {
     const long whole = outputs / SOME * SOME, size = k * run * SOME;
     long o = 0;
+#if REGISTERS >= 32
     for (; REGISTERS >= 32 && o + 3 * SOME <= whole; o += 3 * SOME, weight += 3 * size)
         NAME(predict_lanes)(in, stride, pitch, step, k, run, weight, bias + o, to + o, apart, TILE, 3);
     for (; REGISTERS >= 32 && o + 2 * SOME <= whole; o += 2 * SOME, weight += 2 * size)
         NAME(predict_lanes)(in, stride, pitch, step, k, run, weight, bias + o, to + o, apart, TILE, 2);
-    /* Where there are fewer registers, half the rows; four lanes are two and two. */
-    for (long left; (left = (whole - o) / SOME) > 1 && REGISTERS < 32;) {
+#else
+    /* Half the rows; four lanes are two and two. */
+    for (long left; (left = (whole - o) / SOME) > 1;) {
         const long lanes = left == 2 || left == 4 ? 2 : 3;
         for (long m = 0; m < TILE; m += TILE / 2)
             if (lanes == 3)
@@ -85,6 +87,7 @@ static ALWAYS_INLINE void NAME(predict)(const REAL *in, long stride, long pitch,
                 NAME(predict_lanes)(in + m * pitch, stride, pitch, step, k, run, weight, bias + o, to + m * apart + o, apart, TILE / 2, 2);
         o += lanes * SOME, weight += lanes * size;
     }
+#endif
     for (; o < whole; o += SOME, weight += size)
         NAME(predict_lanes)(in, stride, pitch, step, k, run, weight, bias + o, to + o, apart, TILE, 1);
 #if SOME == 8 && !WIDE
@@ -141,6 +144,7 @@ static ALWAYS_INLINE void NAME(fetch)(const Job *job, const long *pixels, long c
     }
 }
 
+#if REGISTERS < 32
 /* The guide at the pixels of a tile and of the one to the right of it, [2, channels, PIXELS]: together they are as wide as a
  * line of the cache, which would be gone before it is read for the second time. */
 static ALWAYS_INLINE void NAME(fetch_two)(const Job *job, const long *pixels, REAL *RESTRICT to) {
@@ -153,6 +157,7 @@ static ALWAYS_INLINE void NAME(fetch_two)(const Job *job, const long *pixels, RE
             for (int n = 0; n < TILE; n++) to[inner * PIXELS + m * TILE + n] = from[TILE + n];
         }
 }
+#endif
 
 /* Queries made of the guide [channels, H', W'] by a pointwise convolution: bias, then weight as `predict` takes it. held: whether
  * `fetch_two` was called for this tile or the one before; two: whether it may be called. */
@@ -160,9 +165,14 @@ static ALWAYS_INLINE void NAME(project)(const Job *job, const long *pixels, long
     const long inner = job->guide_channels, depth = job->depth, pitch = job->guide_pitch;
     const long after = job->out_width - pixels[0] % job->out_width, wide = after < TILE ? after : TILE;
     const REAL *numbers = job->projection;
-    const REAL *local = tile->local + (held ? inner * PIXELS : 0);
+#if REGISTERS < 32
+    const long local = held ? inner * PIXELS : 0; /* where it lies */
     if (two) NAME(fetch_two)(job, pixels, tile->local);
     for (long c = 0; c < inner && !two && !held; c++)
+#else
+    enum { local = 0 };
+    for (long c = 0; c < inner; c++)
+#endif
         for (long m = 0; m < count; m += wide) {
             const REAL *from = (const REAL *)job->guide + c * job->guide_step + pixels[m] * pitch;
             REAL *RESTRICT to = tile->local + c * PIXELS + m;
@@ -173,7 +183,7 @@ static ALWAYS_INLINE void NAME(project)(const Job *job, const long *pixels, long
                 for (long n = 0; n < wide; n++) to[n] = from[n * pitch];
         }
     for (long m = 0; m < count; m += TILE)
-        NAME(predict)(local + m, 0, 1, PIXELS, 1, inner, numbers + depth, numbers, depth,
+        NAME(predict)(tile->local + local + m, 0, 1, PIXELS, 1, inner, numbers + depth, numbers, depth,
                       tile->around + m * depth, depth);
 }
 
