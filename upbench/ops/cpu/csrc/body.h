@@ -74,6 +74,13 @@ static ALWAYS_INLINE void NAME(softmax)(REAL *logits, long rows, long taps, REAL
 #include "tile.h"
 #include "reads.h"
 
+#undef GUIDES /* pixels of the guide that are held */
+#if REGISTERS < 32
+#define GUIDES (2 * PIXELS)
+#else
+#define GUIDES PIXELS
+#endif
+
 /* Tiles start to stop. */
 static int NAME(points)(const void *given, long start, long stop) {
     const Job *job = given;
@@ -81,7 +88,7 @@ static int NAME(points)(const void *given, long start, long stop) {
     const long across = (job->out_width + TILE - 1) / TILE;
     const long side = TILE + job->kernel, derived = job->predictor ? 1 : 0, guided = job->guide ? 1 : 0;
     const long around = derived * (side + 2) * (side + 2) * depth + guided * PIXELS * depth;
-    const long local = derived * side * side * depth + guided * (REGISTERS < 32 ? 2 : 1) * PIXELS * job->guide_channels;
+    const long local = derived * side * side * depth + guided * GUIDES * job->guide_channels;
     /* For each point of a tile its x and y, its four corners and two offsets. */
     int *at = malloc(sizeof(int) * (size_t)(4 * PIXELS * all));
     REAL *reals = malloc(sizeof(REAL) * (size_t)(8 * PIXELS * all + PIXELS * heads * taps + PIXELS * taps + SOME + around + local) + ALIGNED);

@@ -134,7 +134,11 @@ static ALWAYS_INLINE void NAME(reads)(const Job *job, const NAME(Cells) * cells,
 
 /* Channels that are weighed at once: one sum of each lane in all registers, or two of fewer. */
 #undef WEIGHED
-#define WEIGHED (SOME == 8 && !WIDE ? 64 : MANY)
+#if SOME == 8 && !WIDE
+#define WEIGHED 64
+#else
+#define WEIGHED MANY
+#endif
 
 /* out = the weighted sum of some reads over some lanes of channels, a constant: the sums stay in registers, two of each where
  * they are few, so that no addition waits for the one before. */
