@@ -5,6 +5,9 @@
 typedef struct {
     int *at[4];
     REAL *weight[4];
+#if REGISTERS < 32
+    long apart; /* from those of a corner to those of the next, of both */
+#endif
 } NAME(Cells);
 
 /* The first place in some memory where a vector lies in one line of the cache. ALIGNED bytes more are needed. */
@@ -71,6 +74,13 @@ static ALWAYS_INLINE void NAME(softmax)(REAL *logits, long rows, long taps, REAL
 #include "tile.h"
 #include "reads.h"
 
+#undef GUIDES /* pixels of the guide that are held */
+#if REGISTERS < 32
+#define GUIDES (2 * PIXELS)
+#else
+#define GUIDES PIXELS
+#endif
+
 /* Tiles start to stop. */
 static int NAME(points)(const void *given, long start, long stop) {
     const Job *job = given;
@@ -78,13 +88,19 @@ static int NAME(points)(const void *given, long start, long stop) {
     const long across = (job->out_width + TILE - 1) / TILE;
     const long side = TILE + job->kernel, derived = job->predictor ? 1 : 0, guided = job->guide ? 1 : 0;
     const long around = derived * (side + 2) * (side + 2) * depth + guided * PIXELS * depth;
-    const long local = derived * side * side * depth + guided * PIXELS * job->guide_channels;
+    const long local = derived * side * side * depth + guided * GUIDES * job->guide_channels;
     /* For each point of a tile its x and y, its four corners and two offsets. */
     int *at = malloc(sizeof(int) * (size_t)(4 * PIXELS * all));
     REAL *reals = malloc(sizeof(REAL) * (size_t)(8 * PIXELS * all + PIXELS * heads * taps + PIXELS * taps + SOME + around + local) + ALIGNED);
     NAME(Read) *reads = malloc(sizeof(NAME(Read)) * (size_t)(PIXELS * taps + 1));
     const int ready = at && reals && reads;
+#if REGISTERS < 32
+    long held = -1; /* the tile whose guide was read with that of the one before */
+#endif
     NAME(Cells) cells;
+#if REGISTERS < 32
+    cells.apart = PIXELS * all;
+#endif
     NAME(Tile) tile;
     tile.around = NAME(aligned)(reals), tile.local = tile.around + around;
     REAL *numbers = tile.local + local;
@@ -102,7 +118,16 @@ static int NAME(points)(const void *given, long start, long stop) {
             NAME(derive)(job, top, left, pixels, count, &tile);
         else
             NAME(fetch)(job, pixels, count, &tile);
-        if (guided) NAME(project)(job, pixels, count, &tile);
+#if REGISTERS < 32
+        if (guided) {
+            const int two = n % across % 2 == 0 && n + 1 < stop && left + 2 * TILE <= job->out_width &&
+                            count == PIXELS && job->guide_pitch == 1;
+            NAME(project)(job, pixels, count, &tile, two, held == n);
+            if (two) held = n + 1;
+        }
+#else
+        if (guided) NAME(project)(job, pixels, count, &tile, 0, 0);
+#endif
         tile.query = derived || guided ? tile.around : job->query;
         for (long m = 0; m < count && !derived; m++) tile.near[m] = guided ? m * depth : pixels[m] * job->query_pitch;
         NAME(find)(tile.columns, tile.rows, count * all, job, &cells);

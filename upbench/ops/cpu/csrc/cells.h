@@ -106,6 +106,49 @@ static ALWAYS_INLINE void NAME(sum_cells)(const Boxes *job, const NAME(Desk) * d
     }
 }
 
+#if REGISTERS < 32
+/* The weighted sums of a few pixels over lanes of channels, both constants, read from the map as it lies: for so few no copy
+ * of its cells is earned back. from: the first cell. */
+static ALWAYS_INLINE void NAME(sum_few)(const Boxes *job, const REAL *from, long high, long broad, const REAL *weights, long wide,
+                                        const long *pixels, REAL *out, const int rows, const int lanes) {
+    NAME(Lanes) sum[MOST_ROWS][3];
+    for (int m = 0; m < rows; m++)
+        for (int n = 0; n < lanes; n++) sum[m][n] = (NAME(Lanes)){0};
+    const long pitch = (long)job->x_pitch, down = (long)job->width * pitch;
+    for (long i = 0; i < high; i++, from += down)
+        for (long j = 0; j < broad; j++, weights++) {
+            NAME(Lanes) right[3];
+            for (int n = 0; n < lanes; n++) right[n] = *(const NAME(Lanes) *)(from + j * pitch + n * SOME);
+            for (int m = 0; m < rows; m++)
+                for (int n = 0; n < lanes; n++) sum[m][n] = NAME(plus)(sum[m][n], weights[m * wide], right[n]);
+        }
+    for (int m = 0; m < rows; m++)
+        for (int n = 0; n < lanes; n++) *(NAME(Lanes) *)(out + pixels[m] * (long)job->out_pitch + n * SOME) = sum[m][n];
+}
+
+/* The same of all lanes of a group's channels. */
+static ALWAYS_INLINE void NAME(sum_all)(const Boxes *job, const REAL *from, long high, long broad, const REAL *weights, long wide,
+                                        const long *pixels, REAL *out, long each, const int rows) {
+    long c = 0;
+    for (; c + 3 * SOME <= each && c + 4 * SOME != each; c += 3 * SOME)
+        NAME(sum_few)(job, from + c, high, broad, weights, wide, pixels, out + c, rows, 3);
+    for (; c + 2 * SOME <= each; c += 2 * SOME)
+        NAME(sum_few)(job, from + c, high, broad, weights, wide, pixels, out + c, rows, 2);
+    for (; c < each; c += SOME) NAME(sum_few)(job, from + c, high, broad, weights, wide, pixels, out + c, rows, 1);
+}
+
+/* A row of n keys: whole lanes where there are enough, of which the last overlap those before. */
+static ALWAYS_INLINE void NAME(copy_keys)(REAL *to, const REAL *from, long n) {
+    if (n < SOME)
+        for (long j = 0; j < n; j++) to[j] = from[j];
+    else
+        for (long j = 0; j < n; j += SOME) {
+            const long at = j + SOME > n ? n - SOME : j;
+            *(NAME(Lanes) *)(to + at) = *(const NAME(Lanes) *)(from + at);
+        }
+}
+#endif
+
 /* One tile: `spans` are its first output row and the one after the last, the same of columns, then of cells. */
 static ALWAYS_INLINE void NAME(attend_cells)(const Boxes *job, const int64_t *rows, const int64_t *columns,
                                              const NAME(Desk) * desk, long most) {
@@ -115,9 +158,14 @@ static ALWAYS_INLINE void NAME(attend_cells)(const Boxes *job, const int64_t *ro
     const long groups = (long)job->groups, each = (long)job->channels / groups;
     for (long c = 0; c < depth; c++) {
         REAL *to = desk->keys + c * wide;
+#if REGISTERS < 32
+        for (long i = 0; i < high; i++, to += broad)
+            NAME(copy_keys)(to, (const REAL *)job->keys + c * (long)job->key_step + (rows[2] + i) * width + columns[2], broad);
+#else
         for (long i = 0; i < high; i++)
             for (long j = 0; j < broad; j++)
                 *to++ = ((const REAL *)job->keys)[c * (long)job->key_step + (rows[2] + i) * width + columns[2] + j];
+#endif
         for (long k = cells; k < wide; k++) *to++ = 0;
     }
     for (long start = 0; start < all; start += most) {
@@ -126,6 +174,21 @@ static ALWAYS_INLINE void NAME(attend_cells)(const Boxes *job, const int64_t *ro
             desk->pixels[m] = (long)(rows[0] + (start + m) / across) * (long)job->out_width + (long)columns[0] +
                               (start + m) % across;
         NAME(weigh_cells)(job, (const REAL *)job->query, desk, count, cells, wide);
+#if REGISTERS < 32
+        if (count <= MOST_ROWS && each % SOME == 0) {
+            for (long g = 0; g < groups; g++) {
+                const REAL *from = (const REAL *)job->x + (rows[2] * width + columns[2]) * job->x_pitch + g * each;
+                const REAL *weights = desk->weights + g * count * wide;
+                REAL *out = (REAL *)job->out + g * each;
+                if (count == MOST_ROWS)
+                    NAME(sum_all)(job, from, high, broad, weights, wide, desk->pixels, out, each, MOST_ROWS);
+                else
+                    for (long m = 0; m < count; m++)
+                        NAME(sum_all)(job, from, high, broad, weights + m * wide, wide, desk->pixels + m, out, each, 1);
+            }
+            continue;
+        }
+#endif
         for (long g = 0; g < groups; g++)
             for (long c = 0; c < each; c += 2 * SOME) {
                 const long some = each - c < 2 * SOME ? each - c : 2 * SOME;

@@ -61,7 +61,7 @@ static ALWAYS_INLINE void NAME(multiply)(const Normed *job, const REAL *near, lo
 /* The same of any number of pixels. */
 static ALWAYS_INLINE void NAME(multiply_all)(const Normed *job, const REAL *near, long first, long count, long output,
                                              const int lanes) {
-    const int most = REGISTERS >= 32 ? 8 : 4;
+    const int most = REGISTERS >= 32 || lanes == 1 ? 8 : 4;
     long m = 0;
     for (; m + most <= count; m += most) NAME(multiply)(job, near + m, first + m, output, most, lanes);
     for (; m < count; m++) NAME(multiply)(job, near + m, first + m, output, 1, lanes);
@@ -70,7 +70,6 @@ static ALWAYS_INLINE void NAME(multiply_all)(const Normed *job, const REAL *near
 static int NAME(normed)(const void *given, long start, long stop) {
     const Normed *job = given;
     const long channels = (long)job->channels, pixels = (long)job->pixels, outputs = (long)job->depth * 2;
-    const long most = REGISTERS >= 32 ? 3 : 1;
     REAL *near = malloc(sizeof(REAL) * (size_t)(NEAR * channels + 16));
     REAL *planes = near ? (REAL *)(((uintptr_t)near + 63) / 64 * 64) : NULL;
     for (long tile = start; near && tile < stop; tile++) {
@@ -86,9 +85,10 @@ static int NAME(normed)(const void *given, long start, long stop) {
             NAME(norm)(job, planes + m);
         }
         long o = 0;
-        for (; o + most * SOME <= outputs; o += most * SOME)
-            NAME(multiply_all)(job, planes, first, count, o, REGISTERS >= 32 ? 3 : 1);
-        for (; o + 2 * SOME <= outputs && REGISTERS >= 32; o += 2 * SOME) NAME(multiply_all)(job, planes, first, count, o, 2);
+        /* With few registers, four lanes that remain are two and two. */
+        for (; o + 3 * SOME <= outputs && (REGISTERS >= 32 || o + 4 * SOME != outputs); o += 3 * SOME)
+            NAME(multiply_all)(job, planes, first, count, o, 3);
+        for (; o + 2 * SOME <= outputs; o += 2 * SOME) NAME(multiply_all)(job, planes, first, count, o, 2);
         for (; o < outputs; o += SOME) NAME(multiply_all)(job, planes, first, count, o, 1);
     }
     free(near);

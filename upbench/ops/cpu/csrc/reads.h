@@ -12,14 +12,33 @@ static ALWAYS_INLINE NAME(Lanes) NAME(compare)(const REAL *q, const REAL *keys, 
         for (; embedding && c < n; c++) sum[0] += q[c] * embedding[c];
         return sum;
     }
+#if REGISTERS >= 32
     const REAL *k0 = keys + cells->at[0][p] * stride, *k1 = keys + cells->at[1][p] * stride;
     const REAL *k2 = keys + cells->at[2][p] * stride, *k3 = keys + cells->at[3][p] * stride;
     const REAL w0 = cells->weight[0][p], w1 = cells->weight[1][p], w2 = cells->weight[2][p], w3 = cells->weight[3][p];
+#else
+    /* The four of each lie evenly apart, which takes fewer registers than four addresses. */
+    const long apart = cells->apart;
+    const int *at = cells->at[0] + p;
+    const REAL *by = cells->weight[0] + p;
+    const REAL *k0 = keys + at[0] * stride, *k1 = keys + at[apart] * stride;
+    const REAL *k2 = keys + at[2 * apart] * stride, *k3 = keys + at[3 * apart] * stride;
+    const REAL w0 = by[0], w1 = by[apart], w2 = by[2 * apart], w3 = by[3 * apart];
+#endif
     for (; c + SOME <= n; c += SOME) {
+#if REGISTERS >= 32
         NAME(Lanes) top = w0 * *(const NAME(Lanes) *)(k0 + c), bottom = w2 * *(const NAME(Lanes) *)(k2 + c);
         if (embedding) top += *(const NAME(Lanes) *)(embedding + c);
         top += w1 * *(const NAME(Lanes) *)(k1 + c), bottom += w3 * *(const NAME(Lanes) *)(k3 + c);
         sum += *(const NAME(Lanes) *)(q + c) * (top + bottom);
+#else
+        NAME(Lanes) key = embedding ? *(const NAME(Lanes) *)(embedding + c) : (NAME(Lanes)){0};
+        key = NAME(plus)(key, w0, *(const NAME(Lanes) *)(k0 + c));
+        key = NAME(plus)(key, w1, *(const NAME(Lanes) *)(k1 + c));
+        key = NAME(plus)(key, w2, *(const NAME(Lanes) *)(k2 + c));
+        key = NAME(plus)(key, w3, *(const NAME(Lanes) *)(k3 + c));
+        sum += *(const NAME(Lanes) *)(q + c) * key;
+#endif
     }
     for (; c < n; c++) {
         const REAL key = w0 * k0[c] + w1 * k1[c] + w2 * k2[c] + w3 * k3[c];
@@ -84,7 +103,26 @@ static ALWAYS_INLINE void NAME(reads)(const Job *job, const NAME(Cells) * cells,
     const long first = b / (job->blocks / job->groups) * taps;
     long filled = 0;
     for (long m = 0; m < count; m++) {
+#if SOME == 8 && !WIDE && defined(__SSE2__)
+        long t = 0;
+        for (; t + 4 <= taps; t += 4) {
+            const long p = m * all + first + t;
+            if (_mm_movemask_ps(_mm_loadu_ps((const float *)(cells->at[0] + p)))) break; /* one of them reads nothing */
+            const __m128 by = _mm_loadu_ps(weights + (m * heads + h) * taps + t);
+            __m128 at[4], part[4];
+            for (int k = 0; k < 4; k++) at[k] = _mm_loadu_ps((const float *)(cells->at[k] + p));
+            for (int k = 0; k < 4; k++) part[k] = _mm_mul_ps(by, _mm_loadu_ps(cells->weight[k] + p));
+            _MM_TRANSPOSE4_PS(at[0], at[1], at[2], at[3]);
+            _MM_TRANSPOSE4_PS(part[0], part[1], part[2], part[3]);
+            for (int n = 0; n < 4; n++, filled++) {
+                _mm_storeu_ps((float *)to[filled].at, at[n]);
+                _mm_storeu_ps(to[filled].by, part[n]);
+            }
+        }
+        for (; t < taps; t++) {
+#else
         for (long t = 0; t < taps; t++) {
+#endif
             const long p = m * all + first + t;
             const REAL by = weights[(m * heads + h) * taps + t];
             for (int k = 0; k < 4; k++) to[filled].at[k] = cells->at[k][p], to[filled].by[k] = by * cells->weight[k][p];
@@ -94,16 +132,33 @@ static ALWAYS_INLINE void NAME(reads)(const Job *job, const NAME(Cells) * cells,
     }
 }
 
-/* out = the weighted sum of some reads over some lanes of channels, a constant: the sums stay in registers, two of each, so
- * that no addition waits for the one before. */
+/* Channels that are weighed at once: one sum of each lane in all registers, or two of fewer. */
+#undef WEIGHED
+#if SOME == 8 && !WIDE
+#define WEIGHED 64
+#else
+#define WEIGHED MANY
+#endif
+
+/* out = the weighted sum of some reads over some lanes of channels, a constant: the sums stay in registers, two of each where
+ * they are few, so that no addition waits for the one before. */
 static ALWAYS_INLINE void NAME(weigh)(REAL *out, const REAL *x, long stride, const NAME(Read) * from, const NAME(Read) * end,
                                       const int lanes) {
-    NAME(Lanes) top[MANY / SOME], bottom[MANY / SOME];
+    NAME(Lanes) top[WEIGHED / SOME], bottom[WEIGHED / SOME];
     for (int n = 0; n < lanes; n++) top[n] = bottom[n] = (NAME(Lanes)){0};
     for (; from < end; from++) {
         const REAL *k0 = x + from->at[0] * stride, *k1 = x + from->at[1] * stride;
         const REAL *k2 = x + from->at[2] * stride, *k3 = x + from->at[3] * stride;
         const REAL w0 = from->by[0], w1 = from->by[1], w2 = from->by[2], w3 = from->by[3];
+#if WEIGHED > MANY
+        if (lanes * SOME > MANY) {
+            for (int n = 0; n < lanes; n++) top[n] = NAME(plus)(top[n], w0, *(const NAME(Lanes) *)(k0 + n * SOME));
+            for (int n = 0; n < lanes; n++) top[n] = NAME(plus)(top[n], w1, *(const NAME(Lanes) *)(k1 + n * SOME));
+            for (int n = 0; n < lanes; n++) top[n] = NAME(plus)(top[n], w2, *(const NAME(Lanes) *)(k2 + n * SOME));
+            for (int n = 0; n < lanes; n++) top[n] = NAME(plus)(top[n], w3, *(const NAME(Lanes) *)(k3 + n * SOME));
+            continue;
+        }
+#endif
         for (int n = 0; n < lanes; n++) {
             top[n] = NAME(plus)(top[n], w0, *(const NAME(Lanes) *)(k0 + n * SOME));
             bottom[n] = NAME(plus)(bottom[n], w2, *(const NAME(Lanes) *)(k2 + n * SOME));
@@ -137,7 +192,7 @@ static ALWAYS_INLINE void NAME(weigh_some)(const Job *job, const long *pixels, l
     const REAL *x = (const REAL *)job->x + c / job->x_slice * job->x_step + c % job->x_slice;
     for (long m = 0; m < count; m++) {
         const NAME(Read) *from = reads + (m ? ends[m - 1] : 0), *end = reads + ends[m];
-        REAL part[MANY], *out = job->form ? part : (REAL *)job->out + pixels[m] * job->channels + c;
+        REAL part[WEIGHED], *out = job->form ? part : (REAL *)job->out + pixels[m] * job->channels + c;
         if (step == 1)
             NAME(weigh_one)(out, x, job->x_pitch, from, end);
         else
@@ -164,6 +219,13 @@ static ALWAYS_INLINE void NAME(weigh_all)(const Job *job, const NAME(Cells) * ce
 #endif
         for (long c = b * each, step; c < (b + 1) * each; c += step) {
             const long left = job->x_slice - c % job->x_slice, rest = (b + 1) * each - c, most = rest < left ? rest : left;
+#if WEIGHED > MANY
+            if (most >= WEIGHED) {
+                step = WEIGHED;
+                NAME(weigh_some)(job, pixels, count, c, reads, ends, WEIGHED);
+                continue;
+            }
+#endif
             step = most >= MANY ? MANY : most >= 2 * SOME ? 2 * SOME : most >= SOME ? SOME : 1;
             if (step == MANY) NAME(weigh_some)(job, pixels, count, c, reads, ends, MANY);
             if (step == 2 * SOME) NAME(weigh_some)(job, pixels, count, c, reads, ends, 2 * SOME);

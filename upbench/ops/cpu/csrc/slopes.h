@@ -75,75 +75,7 @@ static ALWAYS_INLINE void NAME(stage)(const Slopes *job, const long *pixels, lon
         for (long m = 0; m < count; m++) to[m * slice + n] = source[n * step + pixels[m] * pitch];
 }
 
-/* The products of rows of the source with the four corners of points p to p + taps of each of `count` pixels, added to
- * [count, taps, 4], whose memory is for whole lanes. Of `lanes` channels, a constant: 4 points at a time. */
-static ALWAYS_INLINE void NAME(dots)(const REAL *source, const REAL *x, const NAME(Corners) * corners, long p, long count,
-                                     long taps, REAL *RESTRICT to, const int lanes) {
-    NAME(Lanes) some[SOME] = {{0}};
-    int filled = 0;
-    for (long m = 0; m < count; m++, source += lanes * SOME) {
-        NAME(Lanes) row[2 * MANY / SOME];
-        for (int n = 0; n < lanes; n++) row[n] = *(const NAME(Lanes) *)(source + n * SOME);
-        for (long t = 0; t < taps; t++, p++) {
-            const REAL *k0 = x + (long)corners->at[0][p] * lanes * SOME, *k1 = x + (long)corners->at[1][p] * lanes * SOME;
-            const REAL *k2 = x + (long)corners->at[2][p] * lanes * SOME, *k3 = x + (long)corners->at[3][p] * lanes * SOME;
-            NAME(Lanes) s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
-            for (int n = 0; n < lanes; n++) {
-                s0 += row[n] * *(const NAME(Lanes) *)(k0 + n * SOME), s1 += row[n] * *(const NAME(Lanes) *)(k1 + n * SOME);
-                s2 += row[n] * *(const NAME(Lanes) *)(k2 + n * SOME), s3 += row[n] * *(const NAME(Lanes) *)(k3 + n * SOME);
-            }
-            some[filled] = s0, some[filled + 1] = s1, some[filled + 2] = s2, some[filled + 3] = s3;
-            filled += 4;
-            if (filled < SOME && (m + 1 < count || t + 1 < taps)) continue;
-            *(NAME(Lanes) *)to += NAME(sums)(some);
-            to += SOME, filled = 0;
-        }
-    }
-}
-
-/* The same of any number of channels. */
-static ALWAYS_INLINE void NAME(dots_of)(const REAL *source, const REAL *x, const NAME(Corners) * corners, long p, long count,
-                                        long taps, REAL *RESTRICT to, long n) {
-    for (long m = 0; m < count; m++, source += n)
-        for (long t = 0; t < taps; t++, p++, to += 4)
-            for (int k = 0; k < 4; k++) {
-                const REAL *row = x + (long)corners->at[k][p] * n;
-                REAL sum = 0;
-                for (long c = 0; c < n; c++) sum += source[c] * row[c];
-                to[k] += sum;
-            }
-}
-
-/* A row of the source added to the four corners of some points. Of `lanes` channels, a constant: the row stays in registers. */
-static ALWAYS_INLINE void NAME(add)(const REAL *source, REAL *map, const NAME(Corners) * corners, long p, const REAL *by,
-                                    long taps, const int lanes) {
-    NAME(Lanes) row[2 * MANY / SOME];
-    for (int n = 0; n < lanes; n++) row[n] = *(const NAME(Lanes) *)(source + n * SOME);
-    for (const long end = p + taps; p < end; p++) {
-        const REAL right = corners->right[p], down = corners->down[p], below = by[p] * down, above = by[p] - below;
-        const REAL w1 = above * right, w3 = below * right, weights[4] = {above - w1, w1, below - w3, w3};
-        /* One after another: corners outside the map share a row. */
-        for (int k = 0; k < 4; k++) {
-            REAL *to = map + (long)corners->at[k][p] * lanes * SOME;
-            for (int n = 0; n < lanes; n++)
-                *(NAME(Lanes) *)(to + n * SOME) = NAME(plus)(*(const NAME(Lanes) *)(to + n * SOME), weights[k], row[n]);
-        }
-    }
-}
-
-/* The same of any number of channels. */
-static ALWAYS_INLINE void NAME(add_of)(const REAL *RESTRICT source, REAL *map, const NAME(Corners) * corners, long p,
-                                       const REAL *by, long taps, long n) {
-    for (const long end = p + taps; p < end; p++) {
-        const REAL right = corners->right[p], down = corners->down[p], below = by[p] * down, above = by[p] - below;
-        const REAL w1 = above * right, w3 = below * right, weights[4] = {above - w1, w1, below - w3, w3};
-        for (int k = 0; k < 4; k++) {
-            REAL *to = map + (long)corners->at[k][p] * n;
-            INDEPENDENT
-            for (long c = 0; c < n; c++) to[c] += weights[k] * source[c];
-        }
-    }
-}
+#include "corners.h"
 
 static ALWAYS_INLINE long NAME(tile_pixels)(const Slopes *job, long tile, long *pixels) {
     const long across = ((long)job->out_width + TILE - 1) / TILE, top = tile / across * TILE, left = tile % across * TILE;
@@ -166,6 +98,7 @@ static ALWAYS_INLINE void NAME(copy_taps)(const REAL *from, long step, REAL *to,
                                           int more) {
     for (long m = 0; m < count; m++, from += step, to += step_to) {
         PREFETCH(from + TILE * step); /* of the next tile */
+        if (REGISTERS < 32) PREFETCH(from + TILE * step + taps - 1);
         if (more)
             for (long t = 0; t < taps; t++) to[t] += from[t];
         else

@@ -43,23 +43,23 @@ static ALWAYS_INLINE void NAME(activate)(const REAL *in, const long *steps, cons
     }
 }
 
-/* Some lanes of outputs, a constant, of what follows. */
+/* Some rows and lanes of outputs, both constants, of what follows. */
 static ALWAYS_INLINE void NAME(predict_lanes)(const REAL *in, long stride, long pitch, long step, long k, long run,
                                               const REAL *weight, const REAL *bias, REAL *RESTRICT to, long apart,
-                                              const int lanes) {
+                                              const int rows, const int lanes) {
     const long size = k * run * SOME;
     NAME(Lanes) sum[TILE][3];
-    for (int m = 0; m < TILE; m++)
+    for (int m = 0; m < rows; m++)
         for (int l = 0; l < lanes; l++) sum[m][l] = *(const NAME(Lanes) *)(bias + l * SOME);
     for (long y = 0; y < k; y++)
         for (long c = 0; c < run; c++, weight += SOME) {
             NAME(Lanes) by[3];
             for (int l = 0; l < lanes; l++) by[l] = *(const NAME(Lanes) *)(weight + l * size);
-            for (int m = 0; m < TILE; m++)
+            for (int m = 0; m < rows; m++)
                 for (int l = 0; l < lanes; l++)
                     sum[m][l] = NAME(plus)(sum[m][l], in[y * stride + m * pitch + c * step], by[l]);
         }
-    for (int m = 0; m < TILE; m++)
+    for (int m = 0; m < rows; m++)
         for (int l = 0; l < lanes; l++) *(NAME(Lanes) *)(to + m * apart + l * SOME) = sum[m][l];
 }
 
@@ -71,12 +71,44 @@ static ALWAYS_INLINE void NAME(predict)(const REAL *in, long stride, long pitch,
                                         long apart) {
     const long whole = outputs / SOME * SOME, size = k * run * SOME;
     long o = 0;
+#if REGISTERS >= 32
     for (; REGISTERS >= 32 && o + 3 * SOME <= whole; o += 3 * SOME, weight += 3 * size)
-        NAME(predict_lanes)(in, stride, pitch, step, k, run, weight, bias + o, to + o, apart, 3);
+        NAME(predict_lanes)(in, stride, pitch, step, k, run, weight, bias + o, to + o, apart, TILE, 3);
     for (; REGISTERS >= 32 && o + 2 * SOME <= whole; o += 2 * SOME, weight += 2 * size)
-        NAME(predict_lanes)(in, stride, pitch, step, k, run, weight, bias + o, to + o, apart, 2);
+        NAME(predict_lanes)(in, stride, pitch, step, k, run, weight, bias + o, to + o, apart, TILE, 2);
+#else
+    /* Half the rows; four lanes are two and two. */
+    for (long left; (left = (whole - o) / SOME) > 1;) {
+        const long lanes = left == 2 || left == 4 ? 2 : 3;
+        for (long m = 0; m < TILE; m += TILE / 2)
+            if (lanes == 3)
+                NAME(predict_lanes)(in + m * pitch, stride, pitch, step, k, run, weight, bias + o, to + m * apart + o, apart, TILE / 2, 3);
+            else
+                NAME(predict_lanes)(in + m * pitch, stride, pitch, step, k, run, weight, bias + o, to + m * apart + o, apart, TILE / 2, 2);
+        o += lanes * SOME, weight += lanes * size;
+    }
+#endif
     for (; o < whole; o += SOME, weight += size)
-        NAME(predict_lanes)(in, stride, pitch, step, k, run, weight, bias + o, to + o, apart, 1);
+        NAME(predict_lanes)(in, stride, pitch, step, k, run, weight, bias + o, to + o, apart, TILE, 1);
+#if SOME == 8 && !WIDE
+    /* Two outputs of four pixels, the channels in lanes. */
+    for (; o + 2 <= outputs && step == 1 && run % SOME == 0; o += 2, weight += 2 * k * run)
+        for (long m = 0; m < TILE; m += 4) {
+            NAME(Lanes) sum[SOME] = {{0}};
+            for (long y = 0; y < k; y++)
+                for (long c = 0; c < run; c += SOME) {
+                    const REAL *from = in + y * stride + m * pitch + c, *by = weight + y * run + c;
+                    const NAME(Lanes) first = *(const NAME(Lanes) *)by, second = *(const NAME(Lanes) *)(by + k * run);
+                    for (int n = 0; n < 4; n++) {
+                        const NAME(Lanes) read = *(const NAME(Lanes) *)(from + n * pitch);
+                        sum[2 * n] += first * read, sum[2 * n + 1] += second * read;
+                    }
+                }
+            const NAME(Lanes) found = NAME(sums)(sum);
+            for (int n = 0; n < 4; n++)
+                to[(m + n) * apart + o] = bias[o] + found[2 * n], to[(m + n) * apart + o + 1] = bias[o + 1] + found[2 * n + 1];
+        }
+#endif
     for (; o < outputs; o++, weight += k * run)
         for (int m = 0; m < TILE; m++) {
             REAL sum = bias[o];
@@ -112,12 +144,35 @@ static ALWAYS_INLINE void NAME(fetch)(const Job *job, const long *pixels, long c
     }
 }
 
-/* Queries made of the guide [channels, H', W'] by a pointwise convolution: bias, then weight as `predict` takes it. */
-static ALWAYS_INLINE void NAME(project)(const Job *job, const long *pixels, long count, NAME(Tile) * tile) {
+#if REGISTERS < 32
+/* The guide at the pixels of a tile and of the one to the right of it, [2, channels, PIXELS]: together they are as wide as a
+ * line of the cache, which would be gone before it is read for the second time. */
+static ALWAYS_INLINE void NAME(fetch_two)(const Job *job, const long *pixels, REAL *RESTRICT to) {
+    const long inner = job->guide_channels;
+    for (long c = 0; c < inner; c++, to += PIXELS)
+        for (int m = 0; m < TILE; m++) {
+            const REAL *from = (const REAL *)job->guide + c * job->guide_step + pixels[m * TILE];
+            PREFETCH(from + 2 * TILE);
+            for (int n = 0; n < TILE; n++) to[m * TILE + n] = from[n];
+            for (int n = 0; n < TILE; n++) to[inner * PIXELS + m * TILE + n] = from[TILE + n];
+        }
+}
+#endif
+
+/* Queries made of the guide [channels, H', W'] by a pointwise convolution: bias, then weight as `predict` takes it. held: whether
+ * `fetch_two` was called for this tile or the one before; two: whether it may be called. */
+static ALWAYS_INLINE void NAME(project)(const Job *job, const long *pixels, long count, NAME(Tile) * tile, int two, int held) {
     const long inner = job->guide_channels, depth = job->depth, pitch = job->guide_pitch;
     const long after = job->out_width - pixels[0] % job->out_width, wide = after < TILE ? after : TILE;
     const REAL *numbers = job->projection;
+#if REGISTERS < 32
+    const long local = held ? inner * PIXELS : 0; /* where it lies */
+    if (two) NAME(fetch_two)(job, pixels, tile->local);
+    for (long c = 0; c < inner && !two && !held; c++)
+#else
+    enum { local = 0 };
     for (long c = 0; c < inner; c++)
+#endif
         for (long m = 0; m < count; m += wide) {
             const REAL *from = (const REAL *)job->guide + c * job->guide_step + pixels[m] * pitch;
             REAL *RESTRICT to = tile->local + c * PIXELS + m;
@@ -128,7 +183,7 @@ static ALWAYS_INLINE void NAME(project)(const Job *job, const long *pixels, long
                 for (long n = 0; n < wide; n++) to[n] = from[n * pitch];
         }
     for (long m = 0; m < count; m += TILE)
-        NAME(predict)(tile->local + m, 0, 1, PIXELS, 1, inner, numbers + depth, numbers, depth,
+        NAME(predict)(tile->local + local + m, 0, 1, PIXELS, 1, inner, numbers + depth, numbers, depth,
                       tile->around + m * depth, depth);
 }
 
