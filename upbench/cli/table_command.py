@@ -63,4 +63,5 @@ def _table(
     title, measured = results.title(records), ResultSet.of(records, convention, base)
     if not turned:
         return view.table_of(measured, title)
-    return pivots.pivot_table(measured, title, column_choice.pick(view.columns or "latency", measured), across)
+    shown = column_choice.pick(view.columns or "latency", measured)
+    return view.headed(pivots.pivot_table(measured, title, shown, across), [*measured.axes, *measured.metrics])

@@ -53,7 +53,7 @@ def environment(table: Table) -> str:
     lines += [f"  \\begin{{tabular}}{{{form.columns}}}", "    \\toprule"]
     lines += _spans(table, form)
     heads = [
-        head(head_text(table, n, form), table.numeric[n], form.tight) + footnotes.mark(-1, n)
+        head(head_text(table, n, form), table.numeric[n], form.tight, n in table.written) + footnotes.mark(-1, n)
         for n in range(len(table.heads))
     ]
     lines += _rows([*heads[:-1], f"{heads[-1]}{footnotes.general()}"] if heads else [], form.above)
@@ -138,9 +138,12 @@ def _wrapping(text: str) -> str:
     return "\\raggedright\\hspace{0pt}" + re.sub(r"(\\_|[:=/])(?=\w)", r"\1\\penalty200{}", text)
 
 
-def head(text: str, numeric: bool, tight: bool) -> str:
-    """Return a head for LaTeX: AP50 and AP_S with an index as papers print them, +- as one sign, long ones in several lines."""
-    lines = [_head_line(line) for line in lines_of_head(text, tight)]
+def head(text: str, numeric: bool, tight: bool, written: bool = False) -> str:
+    """Return a head for LaTeX: AP50 and AP_S with an index as papers print them, +- as one sign, long ones in several lines.
+
+    One that was written for LaTeX stays as it is.
+    """
+    lines = [latex_text.caption(line) if written else _head_line(line) for line in lines_of_head(text, tight)]
     if len(lines) == 1:
         return lines[0]
     stack = " \\\\ ".join(lines)
@@ -173,7 +176,7 @@ def _spans(table: Table, form: Form) -> list[str]:
     cells, rules, n = [], [], 0
     for span in sorted(table.spans, key=lambda s: s.first):
         cells += [""] * (span.first - n)
-        lines = " \\\\ ".join(map(escape, span_lines(table, span, form)))
+        lines = " \\\\ ".join(map(latex_text.caption if span.written else escape, span_lines(table, span, form)))
         text = f"\\shortstack{{{lines}}}" if "\\\\" in lines else lines
         cells.append(f"\\multicolumn{{{span.last - span.first + 1}}}{{c}}{{{text}}}")
         rules.append(f"\\cmidrule(lr){{{span.first + 1}-{span.last + 1}}}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
 
 from upbench import units
-from upbench.report.formats.latex_text import cell, points
+from upbench.report.formats.latex_text import cell, points, without_commands
 from upbench.report.formats.table import Rank, Span, Table
 
 COLUMN_PT, PAGE_PT = 229.0, 469.0
@@ -138,14 +138,15 @@ def _points(table: Table, row: int, column: int, form: Form) -> float:
     """Return the width of a cell, or of a head where the row is -1, in type of 10 pt, its footnotes included."""
     marks = len(table.refs.get((row, column), [])) + (row < 0 and column == len(table.heads) - 1 and bool(table.notes))
     own = cell_lines(table, row, column, form) if row >= 0 else []
-    wide = max(map(points, own or lines_of_head(head_text(table, column, form), form.tight)))
+    heads = lines_of_head(head_text(table, column, form), form.tight)
+    wide = max(map(points, own or (map(without_commands, heads) if column in table.written else heads)))
     return wide * (BOLD if table.rank(row, column) is Rank.best else 1.0) + 5 * marks
 
 
 def lines_of_head(text: str, tight: bool) -> list[str]:
     """Cut a head of several words into lines of about the same length: two, in a tight table as many as make it narrow."""
     words = text.split(" ")
-    if len(words) == 1 or len(text) <= 9:
+    if len(words) == 1 or len(text) <= 9 or re.search(r"[$\\{]", text):
         return [text]
     best = [text]
     for count in range(2, (TIGHT_LINES if tight else HEAD_LINES) + 1):
@@ -164,7 +165,7 @@ def span_lines(table: Table, span: Span, form: Form) -> list[str]:
     """Cut a head above heads into lines that are no wider than the columns below it."""
     room = sum(width(table, n, form) for n in range(span.first, span.last + 1))
     lines: list[str] = []
-    for word in span.text.split():
+    for word in [span.text] if re.search(r"[$\\{]", span.text) else span.text.split():
         joined = f"{lines[-1]} {word}" if lines else word
         if lines and points(joined) <= room:
             lines[-1] = joined

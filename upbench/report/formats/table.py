@@ -42,12 +42,16 @@ class Span:
         last: The index of the last column below it.
         text: The text of the head.
         suffix: What is added to each head where there is one row of heads only.
+        name: What --heads calls it.
+        written: Whether the text is a head that was given, in LaTeX.
     """
 
     first: int
     last: int
     text: str
     suffix: str = ""
+    name: str = ""
+    written: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,8 @@ class Table:
         caption: What LaTeX has instead of the title.
         star: Whether LaTeX sets it over both columns of a page.
         condition: What all rows were measured at, where the title does not say it; for the caption in LaTeX.
+        names: What --heads calls each column; empty where heads cannot be given.
+        written: The columns whose heads were given, in LaTeX.
     """
 
     title: str
@@ -97,6 +103,8 @@ class Table:
     caption: str | None = None
     star: bool = False
     condition: str = ""
+    names: list[str] = field(default_factory=list)
+    written: frozenset[int] = frozenset()
 
     def with_notes(self, many: str) -> Table:
         """Return the table with none of its notes, with the brief ones and the first sentence of each footnote, or with all; as NOTES."""

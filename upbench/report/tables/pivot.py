@@ -83,9 +83,10 @@ def pivot_table(results: ResultSet, title: str, metrics: Sequence[Column], acros
         refs=footnotes.refs,
         footnotes=footnotes.texts,
         groups=starts if len(results.groups) > 1 else {},
-        spans=[Span(len(keys), len(heads) - 1, metric.title)],
+        spans=[Span(len(keys), len(heads) - 1, metric.title, name=metric.name)],
         lead=len(keys),
         label=results.name,
+        names=[*(c.name for c in keys), *(f"{pivoted}={level}" for level in levels)],
     )
 
 

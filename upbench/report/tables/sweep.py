@@ -96,6 +96,7 @@ def sweep_table(results: ResultSet, title: str, shown: Sequence[Column], headlin
         lead=len(lead),
         label=results.name,
         condition=notes.size(rows),
+        names=[c.name for c in heads],
     )
 
 
