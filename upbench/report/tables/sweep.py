@@ -131,7 +131,7 @@ def shown_text(results: ResultSet, column: Column, record: Record) -> str:
         column: The column of the cell.
         record: The row of the cell.
     """
-    value, base = column.raw(record), results.base_row(record)
+    value, base = column.raw(record), results.base_of(record, column)
     if value is None:
         return failures.text(record) if column.measured else column.text(None)
     if base is None or base is record or column.delta is None or column.raw(base) is None:
@@ -170,7 +170,7 @@ def _cell(results: ResultSet, column: Column, record: Record) -> str:
 def ranks_of(
     results: ResultSet, column: Column, records: Sequence[Record], raw: Sequence[Any] | None = None
 ) -> list[Rank]:
-    """Return the rank of each record's value of a column among records of its machine and work.
+    """Return the rank of each record's value of a column among those that it compares with; see `ResultSet.ranked_with`.
 
     Args:
         results: The set that the records are of.
@@ -183,7 +183,7 @@ def ranks_of(
     # A published value is of the settings; a cell that failed here still has it.
     known = [column.raw(r) for r in records] if raw is None else raw
     values = [v if r.status == "ok" or not column.measured else None for r, v in zip(records, known, strict=True)]
-    peers = [results.peers(r) for r in records]
+    peers = [results.ranked_with(r, column) for r in records]
     if column.timed and any(record in results.passes for record in records):
         return ranks_told_apart(values, peers, lambda m, n: results.told_apart(records[m], records[n]))
     return ranks(values, [column.text(v) for v in values], peers, column.better)
@@ -230,7 +230,7 @@ def _raw_columns(results: ResultSet, heads: Sequence[Column]) -> list[Column]:
 
 
 def _delta_of(results: ResultSet, column: Column) -> Callable[[Record], Any]:
-    return lambda r: None if (base := results.base_row(r)) is None else bases.difference(column, r, base)
+    return lambda r: None if (base := results.base_of(r, column)) is None else bases.difference(column, r, base)
 
 
 def _spans(results: ResultSet, heads: Sequence[Column]) -> list[Span]:
