@@ -99,3 +99,21 @@ def test_names_match_as_they_are_written(results: Path) -> None:
     assert "the column is 'latency'" in refused("table", results, "--columns", "Latency")
     rows = json.loads(upbench("table", results, "--columns", "flops", "--format", "json").stdout)["tables"][0]
     assert "flops" in rows["rows"][0]
+
+
+@pytest.mark.parametrize("form", ["latex", "html", "markdown"])
+def test_a_document_says_what_is_marked_and_can_do_without(results: Path, form: str) -> None:
+    asked = ("table", results, "--columns", "params,latency", "--format", form)
+    text = upbench(*asked).stdout
+    said = "second best underlined, each with what is equal to it or, of times, not told from it."
+    assert said in text
+    assert text.count(said) == upbench(*asked, "-v").stdout.count(said) == 1
+    assert said not in upbench(*asked, "--notes", "none").stdout
+    plain = upbench(*asked, "--marks", "none", "-v").stdout
+    assert not any(mark in plain for mark in (said, "\\textbf", "\\underline", "<b>", "<u>", "| **"))
+    assert "--marks bold: unknown marks 'bold'; known: best, none" in refused(*asked, "--marks", "bold")
+
+
+def test_footnotes_of_latex_begin_with_a_capital(results: Path) -> None:
+    text = upbench("table", results, "--columns", "latency", "--across", "groups", "--format", "latex").stdout
+    assert "Shown: Latency. Shape 256x120x120, x2" in text

@@ -11,7 +11,7 @@ import typer
 from upbench import metrics
 from upbench.cli import completion
 from upbench.cli.options import OUTPUT
-from upbench.errors import SpecError
+from upbench.errors import SpecError, UpbenchError, unknown
 
 if TYPE_CHECKING:
     from upbench.accuracy.sources import Sources
@@ -20,6 +20,16 @@ if TYPE_CHECKING:
     from upbench.report.tables.result_set import ResultSet
     from upbench.report.tables.selection import Selection
     from upbench.sweeping.expand import SweepSpec
+
+MARKS = ("best", "none")
+"""Which cells are marked."""
+
+
+def _marks(value: str) -> str:
+    """Refuse unknown marks before anything is measured."""
+    if value not in MARKS:
+        raise UpbenchError(f"--marks {value}: {unknown('marks', value, MARKS)}")
+    return value
 
 
 @dataclass(frozen=True)
@@ -64,6 +74,17 @@ class ViewOptions:
             help="Heads of columns and axes, as 'latency=Time,kernel=$k$'; in LaTeX as they are written.",
         ),
     ] = None
+
+    marks: Annotated[
+        str,
+        typer.Option(
+            callback=_marks,
+            metavar="|".join(MARKS),
+            autocompletion=completion.one_of(*MARKS),
+            rich_help_panel=OUTPUT,
+            help="Best of a column in bold and second best underlined, or none.",
+        ),
+    ] = MARKS[0]
 
     def check_columns(self, given: Sources) -> None:
         """Find mistakes in the columns before anything is measured. What is published in a host is known only afterwards.
@@ -119,7 +140,7 @@ class ViewOptions:
         return self.headed(sweep.selected_table(results, title, shown, chosen), [*results.axes, *results.metrics])
 
     def headed(self, table: Table, known: Iterable[str] = ()) -> Table:
-        """Return a table with the heads that were given.
+        """Return a table with the heads that were given, and with or without marks.
 
         Args:
             table: The table.
@@ -128,7 +149,8 @@ class ViewOptions:
         from upbench.report.tables import heading
 
         named = (name.partition("=")[0] for name in table.names)
-        return heading.headed(table, heading.parse(self.heads, [*named, *known]))
+        made = heading.headed(table, heading.parse(self.heads, [*named, *known]))
+        return made if self.marks != "none" else made.unmarked()
 
     def refuse(self, what: str) -> None:
         """Raise SpecError if an order or bounds were given to what has neither."""

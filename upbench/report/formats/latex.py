@@ -19,7 +19,7 @@ from upbench.report.formats.latex_form import (
 )
 from upbench.report.formats.latex_text import escape, points
 from upbench.report.formats.latex_verdicts import with_signs
-from upbench.report.formats.table import Rank, Table, letter
+from upbench.report.formats.table import Rank, Table, letter, sentence
 
 NEEDS = "% needs \\usepackage{booktabs}"
 """The comment that names the package which the tables need."""
@@ -113,13 +113,14 @@ class _Footnotes:
             else:
                 self._seen.add(number)
                 self.used = True
-                marks.append(f"\\tablefootnote{{\\label{{{name}}}{escape(self._table.footnotes[number])}.}}")
+                marks.append(f"\\tablefootnote{{\\label{{{name}}}{escape(sentence(self._table.footnotes[number]))}.}}")
         return "\\textsuperscript{,}".join(marks)
 
     def general(self) -> str:
         """Return the notes on the whole table as one footnote; empty where there is none."""
         notes = " ".join(
-            escape(note if note.endswith((".", ";", ":")) else f"{note}.") for note in self._table.exported()
+            escape(note if note.endswith((".", ";", ":")) else f"{note}.")
+            for note in map(sentence, self._table.exported())
         )
         self.used |= bool(notes)
         return f"\\tablefootnote{{{notes}}}" if notes else ""

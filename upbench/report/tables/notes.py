@@ -30,8 +30,7 @@ def notes(results: ResultSet, shown: Sequence[Column], emphasised: bool, publish
     rows, keys = results.rows, {c.key for c in shown}
     sentences = [*results.too_busy, *(f"{text}." for text in in_model(rows)), condition(rows)]
     if emphasised:
-        among = " among rows of equal work (shape, scale, batch, mode, offsets)" if len(results.works) > 1 else ""
-        sentences.append(f"Best of a column in bold, second best underlined{among}.")
+        sentences.append(marks(results, shown))
     if results.base is not None:
         sentences.append(f"{signed(results, shown)}.")
     if any(c.metric and c.metric.name.startswith(("params", "macs")) for c in shown):
@@ -66,6 +65,13 @@ def notes(results: ResultSet, shown: Sequence[Column], emphasised: bool, publish
         sentences += noise_floor(rows, efficiency=False)
     left_out = [note for table in results.published for note in table.notes] if published else []
     return [*sentences, *left_out, *warnings(rows)]
+
+
+def marks(results: ResultSet, shown: Sequence[Column]) -> str:
+    """Return what bold and underlined cells are, which are several where values are equal or are not told apart."""
+    among = " among rows of equal work (shape, scale, batch, mode, offsets)" if len(results.works) > 1 else ""
+    alike = "equal to it or, of times, not told from it" if any(c.timed for c in shown) else "equal to it"
+    return f"Best of a column in bold, second best underlined{among}, each with what is {alike}."
 
 
 def signed(results: ResultSet, shown: Sequence[Column]) -> str:

@@ -80,6 +80,7 @@ def pivot_table(results: ResultSet, title: str, metrics: Sequence[Column], acros
         raw_rows=raw,
         notes=_notes(results, metric, bool(emphasis)),
         ranks=emphasis,
+        marks=_of_table(notes.marks(results, [metric])) if emphasis else "",
         refs=footnotes.refs,
         footnotes=footnotes.texts,
         groups=starts if len(results.groups) > 1 else {},
@@ -120,5 +121,9 @@ def _notes(results: ResultSet, metric: Column, emphasised: bool) -> list[str]:
     return [
         f"Shown: {metric.title}{'' if printed is None else f', {printed.source}'}.",
         *origins.notes([metric], results.rows),
-        *(note.replace("Best of a column", "Best of the table") for note in under),
+        *map(_of_table, under),
     ]
+
+
+def _of_table(note: str) -> str:
+    return note.replace("Best of a column", "Best of the table")

@@ -89,6 +89,7 @@ def sweep_table(results: ResultSet, title: str, shown: Sequence[Column], headlin
         brief=notes.brief(rows, heads, results.convention, notes.urgent(results, heads), results.too_busy, signed),
         headline=headline,
         ranks=emphasis,
+        marks=notes.marks(results, heads) if emphasis else "",
         refs=footnotes.refs,
         footnotes=footnotes.texts,
         groups=results.headings,
