@@ -117,3 +117,22 @@ def test_a_document_says_what_is_marked_and_can_do_without(results: Path, form: 
 def test_footnotes_of_latex_begin_with_a_capital(results: Path) -> None:
     text = upbench("table", results, "--columns", "latency", "--across", "groups", "--format", "latex").stdout
     assert "Shown: Latency. Shape 256x120x120, x2" in text
+
+
+def test_axes_may_be_named_and_stand_in_that_order(results: Path) -> None:
+    def first(*asked: str) -> str:
+        return upbench("table", results, "--format", "csv", *asked).stdout.splitlines()[0]
+
+    assert first("--columns", "groups,theta,params").startswith("groups,theta,params,")
+    assert first("--columns", "params,groups,theta").startswith("groups,theta,params,")
+    assert first("--columns", "params").startswith("theta,groups,params,")
+    assert first("--columns", "theta,latency", "--across", "groups").startswith("theta,latency_median_s groups=1,")
+
+
+def test_an_axis_without_which_rows_look_alike_is_not_left_out(results: Path, tmp_path: Path) -> None:
+    said = refused("table", results, "--columns", "theta,params")
+    assert "--columns leaves out groups, without which 3 rows look alike; write --columns theta,groups,..." in said
+    cells = [record_builder.record(axes={"theta": t, "groups": 2}, cell=t, theta=t, groups=2) for t in (5, 11)]
+    one = record_builder.file(tmp_path / "one.jsonl", cells)
+    text = upbench("table", one, "--columns", "theta,params", "--format", "csv").stdout
+    assert text.startswith("theta,params,"), "one value needs no column"

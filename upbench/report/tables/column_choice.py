@@ -141,7 +141,7 @@ def pick(text: str, results: ResultSet) -> list[Column]:
     """Return the columns named in a text as 'latency,params', in their order, each once.
 
     Args:
-        text: The names, separated by commas.
+        text: The names, separated by commas; axes among them say which axes name a row, and in which order.
         results: The records that the columns are to show.
 
     Raises:
@@ -157,6 +157,7 @@ def pick(text: str, results: ResultSet) -> list[Column]:
     titled = {c.title: [c] for c in printed}
     picked: dict[str, Column] = {}
     titled |= {f"published:{title}": found for title, found in titled.items()}
-    for name in parse(text, [*results.metrics, *titled]):
+    known |= {name: [columns.axis(name)] for name in results.axes if name not in metrics.METRICS}
+    for name in parse(text, [*results.metrics, *titled, *results.axes]):
         picked.update({c.key: c for c in known.get(name, titled.get(name, ()))})
     return list(picked.values())

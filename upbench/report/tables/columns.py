@@ -28,6 +28,7 @@ class Column:
         metric: The quantity that the column shows, None for what is not measured here. A failed cell has no value of it.
         shown: Writes the cell of a record where its text needs more than the value.
         judged: Whether that text has a verdict in it.
+        axis: Whether it is an axis of a sweep, which names rows.
         said: What --columns and --heads call it, where that is neither the quantity nor the key.
     """
 
@@ -42,6 +43,7 @@ class Column:
     shown: Callable[[Record], str] | None = None
     judged: bool = False
     said: str = ""
+    axis: bool = False
 
     @property
     def name(self) -> str:
@@ -185,7 +187,7 @@ def axis(name: str) -> Column:
         found = record.axes.get(name)
         return record.settings.upsampler if found is None and name == UPSAMPLER.key else found
 
-    return Column(name, name, value, units.plain, numeric=False)
+    return Column(name, name, value, units.plain, numeric=False, axis=True)
 
 
 def ratio_to(reference: Record) -> tuple[Column, Column, Column, Column]:

@@ -9,7 +9,7 @@ from typing import Any
 from upbench import units
 from upbench.records.record import Record
 from upbench.report.formats.table import CellIndex, Rank, Span, Table
-from upbench.report.tables import columns, failures, grouping, notes, origins
+from upbench.report.tables import columns, failures, grouping, notes, origins, row_names
 from upbench.report.tables import relative as bases
 from upbench.report.tables.columns import Column
 from upbench.report.tables.emphasis import ranks, ranks_told_apart
@@ -57,8 +57,8 @@ def sweep_table(results: ResultSet, title: str, shown: Sequence[Column], headlin
         headline: A sentence above the table.
     """
     rows = results.rows
-    lead = [c for c in results.keys if c not in shown] or [columns.LABEL]
-    heads = [*lead, *(c for c in shown if c not in lead)]
+    lead = [c for c in row_names.columns(results, shown) if c.axis or c not in shown] or [columns.LABEL]
+    heads = [*lead, *(c for c in shown if c not in lead and not c.axis)]
     footnotes = _footnotes_of_heads(results, heads)
     raw = _raw_columns(results, heads)
     texts: dict[str, str] = {}  # a text that stands in many rows is in memory once
