@@ -9,6 +9,7 @@ from dataclasses import replace
 from upbench.report.formats import latex_text
 from upbench.report.formats.latex_form import (
     COLUMN_PT,
+    EDGE,
     SIZES,
     Form,
     cell_lines,
@@ -61,7 +62,9 @@ def environment(table: Table) -> str:
     for m, row in enumerate(table.rows):
         if m in table.groups:
             lines += ["    \\midrule"] if m else []
-            lines.append(f"    \\multicolumn{{{len(heads)}}}{{l}}{{\\textit{{{escape(table.groups[m])}}}}} \\\\")
+            lines.append(
+                f"    \\multicolumn{{{len(heads)}}}{{{EDGE}l{EDGE}}}{{\\textit{{{escape(table.groups[m])}}}}} \\\\"
+            )
         cells = [EMPHASIS[table.rank(m, n)].format(_stacked(cell_lines(table, m, n, form))) for n in range(len(row))]
         texts = [text + footnotes.mark(m, n) for n, text in enumerate(cells)]
         lines += _rows([_wrapping(texts[0]), *texts[1:]] if form.wraps else texts, form.above)
@@ -166,8 +169,8 @@ def _rows(cells: list[str], above: bool) -> list[str]:
     if not above:
         return [_row(cells)]
     named = f"\\rlap{{{cells[0]}}}" if points(cells[0]) <= COLUMN_PT else _wrapping(cells[0])
-    kind = "l" if named.startswith("\\rlap") else f"p{{\\dimexpr{COLUMN_PT:g}pt-2\\tabcolsep\\relax}}"
-    return [_row([f"\\multicolumn{{{len(cells)}}}{{{kind}}}{{{named}}}"]), _row(["", *cells[1:]])]
+    kind = "l" if named.startswith("\\rlap") else f"p{{{COLUMN_PT:g}pt}}"
+    return [_row([f"\\multicolumn{{{len(cells)}}}{{{EDGE}{kind}{EDGE}}}{{{named}}}"]), _row(["", *cells[1:]])]
 
 
 def _spans(table: Table, form: Form) -> list[str]:

@@ -20,6 +20,8 @@ HEAD_LINES, TIGHT_LINES = 2, 4
 """The most lines of a head, and of one in a tight table."""
 UNIT = 4
 """What stands behind a number and is longer than this is no unit, and goes below the number in a tight table."""
+EDGE = "@{}"
+"""What stands at both ends of the columns: no space beside the table."""
 BOLD = 1.15
 """How much wider bold type is."""
 
@@ -49,7 +51,7 @@ class Form:
     @property
     def wraps(self) -> bool:
         """Whether the text of the first column wraps."""
-        return self.columns.startswith("p")
+        return self.columns.startswith(f"{EDGE}p")
 
 
 def form_of(table: Table) -> Form:
@@ -64,13 +66,14 @@ def form_of(table: Table) -> Form:
     room = PAGE_PT if table.star else COLUMN_PT
     plain = "".join("r" if numeric else "l" for numeric in table.numeric)
     found = tuple(_unit(table, n) for n in range(len(plain)))
-    loose, tight = Form("", 0.0, plain, units=("",) * len(plain)), Form("", 0.0, plain, True, found)
+    edged = f"{EDGE}{plain}{EDGE}"
+    loose, tight = Form("", 0.0, edged, units=("",) * len(plain)), Form("", 0.0, edged, True, found)
     named = bool(plain) and not table.numeric[0]
 
     def fitted(size: tuple[str, float, float], form: Form, wraps: bool = False, above: bool = False) -> Form | None:
         command, part, gap = size
         first, *others = [width(table, n, form) for n in range(len(plain))] or [0.0]
-        rest = sum(others) * part + 2 * gap * len(plain)
+        rest = sum(others) * part + 2 * gap * (len(plain) - 1)
         sized = replace(form, size=command, gap=gap)
         if above:
             return replace(sized, above=True) if named and first > 2 * NARROW_PT and rest <= room else None
@@ -78,7 +81,9 @@ def form_of(table: Table) -> Form:
             return sized
         narrow = int(room - rest)
         return (
-            replace(sized, columns=f"p{{{narrow}pt}}{plain[1:]}") if wraps and named and narrow >= NARROW_PT else None
+            replace(sized, columns=f"{EDGE}p{{{narrow}pt}}{plain[1:]}{EDGE}")
+            if wraps and named and narrow >= NARROW_PT
+            else None
         )
 
     small, footnote, script, tiny = SIZES
