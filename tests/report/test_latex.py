@@ -83,7 +83,7 @@ def long_names(folder: Path) -> list[str]:
     (folder / "ap.csv").write_text("name,AP\nldaaqu:theta=5,38.2\n")
     file = record_builder.file(folder / "long.jsonl", records)
     columns = ["--columns", "params,macs,latency,ratio,peak-memory", "--format", "latex", "-q"]
-    accuracy = ["--columns", "AP,params,macs,latency,iqr,peak-memory", "--accuracy", folder / "ap.csv"]
+    accuracy = ["--columns", "AP,params,macs,latency,iqr,samples,peak-memory", "--accuracy", folder / "ap.csv"]
     return [upbench("table", file, *columns).stdout, upbench("table", file, *columns, *accuracy).stdout]
 
 
@@ -93,7 +93,7 @@ def test_long_names_do_not_make_the_type_tiny(tmp_path: Path) -> None:
         assert re.search(r"\\(footnotesize|scriptsize)", text), text
     assert "compressed=\\penalty200{}32" in plain
     assert "\\begin{tabular}{@{}p{" in plain
-    assert re.search(r"\\multicolumn\{7\}\{@\{\}l@\{\}\}\{\\rlap\{ldaaqu", with_accuracy), with_accuracy
+    assert re.search(r"\\multicolumn\{8\}\{@\{\}l@\{\}\}\{\\rlap\{ldaaqu", with_accuracy), with_accuracy
 
 
 def test_tables_compile_in_a_column_of_a_paper_and_fit_it(results: Path, tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def command(
 ) -> None:
     """Make the table of results files, without measuring.
 
-    Rows are cells. Best of a column in bold, second best underlined, among cells of the same work on the same machine.
+    Rows are cells. Best of a column in bold, second best underlined, among cells of the same work; of times within one run.
     """
     if turned := pivot or across is not None:
         view.refuse("--pivot, whose rows are not cells")

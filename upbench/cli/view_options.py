@@ -43,7 +43,7 @@ class ViewOptions:
             autocompletion=completion.columns,
             rich_help_panel=OUTPUT,
             help=f"Groups: paper, all, flops, time, memory, published, given. Quantities: {', '.join(metrics.METRICS)}. Others: "
-            "ratio, ratio-interval, label, shape, scale, batch, dtype, mode, status, or a given or published metric as AP. "
+            "ratio, ratio-interval, label, shape, scale, batch, dtype, mode, status, an axis, or a given or published metric as AP. "
             "Default: published,given,paper; with --pivot, latency.",
         ),
     ] = None
