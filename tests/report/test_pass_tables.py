@@ -271,3 +271,11 @@ def test_what_is_counted_compares_with_cells_that_were_added_later_and_times_do_
     assert "Times and ratios of two groups do not compare; `upbench sweep --fresh` measures all" in table.brief[-1]
     assert "timed again beside them" in " ".join(table.notes)
     assert "--fresh" not in " ".join(table.exported())
+
+
+def test_an_effect_of_times_of_two_runs_is_a_dash() -> None:
+    results = ResultSet.of([*_records([[0.9, 0.91, 0.9, 0.89, 0.9]]), _alone(13, "2026-01-01T00:00:00Z", 0.001)])
+    shown = effect_tables.effects_table(results, "t", cells.metric_columns("params,latency", results), None)
+    assert shown.rows[-1][1] == "13"
+    assert shown.rows[-1][4].endswith("x (-870)")
+    assert shown.rows[-1][5:] == ["-", "UNSURE"]

@@ -270,7 +270,7 @@ def table(
         columns or ("latency" if across else "published,given,params,macs,latency,interval,peak-memory"), results
     )
     title = Records(listed).title
-    known = heading.parse(heads, [*results.axes, *results.metrics, *(column.name for column in picked)])
+    known = heading.parse(heads, heading.known(results))
     made = pivot.pivot_table(results, title, picked, across) if across else sweep_table(results, title, picked)
     return ResultTable(heading.headed(made, known))
 

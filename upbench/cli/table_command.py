@@ -56,7 +56,7 @@ def _table(
     records: Sequence[Record], view: ViewOptions, base: str | None, turned: bool, across: str | None, convention: str
 ) -> Table:
     """Return the table. The records are not in memory any more when it is printed."""
-    from upbench.report.tables import column_choice
+    from upbench.report.tables import column_choice, heading
     from upbench.report.tables import pivot as pivots
     from upbench.report.tables.result_set import ResultSet
 
@@ -64,4 +64,4 @@ def _table(
     if not turned:
         return view.table_of(measured, title)
     shown = column_choice.pick(view.columns or "latency", measured)
-    return view.headed(pivots.pivot_table(measured, title, shown, across), [*measured.axes, *measured.metrics])
+    return view.headed(pivots.pivot_table(measured, title, shown, across), heading.known(measured))

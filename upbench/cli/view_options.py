@@ -133,11 +133,11 @@ class ViewOptions:
 
     def table_of(self, results: ResultSet, title: str) -> Table:
         """Return the table of a sweep with these columns, in this order."""
-        from upbench.report.tables import column_choice, selection, sweep
+        from upbench.report.tables import column_choice, heading, selection, sweep
 
         shown = column_choice.pick(self.columns or column_choice.DEFAULT, results)
         chosen = selection.parse(self.sort, self.fit, results.convention, known=results.metrics)
-        return self.headed(sweep.selected_table(results, title, shown, chosen), [*results.axes, *results.metrics])
+        return self.headed(sweep.selected_table(results, title, shown, chosen), heading.known(results))
 
     def headed(self, table: Table, known: Iterable[str] = ()) -> Table:
         """Return a table with the heads that were given, and with or without marks.

@@ -10,6 +10,7 @@ from upbench.errors import SpecError, suggestion
 from upbench.report.formats import latex_text
 from upbench.report.formats.table import Table
 from upbench.report.tables import column_choice
+from upbench.report.tables.result_set import ResultSet
 
 _PART = re.compile(r"(?:\\.|\$[^$]*\$|\{[^{}]*\}|[^,])+")
 """A head with its name: a comma ends it, unless it stands in a formula or in braces."""
@@ -56,6 +57,12 @@ def _parts(text: str | Mapping[str, str]) -> list[tuple[str, str, str]]:
         return [(name, "=", head) for name, head in text.items()]
     cut = (part.partition("=") for part in map(str.strip, _PART.findall(text)) if part)
     return [(name.strip(), equals, head.strip()) for name, equals, head in cut]
+
+
+def known(results: ResultSet) -> list[str]:
+    """Return the names of columns that records have besides those of every table: axes, and accuracy."""
+    printed = [column.title for table in results.published for column in table.columns]
+    return [*results.axes, *results.metrics, *printed]
 
 
 def headed(table: Table, heads: Mapping[str, str]) -> Table:
