@@ -58,3 +58,11 @@ def test_differences_have_a_sign_and_a_unit() -> None:
     assert [units.delta_seconds(v) for v in (None, 0, 0.0031, -5e-5)] == ["-", "+0", "+3.10 ms", "-50.0 us"]
     assert [units.delta_mebibytes(v) for v in (None, 0, 2**20, -41472.4)] == ["-", "+0", "+1.00 MiB", "-41472 B"]
     assert [units.delta_number(v, 1) for v in (None, -0.5, 0.02, 1.7)] == ["-", "-0.5", "+0.0", "+1.7"]
+
+
+def test_ratios_below_a_tenth_have_two_digits() -> None:
+    values = (0.0123, 0.00996, 0.0994, 0.0995, 0.123, 1.5, 12.34, 0)
+    texts = ["0.012x", "0.010x", "0.099x", "0.10x", "0.12x", "1.50x", "12.3x", "0.00x"]
+    assert list(map(units.ratio, values)) == texts
+    assert units.interval(0.0112, 0.0131) == "0.011-0.013"
+    assert [units.factor(value) for value in (0.0123, 0.123, 1.042, 2.71)] == ["0.012", "0.12", "1.04", "2.7"]

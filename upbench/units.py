@@ -84,17 +84,19 @@ def mebibytes(value: int | None) -> str:
 
 
 def ratio(value: float | None) -> str:
-    """Write a ratio: 1.5 -> "1.50x"."""
+    """Write a ratio: 1.5 -> "1.50x", 0.0123 -> "0.012x"."""
     return DASH if value is None else f"{_three(value)}x"
 
 
 def factor(value: float) -> str:
-    """Write a factor in a sentence, with two digits or as many as tell it from 1: 2.71 -> "2.7", 1.042 -> "1.04"."""
+    """Write a factor in a sentence, with two digits or as many as tell it from 1: 2.71 -> "2.7", 1.042 -> "1.04", 0.0123 -> "0.012"."""
+    if value < 0.0995:
+        return _three(value)
     return f"{value:.0f}" if value >= 9.95 else f"{value:.1f}" if value >= 1.15 else f"{value:.2f}"
 
 
 def interval(low: float | None, high: float | None) -> str:
-    """Write an interval of ratios: "1.48-1.52"."""
+    """Write an interval of ratios: "1.48-1.52", "0.011-0.013"."""
     return DASH if low is None or high is None else f"{_three(low)}-{_three(high)}"
 
 
@@ -145,8 +147,11 @@ def signed(value: float, text: str) -> str:
 
 
 def _three(value: float) -> str:
-    """Three significant digits, without an exponent."""
+    """Three significant digits, without an exponent; two below 0.1."""
     size = abs(value)
+    if 0 < size < 0.0995:
+        rounded = f"{size:.1e}"
+        return f"{value:.{1 - int(rounded[4:])}f}"
     return f"{value:.0f}" if size >= 99.95 else f"{value:.1f}" if size >= 9.995 else f"{value:.2f}"
 
 

@@ -38,7 +38,7 @@ def test_latex_is_whole(tmp_path: Path) -> None:
     begun = re.findall(r"\\begin\{(\w+)\*?\}", text)
     ended = re.findall(r"\\end\{(\w+)\*?\}", text)
     assert sorted(begun) == sorted(ended) == ["table", "tabular"]
-    columns = re.search(r"\\begin\{tabular\}\{(\w+)\}", text)
+    columns = re.search(r"\\begin\{tabular\}\{@\{\}(\w+)@\{\}\}", text)
     assert columns is not None
     body = text.split("\\toprule")[1].split("\\bottomrule")[0]
     body = re.sub(r"\\shortstack\[\w\]\{[^{}]*\}", "head", body)  # a head of several lines is one cell

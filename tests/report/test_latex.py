@@ -14,7 +14,7 @@ from tests import record_builder
 from tests.command_line import refused, upbench
 from upbench.analysis.stats import Verdict
 from upbench.report.formats import latex, latex_text, latex_verdicts
-from upbench.report.formats.table import Table
+from upbench.report.formats.table import Rank, Table
 
 PAPER = r"""\documentclass[10pt,twocolumn]{article}
 \usepackage{booktabs,tablefootnote}
@@ -83,7 +83,7 @@ def long_names(folder: Path) -> list[str]:
     (folder / "ap.csv").write_text("name,AP\nldaaqu:theta=5,38.2\n")
     file = record_builder.file(folder / "long.jsonl", records)
     columns = ["--columns", "params,macs,latency,ratio,peak-memory", "--format", "latex", "-q"]
-    accuracy = ["--columns", "AP,params,macs,latency,iqr,peak-memory", "--accuracy", folder / "ap.csv"]
+    accuracy = ["--columns", "AP,params,macs,latency,iqr,samples,peak-memory", "--accuracy", folder / "ap.csv"]
     return [upbench("table", file, *columns).stdout, upbench("table", file, *columns, *accuracy).stdout]
 
 
@@ -92,8 +92,8 @@ def test_long_names_do_not_make_the_type_tiny(tmp_path: Path) -> None:
     for text in (plain, with_accuracy):
         assert re.search(r"\\(footnotesize|scriptsize)", text), text
     assert "compressed=\\penalty200{}32" in plain
-    assert "\\begin{tabular}{p{" in plain
-    assert re.search(r"\\multicolumn\{7\}\{l\}\{\\rlap\{ldaaqu", with_accuracy), with_accuracy
+    assert "\\begin{tabular}{@{}p{" in plain
+    assert re.search(r"\\multicolumn\{8\}\{@\{\}l@\{\}\}\{\\rlap\{ldaaqu", with_accuracy), with_accuracy
 
 
 def test_tables_compile_in_a_column_of_a_paper_and_fit_it(results: Path, tmp_path: Path) -> None:
@@ -186,3 +186,18 @@ def test_a_caption_says_at_what_shape_and_a_number_has_a_minus_sign(results: Pat
 )
 def test_signs_are_as_wide_as_tex_sets_them(text: str, set_by_tex: float) -> None:
     assert latex_text.points(text) == pytest.approx(set_by_tex, rel=0.02)
+
+
+def test_the_columns_of_a_paper_fit_its_column_for_a_sweep_of_two_axes() -> None:
+    heads = ["kernel", "compressed", "Params", "FLOPs", "Latency", "Ratio", "Memory"]
+    rows = [
+        ["3", "16", "38160", "9.70M", "817 us", "1 (reference)", "0.50 MiB"],
+        ["3", "32", "76064", "19.40M", "1.25 ms", "1.53x SLOWER", "0.56 MiB"],
+        ["5", "64", "414016", "105.91M", "4.36 ms", "5.34x SLOWER", "1.94 MiB"],
+    ]
+    numeric = [n > 1 for n in range(7)]
+    best = {(0, n): Rank.best for n in (2, 3, 4, 6)}
+    text = latex.environment(Table("t", heads, rows, numeric, [], [], notes=["Some CPU"], ranks=best, lead=2))
+    assert "\\begin{table}[t]" in text
+    assert "\\begin{tabular}{@{}llrrrrr@{}}" in text
+    assert "% over" not in text

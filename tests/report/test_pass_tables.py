@@ -14,6 +14,7 @@ from upbench import metrics
 from upbench.analysis.passes import Levels
 from upbench.analysis.stats import Verdict
 from upbench.records.record import PassedRatio, Passes, Record, SweepInfo
+from upbench.report.formats.table import Rank
 from upbench.report.plots import footer, pareto, picture, quantities
 from upbench.report.plots import request as picture_request
 from upbench.report.tables import beaten, column_choice
@@ -223,3 +224,58 @@ def test_a_table_of_differences_says_what_a_sign_means_and_what_ratios_are_to(ba
         assert ("ratios are to the row marked as reference, not to that one" in text) is beside
     plain = sweep_table.default_table(ResultSet.of(records), "t")
     assert "With a sign" not in " ".join([*plain.brief, *plain.notes])
+
+
+def _alone(theta: int, started: str, latency_s: float) -> Record:
+    """A cell that `upbench profile` measured."""
+    one = record_builder.record(cell=theta, theta=theta, sweep=False, latency_s=latency_s, params=10 * theta)
+    return one.model_copy(update={"started": started})
+
+
+def test_a_record_of_no_sweep_has_its_axes_and_its_time_is_compared_with_none() -> None:
+    rows = _records([[0.9, 0.91, 0.9, 0.89, 0.9], [1.5, 1.51, 1.5, 1.49, 1.5]])
+    results = ResultSet.of([*rows, _alone(13, "2026-01-01T00:00:00Z", 0.001)])
+    table = sweep_table.sweep_table(results, "t", column_choice.pick("params,latency", results))
+    assert [row[0] for row in table.rows] == ["0", "1", "2", "13"]
+    assert [table.rank(m, 2) for m in range(4)] == [Rank.best, Rank.second, Rank.none, Rank.none]
+    assert table.footnotes == ["timed in a run of its own: no time here is set against it"]
+    assert (3, 2) in table.refs
+    several = ResultSet.of([_alone(t, f"2026-01-01T00:00:0{t}Z", 0.01 * t) for t in (5, 7, 9)])
+    alone = sweep_table.sweep_table(several, "t", column_choice.pick("params,latency", several))
+    assert {rank for (_, column), rank in alone.ranks.items() if column == 2} == set(), "each is of a run of its own"
+    assert not alone.footnotes
+
+
+def _added_later(rows: Sequence[Record]) -> list[Record]:
+    """The same cells under other axes, of a later run whose ratios do not continue those before."""
+    found = []
+    for n, row in enumerate(rows[1:], 10):
+        assert row.latency is not None
+        assert row.latency.passes is not None
+        latency = row.latency.model_copy(update={"passes": row.latency.passes.model_copy(update={"series": 1})})
+        found.append(row.model_copy(update={"axes": {"theta": n}, "latency": latency, "params": 500 * n}))
+    return found
+
+
+def test_what_is_counted_compares_with_cells_that_were_added_later_and_times_do_not() -> None:
+    rows = _records([[0.9, 0.91, 0.9, 0.89, 0.9], [1.5, 1.51, 1.5, 1.49, 1.5]])
+    results = ResultSet.of([*rows, *_added_later(rows)], base="theta=0")
+    table = sweep_table.sweep_table(results, "t", column_choice.pick("params,latency", results))
+    assert list(table.groups.values()) == ["Measured first", "Added later"]
+    assert [m for m in range(5) if table.rank(m, 1) is Rank.best] == [0, 1, 2]
+    assert [m for m in range(5) if table.rank(m, 2) is Rank.best] == [0, 3], "of each run"
+    assert table.rows[3][1] == "+4.0K"
+    assert table.rows[3][2].startswith("182"), "in full"
+    assert "the base row was measured in another run" in " ".join(table.footnotes)
+    assert table.brief is not None
+    assert "Times and ratios of two groups do not compare; `upbench sweep --fresh` measures all" in table.brief[-1]
+    assert "timed again beside them" in " ".join(table.notes)
+    assert "--fresh" not in " ".join(table.exported())
+
+
+def test_an_effect_of_times_of_two_runs_is_a_dash() -> None:
+    results = ResultSet.of([*_records([[0.9, 0.91, 0.9, 0.89, 0.9]]), _alone(13, "2026-01-01T00:00:00Z", 0.001)])
+    shown = effect_tables.effects_table(results, "t", cells.metric_columns("params,latency", results), None)
+    assert shown.rows[-1][1] == "13"
+    assert shown.rows[-1][4].endswith("x (-870)")
+    assert shown.rows[-1][5:] == ["-", "UNSURE"]

@@ -259,7 +259,7 @@ def test_two_machines_stand_in_two_groups_and_are_not_compared(tmp_path: Path) -
     assert "*Some CPU, 2 threads; torch 2.13, upbench 0.1.0*" in lines[2]
     assert "*Other CPU, 2 threads; torch 2.9, upbench 0.1.0*" in lines[8]
     assert sum("**10.0 ms**" in line for line in lines) == 2
-    assert "values of two groups do not compare" in text
+    assert "times and ratios of two groups do not compare" in text
     assert text.count("Measured on") == 2
     for form in ("table", "latex", "html"):
         assert "Other CPU, 2 threads; torch 2.9, upbench 0.1.0" in shown(tmp_path, records, form=form)

@@ -185,7 +185,7 @@ def test_what_only_the_caller_has_is_measured_there_and_never_set_against_pinned
     assert "are not compared with those of pinned memory" in table
     assert "memory unpinned" in table
     assert "memory kept" in table
-    assert "values of two groups do not compare" in table
+    assert "times and ratios of two groups do not compare" in table
 
 
 def test_specs_of_one_comparison_have_one_allocator(mine: Path) -> None:

@@ -19,7 +19,7 @@ from upbench.papers import given_join
 from upbench.records import store, stored
 from upbench.records.record import Record
 from upbench.report.formats import render
-from upbench.report.tables import column_choice, pivot
+from upbench.report.tables import column_choice, heading, pivot
 from upbench.report.tables.result_set import ResultSet
 from upbench.report.tables.sweep import default_table, sweep_table
 from upbench.session import opening
@@ -240,17 +240,19 @@ def table(
     records: Sequence[Record],
     columns: str | None = None,
     *,
+    heads: Mapping[str, str] | None = None,
     base: str | None = None,
     across: str | None = None,
     convention: str = conventions.DEFAULT,
     accuracy: Accuracies = (),
     with_published: str | None = None,
 ) -> ResultTable:
-    """Make a table of records: `table(read("results/theta.jsonl"), columns="params,macs,latency", base="theta=11")`.
+    """Make a table of records: `table(read("results/theta.jsonl"), columns="params,latency", base="theta=11")`.
 
     Args:
         records: The result of `read`, `sweep` or `compare`, or a list of profiles.
         columns: Names of quantities with commas between them, as in `upbench table --columns`.
+        heads: Name of a quantity or axis -> the head of its column, as {"latency": "Time", "kernel": "$k$"}.
         base: The row that differences are taken to: AXIS=VALUE,... or a label.
         across: The axis whose values become columns, for a table of one quantity.
         convention: How MACs and parameters are added up, as "F3,P0".
@@ -263,15 +265,14 @@ def table(
     listed = list(records.records if isinstance(records, Records) else records)
     if not listed:
         raise UpbenchError("there are no records to make a table of")
-    listed, _ = read_accuracy(accuracy, with_published).attached(listed)
-    results = ResultSet.of(listed, convention, base)
+    results = ResultSet.of(read_accuracy(accuracy, with_published).attached(listed)[0], convention, base)
     picked = column_choice.pick(
         columns or ("latency" if across else "published,given,params,macs,latency,interval,peak-memory"), results
     )
     title = Records(listed).title
-    if across:
-        return ResultTable(pivot.pivot_table(results, title, picked, across))
-    return ResultTable(sweep_table(results, title, picked))
+    known = heading.parse(heads, heading.known(results))
+    made = pivot.pivot_table(results, title, picked, across) if across else sweep_table(results, title, picked)
+    return ResultTable(heading.headed(made, known))
 
 
 def run(spec: RunSpec) -> Profile:

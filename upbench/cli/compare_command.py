@@ -56,7 +56,7 @@ def command(
         refused = {
             **{"--host": host.host, "--stages": host.by_stage, "--per-shape": per_shape, "gates": gate.mentioned},
             **{"--accuracy": accuracy.accuracy, "--with-published": accuracy.with_published, "--no-cache": no_cache},
-            **{"--columns": view.columns, "--sort": view.sort, "--fit": view.fit},
+            **{"--columns": view.columns, "--heads": view.heads, "--sort": view.sort, "--fit": view.fit},
             "--convention": convention != conventions.DEFAULT,
         }
         _in_model(items, run, model, host.input, show, reference, [name for name, given in refused.items() if given])
@@ -105,9 +105,7 @@ def _in_host(
     view.check_columns(accuracy.read())
     from upbench.cli import compare_host
 
-    compare_host.compare(
-        items, run, host, show, accuracy, view.columns, reference, convention, cache, timed=not gate.exact
-    )
+    compare_host.compare(items, run, host, show, accuracy, view, reference, convention, cache, timed=not gate.exact)
 
 
 def _upsamplers(
@@ -169,4 +167,4 @@ def _upsamplers(
                 for group in groups
             ]
     results = compare_groups.with_accuracy(results, sources)
-    compare_groups.show(results, judged, convention, show, per_shape, view.columns, selected)
+    compare_groups.show(results, judged, convention, show, per_shape, view, selected)

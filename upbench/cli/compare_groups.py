@@ -11,6 +11,7 @@ from upbench.cli.accuracy_options import attached
 from upbench.cli.compare_specs import Chosen
 from upbench.cli.gates import Gates
 from upbench.cli.show_options import ShowOptions
+from upbench.cli.view_options import ViewOptions
 from upbench.errors import SpecError
 from upbench.specs import comparable
 from upbench.specs.comparable import Work
@@ -154,7 +155,7 @@ def show(
     convention: str,
     to: ShowOptions,
     per_shape: bool,
-    columns: str | None = None,
+    view: ViewOptions | None = None,
     chosen: Selection | None = None,
 ) -> None:
     """Print a table of each group, or one document of all, and the failures; exit with 1 where a gate or check failed.
@@ -165,7 +166,7 @@ def show(
         convention: Counting convention of MACs and parameters.
         to: Format and file of the result.
         per_shape: Whether --per-shape was given.
-        columns: Value of --columns; None for those of a paper.
+        view: Columns and their heads; None for those of a paper.
         chosen: The order of the rows, and the bounds that they are to keep.
     """
     from upbench.report import json_documents
@@ -175,7 +176,9 @@ def show(
     tables: list[Table] = []
     for result in results:
         if result.reference is not None:
-            tables.append(comparison.comparison_table(result.records, result.reference, convention, columns, chosen))
+            columns = view.columns if view else None
+            table = comparison.comparison_table(result.records, result.reference, convention, columns, chosen)
+            tables.append(view.headed(table) if view else table)
     findings = [finding for result in results for finding in result.findings]
     selection = chosen or Selection()
     parts = []

@@ -14,6 +14,7 @@ from upbench.cli import accuracy_options, backends, drafts, model_options, optio
 from upbench.cli.accuracy_options import AccuracyOptions
 from upbench.cli.options import RunOptions
 from upbench.cli.show_options import ShowOptions
+from upbench.cli.view_options import ViewOptions
 from upbench.errors import SpecError, UpbenchError, unknown
 from upbench.specs import yaml_file
 
@@ -48,7 +49,7 @@ def compare(
     wanted: HostOptions,
     show: ShowOptions,
     accuracy: AccuracyOptions,
-    columns: str | None,
+    view: ViewOptions,
     reference: str | None,
     convention: str,
     cache: bool = True,
@@ -62,7 +63,7 @@ def compare(
         wanted: The host, the size of its image, and whether every stage is shown.
         show: Format and file of the result.
         accuracy: Accuracy that is shown beside the cost.
-        columns: Value of --columns; None for those of a paper.
+        view: Columns and their heads.
         reference: Value of --reference; None for the first.
         convention: Counting convention of MACs and parameters.
         cache: Whether kept results of checks are used.
@@ -77,6 +78,7 @@ def compare(
     necks, typed = _necks(items, run_options, host)
     sources.check([given_join.place(specs[0].label, {}, specs[0].to_dict()) for specs in necks])
     position = _reference_position(reference, typed, [specs[0].label for specs in necks])
+    view.check_columns(sources)
     output.check_targets(show)
 
     from upbench.cli.progress import Progress
@@ -97,7 +99,8 @@ def compare(
     if show.wants("json") or not red:
         stages = [measured.stages for measured in found]
         shown = stages if wanted.by_stage else [()] * len(stages)
-        tables = [] if red else [hosts.comparison(totals, shown, host, position, convention, columns)]
+        tables = [] if red else [hosts.comparison(totals, shown, host, position, convention, view.columns)]
+        tables = [view.headed(table) for table in tables]
         output.show(tables, show, lambda: _document(host, necks[position][0].label, checks, totals, stages, position))
     if red:
         raise typer.Exit(1)

@@ -97,7 +97,7 @@ def command(
     model_options.check_section(plan.model, str(file))
     given = _given(plan, cells, accuracy)
     quality = beside_results.asked(plan, cells)
-    view.check_of_sweep(convention, given)
+    view.check_of_sweep(convention, given, plan)
     if reference is not None:
         chosen = replace(chosen, reference=references.asked(reference, cells))
     named, written = _files(show)

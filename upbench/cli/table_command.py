@@ -43,7 +43,7 @@ def command(
 ) -> None:
     """Make the table of results files, without measuring.
 
-    Rows are cells. Best of a column in bold, second best underlined, among cells of the same work on the same machine.
+    Rows are cells. Best of a column in bold, second best underlined, among cells of the same work; of times within one run.
     """
     if turned := pivot or across is not None:
         view.refuse("--pivot, whose rows are not cells")
@@ -56,11 +56,12 @@ def _table(
     records: Sequence[Record], view: ViewOptions, base: str | None, turned: bool, across: str | None, convention: str
 ) -> Table:
     """Return the table. The records are not in memory any more when it is printed."""
-    from upbench.report.tables import column_choice
+    from upbench.report.tables import column_choice, heading
     from upbench.report.tables import pivot as pivots
     from upbench.report.tables.result_set import ResultSet
 
     title, measured = results.title(records), ResultSet.of(records, convention, base)
     if not turned:
         return view.table_of(measured, title)
-    return pivots.pivot_table(measured, title, column_choice.pick(view.columns or "latency", measured), across)
+    shown = column_choice.pick(view.columns or "latency", measured)
+    return view.headed(pivots.pivot_table(measured, title, shown, across), heading.known(measured))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +11,7 @@ import typer
 from upbench import metrics
 from upbench.cli import completion
 from upbench.cli.options import OUTPUT
-from upbench.errors import SpecError
+from upbench.errors import SpecError, UpbenchError, unknown
 
 if TYPE_CHECKING:
     from upbench.accuracy.sources import Sources
@@ -19,6 +19,17 @@ if TYPE_CHECKING:
     from upbench.report.formats.table import Table
     from upbench.report.tables.result_set import ResultSet
     from upbench.report.tables.selection import Selection
+    from upbench.sweeping.expand import SweepSpec
+
+MARKS = ("best", "none")
+"""Which cells are marked."""
+
+
+def _marks(value: str) -> str:
+    """Refuse unknown marks before anything is measured."""
+    if value not in MARKS:
+        raise UpbenchError(f"--marks {value}: {unknown('marks', value, MARKS)}")
+    return value
 
 
 @dataclass(frozen=True)
@@ -32,7 +43,7 @@ class ViewOptions:
             autocompletion=completion.columns,
             rich_help_panel=OUTPUT,
             help=f"Groups: paper, all, flops, time, memory, published, given. Quantities: {', '.join(metrics.METRICS)}. Others: "
-            "ratio, ratio-interval, label, shape, scale, batch, dtype, mode, status, or a given or published metric as AP. "
+            "ratio, ratio-interval, label, shape, scale, batch, dtype, mode, status, an axis, or a given or published metric as AP. "
             "Default: published,given,paper; with --pivot, latency.",
         ),
     ] = None
@@ -55,16 +66,39 @@ class ViewOptions:
         ),
     ] = None
 
+    heads: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME=TEXT,...",
+            rich_help_panel=OUTPUT,
+            help="Heads of columns and axes, as 'latency=Time,kernel=$k$'; in LaTeX as they are written.",
+        ),
+    ] = None
+
+    marks: Annotated[
+        str,
+        typer.Option(
+            callback=_marks,
+            metavar="|".join(MARKS),
+            autocompletion=completion.one_of(*MARKS),
+            rich_help_panel=OUTPUT,
+            help="Best of a column in bold and second best underlined, or none.",
+        ),
+    ] = MARKS[0]
+
     def check_columns(self, given: Sources) -> None:
         """Find mistakes in the columns before anything is measured. What is published in a host is known only afterwards.
 
         Args:
             given: Accuracy that is shown beside the cost.
         """
-        from upbench.report.tables import column_choice
+        from upbench.report.tables import column_choice, heading
 
-        if self.columns is not None and given.host is None:
-            column_choice.parse(self.columns, [name for table in given.tables for name in table.metrics])
+        if given.host is None:
+            accuracy = [name for table in given.tables for name in table.metrics]
+            heading.parse(self.heads, accuracy)
+            if self.columns is not None:
+                column_choice.parse(self.columns, accuracy)
 
     def read(self, convention: str, rows: Sequence[Chosen]) -> Selection:
         """Return order and bounds of a comparison.
@@ -80,19 +114,43 @@ class ViewOptions:
         names, labels = [spec.upsampler for spec in specs], [spec.label for spec in specs]
         return selection.parse(self.sort, self.fit, convention, typed, names, labels)
 
-    def check_of_sweep(self, convention: str, given: Sources) -> None:
-        """Find mistakes in order and bounds before anything is measured, but for the names of accuracy."""
-        from upbench.report.tables import selection
+    def check_of_sweep(self, convention: str, given: Sources, plan: SweepSpec) -> None:
+        """Find mistakes in columns, order and bounds before anything is measured, but for the names of accuracy.
+
+        Args:
+            convention: How parameters and MACs are counted.
+            given: Accuracy that is shown beside the cost.
+            plan: The sweep; of one with published accuracy or a proxy, names of columns are known only afterwards.
+        """
+        from upbench.report.tables import column_choice, heading, selection
 
         selection.parse(None if given else self.sort, self.fit, convention)
+        if plan.published is None and plan.quality is None:
+            known = [*plan.axes, *(name for table in given.tables for name in table.metrics)]
+            heading.parse(self.heads, known)
+            if self.columns is not None:
+                column_choice.parse(self.columns, known)
 
     def table_of(self, results: ResultSet, title: str) -> Table:
         """Return the table of a sweep with these columns, in this order."""
-        from upbench.report.tables import column_choice, selection, sweep
+        from upbench.report.tables import column_choice, heading, selection, sweep
 
         shown = column_choice.pick(self.columns or column_choice.DEFAULT, results)
         chosen = selection.parse(self.sort, self.fit, results.convention, known=results.metrics)
-        return sweep.selected_table(results, title, shown, chosen)
+        return self.headed(sweep.selected_table(results, title, shown, chosen), heading.known(results))
+
+    def headed(self, table: Table, known: Iterable[str] = ()) -> Table:
+        """Return a table with the heads that were given, and with or without marks.
+
+        Args:
+            table: The table.
+            known: Names besides those of its columns and of quantities, as axes that it does not show.
+        """
+        from upbench.report.tables import heading
+
+        named = (name.partition("=")[0] for name in table.names)
+        made = heading.headed(table, heading.parse(self.heads, [*named, *known]))
+        return made if self.marks != "none" else made.unmarked()
 
     def refuse(self, what: str) -> None:
         """Raise SpecError if an order or bounds were given to what has neither."""

@@ -9,6 +9,7 @@ from dataclasses import replace
 from upbench.report.formats import latex_text
 from upbench.report.formats.latex_form import (
     COLUMN_PT,
+    EDGE,
     SIZES,
     Form,
     cell_lines,
@@ -19,7 +20,7 @@ from upbench.report.formats.latex_form import (
 )
 from upbench.report.formats.latex_text import escape, points
 from upbench.report.formats.latex_verdicts import with_signs
-from upbench.report.formats.table import Rank, Table, letter
+from upbench.report.formats.table import Rank, Table, letter, sentence
 
 NEEDS = "% needs \\usepackage{booktabs}"
 """The comment that names the package which the tables need."""
@@ -53,7 +54,7 @@ def environment(table: Table) -> str:
     lines += [f"  \\begin{{tabular}}{{{form.columns}}}", "    \\toprule"]
     lines += _spans(table, form)
     heads = [
-        head(head_text(table, n, form), table.numeric[n], form.tight) + footnotes.mark(-1, n)
+        head(head_text(table, n, form), table.numeric[n], form.tight, n in table.written) + footnotes.mark(-1, n)
         for n in range(len(table.heads))
     ]
     lines += _rows([*heads[:-1], f"{heads[-1]}{footnotes.general()}"] if heads else [], form.above)
@@ -61,7 +62,9 @@ def environment(table: Table) -> str:
     for m, row in enumerate(table.rows):
         if m in table.groups:
             lines += ["    \\midrule"] if m else []
-            lines.append(f"    \\multicolumn{{{len(heads)}}}{{l}}{{\\textit{{{escape(table.groups[m])}}}}} \\\\")
+            lines.append(
+                f"    \\multicolumn{{{len(heads)}}}{{{EDGE}l{EDGE}}}{{\\textit{{{escape(table.groups[m])}}}}} \\\\"
+            )
         cells = [EMPHASIS[table.rank(m, n)].format(_stacked(cell_lines(table, m, n, form))) for n in range(len(row))]
         texts = [text + footnotes.mark(m, n) for n, text in enumerate(cells)]
         lines += _rows([_wrapping(texts[0]), *texts[1:]] if form.wraps else texts, form.above)
@@ -113,13 +116,14 @@ class _Footnotes:
             else:
                 self._seen.add(number)
                 self.used = True
-                marks.append(f"\\tablefootnote{{\\label{{{name}}}{escape(self._table.footnotes[number])}.}}")
+                marks.append(f"\\tablefootnote{{\\label{{{name}}}{escape(sentence(self._table.footnotes[number]))}.}}")
         return "\\textsuperscript{,}".join(marks)
 
     def general(self) -> str:
         """Return the notes on the whole table as one footnote; empty where there is none."""
         notes = " ".join(
-            escape(note if note.endswith((".", ";", ":")) else f"{note}.") for note in self._table.exported()
+            escape(note if note.endswith((".", ";", ":")) else f"{note}.")
+            for note in map(sentence, self._table.exported())
         )
         self.used |= bool(notes)
         return f"\\tablefootnote{{{notes}}}" if notes else ""
@@ -138,9 +142,12 @@ def _wrapping(text: str) -> str:
     return "\\raggedright\\hspace{0pt}" + re.sub(r"(\\_|[:=/])(?=\w)", r"\1\\penalty200{}", text)
 
 
-def head(text: str, numeric: bool, tight: bool) -> str:
-    """Return a head for LaTeX: AP50 and AP_S with an index as papers print them, +- as one sign, long ones in several lines."""
-    lines = [_head_line(line) for line in lines_of_head(text, tight)]
+def head(text: str, numeric: bool, tight: bool, written: bool = False) -> str:
+    """Return a head for LaTeX: AP50 and AP_S with an index as papers print them, +- as one sign, long ones in several lines.
+
+    One that was written for LaTeX stays as it is.
+    """
+    lines = [latex_text.caption(line) if written else _head_line(line) for line in lines_of_head(text, tight)]
     if len(lines) == 1:
         return lines[0]
     stack = " \\\\ ".join(lines)
@@ -162,8 +169,8 @@ def _rows(cells: list[str], above: bool) -> list[str]:
     if not above:
         return [_row(cells)]
     named = f"\\rlap{{{cells[0]}}}" if points(cells[0]) <= COLUMN_PT else _wrapping(cells[0])
-    kind = "l" if named.startswith("\\rlap") else f"p{{\\dimexpr{COLUMN_PT:g}pt-2\\tabcolsep\\relax}}"
-    return [_row([f"\\multicolumn{{{len(cells)}}}{{{kind}}}{{{named}}}"]), _row(["", *cells[1:]])]
+    kind = "l" if named.startswith("\\rlap") else f"p{{{COLUMN_PT:g}pt}}"
+    return [_row([f"\\multicolumn{{{len(cells)}}}{{{EDGE}{kind}{EDGE}}}{{{named}}}"]), _row(["", *cells[1:]])]
 
 
 def _spans(table: Table, form: Form) -> list[str]:
@@ -173,7 +180,7 @@ def _spans(table: Table, form: Form) -> list[str]:
     cells, rules, n = [], [], 0
     for span in sorted(table.spans, key=lambda s: s.first):
         cells += [""] * (span.first - n)
-        lines = " \\\\ ".join(map(escape, span_lines(table, span, form)))
+        lines = " \\\\ ".join(map(latex_text.caption if span.written else escape, span_lines(table, span, form)))
         text = f"\\shortstack{{{lines}}}" if "\\\\" in lines else lines
         cells.append(f"\\multicolumn{{{span.last - span.first + 1}}}{{c}}{{{text}}}")
         rules.append(f"\\cmidrule(lr){{{span.first + 1}-{span.last + 1}}}")

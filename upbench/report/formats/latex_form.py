@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
 
 from upbench import units
-from upbench.report.formats.latex_text import cell, points
+from upbench.report.formats.latex_text import cell, points, without_commands
 from upbench.report.formats.table import Rank, Span, Table
 
 COLUMN_PT, PAGE_PT = 229.0, 469.0
@@ -20,6 +20,8 @@ HEAD_LINES, TIGHT_LINES = 2, 4
 """The most lines of a head, and of one in a tight table."""
 UNIT = 4
 """What stands behind a number and is longer than this is no unit, and goes below the number in a tight table."""
+EDGE = "@{}"
+"""What stands at both ends of the columns: no space beside the table."""
 BOLD = 1.15
 """How much wider bold type is."""
 
@@ -49,7 +51,7 @@ class Form:
     @property
     def wraps(self) -> bool:
         """Whether the text of the first column wraps."""
-        return self.columns.startswith("p")
+        return self.columns.startswith(f"{EDGE}p")
 
 
 def form_of(table: Table) -> Form:
@@ -64,13 +66,14 @@ def form_of(table: Table) -> Form:
     room = PAGE_PT if table.star else COLUMN_PT
     plain = "".join("r" if numeric else "l" for numeric in table.numeric)
     found = tuple(_unit(table, n) for n in range(len(plain)))
-    loose, tight = Form("", 0.0, plain, units=("",) * len(plain)), Form("", 0.0, plain, True, found)
+    edged = f"{EDGE}{plain}{EDGE}"
+    loose, tight = Form("", 0.0, edged, units=("",) * len(plain)), Form("", 0.0, edged, True, found)
     named = bool(plain) and not table.numeric[0]
 
     def fitted(size: tuple[str, float, float], form: Form, wraps: bool = False, above: bool = False) -> Form | None:
         command, part, gap = size
         first, *others = [width(table, n, form) for n in range(len(plain))] or [0.0]
-        rest = sum(others) * part + 2 * gap * len(plain)
+        rest = sum(others) * part + 2 * gap * (len(plain) - 1)
         sized = replace(form, size=command, gap=gap)
         if above:
             return replace(sized, above=True) if named and first > 2 * NARROW_PT and rest <= room else None
@@ -78,7 +81,9 @@ def form_of(table: Table) -> Form:
             return sized
         narrow = int(room - rest)
         return (
-            replace(sized, columns=f"p{{{narrow}pt}}{plain[1:]}") if wraps and named and narrow >= NARROW_PT else None
+            replace(sized, columns=f"{EDGE}p{{{narrow}pt}}{plain[1:]}{EDGE}")
+            if wraps and named and narrow >= NARROW_PT
+            else None
         )
 
     small, footnote, script, tiny = SIZES
@@ -138,14 +143,15 @@ def _points(table: Table, row: int, column: int, form: Form) -> float:
     """Return the width of a cell, or of a head where the row is -1, in type of 10 pt, its footnotes included."""
     marks = len(table.refs.get((row, column), [])) + (row < 0 and column == len(table.heads) - 1 and bool(table.notes))
     own = cell_lines(table, row, column, form) if row >= 0 else []
-    wide = max(map(points, own or lines_of_head(head_text(table, column, form), form.tight)))
+    heads = lines_of_head(head_text(table, column, form), form.tight)
+    wide = max(map(points, own or (map(without_commands, heads) if column in table.written else heads)))
     return wide * (BOLD if table.rank(row, column) is Rank.best else 1.0) + 5 * marks
 
 
 def lines_of_head(text: str, tight: bool) -> list[str]:
     """Cut a head of several words into lines of about the same length: two, in a tight table as many as make it narrow."""
     words = text.split(" ")
-    if len(words) == 1 or len(text) <= 9:
+    if len(words) == 1 or len(text) <= 9 or re.search(r"[$\\{]", text):
         return [text]
     best = [text]
     for count in range(2, (TIGHT_LINES if tight else HEAD_LINES) + 1):
@@ -164,7 +170,7 @@ def span_lines(table: Table, span: Span, form: Form) -> list[str]:
     """Cut a head above heads into lines that are no wider than the columns below it."""
     room = sum(width(table, n, form) for n in range(span.first, span.last + 1))
     lines: list[str] = []
-    for word in span.text.split():
+    for word in [span.text] if re.search(r"[$\\{]", span.text) else span.text.split():
         joined = f"{lines[-1]} {word}" if lines else word
         if lines and points(joined) <= room:
             lines[-1] = joined

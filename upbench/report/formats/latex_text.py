@@ -58,6 +58,11 @@ def points(text: str) -> float:
     return letters + sum(SIGNS_PT[sign] * count for sign, count in signs.items())
 
 
+def without_commands(text: str) -> str:
+    """Return about what is seen of a text in LaTeX, for its width."""
+    return re.sub(r"\\[A-Za-z]+ ?|[${}_^\\]", "", text)
+
+
 _KEPT = re.compile(r"(\$[^$]*\$|\\[A-Za-z]*(?:ref|cite)[A-Za-z]*\*?(?:\[[^\]]*\])*\{[^{}]*\}|\\.)", re.DOTALL)
 """What is LaTeX for certain: formulas, references and whatever follows a backslash."""
 

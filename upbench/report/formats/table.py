@@ -42,12 +42,16 @@ class Span:
         last: The index of the last column below it.
         text: The text of the head.
         suffix: What is added to each head where there is one row of heads only.
+        name: What --heads calls it.
+        written: Whether the text is a head that was given, in LaTeX.
     """
 
     first: int
     last: int
     text: str
     suffix: str = ""
+    name: str = ""
+    written: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ class Table:
         brief: Those of them, or shorter ones, that are printed unless all are wanted, at most three; None for the first three.
         headline: One sentence above the table, which says what it shows.
         ranks: The rank of each emphasised cell.
+        marks: The note on what they mean, which documents have however few others are printed.
         refs: For each cell with footnotes their indices in `footnotes`.
         footnotes: The texts of the footnotes.
         groups: A line above a row, by the index of the row; it belongs to this row and those below.
@@ -75,6 +80,8 @@ class Table:
         caption: What LaTeX has instead of the title.
         star: Whether LaTeX sets it over both columns of a page.
         condition: What all rows were measured at, where the title does not say it; for the caption in LaTeX.
+        names: What --heads calls each column; empty where heads cannot be given.
+        written: The columns whose heads were given, in LaTeX.
     """
 
     title: str
@@ -87,6 +94,7 @@ class Table:
     brief: list[str] | None = None
     headline: str = ""
     ranks: dict[CellIndex, Rank] = field(default_factory=dict)
+    marks: str = ""
     refs: dict[CellIndex, list[int]] = field(default_factory=dict)
     footnotes: list[str] = field(default_factory=list)
     groups: dict[int, str] = field(default_factory=dict)
@@ -97,13 +105,15 @@ class Table:
     caption: str | None = None
     star: bool = False
     condition: str = ""
+    names: list[str] = field(default_factory=list)
+    written: frozenset[int] = frozenset()
 
     def with_notes(self, many: str) -> Table:
         """Return the table with none of its notes, with the brief ones and the first sentence of each footnote, or with all; as NOTES."""
         if many == "all":
             return self
         if many == "none":
-            return replace(self, notes=[], brief=None, footnotes=[], refs={})
+            return replace(self, notes=[], brief=None, footnotes=[], refs={}, marks="")
         footnotes = [_FIRST.split(text, maxsplit=1)[0] for text in self.footnotes]
         return replace(
             self,
@@ -115,7 +125,12 @@ class Table:
     def exported(self) -> list[str]:
         """Return the notes as a document has them: what was found, without advice to whoever measured."""
         kept = [_ADVICE.sub(".", _MORE.sub(".", note)) for note in self.notes]
-        return [note for note in kept if not _ABOUT_NOTES.fullmatch(note)]
+        kept = [note for note in kept if not _ABOUT_NOTES.fullmatch(note)]
+        return kept if not self.marks or self.marks in kept else [*kept, self.marks]
+
+    def unmarked(self) -> Table:
+        """Return the table without bold and underlined cells."""
+        return replace(self, ranks={}, marks="", notes=[note for note in self.notes if note != self.marks])
 
     def rank(self, row: int, column: int) -> Rank:
         """Return the rank of a cell."""
@@ -131,6 +146,12 @@ def stacked(tables: Sequence[Table]) -> Table:
     heads = list(dict.fromkeys(head for table in tables for head in table.raw_heads))
     rows = [dict(zip(table.raw_heads, row, strict=True)) for table in tables for row in table.raw_rows]
     return replace(tables[0], raw_heads=heads, raw_rows=[[row.get(head) for head in heads] for row in rows])
+
+
+def sentence(text: str) -> str:
+    """Return a note as a sentence, which begins with a capital unless a name or a number does."""
+    first = text.partition(" ")[0].rstrip(",;:.")
+    return f"{text[0].upper()}{text[1:]}" if first.isalpha() and first.islower() else text
 
 
 def letter(number: int) -> str:

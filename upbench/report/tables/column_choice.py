@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from upbench import conventions, metrics
-from upbench.errors import unknown
+from upbench.errors import UnknownName, UpbenchError, unknown
 from upbench.records.record import Record
 from upbench.report.tables import columns, facts
 from upbench.report.tables.columns import Column
@@ -53,6 +53,19 @@ def names() -> list[str]:
     return ["published", "given", *GROUPS, "all", *metrics.METRICS, *RATIOS, *_SETTINGS]
 
 
+def single_names() -> list[str]:
+    """Return every name of one column; see `names`."""
+    return [*metrics.METRICS, *RATIOS, *_SETTINGS, "verdict", "fits"]
+
+
+def meant(name: str, known: Collection[str]) -> str | None:
+    """Return the known name that is meant: the name as it is written, or today's of another spelling; None where none is."""
+    if name in known:
+        return name
+    others = (m for m in metrics.METRICS.values() if name in (*m.also, *m.formerly) and m.name in known)
+    return next((metrics.spelling(name, known) for _ in others), None)
+
+
 def parse(text: str, more: Sequence[str] = ()) -> list[str]:
     """Return the names in a text as 'latency,params', each once and in the spelling of today, groups as their columns.
 
@@ -66,13 +79,24 @@ def parse(text: str, more: Sequence[str] = ()) -> list[str]:
     known = list(dict.fromkeys([*names(), *more]))
     spelled: list[str] = []
     for name in filter(None, map(str.strip, text.split(","))):
-        found = name if name in known else metrics.spelling(name, known)
-        if found not in known:
-            raise unknown("column", name, known)
+        found = meant(name, known)
+        if found is None:
+            raise _unknown(name, known)
         spelled += _everything() if found == "all" else GROUPS.get(found, (found,))
     if not spelled:
         raise unknown("column", text, known)
     return list(dict.fromkeys(spelled))
+
+
+def _unknown(name: str, known: Sequence[str]) -> UpbenchError:
+    """The error for a name that is not known; one that is written otherwise could be meant for a head."""
+    if other := next((one for one in known if one.lower() == name.lower()), None):
+        kind = "the group of columns" if other in (*GROUPS, "all", "given", "published") else "the column"
+        return UnknownName(
+            f"unknown column {name!r}: {kind} is {other!r}, as it is written here; a head of another name is given by "
+            f"--heads latency={name}"
+        )
+    return unknown("column", name, known)
 
 
 def of_records(
@@ -117,7 +141,7 @@ def pick(text: str, results: ResultSet) -> list[Column]:
     """Return the columns named in a text as 'latency,params', in their order, each once.
 
     Args:
-        text: The names, separated by commas.
+        text: The names, separated by commas; axes among them say which axes name a row, and in which order.
         results: The records that the columns are to show.
 
     Raises:
@@ -133,6 +157,7 @@ def pick(text: str, results: ResultSet) -> list[Column]:
     titled = {c.title: [c] for c in printed}
     picked: dict[str, Column] = {}
     titled |= {f"published:{title}": found for title, found in titled.items()}
-    for name in parse(text, [*results.metrics, *titled]):
+    known |= {name: [columns.axis(name)] for name in results.axes if name not in metrics.METRICS}
+    for name in parse(text, [*results.metrics, *titled, *results.axes]):
         picked.update({c.key: c for c in known.get(name, titled.get(name, ()))})
     return list(picked.values())

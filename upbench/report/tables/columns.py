@@ -28,6 +28,8 @@ class Column:
         metric: The quantity that the column shows, None for what is not measured here. A failed cell has no value of it.
         shown: Writes the cell of a record where its text needs more than the value.
         judged: Whether that text has a verdict in it.
+        axis: Whether it is an axis of a sweep, which names rows.
+        said: What --columns and --heads call it, where that is neither the quantity nor the key.
     """
 
     key: str
@@ -40,6 +42,13 @@ class Column:
     metric: Metric | None = None
     shown: Callable[[Record], str] | None = None
     judged: bool = False
+    said: str = ""
+    axis: bool = False
+
+    @property
+    def name(self) -> str:
+        """What --columns and --heads call the column."""
+        return self.said or (self.key if self.metric is None else self.metric.name)
 
     def cell(self, record: Record) -> str:
         """Return the value of a record as a reader sees it."""
@@ -178,7 +187,7 @@ def axis(name: str) -> Column:
         found = record.axes.get(name)
         return record.settings.upsampler if found is None and name == UPSAMPLER.key else found
 
-    return Column(name, name, value, units.plain, numeric=False)
+    return Column(name, name, value, units.plain, numeric=False, axis=True)
 
 
 def ratio_to(reference: Record) -> tuple[Column, Column, Column, Column]:
@@ -209,7 +218,7 @@ def ratio_to(reference: Record) -> tuple[Column, Column, Column, Column]:
         return f"{units.ratio(pair.value)} ({units.interval(pair.low, pair.high)})"
 
     return (
-        Column("latency_ratio", f"Latency / {reference.label}", part("value"), units.ratio, shown=shown),
+        Column("latency_ratio", f"Latency / {reference.label}", part("value"), units.ratio, shown=shown, said="ratio"),
         Column("latency_ratio_low", "", part("low"), units.plain),
         Column("latency_ratio_high", "", part("high"), units.plain),
         Column("verdict", "Verdict", lambda r: verdict(r, reference), units.plain, numeric=False),
@@ -247,7 +256,7 @@ def passed_ratio() -> tuple[Column, Column]:
         between = f"({units.interval(found.low, found.high)})"
         return f"{units.ratio(found.value)} {stats.verdict(pair, record.noise_floor or 0.0) if judge else between}"
 
-    plain = Column("latency_ratio", "Ratio", value, units.ratio)
+    plain = Column("latency_ratio", "Ratio", value, units.ratio, said="ratio")
     return replace(plain, shown=lambda r: shown(r, True)), replace(plain, shown=lambda r: shown(r, False))
 
 

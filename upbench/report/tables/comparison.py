@@ -220,6 +220,7 @@ def _build(
         lead=1,
         refs=footnotes.refs,
         footnotes=footnotes.texts,
+        names=[c.name for c in shown],
     )
 
 

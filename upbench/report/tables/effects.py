@@ -255,7 +255,7 @@ def _value(metric: Column, record: Record) -> str:
 
 def _text(metric: Column, effect: Effect | None) -> str:
     """'1.26x (1.22-1.31)' for what is timed, '1.50x (+1.1M)' for what is counted, '+0.3' for what is published."""
-    if effect is None:
+    if effect is None or (metric.timed and effect.high == float("inf")):  # of several runs: nothing is told
         return units.DASH
     delta: Callable[[Any], str] = metric.delta or units.delta
     if not metric.measured or effect.ratio is None:

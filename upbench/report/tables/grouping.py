@@ -55,6 +55,27 @@ def axis_value(record: Record, axis: str) -> Any:
     return record.axes.get(axis)
 
 
+def setting(record: Record, axis: str) -> Any:
+    """Return the value that an axis of other records has in the spec of a record, given or default; None where it has none."""
+    spec, (section, _, name) = record.settings, axis.rpartition(".")
+    places = {"input": spec.input, "measure": spec.measure, "": spec}
+    if section not in places or (section == "" and name in spec.params):
+        return spec.params.get(name)
+    found = [places[section].value(name), *([] if section else [spec.input.value(name), spec.measure.value(name)])]
+    return next((value for value in found if value is not None), None)
+
+
+def with_axes(records: Sequence[Record], axes: Sequence[str]) -> list[Record]:
+    """Return records with the axes of a sweep that they are not of, where their specs say what values they have there."""
+
+    def completed(record: Record) -> Record:
+        missing = (name for name in axes if name not in record.axes)
+        found = {name: value for name in missing if (value := setting(record, name)) is not None}
+        return record.model_copy(update={"axes": {**record.axes, **found}}) if found else record
+
+    return [completed(record) for record in records]
+
+
 def level_text(value: Any) -> str:
     """Return the value of an axis as it is written in YAML."""
     if value is None:
@@ -119,6 +140,17 @@ def series(record: Record) -> int:
     return 0 if passes is None else passes.series
 
 
+@fact
+def session(record: Record) -> tuple[Hashable, ...]:
+    """Return in which run a record was timed: only times of one run are better or worse than each other."""
+    passes = record.latency.passes if record.status == "ok" and record.latency else None
+    if passes is not None:
+        return ("passes", record.sweep.name if record.sweep else "", *passes.reference, passes.series)
+    if record.comparison is not None:
+        return ("comparison", record.comparison)
+    return ("sweep", record.sweep.name) if record.sweep else ("alone", record.started, record.label)
+
+
 def machine_text(
     record: Record, axes: Sequence[str], several_versions: bool = False, several_allocators: bool = False
 ) -> str:
@@ -142,6 +174,12 @@ def machine_text(
         + (f", memory {allocator}" if several_allocators and allocator else "")
         + (f", added later ({later})" if later else "")
     )
+
+
+def series_text(record: Record) -> str:
+    """Return what tells groups of one machine apart: which of them were added later."""
+    later = series(record)
+    return f"Added later{f' ({later})' if later > 1 else ''}" if later else "Measured first"
 
 
 def measurement_versions(records: Sequence[Record]) -> set[int | None]:

@@ -84,6 +84,7 @@ def comparison(
         brief=_brief(totals, shown, host, convention),
         headline=headline.comparison(totals, totals[reference]),
         lead=2 if any(stages) else 1,
+        names=[c.name for c in shown],
     )
 
 

@@ -14,6 +14,9 @@ from upbench.report.tables.columns import Column
 from upbench.report.tables.pass_levels import passes_of
 from upbench.report.tables.result_set import ResultSet
 
+FRESH = "`upbench sweep --fresh` measures all cells in one run."
+"""How to have one table of cells that a later run added."""
+
 
 def notes(results: ResultSet, shown: Sequence[Column], emphasised: bool, published: bool = True) -> list[str]:
     """Return the notes under a table of several cells, as far as they are about the columns that are shown.
@@ -27,8 +30,7 @@ def notes(results: ResultSet, shown: Sequence[Column], emphasised: bool, publish
     rows, keys = results.rows, {c.key for c in shown}
     sentences = [*results.too_busy, *(f"{text}." for text in in_model(rows)), condition(rows)]
     if emphasised:
-        among = " among rows of equal work (shape, scale, batch, mode, offsets)" if len(results.works) > 1 else ""
-        sentences.append(f"Best of a column in bold, second best underlined{among}.")
+        sentences.append(marks(results, shown))
     if results.base is not None:
         sentences.append(f"{signed(results, shown)}.")
     if any(c.metric and c.metric.name.startswith(("params", "macs")) for c in shown):
@@ -42,13 +44,14 @@ def notes(results: ResultSet, shown: Sequence[Column], emphasised: bool, publish
         and len(results.groups) > 1
     ):
         sentences.append(
-            "Rows stand in groups because the machine, the versions or the allocator differ; values of two groups do not "
-            "compare."
+            "Rows stand in groups because the machine, the versions or the allocator differ; times and ratios of two groups "
+            "do not compare, what is counted does."
         )
     if later:
         sentences.append(
-            "Rows that a later run added stand in a group of their own: cells that it timed again had other ratios than "
-            "before, by more than the resolution; there is no verdict across the groups."
+            "Rows that a later run added stand in a group of their own. Their ratios are to the same row, timed again beside "
+            "them; but cells of the first group that it timed again had other ratios than before, by more than the "
+            "resolution. So times and ratios of two groups do not compare, what is counted does; " + FRESH
         )
     if len(grouping.measurement_versions(rows)) > 1:
         sentences.append(
@@ -64,6 +67,13 @@ def notes(results: ResultSet, shown: Sequence[Column], emphasised: bool, publish
     return [*sentences, *left_out, *warnings(rows)]
 
 
+def marks(results: ResultSet, shown: Sequence[Column]) -> str:
+    """Return what bold and underlined cells are, which are several where values are equal or are not told apart."""
+    among = " among rows of equal work (shape, scale, batch, mode, offsets)" if len(results.works) > 1 else ""
+    alike = "equal to it or, of times, not told from it" if any(c.timed for c in shown) else "equal to it"
+    return f"Best of a column in bold, second best underlined{among}, each with what is {alike}."
+
+
 def signed(results: ResultSet, shown: Sequence[Column]) -> str:
     """Return what a sign means in a table of differences, and what the ratios are to, where that is another row."""
     said = f"With a sign: the difference to the row with {results.base}"
@@ -76,7 +86,8 @@ def urgent(results: ResultSet, shown: Sequence[Column]) -> list[str]:
     """Return what must be said even where little is: that the fastest is not the only one, or that groups do not compare."""
     found = [note for table in results.published for note in table.notes if note.startswith("Warning")]
     if len(results.groups) > 1:
-        found.append("Values of two groups do not compare.")
+        fresh = f"; {FRESH}" if any(grouping.series(record) for record in results.rows) else "."
+        found.append(f"Times and ratios of two groups do not compare{fresh}")
     if any(c.timed for c in shown) and not found and len(calls := close_calls(results)) == 1:
         found += [call for call in calls if len(call) < 70]
     return [*(note.partition(":")[0] for note in older_way(results.rows)), *found]

@@ -8,7 +8,7 @@ from upbench import units
 from upbench.errors import UpbenchError, unknown
 from upbench.records.record import Record
 from upbench.report.formats.table import Span, Table
-from upbench.report.tables import columns, failures, notes, origins, sweep
+from upbench.report.tables import failures, notes, origins, row_names, sweep
 from upbench.report.tables import relative as bases
 from upbench.report.tables.columns import Column
 from upbench.report.tables.result_set import ResultSet
@@ -43,11 +43,11 @@ def pivot_table(results: ResultSet, title: str, metrics: Sequence[Column], acros
         UpbenchError: There are several metrics, or too few axes.
         UnknownName: There is no such axis.
     """
-    metric = _only(metrics)
+    metric = _only([column for column in metrics if not column.axis])
     if across is not None and across not in results.axes:
         raise unknown("axis", across, results.axes)
     pivoted = across or choose_axis(results)
-    keys = [*(columns.axis(name) for name in results.axes if name != pivoted), *results.context]
+    keys = row_names.columns(results, metrics, pivoted)
     levels = list(dict.fromkeys(str(r.axes.get(pivoted)) for r in results.records))
     lines, starts = _lines(results, keys, pivoted)
     footnotes = sweep.Footnotes()
@@ -80,12 +80,14 @@ def pivot_table(results: ResultSet, title: str, metrics: Sequence[Column], acros
         raw_rows=raw,
         notes=_notes(results, metric, bool(emphasis)),
         ranks=emphasis,
+        marks=_of_table(notes.marks(results, [metric])) if emphasis else "",
         refs=footnotes.refs,
         footnotes=footnotes.texts,
         groups=starts if len(results.groups) > 1 else {},
-        spans=[Span(len(keys), len(heads) - 1, metric.title)],
+        spans=[Span(len(keys), len(heads) - 1, metric.title, name=metric.name)],
         lead=len(keys),
         label=results.name,
+        names=[*(c.name for c in keys), *(f"{pivoted}={level}" for level in levels)],
     )
 
 
@@ -119,5 +121,9 @@ def _notes(results: ResultSet, metric: Column, emphasised: bool) -> list[str]:
     return [
         f"Shown: {metric.title}{'' if printed is None else f', {printed.source}'}.",
         *origins.notes([metric], results.rows),
-        *(note.replace("Best of a column", "Best of the table") for note in under),
+        *map(_of_table, under),
     ]
+
+
+def _of_table(note: str) -> str:
+    return note.replace("Best of a column", "Best of the table")

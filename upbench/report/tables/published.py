@@ -87,13 +87,15 @@ def _column(
 
     # In brackets, since a comma separates the names that --columns takes.
     unit = f" ({of.unit.split(' (')[0]})" if of.unit not in ("percent", "%") else ""
+    title = " ".join([metric, *([subtask] if subtask else [])]) + unit
     return Column(
         key=key,
-        title=" ".join([metric, *([subtask] if subtask else [])]) + unit,
+        title=title,
         raw=value,
         text=lambda v: units.number(v, of.decimals),
         better=of.better,
         delta=lambda v: units.delta_number(v, of.decimals),
+        said=title,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -21,11 +22,14 @@ UNDECIDED = (
 )
 """The footnote of a difference that may be chance."""
 
+ALONE = "timed in a run of its own: no time here is set against it"
+"""The footnote of a time beside others that were taken together."""
+
 
 def parse(
     text: str, records: Sequence[Record], axes: Sequence[str], context: Sequence[Column]
-) -> Callable[[Record], Record | None]:
-    """Return the function that gives the base row of each record.
+) -> Callable[[Record, bool], Record | None]:
+    """Return the function that gives the base row of each record, of any machine and run where its second argument is True.
 
     With AXIS=VALUE the base row of a record is the one that has these values, and the record's own values of the other
     axes. It is of the same machine and, where rows differ in more than axes, alike in that.
@@ -41,8 +45,10 @@ def parse(
         UpbenchError: A part of the text is not AXIS=VALUE, or its label is that of several rows.
     """
 
-    def alike(record: Record) -> tuple[Any, ...]:
-        return grouping.machine_key(record, axes), tuple(str(c.raw(record)) for c in context if c.key != "label")
+    def alike(record: Record, anywhere: bool) -> tuple[Any, ...]:
+        return None if anywhere else grouping.machine_key(record, axes), tuple(
+            str(c.raw(record)) for c in context if c.key != "label"
+        )
 
     def cell(values: dict[str, str]) -> tuple[str, ...]:
         return tuple(values[name] for name in axes)
@@ -57,19 +63,19 @@ def parse(
                 + ",".join(f"{k}={v}" for k, v in labelled[0].axes.items())
             )
         by_likeness: dict[tuple[Any, ...], Record] = {}
-        for hit in labelled:
-            by_likeness.setdefault(alike(hit), hit)
-        return lambda record: by_likeness.get(alike(record))
+        for hit, anywhere in product(labelled, (False, True)):
+            by_likeness.setdefault(alike(hit, anywhere), hit)
+        return lambda record, anywhere: by_likeness.get(alike(record, anywhere))
 
     wanted = _wanted(text, records, axes)
     by_cell: dict[tuple[Any, ...], Record] = {}
-    for record in records:
+    for record, anywhere in product(records, (False, True)):
         levels = {name: str(record.axes.get(name)) for name in axes}
-        by_cell.setdefault((cell(levels), alike(record)), record)
+        by_cell.setdefault((cell(levels), alike(record, anywhere)), record)
 
-    def base(record: Record) -> Record | None:
+    def base(record: Record, anywhere: bool) -> Record | None:
         levels = {name: str(record.axes.get(name)) for name in axes}
-        return by_cell.get((cell(levels | wanted), alike(record)))
+        return by_cell.get((cell(levels | wanted), alike(record, anywhere)))
 
     return base
 
@@ -106,7 +112,7 @@ def difference(column: Column, record: Record, base: Record) -> float | None:
 
 
 def remark(column: Column, record: Record, results: ResultSet) -> str | None:
-    """Return the footnote of a cell in a table of differences.
+    """Return the footnote of a cell whose number does not compare with the others, or is no difference.
 
     Args:
         column: The column of the cell.
@@ -114,11 +120,17 @@ def remark(column: Column, record: Record, results: ResultSet) -> str | None:
         results: The set of the table, which knows its base row.
 
     Returns:
-        A sentence: That the cell is no difference, or that it may be chance; None where there is nothing to say.
+        A sentence; None where there is nothing to say.
     """
-    base = results.base_row(record)
-    if results.base is None or base is record or column.delta is None or column.raw(record) is None:
+    if column.raw(record) is None:
         return None
+    if column.timed and results.timed_alone(record):
+        return ALONE
+    base = results.base_of(record, column)
+    if results.base is None or base is record or column.delta is None:
+        return None
+    if base is None and results.base_of(record) is not None:
+        return "in full, not a difference: the base row was measured in another run or elsewhere, and does not compare"
     if base is None:
         return "in full, not a difference: there is no base row for it"
     if column.raw(base) is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -54,12 +55,17 @@ class ResultSet:
     def of(cls, records: Sequence[Record], convention: str = conventions.DEFAULT, base: str | None = None) -> ResultSet:
         """Return records as a set with all axes that they have, in the order in which they come.
 
+        A record that is of no sweep has the values of these axes that its spec says.
+
         Args:
             records: The records.
             convention: Name of the convention that FLOPs are counted by.
             base: What the others are set against; None for no base row.
         """
         axes = list(dict.fromkeys(name for record in records for name in record.axes))
+        if any(record.sweep is None for record in records):
+            alone = iter(grouping.with_axes([r for r in records if r.sweep is None], axes))
+            records = [next(alone) if r.sweep is None else r for r in records]
         return cls(records, axes, convention, base)
 
     @cached_property
@@ -68,9 +74,12 @@ class ResultSet:
         groups = []
         several = len(grouping.measurement_versions(self.records)) > 1
         allocators = len({grouping.allocator_of(r) for r in self.records if r.status != "impossible"}) > 1
-        for members in grouping.by_machine(self.records, self.axes).values():
+        found = grouping.by_machine(self.records, self.axes)
+        one_place = len(found) > 1 and len({key[:-1] for key in found}) == 1
+        for members in found.values():
             named = next((r for r in members if r.status != "impossible"), members[0])
-            groups.append(Group(grouping.machine_text(named, self.axes, several, allocators), members))
+            where = grouping.machine_text(named, self.axes, several, allocators)
+            groups.append(Group(grouping.series_text(named) if one_place else where, members))
         return groups
 
     @cached_property
@@ -128,22 +137,60 @@ class ResultSet:
         """Return what two records must have in common before one is better than the other: machine, versions and work."""
         return self._peers[id(record)]
 
+    def ranked_with(self, record: Record, column: Column) -> Hashable:
+        """Return what two records must have in common before one is better in a column.
+
+        Work for all; for what is counted what it depends on; for what is timed the machine and the run.
+        """
+        work, metric = grouping.workload_key(record), column.metric
+        if metric is None or not metric.measured:
+            return work
+        if not metric.exact:
+            return self.peers(record), grouping.session(record)
+        return work, counted_on(record, column)
+
+    @cached_property
+    def _sizes_of_sessions(self) -> Counter[Hashable]:
+        return Counter(grouping.session(r) for r in self.records if facts.timing(r))
+
+    def timed_alone(self, record: Record) -> bool:
+        """Return whether a record was timed in a run of its own while others were timed together."""
+        sizes = self._sizes_of_sessions
+        return bool(facts.timing(record)) and sizes[grouping.session(record)] == 1 and max(sizes.values()) > 1
+
     @cached_property
     def works(self) -> set[Hashable]:
         """Return the kinds of work that the rows do."""
         return {grouping.workload_key(record) for record in self.rows}
 
     @cached_property
-    def _base_rows(self) -> dict[int, Record | None]:
+    def _base_rows(self) -> dict[int, tuple[Record | None, Record | None]]:
+        """The base row of each record on its machine, and that or else one of another machine or run."""
         if self.base is None:
             return {}
         base_of = bases.parse(self.base, self.rows, self.axes, self.context)
-        return {id(record): base_of(record) for record in self.rows}
+        own = {id(record): base_of(record, False) for record in self.rows}
+        return {id(record): (own[id(record)], own[id(record)] or base_of(record, True)) for record in self.rows}
+
+    def base_of(self, record: Record, column: Column | None = None) -> Record | None:
+        """Return the row that a record's difference in a column is taken to; None where there is none that compares.
+
+        What is counted may have it on another machine or in another run; without a column any row is returned.
+        """
+        _, found = self._base_rows.get(id(record), (None, None))
+        if found is None or column is None or column.metric is None or not column.metric.measured:
+            return found
+        if column.metric.exact:
+            return found if counted_on(record, column) == counted_on(found, column) else None
+        by_passes = record in self.passes or found in self.passes
+        if by_passes and grouping.session(record) != grouping.session(found):
+            return None
+        return self.base_row(record)
 
     @property
     def ratios_beside_base(self) -> bool:
         """Return whether a row that differences are taken to is not the reference of the ratios of latency."""
-        rows = {id(base): base for base in self._base_rows.values() if base is not None}.values()
+        rows = {id(base): base for base, _ in self._base_rows.values() if base is not None}.values()
         return any(row.latency and row.latency.passes and row.latency.passes.ratio is not None for row in rows)
 
     def base_row(self, record: Record) -> Record | None:
@@ -152,7 +199,7 @@ class ResultSet:
         Raises:
             UnknownName: `base` names an axis, a value or a row that is not there.
         """
-        return self._base_rows.get(id(record))
+        return self._base_rows.get(id(record), (None, None))[0]
 
     @cached_property
     def measured(self) -> ResultSet:
@@ -226,7 +273,7 @@ class ResultSet:
         by_peers: dict[Hashable, list[Record]] = {}
         for record in self.rows:
             if facts.timing(record) and record.status == "ok":
-                by_peers.setdefault(self.peers(record), []).append(record)
+                by_peers.setdefault((self.peers(record), grouping.session(record)), []).append(record)
         found = []
         for peers in by_peers.values():
             best = min(peers, key=lambda r: s.median if (s := metrics.latency_summary(r)) else 0.0)
@@ -238,6 +285,15 @@ class ResultSet:
     def passes(self) -> PassLevels:
         """What passes say of those records that were timed in some."""
         return PassLevels(self.records)
+
+
+def counted_on(record: Record, column: Column) -> tuple[Hashable, ...]:
+    """Return what must agree before two counts of a column compare: for memory the software, on a GPU its kind too."""
+    metric, where = column.metric, record.environment
+    if metric is None:
+        return ()
+    on_gpu = metric.comparable_on_gpu if where.device_type != "cpu" else ()
+    return tuple(where.value(name) for name in (*metric.comparable_on, *on_gpu))
 
 
 def noise_floor(records: Sequence[Record]) -> float | None:

@@ -9,7 +9,7 @@ from typing import Any
 from upbench import units
 from upbench.records.record import Record
 from upbench.report.formats.table import CellIndex, Rank, Span, Table
-from upbench.report.tables import columns, failures, grouping, notes, origins
+from upbench.report.tables import columns, failures, grouping, notes, origins, row_names
 from upbench.report.tables import relative as bases
 from upbench.report.tables.columns import Column
 from upbench.report.tables.emphasis import ranks, ranks_told_apart
@@ -57,8 +57,8 @@ def sweep_table(results: ResultSet, title: str, shown: Sequence[Column], headlin
         headline: A sentence above the table.
     """
     rows = results.rows
-    lead = [c for c in results.keys if c not in shown] or [columns.LABEL]
-    heads = [*lead, *(c for c in shown if c not in lead)]
+    lead = [c for c in row_names.columns(results, shown) if c.axis or c not in shown] or [columns.LABEL]
+    heads = [*lead, *(c for c in shown if c not in lead and not c.axis)]
     footnotes = _footnotes_of_heads(results, heads)
     raw = _raw_columns(results, heads)
     texts: dict[str, str] = {}  # a text that stands in many rows is in memory once
@@ -89,6 +89,7 @@ def sweep_table(results: ResultSet, title: str, shown: Sequence[Column], headlin
         brief=notes.brief(rows, heads, results.convention, notes.urgent(results, heads), results.too_busy, signed),
         headline=headline,
         ranks=emphasis,
+        marks=notes.marks(results, heads) if emphasis else "",
         refs=footnotes.refs,
         footnotes=footnotes.texts,
         groups=results.headings,
@@ -96,6 +97,7 @@ def sweep_table(results: ResultSet, title: str, shown: Sequence[Column], headlin
         lead=len(lead),
         label=results.name,
         condition=notes.size(rows),
+        names=[c.name for c in heads],
     )
 
 
@@ -130,7 +132,7 @@ def shown_text(results: ResultSet, column: Column, record: Record) -> str:
         column: The column of the cell.
         record: The row of the cell.
     """
-    value, base = column.raw(record), results.base_row(record)
+    value, base = column.raw(record), results.base_of(record, column)
     if value is None:
         return failures.text(record) if column.measured else column.text(None)
     if base is None or base is record or column.delta is None or column.raw(base) is None:
@@ -169,7 +171,7 @@ def _cell(results: ResultSet, column: Column, record: Record) -> str:
 def ranks_of(
     results: ResultSet, column: Column, records: Sequence[Record], raw: Sequence[Any] | None = None
 ) -> list[Rank]:
-    """Return the rank of each record's value of a column among records of its machine and work.
+    """Return the rank of each record's value of a column among those that it compares with; see `ResultSet.ranked_with`.
 
     Args:
         results: The set that the records are of.
@@ -182,7 +184,7 @@ def ranks_of(
     # A published value is of the settings; a cell that failed here still has it.
     known = [column.raw(r) for r in records] if raw is None else raw
     values = [v if r.status == "ok" or not column.measured else None for r, v in zip(records, known, strict=True)]
-    peers = [results.peers(r) for r in records]
+    peers = [results.ranked_with(r, column) for r in records]
     if column.timed and any(record in results.passes for record in records):
         return ranks_told_apart(values, peers, lambda m, n: results.told_apart(records[m], records[n]))
     return ranks(values, [column.text(v) for v in values], peers, column.better)
@@ -229,7 +231,7 @@ def _raw_columns(results: ResultSet, heads: Sequence[Column]) -> list[Column]:
 
 
 def _delta_of(results: ResultSet, column: Column) -> Callable[[Record], Any]:
-    return lambda r: None if (base := results.base_row(r)) is None else bases.difference(column, r, base)
+    return lambda r: None if (base := results.base_of(r, column)) is None else bases.difference(column, r, base)
 
 
 def _spans(results: ResultSet, heads: Sequence[Column]) -> list[Span]:
