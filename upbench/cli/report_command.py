@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from upbench import conventions, files
-from upbench.cli import existing_files, options, output, results
+from upbench.cli import options, output, results
 from upbench.cli.accuracy_options import AccuracyOptions
 from upbench.errors import OutputError, SpecError
 
@@ -51,7 +51,6 @@ def _judge(output_files: Sequence[Path], overwrite: bool) -> None:
             continue
         try:
             output.check(path, "html", overwrite=overwrite)
-            existing_files.check_own(path, overwrite)
         except OutputError as error:
             mistakes.append(str(error))
     if mistakes:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from upbench import conventions
-from upbench.cli import existing_files, model_options, options, output
+from upbench.cli import model_options, options, output
 from upbench.cli.accuracy_options import AccuracyOptions, attached
 from upbench.cli.engine_options import EngineOptions
 from upbench.cli.options import RunOptions
@@ -104,8 +104,6 @@ def command(
     path = named or Path("results") / f"{plan.name}.jsonl"
     printed = replace(show, output_files=None if cells_as.dry_run else written)
     output.check_targets(printed)
-    for each in written:
-        existing_files.check_own(each, show.overwrite)
     if not path.parent.is_dir():
         _no_folder(path, named is None, cells_as.dry_run)
     try:
@@ -219,7 +217,7 @@ def _measure(
     with files.locked(path):
         files.check_writable(path)
         for suffix, form in written.items():
-            output.check(path.with_suffix(suffix), form)
+            output.check(path.with_suffix(suffix), form, overwrite=printed.overwrite)
         beside.check(path)
         with Progress() as progress, sweep.crew(cells, chosen, None if fresh else path, _say) as crew:
             if fresh:
