@@ -180,6 +180,27 @@ def test_what_was_written_yesterday_is_replaced(command: list[str]) -> None:
         assert result.exit_code == 0, result.output
 
 
+@pytest.mark.parametrize("name", ["abl.docx", "abl", "abl.jsonl"])
+def test_an_ending_without_a_format_is_refused_unless_the_format_is_given(name: str) -> None:
+    refused = upbench("table", "few.jsonl", "-o", name)
+    assert refused.exit_code == 2
+    assert (
+        "end it in .txt, .md, .markdown, .csv, .tex, .html, .htm, .json, .parquet, or give --format" in refused.stderr
+    )
+    assert not Path(name).exists()
+    assert upbench("table", "few.jsonl", "-o", name, "--format", "csv").exit_code == 0
+    sweep = upbench("sweep", "few.yaml", "-o", "few.docx")
+    assert (sweep.exit_code, "results are a .jsonl" in sweep.stderr) == (2, True)
+
+
+def test_every_file_that_was_written_is_named_once_on_stderr() -> None:
+    table = upbench("table", "few.jsonl", "-o", "t.tex", "-o", "t.csv", "-q")
+    assert (table.stdout, table.stderr) == ("", "upbench: wrote t.tex\nupbench: wrote t.csv\n")
+    assert upbench("report", "few.jsonl", "-o", "r.html").stderr == "upbench: wrote r.html\n"
+    assert upbench("plot", "few.jsonl", "-o", "few.png").stderr.startswith("upbench: wrote few.png\n")
+    assert upbench("list", "-o", "/dev/null").stderr == ""
+
+
 @pytest.mark.parametrize("option", [["list", "-o"], ["compare", "bilinear", "--save"], ["diff", "a", "b", "--junit"]])
 def test_a_name_that_ends_in_a_slash_is_of_a_folder(folder: Path, option: list[str]) -> None:
     missing, file = upbench(*option, "nope/"), upbench(*option, "own.py/")

@@ -411,7 +411,7 @@ def test_aliases_of_aliases_are_read_at_once(tmp_path: Path) -> None:
         (["{module}.Up"], "{module} is a module here: write {module}:Up"),
         (
             ["{module}x:Up"],
-            "from this folder or the environment (No module named '{module}x'); write package.module:Class; "
+            "nor such a module in the environment (No module named '{module}x'); run this from the folder that holds {module}x.py; "
             "did you mean '{module}:Up'?",
         ),
         (["{module}:F.relu"], "{module}:F.relu is a function; it is not a class derived from"),

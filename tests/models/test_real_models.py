@@ -85,7 +85,7 @@ def test_a_model_of_ones_own_with_inputs_of_ones_own(tmp_path: Path) -> None:
             "GiB do not fit into memory; give a smaller",
         ),
         (["nothing/of-the-kind", "--input", "8x8"], "unknown model 'nothing/of-the-kind'"),
-        (["no_such_package:make", "--input", "8x8"], "cannot be imported from this folder or the environment"),
+        (["no_such_package:make", "--input", "8x8"], "nor such a module in the environment"),
         (["lraspp_mobilenet_v3_large", "--input", "8x8"], "write torchvision/lraspp_mobilenet_v3_large or timm/"),
         (["unet-resnet50", "--input", "8x8"], "begins with its library: write smp/unet-resnet50; one of your own"),
         (["tests/models/hosts.py:Neck", "--input", "8x8"], "as Python imports it: tests.models.hosts:Neck"),

@@ -17,7 +17,6 @@ TABLES: tuple[frozenset[str], ...] = tuple(
         frozenset,
         (
             ("params", "macs_conv"),  # records
-            ("macs", "share", "operator"),
             ("upsampler", "runs_left"),
             ("upsampler", "score", "pairs", "verdict"),
             ("upsampler", "runtime", "verdict", "latency_to_eager"),
@@ -40,7 +39,7 @@ TABLES: tuple[frozenset[str], ...] = tuple(
     )
 )
 """Columns of tables of upbench in CSV and JSON: one of these sets is in each of them."""
-_WHOLE = (["quantity", "value"],)
+_WHOLE = (["quantity", "value"], ["operator", "macs"])
 """The columns of tables which have no others."""
 _ACROSS = re.compile(r"\w+ \w+=.+")
 """A column of a table with an axis across, as `latency_median_s theta=3`."""

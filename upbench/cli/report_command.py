@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from upbench import conventions, files
+from upbench import conventions
 from upbench.cli import options, output, results
 from upbench.cli.accuracy_options import AccuracyOptions
 from upbench.errors import OutputError, SpecError
@@ -39,7 +39,7 @@ def command(
 
     text = page.page(sections, title or _title(sections), library)
     for path in output_files:
-        files.write_text(path, text)
+        output.write(path, text)
 
 
 def _judge(output_files: Sequence[Path], overwrite: bool) -> None:
