@@ -75,9 +75,7 @@ def get(name: str) -> Card:
         return _card(name, thing, f"class {name}", name)
     if sentence := modules.spelling(name):
         raise UnknownName(f"unknown upsampler {name!r}; {sentence}")
-    said = str(unknown("upsampler", name, names()))
-    end = "" if said.endswith("?") else "."
-    raise UnknownName(f"{said}{end} A class of your own is written package.module:Class")
+    raise UnknownName(f"{unknown('upsampler', name, names())}. A class of your own is written package.module:Class")
 
 
 def sources(name: str) -> dict[str, str] | None:

@@ -17,7 +17,7 @@ from upbench.cli.engine_options import EngineOptions
 from upbench.cli.options import RunOptions
 from upbench.cli.show_options import ShowOptions, TableOptions
 from upbench.cli.view_options import ViewOptions
-from upbench.errors import OutputError, SpecError, suggestion
+from upbench.errors import OutputError, SpecError, known_names
 from upbench.report.formats.render import ENDINGS
 
 if TYPE_CHECKING:
@@ -273,9 +273,7 @@ def _statuses(text: str | None) -> frozenset[str]:
     wrong = [part for part in names if part not in (*FAILED, "all")]
     if wrong:
         known = (*FAILED, "all")
-        raise SpecError(
-            [f"--retry {part}: unknown status; known: {', '.join(known)}{suggestion(part, known)}" for part in wrong]
-        )
+        raise SpecError([f"--retry {part}: unknown status; {known_names(part, known)}" for part in wrong])
     return frozenset(FAILED if "all" in names else names)
 
 
