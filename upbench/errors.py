@@ -96,6 +96,16 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> UnknownName:
     return UnknownName(f"unknown {kind} {str(name)!r}; {known_names(str(name), known)}")
 
 
+def install(extra: str, pinned: bool = True) -> str:
+    """Return the command that installs an extra of upbench, and where it runs: no package is published yet.
+
+    Args:
+        extra: The extra, as "plot".
+        pinned: Whether the versions are those that were tested.
+    """
+    return f"in the clone of upbench run: pip install {'-c constraints.txt ' if pinned else ''}-e '.[{extra}]'"
+
+
 def first_line(error: BaseException, located: bool = True) -> str:
     """Return the type of an error and the first line of its message, and the line of the user's files that it arose in.
 

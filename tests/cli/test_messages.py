@@ -415,7 +415,7 @@ def test_aliases_of_aliases_are_read_at_once(tmp_path: Path) -> None:
             "did you mean '{module}:Up'?",
         ),
         (["{module}:F.relu"], "{module}:F.relu is a function; it is not a class derived from"),
-        (["Up"], "? A class of your own is written package.module:Class"),
+        (["Up"], "naf. A class of your own is written package.module:Class"),
         (["qqq"], "naf. A class of your own is written package.module:Class"),
         (["{module}:Up,kernel=3"], "the parameters of an upsampler follow a colon; write {module}:Up:kernel=3"),
         (["carafe", "--reduction", "2"], "a parameter of an upsampler is written --set reduction=VALUE"),

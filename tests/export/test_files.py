@@ -211,5 +211,8 @@ def test_bad_input_is_one_sentence_and_no_file(tmp_path: Path, monkeypatch: pyte
     assert f"output {file} exists; remove it" in refused(*name)
     file.unlink()
     monkeypatch.setattr(formats, "find_spec", lambda name: None if name == "onnxscript" else True)
-    assert "needs onnxscript; pip install 'upbench[onnxruntime]'" in refused(*name)
+    assert (
+        "needs onnxscript; in the clone of upbench run: pip install -c constraints.txt -e '.[onnxruntime]'"
+        in refused(*name)
+    )
     assert left(tmp_path) == ["w.pth"]

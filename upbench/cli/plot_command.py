@@ -13,7 +13,7 @@ from upbench import conventions, metrics
 from upbench.cli import completion, options, output
 from upbench.cli import results as results_files
 from upbench.cli.accuracy_options import AccuracyOptions, attached
-from upbench.errors import OutputError, SpecError
+from upbench.errors import OutputError, SpecError, install
 
 if TYPE_CHECKING:
     from upbench.accuracy.sources import Sources
@@ -195,7 +195,5 @@ def _lacking() -> str | None:
     try:
         import matplotlib  # noqa: F401
     except ImportError:
-        return (
-            "plot needs matplotlib, which is not installed; install upbench with its extra: pip install 'upbench[plot]'"
-        )
+        return f"plot needs matplotlib, which is not installed; {install('plot')}"
     return None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from upbench import conventions
 from upbench.cli import options, output, results
 from upbench.cli.accuracy_options import AccuracyOptions
-from upbench.errors import OutputError, SpecError
+from upbench.errors import OutputError, SpecError, install
 
 if TYPE_CHECKING:
     from upbench.accuracy.sources import Sources
@@ -62,7 +62,7 @@ def _library() -> str:
     try:
         from plotly.offline import get_plotlyjs
     except ImportError:
-        raise SpecError(["a report needs plotly; install it with: pip install 'upbench[report]'"]) from None
+        raise SpecError([f"a report needs plotly, which is not installed; {install('report')}"]) from None
     return str(get_plotlyjs())
 
 
