@@ -343,7 +343,7 @@ def test_without_matplotlib_it_says_how_to_get_it(tmp_path: Path, monkeypatch: p
     ("arguments", "part"),
     [
         (["--metric", "latancy"], "did you mean 'latency'?"),
-        (["--axis", "thta"], "known: theta"),
+        (["--axis", "thta"], "Known: theta"),
         (["--kind", "pie"], "is not one of axis, bubble, pareto, resolution"),
         (["--kind", "pareto", "--y", "AQ"], "unknown quantity for --y"),
         (["--kind", "bubble"], "needs published accuracy"),

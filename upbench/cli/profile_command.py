@@ -16,6 +16,9 @@ from upbench.errors import SpecError
 if TYPE_CHECKING:
     from upbench.specs.run_spec import RunSpec
 
+WARNINGS = 3
+"""Warnings that are printed in full, since a look at the others is another measurement."""
+
 
 def command(
     item: Annotated[
@@ -63,7 +66,7 @@ def command(
         )
 
     from upbench.cli.progress import Progress
-    from upbench.report.tables import comparison
+    from upbench.report.tables import comparison, facts
     from upbench.session import opening
 
     with opening.opened([run_spec]) as session:
@@ -78,6 +81,12 @@ def command(
             (record,) = session.compare([run_spec], progress)
     tables = [comparison.operators_table(record) if by_op else comparison.profile_table(record, convention)]
     output.show(tables, show, lambda: json.dumps(record.to_dict(), indent=2))
+    if show.told == "brief":
+        for warning in facts.warnings(record)[:WARNINGS]:
+            typer.echo(f"upbench: warning: {warning}", err=True)
+    if record.output is not None and record.output.mean is None:
+        typer.echo(f"upbench: FAILED {record.label}, check finite: values of the output are not finite", err=True)
+        raise typer.Exit(1)
 
 
 def _layers(spec: RunSpec, show: ShowOptions) -> None:

@@ -213,7 +213,7 @@ def _operators_missing(name: str, error: BaseException) -> str | None:
 def _matching_torchvision(torch_version: str) -> str:
     """Return the command that installs the torchvision of a torch: 0.(N+15) is that of 2.N, from the index of its build."""
     release, _, build = torch_version.partition("+")
-    _, minor, patch = (release.split(".") + ["0", "0"])[:3]
+    _, minor, patch = [*release.split("."), "0", "0"][:3]
     index = f" --index-url https://download.pytorch.org/whl/{build}" if build.startswith(("cpu", "cu")) else ""
     wanted = f"torchvision==0.{int(minor) + 15}.{patch}" if minor.isdigit() and patch.isdigit() else "torchvision"
     return f"pip install --force-reinstall --no-deps {wanted}{index}"
