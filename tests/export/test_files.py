@@ -14,8 +14,10 @@ from torch import Tensor, nn
 
 import upbench as package
 from tests.command_line import refused, upbench
+from upbench.benchmark import spec_module
 from upbench.errors import UpbenchError
 from upbench.exchange import formats, onnx_file
+from upbench.specs import run_spec
 
 pytest.importorskip("onnxruntime", reason="needs onnxruntime")
 pytest.importorskip("onnxscript", reason="needs onnxscript")
