@@ -14,6 +14,7 @@ from upbench.cli.show_options import ShowOptions, TableOptions
 from upbench.errors import SpecError
 
 if TYPE_CHECKING:
+    from upbench.records.record import Record
     from upbench.specs.run_spec import RunSpec
 
 WARNINGS = 3
@@ -66,7 +67,7 @@ def command(
         )
 
     from upbench.cli.progress import Progress
-    from upbench.report.tables import comparison, facts
+    from upbench.report.tables import comparison
     from upbench.session import opening
 
     with opening.opened([run_spec]) as session:
@@ -81,6 +82,13 @@ def command(
             (record,) = session.compare([run_spec], progress)
     tables = [comparison.operators_table(record) if by_op else comparison.profile_table(record, convention)]
     output.show(tables, show, lambda: json.dumps(record.to_dict(), indent=2))
+    _end(record, show)
+
+
+def _end(record: Record, show: ShowOptions) -> None:
+    """Print the warnings of a record on stderr; exit with 1 where its output is not finite, as `compare` does."""
+    from upbench.report.tables import facts
+
     if show.told == "brief":
         for warning in facts.warnings(record)[:WARNINGS]:
             typer.echo(f"upbench: warning: {warning}", err=True)
