@@ -59,7 +59,6 @@ def command(
     data, source = drafts.draft(item, run.given(), run.assigned())
     run_spec = spec.load(data, source)
     output.check_targets(show)
-
     wanted = [name for name, given in (("--layers", layers), ("--by-op", by_op), ("--counters", counters)) if given]
     if len(wanted) > 1:
         raise SpecError(
@@ -80,8 +79,8 @@ def command(
             return
         with Progress() as progress:
             (record,) = session.compare([run_spec], progress)
-    tables = [comparison.operators_table(record) if by_op else comparison.profile_table(record, convention)]
-    output.show(tables, show, lambda: json.dumps(record.to_dict(), indent=2))
+    table = comparison.operators_table(record) if by_op else comparison.profile_table(record, convention)
+    output.show([table], show, lambda: json.dumps(record.to_dict(), indent=2))
     _end(record, show)
 
 
