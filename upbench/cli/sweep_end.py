@@ -37,7 +37,7 @@ def sentences(
     if outcome.measured or outcome.interrupted or fresh or not timed:
         return [held]
     days = sorted({record.started[:10] for record in timed})
-    devices = ", ".join(dict.fromkeys(record.environment.device for record in timed))
+    devices = ", ".join(dict.fromkeys(record.environment.device or "cpu" for record in timed))
     when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
     known = (
         f"nothing was measured: {len(timed)} of {len(cells)} cells are in {path}, measured on {when} on {devices}; "
