@@ -78,6 +78,13 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close!r}?" if close else ""
 
 
+def known_names(name: str, known: Iterable[str]) -> str:
+    """Return "did you mean x? Known: a, b, x", or "known: a, b" when no known name is close."""
+    names = list(known)
+    close, listed = nearest(name, names), ", ".join(names) if names else "none"
+    return f"did you mean {close!r}? Known: {listed}" if close else f"known: {listed}"
+
+
 def unknown(kind: str, name: object, known: Iterable[str]) -> UnknownName:
     """Make the error for a name that is not known; it names the kind, the nearest known name and all of them.
 
@@ -86,9 +93,17 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> UnknownName:
         name: The name that was given.
         known: All known names.
     """
-    names = list(known)
-    listed = ", ".join(names) if names else "none"
-    return UnknownName(f"unknown {kind} {str(name)!r}; known: {listed}{suggestion(str(name), names)}")
+    return UnknownName(f"unknown {kind} {str(name)!r}; {known_names(str(name), known)}")
+
+
+def install(extra: str, pinned: bool = True) -> str:
+    """Return the command that installs an extra of upbench, and where it runs: no package is published yet.
+
+    Args:
+        extra: The extra, as "plot".
+        pinned: Whether the versions are those that were tested.
+    """
+    return f"in the clone of upbench run: pip install {'-c constraints.txt ' if pinned else ''}-e '.[{extra}]'"
 
 
 def first_line(error: BaseException, located: bool = True) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import warnings
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -75,9 +76,7 @@ def get(name: str) -> Card:
         return _card(name, thing, f"class {name}", name)
     if sentence := modules.spelling(name):
         raise UnknownName(f"unknown upsampler {name!r}; {sentence}")
-    said = str(unknown("upsampler", name, names()))
-    end = "" if said.endswith("?") else "."
-    raise UnknownName(f"{said}{end} A class of your own is written package.module:Class")
+    raise UnknownName(f"{unknown('upsampler', name, names())}. A class of your own is written package.module:Class")
 
 
 def sources(name: str) -> dict[str, str] | None:
@@ -253,7 +252,8 @@ def construct(card: Card, setting: Setting, seed: int | None = None, backend: st
     positional = [] if card.by_keyword else list(leading.values())
     positional += [given.pop(param.name) for param in card.params if param.positional]
     arguments = {**(leading if card.by_keyword else {}), **card.fixed, **given}
-    with torch.random.fork_rng(devices=[], enabled=seed is not None):
+    with torch.random.fork_rng(devices=[], enabled=seed is not None), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Initializing zero-element tensors")  # what fails then is said
         if seed is not None:
             torch.manual_seed(seed)
         module = target(*positional, **arguments)

@@ -164,3 +164,10 @@ def test_a_call_that_fails_while_it_is_timed_is_one_sentence() -> None:
         "FailsLater", "profile", "--budget", "1"
     )
     assert "FailsLater failed on" in refused("FailsLater", "compare", "nearest", "--budget", "1")
+
+
+def test_an_output_that_is_not_finite_fails_a_profile_and_warnings_are_printed() -> None:
+    result = upbench("profile", "tests.modules.judged:NotFinite", *TINY)
+    assert result.exit_code == 1
+    assert "upbench: FAILED tests.modules.judged:NotFinite, check finite: " in result.stderr
+    assert "upbench: warning: the output has values that are not finite" in result.stderr

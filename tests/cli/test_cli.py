@@ -252,7 +252,10 @@ def test_a_dry_run_shows_every_cell_and_writes_nothing(tmp_path: Path) -> None:
     [
         (["--timeout", "0"], "--timeout is 0, but must be a number of seconds above 0"),
         (["--memory", "nan"], "--memory is nan, but must be a number of GiB above 0"),
-        (["--retry", "oom,timout"], "--retry timout: unknown status; known: error, oom, timeout, crashed, all"),
+        (
+            ["--retry", "oom,timout"],
+            "--retry timout: unknown status; did you mean 'timeout'? Known: error, oom, timeout, crashed, all",
+        ),
         (["--retry", ","], "names no status"),
     ],
 )
@@ -279,7 +282,7 @@ def test_the_results_file_is_not_one_of_the_tables(tmp_path: Path, monkeypatch: 
     ("arguments", "part"),
     [
         (["profile", "ldaqu"], "did you mean 'ldaaqu'?"),
-        (["show", "ldaqu"], "unknown upsampler 'ldaqu'; known: nearest"),
+        (["show", "ldaqu"], "unknown upsampler 'ldaqu'; did you mean 'ldaaqu'? Known: nearest"),
         (["compare", "carafe", "caraffe"], "did you mean 'carafe'?"),
         (["profile", "carafe", "--shape", "256x120"], "is not CxHxW"),
         (["profile", "carafe", "--shape", "256xAx120"], "is not CxHxW"),
@@ -301,7 +304,7 @@ def test_the_results_file_is_not_one_of_the_tables(tmp_path: Path, monkeypatch: 
             ["compare", "carafe", "dysample", "--reference", "ldaaqu"],
             "unknown reference 'ldaaqu'; known: carafe, dysample",
         ),
-        (["profile", "no.such.module:Thing"], "module 'no.such.module' cannot be imported"),
+        (["profile", "no.such.module:Thing"], "there is no no/such/module.py, and no folder no in"),
         (["profile", "tests.benchmark.test_run:Nothing"], "unknown class in tests.benchmark.test_run 'Nothing'"),
         (["profile", "tests.benchmark.test_run:tiny"], "is not a class derived from torch.nn.Module"),
         (["profile", "carafe", "--output", "/proc/nowhere/a"], "cannot be written"),

@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.command_line import upbench
+from upbench.cli import own_files
+from upbench.quality import tables as quality
+from upbench.report.formats import render
+from upbench.report.tables import deploy, effects, sites
 
 FAST = ["--shape", "8x6x5", "--budget", "0.01", "--device", "cpu"]
 MODULE = """
@@ -25,6 +29,20 @@ SWEEP = (
 )
 
 
+BY_HAND = {
+    "results.tex": b"As Table 1 shows,\n\\begin{tabular}{l}\nparams\\\\\n\\end{tabular}\n",
+    "page.html": b"<!doctype html>\n<table><caption>upbench</caption></table>\n",
+    "ap.csv": b"params,AP\n41,37.5\n",
+    "list.json": b'[{"params": 41}]',
+    "todo.txt": b"run upbench\n",
+    "readme.md": b"# Results\n",
+    "photo.png": b"\x89PNG\r\n\x1a\n" + bytes(29) + b"tEXtSoftware\0gimp",
+    "paper.pdf": b"%PDF-1.7 /Producer (pdfTeX)",
+    "drawn.svg": b'<svg xmlns="http://www.w3.org/2000/svg"/>',
+    "own.parquet": b"PAR1 PAR1",
+}
+
+
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a module, a spec, a sweep with its results, a record as JSON, and a baseline."""
@@ -35,6 +53,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (made / "other.json").write_text('{"name": "my-package"}')
     (made / "weights").write_bytes(b"PK\x03\x04 and more")
     (made / "paper.tex").write_text("\\documentclass{article}")
+    for name, text in BY_HAND.items():
+        (made / name).write_bytes(text)
     for done in (
         upbench("profile", "bilinear", *FAST, "--format", "json", "-o", made / "c.json"),
         upbench("compare", "bilinear", *FAST, "--exact", "--save", made / "base.json"),
@@ -77,7 +97,11 @@ def folder(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
         (["show", "bilinear", "-o", "spec.yaml"], "spec.yaml", "an edited one"),
         (["list", "-o", "weights"], "weights", "a ZIP archive"),
         (["list", "-o", "new.pth"], "weights", "a file of weights"),
-        (["table", "few.jsonl", "--format", "latex", "-o", "paper.tex"], "paper.tex", "a whole LaTeX document"),
+        (
+            ["table", "few.jsonl", "--format", "latex", "-o", "paper.tex"],
+            "paper.tex",
+            "holds LaTeX that upbench did not write",
+        ),
         (["compare", "bilinear", *FAST, "--save", "a", "--junit", "a"], "weights", "for --save and --junit"),
     ],
 )
@@ -92,10 +116,42 @@ def test_nothing_is_overwritten_that_would_be_lost(folder: Path, command: list[s
     assert Path(lost).read_bytes() == before
 
 
+@pytest.mark.parametrize("name", BY_HAND)
+def test_a_file_that_upbench_did_not_write_is_refused_in_every_format(name: str) -> None:
+    verb = "plot" if name.endswith(("png", "pdf", "svg")) else "table"
+    refused = upbench(verb, "few.jsonl", "-o", name)
+    assert refused.exit_code == 2
+    assert "that upbench did not write" in refused.stderr
+    assert Path(name).read_bytes() == BY_HAND[name]
+    assert upbench(verb, "few.jsonl", "-o", name, "--overwrite").exit_code == 0
+    assert upbench(verb, "few.jsonl", "-o", name).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "command", [["list"], ["list", "--shapes"], ["list", "--hosts"], ["env"], ["reproduce", "--list"]]
+)
+def test_tables_of_every_command_are_known_as_those_of_upbench(command: list[str]) -> None:
+    files = [part for ending in render.ENDINGS for part in ("-o", f"t{ending}")]
+    for _ in range(2):
+        result = upbench(*command, *files)
+        assert result.exit_code == 0, result.stderr
+
+
+def test_columns_of_every_table_are_known() -> None:
+    for heads in (deploy.RAW, effects.RAW, effects.FRONT, sites.RAW, quality.RAW_HEADS):
+        assert own_files.has_columns(heads)
+    assert own_files.has_columns(["groups", "latency_median_s theta=3"])
+    assert not own_files.has_columns(["upsampler", "AP", "params"])
+
+
 @pytest.mark.parametrize(
     "command",
     [
         ["table", "few.jsonl", "-o", "table.txt"],
+        ["effects", "few.jsonl", "--part", "effects", "-o", "effects.csv"],
+        ["profile", "bilinear", "--layers", "-o", "layers.csv", "-o", "layers.txt"],
+        ["profile", "bilinear", *FAST, "--by-op", "-o", "op.csv", "-o", "op.json"],
+        ["report", "few.jsonl", "-o", "page-2.html"],
         ["table", "few.jsonl", "--format", "markdown", "-o", "few.md"],
         ["table", "few.jsonl", "--format", "csv", "-o", "few.csv"],
         ["table", "few.jsonl", "--format", "latex", "-o", "table.tex"],
@@ -122,6 +178,27 @@ def test_what_was_written_yesterday_is_replaced(command: list[str]) -> None:
     for _ in range(2):
         result = upbench(*command)
         assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize("name", ["abl.docx", "abl", "abl.jsonl"])
+def test_an_ending_without_a_format_is_refused_unless_the_format_is_given(name: str) -> None:
+    refused = upbench("table", "few.jsonl", "-o", name)
+    assert refused.exit_code == 2
+    assert (
+        "end it in .txt, .md, .markdown, .csv, .tex, .html, .htm, .json, .parquet, or give --format" in refused.stderr
+    )
+    assert not Path(name).exists()
+    assert upbench("table", "few.jsonl", "-o", name, "--format", "csv").exit_code == 0
+    sweep = upbench("sweep", "few.yaml", "-o", "few.docx")
+    assert (sweep.exit_code, "results are a .jsonl" in sweep.stderr) == (2, True)
+
+
+def test_every_file_that_was_written_is_named_once_on_stderr() -> None:
+    table = upbench("table", "few.jsonl", "-o", "t.tex", "-o", "t.csv", "-q")
+    assert (table.stdout, table.stderr) == ("", "upbench: wrote t.tex\nupbench: wrote t.csv\n")
+    assert upbench("report", "few.jsonl", "-o", "r.html").stderr == "upbench: wrote r.html\n"
+    assert upbench("plot", "few.jsonl", "-o", "few.png").stderr.startswith("upbench: wrote few.png\n")
+    assert upbench("list", "-o", "/dev/null").stderr == ""
 
 
 @pytest.mark.parametrize("option", [["list", "-o"], ["compare", "bilinear", "--save"], ["diff", "a", "b", "--junit"]])

@@ -411,15 +411,21 @@ def test_aliases_of_aliases_are_read_at_once(tmp_path: Path) -> None:
         (["{module}.Up"], "{module} is a module here: write {module}:Up"),
         (
             ["{module}x:Up"],
-            "from this folder or the environment (No module named '{module}x'); write package.module:Class; "
+            "nor such a module in the environment (No module named '{module}x'); run this from the folder that holds {module}x.py; "
             "did you mean '{module}:Up'?",
         ),
         (["{module}:F.relu"], "{module}:F.relu is a function; it is not a class derived from"),
-        (["Up"], "? A class of your own is written package.module:Class"),
+        (["Up"], "naf. A class of your own is written package.module:Class"),
         (["qqq"], "naf. A class of your own is written package.module:Class"),
         (["{module}:Up,kernel=3"], "the parameters of an upsampler follow a colon; write {module}:Up:kernel=3"),
         (["carafe", "--reduction", "2"], "a parameter of an upsampler is written --set reduction=VALUE"),
         (["carafe", "--shap", "8x6x5"], "--shape"),
+        (["{module}:Up,carafe"], "separate names by spaces: {module}:Up carafe"),
+        (["{module}:Up(kernel=3)"], "write {module}:Up:kernel=3"),
+        (["carafe (k_up=3, k_enc=1)"], "write carafe:k_up=3,k_enc=1"),
+        (["carafe", "--shape", "8,6,5"], "write 8x6x5"),
+        (["carafe", "--shape", "8 6 5"], "write 8x6x5"),
+        (["caraffe"], "unknown upsampler 'caraffe'; did you mean 'carafe'? Known: nearest"),
         (["carafe", "--shape", "2x8x6x5"], "the batch is an option of its own: shape 8x6x5, batch 2"),
         (["carafe", "--shape", "6x5"], "the channels come first, as 256x6x5"),
     ],
@@ -431,3 +437,19 @@ def test_what_a_first_user_writes_is_answered_with_what_is_right(
     said = refused("profile", *(argument.format(module=module) for argument in arguments))
     assert answer.format(module=module) in " ".join(said.split())
     assert "--set" not in said or "reduction" in said
+
+
+def test_channels_at_the_end_of_a_shape_are_asked_about_once() -> None:
+    shape = ["--shape", "4x4x64", "--budget", "0.01", "--device", "cpu"]
+    done = upbench("compare", "nearest", "bilinear", *shape, "--exact")
+    assert done.exit_code == 0
+    assert done.stderr.count("4 channels of a 4x64 map; channels come first: 64x4x4?") == 1
+    assert "channels come first" not in upbench("profile", "nearest", "--shape", "64x4x4", *shape[2:]).stderr
+
+
+def test_a_yaml_file_that_is_not_there_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "sweeps" / "theta.yaml").write_text("name: theta")
+    monkeypatch.chdir(tmp_path)
+    assert "theta.yml: there is no such file; did you mean 'sweeps/theta.yaml'?" in refused("sweep", "theta.yml")
+    assert refused("sweep", "nothing.yaml").rstrip().endswith("there is no such file")

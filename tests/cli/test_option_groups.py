@@ -178,7 +178,7 @@ def test_an_unknown_format_is_refused_with_the_nearest() -> None:
         result = upbench(*command, "--format", "latx")
         assert result.exit_code == 2
         assert (
-            "--format latx: unknown format 'latx'; known: table, markdown, csv, latex, html, json, parquet"
+            "--format latx: unknown format 'latx'; did you mean 'latex'? Known: table, markdown, csv, latex, html, json, parquet"
             in result.stderr
         )
         assert "did you mean 'latex'?" in result.stderr

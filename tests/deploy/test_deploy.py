@@ -148,7 +148,10 @@ def test_a_missing_package_is_a_status(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(targets, "find_spec", lambda name: None if name == "coremltools" else True)
     cell = job.deploy(spec(), "coreml", "float32", False, silent)
     assert cell.verdict == "not installed"
-    assert cell.reason == "coremltools must be installed; pip install 'upbench[coreml]'"
+    assert (
+        cell.reason
+        == "coremltools must be installed; in the clone of upbench run: pip install -c constraints.txt -e '.[coreml]'"
+    )
 
 
 def test_every_target_is_one_file_that_defines_what_a_target_has() -> None:

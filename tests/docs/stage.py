@@ -68,6 +68,8 @@ def build(page: Path, folder: Path) -> None:
         (folder / name).write_text(text)
     for name in ("results", "sweeps"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("quality", "*.png"))
+    (folder / "examples").mkdir()
+    shutil.copy(ROOT / "examples" / "own_upsampler.py", folder / "examples")
     (folder / "docs").mkdir()
     for name in ("old.jsonl", "new.jsonl"):
         shutil.copy(ROOT / "results" / "theta.jsonl", folder / name)

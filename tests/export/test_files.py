@@ -14,8 +14,10 @@ from torch import Tensor, nn
 
 import upbench as package
 from tests.command_line import refused, upbench
+from upbench.benchmark import spec_module
 from upbench.errors import UpbenchError
 from upbench.exchange import formats, onnx_file
+from upbench.specs import run_spec
 
 pytest.importorskip("onnxruntime", reason="needs onnxruntime")
 pytest.importorskip("onnxscript", reason="needs onnxscript")
@@ -211,5 +213,19 @@ def test_bad_input_is_one_sentence_and_no_file(tmp_path: Path, monkeypatch: pyte
     assert f"output {file} exists; remove it" in refused(*name)
     file.unlink()
     monkeypatch.setattr(formats, "find_spec", lambda name: None if name == "onnxscript" else True)
-    assert "needs onnxscript; pip install 'upbench[onnxruntime]'" in refused(*name)
+    assert (
+        "needs onnxscript; in the clone of upbench run: pip install -c constraints.txt -e '.[onnxruntime]'"
+        in refused(*name)
+    )
     assert left(tmp_path) == ["w.pth"]
+
+
+def test_the_weights_in_a_file_are_named(tmp_path: Path) -> None:
+    done = upbench("export", "carafe", "--shape", "8x6x5", "--set", "k_up=3", "--seed", 4, "-o", tmp_path / "a.pt2")
+    call = done.stdout.splitlines()[-1].partition("upbench.build")[2]
+    assert call == "('carafe', 8, seed=4, k_up=3)"
+    assert "Warning" not in done.stderr
+    given = run_spec.load({"upsampler": "carafe", "params": {"k_up": 3}, "input": {"shape": "8x6x5", "seed": 4}}, "")
+    module, _ = spec_module.built(given, None, "")
+    same = package.build("carafe", 8, seed=4, k_up=3).state_dict()
+    assert all(torch.equal(value, same[key]) for key, value in module.state_dict().items())

@@ -106,7 +106,10 @@ def test_what_a_file_cannot_do_is_said_before_anything_runs(monkeypatch: pytest.
     assert "it runs on cuda, but the device is cpu" in refused(*by, "onnxruntime-cuda")
     assert "--runtime torch,onnx: a runtime is onnx, but must be one of torch" in refused(*by, "torch,onnx")
     monkeypatch.setattr("upbench.benchmark.runtimes.exported.find_spec", lambda name: None if name == "openvino" else 1)
-    assert "openvino must be installed; pip install 'upbench[openvino]'" in refused(*by, "openvino")
+    assert (
+        "openvino must be installed; in the clone of upbench run: pip install -c constraints.txt -e '.[openvino]'"
+        in refused(*by, "openvino")
+    )
 
 
 def test_the_default_precision_is_read_from_the_compiled_model(tmp_path: Path) -> None:

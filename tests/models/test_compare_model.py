@@ -118,6 +118,16 @@ def test_the_channels_that_parameters_have_to_fit_are_those_of_the_sites() -> No
     assert "UNSURE" not in said or "UNSURE: " in said
 
 
+def test_counts_alone_need_no_timing() -> None:
+    table = run("compare", "bilinear", "dysample", *HOST, "--exact")
+    assert table.exit_code == 0, table.output
+    assert "+46.73K" in table.stdout or "+35.05K" in table.stdout
+    assert not {"Latency", "Share"} & set(table.stdout.replace(":", " ").split())
+    assert "latency" not in table.stderr
+    whole = json.loads(run("compare", "bilinear", *HOST, "--exact", "--format", "json").stdout)
+    assert whole["latency_ratios"] == [None, None]
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -129,6 +139,11 @@ def test_the_channels_that_parameters_have_to_fit_are_those_of_the_sites() -> No
             ["dysample", *HOST, "--columns", "time", "--sort", "latency"],
             "--columns, --sort: cannot be given with --model",
         ),
+        (
+            ["dysample", *HOST, "--exact", "--max", "latency=1ms", "--strict"],
+            "--strict, --max: cannot be given with --model",
+        ),
+        (["dysample", *HOST, "--min", "params=1"], "--min: cannot be given with --model; leave it out, or --model"),
         (["dysample", *HOST, "--accuracy", "ap.csv"], "--accuracy: cannot be given with --model"),
         (["dysample", *HOST, "--model-arg", "width"], "--model-arg width: `width` is not KEY=VALUE"),
         (["none*", *HOST], "none*: matches no upsampler"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ import upbench
 from tests.command_line import refused
 from tests.command_line import upbench as run
 from tests.models import torchvision_operators
+from upbench.errors import UpbenchError
 from upbench.models import answering, catalogue, example_inputs, factory, replacing
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -85,7 +87,7 @@ def test_a_model_of_ones_own_with_inputs_of_ones_own(tmp_path: Path) -> None:
             "GiB do not fit into memory; give a smaller",
         ),
         (["nothing/of-the-kind", "--input", "8x8"], "unknown model 'nothing/of-the-kind'"),
-        (["no_such_package:make", "--input", "8x8"], "cannot be imported from this folder or the environment"),
+        (["no_such_package:make", "--input", "8x8"], "nor such a module in the environment"),
         (["lraspp_mobilenet_v3_large", "--input", "8x8"], "write torchvision/lraspp_mobilenet_v3_large or timm/"),
         (["unet-resnet50", "--input", "8x8"], "begins with its library: write smp/unet-resnet50; one of your own"),
         (["tests/models/hosts.py:Neck", "--input", "8x8"], "as Python imports it: tests.models.hosts:Neck"),
@@ -147,3 +149,22 @@ def test_names_of_models_are_listed_with_an_example_each() -> None:
     assert "torchvision/fasterrcnn_resnet50_fpn" in catalogue.names()
     assert not any("{" in name for name in catalogue.names())
     assert replacing.arguments({"x": 1}) == ((), {"x": 1})
+
+
+@pytest.mark.parametrize(
+    ("torch_version", "command"),
+    [
+        ("2.13.0+cpu", "torchvision==0.28.0 --index-url https://download.pytorch.org/whl/cpu"),
+        ("2.7.1+cu126", "torchvision==0.22.1 --index-url https://download.pytorch.org/whl/cu126"),
+        ("2.7.1", "torchvision==0.22.1"),
+    ],
+)
+def test_the_torchvision_of_a_torch_is_named(monkeypatch: pytest.MonkeyPatch, torch_version: str, command: str) -> None:
+    def load(*_: Any) -> Any:
+        raise UpbenchError("broken") from RuntimeError("operator torchvision::nms does not exist")
+
+    monkeypatch.setattr(factory.torch, "__version__", torch_version)
+    monkeypatch.setattr(factory.modules, "load", load)
+    with pytest.raises(UpbenchError) as told:
+        factory.load("tests.models.hosts:segmenter")
+    assert str(told.value).endswith(f"run: pip install --force-reinstall --no-deps {command}")

@@ -241,5 +241,5 @@ def test_what_cannot_be_a_report_is_refused(page: Path, tmp_path: Path, monkeypa
     assert upbench("report", results, "-o", tmp_path / "own.html", "--title", "Again").exit_code == 0
     assert "<title>Again</title>" in (tmp_path / "own.html").read_text()
     monkeypatch.setitem(sys.modules, "plotly.offline", None)
-    assert "upbench[report]" in refused("report", results, "-o", tmp_path / "b.html")
+    assert "-e '.[report]'" in refused("report", results, "-o", tmp_path / "b.html")
     assert not (tmp_path / "b.html").exists()

@@ -135,4 +135,6 @@ def test_what_cannot_be_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert upbench("table", file, "-o", out).exit_code == 0, "a table is replaced by a table"
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert "pip install 'upbench[parquet]'" in refused("table", file, "-o", tmp_path / "y.parquet")
+    assert "in the clone of upbench run: pip install -c constraints.txt -e '.[parquet]'" in refused(
+        "table", file, "-o", tmp_path / "y.parquet"
+    )

@@ -335,7 +335,7 @@ def test_a_picture_is_made_without_torch(tmp_path: Path) -> None:
 def test_without_matplotlib_it_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     message = refused(saved(tmp_path, theta()), "-o", tmp_path / "a.png")
-    assert "pip install 'upbench[plot]'" in message
+    assert "in the clone of upbench run: pip install -c constraints.txt -e '.[plot]'" in message
     assert message.count("\n") == 1
 
 
@@ -343,7 +343,7 @@ def test_without_matplotlib_it_says_how_to_get_it(tmp_path: Path, monkeypatch: p
     ("arguments", "part"),
     [
         (["--metric", "latancy"], "did you mean 'latency'?"),
-        (["--axis", "thta"], "known: theta"),
+        (["--axis", "thta"], "Known: theta"),
         (["--kind", "pie"], "is not one of axis, bubble, pareto, resolution"),
         (["--kind", "pareto", "--y", "AQ"], "unknown quantity for --y"),
         (["--kind", "bubble"], "needs published accuracy"),

@@ -195,7 +195,7 @@ def test_a_base_of_one_axis_takes_the_others_from_each_row(tmp_path: Path) -> No
 
 def test_wrong_bases_columns_and_pivots_are_refused_with_what_there_is(tmp_path: Path) -> None:
     file = record_builder.file(tmp_path / "r.jsonl", record_builder.theta_sweep())
-    assert "unknown axis 'thta'; known: theta; did you mean 'theta'?" in refused("table", file, "--base", "thta=5")
+    assert "unknown axis 'thta'; did you mean 'theta'? Known: theta" in refused("table", file, "--base", "thta=5")
     assert "known: 5, 7, 9, 11, 13" in refused("table", file, "--base", "theta=6")
     assert "unknown base row 'x'" in refused("table", file, "--base", "x")
     said = refused("table", file, "--columns", "latncy")

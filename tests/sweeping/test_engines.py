@@ -54,15 +54,15 @@ def test_the_command_line_goes_before_the_file(tmp_path: Path) -> None:
     assert choice.merged(written, "local", None, None) == Choice()
     with pytest.raises(SpecError, match="address and on belong to a cluster"):
         choice.merged(Choice(), None, None, "H100")
-    with pytest.raises(UnknownName, match="unknown --engine 'rey'; known: local, ray; did you mean 'ray'"):
+    with pytest.raises(UnknownName, match=r"unknown --engine 'rey'; did you mean 'ray'[?] Known: local, ray"):
         choice.merged(written, "rey", None, None)
 
 
 @pytest.mark.parametrize(
     ("engine", "sentence"),
     [
-        ("{name: rey}", "line 4: engine.name: unknown engine 'rey'; known: local, ray; did you mean 'ray'?"),
-        ("{name: ray, adress: auto}", "engine.adress: unknown key; known: name, address, on"),
+        ("{name: rey}", "line 4: engine.name: unknown engine 'rey'; did you mean 'ray'? Known: local, ray"),
+        ("{name: ray, adress: auto}", "engine.adress: unknown key; did you mean 'address'? Known: name, address, on"),
         ("{name: local, on: H100}", "address and on belong to a cluster"),
         ("ray", "engine is ray, but must be a mapping, as {name: ray, address: auto}"),
     ],

@@ -173,7 +173,9 @@ def test_ctrl_c_finishes_what_is_measured_and_the_next_run_goes_on(tmp_path: Pat
     found = store.load(path)
     assert found.skipped == []
     assert len(found.records) == records
-    assert f"hold {records} of 3 cells" in said
+    assert f"{records} of 3 cells" in said
+    assert "; run the same command to go on" in said
+    assert path.with_suffix(".csv").is_file() == (f"its .md and .csv hold {records}" in said) == bool(records)
     if records:
         assert len(path.with_suffix(".csv").read_text().splitlines()) == 1 + records
         assert {r.latency.stopped for r in found.records if r.latency} == {"interrupted"}
@@ -268,6 +270,10 @@ def test_upsamplers_without_a_fused_form_are_impossible_cells_of_a_fused_sweep(
     done = CliRunner().invoke(app, ["sweep", "tiny.yaml", "--backend", "fused", "-v"])
     assert done.exit_code == 0, done.output
     assert "hold 2 of 2 cells: 1 impossible, 1 ok" in done.stderr
+    assert "nothing was measured" not in done.stderr
+    again = CliRunner().invoke(app, ["sweep", "tiny.yaml", "--backend", "fused"])
+    assert "nothing was measured: 1 of 2 cells are in results/tiny.jsonl, measured on 20" in again.stderr
+    assert again.stderr.endswith("; --fresh measures them here\n")
     found = {r.axes["upsampler"]: r for r in store.load(tmp_path / "results" / "tiny.jsonl").records}
     assert found["carafe"].backends == {"window_assemble": "fused"}
     assert found["nearest"].status == "impossible"

@@ -54,12 +54,22 @@ def command(
     """Measure several upsamplers in interleaved rounds and print the ratios of their latency."""
     if model.mentioned:
         refused = {
-            **{"--host": host.host, "--stages": host.by_stage, "--per-shape": per_shape, "gates": gate.mentioned},
+            **{"--host": host.host, "--stages": host.by_stage, "--per-shape": per_shape},
+            **replace(gate, exact=False).given,
             **{"--accuracy": accuracy.accuracy, "--with-published": accuracy.with_published, "--no-cache": no_cache},
             **{"--columns": view.columns, "--heads": view.heads, "--sort": view.sort, "--fit": view.fit},
             "--convention": convention != conventions.DEFAULT,
         }
-        _in_model(items, run, model, host.input, show, reference, [name for name, given in refused.items() if given])
+        _in_model(
+            items,
+            run,
+            model,
+            host.input,
+            show,
+            reference,
+            [name for name, value in refused.items() if value],
+            gate.exact,
+        )
     elif host.mentioned:
         _in_host(items, run, host, gate, show, view, accuracy, reference, per_shape, convention, not no_cache)
     else:
@@ -74,13 +84,18 @@ def _in_model(
     show: TableOptions,
     reference: str | None,
     refused: Sequence[str],
+    exact: bool,
 ) -> None:
     """Compare the cost of upsamplers in a whole model."""
     if refused:
-        raise SpecError([f"{', '.join(refused)}: cannot be given with --model; leave it out, or leave out --model"])
+        raise SpecError(
+            [
+                f"{', '.join(refused)}: cannot be given with --model; leave {'it' if len(refused) == 1 else 'them'} out, or --model"
+            ]
+        )
     from upbench.cli import compare_model
 
-    compare_model.compare(items, run, model, image, show, reference)
+    compare_model.compare(items, run, model, image, show, reference, timed=not exact)
 
 
 def _in_host(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +52,7 @@ def compare(
     image: str | None,
     show: ShowOptions,
     reference: str | None,
+    timed: bool = True,
 ) -> None:
     """Measure the model as it is and with each upsampler, and print what it costs.
 
@@ -62,8 +63,9 @@ def compare(
         image: Size of the image.
         show: Format and file of the result.
         reference: Label of the row that latencies are divided by; None for the model as it is.
+        timed: False for what is exact alone.
     """
-    job = _job(items, run_options, wanted, image)
+    job = replace(_job(items, run_options, wanted, image), timed=timed)
     labels = _labels(job)
     if reference is not None and reference not in labels:
         raise unknown("reference", reference, labels)
@@ -170,7 +172,7 @@ def _document(job: ModelJob, found: Sequence[jobs.InModel], reference: int) -> s
         "schema": json_documents.SCHEMA,
         "model": {key: value for key, value in job.to_dict().items() if key not in ("rows", "spec")},
         "reference": records[reference].label,
-        "latency_ratios": [vars(columns.paired(r, records[reference])) for r in records],
+        "latency_ratios": [vars(columns.paired(r, records[reference])) if r.latency else None for r in records],
         "verdicts": [columns.verdict(r, records[reference]) for r in records],
         "sites": list(found[0].sites),
         "shares": [one.share for one in found],

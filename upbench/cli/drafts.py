@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import typer
 import yaml
 
-from upbench.errors import SpecError, UpbenchError, suggestion
+from upbench.errors import SpecError, UpbenchError, known_names
 
 SOURCE = "command line"
 
@@ -108,11 +109,23 @@ def _inline(item: str) -> tuple[str, dict[str, Any]]:
     name, comma, params = item.partition(",")
     if comma and "=" in params and "=" not in name and not (rest and first in registry.names()):
         raise SpecError([f"{item}: the parameters of an upsampler follow a colon; write {name}:{params}"])
+    _check_written(item)
     of_name = rest and (first in registry.names() or "=" in rest[0])
     name, tail = (first, rest) if of_name else (":".join([first, *rest[:1]]), rest[1:])
     if not tail:
         return name, {}
     return name, assignments(_pieces(":".join(tail)), name)
+
+
+def _check_written(item: str) -> None:
+    """Raise SpecError for names with commas between them, and for a label as tables have it."""
+    from upbench import registry
+
+    if label := re.fullmatch(r"(\S+?) ?\((\w+=.*)\)", item):
+        raise SpecError([f"{item}: write {label[1]}:{label[2].replace(', ', ',')}"])
+    first, *more = item.split(",")
+    if more and first and "=" not in item and all(not one or ":" in one or one in registry.names() for one in more):
+        raise SpecError([f"{item}: separate names by spaces: {' '.join(filter(None, [first, *more]))}"])
 
 
 def _pieces(text: str) -> list[str]:
@@ -155,9 +168,7 @@ def shared_params(params: Mapping[str, Any], names: Sequence[str]) -> list[dict[
         hits = [n for n, name in enumerate(names) if (name == target if target else param in known[n])]
         if not hits:
             everything = sorted({p for ps in known for p in ps})
-            mistakes.append(
-                f"--set {key}: none of {', '.join(names)} has it; known: {', '.join(everything)}{suggestion(param, everything)}"
-            )
+            mistakes.append(f"--set {key}: none of {', '.join(names)} has it; {known_names(param, everything)}")
         for n in hits:
             taken[n][param] = value
     if mistakes:

@@ -39,11 +39,9 @@ _SOURCES = {
     ".onnx": "a model",
     ".pt2": "a model",
 }
-_KEYS = {"schema", "records", "findings", "tables", "upsampler", "environment"}
 _SPEC = re.compile(r"^(upsampler|base|stages)\s*:", re.MULTILINE)
-_MARKS = {".csv": b"params", ".json": b'"params"', ".tex": b"tabular", ".html": b"<table", ".txt": b"upbench"}
-"""By the ending of a file what stands in every table of upbench in that format."""
-_NO_TEXT = ("png", "pdf", "parquet")
+_NAMES = {".md": "Markdown", ".markdown": "Markdown", ".tex": "LaTeX", ".html": "HTML", ".htm": "HTML", ".csv": "CSV"}
+"""What a file holds, by its ending; any other one holds text."""
 
 
 def output_path(typed: str) -> Path:
@@ -76,9 +74,9 @@ def check_apart(given: Mapping[str, Any]) -> None:
 
 
 def check_replaceable(path: Path, form: str, option: str = "--output", overwrite: bool = False) -> None:
-    """Raise OutputError when a file would be lost: one of source code or weights, or of measurements or specs in another format.
+    """Raise OutputError when a file would be lost: one that upbench did not write, or measurements or specs in another format.
 
-    A file that upbench wrote in the same format is replaced, and so is a table.
+    A table that upbench wrote is replaced, and so is any file that it wrote in the same format.
 
     Args:
         path: of the file that will be written; it need not be there.
@@ -102,23 +100,6 @@ def check_replaceable(path: Path, form: str, option: str = "--output", overwrite
         )
 
 
-def check_own(path: Path, overwrite: bool) -> None:
-    """Raise OutputError when a file that a sweep would write a table to holds something that no table of upbench is.
-
-    Args:
-        path: of the file; it need not be there.
-        overwrite: whether whatever the file holds may be lost.
-    """
-    if overwrite or not path.is_file():
-        return
-    content = path.read_bytes()
-    if content.strip() and path.suffix.lower() in _MARKS and _MARKS[path.suffix.lower()] not in content:
-        raise OutputError(
-            f"output {path} holds something that upbench did not write, which would be lost; choose another with --output, "
-            "or give --overwrite"
-        )
-
-
 def check_unedited(path: Path, text: str) -> None:
     """Raise OutputError when a file holds another text than the one to be written, as a spec that was edited does."""
     if path.is_file() and (content := path.read_bytes()).strip() and content.decode("utf-8", "replace") != text:
@@ -130,12 +111,12 @@ def check_unedited(path: Path, text: str) -> None:
 
 def _held(path: Path, content: bytes, form: str) -> str | None:
     """What a file holds that writing in a format would destroy; None where it may be replaced."""
-    from upbench.cli import markdown_files
+    from upbench.cli import own_files
     from upbench.records import documents, file_kinds
 
     text = file_kinds.text_of(content)
     if text is None or content.startswith(tuple(start for start, _ in file_kinds.MAGIC)):
-        return None if form in _NO_TEXT else file_kinds.describe(path, content)
+        return None if own_files.is_binary(path, content, form) else _foreign(file_kinds.describe(path, content))
     if file_kinds.other_lines(content) is not None:
         return "results of upbench"
     data = documents.json_of(path)
@@ -147,19 +128,25 @@ def _held(path: Path, content: bytes, form: str) -> str | None:
         return None if form == "yaml" else "YAML"
     if _SPEC.search(text) and form != "yaml":
         return "a spec"
-    if path.suffix.lower() in (".md", ".markdown") and not markdown_files.is_ours(text):
-        return "Markdown that upbench did not write, or that was edited"
-    return "a whole LaTeX document" if "\\documentclass" in text else None
+    if form == "yaml" or own_files.is_text(text):  # what was edited in YAML is found by `check_unedited`
+        return None
+    return _foreign(_NAMES.get(path.suffix.lower(), "text"))
+
+
+def _foreign(what: str) -> str:
+    return f"{what} that upbench did not write, or that was edited"
 
 
 def _document(path: Path, data: Any, form: str) -> str | None:
     """What a JSON document is that writing in a format would destroy."""
+    from upbench.cli import own_files
+
     is_baseline = isinstance(data, Mapping) and {"kind", "upsamplers"} <= set(data)
     if is_baseline:
         return None if form == "baseline" else "a baseline of `upbench compare --save`"
     if path.suffix == ".jsonl":
         return "measured records"
-    ours = isinstance(data, list) or bool(_KEYS & set(data))
+    ours = own_files.is_document(data)
     if form == "json" and ours:
         return None
     return "JSON of upbench" if ours else "a JSON document that upbench did not write"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
-from upbench import units
+from upbench import registry, units
 from upbench.cli import drafts
 from upbench.cli.model_options import IMAGE, InModel
 from upbench.cli.options import Fixed, RequiredOutputs, RunOptions, Weights
@@ -16,6 +17,7 @@ from upbench.errors import SpecError
 
 if TYPE_CHECKING:
     from upbench.exchange.exporter import Exported
+    from upbench.specs.run_spec import RunSpec
 
 SHAPE = "256x20x24"
 """The size of the input where none is given and sizes are open."""
@@ -86,18 +88,40 @@ def command(
             from upbench.models import exported
 
             module, tensors = exported.built(one, file.fixed)
-        found = exporter.export(
-            module,
-            tensors,
-            output_file,
-            dynamic=not file.fixed,
-            opset=file.opset,
-            sampling=file.sampling,
-            keep_rejected=file.keep_rejected,
-            about={"spec": json.dumps(one.to_dict()), "sampling": file.sampling or form.SAMPLING},
-            progress=progress,
-        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)  # of torch's own copies
+            found = exporter.export(
+                module,
+                tensors,
+                output_file,
+                dynamic=not file.fixed,
+                opset=file.opset,
+                sampling=file.sampling,
+                keep_rejected=file.keep_rejected,
+                about={"spec": json.dumps(one.to_dict()), "sampling": file.sampling or form.SAMPLING},
+                progress=progress,
+            )
     _show(found, one.input.dtype)
+    typer.echo(f"weights: {_weights(one, file)}")
+
+
+def _weights(spec: RunSpec, file: FileOptions) -> str:
+    """Return which weights are in the file, and how the same module is made in Python."""
+    if file.weights is not None:
+        return str(file.weights)
+    drawn = f"random, seed {spec.input.seed}"
+    if spec.model is not None:
+        return f"{drawn}; give trained ones with --weights"
+    if spec.input.offsets != "init":
+        return f"{drawn}, offsets {spec.input.offsets}"
+    card = registry.get(spec.upsampler)
+    default = card.defaults()
+    changed = {key: value for key, value in spec.params.items() if key not in default or default[key] != value}
+    usual = (None, card.default_guide_channels(spec.channels))
+    guide = {} if spec.guide_channels in usual else {"guide_channels": spec.guide_channels}
+    more = {**({} if spec.scale == 2 else {"scale": spec.scale}), **guide, "seed": spec.input.seed, **changed}
+    listed = "".join(f", {key}={value!r}" for key, value in more.items())
+    return f"{drawn}; the same in Python: upbench.build({spec.upsampler!r}, {spec.channels}{listed})"
 
 
 def _draft(item: str, build: RunOptions, file: FileOptions) -> tuple[dict[str, Any], str]:

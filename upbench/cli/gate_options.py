@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated
 
@@ -110,6 +110,12 @@ class GateOptions(JudgeOptions):
     def mentioned(self) -> bool:
         """Whether any option was given."""
         return self.any or self.strict or self.exact or bool(self.save or self.tolerance or self.threshold)
+
+    @property
+    def given(self) -> dict[str, object]:
+        """Every option as it is typed -> the value that was given."""
+        typed = {"maximum": "max", "minimum": "min"}
+        return {f"--{typed.get(f.name, f.name.replace('_', '-'))}": getattr(self, f.name) for f in fields(self)}
 
     @property
     def of_one_work(self) -> dict[str, object]:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from upbench import files
 from upbench.cli import output
 from upbench.cli.gate_options import GateOptions
 from upbench.errors import SpecError, StoreError, UpbenchError
@@ -262,7 +261,7 @@ def judge(gates: Gates, records: Sequence[Record], reference: Record, convention
         rules = gates.rules("baseline", f"baseline {gates.options.baseline}", "this run")
         found += diff.compare(gates.baseline, current, rules)
     if gates.options.save:
-        files.write_text(gates.options.save, baseline.to_text(current))
+        output.write(gates.options.save, baseline.to_text(current))
     return found
 
 
@@ -291,6 +290,6 @@ def report(findings: Sequence[Finding], options: GateOptions, tables: Sequence[T
         except OSError as error:
             typer.echo(f"upbench: GITHUB_STEP_SUMMARY {summary} cannot be written ({error.strerror})", err=True)
     if options.junit:
-        files.write_text(options.junit, junit.document(findings, options.strict))
+        output.write(options.junit, junit.document(findings, options.strict))
     if exit_code(findings, options.strict):
         raise typer.Exit(1)

@@ -12,6 +12,7 @@ import typer
 from upbench import conventions
 from upbench.cli import completion, drafts
 from upbench.cli.existing_files import output_path
+from upbench.specs import shapes
 
 WHAT = "What"
 HOW = "How"
@@ -267,6 +268,11 @@ class RunOptions:
             help="What runs the module; compare takes several, as torch,onnxruntime.",
         ),
     ] = None
+
+    def __post_init__(self) -> None:
+        """Ask where the channels of a shape seem to stand at its end; it is measured as it is."""
+        if self.shape is not None and (question := shapes.doubt(self.shape)):
+            typer.echo(f"upbench: {question}", err=True)
 
     def given(self, but: Sequence[str] = ()) -> dict[str, Any]:
         """Return the options that were given, by the key of a spec, without --set.

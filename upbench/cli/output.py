@@ -44,6 +44,7 @@ def check_targets(options: ShowOptions) -> None:
     for path, form in options.targets:
         try:
             check(path, form, overwrite=options.overwrite)
+            _check_ending(path, options)
         except OutputError as error:
             mistakes.append(error)
     if len(mistakes) == 1:
@@ -52,18 +53,37 @@ def check_targets(options: ShowOptions) -> None:
         raise SpecError([str(error) for error in mistakes])
 
 
+def _check_ending(path: Path | None, options: ShowOptions) -> None:
+    """Raise OutputError for a file whose ending names no format, where --format names none either."""
+    from upbench.report.formats.render import ENDINGS
+
+    if path is None or options.named_form is not None or path.suffix.lower() in ENDINGS:
+        return
+    if path.exists() and not path.is_file():  # a device or a pipe
+        return
+    said = f"ends in {path.suffix}, which names no format" if path.suffix else "has no ending that names a format"
+    raise OutputError(f"output {path} {said}; end it in {', '.join(ENDINGS)}, or give --format")
+
+
 def emit(text: str | bytes, path: Path | None) -> None:
-    """Write a text, or the content of a binary file, to stdout or to a file."""
-    if isinstance(text, bytes):
-        if path is not None:
-            files.write_bytes(path, text)
-        else:
-            _check_no_terminal()
-            typer.echo(text, nl=False)
-    elif path is None:
-        typer.echo(text, nl=not text.endswith("\n"))
+    """Write a text, or the content of a binary file, to stdout, or to a file and say so."""
+    if path is not None:
+        write(path, text)
+    elif isinstance(text, bytes):
+        _check_no_terminal()
+        typer.echo(text, nl=False)
     else:
-        files.write_text(path, text if text.endswith("\n") else text + "\n")
+        typer.echo(text, nl=not text.endswith("\n"))
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Write a file, and say on stderr that it was written."""
+    if isinstance(content, bytes):
+        files.write_bytes(path, content)
+    else:
+        files.write_text(path, content if content.endswith("\n") else content + "\n")
+    if path.is_file():
+        typer.echo(f"upbench: wrote {path}", err=True)
 
 
 def _check_no_terminal() -> None:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from upbench import conventions, files, metrics
+from upbench import conventions, metrics
 from upbench.cli import completion, options, output
 from upbench.cli import results as results_files
 from upbench.cli.accuracy_options import AccuracyOptions, attached
-from upbench.errors import OutputError, SpecError
+from upbench.errors import OutputError, SpecError, install
 
 if TYPE_CHECKING:
     from upbench.accuracy.sources import Sources
@@ -136,7 +136,7 @@ def command(
         drawn = pictures.draw(plan)
         data = {path: drawn.page.render(form) for path, form in forms.items()}
     for path, content in data.items():
-        files.write_bytes(path, content)
+        output.write(path, content)
     for sentence in drawn.messages:
         typer.echo(f"upbench: {sentence}", err=True)
     for table in drawn.tables:
@@ -195,7 +195,5 @@ def _lacking() -> str | None:
     try:
         import matplotlib  # noqa: F401
     except ImportError:
-        return (
-            "plot needs matplotlib, which is not installed; install upbench with its extra: pip install 'upbench[plot]'"
-        )
+        return f"plot needs matplotlib, which is not installed; {install('plot')}"
     return None

@@ -14,7 +14,11 @@ from upbench.cli.show_options import ShowOptions, TableOptions
 from upbench.errors import SpecError
 
 if TYPE_CHECKING:
+    from upbench.records.record import Record
     from upbench.specs.run_spec import RunSpec
+
+WARNINGS = 3
+"""Warnings that are printed in full, since a look at the others is another measurement."""
 
 
 def command(
@@ -55,7 +59,6 @@ def command(
     data, source = drafts.draft(item, run.given(), run.assigned())
     run_spec = spec.load(data, source)
     output.check_targets(show)
-
     wanted = [name for name, given in (("--layers", layers), ("--by-op", by_op), ("--counters", counters)) if given]
     if len(wanted) > 1:
         raise SpecError(
@@ -76,8 +79,21 @@ def command(
             return
         with Progress() as progress:
             (record,) = session.compare([run_spec], progress)
-    tables = [comparison.operators_table(record) if by_op else comparison.profile_table(record, convention)]
-    output.show(tables, show, lambda: json.dumps(record.to_dict(), indent=2))
+    table = comparison.operators_table(record) if by_op else comparison.profile_table(record, convention)
+    output.show([table], show, lambda: json.dumps(record.to_dict(), indent=2))
+    _end(record, show)
+
+
+def _end(record: Record, show: ShowOptions) -> None:
+    """Print the warnings of a record on stderr; exit with 1 where its output is not finite, as `compare` does."""
+    from upbench.report.tables import facts
+
+    if show.told == "brief":
+        for warning in facts.warnings(record)[:WARNINGS]:
+            typer.echo(f"upbench: warning: {warning}", err=True)
+    if record.output is not None and record.output.mean is None:
+        typer.echo(f"upbench: FAILED {record.label}, check finite: values of the output are not finite", err=True)
+        raise typer.Exit(1)
 
 
 def _layers(spec: RunSpec, show: ShowOptions) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from upbench.cli import completion, drafts, existing_files, options, output
+from upbench.cli import completion, drafts, options, output
 from upbench.cli.quality_options import ProtocolOptions
 from upbench.cli.show_options import TableOptions
 from upbench.errors import SpecError
@@ -54,8 +54,6 @@ def command(
     path, targets = _files(show)
     printed = _with_files(show, targets)
     output.check_targets(printed)
-    for target in targets:
-        existing_files.check_own(target, show.overwrite)
     try:
         if dry_run:
             _preview(study, path, fresh, printed)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from upbench import conventions, files
-from upbench.cli import existing_files, options, output, results
+from upbench import conventions
+from upbench.cli import options, output, results
 from upbench.cli.accuracy_options import AccuracyOptions
-from upbench.errors import OutputError, SpecError
+from upbench.errors import OutputError, SpecError, install
 
 if TYPE_CHECKING:
     from upbench.accuracy.sources import Sources
@@ -39,7 +39,7 @@ def command(
 
     text = page.page(sections, title or _title(sections), library)
     for path in output_files:
-        files.write_text(path, text)
+        output.write(path, text)
 
 
 def _judge(output_files: Sequence[Path], overwrite: bool) -> None:
@@ -51,7 +51,6 @@ def _judge(output_files: Sequence[Path], overwrite: bool) -> None:
             continue
         try:
             output.check(path, "html", overwrite=overwrite)
-            existing_files.check_own(path, overwrite)
         except OutputError as error:
             mistakes.append(str(error))
     if mistakes:
@@ -63,7 +62,7 @@ def _library() -> str:
     try:
         from plotly.offline import get_plotlyjs
     except ImportError:
-        raise SpecError(["a report needs plotly; install it with: pip install 'upbench[report]'"]) from None
+        raise SpecError([f"a report needs plotly, which is not installed; {install('report')}"]) from None
     return str(get_plotlyjs())
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from upbench import conventions
-from upbench.cli import existing_files, model_options, options, output
+from upbench.cli import model_options, options, output, sweep_end
 from upbench.cli.accuracy_options import AccuracyOptions, attached
 from upbench.cli.engine_options import EngineOptions
 from upbench.cli.options import RunOptions
 from upbench.cli.show_options import ShowOptions, TableOptions
 from upbench.cli.view_options import ViewOptions
-from upbench.errors import OutputError, SpecError, suggestion
+from upbench.errors import OutputError, SpecError, known_names
 from upbench.report.formats.render import ENDINGS
 
 if TYPE_CHECKING:
@@ -104,8 +103,6 @@ def command(
     path = named or Path("results") / f"{plan.name}.jsonl"
     printed = replace(show, output_files=None if cells_as.dry_run else written)
     output.check_targets(printed)
-    for each in written:
-        existing_files.check_own(each, show.overwrite)
     if not path.parent.is_dir():
         _no_folder(path, named is None, cells_as.dry_run)
     try:
@@ -114,6 +111,7 @@ def command(
             return
         outcome = _measure(plan, cells, path, cells_as.fresh, chosen, given, convention, printed, view, quality)
     except KeyboardInterrupt:  # while nothing was being measured
+        _say("interrupted while nothing was being measured; run the same command to go on")
         raise typer.Exit(130) from None
     if outcome.interrupted:
         raise typer.Exit(130)
@@ -137,10 +135,15 @@ def _files(show: ShowOptions) -> tuple[Path | None, list[Path]]:
     """Return the results file, None where none was given, and the files that the table is written to.
 
     Raises:
-        SpecError: If several files could be the results file.
+        SpecError: If several files could be the results file, or a name has an ending of neither results nor a table.
     """
     files = show.output_files or []
     results = [path for path in files if path.suffix.lower() not in ENDINGS]
+    if wrong := [path for path in results if path.suffix.lower() != ".jsonl"]:
+        known = ", ".join(ENDINGS)
+        raise SpecError(
+            [f"--output {path}: results are a .jsonl, and a table of them ends in {known}" for path in wrong]
+        )
     if len(results) > 1:
         listed = ", ".join(map(str, results))
         raise SpecError([f"--output: {listed} would all be the results file; one file holds the results of a sweep"])
@@ -219,7 +222,7 @@ def _measure(
     with files.locked(path):
         files.check_writable(path)
         for suffix, form in written.items():
-            output.check(path.with_suffix(suffix), form)
+            output.check(path.with_suffix(suffix), form, overwrite=printed.overwrite)
         beside.check(path)
         with Progress() as progress, sweep.crew(cells, chosen, None if fresh else path, _say) as crew:
             if fresh:
@@ -237,7 +240,8 @@ def _measure(
         if records:
             tables = [sweep_table.default_table(measured, title)]
             for suffix, form in written.items():
-                output.emit(render.render(tables, form, plain=True), path.with_suffix(suffix))
+                text = render.render(tables, form, plain=True)
+                files.write_bytes(path.with_suffix(suffix), text if isinstance(text, bytes) else text.encode())
             del tables  # of many cells it is large, and so is the next
         shown = [view.table_of(measured, title)] if records else []
     if printed.wants("json") or (records and (printed.output_files or printed.form != "parquet")):
@@ -246,8 +250,8 @@ def _measure(
         sentence := references.not_taken(chosen.reference, records, cells, outcome.plan.identities)
     ):
         _say(sentence)
-    listed = " and ".join(written).replace(" and ", ", ", len(written) - 2)
-    _say(f"{path} and its {listed} hold {len(records)} of {len(cells)} cells{_by_status(outcome)}")
+    for sentence in sweep_end.sentences(outcome, records, cells, path, tuple(written), fresh):
+        _say(sentence)
     return outcome
 
 
@@ -260,16 +264,6 @@ def _index(path: Path) -> Index:
     return found
 
 
-def _by_status(outcome: Outcome) -> str:
-    """Return ": 195 ok, 2 oom, 3 impossible", and how to measure again what had failed before."""
-    ordered = sorted(outcome.status.items(), key=lambda one: (one[1] != "impossible", one[0]))
-    counts = Counter(status for _, status in ordered)
-    listed = ", ".join(f"{n} {status}" for status, n in counts.most_common())
-    before = sorted({s for s in outcome.plan.status.values() if s not in ("ok", "impossible")})
-    again = f"; --retry {','.join(before)} measures those again that had failed before" if before else ""
-    return f": {listed}{again}" if listed else ""
-
-
 def _statuses(text: str | None) -> frozenset[str]:
     from upbench.records.record import FAILED
 
@@ -279,9 +273,7 @@ def _statuses(text: str | None) -> frozenset[str]:
     wrong = [part for part in names if part not in (*FAILED, "all")]
     if wrong:
         known = (*FAILED, "all")
-        raise SpecError(
-            [f"--retry {part}: unknown status; known: {', '.join(known)}{suggestion(part, known)}" for part in wrong]
-        )
+        raise SpecError([f"--retry {part}: unknown status; {known_names(part, known)}" for part in wrong])
     return frozenset(FAILED if "all" in names else names)
 
 

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from upbench.errors import OutputError, UpbenchError
+from upbench.errors import OutputError, UpbenchError, install
 from upbench.exchange.capture import Captured
 
 MODULES: dict[str, str] = {
@@ -57,7 +57,7 @@ def of(path: Path) -> Format:
             if missing := [name for name in found.PACKAGES if find_spec(name) is None]:
                 raise UpbenchError(
                     f"{path.name}: writing and checking a {suffix} file needs {', '.join(missing)}; "
-                    f"pip install 'upbench[{found.EXTRA}]'"
+                    f"{install(found.EXTRA)}"
                 )
             return found
     listed = ", ".join(MODULES)

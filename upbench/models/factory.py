@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from upbench.errors import SpecError, UpbenchError, first_line, suggestion
+from upbench.errors import SpecError, UpbenchError, first_line, install, suggestion
 from upbench.models import catalogue
 from upbench.models.replacing import ATTRIBUTE
 from upbench.user_code import modules
@@ -170,7 +170,7 @@ def load(path: str) -> Any:
     module_name = path.partition(":")[0]
     library = module_name.partition(".")[0]
     if library in LIBRARIES and importlib.util.find_spec(library) is None:
-        raise UpbenchError(f"{library} is not installed; pip install 'upbench[hosts]' installs it")
+        raise UpbenchError(f"{library} is not installed; {install('hosts')}")
     try:
         with redirect_stdout(sys.stderr):
             found = modules.load("model", path, "class or function")
@@ -206,8 +206,17 @@ def _operators_missing(name: str, error: BaseException) -> str | None:
         return None
     return (
         f"{name} needs torchvision, whose operators do not load with torch {torch.__version__}: its wheel was built for "
-        "another build of torch; install both from one index (both for CPU, or both for the same CUDA)"
+        f"another build of torch; run: {_matching_torchvision(torch.__version__)}"
     )
+
+
+def _matching_torchvision(torch_version: str) -> str:
+    """Return the command that installs the torchvision of a torch: 0.(N+15) is that of 2.N, from the index of its build."""
+    release, _, build = torch_version.partition("+")
+    _, minor, patch = [*release.split("."), "0", "0"][:3]
+    index = f" --index-url https://download.pytorch.org/whl/{build}" if build.startswith(("cpu", "cu")) else ""
+    wanted = f"torchvision==0.{int(minor) + 15}.{patch}" if minor.isdigit() and patch.isdigit() else "torchvision"
+    return f"pip install --force-reinstall --no-deps {wanted}{index}"
 
 
 @contextmanager

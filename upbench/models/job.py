@@ -25,6 +25,7 @@ class ModelJob:
         batch: Number of images.
         where: Names or patterns of the sites; None for all feature maps.
         rows: Of each upsampler its label, name, params and backend.
+        timed: False counts alone.
         spec: A spec whose `input.seed` and `measure` hold for all.
     """
 
@@ -37,6 +38,7 @@ class ModelJob:
     inputs: str | None = None
     batch: int = 1
     where: Sequence[str] | None = None
+    timed: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """Return the job as JSON values."""

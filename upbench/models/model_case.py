@@ -202,6 +202,7 @@ def compare(job: ModelJob, progress: Progress = lambda what, part: None) -> list
         [spec for spec, _ in works],
         [partial(build, spec, module) for spec, module in works],
         progress,
+        timed=job.timed,
         again=partial(build, works[0][0], shared_copy(model)),
     )
     results = []
@@ -215,7 +216,7 @@ def compare(job: ModelJob, progress: Progress = lambda what, part: None) -> list
             **one.fields,
         )
         with environment.with_threads(spec.measure.threads):
-            share = _share(module, listed, meant, args, kwargs)
+            share = _share(module, listed, meant, args, kwargs) if job.timed else None
         results.append(InModel(record, [site.name for site in meant], share, notes))
     return results
 

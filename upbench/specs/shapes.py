@@ -58,6 +58,8 @@ NAMED = {
 }
 """Name -> shape."""
 
+CHANNELS = (64, 96, 128, 160, 192, 256, 320, 384, 512, 640, 768, 960, 1024, 1280, 2048)
+"""Numbers of channels that features usually have."""
 FORM = "CxHxW (256x120x120) or a named shape"
 """The form of a shape, for messages."""
 
@@ -76,6 +78,9 @@ def parse(value: object) -> Shape:
             return NAMED[value].shape
         if match := re.fullmatch(r"\s*(\d+)\s*[xX]\s*(\d+)\s*[xX]\s*(\d+)\s*", value):
             return _positive(value, (int(match[1]), int(match[2]), int(match[3])))
+        numbers = re.split(r"[\sxX,;*\N{MULTIPLICATION SIGN}]+", value.strip())
+        if len(numbers) == 3 and all(number.isdigit() for number in numbers):
+            raise UpbenchError(f"shape {value!r} is not {FORM}; write {'x'.join(numbers)}")
         hint = _hint(value) if value[:1].isdigit() else suggestion(value, NAMED)
         raise UpbenchError(f"shape {value!r} is not {FORM}: {', '.join(NAMED)}{hint}")
     if isinstance(value, list | tuple) and len(value) == 3 and all(type(n) is int for n in value):
@@ -91,6 +96,15 @@ def _hint(value: str) -> str:
     if len(numbers) == 2 and all(number.isdigit() for number in numbers):
         return f"; the channels come first, as 256x{value}"
     return ""
+
+
+def doubt(value: str) -> str | None:
+    """Return a question where a shape has its channels at its end, as 60x60x256; None for other shapes."""
+    match = re.fullmatch(r"(\d+)x(\d+)x(\d+)", value.lower())
+    channels, height, width = map(int, match.groups()) if match else (0, 0, 0)
+    if not 0 < channels == height < width or width not in CHANNELS:
+        return None
+    return f"shape {value}: {channels} channels of a {height}x{width} map; channels come first: {width}x{channels}x{height}?"
 
 
 def size(value: object) -> Size:

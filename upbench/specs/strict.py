@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
-from upbench.errors import SpecError, suggestion
+from upbench.errors import SpecError, known_names
 from upbench.specs.yaml_file import told
 
 T = TypeVar("T")
@@ -77,7 +77,7 @@ def sentence(model: type[BaseModel], item: Any, meant: Callable[[FieldInfo, obje
     description = field.description if field is not None else None
     if item["type"] == "extra_forbidden":
         known = list(owner.model_fields)
-        return f"{where}: unknown key; known: {', '.join(known)}{suggestion(str(last), known)}"
+        return f"{where}: unknown key; {known_names(str(last), known)}"
     wanted = description or item["msg"].removeprefix("Input should be ").removeprefix("a valid ")
     if item["type"] == "missing":
         return f"{where}: is missing; give {wanted}"

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from upbench.errors import SpecError
+from upbench.errors import SpecError, nearest
 
 COMMAND_LINE = "command line"
 """Where a value comes from that an option gave."""
@@ -125,7 +125,7 @@ def read(path: Path, what: str = "a spec") -> tuple[dict[str, Any], Source]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise SpecError([f"{path}: there is no such file"]) from None
+        raise SpecError([f"{path}: there is no such file{_near(path)}"]) from None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise SpecError([f"{path}: {_other(path, what) or f'cannot be read ({reason})'}"]) from None
@@ -170,3 +170,12 @@ def _lines(node: yaml.Node, path: str = "", seen: set[int] | None = None) -> Ite
         for n, item in enumerate(node.value):
             yield f"{path}[{n}]", item.start_mark.line + 1
             yield from _lines(item, f"{path}[{n}]", seen)
+
+
+def _near(path: Path) -> str:
+    """Return "; did you mean x?" for a YAML file of nearly this name in its folder, in this one or in sweeps/."""
+    folders = dict.fromkeys((path.parent, Path(), Path("sweeps")))
+    found = [file for folder in folders for file in sorted(folder.glob("*.y*ml")) if file.is_file()]
+    stems = {file.stem: file for file in reversed(found)}
+    close = nearest(path.stem, stems)
+    return f"; did you mean {str(stems[close])!r}?" if close else ""

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from upbench import registry
 from upbench.cards import Card, Param
-from upbench.errors import SpecError, UpbenchError, suggestion
+from upbench.errors import SpecError, UpbenchError, known_names
 from upbench.specs import model_spec, shapes
 from upbench.specs import run_spec as spec
 from upbench.specs.yaml_file import told
@@ -157,7 +157,7 @@ def unknown(axis: str, known_cards: Mapping[str, Card]) -> str | None:
     if section == "params" and (name in params or not known_cards):
         return None
     known = [*params, *TOP, *INPUT, *MEASURE]
-    return f"known: {', '.join(known)}{suggestion(name, known)}"
+    return known_names(name, known)
 
 
 def malformed(axis: str, value: object, known_cards: Mapping[str, Card]) -> str | None:

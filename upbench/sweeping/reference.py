@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import yaml
 
-from upbench.errors import SpecError, UpbenchError, suggestion
+from upbench.errors import SpecError, UpbenchError, known_names
 from upbench.records.record import Record
 from upbench.records.store import Identity
 from upbench.specs import run_spec as spec
@@ -33,9 +33,7 @@ def asked(text: str, cells: Sequence[Cell]) -> int:
                 [f"--reference {part!r} is not AXIS=VALUE; write --reference {(names or ['theta'])[0]}=..."]
             )
         if name not in names:
-            raise SpecError(
-                [f"--reference {part}: no axis of the sweep; known: {', '.join(names)}{suggestion(name, names)}"]
-            )
+            raise SpecError([f"--reference {part}: no axis of the sweep; {known_names(name, names)}"])
         levels = list(dict.fromkeys(str(cell.axes.get(name)) for cell in cells))
         level = value if value in levels else str(yaml.safe_load(value))
         if level not in levels:

@@ -73,8 +73,7 @@ def _imported(
         if not missing or user_line(error):
             raise _broken(kind, path, error) from error
         raise UpbenchError(
-            f"{kind} {path!r}: module {name!r} cannot be imported from this folder or the environment ({error}); write "
-            f"{form}{_meant(name, attribute, others)}"
+            f"{kind} {path!r}: {_not_there(name, str(error))}{_meant(name, attribute, others)}"
         ) from None
     except (ValueError, TypeError) as error:
         if user_line(error):
@@ -82,6 +81,19 @@ def _imported(
         raise UpbenchError(f"{kind} {path!r}: {name!r} is not the name of a module; write {form}") from None
     except (Exception, SystemExit) as error:
         raise _broken(kind, path, error) from error
+
+
+def _not_there(name: str, error: str) -> str:
+    """Return which files were looked for under the name of a module, and from where they are found."""
+    parts = name.split(".")
+    stem = "/".join(parts)
+    looked = f"{stem}.py or {stem}/__init__.py"
+    if len(parts) > 1 and not _is_module(parts[0]) and not Path(parts[0]).is_dir():
+        looked = f"{stem}.py, and no folder {parts[0]}"
+    return (
+        f"there is no {looked} in {Path.cwd()}, nor such a module in the environment ({error}); run this from the folder "
+        f"that holds {parts[0] if len(parts) > 1 else f'{name}.py'}"
+    )
 
 
 def _broken(kind: str, path: str, error: BaseException) -> UpbenchError:

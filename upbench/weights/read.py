@@ -23,7 +23,7 @@ import numpy
 import torch
 from torch import _utils as rebuild
 
-from upbench.errors import WeightsError, first_line
+from upbench.errors import WeightsError, first_line, install
 
 HEAD_BYTES = 4096
 """Bytes at the start of a file from which its kind is recognised."""
@@ -217,7 +217,9 @@ def _safetensors(file: IO[bytes], name: str) -> Any:
     try:
         import safetensors.torch
     except ImportError:
-        raise WeightsError(f"{name}: is a safetensors file; to read it, pip install safetensors") from None
+        raise WeightsError(
+            f"{name}: is a safetensors file, and safetensors is not installed; {install('safetensors')}"
+        ) from None
     try:
         return safetensors.torch.load(file.read())
     except Exception as error:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from upbench.errors import install
 from upbench.exchange import onnx_file
 from upbench.exchange.agreement import truth
 from upbench.exchange.capture import capture
@@ -55,7 +56,7 @@ class Exported(ABC):
     def why_not(self, spec: RunSpec, device: torch.device) -> str | None:
         """Return why it cannot run a spec, as a clause; None where it can."""
         if missing := [name for name in ("onnx", "onnxscript", self.package) if find_spec(name) is None]:
-            return f"{' and '.join(missing)} must be installed; pip install 'upbench[{self.extra}]'"
+            return f"{' and '.join(missing)} must be installed; {install(self.extra)}"
         if spec.measure.mode != "inference":
             return f"it runs a file, which has no backward, but mode is {spec.measure.mode}; use mode inference"
         if spec.input.dtype not in ("float32", "float16"):

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from upbench.errors import UpbenchError, suggestion
+from upbench.errors import UpbenchError, install, suggestion
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def why_not(target: Target) -> str | None:
         return str(reason)
     if missing := [name for name in target.PACKAGES if find_spec(name) is None]:
         more = getattr(target, "INSTALLED_ALONE", "")
-        return f"{' and '.join(missing)} must be installed; pip install 'upbench[{target.EXTRA}]'{more}"
+        return f"{' and '.join(missing)} must be installed; {install(target.EXTRA, pinned=not more)}{more}"
     return None
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from upbench.errors import UpbenchError
+from upbench.errors import UpbenchError, install
 from upbench.quality.pictures import Pairs, Pictures
 
 MANY_VALUES = 20
@@ -104,7 +104,7 @@ def _pillow() -> ModuleType:
         from PIL import Image
     except ImportError:
         raise UpbenchError(
-            "--data DIR reads pictures with Pillow, which is not installed; pip install 'upbench[quality]'"
+            f"--data DIR reads pictures with Pillow, which is not installed; {install('quality')}"
         ) from None
     return Image
 

@@ -9,6 +9,8 @@ from upbench.report.formats.table import Rank, Table, letter
 
 EMPHASIS = {Rank.none: "{}", Rank.best: "<b>{}</b>", Rank.second: "<u>{}</u>"}
 """The markup of each rank."""
+GENERATOR = '<meta name="generator" content="upbench">'
+"""The mark of pages that upbench wrote."""
 STYLE = """
 :root { color-scheme: light dark; }
 body { font: 1rem/1.5 system-ui, sans-serif; margin: 2rem; max-width: 90rem; }
@@ -36,7 +38,7 @@ def page(tables: Sequence[Table]) -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
+        f"{GENERATOR}\n<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
     )
 
 

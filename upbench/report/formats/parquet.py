@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from upbench.errors import OutputError
+from upbench.errors import OutputError, install
 from upbench.report.formats.table import Table
 
 if TYPE_CHECKING:
@@ -20,10 +20,7 @@ SUFFIX = ".parquet"
 def check_installed() -> None:
     """Raise OutputError where pyarrow is not installed."""
     if importlib.util.find_spec("pyarrow") is None:
-        raise OutputError(
-            "--format parquet needs pyarrow, which is not installed; install upbench with its extra: "
-            "pip install 'upbench[parquet]'"
-        )
+        raise OutputError(f"--format parquet needs pyarrow, which is not installed; {install('parquet')}")
 
 
 def parquet(table: Table) -> bytes:

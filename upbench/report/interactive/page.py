@@ -10,6 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from upbench import __version__
+from upbench.report.formats.html import GENERATOR
 from upbench.report.interactive import machine, pictures, tables, verdicts
 from upbench.report.tables.result_set import ResultSet
 
@@ -52,7 +53,7 @@ def page(sections: Sequence[Section], title: str, library: str) -> str:
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{_own('page.css')}</style>\n</head>\n<body>\n"
+        f"{GENERATOR}\n<title>{escape(title)}</title>\n<style>{_own('page.css')}</style>\n</head>\n<body>\n"
         f"<header><h1>{escape(title)}</h1>\n"
         f"<p>{cells} results; made by upbench {escape(__version__)} from {escape(_sources(sections))}. "
         "Rows sort by a click on a head; series of a picture are hidden by a click on their name.</p>\n"

@@ -25,9 +25,9 @@ _LEGEND: dict[str, Any] = {
     "labelspacing": 0.35, "alignment": "left",
 }  # fmt: skip
 _METADATA: dict[str, dict[str, str | None]] = {
-    "png": {"Software": None},
-    "svg": {"Date": None, "Creator": None},
-    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    "png": {"Software": "upbench"},
+    "svg": {"Date": None, "Creator": "upbench"},
+    "pdf": {"CreationDate": None, "Creator": "upbench", "Producer": None},
 }
 SUFFIXES = tuple(_METADATA)
 """The formats that a page can be written in."""

@@ -67,6 +67,8 @@ def comparison(found: Sequence[InModel], title: str, reference: int = 0) -> Tabl
         verdict,
     ]
     shown += [share, *costs[1:]]
+    if not any(record.latency for record in records):
+        shown = [column for column in shown if column not in (costs[0], ratio, verdict, share)]
     raw = [*shown, low, high]
     return Table(
         title=title,
@@ -77,7 +79,7 @@ def comparison(found: Sequence[InModel], title: str, reference: int = 0) -> Tabl
         raw_rows=[[*(column.raw(one.record) for column in raw), " ".join(one.sites)] for one in found],
         notes=[
             f"Replaced: {notes.name_some(found[0].sites, len(found[0].sites), kind='calls')}.",
-            SHARE,
+            *([SHARE] if share in shown else []),
             *(f"{text[0].upper()}{text[1:]}." for text in found[0].notes),
             *notes.machine(records),
             *notes.noise_floor(records, efficiency=False),
@@ -100,7 +102,11 @@ def _brief(found: Sequence[InModel], shown: Sequence[Column], verdict: Column) -
     *where, last = notes.brief(records, shown, urgent=why)
     more = [f"{text[0].upper()}{text[1:]}." for text in found[0].notes]
     where = [text.removeprefix(f"{notes.in_model(records)[0]}; ") for text in where]  # the title says it
-    return [" ".join([replaced, SHARE_IN_SHORT, *more]), " ".join([*where, FLOP]), last]
+    return [
+        " ".join([replaced, *([SHARE_IN_SHORT] if any(one.share for one in found) else []), *more]),
+        " ".join([*where, FLOP]),
+        last,
+    ]
 
 
 def _percent(value: float | None) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from upbench.errors import suggestion, unknown
+from upbench.errors import known_names, unknown
 from upbench.specs import strict
 from upbench.specs.strict import Strict
 from upbench.specs.yaml_file import COMMAND_LINE
@@ -18,7 +18,7 @@ ENGINES = {"local": "local", "ray": "on_ray"}
 
 def _known(value: object) -> object:
     if isinstance(value, str) and value not in ENGINES:
-        raise ValueError(f"unknown engine {value!r}; known: {', '.join(ENGINES)}{suggestion(value, list(ENGINES))}")
+        raise ValueError(f"unknown engine {value!r}; {known_names(value, ENGINES)}")
     return value
 
 

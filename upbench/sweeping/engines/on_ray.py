@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from multiprocessing import connection
 from typing import Any
 
-from upbench.errors import DEBUG, first_line
+from upbench.errors import DEBUG, first_line, install
 from upbench.sweeping import worker
 from upbench.sweeping.engines import kinds, ray_code, same_code
 from upbench.sweeping.engines.crew import Crew, Environment, Request
@@ -23,7 +23,7 @@ from upbench.sweeping.engines.ray_worker import RayWorker, Station
 from upbench.sweeping.jobs import Message
 from upbench.sweeping.worker import WorkerError
 
-INSTALL = "the engine ray needs Ray; pip install 'upbench[ray]', on every node"
+INSTALL = f"the engine ray needs Ray on every node, which is not installed; {install('ray')}"
 BUSY_S = 60.0
 """How long nodes that others use are waited for while some are free."""
 REACHED_S = 5.0
