@@ -285,7 +285,7 @@ def test_an_error_while_importing_names_the_line(write: Write, kind: str) -> Non
 
 def test_a_module_that_is_not_there_is_told_from_one_that_fails(write: Write) -> None:
     name = write("class Up(Base):\n    pass\n")
-    assert "write package.module:Class" in refused("profile", "not_there:Up", *FAST)
+    assert "run this from the folder that holds not_there.py" in refused("profile", "not_there:Up", *FAST)
     assert f"write the module as Python imports it: {name}:Up" in refused("profile", f"{name}.py:Up", *FAST)
     assert "write the module as Python imports it: models.up:Up" in refused("profile", "./models/up.py:Up", *FAST)
     assert "did you mean 'ldaaqu'?" in refused("profile", "ldaqu:theta", *FAST)

@@ -164,7 +164,7 @@ def test_columns_of_every_table_are_known() -> None:
         ["compare", "bilinear", "nearest", *FAST, "--exact", "--format", "json", "-o", "c.json"],
         ["compare", "bilinear", *FAST, "--exact", "--save", "base.json", "--junit", "gates.xml"],
         ["diff", "base.json", "base.json", "--format", "json", "-o", "diff.json"],
-        ["list", "--format", "json", "-o", "list.json"],
+        ["list", "--format", "json", "-o", "names.json"],
         ["list", "--notes", "-o", "notes.md"],
         ["env", "--format", "json", "-o", "env.json"],
         ["show", "carafe", "-o", "carafe.yaml"],

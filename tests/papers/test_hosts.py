@@ -100,7 +100,7 @@ def test_names_aliases_and_variants() -> None:
     assert "faster-rcnn-r101" not in papers.hosts()
     with pytest.raises(UnknownName, match="did you mean 'segformer-b1'"):
         papers.host("segformer-b2")
-    with pytest.raises(UnknownName, match="unknown variant of upernet-r50 'fused'; known: fuse"):
+    with pytest.raises(UnknownName, match=r"unknown variant of upernet-r50 'fused'; did you mean 'fuse'. Known: fuse"):
         papers.host("upernet-r50/fused")
 
 

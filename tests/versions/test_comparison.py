@@ -163,7 +163,7 @@ def test_what_cannot_be_compared_is_said_in_one_sentence(write: Write, tmp_path:
     git(tmp_path, "commit", "-qm", "without")
     for arguments, sentence in (
         (["--against", "nope"], "there is no such commit"),
-        (["--against", "HEAD"], "cannot be imported"),
+        (["--against", "HEAD"], "there is no pack_"),
         (["--against-python", tmp_path / "no-python"], "cannot be run (No such file or directory)"),
     ):
         result = compare(name, *arguments, "--exact")

@@ -102,7 +102,7 @@ def command(
     named, written = _files(show)
     path = named or Path("results") / f"{plan.name}.jsonl"
     printed = replace(show, output_files=None if cells_as.dry_run else written)
-    output.check_targets(printed)
+    output.check_targets(replace(show, output_files=written))  # a dry run says too what a run would refuse
     if not path.parent.is_dir():
         _no_folder(path, named is None, cells_as.dry_run)
     try:
