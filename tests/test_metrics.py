@@ -180,7 +180,7 @@ def test_what_cannot_be_had_is_refused_with_what_can(line: tuple[str, ...], sent
 def test_a_library_call_warns_where_the_command_line_speaks() -> None:
     with pytest.warns(RenamedWarning, match="'peak-memory'"):
         assert metrics.find("peak", METRICS, "metric") is METRICS["peak-memory"]
-    with pytest.raises(UnknownName, match="[kK]nown: params, macs-conv"):
+    with pytest.raises(UnknownName, match=r"[kK]nown: params, macs-conv"):
         metrics.find("speed", METRICS, "metric")
 
 
