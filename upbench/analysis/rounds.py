@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from upbench.analysis import stats
 from upbench.analysis.stats import Ratio, Verdict
@@ -35,11 +36,7 @@ def t_ratio(samples_s: Sequence[float], reference_s: Sequence[float], per_round:
     rounds = min(len(samples_s), len(reference_s)) // per_round
     if rounds < 2:
         raise ValueError("fewer than two complete rounds")
-    shape = (rounds, per_round)
-    top, bottom = (
-        np.asarray(s[: rounds * per_round], dtype=float).reshape(shape).sum(1) for s in (samples_s, reference_s)
-    )
-    logs = np.log(top / bottom)
+    logs = np.log(_ratios(samples_s, reference_s, per_round))
     mean = float(logs.mean())
     half = two_sided_quantile(rounds - 1) * float(logs.std(ddof=1)) / math.sqrt(rounds)
     return Ratio(math.exp(mean), math.exp(mean - half), math.exp(mean + half), rounds)
@@ -112,12 +109,15 @@ def verdict(
 
 def _range(samples_s: Sequence[float], reference_s: Sequence[float], per_round: int) -> Ratio:
     """The median of the ratios of all rounds, the lowest and the highest."""
-    rounds = min(len(samples_s), len(reference_s)) // per_round
-    if rounds < 1:
+    ratios = _ratios(samples_s, reference_s, per_round)
+    if not ratios.size:
         raise ValueError("no complete round")
-    top, bottom = (
-        np.asarray(s[: rounds * per_round], dtype=float).reshape(rounds, per_round).sum(1)
-        for s in (samples_s, reference_s)
-    )
-    ratios = top / bottom
-    return Ratio(float(np.median(ratios)), float(ratios.min()), float(ratios.max()), rounds)
+    return Ratio(float(np.median(ratios)), float(ratios.min()), float(ratios.max()), ratios.size)
+
+
+def _ratios(samples_s: Sequence[float], reference_s: Sequence[float], per_round: int) -> NDArray[np.float64]:
+    """The ratio of each complete round."""
+    count = min(len(samples_s), len(reference_s)) // per_round * per_round
+    top, bottom = (np.asarray(s[:count], dtype=float).reshape(-1, per_round).sum(1) for s in (samples_s, reference_s))
+    ratios: NDArray[np.float64] = top / bottom
+    return ratios
