@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from upbench.ops import thresholds
 from upbench.ops.cpu import native, window_kernels
 from upbench.ops.cpu.rows import SLICES
 from upbench.ops.memory_layout import on_huge_pages
@@ -18,7 +19,8 @@ def value_slices(x: Tensor, blocks: int) -> Tensor:
     """
     (b, c, h, w), own = x.shape, native.value_dtype(x, blocks) == x.dtype
     width = next((n for n in SLICES if c // blocks % n == 0), 0)
-    if not (own and width and window_kernels.can_turn(x)):
+    large = x.nbytes >= thresholds.scaled(window_kernels.STREAMED)
+    if not (own and width and large and window_kernels.can_turn(x)):
         return x
     out = on_huge_pages(x.new_empty((b, c // width, h, w, width)))
     for image in range(b):

@@ -31,10 +31,10 @@ PIXELS, STRIP = 32, 16
 """Pixels of a tile of a pointwise convolution, and cells of a strip of guide that is fetched at once."""
 PIECE = 1
 """Rows of cells, or tiles, that a thread takes at a time."""
-STREAMED = 2**25
-"""Bytes of a result from which it is written past the caches, which it would only empty."""
-TURNED = 2**22
-"""Bytes from which planes become rows past the caches; fewer are read again before they would leave them."""
+STREAMED = 2**22
+"""Bytes of a result from which it is written past the caches: faster even where the next layer reads it at once."""
+TURNED = 2**18
+"""Bytes of an image from which a kernel makes rows of its planes faster than torch does."""
 
 _SIDES = ("height", "width", "cells_across", "out_width")
 _SIZES = (*_SIDES, "channels", "depth", "groups", "kernel", "origin", "border", "most")
@@ -95,7 +95,7 @@ def can_turn(x: Tensor) -> bool:
     Args:
         x: [B, C, H, W], the map.
     """
-    large = x.nbytes >= thresholds.scaled(TURNED)
+    large = x[0].nbytes >= thresholds.scaled(TURNED)
     return large and can_run_native(x) and x.dtype != torch.float64 and x.is_contiguous() and x.shape[1] % 16 == 0
 
 
@@ -107,7 +107,7 @@ def planes_to_rows(x: Tensor, out: Tensor | None = None) -> Tensor:
         out: [B, H, W, C], contiguous memory for the result that is read at once and stays in the caches; None for new memory.
     """
     b, c, h, w = x.shape
-    streams = out is None
+    streams = out is None and x.nbytes >= thresholds.scaled(STREAMED)
     out = on_huge_pages(x.new_empty((b, h, w, c))) if out is None else out
     job = Project(
         pixels=h * w, channels=c, x_step=x.stride(1), out_pitch=c, streams=streams, dtype=DTYPES.index(x.dtype)
