@@ -101,11 +101,14 @@ FEW = 8
 the row. Measured on a CPU at scales 1 to 8; forward it is faster with two channels already."""
 
 
-SMALL = {"sample_points": 2**18, "kernel_affinity": 2**16}
+SMALL = {"sample_points": 2**18, "kernel_affinity": 2**12, "conv1x1": 2**18}
 """Op -> values of its largest map up to which the eager form is faster on a CPU: the fused one has more calls to start, which take
 longer than a map of that size. See `docs/backends.md`."""
-SMALL_WITH_GRADIENTS = SMALL | {"sample_points": 2**20}
-"""The same where a gradient is recorded."""
+SMALL_IMAGES = {"paired_difference": 2**13, "normed_conv1x1": 2**13}
+"""Op -> values of an image up to which the eager form is faster for `MANY` images or more: the fused one starts its calls image by image."""
+MANY = 4
+SMALL_WITH_GRADIENTS = SMALL | {"sample_points": 2**20, "kernel_affinity": 2**16}
+"""`SMALL` where a gradient is recorded."""
 
 
 def slower(op: str, *args: Any) -> str | None:
@@ -118,13 +121,19 @@ def slower(op: str, *args: Any) -> str | None:
     Returns:
         The reason as half a sentence, or None where the fused form is not slower.
     """
-    if op not in (*SMALL, "window_assemble", "mirrored_assemble") or args[0].device.type != "cpu":
+    tensors = [t for t in args if isinstance(t, Tensor)]
+    if op not in (*SMALL, *SMALL_IMAGES, "window_assemble", "mirrored_assemble") or tensors[0].device.type != "cpu":
         return None
+    if op in SMALL_IMAGES:
+        images, most = len(tensors[0]), SMALL_IMAGES[op]
+        few = images >= MANY and tensors[0].numel() <= images * thresholds.scaled(most)
+        return f"it is faster there for {MANY} images or more of up to {most} values" if few else None
     if op in SMALL:
-        x = args[0]
-        height, width = args[1].shape[3:5] if op == "sample_points" else x.shape[2:]
-        recording = _recording(*(t for t in args if isinstance(t, Tensor)))
-        most = (SMALL_WITH_GRADIENTS if recording else SMALL)[op]
+        x = tensors[0]
+        if op == "conv1x1" and x.dtype not in (torch.float32, torch.float64):
+            return None
+        height, width = tensors[1].shape[3:5] if op == "sample_points" else x.shape[2:]
+        most = (SMALL_WITH_GRADIENTS if _recording(*tensors) else SMALL)[op]
         if x.shape[0] * x.shape[1] * height * width <= thresholds.scaled(most):
             return f"it is faster there up to {most} values"
         return None
