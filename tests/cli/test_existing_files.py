@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -178,6 +180,44 @@ def test_what_was_written_yesterday_is_replaced(command: list[str]) -> None:
     for _ in range(2):
         result = upbench(*command)
         assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda text: re.sub(r"\\caption{.*}", r"\\caption{My caption}", text),
+        lambda text: text + "% edited by me\n",
+        lambda text: text.replace("few", "ours", 1),
+    ],
+)
+def test_latex_edited_by_hand_is_kept(edit: Callable[[str], str]) -> None:
+    command = ["table", "few.jsonl", "--columns", "macs,latency", "-o", "t.tex"]
+    assert upbench(*command).exit_code == 0
+    file = Path("t.tex")
+    file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))  # as git leaves it on another system
+    assert upbench(*command).exit_code == 0
+    edited = edit(file.read_text())
+    assert edited != file.read_text()
+    file.write_text(edited)
+    refused = upbench(*command)
+    assert (refused.exit_code, "that was edited" in refused.stderr) == (2, True)
+    assert file.read_text() == edited
+    assert upbench(*command, "--overwrite").exit_code == 0
+
+
+def test_another_sweep_of_the_same_name_is_refused_and_the_old_one_kept() -> None:
+    Path("results").mkdir()
+    assert upbench("sweep", "few.yaml", "--device", "cpu").exit_code == 0
+    kept = {path: path.read_bytes() for path in Path("results").iterdir()}
+    Path("other.yaml").write_text(SWEEP.replace("scale: [2, 3]", "batch: [1, 2]"))
+    for more in ([], ["--dry-run"]):
+        refused = upbench("sweep", "other.yaml", "--device", "cpu", *more)
+        assert refused.exit_code == 2
+        assert "few.jsonl holds another sweep of this name, over scale, and this one is over batch" in refused.stderr
+    assert {path: path.read_bytes() for path in kept} == kept
+    Path("more.yaml").write_text(SWEEP.replace("[2, 3]", "[2, 3], batch: [1, 2]"))
+    assert upbench("sweep", "more.yaml", "--device", "cpu").exit_code == 0  # one axis more goes on
+    assert upbench("sweep", "other.yaml", "--device", "cpu", "--fresh").exit_code == 0
 
 
 @pytest.mark.parametrize("name", ["abl.docx", "abl", "abl.jsonl"])

@@ -173,3 +173,11 @@ def test_a_comparison_says_first_that_its_machine_was_busy(floor: float, busy: b
     assert ("; try --threads 1." in brief[0]) is busy
     assert not any("try" in note for note in shown.with_notes("brief").exported())
     assert len(brief) <= 3
+
+
+def test_two_sweeps_in_one_table_are_told_apart_by_what_differs() -> None:
+    first = [record_builder.record(axes={"theta": n}, theta=n) for n in (5, 11)]
+    other = record_builder.record("carafe", axes={"k_up": 5}, k_up=5, shape="8x6x5")
+    assert [c.key for c in grouping.context(first, ["theta"])] == []
+    assert [c.key for c in grouping.context([*first, other], ["theta", "k_up"])] == ["upsampler", "shape"]
+    assert "upsampler" not in [c.key for c in grouping.context([*first, other], ["upsampler", "theta", "k_up"])]

@@ -107,7 +107,7 @@ def show(tables: Sequence[Table], options: ShowOptions, document: Written | None
         document: Makes the content of JSON; None for the tables themselves.
         own: By the name of a format what makes its content, where that is not the tables as they are.
     """
-    from upbench.report.formats import render, terminal
+    from upbench.report.formats import latex_seal, render, terminal
     from upbench.report.formats.table import stacked
 
     makers = own if document is None else {"json": document, **own}
@@ -121,7 +121,7 @@ def show(tables: Sequence[Table], options: ShowOptions, document: Written | None
         presented = [_presented(table, options, form, n) for n, table in enumerate(sheets)]
         text = render.render(presented, form, plain=path is not None)
         if path is not None or isinstance(text, bytes):
-            emit(text, path)
+            emit(latex_seal.sealed(text) if form == "latex" and isinstance(text, str) else text, path)
         else:
             typer.echo(text, nl=not text.endswith("\n"), color=True if terminal.forced() else None)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from upbench.cli import markdown_files
+from upbench.report.formats import latex_seal
 from upbench.report.formats.html import GENERATOR
 from upbench.report.formats.latex import NEEDS
 
@@ -86,6 +87,8 @@ def is_text(text: str) -> bool:
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines or markdown_files.is_ours(text):
         return True
+    if (unedited := latex_seal.is_unedited(text)) is not None:
+        return unedited
     if lines[0].startswith(NEEDS):
         return all(line.startswith("%") for line in _TEX_TABLE.sub("", text).splitlines() if line.strip())
     if (first := lines[0].lower()).startswith(("<!doctype", "<?xml", "<svg", "<testsuites")):

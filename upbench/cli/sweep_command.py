@@ -32,6 +32,8 @@ TABLES = {".md": "markdown", ".csv": "csv", ".parquet": "parquet"}
 ALWAYS = ("markdown", "csv")
 SKIPPED_SHOWN = 20
 GIB = 2**30
+FOLDER = Path("results")
+"""Where the results of a sweep lie, under its name, when no file is given."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def command(
     if reference is not None:
         chosen = replace(chosen, reference=references.asked(reference, cells))
     named, written = _files(show)
-    path = named or Path("results") / f"{plan.name}.jsonl"
+    path = named or FOLDER / f"{plan.name}.jsonl"
     printed = replace(show, output_files=None if cells_as.dry_run else written)
     output.check_targets(replace(show, output_files=written))  # a dry run says too what a run would refuse
     if not path.parent.is_dir():
@@ -185,7 +187,7 @@ def _preview(
     from upbench.records import store
 
     store.check_appendable(path)
-    known = store.Index() if fresh else _index(path)
+    known = store.Index() if fresh else _index(path, plan, cells)
     shown = preview(cells, plan.axes, plan.title or plan.name, path, known, chosen, _say)
     if quality is not None:
         from upbench.quality import beside_results
@@ -227,7 +229,7 @@ def _measure(
         with Progress() as progress, sweep.crew(cells, chosen, None if fresh else path, _say) as crew:
             if fresh:
                 sweep.set_aside(path)
-            outcome = sweep.run_cells(cells, plan, path, _index(path), crew, chosen, progress, _say)
+            outcome = sweep.run_cells(cells, plan, path, _index(path, plan, cells), crew, chosen, progress, _say)
         if quality is not None and not outcome.interrupted:
             from upbench.quality import beside_results
 
@@ -255,12 +257,15 @@ def _measure(
     return outcome
 
 
-def _index(path: Path) -> Index:
-    """Return the index of a results file; say which of its lines are skipped."""
+def _index(path: Path, plan: SweepSpec, cells: Sequence[Cell]) -> Index:
+    """Return the index of a results file; say which of its lines are skipped. A sweep's own file holds no other sweep."""
     from upbench.records import store
+    from upbench.sweeping import resume
 
     found = store.index(path)
     _say_all(found.skipped)
+    if path.parent == FOLDER and path.stem == plan.name:
+        resume.check_same(cells, found, path)
     return found
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from upbench import metrics, units
 from upbench.analysis import passes, rounds, stats
+from upbench.gate import reference
 from upbench.gate.measured import Measured
 from upbench.gate.outcome import Finding, Result
 from upbench.metrics import METRICS, Metric
@@ -59,6 +60,7 @@ def compare(old: Sequence[Measured], new: Sequence[Measured], rules: Rules) -> l
     before = {m.identity: m for m in old}
     matches = {after.identity: before.pop(after.identity, None) for after in new}
     findings: list[Finding] = []
+    pairs: list[tuple[Measured, Measured]] = []
     for after in new:
         match = matches[after.identity]
         if match is None:
@@ -77,6 +79,9 @@ def compare(old: Sequence[Measured], new: Sequence[Measured], rules: Rules) -> l
             differences = _changed(match.spec.get("params", {}), after.spec.get("params", {}), rules)
             findings.append(Finding(rules.gate, after.label, Result.note, f"its defaults are others: {differences}"))
         findings += pair(match, after, rules)
+        pairs.append((match, after))
+    if rules.gate == "baseline":
+        findings = reference.judged(findings, pairs, "baseline latency", lambda one, other: _latency(one, other, rules))
     findings += [
         Finding(rules.gate, left.label, Result.note, f"is in {rules.old}, but not in {rules.new}")
         for left in before.values()

@@ -46,8 +46,8 @@ def joined(out: Any) -> Tensor:
 def describe(out: Any) -> Output:
     """Return the SHA-256 of the values in row-major order whatever their strides, and their statistics in float64.
 
-    Statistics are None where a value is not finite, since JSON has no name for it, and for complex values, which have
-    no order.
+    Statistics are None where a value is not finite, since JSON has no name for it, for complex values, which have
+    no order, and where there are no values, as of a detector that finds nothing.
 
     Args:
         out: The output, of any shape; of several maps, the values of all in their order.
@@ -56,7 +56,7 @@ def describe(out: Any) -> Output:
         out = joined(out)
         values = out.detach().resolve_conj().resolve_neg().contiguous().cpu()
         digest = hashlib.sha256(values.view(torch.uint8).numpy().data).hexdigest()
-        if out.is_complex() or not_finite(values):
+        if out.is_complex() or not values.numel() or not_finite(values):
             return Output(digest=digest, mean=None, std=None, lowest=None, highest=None)
         std, mean = torch.std_mean(values.double(), correction=0)
         low, high = torch.aminmax(comparable(values))

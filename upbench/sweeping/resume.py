@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from upbench.errors import OutputError
 from upbench.records import pass_store, record, store
 from upbench.records.record import FAILED
 from upbench.records.store import Identity, Index, Place, identity
@@ -89,6 +91,25 @@ def plan(
         else:
             found.measure.append(n)
     return found
+
+
+def check_same(cells: Sequence[Cell], known: Index, path: Path) -> None:
+    """Raise OutputError where a results file holds another sweep: one whose axes are neither among these nor around them.
+
+    Args:
+        cells: The cells of the sweep.
+        known: The index of the results file.
+        path: of the results file.
+    """
+    ours = {name for cell in cells for name in cell.axes}
+    found = [set(json.loads(axes)) for _, axes in known.by_cell]
+    if not found or any(theirs <= ours or ours <= theirs for theirs in found):
+        return
+    raise OutputError(
+        f"{path} holds another sweep of this name, over {', '.join(sorted(found[0]))}, and this one is over "
+        f"{', '.join(sorted(ours))}; give it a name of its own or another file (--output), or set the old results aside "
+        "with --fresh"
+    )
 
 
 def _edited(old: Mapping[str, str] | None, new: Mapping[str, str] | None) -> str | None:

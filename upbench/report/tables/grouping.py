@@ -39,6 +39,9 @@ CONTEXT = (
 )
 """Columns that are added to a table when records with equal axis values differ in them."""
 
+UPSAMPLER = Column("upsampler", "upsampler", lambda record: record.settings.upsampler, units.plain, numeric=False)
+"""The column of the upsampler's name alone, where axes hold its settings."""
+
 LABEL = "upsampler"
 """The axis that pictures have even where a sweep has none: the labels of the records."""
 
@@ -98,7 +101,8 @@ def cell_name(record: Record, text: Callable[[Any], str] = str) -> str:
 def context(records: Sequence[Record], axes: Sequence[str]) -> list[Column]:
     """Return the columns that separate rows where the axes do not: those that differ among records with equal axes.
 
-    Without axes the label is one of them.
+    Without axes the label is one of them. Of records with different axes, as of two sweeps, all that differ are shown, and
+    the upsampler.
 
     Args:
         records: The records.
@@ -109,6 +113,9 @@ def context(records: Sequence[Record], axes: Sequence[str]) -> list[Column]:
     by_axes: dict[str, list[Record]] = {}
     for record in records:
         by_axes.setdefault(repr([record.axes.get(name) for name in axes]), []).append(record)
+    if len({frozenset(record.axes) for record in records}) > 1:
+        free = [c for c in (UPSAMPLER, *free) if c.key not in taken]
+        by_axes = {"": list(records)}
     differing = {c.key for same in by_axes.values() for c in columns.varying(same, free)}
     return [c for c in free if c.key in differing or (c.key == "label" and not axes)]
 
