@@ -6,6 +6,7 @@ import pytest
 
 from tests.gate.test_gate import record, times
 from upbench.gate import Finding, Result, diff, exit_code, measured
+from upbench.records.record import Output
 
 RULES = diff.Rules("baseline", "the baseline", "this run")
 
@@ -60,3 +61,12 @@ def test_beside_one_that_changed_as_well_it_cannot_be_judged() -> None:
 def test_with_its_code_as_it_was_it_is_judged_and_so_are_the_others() -> None:
     found = latencies(run("up:Up bilinear", 4.0), run("up:Up bilinear", 4.0))
     assert {name: f.result for name, f in found.items()} == {"up:Up": Result.passed, "bilinear": Result.passed}
+
+
+def test_outputs_without_statistics_are_compared_by_their_digests() -> None:
+    """Those of a detector that finds nothing, or of values that are not finite."""
+    none = {"mean": None, "std": None, "lowest": None, "highest": None}
+    old, new = (measured.from_records([record(output=Output(digest=name, **none))]) for name in ("aa", "bb"))
+    found = next(f for f in diff.compare(old, new, RULES) if f.gate == "baseline output-digest")
+    assert found.result is Result.failed
+    assert "it has no statistics" in found.sentence

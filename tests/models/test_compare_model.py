@@ -30,6 +30,24 @@ class Drawing(Segmenter):
         return super().forward(image) + self.calls
 
 
+class Nothing(Segmenter):
+    """Finds nothing, as a detector with random weights: boxes [0, 4] and their scores."""
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        found = super().forward(image)
+        return {"boxes": found.flatten()[:0].view(0, 4), "scores": found.flatten()[:0]}
+
+
+@pytest.mark.parametrize("more", [["--exact"], ["--budget", "0.05"]])
+def test_a_model_that_finds_nothing_is_compared_all_the_same(more: list[str]) -> None:
+    host = ("--model", "tests.models.test_compare_model:Nothing", "--input", "64x48", "--threads", "1")
+    done = run("compare", "dysample", *host, *more, "--format", "json")
+    assert done.exit_code == 0, done.output
+    outputs = [record["output"] for record in json.loads(done.stdout)["records"]]
+    assert all(out is None or out["mean"] is None for out in outputs)
+    assert all(record["params"] for record in json.loads(done.stdout)["records"])
+
+
 def test_what_is_added_is_what_the_closed_forms_say() -> None:
     done = run("compare", "dysample", "carafe:compressed=8", "fade", *HOST, "--format", "json")
     assert done.exit_code == 0, done.output

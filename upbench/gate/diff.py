@@ -189,6 +189,8 @@ def _digest(old: Measured, new: Measured, rules: Rules) -> Finding | None:
 
 def _statistics(old: Mapping[str, Any], new: Mapping[str, Any], rules: Rules) -> str:
     """Say whether rounding explains another digest, from mean and extremes relative to the standard deviation of the output."""
+    if old["std"] is None or new["std"] is None:
+        return "it has no statistics (no values, or some that are not finite)"
     spread = max(float(old["std"]), 1e-30)
     apart = max(abs(float(new[k]) - float(old[k])) for k in ("mean", "std", "lowest", "highest")) / spread
     if apart < 1e-4:
