@@ -13,12 +13,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from upbench.ops import thresholds
 from upbench.ops.cpu import threads
 from upbench.ops.cpu.rows import blocked, even_pixels, laid_out, map_rows, point_rows, sliced, tap_rows
 from upbench.ops.memory_layout import empty_map, empty_taps
 from upbench.ops.registration import coordinate_dtype
 
-INTERFACE = 10
+INTERFACE = 11
 """Version of the C interface that this file expects. A kernel built by another upbench reports another, and is ignored."""
 
 
@@ -38,6 +39,8 @@ FORMS = {torch.bfloat16: 1, torch.float16: 2}
 """Dtypes of half precision in which the kernel writes what it assembles, and its number for each."""
 BFLOATS = 3
 """Its number where bfloat16 is read too."""
+STREAMED = 2**25
+"""Bytes of a result from which it is written past the caches."""
 TILE, PIECE = 8, 8
 """Side of a tile of output pixels in the kernel, and tiles that a thread takes at a time."""
 
@@ -55,7 +58,7 @@ Maps = struct(
     **dict.fromkeys(("x", "keys", "query", "embedding", "out"), ADDRESS),
     **dict.fromkeys((*_SIZES, *_PITCHES), COUNT),
     factor=REAL,
-    **dict.fromkeys(("border", "wide", "form"), COUNT),
+    **dict.fromkeys(("border", "wide", "form", "streams"), COUNT),
 )
 _Given = struct("Given", maps=Maps, **dict.fromkeys(("columns", "rows", "weights"), ADDRESS))
 _Predicted = struct("Predicted", maps=Maps, layers=ADDRESS, kernel=COUNT, in_input_pixels=COUNT, theta=REAL, eps=REAL)
@@ -265,7 +268,8 @@ def _run(
     b, (h, w), dtype = read.shape[0], read.shape[2:4], coordinate_dtype(read.dtype)
     out_h, out_w, groups, taps = points.out_height, points.out_width, points.groups, points.taps
     blocks = math.lcm(groups, heads)
-    if keys is not None and keys.dim() == 4 and not isinstance(points, Moved):
+    # Those of moved points are copied only where they are converted anyway: the copy would be memory at the peak.
+    if keys is not None and keys.dim() == 4 and (keys.dtype != dtype or not isinstance(points, Moved)):
         keys = blocked(keys, blocks, taps, dtype)
     key_rows, query_rows = (laid_out(t, dtype) for t in (keys, query))
     values = sliced(x, blocks, taps, value_dtype(x, blocks)) if x is not None and x.dim() == 4 else laid_out(x, dtype)
@@ -292,6 +296,7 @@ def _run(
         border=padding == "border",
         wide=dtype == torch.float64,
         form=0 if values is None else BFLOATS if values.dtype == torch.bfloat16 else FORMS.get(out.dtype, 0),
+        streams=channels // blocks % 16 == 0 and target.data_ptr() % 64 == 0 and out.nbytes >= thresholds.scaled(STREAMED),
     )
     for image in range(b):
         read_from = (values, key_rows, query_rows, target)

@@ -20,7 +20,7 @@ from upbench.ops.cpu import native, threads
 from upbench.ops.memory_layout import empty_map, empty_taps, on_huge_pages
 from upbench.ops.registration import coordinate_dtype
 
-INTERFACE = 7
+INTERFACE = 8
 """Version of the C interface that this file expects; kernels built by another upbench are ignored."""
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 ZEROS, MIRRORED, REPEATED = 0, 1, 2
@@ -269,10 +269,13 @@ def project(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Compute `reassembly.project_fused`, with its arguments."""
     (b, c, h, w), outputs = x.shape, weight.shape[0]
     dtype = coordinate_dtype(x.dtype)
-    numbers = torch.zeros((c + 1, -(-outputs // native.LANES) * native.LANES), dtype=dtype)
-    numbers[:c, :outputs] = weight.flatten(1).t()
+    padded = -(-outputs // native.LANES) * native.LANES
+    numbers = torch.zeros((padded, c + 1), dtype=dtype)
+    numbers[:outputs, :c] = weight.flatten(1)
     if bias is not None:
-        numbers[c, :outputs] = bias
+        numbers[:outputs, c] = bias
+    lanes = numbers[:, :c].unflatten(0, (-1, native.LANES)).transpose(1, 2)
+    numbers = torch.cat((lanes.flatten(), numbers[:, c]))
     out = empty_map(x, b, outputs, h, w)
     planes = x.is_contiguous() and c > 1
     rows = x if planes else _even(x)

@@ -46,7 +46,7 @@ static ALWAYS_INLINE void bfloat_sums(const uint16_t *x, long pitch, const BFloa
 
 /* The sums of a tile for the channels c to `last` of a block, a multiple of 32. ends: after the last read of each pixel. */
 static APART void weigh_bfloat(const Job *job, const long *pixels, long count, long c, long last, BFloatRead *reads, const long *ends) {
-    const int streams = job->channels * job->out_height * job->out_width >= 1 << 24; /* more than the caches hold */
+    const int streams = job->streams;
     for (BFloatRead *read = reads; read < reads + ends[count - 1]; read++)
         _mm_storel_epi64((void *)read->of.pairs, (__m128i)_mm_cvtneps_pbh(_mm_loadu_ps(read->of.by)));
     for (long step; c < last; c += step) {
@@ -62,7 +62,6 @@ static APART void weigh_bfloat(const Job *job, const long *pixels, long count, l
                 bfloat_sums(x, job->x_pitch, from, end, out, streams, 1);
         }
     }
-    _mm_sfence();
 }
 #pragma GCC pop_options
 #endif

@@ -52,8 +52,21 @@ static ALWAYS_INLINE void NAME(find)(const REAL *columns, const REAL *rows, long
     }
 }
 
-/* Softmax over the taps of logits times factor, for some rows of taps, in place: the powers of all of them at once. */
-static ALWAYS_INLINE void NAME(softmax)(REAL *logits, long rows, long taps, REAL factor) {
+/* Softmax over the taps of logits times factor, for some rows of taps: the powers of all of them at once. Returns where it lies:
+ * in place, or where a row is a vector in `other`, which has room for SOME more numbers. */
+static ALWAYS_INLINE REAL *NAME(softmax)(REAL *logits, REAL *other, long rows, long taps, REAL factor) {
+#if SOME == 16 && !WIDE && defined(__AVX512F__)
+    if (taps <= SOME) {
+        const __mmask16 used = (__mmask16)((1 << taps) - 1);
+        for (long n = 0; n < rows; n++) { /* what is written beyond a row belongs to the next one, which comes later */
+            const __m512 row = _mm512_mul_ps(_mm512_maskz_loadu_ps(used, logits + n * taps), _mm512_set1_ps(factor));
+            const __m512 v = _mm512_sub_ps(row, _mm512_set1_ps(_mm512_mask_reduce_max_ps(used, row)));
+            const __m512 power = _mm512_maskz_mov_ps(used, (__m512)NAME(exp)((NAME(Lanes))v));
+            _mm512_storeu_ps(other + n * taps, _mm512_mul_ps(power, _mm512_set1_ps(1 / _mm512_reduce_add_ps(power))));
+        }
+        return other;
+    }
+#endif
     for (long n = 0; n < rows; n++) {
         REAL *row = logits + n * taps, most = row[0] * factor;
         for (long t = 0; t < taps; t++) {
@@ -69,6 +82,7 @@ static ALWAYS_INLINE void NAME(softmax)(REAL *logits, long rows, long taps, REAL
         sum = 1 / sum;
         for (long t = 0; t < taps; t++) row[t] *= sum;
     }
+    return logits;
 }
 
 #include "tile.h"
@@ -85,13 +99,13 @@ static ALWAYS_INLINE void NAME(softmax)(REAL *logits, long rows, long taps, REAL
 static int NAME(points)(const void *given, long start, long stop) {
     const Job *job = given;
     const long taps = job->taps, heads = job->heads, all = job->groups * taps, depth = job->depth;
-    const long across = (job->out_width + TILE - 1) / TILE;
+    const long across = (job->out_width + TILE - 1) / TILE, down = (job->out_height + TILE - 1) / TILE;
     const long side = TILE + job->kernel, derived = job->predictor ? 1 : 0, guided = job->guide ? 1 : 0;
     const long around = derived * (side + 2) * (side + 2) * depth + guided * PIXELS * depth;
     const long local = derived * side * side * depth + guided * GUIDES * job->guide_channels;
     /* For each point of a tile its x and y, its four corners and two offsets. */
     int *at = malloc(sizeof(int) * (size_t)(4 * PIXELS * all));
-    REAL *reals = malloc(sizeof(REAL) * (size_t)(8 * PIXELS * all + PIXELS * heads * taps + PIXELS * taps + SOME + around + local) + ALIGNED);
+    REAL *reals = malloc(sizeof(REAL) * (size_t)(8 * PIXELS * all + 2 * PIXELS * heads * taps + SOME + PIXELS * taps + SOME + around + local) + ALIGNED);
     NAME(Read) *reads = malloc(sizeof(NAME(Read)) * (size_t)(PIXELS * taps + 1));
     const int ready = at && reals && reads;
 #if REGISTERS < 32
@@ -108,7 +122,7 @@ static int NAME(points)(const void *given, long start, long stop) {
         cells.at[k] = at + k * PIXELS * all, cells.weight[k] = numbers + k * PIXELS * all;
     tile.columns = numbers + 4 * PIXELS * all, tile.rows = tile.columns + PIXELS * all;
     tile.raw = tile.rows + PIXELS * all;
-    REAL *logits = tile.raw + 2 * PIXELS * all, *dots = logits + PIXELS * heads * taps;
+    REAL *logits = tile.raw + 2 * PIXELS * all, *powers = logits + PIXELS * heads * taps, *dots = powers + PIXELS * heads * taps + SOME;
     for (long n = start; ready && n < stop; n++) {
         const long top = n / across * TILE, left = n % across * TILE;
         long pixels[PIXELS], count = 0;
@@ -118,30 +132,36 @@ static int NAME(points)(const void *given, long start, long stop) {
             NAME(derive)(job, top, left, pixels, count, &tile);
         else
             NAME(fetch)(job, pixels, count, &tile);
+        if (job->scale && n + 1 < across * down) NAME(ask_for)(job, (n + 1) / across * TILE, (n + 1) % across * TILE);
 #if REGISTERS < 32
         if (guided) {
             const int two = n % across % 2 == 0 && n + 1 < stop && left + 2 * TILE <= job->out_width &&
                             count == PIXELS && job->guide_pitch == 1;
-            NAME(project)(job, pixels, count, &tile, two, held == n);
+            NAME(project)(job, pixels, count, &tile, -1, two, held == n);
             if (two) held = n + 1;
         }
 #else
-        if (guided) NAME(project)(job, pixels, count, &tile, 0, 0);
+        if (guided) {
+            const long next = (n + 1) / across * TILE * job->out_width + (n + 1) % across * TILE;
+            NAME(project)(job, pixels, count, &tile, n + 1 < across * down && job->guide_pitch == 1 ? next : -1, 0, 0);
+        }
 #endif
         tile.query = derived || guided ? tile.around : job->query;
         for (long m = 0; m < count && !derived; m++) tile.near[m] = guided ? m * depth : pixels[m] * job->query_pitch;
         NAME(find)(tile.columns, tile.rows, count * all, job, &cells);
         if (job->keys) NAME(compare_all)(job, &tile, &cells, count, logits, dots);
-        if (job->keys && job->x) NAME(softmax)(logits, count * heads, taps, (REAL)job->factor);
+        const REAL *weights = logits;
+        if (job->keys && job->x) weights = NAME(softmax)(logits, powers, count * heads, taps, (REAL)job->factor);
         for (long m = 0; !job->keys && m < count; m++)
             for (long t = 0; t < heads * taps; t++)
                 logits[m * heads * taps + t] =
                     job->weights ? ((const REAL *)job->weights)[pixels[m] * heads * taps + t] : 1;
-        if (job->x) NAME(weigh_all)(job, &cells, pixels, count, logits, reads);
+        if (job->x) NAME(weigh_all)(job, &cells, pixels, count, weights, reads);
         for (long m = 0; !job->x && m < count; m++)
             memcpy((REAL *)job->out + pixels[m] * heads * taps, logits + m * heads * taps,
                    sizeof(REAL) * (size_t)(heads * taps));
     }
+    FENCE;
     free(at), free(reals), free(reads);
     return ready;
 }

@@ -6,19 +6,24 @@
 #define PAIRS_FIT (SOME == 8 && SOME * sizeof(REAL) == REGISTER)
 #define SUMS_FIT 12
 
-/* Sums over the channels for some pixels and lanes of outputs, both constants: the sums stay in registers. */
-static ALWAYS_INLINE void NAME(product)(const REAL *a, long pixel, long step, const REAL *weights, long pitch,
-                                        const REAL *bias, long channels, STORED *out, long out_pitch, long outputs,
+/* Sums over the channels for some pixels and lanes of outputs, both constants: the sums stay in registers. ahead: NULL, or what is
+ * asked for on the way, a line of the cache for each channel, `ahead_step` apart. */
+static ALWAYS_INLINE void NAME(product)(const REAL *a, long pixel, long step, const REAL *weights, const REAL *bias, long channels,
+                                        STORED *out, long out_pitch, long outputs, const STORED *ahead, long ahead_step,
                                         const int rows, const int lanes) {
     NAME(Lanes) sum[REGISTERS >= 32 ? 8 : SUMS_FIT][4];
     for (int m = 0; m < rows; m++)
-        for (int l = 0; l < lanes; l++) sum[m][l] = *(const NAME(Lanes) *)(bias + l * SOME);
+        for (int l = 0; l < lanes; l++) {
+            sum[m][l] = *(const NAME(Lanes) *)(bias + l * SOME);
+            if (REGISTERS >= 32) PREFETCH(out + m * out_pitch + l * SOME); /* near when the sums are done */
+        }
     for (long k = 0; k < channels; k++) {
         NAME(Lanes) by[4];
-        for (int l = 0; l < lanes; l++) by[l] = *(const NAME(Lanes) *)(weights + k * pitch + l * SOME);
+        for (int l = 0; l < lanes; l++) by[l] = *(const NAME(Lanes) *)(weights + (l * channels + k) * SOME);
+        if (ahead) PREFETCH_FAR(ahead + k * ahead_step);
         for (int m = 0; m < rows; m++) {
             const REAL left = a[m * pixel + k * step];
-            for (int l = 0; l < lanes; l++) sum[m][l] += left * by[l];
+            for (int l = 0; l < lanes; l++) sum[m][l] = NAME(plus)(sum[m][l], left, by[l]);
         }
     }
     for (int m = 0; m < rows; m++)
@@ -29,40 +34,43 @@ static ALWAYS_INLINE void NAME(product)(const REAL *a, long pixel, long step, co
                 NAME(store_part)(out + m * out_pitch + l * SOME, sum[m][l], outputs - l * SOME);
 }
 
-/* `lanes` times SOME outputs, a constant, of `count` pixels. */
+/* `lanes` times SOME outputs, a constant, of `count` pixels. ahead: NULL, or what the next pixels will be made of. */
 static ALWAYS_INLINE void NAME(products)(const Project *job, const REAL *a, long pixel, long step, long first, STORED *out,
-                                         long count, const int lanes) {
-    const long outputs = (long)job->outputs, padded = (outputs + SOME - 1) / SOME * SOME, channels = (long)job->channels;
-    const REAL *weights = (const REAL *)job->weights + first, *bias = weights + channels * padded;
-    const long pitch = (long)job->out_pitch, rest = outputs - first;
+                                         long count, const STORED *ahead, const int lanes) {
+    const long outputs = (long)job->outputs, padded = NAME(padded)(outputs), channels = (long)job->channels;
+    const REAL *weights = (const REAL *)job->weights + first * channels, *bias = (const REAL *)job->weights + channels * padded + first;
+    const long pitch = (long)job->out_pitch, rest = outputs - first, far = (long)job->x_step, line = 64 / sizeof(STORED);
     long m = 0;
+#define PRODUCT(rows, from) \
+    NAME(product)(a + m * pixel, pixel, step, weights, bias, channels, out + m * pitch, pitch, rest, from, far, rows, lanes)
+    if (REGISTERS >= 32 && ahead)
+        for (; m + 8 <= count && m / 8 * line < PIXELS; m += 8) PRODUCT(8, ahead + m / 8 * line);
     if (REGISTERS >= 32)
-        for (; m + 8 <= count; m += 8)
-            NAME(product)(a + m * pixel, pixel, step, weights, padded, bias, channels, out + m * pitch, pitch, rest, 8, lanes);
+        for (; m + 8 <= count; m += 8) PRODUCT(8, NULL);
     else if (PAIRS_FIT)
-        for (; m + SUMS_FIT / lanes <= count; m += SUMS_FIT / lanes)
-            NAME(product)(a + m * pixel, pixel, step, weights, padded, bias, channels, out + m * pitch, pitch, rest,
-                          SUMS_FIT / lanes, lanes);
-    for (; m + 4 <= count; m += 4)
-        NAME(product)(a + m * pixel, pixel, step, weights, padded, bias, channels, out + m * pitch, pitch, rest, 4, lanes);
+        for (; m + SUMS_FIT / lanes <= count; m += SUMS_FIT / lanes) PRODUCT(SUMS_FIT / lanes, NULL);
+    for (; m + 4 <= count; m += 4) PRODUCT(4, NULL);
     if (PAIRS_FIT)
-        for (; m + 2 <= count; m += 2)
-            NAME(product)(a + m * pixel, pixel, step, weights, padded, bias, channels, out + m * pitch, pitch, rest, 2, lanes);
-    for (; m < count; m++)
-        NAME(product)(a + m * pixel, pixel, step, weights, padded, bias, channels, out + m * pitch, pitch, rest, 1, lanes);
+        for (; m + 2 <= count; m += 2) PRODUCT(2, NULL);
+    for (; m < count; m++) PRODUCT(1, NULL);
+#undef PRODUCT
 }
 
 #if PAIRED
-/* Two channels share the 32 bits of a lane. The same sums of them: a: pairs of pixels, weights: [pairs, pitch]. */
-static ALWAYS_INLINE void NAME(product_of_pairs)(const uint16_t *a, long pixel, long step, const uint32_t *weights, long pitch,
+/* Two channels share the 32 bits of a lane. The same sums of them: a: pairs of pixels. */
+static ALWAYS_INLINE void NAME(product_of_pairs)(const uint16_t *a, long pixel, long step, const uint32_t *weights,
                                                  const float *bias, long pairs, STORED *out, long out_pitch, long outputs,
-                                                 const int rows, const int lanes) {
+                                                 const STORED *ahead, long ahead_step, const int rows, const int lanes) {
     __m512 sum[8][2];
     for (int m = 0; m < rows; m++)
-        for (int l = 0; l < lanes; l++) sum[m][l] = _mm512_loadu_ps(bias + l * SOME);
+        for (int l = 0; l < lanes; l++) {
+            sum[m][l] = _mm512_loadu_ps(bias + l * SOME);
+            PREFETCH(out + m * out_pitch + l * SOME); /* near when the sums are done */
+        }
     for (long k = 0; k < pairs; k++) {
         __m512bh by[2];
-        for (int l = 0; l < lanes; l++) by[l] = (__m512bh)_mm512_loadu_si512(weights + k * pitch + l * SOME);
+        for (int l = 0; l < lanes; l++) by[l] = (__m512bh)_mm512_loadu_si512(weights + (l * pairs + k) * SOME);
+        if (ahead) PREFETCH_FAR(ahead + 2 * k * ahead_step);
         for (int m = 0; m < rows; m++) {
             int both;
             memcpy(&both, a + m * pixel + k * step, sizeof(both));
@@ -80,10 +88,11 @@ static ALWAYS_INLINE void NAME(product_of_pairs)(const uint16_t *a, long pixel, 
 
 /* The weights are numbers of bfloat16, held as float32: those of two channels together. */
 static APART void NAME(pair_weights)(const Project *job, long padded, uint32_t *to) {
-    const uint32_t *bits = job->weights;
-    for (long k = 0; k < (long)job->channels; k += 2)
-        for (long n = 0; n < padded; n++)
-            *to++ = bits[k * padded + n] >> 16 | (k + 1 < (long)job->channels ? bits[(k + 1) * padded + n] & 0xffff0000 : 0);
+    const uint32_t *from = job->weights;
+    for (long l = 0; l < padded; l += SOME)
+        for (long k = 0; k < (long)job->channels; k += 2, from += k < (long)job->channels ? 2 * SOME : 0)
+            for (long n = 0; n < SOME; n++)
+                *to++ = from[n] >> 16 | (k + 1 < (long)job->channels ? from[SOME + n] & 0xffff0000 : 0);
 }
 
 /* Some pixels of a tile, as pairs of channels: [pairs, PIXELS, 2] of planes, [PIXELS, pairs, 2] of rows. */
@@ -103,7 +112,6 @@ static ALWAYS_INLINE void NAME(pair_pixels)(const Project *job, const STORED *x,
             const __m512i a = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(used, at));
             const __m512i b = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(k + 1 < channels ? used : 0, next));
             _mm512_storeu_si512(to + 2 * (k / 2 * PIXELS + m), _mm512_or_si512(a, _mm512_slli_epi32(b, 16)));
-            PREFETCH(at + PIXELS), PREFETCH(next + PIXELS);
         }
 }
 
@@ -123,16 +131,18 @@ static int NAME(project)(const void *given, long start, long stop) {
         const uint16_t *a = there ? x : near;
         const long pixel = planes ? 2 : there ? (long)job->x_pitch : 2 * pairs, step = planes ? 2 * PIXELS : 2;
         STORED *out = (STORED *)job->out + first * pitch;
-        for (long n = 0; n < padded; n += 2 * SOME) {
-            const int two = n + SOME < padded;
+        const STORED *ahead = planes && rest > PIXELS ? x + PIXELS : NULL;
+        for (long n = 0, lanes; n < padded; n += lanes * SOME, ahead = NULL) {
+            lanes = n + SOME < padded ? 2 : 1;
             long m = 0;
-#define SUMS(rows, lanes) \
-    NAME(product_of_pairs)(a + m * pixel, pixel, step, weights + n, padded, bias + n, pairs, out + m * pitch + n, pitch, \
-                           outputs - n, rows, lanes)
-            for (; two && m + 8 <= count; m += 8) SUMS(8, 2);
-            for (; !two && m + 8 <= count; m += 8) SUMS(8, 1);
-            for (; two && m < count; m++) SUMS(1, 2);
-            for (; !two && m < count; m++) SUMS(1, 1);
+#define SUMS(rows, from, lanes) \
+    NAME(product_of_pairs)(a + m * pixel, pixel, step, weights + n * pairs, bias + n, pairs, out + m * pitch + n, pitch, \
+                           outputs - n, from, (long)job->x_step, rows, lanes)
+            for (; lanes == 2 && ahead && m < 16 && m + 8 <= count; m += 8) SUMS(8, ahead + m / 8 * (long)job->x_step, 2);
+            for (; lanes == 2 && m + 8 <= count; m += 8) SUMS(8, NULL, 2);
+            for (; lanes == 1 && m + 8 <= count; m += 8) SUMS(8, NULL, 1);
+            for (; lanes == 2 && m < count; m++) SUMS(1, NULL, 2);
+            for (; lanes == 1 && m < count; m++) SUMS(1, NULL, 1);
 #undef SUMS
         }
     }
@@ -156,7 +166,7 @@ static int NAME(project)(const void *given, long start, long stop) {
                 for (long m = 0; m < count; m += SOME) {
                     const STORED *at = x + k * (long)job->x_step + m;
                     *(NAME(Lanes) *)(near + k * PIXELS + m) = NAME(load_part)(at, count - m < SOME ? count - m : SOME);
-                    PREFETCH(at + PIXELS);
+                    if (REGISTERS < 32) PREFETCH(at + PIXELS);
                 }
 #if FORM == PLAIN
         else
@@ -169,10 +179,15 @@ static int NAME(project)(const void *given, long start, long stop) {
                         NAME(load_part)(x + m * (long)job->x_pitch + k, channels - k < SOME ? channels - k : SOME);
 #endif
         STORED *out = (STORED *)job->out + first * (long)job->out_pitch;
+        const STORED *ahead = planes && rest > PIXELS ? x + PIXELS : NULL;
         long n = 0;
+#if REGISTERS >= 32
+        for (; SOME * sizeof(REAL) == REGISTER && n + 2 * SOME < outputs && outputs - n != 4 * SOME; n += 3 * SOME, ahead = NULL)
+            NAME(products)(job, a, pixel, step, n, out + n, count, ahead, 3);
+#endif
         if (REGISTERS >= 32 || PAIRS_FIT)
-            for (; n + SOME < outputs; n += 2 * SOME) NAME(products)(job, a, pixel, step, n, out + n, count, 2);
-        for (; n < outputs; n += SOME) NAME(products)(job, a, pixel, step, n, out + n, count, 1);
+            for (; n + SOME < outputs; n += 2 * SOME, ahead = NULL) NAME(products)(job, a, pixel, step, n, out + n, count, ahead, 2);
+        for (; n < outputs; n += SOME, ahead = NULL) NAME(products)(job, a, pixel, step, n, out + n, count, ahead, 1);
     }
     free(near);
     return near != NULL;

@@ -103,7 +103,7 @@ static ALWAYS_INLINE void NAME(reads)(const Job *job, const NAME(Cells) * cells,
     const long first = b / (job->blocks / job->groups) * taps;
     long filled = 0;
     for (long m = 0; m < count; m++) {
-#if SOME == 8 && !WIDE && defined(__SSE2__)
+#if SOME >= 8 && !WIDE && defined(__SSE2__)
         long t = 0;
         for (; t + 4 <= taps; t += 4) {
             const long p = m * all + first + t;
@@ -143,7 +143,7 @@ static ALWAYS_INLINE void NAME(reads)(const Job *job, const NAME(Cells) * cells,
 /* out = the weighted sum of some reads over some lanes of channels, a constant: the sums stay in registers, two of each where
  * they are few, so that no addition waits for the one before. */
 static ALWAYS_INLINE void NAME(weigh)(REAL *out, const REAL *x, long stride, const NAME(Read) * from, const NAME(Read) * end,
-                                      const int lanes) {
+                                      const int streams, const int lanes) {
     NAME(Lanes) top[WEIGHED / SOME], bottom[WEIGHED / SOME];
     for (int n = 0; n < lanes; n++) top[n] = bottom[n] = (NAME(Lanes)){0};
     for (; from < end; from++) {
@@ -166,7 +166,13 @@ static ALWAYS_INLINE void NAME(weigh)(REAL *out, const REAL *x, long stride, con
             bottom[n] = NAME(plus)(bottom[n], w3, *(const NAME(Lanes) *)(k3 + n * SOME));
         }
     }
-    for (int n = 0; n < lanes; n++) *(NAME(Lanes) *)(out + n * SOME) = top[n] + bottom[n];
+    for (int n = 0; n < lanes; n++)
+#if SOME == 16 && !WIDE && defined(__AVX512F__)
+        if (streams)
+            _mm512_stream_ps(out + n * SOME, (__m512)(top[n] + bottom[n]));
+        else
+#endif
+            *(NAME(Lanes) *)(out + n * SOME) = top[n] + bottom[n];
 }
 
 /* The same of one channel. */
@@ -190,13 +196,14 @@ static ALWAYS_INLINE void NAME(halve)(const REAL *from, uint16_t *RESTRICT to, l
 static ALWAYS_INLINE void NAME(weigh_some)(const Job *job, const long *pixels, long count, long c, const NAME(Read) * reads,
                                            const long *ends, const int step) {
     const REAL *x = (const REAL *)job->x + c / job->x_slice * job->x_step + c % job->x_slice;
+    const int streams = job->streams && !job->form;
     for (long m = 0; m < count; m++) {
         const NAME(Read) *from = reads + (m ? ends[m - 1] : 0), *end = reads + ends[m];
         REAL part[WEIGHED], *out = job->form ? part : (REAL *)job->out + pixels[m] * job->channels + c;
         if (step == 1)
             NAME(weigh_one)(out, x, job->x_pitch, from, end);
         else
-            NAME(weigh)(out, x, job->x_pitch, from, end, step / SOME);
+            NAME(weigh)(out, x, job->x_pitch, from, end, streams, step / SOME);
         if (job->form) NAME(halve)(part, (uint16_t *)job->out + pixels[m] * job->channels + c, step, job->form);
     }
 }

@@ -84,6 +84,28 @@ static ALWAYS_INLINE void NAME(sample_sixteen)(const STORED *const *at, const RE
 #define WIDENED 0
 #endif
 
+#if PAIRED
+/* 32 channels of a sample from c on: those at even and at odd places are summed apart, each a shift away. */
+static ALWAYS_INLINE void NAME(sample_pairs)(const STORED *const *at, const REAL *by, long c, STORED *out, int streams) {
+    const __m512i upper = _mm512_set1_epi32((int)0xffff0000);
+    __m512 even = _mm512_setzero_ps(), odd = _mm512_setzero_ps();
+    uint16_t order[2 * SOME] __attribute__((aligned(64)));
+    for (int n = 0; n < 2 * SOME; n++) order[n] = (uint16_t)(n / 2 + n % 2 * SOME);
+    for (int k = 0; k < 4; k++) {
+        const __m512i v = _mm512_loadu_si512(at[k] + c);
+        const __m512 share = _mm512_set1_ps(by[k]);
+        even = _mm512_fmadd_ps(share, _mm512_castsi512_ps(_mm512_slli_epi32(v, 16)), even);
+        odd = _mm512_fmadd_ps(share, _mm512_castsi512_ps(_mm512_and_si512(v, upper)), odd);
+    }
+    const __m512i halves = (__m512i)_mm512_cvtne2ps_pbh(odd, even);
+    const __m512i both = _mm512_permutexvar_epi16(_mm512_load_si512(order), halves);
+    if (streams && (uintptr_t)(out + c) % 64 == 0)
+        _mm512_stream_si512((void *)(out + c), both);
+    else
+        _mm512_storeu_si512(out + c, both);
+}
+#endif
+
 /* `lanes` times SOME channels of a sample, a constant. */
 static ALWAYS_INLINE void NAME(sample_lanes)(const STORED *const *at, const REAL *by, long c, STORED *out, int streams,
                                              const int lanes) {
@@ -91,23 +113,11 @@ static ALWAYS_INLINE void NAME(sample_lanes)(const STORED *const *at, const REAL
     for (int l = 0; l < lanes; l++) sum[l] = by[0] * NAME(load)(at[0] + c + l * SOME);
     for (int k = 1; k < 4; k++)
         for (int l = 0; l < lanes; l++) sum[l] += by[k] * NAME(load)(at[k] + c + l * SOME);
-#if PAIRED
-    for (int l = 0; l + 1 < lanes; l += 2) {
-        const __m512i both = (__m512i)_mm512_cvtne2ps_pbh((__m512)sum[l + 1], (__m512)sum[l]);
-        STORED *to = out + c + l * SOME;
-        if (streams && (uintptr_t)to % 64 == 0)
-            _mm512_stream_si512((void *)to, both);
-        else
-            _mm512_storeu_si512(to, both);
-    }
-    if (lanes % 2) NAME(store)(out + c + (lanes - 1) * SOME, sum[lanes - 1]);
-#else
     for (int l = 0; l < lanes; l++)
         if (streams)
             NAME(stream)(out + c + l * SOME, sum[l]);
         else
             NAME(store)(out + c + l * SOME, sum[l]);
-#endif
 }
 
 static int NAME(sample)(const void *given, long start, long stop) {
@@ -131,6 +141,9 @@ static int NAME(sample)(const void *given, long start, long stop) {
                 for (int k = 0; k < 4; k++)
                     at[k] = (const STORED *)job->x + (long)corners.at[k][m] * pitch + g * each, by[k] = corners.by[k][m];
                 long c = 0;
+#if PAIRED
+                for (; c + 2 * SOME <= each; c += 2 * SOME) NAME(sample_pairs)(at, by, c, out, streams);
+#endif
 #if WIDENED
                 for (; c + 2 * SOME <= each; c += 2 * SOME) NAME(sample_sixteen)(at, by, c, out, streams);
 #endif

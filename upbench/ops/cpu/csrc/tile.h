@@ -43,10 +43,11 @@ static ALWAYS_INLINE void NAME(activate)(const REAL *in, const long *steps, cons
     }
 }
 
-/* Some rows and lanes of outputs, both constants, of what follows. */
+/* Some rows and lanes of outputs, both constants, of what follows. ahead: NULL, or what is asked for on the way, a line of the
+ * cache for each of the numbers that are read, `ahead_step` apart. */
 static ALWAYS_INLINE void NAME(predict_lanes)(const REAL *in, long stride, long pitch, long step, long k, long run,
                                               const REAL *weight, const REAL *bias, REAL *RESTRICT to, long apart,
-                                              const int rows, const int lanes) {
+                                              const REAL *ahead, long ahead_step, const int rows, const int lanes) {
     const long size = k * run * SOME;
     NAME(Lanes) sum[TILE][3];
     for (int m = 0; m < rows; m++)
@@ -55,6 +56,7 @@ static ALWAYS_INLINE void NAME(predict_lanes)(const REAL *in, long stride, long 
         for (long c = 0; c < run; c++, weight += SOME) {
             NAME(Lanes) by[3];
             for (int l = 0; l < lanes; l++) by[l] = *(const NAME(Lanes) *)(weight + l * size);
+            if (ahead) PREFETCH_FAR(ahead), ahead += ahead_step;
             for (int m = 0; m < rows; m++)
                 for (int l = 0; l < lanes; l++)
                     sum[m][l] = NAME(plus)(sum[m][l], in[y * stride + m * pitch + c * step], by[l]);
@@ -68,28 +70,32 @@ static ALWAYS_INLINE void NAME(predict_lanes)(const REAL *in, long stride, long 
  * next pixel are `pitch` further. weight: [outputs / SOME, k, run, SOME], then [what remains, k, run]. */
 static ALWAYS_INLINE void NAME(predict)(const REAL *in, long stride, long pitch, long step, long k, long run,
                                         const REAL *weight, const REAL *bias, long outputs, REAL *RESTRICT to,
-                                        long apart) {
+                                        long apart, const REAL *ahead, long ahead_step) {
     const long whole = outputs / SOME * SOME, size = k * run * SOME;
     long o = 0;
 #if REGISTERS >= 32
+    if (ahead && 3 * SOME <= whole) {
+        NAME(predict_lanes)(in, stride, pitch, step, k, run, weight, bias, to, apart, ahead, ahead_step, TILE, 3);
+        o = 3 * SOME, weight += 3 * size;
+    }
     for (; REGISTERS >= 32 && o + 3 * SOME <= whole; o += 3 * SOME, weight += 3 * size)
-        NAME(predict_lanes)(in, stride, pitch, step, k, run, weight, bias + o, to + o, apart, TILE, 3);
+        NAME(predict_lanes)(in, stride, pitch, step, k, run, weight, bias + o, to + o, apart, NULL, 0, TILE, 3);
     for (; REGISTERS >= 32 && o + 2 * SOME <= whole; o += 2 * SOME, weight += 2 * size)
-        NAME(predict_lanes)(in, stride, pitch, step, k, run, weight, bias + o, to + o, apart, TILE, 2);
+        NAME(predict_lanes)(in, stride, pitch, step, k, run, weight, bias + o, to + o, apart, NULL, 0, TILE, 2);
 #else
     /* Half the rows; four lanes are two and two. */
     for (long left; (left = (whole - o) / SOME) > 1;) {
         const long lanes = left == 2 || left == 4 ? 2 : 3;
         for (long m = 0; m < TILE; m += TILE / 2)
             if (lanes == 3)
-                NAME(predict_lanes)(in + m * pitch, stride, pitch, step, k, run, weight, bias + o, to + m * apart + o, apart, TILE / 2, 3);
+                NAME(predict_lanes)(in + m * pitch, stride, pitch, step, k, run, weight, bias + o, to + m * apart + o, apart, NULL, 0, TILE / 2, 3);
             else
-                NAME(predict_lanes)(in + m * pitch, stride, pitch, step, k, run, weight, bias + o, to + m * apart + o, apart, TILE / 2, 2);
+                NAME(predict_lanes)(in + m * pitch, stride, pitch, step, k, run, weight, bias + o, to + m * apart + o, apart, NULL, 0, TILE / 2, 2);
         o += lanes * SOME, weight += lanes * size;
     }
 #endif
     for (; o < whole; o += SOME, weight += size)
-        NAME(predict_lanes)(in, stride, pitch, step, k, run, weight, bias + o, to + o, apart, TILE, 1);
+        NAME(predict_lanes)(in, stride, pitch, step, k, run, weight, bias + o, to + o, apart, NULL, 0, TILE, 1);
 #if SOME == 8 && !WIDE
     /* Two outputs of four pixels, the channels in lanes. */
     for (; o + 2 <= outputs && step == 1 && run % SOME == 0; o += 2, weight += 2 * k * run)
@@ -144,6 +150,17 @@ static ALWAYS_INLINE void NAME(fetch)(const Job *job, const long *pixels, long c
     }
 }
 
+/* Has the offsets of a tile brought near while another one is worked on. */
+static ALWAYS_INLINE void NAME(ask_for)(const Job *job, long top, long left) {
+    const long line = ALIGNED / sizeof(REAL), scale = job->scale, last = (top + TILE - 1) / scale;
+    const long columns = (left + TILE - 1) / scale + 1 < job->width ? (left + TILE - 1) / scale + 1 : job->width;
+    for (long i = top / scale; i <= last && i < job->height; i++) {
+        const REAL *from = (const REAL *)job->offsets + (i * job->width + left / scale) * job->offset_pitch;
+        const REAL *end = (const REAL *)job->offsets + (i * job->width + columns) * job->offset_pitch;
+        for (; from < end; from += line) PREFETCH_FAR(from);
+    }
+}
+
 #if REGISTERS < 32
 /* The guide at the pixels of a tile and of the one to the right of it, [2, channels, PIXELS]: together they are as wide as a
  * line of the cache, which would be gone before it is read for the second time. */
@@ -161,7 +178,7 @@ static ALWAYS_INLINE void NAME(fetch_two)(const Job *job, const long *pixels, RE
 
 /* Queries made of the guide [channels, H', W'] by a pointwise convolution: bias, then weight as `predict` takes it. held: whether
  * `fetch_two` was called for this tile or the one before; two: whether it may be called. */
-static ALWAYS_INLINE void NAME(project)(const Job *job, const long *pixels, long count, NAME(Tile) * tile, int two, int held) {
+static ALWAYS_INLINE void NAME(project)(const Job *job, const long *pixels, long count, NAME(Tile) * tile, long next, int two, int held) {
     const long inner = job->guide_channels, depth = job->depth, pitch = job->guide_pitch;
     const long after = job->out_width - pixels[0] % job->out_width, wide = after < TILE ? after : TILE;
     const REAL *numbers = job->projection;
@@ -171,20 +188,29 @@ static ALWAYS_INLINE void NAME(project)(const Job *job, const long *pixels, long
     for (long c = 0; c < inner && !two && !held; c++)
 #else
     enum { local = 0 };
-    for (long c = 0; c < inner; c++)
+    const int whole = wide == TILE && pitch == 1 && count == PIXELS;
+    for (long c = 0; whole && c < inner; c++) {
+        const REAL *from = (const REAL *)job->guide + c * job->guide_step + pixels[0];
+        for (int m = 0; m < TILE; m++) memcpy(tile->local + c * PIXELS + m * TILE, from + m * job->out_width, sizeof(REAL) * TILE);
+    }
+    for (long c = 0; c < inner && !whole; c++)
 #endif
         for (long m = 0; m < count; m += wide) {
             const REAL *from = (const REAL *)job->guide + c * job->guide_step + pixels[m] * pitch;
             REAL *RESTRICT to = tile->local + c * PIXELS + m;
+#if REGISTERS < 32
             PREFETCH(from + 2 * TILE * pitch); /* of the tile after the next: planes lie too far apart to be foreseen */
+#endif
             if (wide == TILE && pitch == 1)
                 for (int n = 0; n < TILE; n++) to[n] = from[n];
             else
                 for (long n = 0; n < wide; n++) to[n] = from[n * pitch];
         }
-    for (long m = 0; m < count; m += TILE)
+    for (long m = 0; m < count; m += TILE) {
+        const REAL *ahead = REGISTERS < 32 || next < 0 ? NULL : (const REAL *)job->guide + next + m / TILE * job->out_width;
         NAME(predict)(tile->local + local + m, 0, 1, PIXELS, 1, inner, numbers + depth, numbers, depth,
-                      tile->around + m * depth, depth);
+                      tile->around + m * depth, depth, ahead, job->guide_step);
+    }
 }
 
 /* Queries and points made of the low-resolution query by the predictor of LDA-AQU. Its numbers lie one after another:
@@ -215,7 +241,7 @@ static ALWAYS_INLINE void NAME(derive)(const Job *job, long top, long left, cons
     for (long g = 0; g < groups; g++)
         for (long i = 0; i < TILE; i++)
             NAME(predict)(tile->local + (g * side + i) * side * each, side * each, each, 1, k, k * each, weight, bias,
-                          outputs, tile->raw + (i * TILE * groups + g) * outputs, groups * outputs);
+                          outputs, tile->raw + (i * TILE * groups + g) * outputs, groups * outputs, NULL, 0);
     const long values = PIXELS * groups * outputs;
     const REAL theta = (REAL)job->theta;
     REAL *RESTRICT raw = tile->raw;

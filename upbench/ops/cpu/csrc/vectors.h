@@ -21,8 +21,10 @@
 
 #if defined(__GNUC__)
 #define PREFETCH(at) __builtin_prefetch(at)
+#define PREFETCH_FAR(at) __builtin_prefetch(at, 0, 2) /* into the second level: more than the first holds */
 #else
 #define PREFETCH(at) (void)0
+#define PREFETCH_FAR(at) (void)0
 #endif
 
 #if defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12 && defined(__x86_64__) && defined(__linux__) && \

@@ -31,8 +31,8 @@ typedef struct {
     int64_t shuffled, softmax, streams, dtype;
 } Windows;
 
-/* A pointwise convolution, see project.h: of `pixels` pixels from `channels` to `outputs` channels. weights: [channels, outputs],
- * the outputs padded to whole lanes, then the bias; of the type that is computed in. Or, without weights, planes that become
+/* A pointwise convolution, see project.h: of `pixels` pixels from `channels` to `outputs` channels. weights: [outputs / lanes, channels,
+ * lanes], the outputs padded to whole lanes, then the bias; of the type that is computed in. Or, without weights, planes that become
  * rows, see planes.h. streams: whether these go past the caches. */
 typedef struct {
     const void *x, *weights;
@@ -74,5 +74,5 @@ static PyMethodDef methods[] = {
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_windows", NULL, 0, methods, NULL, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit__windows(void) {
-    return made_of(&module, 7); /* `window_kernels.py` takes the structs above alone */
+    return made_of(&module, 8); /* `window_kernels.py` takes the structs above alone */
 }
