@@ -169,3 +169,38 @@ def test_large_logits_do_not_overflow() -> None:
         module.proj_k.weight.mul_(1e3)
         out = module(torch.randn(1, 32, 6, 6))
     assert bool(torch.isfinite(out).all())
+
+
+@pytest.mark.parametrize("size", [(1, 1), (9, 13)], ids=str)
+@pytest.mark.parametrize(
+    "params",
+    [{}, {"k_u": 5, "k_e": 5, "groups": 1}, {"reduction": 1, "heads": 4, "position_bias": False}, {"k_u": 1, "k_e": 1}],
+    ids=str,
+)
+def test_bfloat16_of_whole_vectors(params: dict[str, Any], size: tuple[int, int]) -> None:
+    """Some CPUs multiply these in pairs: keys in bfloat16, and what moves points in whole numbers."""
+    fused, plain = (
+        upbench.build("ldaaqu", 256, 2, seed=0, backend=kind, **params).eval() for kind in ("fused", "eager")
+    )
+    x = torch.randn(2, 256, *size).bfloat16()
+    for reach in (None, "trained"):  # at first no point moves
+        if reach:
+            fused.set_offsets(reach, torch.Generator().manual_seed(1))
+        plain.load_state_dict(fused.bfloat16().state_dict())
+        with torch.inference_mode():
+            found, expected = fused(x).double(), plain.double()(x.double())
+        assert (found - expected).abs().max() <= 1.5e-2 * expected.abs().max()
+
+
+@pytest.mark.parametrize("value", [torch.inf, torch.nan])
+def test_a_pixel_of_bfloat16_that_is_no_number_spoils_no_more_than_it_does_in_float32(value: float) -> None:
+    module = upbench.build("ldaaqu", 256, seed=0, backend="fused").eval()
+    module.set_offsets("trained", torch.Generator().manual_seed(1))
+    x = torch.randn(1, 256, 12, 16)
+    x[0, 7, 3, 4] = value
+    with torch.inference_mode():
+        wide, half = module.float()(x), module.bfloat16()(x.bfloat16())
+    spoiled = wide.isfinite().logical_not().any(1)
+    assert spoiled.any()
+    assert not spoiled.all()
+    assert torch.equal(half.isfinite().logical_not().any(1), spoiled)

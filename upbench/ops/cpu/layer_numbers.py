@@ -10,6 +10,9 @@ from torch import Tensor
 from upbench.ops.cpu.native import LANES
 from upbench.ops.points import lattice
 
+PAIRED = 2**14
+"""The largest of the whole numbers that the inputs of a predictor's last convolution become in `pairs`."""
+
 
 def layers(first: Tensor, gamma: Tensor, beta: Tensor, last: Tensor, bias: Tensor, dtype: torch.dtype) -> Tensor:
     """Return the numbers of a predictor of offsets, one after another, in the order in which the kernel takes them.
@@ -26,6 +29,24 @@ def layers(first: Tensor, gamma: Tensor, beta: Tensor, last: Tensor, bias: Tenso
     bias, side = bias.view(taps, 2).flip(1).t(), math.isqrt(taps)
     places = lattice(side, side, bias) - side // 2
     return _joined(dtype, first.flatten(1).t(), gamma, beta, bias, places, *_lanes(last))
+
+
+def pairs(last: Tensor) -> Tensor:
+    """Return the weights of a predictor's last convolution as the kernel multiplies pairs of them (`csrc/bfloat_tile.h`): as bytes.
+
+    Args:
+        last: [(taps, (y, x)), d, k, k]; d is even. A weight is a whole number of 16 bits times the factor of its output; the sums of
+            a row of the window, with inputs of up to PAIRED, fit into 32 bits.
+    """
+    taps, whole = last.shape[0] // 2, last.shape[0] // LANES * LANES
+    rows = last.unflatten(0, (taps, 2)).flip(1).transpose(0, 1).flatten(0, 1).permute(0, 2, 3, 1).flatten(2).double()
+    fits = (2**31 / PAIRED - rows.shape[2]) / rows.abs().sum(2).amax(1)
+    scale = torch.minimum(fits, 32767 / rows.abs().amax((1, 2))).clamp_(max=2.0**60)
+    rows = (rows * scale[:, None, None]).round_().to(torch.int16)
+    lanes = rows[:whole].unflatten(0, (-1, LANES)).unflatten(-1, (-1, 2)).movedim(1, -2)
+    return torch.cat(
+        [part.flatten().view(torch.uint8) for part in ((1 / scale).float(), lanes.contiguous(), rows[whole:])]
+    )
 
 
 def layer(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Tensor:

@@ -61,7 +61,9 @@ Maps = struct(
     **dict.fromkeys(("border", "wide", "form", "streams"), COUNT),
 )
 _Given = struct("Given", maps=Maps, **dict.fromkeys(("columns", "rows", "weights"), ADDRESS))
-_Predicted = struct("Predicted", maps=Maps, layers=ADDRESS, kernel=COUNT, in_input_pixels=COUNT, theta=REAL, eps=REAL)
+_Predicted = struct(
+    "Predicted", maps=Maps, layers=ADDRESS, pairs=ADDRESS, kernel=COUNT, in_input_pixels=COUNT, theta=REAL, eps=REAL
+)
 _Moved = struct(
     "Moved",
     maps=Maps,
@@ -101,6 +103,8 @@ class Predicted(NamedTuple):
     eps: float
     in_input_pixels: bool
     layers: Tensor
+    pairs: Tensor | None = None
+    """The last weights, see `layer_numbers.pairs`: keys and embedding are then bfloat16."""
 
     @property
     def entry(self) -> str:
@@ -112,6 +116,7 @@ class Predicted(NamedTuple):
         return _Predicted(
             maps=maps,
             layers=self.layers.data_ptr(),
+            pairs=None if self.pairs is None else self.pairs.data_ptr(),
             kernel=self.kernel,
             in_input_pixels=self.in_input_pixels,
             theta=self.theta,
@@ -273,7 +278,8 @@ def _run(
         keys = blocked(keys, blocks, taps, dtype)
     key_rows, query_rows = (laid_out(t, dtype) for t in (keys, query))
     values = sliced(x, blocks, taps, value_dtype(x, blocks)) if x is not None and x.dim() == 4 else laid_out(x, dtype)
-    table = None if embedding is None else embedding.to(dtype).contiguous()
+    pairs = isinstance(points, Predicted) and points.pairs is not None
+    table = None if embedding is None else embedding.to(torch.bfloat16 if pairs else dtype).contiguous()
     channels, depth = (0 if t is None else t.shape[1] * t.shape[4:].numel() for t in (x, keys))
     if x is not None:
         like = read if stored in (None, read.dtype) else read.new_empty(0, dtype=stored)

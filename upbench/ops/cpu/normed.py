@@ -16,7 +16,7 @@ TILE = 32
 """Pixels that the kernel takes at once."""
 Normed = native.struct(
     "Normed",
-    **dict.fromkeys(("x", "scale", "shift", "weights", "values", "queries", "keys"), native.ADDRESS),
+    **dict.fromkeys(("x", "scale", "shift", "weights", "pairs", "values", "queries", "keys"), native.ADDRESS),
     **dict.fromkeys(("pixels", "channels", "depth", "blocks", "slice", "x_step"), native.COUNT),
     eps=native.REAL,
     wide=native.COUNT,
@@ -26,6 +26,8 @@ Normed = native.struct(
 def can_run(x: Tensor, depth: int, blocks: int) -> bool:
     """Return whether the kernel takes a map: planes of float32 or float64, and whole lanes of channels in each block.
 
+    Or of bfloat16, see `by_pairs`.
+
     Args:
         x: the map.
         depth: channels of the queries, and of the keys.
@@ -33,7 +35,17 @@ def can_run(x: Tensor, depth: int, blocks: int) -> bool:
     """
     lanes = native.LANES
     whole = x.shape[1] // blocks % lanes == 0 and depth // blocks % lanes == 0
-    return whole and x.is_contiguous() and native.can_run_native(x, entry="normed")
+    return whole and x.is_contiguous() and (native.can_run_native(x, entry="normed") or by_pairs(x, depth, blocks))
+
+
+def by_pairs(x: Tensor, depth: int, blocks: int) -> bool:
+    """Return whether a map is read as bfloat16 and multiplied in pairs of channels: on a CPU that adds such products.
+
+    Args:
+        x, depth, blocks: as `can_run` takes them.
+    """
+    own = x.dtype == torch.bfloat16 and native.value_dtype(x, blocks) == x.dtype
+    return own and depth // blocks % (2 * native.LANES) == 0 and x.is_contiguous()
 
 
 def run(
@@ -54,22 +66,27 @@ def run(
         eps: of the same.
         weight: the matrix, of which the first half makes queries and the second keys.
         blocks: parts of the channels that are read at different points.
-        slices: whether x itself is returned too.
+        slices: whether x itself is returned too; not of bfloat16.
 
     Returns:
-        x itself in slices of n channels, or None, the queries channels-last, and the keys in blocks of channels.
+        x itself in slices of n channels, or None, the queries channels-last, and the keys in blocks of channels. Of a map of
+        bfloat16 the queries are float32.
     """
     (b, c, h, w), depth = x.shape, weight.shape[0] // 2
     width = next(n for n in (*SLICES, native.LANES) if c // blocks % n == 0)
     values = on_huge_pages(x.new_empty((b, c // width, h, w, width))) if slices else None
-    queries, keys = x.new_empty((b, h, w, depth)), x.new_empty((b, blocks, h, w, depth // blocks))
+    queries, keys = weight.new_empty((b, h, w, depth)), x.new_empty((b, blocks, h, w, depth // blocks))
     numbers, scale, shift = (t.contiguous() for t in (weight.t(), scale, shift))
+    pairs = None
+    if x.dtype == torch.bfloat16:
+        pairs = weight[depth:].to(x.dtype).unflatten(1, (-1, 2)).transpose(0, 1).contiguous()
     for image in range(b):
         job = Normed(
             x=native.address(x, image),
             scale=scale.data_ptr(),
             shift=shift.data_ptr(),
             weights=numbers.data_ptr(),
+            pairs=native.address(pairs, 0),
             values=native.address(values, image),
             queries=native.address(queries, image),
             keys=native.address(keys, image),

@@ -125,7 +125,8 @@ def attend(
             weight = torch.cat((query, key.flatten(1).to(dtype)))
             groups, taps, kernel = query.shape[0] // first.shape[0], last.shape[0] // 2, last.shape[-1]
             blocks = math.lcm(groups, heads)
-            wide = x.to(dtype)
+            pairs = normed.by_pairs(x, query.shape[0], blocks)
+            wide = x if pairs else x.to(dtype)
             if normed.can_run(wide, query.shape[0], blocks):
                 own = native.value_dtype(x, blocks) != dtype  # values that are read as they are given
                 made, queries, keys = normed.run(wide, scale, shift, outer_eps, weight, blocks, not own)
@@ -135,7 +136,10 @@ def attend(
                 queries, keys = rows.split(query.shape[0], 1)
             del wide
             layers = layer_numbers.layers(first, gamma, beta, last, bias, dtype)
-        points = native.Predicted(out_height, out_width, groups, taps, kernel, theta, eps, in_input_pixels, layers)
+            halves = layer_numbers.pairs(last) if pairs else None
+        points = native.Predicted(
+            out_height, out_width, groups, taps, kernel, theta, eps, in_input_pixels, layers, halves
+        )
         return native.attend_predicted(values, keys, queries, embedding, points, heads, factor, x.dtype)
     with torch.autocast("cpu", enabled=False):
         rows = F.layer_norm(x.permute(0, 2, 3, 1).to(dtype), shift.shape, scale, shift, outer_eps)

@@ -23,10 +23,11 @@ typedef struct {
     const void *columns, *rows, *weights;
 } Given;
 
-/* Points that are predicted from a query of the map's size, see `derive`. */
+/* Points that are predicted from a query of the map's size, see `derive`. pairs: NULL, or the last weights once more, see
+ * bfloat_tile.h; then keys and embedding are bfloat16. */
 typedef struct {
     Maps maps;
-    const void *layers;
+    const void *layers, *pairs;
     int64_t kernel, in_input_pixels;
     double theta, eps;
 } Predicted;
@@ -39,10 +40,11 @@ typedef struct {
 } Moved;
 
 /* Planes [channels, pixels], `x_step` apart, their layer norm and its products with weights [channels, 2 depth], see normed.h.
+ * pairs: NULL, or of a map of bfloat16 the weights of its keys, which are bfloat16 too: [channels / 2, depth, 2].
  * values: the planes in slices [channels / slice, pixels, slice]; queries [pixels, depth], keys [blocks, pixels, depth / blocks].
  * slice and depth / blocks are whole lanes. */
 typedef struct {
-    const void *x, *scale, *shift, *weights;
+    const void *x, *scale, *shift, *weights, *pairs;
     void *values, *queries, *keys;
     int64_t pixels, channels, depth, blocks, slice, x_step;
     double eps;
@@ -80,7 +82,7 @@ typedef struct {
 
 /* All of it, as the loops read it: what an entry was not given is 0. */
 typedef struct {
-    const void *x, *keys, *query, *embedding, *weights, *columns, *rows, *offsets, *predictor, *guide, *projection;
+    const void *x, *keys, *query, *embedding, *weights, *columns, *rows, *offsets, *predictor, *pairs, *guide, *projection;
     void *out;
     long height, width, out_height, out_width, channels, depth, groups, taps, heads, blocks, kernel;
     long x_pitch, x_slice, x_step, key_pitch, key_step, query_pitch, offset_pitch, guide_channels, guide_step, guide_pitch, scale, spread;

@@ -139,7 +139,7 @@ static PyObject *predicted(PyObject *Py_UNUSED(self), PyObject *args) {
     const Predicted *from = parsed(args, sizeof(Predicted), &start, &stop);
     if (!from) return NULL;
     Job job = job_of(&from->maps);
-    job.predictor = from->layers, job.kernel = (long)from->kernel;
+    job.predictor = from->layers, job.pairs = from->pairs, job.kernel = (long)from->kernel;
     job.theta = from->theta, job.eps = from->eps, job.in_input_pixels = from->in_input_pixels != 0;
     return run_points(&job, from->maps.wide != 0, start, stop);
 }
@@ -203,7 +203,7 @@ static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_kernels", NULL, 0, 
 PyMODINIT_FUNC PyInit__kernels(void) {
     PyObject *made = made_of(&module, 11); /* `native.py` and those it serves take the structs above alone */
 #if GENERATIONS
-    const int bfloat = __builtin_cpu_supports("x86-64-v4") && __builtin_cpu_supports("avx512bf16");
+    const int bfloat = __builtin_cpu_supports("x86-64-v4") && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni");
 #else
     const int bfloat = 0;
 #endif

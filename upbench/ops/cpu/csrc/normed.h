@@ -67,29 +67,48 @@ static ALWAYS_INLINE void NAME(multiply_all)(const Normed *job, const REAL *near
     for (; m < count; m++) NAME(multiply)(job, near + m, first + m, output, 1, lanes);
 }
 
+#include "bfloat_normed.h"
+
+/* Some pixels of a plane from number n on. */
+static ALWAYS_INLINE NAME(Lanes) NAME(take)(const Normed *job, long n, long some) {
+#if BY_PAIRS
+    if (job->pairs) {
+        const uint16_t *at = (const uint16_t *)job->x + n;
+        uint16_t part[SOME] = {0};
+        for (long m = 0; some < SOME && m < some; m++) part[m] = at[m];
+        PREFETCH(at + NEAR);
+        const __m256i read = _mm256_loadu_si256((const __m256i *)(some < SOME ? part : at));
+        return (NAME(Lanes))_mm512_slli_epi32(_mm512_cvtepu16_epi32(read), 16);
+    }
+#endif
+    PREFETCH((const REAL *)job->x + n + NEAR);
+    return NAME(load_part)((const REAL *)job->x + n, some);
+}
+
 static int NAME(normed)(const void *given, long start, long stop) {
     const Normed *job = given;
-    const long channels = (long)job->channels, pixels = (long)job->pixels, outputs = (long)job->depth * 2;
+    const long channels = (long)job->channels, pixels = (long)job->pixels;
+    const long outputs = (long)job->depth * (job->pairs ? 1 : 2);
     REAL *near = malloc(sizeof(REAL) * (size_t)(NEAR * channels + 16));
     REAL *planes = near ? (REAL *)(((uintptr_t)near + 63) / 64 * 64) : NULL;
     for (long tile = start; near && tile < stop; tile++) {
         const long first = tile * NEAR, rest = pixels - first, count = rest < NEAR ? rest : NEAR;
         for (long m = 0; m < count; m += SOME) {
             const long some = count - m < SOME ? count - m : SOME;
-            for (long c = 0; c < channels; c++) {
-                const REAL *at = (const REAL *)job->x + c * (long)job->x_step + first + m;
-                *(NAME(Lanes) *)(planes + c * NEAR + m) = NAME(load_part)(at, some);
-                PREFETCH(at + NEAR);
-            }
+            for (long c = 0; c < channels; c++)
+                *(NAME(Lanes) *)(planes + c * NEAR + m) = NAME(take)(job, c * (long)job->x_step + first + m, some);
             for (long c = 0; job->values && c < channels; c += SOME) NAME(slice)(job, planes + c * NEAR + m, first + m, some, c);
             NAME(norm)(job, planes + m);
         }
         long o = 0;
-        /* With few registers, four lanes that remain are two and two. */
-        for (; o + 3 * SOME <= outputs && (REGISTERS >= 32 || o + 4 * SOME != outputs); o += 3 * SOME)
+        /* Four lanes that remain are two and two. */
+        for (; o + 3 * SOME <= outputs && o + 4 * SOME != outputs; o += 3 * SOME)
             NAME(multiply_all)(job, planes, first, count, o, 3);
         for (; o + 2 * SOME <= outputs; o += 2 * SOME) NAME(multiply_all)(job, planes, first, count, o, 2);
         for (; o < outputs; o += SOME) NAME(multiply_all)(job, planes, first, count, o, 1);
+#if BY_PAIRS
+        if (job->pairs) NAME(keys_of_pairs)(job, first, count, planes);
+#endif
     }
     free(near);
     return near != NULL;

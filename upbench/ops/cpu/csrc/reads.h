@@ -72,6 +72,11 @@ static ALWAYS_INLINE void NAME(compare_all)(const Job *job, const NAME(Tile) * t
     const long taps = job->taps, heads = job->heads, blocks = job->blocks, each = job->depth / blocks;
     for (long b = 0; b < blocks; b++) {
         const long h = b / (blocks / heads);
+#if BY_PAIRS
+        if (job->pairs)
+            NAME(compare_pairs)(job, tile, cells, count, b, dots);
+        else
+#endif
         if (each == 32 && taps == 9 && job->embedding)
             NAME(compare_block)(job, tile, cells, count, b, dots, 32, 9, 1);
         else if (each == 32 && taps == 9)

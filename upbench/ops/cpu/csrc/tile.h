@@ -131,6 +131,8 @@ typedef struct {
     long near[PIXELS];
 } NAME(Tile);
 
+#include "bfloat_tile.h"
+
 /* Points that were given, or offsets from the pixel of the map that is the parent: [H, W, spread, (x, y), all]. */
 static ALWAYS_INLINE void NAME(fetch)(const Job *job, const long *pixels, long count, NAME(Tile) * tile) {
     const long all = job->groups * job->taps, scale = job->scale;
@@ -238,7 +240,12 @@ static ALWAYS_INLINE void NAME(derive)(const Job *job, long top, long left, cons
                 NAME(activate)(in, steps, filters, gamma, beta, (REAL)job->eps, to, each);
         }
     }
-    for (long g = 0; g < groups; g++)
+#if BY_PAIRS
+    const int predicted = job->pairs && NAME(predict_offsets)(job, tile, bias);
+#else
+    enum { predicted = 0 };
+#endif
+    for (long g = 0; g < groups && !predicted; g++)
         for (long i = 0; i < TILE; i++)
             NAME(predict)(tile->local + (g * side + i) * side * each, side * each, each, 1, k, k * each, weight, bias,
                           outputs, tile->raw + (i * TILE * groups + g) * outputs, groups * outputs, NULL, 0);
