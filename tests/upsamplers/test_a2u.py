@@ -138,6 +138,14 @@ def test_pool_both_is_two_poolings(made_of: str, monkeypatch: pytest.MonkeyPatch
     torch.testing.assert_close(point, F.adaptive_avg_pool2d(guide, 1))
 
 
+@pytest.mark.parametrize("width", [12, 24, 36, 252, 516])
+def test_pools_of_bfloat16_are_rounded_once(width: int) -> None:
+    guide = (3 + torch.randn(2, 3, 12, width)).bfloat16()
+    grid, point = pool_both(guide, 6)
+    torch.testing.assert_close(grid, F.adaptive_avg_pool2d(guide.double(), 6).bfloat16(), rtol=2**-7, atol=0)
+    torch.testing.assert_close(point, F.adaptive_avg_pool2d(guide.double(), 1).bfloat16(), rtol=2**-7, atol=0)
+
+
 @pytest.mark.skipif(map_kernels._kernels is None, reason="the C kernels were not built here")
 @settings(max_examples=15, deadline=None)
 @given(
@@ -151,10 +159,14 @@ def test_pool_both_is_two_poolings(made_of: str, monkeypatch: pytest.MonkeyPatch
 def test_the_kernel_of_affinities_is_the_convolution(
     h: int, w: int, kernel: int, each: int, dtype: torch.dtype, seed: int
 ) -> None:
-    """Of every side of a filter, rows of all lengths, and channels of a group whose means lie far apart."""
+    """Of every side of a filter, rows of all lengths, and channels of a group whose means lie far apart.
+
+    The filters are of the guide's dtype, in which some CPUs multiply both.
+    """
     torch.manual_seed(seed)
     guide = (torch.randn(4 * each, 2 * h, 2 * w) + 5 * torch.randn(4 * each, 1, 1)).to(dtype)
     exact = [torch.randn(shape, dtype=torch.float64) for shape in ((2, kernel, kernel), (4 * each, 2), (4 * each, 2))]
+    exact[0] = exact[0].to(dtype)
     layers = [t.to(torch.promote_types(dtype, torch.float32)) for t in exact]
     found = fused_affinity._sums_native(guide, *layers, 4, 1e-2, 0.01)
     expected = fused_affinity._sums(guide.double(), *(t.double() for t in layers), 4, 1e-2, 0.01)

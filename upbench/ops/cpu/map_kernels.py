@@ -10,11 +10,13 @@ import ctypes
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from upbench.ops.cpu import native, threads
+from upbench.ops.registration import coordinate_dtype
 
-INTERFACE = 8
+INTERFACE = 9
 """Version of the C interface that this file expects; kernels built by another upbench are ignored."""
 DTYPES = (torch.float32, torch.float64)
 ROWS = 512
@@ -41,12 +43,12 @@ Affinity = native.struct(
     "Affinity",
     **dict.fromkeys(("guide", "filters", "scale", "shift", "out"), native.ADDRESS),
     **dict.fromkeys(("eps", "slope"), native.REAL),
-    **dict.fromkeys(("height", "width", "channels", "kernel", "step", "dtype"), native.COUNT),
+    **dict.fromkeys(("height", "width", "channels", "kernel", "step", "pairs", "dtype"), native.COUNT),
 )
 Pool = native.struct(
     "Pool",
     **dict.fromkeys(("x", "out"), native.ADDRESS),
-    **dict.fromkeys(("height", "width", "size", "dtype"), native.COUNT),
+    **dict.fromkeys(("height", "width", "size", "paired", "dtype"), native.COUNT),
 )
 
 
@@ -62,6 +64,15 @@ def can_run_native(*tensors: Tensor) -> bool:
     first = tensors[0]
     same = all(t.dtype == first.dtype and t.device.type == "cpu" for t in tensors)
     return _kernels is not None and first.dtype in DTYPES and same
+
+
+def by_pairs(x: Tensor) -> bool:
+    """Return whether the kernels read a map of bfloat16 as it is: on a CPU that adds two of its products at once.
+
+    Args:
+        x: the map.
+    """
+    return x.dtype == torch.bfloat16 and x.device.type == "cpu" and bool(getattr(_kernels, "bfloat", False))
 
 
 def run(entry: str, job: ctypes.Structure, count: int, piece: int) -> None:
@@ -152,7 +163,7 @@ def affinity(
     """Sum the products of two filtered, normed and rectified features over the channels of each group.
 
     Args:
-        guide: [C, 2H, 2W], contiguous planes.
+        guide: [C, 2H, 2W], contiguous planes; of bfloat16 where `by_pairs`.
         filters: [2, k, k], contiguous, at stride 2.
         scale, shift: [C, 2], contiguous, of the norms after both filters.
         groups: groups of the norms.
@@ -163,11 +174,16 @@ def affinity(
         [groups, H, W].
     """
     c, h, w = guide.shape[0], guide.shape[1] // 2, guide.shape[2] // 2
-    out = guide.new_empty((groups, h, w))
+    out = scale.new_empty((groups, h, w))
     job = Affinity(
         height=h, width=w, channels=c // groups, kernel=filters.shape[-1], step=4 * h * w, eps=eps, slope=slope
     )
-    job.dtype = DTYPES.index(guide.dtype)
+    job.dtype = DTYPES.index(scale.dtype)
+    if guide.dtype != scale.dtype:
+        # A row of a filter begins with a pair of columns of the guide.
+        before = (job.kernel - 1) // 2 % 2
+        filters = F.pad(filters, (before, (before + job.kernel) % 2)).to(guide.dtype)
+        job.pairs = filters.shape[-1] // 2
     job.guide, job.filters, job.scale, job.shift, job.out = (t.data_ptr() for t in (guide, filters, scale, shift, out))
     run("affinity", job, groups, 1)
     return out
@@ -177,14 +193,15 @@ def pool(x: Tensor, size: int) -> Tensor:
     """Pool planes to size x size and, last, to a point.
 
     Args:
-        x: [B, C, H, W], contiguous.
+        x: [B, C, H, W], contiguous; of bfloat16 where `by_pairs`, with an even number of columns in a cell.
         size: cells along a side; divides H and W.
 
     Returns:
-        [B, C, size^2 + 1].
+        [B, C, size^2 + 1], at least float32.
     """
     b, c, h, w = x.shape
-    out = x.new_empty((b, c, size * size + 1))
-    job = Pool(x=x.data_ptr(), out=out.data_ptr(), height=h, width=w, size=size, dtype=DTYPES.index(x.dtype))
+    out = x.new_empty((b, c, size * size + 1), dtype=coordinate_dtype(x.dtype))
+    job = Pool(x=x.data_ptr(), out=out.data_ptr(), height=h, width=w, size=size, dtype=DTYPES.index(out.dtype))
+    job.paired = x.dtype != out.dtype
     run("pool", job, b * c, BLOCKS)
     return out

@@ -75,6 +75,23 @@ static ALWAYS_INLINE void NAME(filter_rows)(const NAME(Filter) * at, const REAL 
         for (int l = 0; l < lanes; l++) *(NAME(Lanes) *)(to + n % 2 * apart + n / 2 * at->padded + l * SOME) = sum[n / 2][n % 2][l];
 }
 
+#include "bfloat_affinities.h"
+
+/* Both filters of row `first` of a plane and those after it, `block` rows: some rows of maps. */
+static ALWAYS_INLINE void NAME(filter_block)(const Affinity *job, const NAME(Filter) * at, const REAL *plane, long first, long block,
+                                             long rows, REAL *maps, long apart) {
+    const long kernel = (long)job->kernel;
+    NAME(part_columns)(plane, 2 * (long)job->height, 2 * (long)job->width, first, block, at);
+    for (long y = 0; y < rows; y += 2) {
+        const REAL *from = at->halves + 4 * y * at->pitch;
+        REAL *to = maps + y * at->padded;
+        long j = 0;
+        for (; j + NAME(ABREAST) * SOME <= at->padded; j += NAME(ABREAST) * SOME)
+            NAME(filter_rows)(at, from + j, job->filters, kernel, to + j, apart, NAME(ABREAST));
+        for (; j < at->padded; j += SOME) NAME(filter_rows)(at, from + j, job->filters, kernel, to + j, apart, 1);
+    }
+}
+
 /* Adds sums of the numbers of some rows, less `shift`, and of their squares. */
 static ALWAYS_INLINE void NAME(add_moments)(const REAL *map, long rows, long wide, long padded, REAL shift, double *sums) {
     NAME(Lanes) number, sum = {0}, squares = {0};
@@ -133,20 +150,16 @@ static int NAME(affinity)(const void *given, long start, long stop) {
         double sums[2][2] = {{0}};
         REAL shift[2] = {0};
         for (long c = 0; c < channels; c++) {
-            const REAL *plane = (const REAL *)job->guide + (group * channels + c) * (long)job->step;
+            const long plane = (group * channels + c) * (long)job->step, first = -padding;
             for (long i = 0; i < high; i += BLOCK) {
                 const long rows = high - i < BLOCK ? high - i : BLOCK;
-                NAME(part_columns)(plane, 2 * high, 2 * wide, 2 * i - padding, block, &at);
                 REAL *maps = at.maps + 2 * c * apart + i * at.padded;
-                for (long y = 0; y < rows; y += 2) {
-                    const REAL *from = at.halves + 4 * y * at.pitch;
-                    REAL *to = maps + y * at.padded;
-                    long j = 0;
-                    for (; j + NAME(ABREAST) * SOME <= at.padded; j += NAME(ABREAST) * SOME)
-                        NAME(filter_rows)(&at, from + j, job->filters, kernel, to + j, apart, NAME(ABREAST));
-                    for (; j < at.padded; j += SOME)
-                        NAME(filter_rows)(&at, from + j, job->filters, kernel, to + j, apart, 1);
-                }
+#if BY_PAIRS
+                if (job->pairs)
+                    NAME(filter_block_pairs)(job, &at, (const uint16_t *)job->guide + plane, 2 * i + first, block, rows, maps, apart);
+                else
+#endif
+                    NAME(filter_block)(job, &at, (const REAL *)job->guide + plane, 2 * i + first, block, rows, maps, apart);
                 for (int f = 0; f < 2; f++) {
                     if (!c && !i) { /* numbers near their mean have squares that add up well */
                         double own[2] = {0};
@@ -183,6 +196,18 @@ static int NAME(pool)(const void *given, long start, long stop) {
         REAL *out = (REAL *)job->out + plane * (count + 1);
         double all = 0;
         for (long n = 0; n < count; n += size) {
+#if BY_PAIRS
+            if (job->paired) {
+                const uint16_t *from = (const uint16_t *)job->x + plane * high * wide + n / size * rows * wide;
+                NAME(sum_pairs)(from, rows, wide, line);
+                for (long a = 0; a < size; a++) {
+                    double sum = 0;
+                    for (long j = 0; j < columns / 2; j++) sum += (double)line[a * (columns / 2) + j];
+                    out[n + a] = (REAL)(sum / (double)(rows * columns)), all += sum;
+                }
+                continue;
+            }
+#endif
             memset(line, 0, sizeof(REAL) * (size_t)wide);
             for (long y = 0; y < rows; y++, x += wide) {
                 long j = 0;

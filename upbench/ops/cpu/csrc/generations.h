@@ -103,7 +103,14 @@ static PyObject *run(PyObject *args, size_t expected, size_t dtype_at, const Wor
 static PyObject *made_of(PyModuleDef *module, long interface) {
     PyObject *made = PyModule_Create(module);
     take_newest();
-    if (made && (PyModule_AddIntConstant(made, "interface", interface) < 0 || PyModule_AddIntConstant(made, "lanes", lanes) < 0)) {
+#if GENERATIONS
+    /* Products of two numbers at once, of bfloat16 and of 16 bits. */
+    const int bfloat = __builtin_cpu_supports("x86-64-v4") && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni");
+#else
+    const int bfloat = 0;
+#endif
+    if (made && (PyModule_AddIntConstant(made, "interface", interface) < 0 || PyModule_AddIntConstant(made, "lanes", lanes) < 0 ||
+                 PyModule_AddIntConstant(made, "bfloat", bfloat) < 0)) {
         Py_DECREF(made);
         return NULL;
     }

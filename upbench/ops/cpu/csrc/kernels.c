@@ -201,15 +201,5 @@ static PyMethodDef methods[] = {
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_kernels", NULL, 0, methods, NULL, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit__kernels(void) {
-    PyObject *made = made_of(&module, 11); /* `native.py` and those it serves take the structs above alone */
-#if GENERATIONS
-    const int bfloat = __builtin_cpu_supports("x86-64-v4") && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni");
-#else
-    const int bfloat = 0;
-#endif
-    if (made && PyModule_AddIntConstant(made, "bfloat", bfloat) < 0) {
-        Py_DECREF(made);
-        return NULL;
-    }
-    return made;
+    return made_of(&module, 11); /* `native.py` and those it serves take the structs above alone */
 }

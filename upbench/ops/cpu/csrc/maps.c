@@ -66,20 +66,24 @@ typedef struct {
     int64_t height, width, kernel, dtype;
 } Fold;
 
-/* guide: planes `step` apart of 2 height x 2 width pixels. filters: [2, kernel, kernel], at stride 2. scale, shift: of the norms of each
+/* pairs: 0, or of a guide of bfloat16 the pairs of columns that a row of a filter reads; filters are then [2, kernel, pairs, 2], in
+ * bfloat16, with zeros around them so that the first pair is one of the guide.
+ *
+ * guide: planes `step` apart of 2 height x 2 width pixels. filters: [2, kernel, kernel], at stride 2. scale, shift: of the norms of each
  * channel after each of both, [channels of all groups, 2]. channels: of a group. out: of each group [height, width]. */
 typedef struct {
     const void *guide, *filters, *scale, *shift;
     void *out;
     double eps, slope;
-    int64_t height, width, channels, kernel, step, dtype;
+    int64_t height, width, channels, kernel, step, pairs, dtype;
 } Affinity;
 
-/* x: planes [height, width]. out: of each the means over [size, size] cells of one size, and the mean of all. */
+/* x: planes [height, width], of bfloat16 where `paired`, then with an even number of columns in a cell. out: of each the means over
+ * [size, size] cells of one size, and the mean of all. */
 typedef struct {
     const void *x;
     void *out;
-    int64_t height, width, size, dtype;
+    int64_t height, width, size, paired, dtype;
 } Pool;
 
 /* x: planes of `pixels`. out: of each its mean and variance, as double. */
@@ -132,5 +136,5 @@ static PyMethodDef methods[] = {
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_maps", NULL, 0, methods, NULL, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit__maps(void) {
-    return made_of(&module, 8); /* `map_kernels.py` takes the structs above alone */
+    return made_of(&module, 9); /* `map_kernels.py` takes the structs above alone */
 }
