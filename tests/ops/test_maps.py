@@ -211,7 +211,7 @@ def test_differences_of_a_resized_key_are_summed_before_the_resize(
 @built
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 def test_paired_differences_against_double(dtype: torch.dtype) -> None:
-    """Half precision is computed in float32: as near as the rounding of what is returned, and of gradients that are."""
+    """Half precision has sums of float32: as near as the rounding of what is returned, and of gradients that are."""
     torch.manual_seed(0)
     made = block(8, 4, 3, 2, 4).to(dtype)
     maps = [torch.randn(1, 8, 17, 30).to(dtype).requires_grad_() for _ in range(2)]
@@ -261,7 +261,7 @@ def test_torch_accepts_the_registration(name: str) -> None:
     _, inner, _, norm, last = made.channel_compressor
     layers: Any = (made.norm, made, inner, norm, last)
     tensors = [t.detach() for layer in layers for t in (layer.weight, layer.bias)]
-    grad, numbers = torch.randn(1, 9, 4, 9), (2, 1, 1, 1e-5, 1, 1e-5, None)
+    grad, numbers = torch.randn(1, 9, 4, 9), (2, 1, 1, 1e-5, 1, 1e-5, False, None)
     arguments: tuple[Any, ...] = {
         "box_mean": (x.clone().requires_grad_(), 2),
         "softmax_taps": (x.clone().requires_grad_(),),
@@ -309,6 +309,7 @@ def test_without_the_kernels_the_eager_forms_run() -> None:
     [
         "moments",
         "planes",
+        "scores",
         "box",
         "guided",
         "coarse",
@@ -331,6 +332,7 @@ def test_an_entry_takes_its_own_struct_alone(entry: str) -> None:
 def test_half_precision_is_normed_and_projected_in_float32(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without fast products of half precision a norm and its convolution read it some planes and pixels at a time."""
     monkeypatch.setattr(products, "SLOW", (torch.bfloat16, torch.float16))
+    monkeypatch.setattr(map_kernels, "pairs_at_hand", lambda: False)
     monkeypatch.setattr(normed_projection, "VALUES", 1500)
     norm, layer = nn.GroupNorm(4, 24).to(dtype), nn.Conv2d(24, 10, 1).to(dtype)
     x = torch.randn(2, 24, 37, 31).to(dtype)

@@ -21,6 +21,7 @@ def paired_difference(
     groups: int,
     dilation: int,
     coarse: Float[Tensor, "B e H W"] | None = None,
+    rounded: bool = False,
     *,
     backend: str = "eager",
 ) -> Float[Tensor, "B T oH oW"]:
@@ -37,6 +38,7 @@ def paired_difference(
         dilation: pixels from one tap to the next.
         coarse: a map that the key is `resize_map` of, or None. Where it is `dilation` times smaller the fused form sums over
             the taps before the resize.
+        rounded: whether the fused form may round what it multiplies to bfloat16, as where maps of that became float32 on the way.
         backend: eager (layer by layer), fused (on a CPU one op) or auto.
 
     Returns:
@@ -48,7 +50,7 @@ def paired_difference(
 
     MACs: those of the layers. Source: ReSFU, paired central difference.
     """
-    given = (key, query, norm, weight, bias, compressor, groups, dilation, coarse)
+    given = (key, query, norm, weight, bias, compressor, groups, dilation, coarse, rounded)
     return compute("paired_difference", backend, _paired_difference, *given, optional=True)
 
 
@@ -62,6 +64,7 @@ def _paired_difference(
     groups: int,
     dilation: int,
     coarse: Tensor | None,
+    rounded: bool,
 ) -> Tensor:
     reach = dilation * (weight.shape[2] // 2)
     key = F.pad(norm(key), (reach,) * 4, mode="replicate")

@@ -76,7 +76,7 @@ def unsupported_call(op: str, args: tuple[Any, ...]) -> str | None:
     if op == "guided_filter" and not steps.can_filter(args[0]):
         return "it needs the C kernels, and a map that has pixels"
     if op == "paired_difference":
-        key, query, _, weight, _, compressor, groups, _, _ = args
+        key, query, _, weight, _, compressor, groups, _, _, _ = args
         if autocasts(key) or not differences.can_run(key, query, weight, groups, compressor):
             return "it does not autocast, needs the C kernels and whole lanes of outputs in every group"
     if op == "dilated_attention" and any(args[0].shape[n] % args[1].shape[n] for n in (2, 3)):

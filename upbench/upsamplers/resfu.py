@@ -81,9 +81,10 @@ class PairedCentralDifference(nn.Module):
         query: Float[Tensor, "B e oH oW"],
         backend: str = "eager",
         coarse: Float[Tensor, "B e H W"] | None = None,
+        rounded: bool = False,
     ) -> Float[Tensor, "B T oH oW"]:
         layers = (self.norm, self.weight, self.bias, self.channel_compressor)
-        return paired_difference(key, query, *layers, self.groups, self.dilation, coarse, backend=backend)
+        return paired_difference(key, query, *layers, self.groups, self.dilation, coarse, rounded, backend=backend)
 
 
 class ReSFU(Upsampler):
@@ -177,8 +178,9 @@ class ReSFU(Upsampler):
         smooth = F.conv2d(padded, gauss.to(query.dtype) if wide else gauss, groups=query.shape[1])
         layers = (self.semantic_scores, self.detail_scores)
         semantic, detail = (in_dtype(layer, key.dtype) if wide else layer for layer in layers)
-        scores = semantic(key, self.GF(query, key, backend), backend, coarse)
-        scores = scores + detail(smooth, query, backend)
+        rounded = wide and x.dtype == torch.bfloat16
+        scores = semantic(key, self.GF(query, key, backend), backend, coarse, rounded)
+        scores = scores + detail(smooth, query, backend, None, rounded)
         weights = F.softmax(scores.masked_fill(self.outside(height, width, x), -torch.inf), dim=1)
         return weights.to(x.dtype) if wide else weights
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from upbench.ops.cpu import native
-from upbench.ops.cpu.map_kernels import DTYPES, run
+from upbench.ops.cpu.map_kernels import DTYPES, PARCEL, pairs_at_hand, run
 from upbench.ops.memory_layout import on_huge_pages
 
 TILE = 8
@@ -18,10 +19,15 @@ TILES = 8
 
 Differences = native.struct(
     "Differences",
-    **dict.fromkeys(("key", "query", "coarse", "weights", "inner", "out", "sums"), native.ADDRESS),
+    **dict.fromkeys(("key", "query", "coarse", "weights", "inner", "means", "out", "sums"), native.ADDRESS),
     **dict.fromkeys(
         ("height", "width", "channels", "outputs", "groups", "kernel", "dilation", "ratio", "dtype"), native.COUNT
     ),
+)
+Scores = native.struct(
+    "Scores",
+    **dict.fromkeys(("x", "weights", "bias", "out"), native.ADDRESS),
+    **dict.fromkeys(("pixels", "inputs", "outputs", "dtype"), native.COUNT),
 )
 _GIVEN = ("key", "query", "grad", "hidden", "weights", "first", "inner", "last")
 _WRITTEN = ("dkey", "dquery", "dfirst", "dinner", "dbiases")
@@ -44,6 +50,17 @@ def can_difference(channels: int, outputs: int, groups: int) -> bool:
     return channels % groups == 0 and outputs % (groups * native.LANES) == 0
 
 
+def by_pairs(channels: int, outputs: int, groups: int) -> bool:
+    """Return whether the kernel multiplies in pairs of bfloat16 where rounding is allowed: whole pairs and pairs of lanes in every group.
+
+    Args:
+        channels: channels of the key.
+        outputs: outputs of all groups.
+        groups: groups of both.
+    """
+    return pairs_at_hand() and channels % (2 * groups) == 0 and outputs % (2 * groups * native.LANES) == 0
+
+
 def _lanes(weight: Tensor, groups: int) -> Tensor:
     """[outputs, inputs] -> the order of the kernel: [groups, outputs / groups / LANES, inputs, LANES]."""
     return weight.view(groups, -1, native.LANES, weight.shape[1]).transpose(2, 3)
@@ -59,6 +76,7 @@ def differences(
     kernel: int,
     dilation: int,
     coarse: Tensor | None = None,
+    means: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Compute two layers of paired differences of one image, each rectified.
 
@@ -71,15 +89,17 @@ def differences(
         dilation: steps between taps, in pixels.
         coarse: [C, H / dilation, W / dilation], the map that the key is a bilinear resize of, or None. Sums over taps that are one of
             its pixels apart are the same before a resize as after it, so that they are taken there.
+        means: [2, C], what is subtracted from key and query before they are rounded to bfloat16, as their weights are, where `by_pairs`
+            says so; None to compute in float32.
 
     Returns:
-        [H * W, O], and the sums over the pixels of these and of their squares, float64 [2, O].
+        [H * W, O], with means in bfloat16, and the sums over the pixels of these and of their squares, float64 [2, O].
     """
     query = query.contiguous()
     (c, h, w), outputs = query.shape, len(weight)
     groups = outputs // inner.shape[1]
     tiles = math.ceil(h / TILE) * math.ceil(w / TILE)
-    out = on_huge_pages(query.new_empty((h * w, outputs)))
+    out = on_huge_pages(query.new_empty((h * w, outputs), dtype=query.dtype if means is None else torch.bfloat16))
     sums = query.new_empty((tiles, 2, outputs))
     job = Differences(
         height=h,
@@ -92,13 +112,23 @@ def differences(
         ratio=dilation,
         dtype=DTYPES.index(query.dtype),
     )
+    taps = c // groups * kernel**2
+    around, centre = weight.split((taps, c // groups), 1)
+    if means is not None:
+        means = means.contiguous()
+        job.means, around, centre, inner = (
+            means.data_ptr(),
+            _paired(around, kernel**2),
+            _paired(centre, 1),
+            _paired(inner, 1),
+        )
     if coarse is None:
+        weight = torch.cat((around, centre), 1)
         key, summed = key.contiguous(), None
         job.key = key.data_ptr()
     else:
-        taps = c // groups * kernel**2
-        summed = _coarse(coarse.contiguous(), weight[:, :taps], bias, groups, kernel)
-        job.coarse, weight = summed.data_ptr(), weight[:, taps:]
+        summed = _coarse(coarse.contiguous(), around, bias, groups, kernel, job.means)
+        job.coarse, weight = summed.data_ptr(), centre
     layers = [_packed(by, b, groups) for by, b in ((weight, bias), (inner, inner_bias))]
     job.query, job.out, job.sums = (t.data_ptr() for t in (query, out, sums))
     job.weights, job.inner = (t.data_ptr() for t in layers)
@@ -111,11 +141,17 @@ def _packed(weight: Tensor, bias: Tensor, groups: int) -> Tensor:
     return torch.cat((_lanes(weight.contiguous(), groups).flatten(), bias))
 
 
-def _coarse(key: Tensor, weight: Tensor, bias: Tensor, groups: int, kernel: int) -> Tensor:
+def _paired(weight: Tensor, taps: int) -> Tensor:
+    """Weights [O, channels * taps] in bfloat16, those of two channels as one float32: [O, channels / 2 * taps]."""
+    rows = weight.unflatten(1, (-1, 2, taps)).transpose(2, 3).bfloat16()
+    return rows.flatten(1).contiguous().view(torch.float32)
+
+
+def _coarse(key: Tensor, weight: Tensor, bias: Tensor, groups: int, kernel: int, means: int | None) -> Tensor:
     """The sums over the taps of a map with one more pixel on each side: [(H + 2) (W + 2), O]."""
     (c, h, w), outputs = key.shape, len(weight)
     out, numbers = key.new_empty(((h + 2) * (w + 2), outputs)), _packed(weight, bias, groups)
-    job = Differences(height=h, width=w, channels=c, outputs=outputs, groups=groups, kernel=kernel)
+    job = Differences(height=h, width=w, channels=c, outputs=outputs, groups=groups, kernel=kernel, means=means)
     job.key, job.weights, job.out, job.dtype = (
         key.data_ptr(),
         numbers.data_ptr(),
@@ -123,6 +159,26 @@ def _coarse(key: Tensor, weight: Tensor, bias: Tensor, groups: int, kernel: int)
         DTYPES.index(key.dtype),
     )
     run("coarse", job, math.ceil((h + 2) / TILE) * math.ceil((w + 2) / TILE), TILES)
+    return out
+
+
+def scores(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Apply a pointwise convolution to rows that were rounded to bfloat16, as its weight is, where `by_pairs` says so.
+
+    Args:
+        rows: [N, I], contiguous.
+        weight, bias: [O, I] and [O].
+
+    Returns:
+        [O, N] in float32.
+    """
+    (pixels, inputs), outputs, lanes = rows.shape, len(weight), native.LANES
+    padding = (0, -outputs % lanes)
+    pairs = F.pad(_paired(weight, 1).t(), padding).unflatten(1, (-1, lanes)).transpose(0, 1).contiguous()
+    shift, out = F.pad(bias.float(), padding), bias.new_empty((outputs, pixels), dtype=torch.float32)
+    job = Scores(pixels=pixels, inputs=inputs, outputs=outputs)
+    job.x, job.weights, job.bias, job.out = (t.data_ptr() for t in (rows, pairs, shift, out))
+    run("scores", job, math.ceil(pixels / PARCEL), TILES)
     return out
 
 

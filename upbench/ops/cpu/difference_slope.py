@@ -26,7 +26,7 @@ def slopes(
         others: as in `forward`.
     """
     dtype = coordinate_dtype(key.dtype)
-    layers, numbers = [t.to(dtype) for t in others[: TENSORS - 2]], others[TENSORS - 2 : -1]
+    layers, numbers = [t.to(dtype) for t in others[: TENSORS - 2]], others[TENSORS - 2 : -2]
     moves = [torch.empty_like(t, memory_format=torch.contiguous_format) for t in (key, query)]
     sums = [torch.zeros_like(t) for t in layers]
     for image in range(len(key)):

@@ -23,7 +23,7 @@ _TENSORS = (
     "Tensor key, Tensor query, Tensor gamma, Tensor beta, Tensor weight, Tensor bias, Tensor inner, Tensor inner_bias,"
     " Tensor inner_gamma, Tensor inner_beta, Tensor last, Tensor last_bias"
 )
-_NUMBERS = "int groups, int dilation, int norm_groups, float eps, int inner_groups, float inner_eps, Tensor? coarse"
+_NUMBERS = "int groups, int dilation, int norm_groups, float eps, int inner_groups, float inner_eps, bool rounded, Tensor? coarse"
 LIBRARY.define(
     f"paired_difference_fused({_TENSORS}, {_NUMBERS}) -> Tensor",
     tags=(torch.Tag.pt2_compliant_tag,),
@@ -49,6 +49,7 @@ def paired_difference(
     groups: int,
     dilation: int,
     coarse: Tensor | None,
+    rounded: bool,
 ) -> Tensor:
     """Compute `ops.paired_difference`, with its arguments."""
     sizes = None if coarse is None else [n * dilation for n in coarse.shape[2:]]
@@ -58,7 +59,7 @@ def paired_difference(
     layers = (inner.weight, inner.bias, inner_norm.weight, inner_norm.bias, last.weight, last.bias)
     numbers = (groups, dilation, norm.num_groups, norm.eps, inner_norm.num_groups, inner_norm.eps)
     coarse = None if coarse is None else coarse.detach()  # its gradient is that of the key
-    return paired_difference_fused(key, query, norm.weight, norm.bias, weight, bias, *layers, *numbers, coarse)
+    return paired_difference_fused(key, query, norm.weight, norm.bias, weight, bias, *layers, *numbers, rounded, coarse)
 
 
 def can_run(key: Tensor, query: Tensor, weight: Tensor, groups: int, compressor: nn.Sequential) -> bool:
@@ -139,7 +140,13 @@ class Image:
     """What an image's forward and backward share: its norms, folded layers, and the rectified second layer."""
 
     def __init__(
-        self, key: Tensor, query: Tensor, layers: Sequence[Tensor], numbers: Sequence[Any], coarse: Tensor | None
+        self,
+        key: Tensor,
+        query: Tensor,
+        layers: Sequence[Tensor],
+        numbers: Sequence[Any],
+        coarse: Tensor | None,
+        rounded: bool = False,
     ) -> None:
         gamma, beta, weight, bias, inner, inner_bias, inner_gamma, inner_beta, last, last_bias = layers
         groups, dilation, norm_groups, eps, inner_groups, inner_eps = numbers
@@ -152,11 +159,15 @@ class Image:
         around = weight * self.key.scale[self.own][..., None, None]
         self.first = torch.cat((around.flatten(1), -self.centre * self.query.scale[self.own]), 1)
         apart = self.key.shift - self.query.shift
-        self.bias = bias.flatten() + (self.centre * apart[self.own]).sum(1)
+        self.bias, means = bias.flatten(), None
+        if rounded:  # what has its mean taken off needs no shift
+            means = torch.stack((self.key.mean, self.query.mean))
+        else:
+            self.bias = self.bias + (self.centre * apart[self.own]).sum(1)
         self.apart = apart
         self.inner = inner.flatten(1)
         self.hidden, sums = difference_kernels.differences(
-            key, query, self.first, self.bias, self.inner, inner_bias, weight.shape[2], dilation, coarse
+            key, query, self.first, self.bias, self.inner, inner_bias, weight.shape[2], dilation, coarse, means
         )
         self.count = key[0].numel() * outputs // inner_groups
         mean, squares = (sums.view(2, inner_groups, -1).sum(2) / self.count).unbind()
@@ -184,16 +195,21 @@ def forward(key: Float[Tensor, "B e H W"], query: Float[Tensor, "B e H W"], *oth
         key: the map of keys.
         query: the map of queries.
         others: factors and shifts of the norm of both, weight and bias, weight and bias of the second layer, factors and
-            shifts of its norm, weight and bias of the last layer; then groups, dilation, groups and eps of each norm; and
-            the map that the key is a resize of, or None.
+            shifts of its norm, weight and bias of the last layer; then groups, dilation, groups and eps of each norm; whether
+            numbers may be rounded to bfloat16 for products; and the map that the key is a resize of, or None.
     """
     dtype = coordinate_dtype(key.dtype)
-    layers, numbers = [t.to(dtype) for t in others[: TENSORS - 2]], others[TENSORS - 2 : -1]
-    (b, _, h, w), taps = key.shape, len(layers[-1])
+    layers, numbers = [t.to(dtype) for t in others[: TENSORS - 2]], others[TENSORS - 2 : -2]
+    (b, c, h, w), taps = key.shape, len(layers[-1])
     out = key.new_empty((b, taps, h, w))
+    allowed = dtype == torch.float32 and (others[-2] or key.dtype == torch.bfloat16)
+    rounded = allowed and difference_kernels.by_pairs(c, len(layers[2]), numbers[0])
     for image in range(b):
         maps = (key[image].to(dtype).contiguous(), query[image].to(dtype).contiguous())
-        made = Image(*maps, layers, numbers, image_of(others[-1], image, dtype))
+        made = Image(*maps, layers, numbers, image_of(others[-1], image, dtype), rounded)
+        if rounded:
+            out[image] = difference_kernels.scores(made.hidden, made.last_scaled, made.last_bias).unflatten(1, (h, w))
+            continue
         rows = pointwise(made.hidden.view(1, h, w, -1), made.last_scaled, made.last_bias)
         out[image] = rows[0].permute(2, 0, 1)
     return out
@@ -202,7 +218,7 @@ def forward(key: Float[Tensor, "B e H W"], query: Float[Tensor, "B e H W"], *oth
 def _eager(key: Tensor, query: Tensor, *others: Any) -> Tensor:
     """The same of torch's ops, for gradients of gradients."""
     gamma, beta, weight, bias, inner, inner_bias, inner_gamma, inner_beta, last, last_bias = others[: TENSORS - 2]
-    groups, dilation, norm_groups, eps, inner_groups, inner_eps = others[TENSORS - 2 : -1]
+    groups, dilation, norm_groups, eps, inner_groups, inner_eps = others[TENSORS - 2 : -2]
     key, query = (torch.group_norm(t, norm_groups, gamma, beta, eps) for t in (key, query))
     padded = F.pad(key, (dilation * (weight.shape[2] // 2),) * 4, mode="replicate")
     around = F.conv2d(padded, weight, dilation=dilation, groups=groups)

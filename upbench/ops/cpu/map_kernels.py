@@ -19,6 +19,8 @@ from upbench.ops.registration import coordinate_dtype
 INTERFACE = 9
 """Version of the C interface that this file expects; kernels built by another upbench are ignored."""
 DTYPES = (torch.float32, torch.float64)
+PARCEL = 512
+"""Pixels of a tile of a pointwise convolution."""
 ROWS = 512
 """Rows of taps that are one tile of a softmax."""
 PLANES, BLOCKS, ROWS_OF_SAMPLES = 1, 8, 8
@@ -72,7 +74,12 @@ def by_pairs(x: Tensor) -> bool:
     Args:
         x: the map.
     """
-    return x.dtype == torch.bfloat16 and x.device.type == "cpu" and bool(getattr(_kernels, "bfloat", False))
+    return x.dtype == torch.bfloat16 and x.device.type == "cpu" and pairs_at_hand()
+
+
+def pairs_at_hand() -> bool:
+    """Return whether this CPU adds two products of bfloat16 at once."""
+    return bool(getattr(_kernels, "bfloat", False))
 
 
 def run(entry: str, job: ctypes.Structure, count: int, piece: int) -> None:

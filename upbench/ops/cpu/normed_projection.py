@@ -15,11 +15,12 @@ from torch import Tensor
 
 from upbench.ops import thresholds
 from upbench.ops.cpu import map_kernels, native
+from upbench.ops.cpu.map_kernels import PARCEL
 from upbench.ops.cpu.products import widens
 from upbench.ops.registration import LIBRARY, OPS, Op, coordinate_dtype, numel
 
-PARCEL, OUTPUTS = 512, 4
-"""Pixels of a tile, and outputs that are summed at once."""
+OUTPUTS = 4
+"""Outputs that are summed at once."""
 PIECE = 4
 """Tiles that a thread takes at a time."""
 VALUES = 2**18
@@ -28,12 +29,12 @@ VALUES = 2**18
 Moments = native.struct(
     "Moments",
     **dict.fromkeys(("x", "out"), native.ADDRESS),
-    **dict.fromkeys(("pixels", "dtype"), native.COUNT),
+    **dict.fromkeys(("pixels", "paired", "dtype"), native.COUNT),
 )
 Planes = native.struct(
     "Planes",
     **dict.fromkeys(("x", "weights", "out"), native.ADDRESS),
-    **dict.fromkeys(("pixels", "channels", "outputs", "dtype"), native.COUNT),
+    **dict.fromkeys(("pixels", "channels", "outputs", "paired", "dtype"), native.COUNT),
 )
 
 LIBRARY.define(
@@ -92,26 +93,30 @@ def normed_project(
     (b, channels, h, w), outputs = x.shape, len(weight)
     out = x.new_empty((b, outputs, h, w), dtype=coordinate_dtype(x.dtype))
     numbers = out.new_zeros((channels + 1, math.ceil(outputs / OUTPUTS) * OUTPUTS))
+    paired = map_kernels.by_pairs(x) and channels % 2 == 0
     matrix, moments = weight.flatten(1).double(), torch.empty((channels, 2), dtype=torch.float64)
     for image in range(b):
         planes, into = x[image].flatten(1), out[image].flatten(1)
-        _measure(planes, moments)
+        _measure(planes, moments, paired)
         mean, variance = (t.reshape(groups, -1) for t in moments.unbind(1))
         centre = mean.mean(1, keepdim=True)
         spread = (variance + (mean - centre).square()).mean(1, keepdim=True)
         rate, centre = ((spread + eps).rsqrt().expand_as(mean).flatten(), centre.expand_as(mean).flatten())
         scale = gamma.double() * rate
-        numbers[:channels, :outputs] = (matrix * scale).t()
-        numbers[channels, :outputs] = matrix @ (beta.double() - centre * scale)
+        folded = matrix * scale
+        if paired:
+            folded = folded.bfloat16().double()
+        numbers[:channels, :outputs] = folded.t()
+        numbers[channels, :outputs] = matrix @ beta.double() - folded @ centre
         if bias is not None:
             numbers[channels, :outputs] += bias
-        _project(planes, numbers, into)
+        _project(planes, numbers, into, paired)
     return out
 
 
-def _measure(planes: Float[Tensor, "C N"], moments: Float[Tensor, "C 2"]) -> None:
-    """Write mean and variance of every plane; of half precision some planes at a time, in float32."""
-    whole = planes.dtype == coordinate_dtype(planes.dtype)
+def _measure(planes: Float[Tensor, "C N"], moments: Float[Tensor, "C 2"], paired: bool) -> None:
+    """Write mean and variance of every plane; of half precision some planes at a time, in float32, if not in pairs."""
+    whole = paired or planes.dtype == coordinate_dtype(planes.dtype)
     most = len(planes) if whole else max(thresholds.scaled(VALUES) // planes.shape[1], 1)
     wide = None if whole else planes.new_empty((most, planes.shape[1]), dtype=torch.float32)
     for first in range(0, len(planes), most):
@@ -119,16 +124,21 @@ def _measure(planes: Float[Tensor, "C N"], moments: Float[Tensor, "C 2"]) -> Non
         if wide is not None:
             some = wide[: len(some)].copy_(some)
         job = Moments(x=some.data_ptr(), out=moments[first:].data_ptr(), pixels=some.shape[1])
-        job.dtype = map_kernels.DTYPES.index(some.dtype)
+        job.paired, job.dtype = paired, map_kernels.DTYPES.index(coordinate_dtype(some.dtype))
         map_kernels.run("moments", job, len(some), PIECE if whole else 1)
 
 
-def _project(planes: Float[Tensor, "C N"], numbers: Float[Tensor, "D _"], out: Float[Tensor, "O N"]) -> None:
-    """Write the product of planes and a matrix, whose last row is a bias; of half precision some pixels at a time."""
+def _project(
+    planes: Float[Tensor, "C N"], numbers: Float[Tensor, "D _"], out: Float[Tensor, "O N"], paired: bool
+) -> None:
+    """Write the product of planes and a matrix, whose last row is a bias; of half precision some pixels at a time, or in pairs."""
     channels, pixels = planes.shape
     job = Planes(channels=channels, outputs=len(out), dtype=map_kernels.DTYPES.index(out.dtype))
+    if paired:
+        rows = numbers[:channels].unflatten(0, (-1, 2)).transpose(1, 2).bfloat16().flatten(1).contiguous()
+        numbers, job.paired = torch.cat((rows.view(numbers.dtype), numbers[channels:])), 1
     job.weights = numbers.data_ptr()
-    if planes.dtype == out.dtype:
+    if paired or planes.dtype == out.dtype:
         job.pixels, job.x, job.out = pixels, planes.data_ptr(), out.data_ptr()
         map_kernels.run("planes", job, math.ceil(pixels / PARCEL), PIECE)
         return

@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from upbench.ops.cpu import map_kernels
+
 FEWEST_ROWS = 16
 """Images from which torch takes a convolution to oneDNN at any number of threads."""
 
@@ -37,13 +39,15 @@ def slow_products(x: Tensor) -> bool:
 
 
 def widens(x: Tensor) -> bool:
-    """Return whether small maps of half precision are better held as float32 here: where no half precision has fast products.
+    """Return whether small maps of half precision are better held as float32 here.
+
+    They are where it has no fast products, and where our own kernels round to bfloat16 what they multiply.
 
     Args:
         x: a map. Compiled or traced ones stay as they are.
     """
     plain = not (torch.compiler.is_compiling() or torch.jit.is_tracing())  # type: ignore[attr-defined]
-    return plain and torch.bfloat16 in SLOW and slow_products(x)
+    return plain and (slow_products(x) or map_kernels.by_pairs(x))
 
 
 def in_dtype(module: nn.Module, dtype: torch.dtype) -> Any:

@@ -2,9 +2,7 @@
  * products of it to a float32 at once. Two neighbouring columns share the 32 bits of a lane as they lie in memory, and at stride 2 the
  * lanes are the columns of the output. */
 
-#undef BY_PAIRS
-#if GENERATIONS && !WIDE && SOME == 16
-#define BY_PAIRS 1
+#if BY_PAIRS
 #pragma GCC push_options
 #pragma GCC target("avx512bf16")
 
@@ -96,6 +94,4 @@ static APART void NAME(sum_pairs)(const uint16_t *x, long rows, long wide, float
     }
 }
 #pragma GCC pop_options
-#else
-#define BY_PAIRS 0
 #endif

@@ -1,9 +1,7 @@
 /* Included by tile.h for float32 in vectors of 16: offsets and dot products of a map of bfloat16, by the instructions that add two
  * products to a lane at once. Two channels share its 32 bits. */
 
-#undef BY_PAIRS
-#if GENERATIONS && !WIDE && SOME == 16
-#define BY_PAIRS 1
+#if BY_PAIRS
 #pragma GCC push_options
 #pragma GCC target("avx512bf16,avx512vnni")
 
@@ -148,6 +146,4 @@ static APART void NAME(compare_pairs)(const Job *job, const NAME(Tile) * tile, c
         NAME(compare_rounded)(job, tile, cells, count, b, to, n, job->taps, job->embedding != NULL);
 }
 #pragma GCC pop_options
-#else
-#define BY_PAIRS 0
 #endif

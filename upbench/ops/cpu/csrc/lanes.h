@@ -1,6 +1,12 @@
 /* Included by forms.h once for each pair of a type that is computed in (REAL) and one that lies in memory (STORED): vectors
  * of SOME numbers, read from memory and written there, and what is done with them. FORM says how STORED holds a number. */
 
+#undef BY_PAIRS /* whether products of bfloat16 in pairs are at hand where a CPU has them: in functions of their own */
+#if GENERATIONS && !WIDE && SOME == 16 && FORM == PLAIN
+#define BY_PAIRS 1
+#else
+#define BY_PAIRS 0
+#endif
 #undef REGISTERS /* that a vector of a few numbers fits into, and the bytes of one */
 #undef REGISTER
 #if defined(__AVX512F__)

@@ -84,6 +84,10 @@ static ALWAYS_INLINE void NAME(tap_offsets)(long *to, long each, long kernel, lo
     }
 }
 
+static ALWAYS_INLINE void NAME(between)(const Differences *job, long y, long left, long columns, REAL *lines, REAL *RESTRICT to);
+
+#include "bfloat_layers.h"
+
 /* Tiles start to stop of the sums over the taps of a map with one more pixel on each side, its edges repeated. */
 static int NAME(coarse)(const void *given, long start, long stop) {
     const Differences *job = given;
@@ -93,11 +97,22 @@ static int NAME(coarse)(const void *given, long start, long stop) {
     REAL *patch = calloc((size_t)(channels * side * side + TILE * outputs), sizeof(REAL)), *sums = patch + channels * side * side;
     long *offsets = malloc(sizeof(long) * (size_t)inputs);
     const int ready = patch && offsets;
+#if BY_PAIRS
+    if (ready && job->means)
+        NAME(pair_offsets)(offsets, each / 2, kernel, 1, side);
+    else
+#endif
     if (ready) NAME(tap_offsets)(offsets, each, kernel, 1, side);
     for (long tile = start; ready && tile < stop; tile++) {
         const long top = tile / across * TILE, left = tile % across * TILE;
         const long rows = high + 2 - top < TILE ? high + 2 - top : TILE, columns = wide + 2 - left < TILE ? wide + 2 - left : TILE;
         NAME(patch)(job->key, channels, high, wide, top - 1 - reach, left - 1 - reach, side, side, patch, side);
+#if BY_PAIRS
+        if (job->means) {
+            NAME(coarse_pairs)(job, patch, offsets, top, left, rows, columns, side);
+            continue;
+        }
+#endif
         for (long y = 0; y < rows; y++) {
             for (long g = 0; g < groups; g++)
                 NAME(all_summed)(patch + (g * each * side + y) * side, offsets, 1, inputs,
@@ -150,6 +165,9 @@ static ALWAYS_INLINE void NAME(add_squares)(const REAL *from, long pixels, long 
 /* Tiles start to stop. */
 static int NAME(differences)(const void *given, long start, long stop) {
     const Differences *job = given;
+#if BY_PAIRS
+    if (job->means) return NAME(differences_pairs)(job, start, stop);
+#endif
     const long high = (long)job->height, wide = (long)job->width, channels = (long)job->channels, groups = (long)job->groups;
     const long outputs = (long)job->outputs, each = channels / groups, made = outputs / groups, kernel = (long)job->kernel;
     const long apart = (long)job->dilation, reach = kernel / 2 * apart, side = TILE + 2 * reach, plane = side * side;

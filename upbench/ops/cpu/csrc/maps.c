@@ -9,7 +9,7 @@ enum { TILE = 8, PIXELS = TILE * TILE, BLOCK = 8, PARCEL = 512, DEEP = 16, OUTPU
 
 /* The entries of one generation, each in the order of `map_kernels.DTYPES`. */
 typedef struct {
-    Work box[2], guided[2], coarse[2], differences[2], difference_slopes[2], softmax[2], fold[2], affinity[2], pool[2], moments[2], planes[2];
+    Work box[2], guided[2], coarse[2], differences[2], difference_slopes[2], softmax[2], fold[2], affinity[2], pool[2], moments[2], planes[2], scores[2];
 } Entries;
 
 /* What each entry is given: one struct, filled by name in `map_kernels.py`. Every field is 8 bytes wide; dtype comes last.
@@ -34,9 +34,12 @@ typedef struct {
  * layer, whose inputs are the outputs of the group. out: [height * width, outputs]; sums: of each tile of those and of their
  * squares [2, outputs]. coarse: NULL, or of a map with one more pixel on each side, `ratio` times smaller, of which the key is a
  * resize, the sums over the taps and the bias [pixels, outputs]: then the weights are those of the query alone. The entry that makes
- * them takes the map as its key, and the weights of its taps, which are a pixel apart. */
+ * them takes the map as its key, and the weights of its taps, which are a pixel apart.
+ *
+ * means: NULL, or what is subtracted from each plane of key and query [2, channels] before they are rounded to bfloat16; then out is
+ * bfloat16, and of the weights two inputs at a time lie together in bfloat16: two channels of a tap of the key, two of the query. */
 typedef struct {
-    const void *key, *query, *coarse, *weights, *inner;
+    const void *key, *query, *coarse, *weights, *inner, *means;
     void *out, *sums;
     int64_t height, width, channels, outputs, groups, kernel, dilation, ratio, dtype;
 } Differences;
@@ -86,25 +89,33 @@ typedef struct {
     int64_t height, width, size, paired, dtype;
 } Pool;
 
-/* x: planes of `pixels`. out: of each its mean and variance, as double. */
+/* x: planes of `pixels`, of bfloat16 where `paired`. out: of each its mean and variance, as double. */
 typedef struct {
     const void *x;
     void *out;
-    int64_t pixels, dtype;
+    int64_t pixels, paired, dtype;
 } Moments;
 
 /* A pointwise convolution of planes x to planes out. weights: [channels, outputs], the outputs padded to a multiple of OUTPUTS, then
- * the bias. */
+ * the bias. paired: x is bfloat16, of an even number of channels, and the weights are too: [channels / 2, outputs, 2]. */
 typedef struct {
     const void *x, *weights;
     void *out;
-    int64_t pixels, channels, outputs, dtype;
+    int64_t pixels, channels, outputs, paired, dtype;
 } Planes;
+
+/* A pointwise convolution of rows of bfloat16 [pixels, inputs] to planes of float32. weights: of each SOME outputs [inputs / 2, SOME, 2],
+ * in bfloat16; bias: float32, of as many outputs. */
+typedef struct {
+    const void *x, *weights, *bias;
+    void *out;
+    int64_t pixels, inputs, outputs, dtype;
+} Scores;
 
 #define KINDS "map_kinds.h"
 #define MAY_BE_HALF 0
 #define ENTRIES(of) of(box), of(guided), of(coarse), of(differences), of(difference_slopes), of(softmax), of(fold), of(affinity), of(pool), \
-    of(moments), of(planes)
+    of(moments), of(planes), of(scores)
 #include "generations.h"
 
 ENTRY(box, Box)
@@ -118,6 +129,7 @@ ENTRY(affinity, Affinity)
 ENTRY(pool, Pool)
 ENTRY(moments, Moments)
 ENTRY(planes, Planes)
+ENTRY(scores, Scores)
 
 static PyMethodDef methods[] = {
     {"box", box, METH_VARARGS, "Planes start to stop of means over boxes: address and size of a Box, start, stop."},
@@ -131,6 +143,7 @@ static PyMethodDef methods[] = {
     {"pool", pool, METH_VARARGS, "Planes start to stop of means over the cells of a grid: of a Pool."},
     {"moments", moments, METH_VARARGS, "Planes start to stop of means and variances: of a Moments."},
     {"planes", planes, METH_VARARGS, "Parcels of pixels start to stop of a pointwise convolution: of a Planes."},
+    {"scores", scores, METH_VARARGS, "The same of rows of bfloat16: of a Scores."},
     {NULL, NULL, 0, NULL},
 };
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_maps", NULL, 0, methods, NULL, NULL, NULL, NULL};

@@ -9,6 +9,8 @@ enum { NAME(PARTS) = WIDE ? (REGISTERS < 32 ? 1 : 2) : REGISTERS < 32 ? 2 : 4 };
 #define PLANE_PITCH (PARCEL + 16)
 #endif
 
+#include "bfloat_planes.h"
+
 /* Planes start to stop: mean and variance of each. */
 static int NAME(moments)(const void *given, long start, long stop) {
     const Moments *job = given;
@@ -16,6 +18,12 @@ static int NAME(moments)(const void *given, long start, long stop) {
     for (long plane = start; plane < stop; plane++) {
         const REAL *x = (const REAL *)job->x + plane * count;
         double *out = (double *)job->out + 2 * plane, total = 0, squares = 0, near = 0;
+#if BY_PAIRS
+        if (job->paired) {
+            NAME(moments_pairs)((const uint16_t *)job->x + plane * count, count, out);
+            continue;
+        }
+#endif
         const long few = count < 64 * SOME ? count : 64 * SOME;
         for (long n = 0; n < few; n++) near += (double)x[n];
         const REAL shift = (REAL)(near / (double)few); /* numbers near their mean have squares that add up well */
@@ -69,6 +77,9 @@ static ALWAYS_INLINE void NAME(fetch_planes)(const REAL *x, long step, long plan
 /* Parcels of pixels start to stop. */
 static int NAME(planes)(const void *given, long start, long stop) {
     const Planes *job = given;
+#if BY_PAIRS
+    if (job->paired) return NAME(planes_pairs)(job, start, stop);
+#endif
     const long channels = (long)job->channels, outputs = (long)job->outputs, pixels = (long)job->pixels;
     const long padded = (outputs + OUTPUTS - 1) / OUTPUTS * OUTPUTS;
     const REAL *weights = job->weights, *bias = weights + channels * padded;
