@@ -19,7 +19,7 @@ from upbench.ops.bordered import mirrored_assemble, mirrored_similarity
 from upbench.ops.box import box_mean, guided_filter
 from upbench.ops.cell_attention import kernel_macs
 from upbench.ops.cpu.native import kernels
-from upbench.ops.cpu.products import in_dtype
+from upbench.ops.cpu.products import in_dtype, slow_layers
 from upbench.ops.deformable import (
     add_position,
     deform_assemble,
@@ -108,6 +108,7 @@ __all__ = [
     "sample_points",
     "sample_window_assemble",
     "select_backend",
+    "slow_layers",
     "softmax_over_taps",
     "tracing",
     "whole_ops",

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from upbench.ops.bands import in_bands, stacked
 from upbench.ops.unify import unify_channels
 from upbench.upsamplers._bands import encode_, encode_image, project_
-from upbench.upsamplers._base import GroupNorm, Upsampler
+from upbench.upsamplers._base import GroupNorm
 from upbench.upsamplers._cross import CrossDecoder
 from upbench.upsamplers._norms import GROUPS, unit
+from upbench.upsamplers._wide import WideUpsampler
 from upbench.upsamplers.jafar import ImageRoPE
 
 
@@ -85,7 +86,7 @@ def pool(x: Tensor, size: Sequence[int]) -> Tensor:
     return F.adaptive_avg_pool2d(x, (size[0], size[1]))
 
 
-class AnyUp(Upsampler):
+class AnyUp(WideUpsampler):
     """JAFAR's attention within a window, with keys that are made alike of features of any number of channels.
 
     x: [B, C, H, W], guide: [B, 3, any, any] -> [B, C, H', W'], any output size.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from upbench.upsamplers._base import Upsampler
+from upbench.upsamplers._wide import WideUpsampler
 
 
-class Deconv(Upsampler, nn.ConvTranspose2d):  # type: ignore[misc] # it is called as an Upsampler
+class Deconv(WideUpsampler, nn.ConvTranspose2d):  # type: ignore[misc] # it is called as an Upsampler
     """Upsamples by a transposed convolution.
 
     Args:
@@ -31,7 +31,7 @@ class Deconv(Upsampler, nn.ConvTranspose2d):  # type: ignore[misc] # it is calle
         return nn.ConvTranspose2d.forward(self, x)
 
 
-class PixelShuffle(Upsampler, nn.Sequential):
+class PixelShuffle(WideUpsampler, nn.Sequential):
     """Upsamples by a convolution to scale^2 C channels, then depth to space.
 
     Args:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from upbench.upsamplers._base import Upsampler
+from upbench.upsamplers._wide import WideUpsampler
 
 IMAGE_CHANNELS = 32
 
@@ -33,7 +33,7 @@ class Up(nn.Module):
         return self.conv_1(torch.cat((self.up(low), high), 1))
 
 
-class LiFT(Upsampler):
+class LiFT(WideUpsampler):
     """One step of a U-Net that gets the image at twice the resolution of the features.
 
     x: [B, C, H, W], guide: [B, 3, patch H, patch W] -> [B, C, 2H, 2W]; scale 2, patch 8 or 16.

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from upbench.ops import attention_assemble, attention_weights, interpolate
 from upbench.ops.rope import ends, plane
-from upbench.upsamplers._base import Upsampler
 from upbench.upsamplers._cross import linear
 from upbench.upsamplers._norms import ChannelLayerNorm
+from upbench.upsamplers._wide import WideUpsampler
 
 COORDINATE_FREQUENCIES = 5
 LOWEST, HIGHEST = -2.0, 10.0
@@ -117,7 +117,7 @@ class Transformer(nn.Module):
         return self.norm(query)
 
 
-class LoftUp(Upsampler):
+class LoftUp(WideUpsampler):
     """Every pixel of the image attends to all features, and the output is regressed from what it gets.
 
     x: [B, C, H, W], guide: [B, 3, H', W'], of the output's size -> [B, C, H', W'].

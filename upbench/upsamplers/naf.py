@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from upbench.errors import InputError
 from upbench.ops.dilated import dilated_attention
 from upbench.ops.rope import centres, plane, rope
-from upbench.upsamplers._base import GroupNorm, Upsampler
+from upbench.upsamplers._base import GroupNorm
 from upbench.upsamplers._norms import GROUPS
+from upbench.upsamplers._wide import WideUpsampler
 
 SHRINK = 4
 REACH = 2.0
@@ -110,7 +111,7 @@ def shrunk(image: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(image, (min(height, most), min(width, most)), mode="bilinear", align_corners=False)
 
 
-class NAF(Upsampler):
+class NAF(WideUpsampler):
     """Every output pixel attends to the kernel x kernel features around its parent, by the image alone.
 
     x: [B, C, H, W], guide: [B, 3, any, any] -> [B, C, H', W']; whole ratios, heads divide C, kernel at most H and W.

@@ -50,6 +50,25 @@ def widens(x: Tensor) -> bool:
     return plain and (slow_products(x) or map_kernels.by_pairs(x))
 
 
+def slow_layers(module: nn.Module, *maps: Tensor) -> bool:
+    """Return whether a module of torch's layers is faster in float32 as a whole, conversions included.
+
+    Not where it is compiled or traced, under autocast, or where its maps and parameters have several dtypes; nor in training if it
+    has buffers, which it may write.
+
+    Args:
+        module: the module.
+        maps: what it is given.
+    """
+    if not slow_products(maps[0]) or torch.is_autocast_enabled("cpu"):
+        return False
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined]
+        return False
+    if module.training and any(True for _ in module.buffers()):
+        return False
+    return all(t.dtype == maps[0].dtype for t in (*maps, *module.parameters()))
+
+
 def in_dtype(module: nn.Module, dtype: torch.dtype) -> Any:
     """Return a module as it computes with parameters and buffers of a dtype: the module itself where they have it.
 
