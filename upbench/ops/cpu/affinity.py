@@ -63,8 +63,7 @@ def _pool_both(guide: Float[Tensor, "B C H W"], size: int) -> Float[Tensor, "B C
     if height % size or width % size or not guide.is_contiguous():
         grid = F.adaptive_avg_pool2d(guide, size)
         return torch.cat((grid.flatten(2), guide.mean((2, 3)).unsqueeze(2)), 2)
-    paired = map_kernels.by_pairs(guide) and width // size % 2 == 0
-    if (paired or map_kernels.can_run_native(guide)) and guide.numel():
+    if (map_kernels.can_widen(guide) or map_kernels.can_run_native(guide)) and guide.numel():
         return map_kernels.pool(guide, size).to(guide.dtype)
     if guide.dtype != dtype and guide.numel() and map_kernels.can_run_native(guide[:, :, :0].to(dtype)):
         # Half precision becomes float32 some channels at a time, which stay in cache.
@@ -144,7 +143,7 @@ def _sums_native(
     Half precision becomes float32 a few groups at a time, but for what the kernel reads as it is.
     """
     each = len(guide) // groups
-    if map_kernels.by_pairs(guide):
+    if map_kernels.can_widen(guide):
         return map_kernels.affinity(guide.contiguous(), filters, scale, shift, groups, eps, slope).sum(0)
     together = groups if guide.dtype == filters.dtype else math.gcd(groups, GROUPS)
     parts = []

@@ -45,12 +45,12 @@ Affinity = native.struct(
     "Affinity",
     **dict.fromkeys(("guide", "filters", "scale", "shift", "out"), native.ADDRESS),
     **dict.fromkeys(("eps", "slope"), native.REAL),
-    **dict.fromkeys(("height", "width", "channels", "kernel", "step", "pairs", "dtype"), native.COUNT),
+    **dict.fromkeys(("height", "width", "channels", "kernel", "step", "pairs", "form", "dtype"), native.COUNT),
 )
 Pool = native.struct(
     "Pool",
     **dict.fromkeys(("x", "out"), native.ADDRESS),
-    **dict.fromkeys(("height", "width", "size", "paired", "dtype"), native.COUNT),
+    **dict.fromkeys(("height", "width", "size", "paired", "form", "dtype"), native.COUNT),
 )
 
 
@@ -75,6 +75,15 @@ def by_pairs(x: Tensor) -> bool:
         x: the map.
     """
     return x.dtype == torch.bfloat16 and x.device.type == "cpu" and pairs_at_hand()
+
+
+def can_widen(x: Tensor) -> bool:
+    """Return whether affinities and pools read a map of half precision as float32 on the way.
+
+    Args:
+        x: the map.
+    """
+    return x.dtype in native.FORMS and x.device.type == "cpu" and bool(getattr(_kernels, "widens", False))
 
 
 def pairs_at_hand() -> bool:
@@ -170,7 +179,7 @@ def affinity(
     """Sum the products of two filtered, normed and rectified features over the channels of each group.
 
     Args:
-        guide: [C, 2H, 2W], contiguous planes; of bfloat16 where `by_pairs`.
+        guide: [C, 2H, 2W], contiguous planes; of half precision where `by_pairs` or `can_widen`.
         filters: [2, k, k], contiguous, at stride 2.
         scale, shift: [C, 2], contiguous, of the norms after both filters.
         groups: groups of the norms.
@@ -186,7 +195,8 @@ def affinity(
         height=h, width=w, channels=c // groups, kernel=filters.shape[-1], step=4 * h * w, eps=eps, slope=slope
     )
     job.dtype = DTYPES.index(scale.dtype)
-    if guide.dtype != scale.dtype:
+    job.form = native.FORMS.get(guide.dtype, 0)
+    if by_pairs(guide):
         # A row of a filter begins with a pair of columns of the guide.
         before = (job.kernel - 1) // 2 % 2
         filters = F.pad(filters, (before, (before + job.kernel) % 2)).to(guide.dtype)
@@ -200,7 +210,7 @@ def pool(x: Tensor, size: int) -> Tensor:
     """Pool planes to size x size and, last, to a point.
 
     Args:
-        x: [B, C, H, W], contiguous; of bfloat16 where `by_pairs`, with an even number of columns in a cell.
+        x: [B, C, H, W], contiguous; of half precision where `can_widen`.
         size: cells along a side; divides H and W.
 
     Returns:
@@ -209,6 +219,6 @@ def pool(x: Tensor, size: int) -> Tensor:
     b, c, h, w = x.shape
     out = x.new_empty((b, c, size * size + 1), dtype=coordinate_dtype(x.dtype))
     job = Pool(x=x.data_ptr(), out=out.data_ptr(), height=h, width=w, size=size, dtype=DTYPES.index(out.dtype))
-    job.paired = x.dtype != out.dtype
+    job.form, job.paired = native.FORMS.get(x.dtype, 0), by_pairs(x) and w // size % 2 == 0
     run("pool", job, b * c, BLOCKS)
     return out

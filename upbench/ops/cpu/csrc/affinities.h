@@ -14,19 +14,27 @@ typedef struct {
     long pitch, left, padded;
 } NAME(Filter);
 
-/* Columns of rows `first` to `first + rows` of a plane, apart; outside it zeros. */
-static ALWAYS_INLINE void NAME(part_columns)(const REAL *plane, long high, long wide, long first, long rows,
-                                             const NAME(Filter) * at) {
+/* Some numbers of a map in a form from number n on; without `some` none. */
+static ALWAYS_INLINE NAME(Lanes) NAME(take)(const void *map, long n, long some, const int form) {
+    if (some <= 0) return (NAME(Lanes)){0};
+#if WIDENS
+    if (form != PLAIN) return NAME(widened)((const uint16_t *)map + n, some < SOME ? some : SOME, form);
+#else
+    (void)form;
+#endif
+    return NAME(load_part)((const REAL *)map + n, some < SOME ? some : SOME);
+}
+
+/* Columns of rows `first` to `first + rows` of a plane, which begins with number `origin` of a guide, apart; outside it zeros. */
+static ALWAYS_INLINE void NAME(part_columns)(const void *guide, long origin, long high, long wide, long first, long rows,
+                                             const NAME(Filter) * at, const int form) {
     for (long n = 0; n < rows; n++) {
         REAL *even = at->halves + 2 * n * at->pitch + at->left, *odd = even + at->pitch;
-        const REAL *row = plane + (first + n) * wide;
+        const long row = origin + (first + n) * wide;
         const int outside = first + n < 0 || first + n >= high;
         for (long j = 0; j < wide; j += 2 * SOME) {
             NAME(Lanes) a = {0}, b = {0};
-            if (!outside) {
-                a = NAME(load_part)(row + j, wide - j < SOME ? wide - j : SOME);
-                if (j + SOME < wide) b = NAME(load_part)(row + j + SOME, wide - j < 2 * SOME ? wide - j - SOME : SOME);
-            }
+            if (!outside) a = NAME(take)(guide, row + j, wide - j, form), b = NAME(take)(guide, row + j + SOME, wide - j - SOME, form);
 #ifdef SHUFFLED
             *(NAME(Lanes) *)(even + j / 2) = EVEN(a, b), *(NAME(Lanes) *)(odd + j / 2) = ODD(a, b);
 #else
@@ -78,10 +86,15 @@ static ALWAYS_INLINE void NAME(filter_rows)(const NAME(Filter) * at, const REAL 
 #include "bfloat_affinities.h"
 
 /* Both filters of row `first` of a plane and those after it, `block` rows: some rows of maps. */
-static ALWAYS_INLINE void NAME(filter_block)(const Affinity *job, const NAME(Filter) * at, const REAL *plane, long first, long block,
+static ALWAYS_INLINE void NAME(filter_block)(const Affinity *job, const NAME(Filter) * at, long plane, long first, long block,
                                              long rows, REAL *maps, long apart) {
-    const long kernel = (long)job->kernel;
-    NAME(part_columns)(plane, 2 * (long)job->height, 2 * (long)job->width, first, block, at);
+    const long kernel = (long)job->kernel, high = 2 * (long)job->height, wide = 2 * (long)job->width;
+    if (job->form == HALF)
+        NAME(part_columns)(job->guide, plane, high, wide, first, block, at, HALF);
+    else if (job->form == BFLOAT)
+        NAME(part_columns)(job->guide, plane, high, wide, first, block, at, BFLOAT);
+    else
+        NAME(part_columns)(job->guide, plane, high, wide, first, block, at, PLAIN);
     for (long y = 0; y < rows; y += 2) {
         const REAL *from = at->halves + 4 * y * at->pitch;
         REAL *to = maps + y * at->padded;
@@ -159,7 +172,7 @@ static int NAME(affinity)(const void *given, long start, long stop) {
                     NAME(filter_block_pairs)(job, &at, (const uint16_t *)job->guide + plane, 2 * i + first, block, rows, maps, apart);
                 else
 #endif
-                    NAME(filter_block)(job, &at, (const REAL *)job->guide + plane, 2 * i + first, block, rows, maps, apart);
+                    NAME(filter_block)(job, &at, plane, 2 * i + first, block, rows, maps, apart);
                 for (int f = 0; f < 2; f++) {
                     if (!c && !i) { /* numbers near their mean have squares that add up well */
                         double own[2] = {0};
@@ -192,14 +205,13 @@ static int NAME(pool)(const void *given, long start, long stop) {
     const long rows = high / size, columns = wide / size, count = size * size;
     REAL *line = malloc(sizeof(REAL) * (size_t)(wide + SOME));
     for (long plane = start; line && plane < stop; plane++) {
-        const REAL *x = (const REAL *)job->x + plane * high * wide;
+        long x = plane * high * wide;
         REAL *out = (REAL *)job->out + plane * (count + 1);
         double all = 0;
         for (long n = 0; n < count; n += size) {
 #if BY_PAIRS
             if (job->paired) {
-                const uint16_t *from = (const uint16_t *)job->x + plane * high * wide + n / size * rows * wide;
-                NAME(sum_pairs)(from, rows, wide, line);
+                NAME(sum_pairs)((const uint16_t *)job->x + x, rows, wide, line), x += rows * wide;
                 for (long a = 0; a < size; a++) {
                     double sum = 0;
                     for (long j = 0; j < columns / 2; j++) sum += (double)line[a * (columns / 2) + j];
@@ -209,11 +221,16 @@ static int NAME(pool)(const void *given, long start, long stop) {
             }
 #endif
             memset(line, 0, sizeof(REAL) * (size_t)wide);
-            for (long y = 0; y < rows; y++, x += wide) {
-                long j = 0;
-                for (; j + SOME <= wide; j += SOME) *(NAME(Lanes) *)(line + j) += *(const NAME(Lanes) *)(x + j);
-                for (; j < wide; j++) line[j] += x[j];
-            }
+            for (long y = 0; y < rows; y++, x += wide)
+                for (long j = 0; j < wide; j += SOME) {
+                    NAME(Lanes) *to = (NAME(Lanes) *)(line + j);
+                    if (job->form == HALF)
+                        *to += NAME(take)(job->x, x + j, wide - j, HALF);
+                    else if (job->form == BFLOAT)
+                        *to += NAME(take)(job->x, x + j, wide - j, BFLOAT);
+                    else
+                        *to += NAME(take)(job->x, x + j, wide - j, PLAIN);
+                }
             for (long a = 0; a < size; a++) {
                 double sum = 0;
                 for (long j = 0; j < columns; j++) sum += (double)line[a * columns + j];

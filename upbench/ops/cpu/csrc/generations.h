@@ -62,17 +62,18 @@ static const Entries *with_bfloat(void) {
 
 static const Entries *entries = &entries_of_plain;
 static long lanes = PLAIN_LANES; /* numbers of float32 in a vector of those: SOME there */
+static long widens = 0;          /* whether they have WIDENS */
 
 /* Takes the newest that this processor has. */
 static void take_newest(void) {
 #if GENERATIONS
     if (__builtin_cpu_supports("x86-64-v4")) {
-        entries = &entries_of_v4, lanes = 16;
+        entries = &entries_of_v4, lanes = 16, widens = 1;
 #if MAY_BE_HALF
         if (__builtin_cpu_supports("avx512bf16")) entries = with_bfloat();
 #endif
     } else if (__builtin_cpu_supports("x86-64-v3"))
-        entries = &entries_of_v3, lanes = 8;
+        entries = &entries_of_v3, lanes = 8, widens = 1;
 #endif
 }
 
@@ -110,7 +111,7 @@ static PyObject *made_of(PyModuleDef *module, long interface) {
     const int bfloat = 0;
 #endif
     if (made && (PyModule_AddIntConstant(made, "interface", interface) < 0 || PyModule_AddIntConstant(made, "lanes", lanes) < 0 ||
-                 PyModule_AddIntConstant(made, "bfloat", bfloat) < 0)) {
+                 PyModule_AddIntConstant(made, "bfloat", bfloat) < 0 || PyModule_AddIntConstant(made, "widens", widens) < 0)) {
         Py_DECREF(made);
         return NULL;
     }

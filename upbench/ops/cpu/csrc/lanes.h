@@ -70,6 +70,27 @@ static ALWAYS_INLINE NAME(Lanes) NAME(load)(const STORED *from) {
 #endif
 }
 
+#undef WIDENS /* whether a register of half precision becomes one of float32 by an instruction or two */
+#if !WIDE && ((SOME == 16 && defined(__AVX512F__)) || (SOME == 8 && defined(__AVX2__) && defined(__F16C__)))
+#define WIDENS 1
+
+/* The first n of SOME numbers of half precision in a form, BFLOAT or HALF; the others are 0. */
+static ALWAYS_INLINE NAME(Lanes) NAME(widened)(const uint16_t *from, long n, const int form) {
+    uint16_t part[SOME] = {0};
+    for (long m = 0; n < SOME && m < n; m++) part[m] = from[m];
+    const void *at = n < SOME ? part : from;
+#if SOME == 16
+    const __m256i read = _mm256_loadu_si256(at);
+    return (NAME(Lanes))(form == HALF ? _mm512_cvtph_ps(read) : (__m512)_mm512_slli_epi32(_mm512_cvtepu16_epi32(read), 16));
+#else
+    const __m128i read = _mm_loadu_si128(at);
+    return (NAME(Lanes))(form == HALF ? _mm256_cvtph_ps(read) : (__m256)_mm256_slli_epi32(_mm256_cvtepu16_epi32(read), 16));
+#endif
+}
+#else
+#define WIDENS 0
+#endif
+
 static ALWAYS_INLINE void NAME(store)(STORED *to, NAME(Lanes) v) {
 #if FORM == PLAIN
     *(NAME(Lanes) *)to = v;

@@ -69,7 +69,7 @@ typedef struct {
     int64_t height, width, kernel, dtype;
 } Fold;
 
-/* pairs: 0, or of a guide of bfloat16 the pairs of columns that a row of a filter reads; filters are then [2, kernel, pairs, 2], in
+/* form: of the numbers of the guide, see PLAIN. pairs: 0, or of a guide of bfloat16 the pairs of columns that a row of a filter reads; filters are then [2, kernel, pairs, 2], in
  * bfloat16, with zeros around them so that the first pair is one of the guide.
  *
  * guide: planes `step` apart of 2 height x 2 width pixels. filters: [2, kernel, kernel], at stride 2. scale, shift: of the norms of each
@@ -78,15 +78,15 @@ typedef struct {
     const void *guide, *filters, *scale, *shift;
     void *out;
     double eps, slope;
-    int64_t height, width, channels, kernel, step, pairs, dtype;
+    int64_t height, width, channels, kernel, step, pairs, form, dtype;
 } Affinity;
 
-/* x: planes [height, width], of bfloat16 where `paired`, then with an even number of columns in a cell. out: of each the means over
+/* x: planes [height, width] of numbers in a form, see PLAIN; of bfloat16 in pairs where `paired`, then with an even number of columns in a cell. out: of each the means over
  * [size, size] cells of one size, and the mean of all. */
 typedef struct {
     const void *x;
     void *out;
-    int64_t height, width, size, paired, dtype;
+    int64_t height, width, size, paired, form, dtype;
 } Pool;
 
 /* x: planes of `pixels`, of bfloat16 where `paired`. out: of each its mean and variance, as double. */
