@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from upbench.ops import destination, thresholds
-from upbench.ops.cpu import window_kernels, windows
+from upbench.ops.cpu import native, window_kernels, windows
 from upbench.ops.fused import window_assemble_fused
 
 pytestmark = pytest.mark.skipif(window_kernels._kernels is None, reason="upbench was installed without a C compiler")
@@ -137,7 +137,7 @@ def test_a_guide_of_one_channel_lies_in_any_order() -> None:
 
 
 def test_a_large_result_is_written_to_memory_that_begins_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(window_kernels, "STREAMED", 1)
+    monkeypatch.setattr(native, "STREAMED", 1)
     monkeypatch.setattr(thresholds, "scaled", lambda size: size)
     x, weight = torch.randn(1, 16, 4, 4), torch.rand(1, 1, 9, 8, 8)
     expected = window_kernels.assemble(x, weight, 3, False)

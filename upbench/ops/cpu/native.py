@@ -39,8 +39,8 @@ FORMS = {torch.bfloat16: 1, torch.float16: 2}
 """Dtypes of half precision in which the kernel writes what it assembles, and its number for each."""
 BFLOATS = 3
 """Its number where bfloat16 is read too."""
-STREAMED = 2**25
-"""Bytes of a result from which it is written past the caches."""
+STREAMED = 2**22
+"""Bytes of a result from which it is written past the caches: faster even where the next layer reads it at once."""
 TILE, PIECE = 8, 8
 """Side of a tile of output pixels in the kernel, and tiles that a thread takes at a time."""
 

@@ -19,8 +19,6 @@ PIECE = 32
 """Tiles of the kernel, one vector of output pixels each, that a thread takes at a time."""
 SLICE = 2**21
 """Bytes of a map that are turned into rows at once: what is read four times stays in the caches."""
-STREAMED = 2**24
-"""Bytes of a result from which it is written past the caches: a slice fills few lines at a time, which would be read before."""
 NARROW = 32
 """Channels of the narrowest slice."""
 
@@ -69,7 +67,7 @@ def sample(x: Float[Tensor, "B C H W"], points: Float[Tensor, "B G 1 oH oW 2"]) 
         dtype=window_kernels.DTYPES.index(x.dtype),
     )
     aligned = width % 16 == 0 and c // groups % 16 == 0 and target.data_ptr() % 16 == 0
-    job.streams = aligned and out.nbytes >= thresholds.scaled(STREAMED)
+    job.streams = aligned and out.nbytes >= thresholds.scaled(native.STREAMED)
     tiles = math.ceil(out_h * out_w / native.LANES)
     for image in range(b):
         for first in range(0, c, width):

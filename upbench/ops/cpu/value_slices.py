@@ -19,7 +19,7 @@ def value_slices(x: Tensor, blocks: int) -> Tensor:
     """
     (b, c, h, w), own = x.shape, native.value_dtype(x, blocks) == x.dtype
     width = next((n for n in SLICES if c // blocks % n == 0), 0)
-    large = x.nbytes >= thresholds.scaled(window_kernels.STREAMED)
+    large = x.nbytes >= thresholds.scaled(native.STREAMED)
     if not (own and width and large and window_kernels.can_turn(x)):
         return x
     out = on_huge_pages(x.new_empty((b, c // width, h, w, width)))

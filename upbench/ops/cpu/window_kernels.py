@@ -31,8 +31,6 @@ PIXELS, STRIP = 32, 16
 """Pixels of a tile of a pointwise convolution, and cells of a strip of guide that is fetched at once."""
 PIECE = 1
 """Rows of cells, or tiles, that a thread takes at a time."""
-STREAMED = 2**22
-"""Bytes of a result from which it is written past the caches: faster even where the next layer reads it at once."""
 TURNED = 2**18
 """Bytes of an image from which a kernel makes rows of its planes faster than torch does."""
 
@@ -107,7 +105,7 @@ def planes_to_rows(x: Tensor, out: Tensor | None = None) -> Tensor:
         out: [B, H, W, C], contiguous memory for the result that is read at once and stays in the caches; None for new memory.
     """
     b, c, h, w = x.shape
-    streams = out is None and x.nbytes >= thresholds.scaled(STREAMED)
+    streams = out is None and x.nbytes >= thresholds.scaled(native.STREAMED)
     out = on_huge_pages(x.new_empty((b, h, w, c))) if out is None else out
     job = Project(
         pixels=h * w, channels=c, x_step=x.stride(1), out_pitch=c, streams=streams, dtype=DTYPES.index(x.dtype)
@@ -260,7 +258,7 @@ def run_sums(
     job.channels, job.x_row, job.x_pitch, job.out_pitch = c, rows.stride(1), rows.stride(2), c
     # A caller's memory may begin anywhere, and what is written past the caches begins at a multiple of 16 bytes.
     aligned = c // job.groups % 16 == 0 and out.data_ptr() % 16 == 0
-    job.streams = aligned and out.nbytes >= thresholds.scaled(STREAMED)
+    job.streams = aligned and out.nbytes >= thresholds.scaled(native.STREAMED)
     run(entry, job, {"x": rows, "out": out.permute(0, 2, 3, 1), **maps}, b, cells)
     return out
 
