@@ -174,15 +174,20 @@ class ReSFU(Upsampler):
         coarse = normed_conv1x1(self.norm_x, self.k, x, wide, backend=backend)
         key = resize_map(coarse, height, width)
         wide = wide and torch.finfo(key.dtype).bits > torch.finfo(x.dtype).bits
-        padded, gauss = F.pad(query, (1, 1, 1, 1), mode="replicate"), self.gauss
-        smooth = F.conv2d(padded, gauss.to(query.dtype) if wide else gauss, groups=query.shape[1])
         layers = (self.semantic_scores, self.detail_scores)
-        semantic, detail = (in_dtype(layer, key.dtype) if wide else layer for layer in layers)
-        rounded = wide and x.dtype == torch.bfloat16
+        dtype = key.dtype  # key itself is deleted below, which torch.compile does not follow where a generator holds it
+        semantic, detail = (in_dtype(layer, dtype) if wide else layer for layer in layers)
+        rounded, smooth = wide and x.dtype == torch.bfloat16, self.smoothed(query)
         scores = semantic(key, self.GF(query, key, backend), backend, coarse, rounded)
+        del key, coarse  # they would be held beside the hidden channels of the second scores
         scores = scores + detail(smooth, query, backend, None, rounded)
         weights = F.softmax(scores.masked_fill(self.outside(height, width, x), -torch.inf), dim=1)
         return weights.to(x.dtype) if wide else weights
+
+    def smoothed(self, query: Float[Tensor, "B e oH oW"]) -> Float[Tensor, "B e oH oW"]:
+        """Blur the query by a Gauss kernel of 3 x 3, its edges repeated."""
+        padded = F.pad(query, (1, 1, 1, 1), mode="replicate")
+        return F.conv2d(padded, self.gauss.to(query.dtype), groups=query.shape[1])
 
     def upsample(
         self, x: Float[Tensor, "B C H W"], guide: Float[Tensor, "B Cy oH oW"], size: tuple[int, int]
