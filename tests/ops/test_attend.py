@@ -11,6 +11,7 @@ import upbench
 from upbench import ops, registry
 from upbench.benchmark import inputs
 from upbench.measure import macs
+from upbench.ops import thresholds
 from upbench.ops.backend_fused import _predictor
 from upbench.ops.cpu import attention, native
 from upbench.ops.cpu.guided_attention import guided_attend_fused
@@ -205,3 +206,26 @@ def test_a_pixel_of_bfloat16_that_is_no_number_spoils_no_more_than_it_does_in_fl
     assert spoiled.any()
     assert not spoiled.all()
     assert torch.equal(half.isfinite().logical_not().any(1), spoiled)
+
+
+@pytest.mark.parametrize("params", [{}, {"groups": 2, "points": 5}, {"points": 17, "embedding": 16}, {"dof": 1}])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("size", [(9, 7), (12, 16)])
+@pytest.mark.parametrize("large", [False, True])
+def test_guided_attention_in_every_dtype_is_that_of_float64(
+    params: dict[str, Any], dtype: torch.dtype, size: tuple[int, int], large: bool
+) -> None:
+    """Of tiles that are whole and that are not, of results that are written past the caches and that are not."""
+    fused = upbench.build("sapa-d", channels=128, backend="auto", seed=0, **params)
+    plain = upbench.build("sapa-d", channels=128, backend="eager", seed=0, **params).double().eval()
+    fused.set_offsets("trained", torch.Generator().manual_seed(1))
+    fused.to(dtype).eval()
+    plain.load_state_dict(fused.state_dict())
+    generator = torch.Generator().manual_seed(2)
+    x = torch.randn(2, 128, *size, generator=generator).to(dtype)
+    guide = torch.randn(2, 128, *(2 * n for n in size), generator=generator).to(dtype)
+    with torch.inference_mode(), thresholds.for_smaller_maps(2.0**20 if large else 1.0):
+        found, expected = fused(x, guide), plain(x.double(), guide.double())
+    assert found.dtype == dtype
+    allowed = 1e-4 if dtype == torch.float32 else 1e-2
+    assert (found - expected).abs().max() <= allowed * expected.abs().max()

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -178,3 +179,20 @@ def test_taps_outside_are_not_compared() -> None:
     outside = torch.tensor([True, True, True, True, False, False, True, False, False])
     assert found[outside].eq(0).all()
     assert found[~outside].isnan().all()
+
+
+@pytest.mark.parametrize("dtype", list(ROUNDING))
+@pytest.mark.parametrize("outputs", [1, 16, 20, 32, 48, 64, 83, 130])
+@pytest.mark.parametrize(("channels", "side"), [(1, 3), (37, 5), (64, 9), (256, 13)])
+@pytest.mark.parametrize("planes", [True, False])
+def test_a_pointwise_convolution_is_that_of_torch(
+    dtype: torch.dtype, outputs: int, channels: int, side: int, planes: bool
+) -> None:
+    generator = torch.Generator().manual_seed(outputs)
+    x, weight, bias = (
+        torch.randn(size, generator=generator).to(dtype)
+        for size in ((2, channels, side, side), (outputs, channels, 1, 1), (outputs,))
+    )
+    if not planes:
+        x = x.to(memory_format=torch.channels_last)
+    close(window_kernels.project(x, weight, bias), F.conv2d(x.double(), weight.double(), bias.double()), dtype)

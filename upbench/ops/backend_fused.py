@@ -20,7 +20,7 @@ from upbench.ops.cpu import affinity_slope as _slope  # noqa: F401 # registers i
 from upbench.ops.cpu import cell_attention as _cells  # noqa: F401 # registers its kernels
 from upbench.ops.cpu import difference_slope as _differences  # noqa: F401 # registers its gradient
 from upbench.ops.cpu import local_similarity as _neighbours  # noqa: F401 # registers its kernels
-from upbench.ops.cpu import normed_projection
+from upbench.ops.cpu import native, normed_projection
 from upbench.ops.cpu import points as _points  # noqa: F401 # registers its kernels
 from upbench.ops.cpu import windows as _windows  # noqa: F401 # registers its kernels
 from upbench.ops.cpu.affinity import affinity_fused, pool_both
@@ -29,7 +29,7 @@ from upbench.ops.cpu.guided_attention import guided_attend_fused
 from upbench.ops.cpu.normed_projection import normed_project_fused
 from upbench.ops.cpu.offset_attention import offset_attend_fused
 from upbench.ops.cpu.plane_rope import plane_rope
-from upbench.ops.cpu.products import in_dtype, pointwise, slow_products, widens
+from upbench.ops.cpu.products import has_tiles, in_dtype, pointwise, slow_products, widens
 from upbench.ops.cpu.reassembly import attend_window, can_project, project_fused, reassemble
 from upbench.ops.cpu.steps import box_mean, guided_filter_fused, softmax_last
 from upbench.ops.deformable import add_position, deform_assemble, deform_similarity
@@ -260,9 +260,10 @@ def _keys_and_offsets(
     bias = None
     if key.bias is not None and offset.bias is not None:
         bias = torch.cat((key.bias, offset.bias[order]))
-    onednn = normed.dtype == torch.bfloat16 and not slow_products(normed)
+    own = native.adds_products() and not has_tiles()
+    onednn = normed.dtype == torch.bfloat16 and not slow_products(normed) and not own
     if can_fuse_attention(normed, weight) and not onednn and can_project(key, normed):
-        # Planes are read as they lie. With gradients, and where oneDNN has bfloat16, it is faster. Keys that lie together are
+        # Planes are read as they lie. With gradients, and where it has products of bfloat16 that the kernels lack, oneDNN is faster. Keys that lie together are
         # read faster.
         biases = (key.bias, None if bias is None else bias[key.out_channels :])
         parts = zip(weight.split((key.out_channels, count)), biases, strict=True)

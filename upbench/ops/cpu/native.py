@@ -58,7 +58,7 @@ Maps = struct(
     **dict.fromkeys(("x", "keys", "query", "embedding", "out"), ADDRESS),
     **dict.fromkeys((*_SIZES, *_PITCHES), COUNT),
     factor=REAL,
-    **dict.fromkeys(("border", "wide", "form", "streams"), COUNT),
+    **dict.fromkeys(("border", "wide", "form", "streams", "narrow"), COUNT),
 )
 _Given = struct("Given", maps=Maps, **dict.fromkeys(("columns", "rows", "weights"), ADDRESS))
 _Predicted = struct(
@@ -174,6 +174,11 @@ def kernels() -> str:
     return "torch" if _kernels is None else "c"
 
 
+def adds_products() -> bool:
+    """Return whether the kernels multiply bfloat16 itself here: by the instruction that adds two products of it at once."""
+    return bool(getattr(_kernels, "bfloat", False))
+
+
 def has(entry: str) -> bool:
     """Return whether the kernel is there and has an entry, which one built earlier may not have."""
     return hasattr(_kernels, entry)
@@ -253,7 +258,7 @@ def value_dtype(x: Tensor, blocks: int) -> torch.dtype:
         x: the map of values.
         blocks: parts of the channels that are read at different points.
     """
-    bfloat = x.dtype == torch.bfloat16 and getattr(_kernels, "bfloat", False) and x.shape[1] // blocks % 32 == 0
+    bfloat = x.dtype == torch.bfloat16 and adds_products() and x.shape[1] // blocks % 32 == 0
     return x.dtype if bfloat else coordinate_dtype(x.dtype)
 
 
@@ -273,14 +278,16 @@ def _run(
     b, (h, w), dtype = read.shape[0], read.shape[2:4], coordinate_dtype(read.dtype)
     out_h, out_w, groups, taps = points.out_height, points.out_width, points.groups, points.taps
     blocks = math.lcm(groups, heads)
-    # Those of moved points are copied only where they are converted anyway: the copy would be memory at the peak.
+    # The copy of those of moved points, which none is made of otherwise, would be memory at the peak.
+    channels, depth = (0 if t is None else t.shape[1] * t.shape[4:].numel() for t in (x, keys))
+    bfloats = adds_products() and all(t is not None and t.dtype == torch.bfloat16 for t in (keys, query))
+    narrow = bfloats and isinstance(points, Moved) and embedding is None and depth // blocks % 32 == 0
     if keys is not None and keys.dim() == 4 and (keys.dtype != dtype or not isinstance(points, Moved)):
-        keys = blocked(keys, blocks, taps, dtype)
-    key_rows, query_rows = (laid_out(t, dtype) for t in (keys, query))
+        keys = blocked(keys, blocks, taps, keys.dtype if narrow else dtype)
+    key_rows, query_rows = (laid_out(t, torch.bfloat16 if narrow else dtype) for t in (keys, query))
     values = sliced(x, blocks, taps, value_dtype(x, blocks)) if x is not None and x.dim() == 4 else laid_out(x, dtype)
     pairs = isinstance(points, Predicted) and points.pairs is not None
     table = None if embedding is None else embedding.to(torch.bfloat16 if pairs else dtype).contiguous()
-    channels, depth = (0 if t is None else t.shape[1] * t.shape[4:].numel() for t in (x, keys))
     if x is not None:
         like = read if stored in (None, read.dtype) else read.new_empty(0, dtype=stored)
         out = empty_map(like, b, channels, out_h, out_w)
@@ -294,6 +301,7 @@ def _run(
     # Rows of all channels hold those of a block one after another.
     key_step = key_rows.stride(1) if key_rows is not None and key_rows.shape[1] == blocks else depth // blocks
     pitches = (*slices, key_pitch, key_step, query_pitch)
+    lines = channels // blocks % 16 == 0 and target.data_ptr() % 64 == 0
     job_maps = Maps(
         **dict(zip(_SIZES, sizes, strict=True)),
         **dict(zip(_PITCHES, pitches, strict=True)),
@@ -302,7 +310,8 @@ def _run(
         border=padding == "border",
         wide=dtype == torch.float64,
         form=0 if values is None else BFLOATS if values.dtype == torch.bfloat16 else FORMS.get(out.dtype, 0),
-        streams=channels // blocks % 16 == 0 and target.data_ptr() % 64 == 0 and out.nbytes >= thresholds.scaled(STREAMED),
+        narrow=narrow,
+        streams=lines and out.nbytes >= thresholds.scaled(STREAMED),
     )
     for image in range(b):
         read_from = (values, key_rows, query_rows, target)

@@ -38,6 +38,11 @@ def slow_products(x: Tensor) -> bool:
     return x.dtype in SLOW and x.device.type == "cpu"
 
 
+def has_tiles() -> bool:
+    """Return whether this CPU multiplies tiles of bfloat16 (AMX), which oneDNN uses and the kernels here do not."""
+    return bool(getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)())
+
+
 def widens(x: Tensor) -> bool:
     """Return whether small maps of half precision are better held as float32 here.
 

@@ -3,6 +3,7 @@
 /* What each entry is given: one struct, filled by name in `native.py`. Every field is 8 bytes wide, so that both sides lay
  * it out alike. A pitch leads from a pixel to the next.
  *
+ * narrow: whether keys and query are of bfloat16, see compare_narrow.
  * streams: whether the result is written past the caches: rows of it that begin at multiples of 64 bytes.
  * form: of the numbers of a result that is assembled, see PLAIN, and of x where it is BFLOATS. x lies in slices of x_slice channels, x_step apart; keys in blocks, key_step apart.
  *
@@ -14,7 +15,7 @@ typedef struct {
     int64_t height, width, out_height, out_width, channels, depth, groups, taps, heads, blocks;
     int64_t x_pitch, x_slice, x_step, key_pitch, key_step, query_pitch;
     double factor;
-    int64_t border, wide, form, streams;
+    int64_t border, wide, form, streams, narrow;
 } Maps;
 
 /* Points that were given: the x and the y of each, and weights to assemble with. */
@@ -87,7 +88,7 @@ typedef struct {
     long height, width, out_height, out_width, channels, depth, groups, taps, heads, blocks, kernel;
     long x_pitch, x_slice, x_step, key_pitch, key_step, query_pitch, offset_pitch, guide_channels, guide_step, guide_pitch, scale, spread;
     double factor, theta, eps;
-    int border, in_input_pixels, form, streams;
+    int border, in_input_pixels, form, streams, narrow;
 } Job;
 
 static Job job_of(const Maps *maps) {
@@ -117,6 +118,7 @@ static Job job_of(const Maps *maps) {
         .border = maps->border != 0,
         .form = (int)maps->form,
         .streams = maps->streams != 0,
+        .narrow = maps->narrow != 0,
     };
     return job;
 }

@@ -88,11 +88,12 @@ static ALWAYS_INLINE void NAME(product_of_pairs)(const uint16_t *a, long pixel, 
 
 /* The weights are numbers of bfloat16, held as float32: those of two channels together. */
 static APART void NAME(pair_weights)(const Project *job, long padded, uint32_t *to) {
-    const uint32_t *from = job->weights;
+    const long channels = (long)job->channels;
     for (long l = 0; l < padded; l += SOME)
-        for (long k = 0; k < (long)job->channels; k += 2, from += k < (long)job->channels ? 2 * SOME : 0)
-            for (long n = 0; n < SOME; n++)
-                *to++ = from[n] >> 16 | (k + 1 < (long)job->channels ? from[SOME + n] & 0xffff0000 : 0);
+        for (long k = 0; k < channels; k += 2) {
+            const uint32_t *from = (const uint32_t *)job->weights + l * channels + k * SOME;
+            for (long n = 0; n < SOME; n++) *to++ = from[n] >> 16 | (k + 1 < channels ? from[SOME + n] & 0xffff0000 : 0);
+        }
 }
 
 /* Some pixels of a tile, as pairs of channels: [pairs, PIXELS, 2] of planes, [PIXELS, pairs, 2] of rows. */

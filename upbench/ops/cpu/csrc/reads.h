@@ -1,5 +1,7 @@
 /* Included by body.h: the queries of a tile against the keys at its points, and weighted sums of the values there. */
 
+#undef NARROWED
+
 /* For each lane the products of a query with the four rows of keys of point p, which are blended on the way, and its
  * embedding: their sum is the dot product. n is a constant where it is a common one. */
 static ALWAYS_INLINE NAME(Lanes) NAME(compare)(const REAL *q, const REAL *keys, const REAL *embedding, long stride,
@@ -66,6 +68,43 @@ static ALWAYS_INLINE void NAME(compare_block)(const Job *job, const NAME(Tile) *
         }
 }
 
+#if GENERATIONS && SOME == 16 && !WIDE && defined(__AVX512F__)
+#define NARROWED 1
+#pragma GCC push_options
+#pragma GCC target("avx512bf16")
+/* The same where keys and query are of bfloat16, 32 channels in a vector: the products with each corner are blended. */
+static APART void NAME(compare_narrow)(const Job *job, const NAME(Tile) * tile, const NAME(Cells) * cells, long count, long b,
+                                       REAL *RESTRICT to) {
+    const long taps = job->taps, all = job->groups * taps, n = job->depth / job->blocks, pitch = job->key_pitch;
+    const long first = b / (job->blocks / job->groups) * taps;
+    const uint16_t *keys = (const uint16_t *)job->keys + b * job->key_step;
+    NAME(Lanes) some[SOME] = {{0}};
+    int filled = 0;
+    for (long m = 0; m < count; m++) {
+        const uint16_t *q = (const uint16_t *)job->query + tile->near[m] + b * n;
+        for (long t = 0; t < taps; t++) {
+            const long p = m * all + first + t;
+            __m512 sum = _mm512_setzero_ps();
+            for (long c = 0; cells->at[0][p] >= 0 && c < n; c += 32) {
+                const __m512bh query = (__m512bh)_mm512_loadu_si512(q + c);
+                __m512 dot[4];
+                for (int k = 0; k < 4; k++)
+                    dot[k] = _mm512_dpbf16_ps(_mm512_setzero_ps(), query, (__m512bh)_mm512_loadu_si512(keys + cells->at[k][p] * pitch + c));
+                for (int k = 0; k < 4; k++) dot[k] = _mm512_mul_ps(dot[k], _mm512_set1_ps(cells->weight[k][p]));
+                sum = _mm512_add_ps(sum, _mm512_add_ps(_mm512_add_ps(dot[0], dot[1]), _mm512_add_ps(dot[2], dot[3])));
+            }
+            some[filled++] = (NAME(Lanes))sum;
+            if (filled < SOME && (m + 1 < count || t + 1 < taps)) continue;
+            *(NAME(Lanes) *)to = NAME(sums)(some);
+            to += SOME, filled = 0;
+        }
+    }
+}
+#pragma GCC pop_options
+#else
+#define NARROWED 0
+#endif
+
 /* The logits of a tile, before their factor: [count, heads, taps]. dots: memory of PIXELS * taps and SOME more numbers. */
 static ALWAYS_INLINE void NAME(compare_all)(const Job *job, const NAME(Tile) * tile, const NAME(Cells) * cells, long count,
                                             REAL *RESTRICT logits, REAL *RESTRICT dots) {
@@ -75,6 +114,11 @@ static ALWAYS_INLINE void NAME(compare_all)(const Job *job, const NAME(Tile) * t
 #if BY_PAIRS
         if (job->pairs)
             NAME(compare_pairs)(job, tile, cells, count, b, dots);
+        else
+#endif
+#if NARROWED
+        if (job->narrow)
+            NAME(compare_narrow)(job, tile, cells, count, b, dots);
         else
 #endif
         if (each == 32 && taps == 9 && job->embedding)
