@@ -29,7 +29,7 @@ from upbench.ops.cpu.guided_attention import guided_attend_fused
 from upbench.ops.cpu.normed_projection import normed_project_fused
 from upbench.ops.cpu.offset_attention import offset_attend_fused
 from upbench.ops.cpu.plane_rope import plane_rope
-from upbench.ops.cpu.products import has_tiles, in_dtype, pointwise, slow_products, widens
+from upbench.ops.cpu.products import HAS_TILES, in_dtype, pointwise, slow_products, widens
 from upbench.ops.cpu.reassembly import attend_window, can_project, project_fused, reassemble
 from upbench.ops.cpu.steps import box_mean, guided_filter_fused, softmax_last
 from upbench.ops.deformable import add_position, deform_assemble, deform_similarity
@@ -260,7 +260,7 @@ def _keys_and_offsets(
     bias = None
     if key.bias is not None and offset.bias is not None:
         bias = torch.cat((key.bias, offset.bias[order]))
-    own = native.adds_products() and not has_tiles()
+    own = native.adds_products() and not HAS_TILES
     onednn = normed.dtype == torch.bfloat16 and not slow_products(normed) and not own
     if can_fuse_attention(normed, weight) and not onednn and can_project(key, normed):
         # Planes are read as they lie. With gradients, and where it has products of bfloat16 that the kernels lack, oneDNN is faster. Keys that lie together are

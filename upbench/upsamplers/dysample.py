@@ -11,7 +11,7 @@ from upbench.ops import conv1x1, coordinate_dtype, parents, sample_points
 from upbench.upsamplers._base import Upsampler, zero_bias
 
 
-def _shuffled(x: Float[Tensor, "B C*{scale}**2 H W"], scale: int) -> Float[Tensor, "B C {scale}*H {scale}*W"]:
+def _shuffled(x: Float[Tensor, "B D H W"], scale: int) -> Float[Tensor, "B _ {scale}*H {scale}*W"]:
     """`F.pixel_shuffle`, which on a CPU takes four times as long as a copy in another order."""
     if x.device.type != "cpu" or torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined]
         return F.pixel_shuffle(x, scale)

@@ -28,6 +28,9 @@ def _supported(name: str) -> bool:
 SLOW = tuple(d for d, name in ((torch.bfloat16, "bf16"), (torch.float16, "fp16")) if not _supported(name))
 """Dtypes whose products oneDNN has no kernels for here. torch's own take 10 to 100 times as long as those of float32."""
 
+HAS_TILES = bool(getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)())
+"""Whether this CPU multiplies tiles of bfloat16 (AMX), which oneDNN uses and the kernels here do not."""
+
 
 def slow_products(x: Tensor) -> bool:
     """Return whether products in the dtype of a map are faster in float32, conversions included.
@@ -36,11 +39,6 @@ def slow_products(x: Tensor) -> bool:
         x: the map.
     """
     return x.dtype in SLOW and x.device.type == "cpu"
-
-
-def has_tiles() -> bool:
-    """Return whether this CPU multiplies tiles of bfloat16 (AMX), which oneDNN uses and the kernels here do not."""
-    return bool(getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)())
 
 
 def widens(x: Tensor) -> bool:
