@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from upbench.ops.cell_windows import cell_ranges
-from upbench.ops.cpu import native
+from upbench.ops.cpu import native, structs
 from upbench.ops.cpu.rows import even_pixels
 from upbench.ops.memory_layout import empty_map
 
@@ -21,12 +21,12 @@ PIECE = 4
 
 _SIZES = ("across", "width", "out_width", "channels", "depth", "heads", "groups", "most_cells", "most_pixels")
 _STEPS = ("x_pitch", "key_step", "query_pitch", "query_step", "out_pitch")
-Boxes = native.struct(
+Boxes = structs.struct(
     "Boxes",
-    **dict.fromkeys(("x", "keys", "query", "out", "rows", "columns"), native.ADDRESS),
-    **dict.fromkeys((*_SIZES, *_STEPS), native.COUNT),
-    factor=native.REAL,
-    wide=native.COUNT,
+    **dict.fromkeys(("x", "keys", "query", "out", "rows", "columns"), structs.ADDRESS),
+    **dict.fromkeys((*_SIZES, *_STEPS), structs.COUNT),
+    factor=structs.REAL,
+    wide=structs.COUNT,
 )
 
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from upbench.ops.cpu import native
+from upbench.ops.cpu import native, structs
 from upbench.ops.cpu.map_kernels import DTYPES, PARCEL, pairs_at_hand, run
 from upbench.ops.memory_layout import on_huge_pages
 
@@ -17,25 +17,25 @@ TILE = 8
 TILES = 8
 """Tiles that a thread takes at a time."""
 
-Differences = native.struct(
+Differences = structs.struct(
     "Differences",
-    **dict.fromkeys(("key", "query", "coarse", "weights", "inner", "means", "out", "sums"), native.ADDRESS),
+    **dict.fromkeys(("key", "query", "coarse", "weights", "inner", "means", "out", "sums"), structs.ADDRESS),
     **dict.fromkeys(
-        ("height", "width", "channels", "outputs", "groups", "kernel", "dilation", "ratio", "dtype"), native.COUNT
+        ("height", "width", "channels", "outputs", "groups", "kernel", "dilation", "ratio", "dtype"), structs.COUNT
     ),
 )
-Scores = native.struct(
+Scores = structs.struct(
     "Scores",
-    **dict.fromkeys(("x", "weights", "bias", "out"), native.ADDRESS),
-    **dict.fromkeys(("pixels", "inputs", "outputs", "dtype"), native.COUNT),
+    **dict.fromkeys(("x", "weights", "bias", "out"), structs.ADDRESS),
+    **dict.fromkeys(("pixels", "inputs", "outputs", "dtype"), structs.COUNT),
 )
 _GIVEN = ("key", "query", "grad", "hidden", "weights", "first", "inner", "last")
 _WRITTEN = ("dkey", "dquery", "dfirst", "dinner", "dbiases")
 _SIZES = ("height", "width", "channels", "outputs", "groups", "kernel", "dilation", "scores", "dtype")
-DifferenceSlopes = native.struct(
+DifferenceSlopes = structs.struct(
     "DifferenceSlopes",
-    **dict.fromkeys((*_GIVEN, *_WRITTEN), native.ADDRESS),
-    **dict.fromkeys(_SIZES, native.COUNT),
+    **dict.fromkeys((*_GIVEN, *_WRITTEN), structs.ADDRESS),
+    **dict.fromkeys(_SIZES, structs.COUNT),
 )
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from upbench.ops import thresholds
-from upbench.ops.cpu import native
+from upbench.ops.cpu import native, structs
 from upbench.ops.fused_local_similarity import inverse_norms, neighbours, slope_weights
 from upbench.ops.registration import LIBRARY, coordinate_dtype
 
@@ -21,10 +21,10 @@ MOST_SIDE = 7
 PIECE = 8
 """Rows of the map that a thread takes at a time."""
 
-Neighbours = native.struct(
+Neighbours = structs.struct(
     "Neighbours",
-    **dict.fromkeys(("x", "by", "out"), native.ADDRESS),
-    **dict.fromkeys(("height", "width", "channels", "side", "dilation", "compare", "wide"), native.COUNT),
+    **dict.fromkeys(("x", "by", "out"), structs.ADDRESS),
+    **dict.fromkeys(("height", "width", "channels", "side", "dilation", "compare", "wide"), structs.COUNT),
 )
 
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from upbench.ops.cpu import native, threads
+from upbench.ops.cpu import native, structs, threads
 from upbench.ops.registration import coordinate_dtype
 
 INTERFACE = 9
@@ -26,31 +26,31 @@ ROWS = 512
 PLANES, BLOCKS, ROWS_OF_SAMPLES = 1, 8, 8
 """Planes, blocks of rows and rows of samples that a thread takes at a time."""
 
-Box = native.struct(
+Box = structs.struct(
     "Box",
-    **dict.fromkeys(("x", "out"), native.ADDRESS),
-    **dict.fromkeys(("height", "width", "radius", "transposed", "dtype"), native.COUNT),
+    **dict.fromkeys(("x", "out"), structs.ADDRESS),
+    **dict.fromkeys(("height", "width", "radius", "transposed", "dtype"), structs.COUNT),
 )
-Softmax = native.struct(
+Softmax = structs.struct(
     "Softmax",
-    **dict.fromkeys(("x", "grad", "out"), native.ADDRESS),
-    **dict.fromkeys(("rows", "taps", "dtype"), native.COUNT),
+    **dict.fromkeys(("x", "grad", "out"), structs.ADDRESS),
+    **dict.fromkeys(("rows", "taps", "dtype"), structs.COUNT),
 )
-Fold = native.struct(
+Fold = structs.struct(
     "Fold",
-    **dict.fromkeys(("weights", "right", "down", "out"), native.ADDRESS),
-    **dict.fromkeys(("height", "width", "kernel", "dtype"), native.COUNT),
+    **dict.fromkeys(("weights", "right", "down", "out"), structs.ADDRESS),
+    **dict.fromkeys(("height", "width", "kernel", "dtype"), structs.COUNT),
 )
-Affinity = native.struct(
+Affinity = structs.struct(
     "Affinity",
-    **dict.fromkeys(("guide", "filters", "scale", "shift", "out"), native.ADDRESS),
-    **dict.fromkeys(("eps", "slope"), native.REAL),
-    **dict.fromkeys(("height", "width", "channels", "kernel", "step", "pairs", "form", "dtype"), native.COUNT),
+    **dict.fromkeys(("guide", "filters", "scale", "shift", "out"), structs.ADDRESS),
+    **dict.fromkeys(("eps", "slope"), structs.REAL),
+    **dict.fromkeys(("height", "width", "channels", "kernel", "step", "pairs", "form", "dtype"), structs.COUNT),
 )
-Pool = native.struct(
+Pool = structs.struct(
     "Pool",
-    **dict.fromkeys(("x", "out"), native.ADDRESS),
-    **dict.fromkeys(("height", "width", "size", "paired", "form", "dtype"), native.COUNT),
+    **dict.fromkeys(("x", "out"), structs.ADDRESS),
+    **dict.fromkeys(("height", "width", "size", "paired", "form", "dtype"), structs.COUNT),
 )
 
 

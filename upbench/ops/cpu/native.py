@@ -16,10 +16,11 @@ from torch import Tensor
 from upbench.ops import thresholds
 from upbench.ops.cpu import threads
 from upbench.ops.cpu.rows import blocked, even_pixels, laid_out, map_rows, point_rows, sliced, tap_rows
+from upbench.ops.cpu.structs import ADDRESS, COUNT, REAL, struct
 from upbench.ops.memory_layout import empty_map, empty_taps
 from upbench.ops.registration import coordinate_dtype
 
-INTERFACE = 11
+INTERFACE = 12
 """Version of the C interface that this file expects. A kernel built by another upbench reports another, and is ignored."""
 
 
@@ -44,13 +45,6 @@ STREAMED = 2**22
 TILE, PIECE = 8, 8
 """Side of a tile of output pixels in the kernel, and tiles that a thread takes at a time."""
 
-
-def struct(name: str, **fields: Any) -> type[ctypes.Structure]:
-    """Return a C struct of `kernels.c`: its fields by name, in the order in which they lie there."""
-    return type(name, (ctypes.Structure,), {"_fields_": list(fields.items())})
-
-
-ADDRESS, COUNT, REAL = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
 _SIZES = ("height", "width", "out_height", "out_width", "channels", "depth", "groups", "taps", "heads", "blocks")
 _PITCHES = ("x_pitch", "x_slice", "x_step", "key_pitch", "key_step", "query_pitch")
 Maps = struct(
@@ -165,7 +159,6 @@ def address(tensor: Tensor | None, image: int) -> int | None:
     """Return where an image of a tensor begins in memory; None without a tensor."""
     if tensor is None:
         return None
-    # tensor[image] makes a tensor each time, which on small maps is seen.
     return tensor.data_ptr() + image * tensor.stride(0) * tensor.element_size()
 
 
@@ -258,8 +251,8 @@ def value_dtype(x: Tensor, blocks: int) -> torch.dtype:
         x: the map of values.
         blocks: parts of the channels that are read at different points.
     """
-    bfloat = x.dtype == torch.bfloat16 and adds_products() and x.shape[1] // blocks % 32 == 0
-    return x.dtype if bfloat else coordinate_dtype(x.dtype)
+    own = x.dtype == torch.bfloat16 and adds_products() and x.shape[1] // blocks % 32 == 0
+    return x.dtype if own else coordinate_dtype(x.dtype)
 
 
 def _run(

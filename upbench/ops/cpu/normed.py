@@ -8,18 +8,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from upbench.ops.cpu import native
+from upbench.ops.cpu import native, structs
 from upbench.ops.cpu.rows import SLICES
 from upbench.ops.memory_layout import on_huge_pages
 
 TILE = 32
 """Pixels that the kernel takes at once."""
-Normed = native.struct(
+Normed = structs.struct(
     "Normed",
-    **dict.fromkeys(("x", "scale", "shift", "weights", "pairs", "values", "queries", "keys"), native.ADDRESS),
-    **dict.fromkeys(("pixels", "channels", "depth", "blocks", "slice", "x_step"), native.COUNT),
-    eps=native.REAL,
-    wide=native.COUNT,
+    **dict.fromkeys(("x", "scale", "shift", "weights", "pairs", "values", "queries", "keys"), structs.ADDRESS),
+    **dict.fromkeys(("pixels", "channels", "depth", "blocks", "slice", "x_step"), structs.COUNT),
+    eps=structs.REAL,
+    wide=structs.COUNT,
 )
 
 

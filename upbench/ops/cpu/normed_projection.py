@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from upbench.ops import thresholds
-from upbench.ops.cpu import map_kernels, native
+from upbench.ops.cpu import map_kernels, structs
 from upbench.ops.cpu.map_kernels import PARCEL
 from upbench.ops.cpu.products import widens
 from upbench.ops.registration import LIBRARY, OPS, Op, coordinate_dtype, numel
@@ -26,15 +26,15 @@ PIECE = 4
 VALUES = 2**18
 """Values of half precision that are converted at once: they stay in the cache."""
 
-Moments = native.struct(
+Moments = structs.struct(
     "Moments",
-    **dict.fromkeys(("x", "out"), native.ADDRESS),
-    **dict.fromkeys(("pixels", "paired", "dtype"), native.COUNT),
+    **dict.fromkeys(("x", "out"), structs.ADDRESS),
+    **dict.fromkeys(("pixels", "paired", "dtype"), structs.COUNT),
 )
-Planes = native.struct(
+Planes = structs.struct(
     "Planes",
-    **dict.fromkeys(("x", "weights", "out"), native.ADDRESS),
-    **dict.fromkeys(("pixels", "channels", "outputs", "paired", "dtype"), native.COUNT),
+    **dict.fromkeys(("x", "weights", "out"), structs.ADDRESS),
+    **dict.fromkeys(("pixels", "channels", "outputs", "paired", "dtype"), structs.COUNT),
 )
 
 LIBRARY.define(

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from upbench.ops.cpu import native
+from upbench.ops.cpu import native, structs
 from upbench.ops.cpu.rows import even_pixels, point_rows, tap_rows
 from upbench.ops.memory_layout import empty_map, empty_points, empty_taps
 from upbench.ops.registration import coordinate_dtype
@@ -17,12 +17,12 @@ WIDEST = 8 * native.LANES
 """Most channels that the kernel takes at once."""
 
 _SIZES = ("height", "width", "out_height", "out_width", "channels", "groups", "taps", "heads", "blocks", "slice")
-Slopes = native.struct(
+Slopes = structs.struct(
     "Slopes",
     **dict.fromkeys(
-        ("source", "x", "weights", "columns", "rows", "map", "dots", "to_columns", "to_rows"), native.ADDRESS
+        ("source", "x", "weights", "columns", "rows", "map", "dots", "to_columns", "to_rows"), structs.ADDRESS
     ),
-    **dict.fromkeys((*_SIZES, "source_step", "source_pitch", "border", "wide"), native.COUNT),
+    **dict.fromkeys((*_SIZES, "source_step", "source_pitch", "border", "wide"), structs.COUNT),
 )
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from upbench.ops import thresholds
-from upbench.ops.cpu import native, window_kernels
+from upbench.ops.cpu import native, structs, window_kernels
 from upbench.ops.memory_layout import empty_map
 from upbench.ops.registration import coordinate_dtype
 
@@ -22,11 +22,11 @@ SLICE = 2**21
 NARROW = 32
 """Channels of the narrowest slice."""
 
-Samples = native.struct(
+Samples = structs.struct(
     "Samples",
-    **dict.fromkeys(("x", "columns", "rows", "out"), native.ADDRESS),
-    **dict.fromkeys(("height", "width", "pixels", "channels", "groups"), native.COUNT),
-    **dict.fromkeys(("x_pitch", "out_pitch", "step", "streams", "dtype"), native.COUNT),
+    **dict.fromkeys(("x", "columns", "rows", "out"), structs.ADDRESS),
+    **dict.fromkeys(("height", "width", "pixels", "channels", "groups"), structs.COUNT),
+    **dict.fromkeys(("x_pitch", "out_pitch", "step", "streams", "dtype"), structs.COUNT),
 )
 
 

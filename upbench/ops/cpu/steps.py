@@ -8,14 +8,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from upbench.ops.cpu import map_kernels, native
+from upbench.ops.cpu import map_kernels, structs
 from upbench.ops.registration import LIBRARY, OPS, Op, coordinate_dtype, numel
 
-Guided = native.struct(
+Guided = structs.struct(
     "Guided",
-    **dict.fromkeys(("guidance", "source", "out"), native.ADDRESS),
-    eps=native.REAL,
-    **dict.fromkeys(("height", "width", "radius", "subsample", "dtype"), native.COUNT),
+    **dict.fromkeys(("guidance", "source", "out"), structs.ADDRESS),
+    eps=structs.REAL,
+    **dict.fromkeys(("height", "width", "radius", "subsample", "dtype"), structs.COUNT),
 )
 
 for _signature in (

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from upbench.ops import thresholds
-from upbench.ops.cpu import native, threads
+from upbench.ops.cpu import native, structs, threads
 from upbench.ops.memory_layout import empty_map, empty_taps, on_huge_pages
 from upbench.ops.registration import coordinate_dtype
 
@@ -37,17 +37,17 @@ TURNED = 2**18
 _SIDES = ("height", "width", "cells_across", "out_width")
 _SIZES = (*_SIDES, "channels", "depth", "groups", "kernel", "origin", "border", "most")
 _PITCHES = ("x_row", "x_pitch", "key_row", "key_pitch", "query_pitch", "guide_step", "guide_pitch", "weight_pitch")
-Windows = native.struct(
+Windows = structs.struct(
     "Windows",
-    **dict.fromkeys(("x", "keys", "query", "weights", "guide", "gate", "out", "rows", "columns"), native.ADDRESS),
-    **dict.fromkeys((*_SIZES, *_PITCHES, "group_step", "tap_step", "out_pitch"), native.COUNT),
-    **dict.fromkeys(("shuffled", "softmax", "streams", "dtype"), native.COUNT),
+    **dict.fromkeys(("x", "keys", "query", "weights", "guide", "gate", "out", "rows", "columns"), structs.ADDRESS),
+    **dict.fromkeys((*_SIZES, *_PITCHES, "group_step", "tap_step", "out_pitch"), structs.COUNT),
+    **dict.fromkeys(("shuffled", "softmax", "streams", "dtype"), structs.COUNT),
 )
-Project = native.struct(
+Project = structs.struct(
     "Project",
-    **dict.fromkeys(("x", "weights", "out"), native.ADDRESS),
+    **dict.fromkeys(("x", "weights", "out"), structs.ADDRESS),
     **dict.fromkeys(
-        ("pixels", "channels", "outputs", "x_step", "x_pitch", "out_pitch", "streams", "dtype"), native.COUNT
+        ("pixels", "channels", "outputs", "x_step", "x_pitch", "out_pitch", "streams", "dtype"), structs.COUNT
     ),
 )
 
