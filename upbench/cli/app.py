@@ -17,6 +17,14 @@ from upbench.cli import help_page
 from upbench.cli.option_groups import Debug, command, print_tracebacks
 from upbench.errors import DEBUG, RenamedWarning, SpecError, UpbenchError, whole_traceback
 
+NOTHING_KEPT = "nothing was saved"
+KEPT = {
+    "compare": "no round of all calls was complete, and nothing was saved",
+    "profile": "no round of all calls was complete, and nothing was saved",
+    "deploy": "a file of --record keeps the cells that ended, and nothing else was saved",
+}
+"""Of each command what Ctrl-C leaves, where it left no result."""
+
 
 @contextmanager
 def _renamings_said() -> Iterator[None]:
@@ -40,7 +48,7 @@ class Commands(TyperGroup):
     """A group of commands that turns an UpbenchError into sentences on stderr and exit code 2; --debug prints the traceback."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run a command; print every mistake of an UpbenchError, and exit with 2."""
+        """Run a command; print every mistake of an UpbenchError, and exit with 2; say what Ctrl-C leaves, and exit with 130."""
         before = os.environ.get(DEBUG)
         try:
             with _renamings_said():
@@ -51,6 +59,9 @@ class Commands(TyperGroup):
             for sentence in error.mistakes if isinstance(error, SpecError) else [str(error)]:
                 typer.echo(f"upbench: {sentence}", err=True)
             raise typer.Exit(2) from None
+        except KeyboardInterrupt:  # what goes on where it was interrupted has answered it already
+            typer.echo(f"upbench: interrupted; {KEPT.get(str(ctx.invoked_subcommand), NOTHING_KEPT)}", err=True)
+            raise typer.Exit(130) from None
         finally:
             if before is None:
                 os.environ.pop(DEBUG, None)
