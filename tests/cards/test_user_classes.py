@@ -106,7 +106,7 @@ def test_a_default_that_is_an_object_is_written_as_text(write: Write, default: s
     shown = yaml.safe_load(upbench("show", name).stdout)
     assert shown["params"]["option"] == written
     Path("spec.yaml").write_text(yaml.safe_dump(shown))
-    again = upbench("profile", "spec.yaml", *FAST, "--shape", "256x3x2", "--format", "json")
+    again = upbench("profile", "spec.yaml", *FAST[2:], "--shape", "256x3x2", "--format", "json")
     assert json.loads(again.stdout)["spec"]["params"] == record["spec"]["params"]
     module = package.build(name, channels=8)
     assert "option" in vars(module) or "option" in module._modules

@@ -154,19 +154,19 @@ def smaller(words: list[str]) -> list[str]:
     if any("fasterrcnn" in word for word in words):
         words = [*words, "--model-arg", "min_size=64", "--model-arg", "rpn_post_nms_top_n_test=20"]
     if "--host" in given or "--input" in given:
-        words = _with(words, "--input", "64x64")
+        words = with_option(words, "--input", "64x64")
     elif verb == "sites":
         return words
     elif "vit-s16-224" in given:
-        words = [*_with(words, "--shape", "16x10x10"), "--scale", "4", "--guide-size", "40x40"]
+        words = [*with_option(words, "--shape", "16x10x10"), "--scale", "4", "--guide-size", "40x40"]
     elif "--per-shape" not in given:
-        words = _with(words, "--shape", "32x8x8")
+        words = with_option(words, "--shape", "32x8x8")
     if verb in ("profile", "compare", "sweep") and "--exact" not in given:
-        words = _with(words, "--budget", "0.02")
+        words = with_option(words, "--budget", "0.02")
     return words
 
 
-def _with(words: list[str], option: str, value: str) -> list[str]:
+def with_option(words: list[str], option: str, value: str) -> list[str]:
     """Return a command with an option of this value, in the place of the one that it has."""
     if option not in words:
         return [*words, option, value]

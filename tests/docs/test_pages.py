@@ -18,7 +18,7 @@ from typer.main import get_command
 import upbench as upbench_package
 from tests import test_layering
 from tests.command_line import upbench
-from tests.docs import pages
+from tests.docs import pages, shown
 from tests.docs.pages import ROOT
 from upbench.cli.app import app
 from upbench.sweeping import expand
@@ -86,7 +86,7 @@ def test_a_page_shows_what_its_commands_print(path: Path, tmp_path: Path, monkey
             if name.partition(".")[0] in own:
                 del sys.modules[name]
         timed = words[1] in ("profile", "compare") and "--exact" not in words
-        result = upbench(*words[1:], *(["--budget", "0.02"] if timed else []))
+        result = upbench(*(shown.with_option(words[1:], "--budget", "0.02") if timed else words[1:]))
         assert result.exit_code in (0, 1), f"{' '.join(words)}\n{result.output}"
         assert "Traceback" not in result.stderr
         return result.stdout, result.stderr

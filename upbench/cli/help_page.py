@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from typing import Any
 
 from typer.core import TyperCommand
 
 from upbench.cli.options import HOW, OUTPUT, WHAT
+from upbench.errors import SpecError
 
 PANELS = (WHAT, HOW, "Gates", OUTPUT)
 """The panels in their order, by how their titles begin."""
@@ -95,6 +97,8 @@ class Command(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the command line; an unknown option that is like no other may be meant for a parameter of the upsampler."""
         try:
+            if not ctx.resilient_parsing:
+                _refuse_repeated(self.make_parser(ctx).parse_args(list(args))[2], str(ctx.info_name))
             return super().parse_args(ctx, args)
         except Exception as error:  # the class of an unknown option has no public name in typer
             name = str(getattr(error, "option_name", "")).removeprefix("--")
@@ -132,6 +136,35 @@ class Command(TyperCommand):
             with formatter.section("Examples"):
                 for line, what in examples:
                     formatter.write(f"  {line}\n      {what}\n")
+
+
+def _refuse_repeated(given: Sequence[Any], command: str) -> None:
+    """Refuse what takes one value and stands twice: the last would be taken, and the others lost without a word.
+
+    Args:
+        given: The parameters of a command line, in its order, one for each time that it was given.
+        command: Its name.
+
+    Raises:
+        SpecError: With a sentence for each such option.
+    """
+    mistakes = []
+    for option in dict.fromkeys(given):
+        many = given.count(option)
+        if many == 1 or option.param_type_name != "option" or option.multiple or option.is_flag:
+            continue
+        listed = str(option.metavar or "").endswith("...")
+        leave = "write all of them in one, with commas between them" if listed else "leave all but one out"
+        axis = _as_axis(option.name) if command in ("compare", "profile", "sweep") else ""
+        mistakes.append(f"{option.opts[-1]}: given {many} times, but it takes one value; {leave}{axis}")
+    if mistakes:
+        raise SpecError(mistakes)
+
+
+def _as_axis(name: str) -> str:
+    """Return how several values of a key of a spec are measured; empty for other options."""
+    several = name in ("shape", "batch", "scale", "dtype", "mode", "threads", "backend")
+    return f"; several values are an axis of a sweep: `grid: {{{name}: [...]}}`" if several else ""
 
 
 def _order(title: str) -> int:
