@@ -96,7 +96,21 @@ def test_names_match_as_they_are_written(results: Path) -> None:
     said = refused("table", results, "--columns", "params,Time")
     assert "unknown column 'Time': the group of columns is 'time'" in said
     assert "--heads latency=Time" in said
-    assert "the column is 'latency'" in refused("table", results, "--columns", "Latency")
+    said = refused("table", results, "--columns", "FLOPs")
+    assert said.strip().endswith(
+        "unknown column 'FLOPs': the column headed FLOPs is 'macs'; 'flops' is a group of columns"
+    )
+    for head, name in {
+        "Memory": "peak-memory",
+        "Peak fwd": "peak-memory",
+        "Effic.": "efficiency",
+        "Ratio": "ratio",
+    }.items():
+        assert f"the column headed {head} is '{name}'" in refused("table", results, "--columns", f"params,{head}")
+    assert "--heads FLOPs (F3): unknown column; the column headed FLOPs is 'macs'" in refused(
+        *("table", results, "--heads", "FLOPs (F3)=MACs")
+    )
+    assert "the column headed Latency is 'latency'" in refused("table", results, "--columns", "Latency")
     rows = json.loads(upbench("table", results, "--columns", "flops", "--format", "json").stdout)["tables"][0]
     assert "flops" in rows["rows"][0]
 

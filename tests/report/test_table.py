@@ -249,7 +249,11 @@ def test_a_pivot_has_the_smaller_axis_across_and_one_best(tmp_path: Path) -> Non
     turned = rows(shown(tmp_path, records, "--across", "theta", "--columns", "params"))
     assert turned["groups"] == ["theta=5", "theta=7", "theta=9"]
     file = tmp_path / "r.jsonl"
-    assert "--pivot shows one metric" in refused("table", file, "--pivot", "--columns", "params,latency")
+    two = "shows one quantity, but --columns has 2 (params, latency); name one"
+    assert f"--pivot {two}" in refused("table", file, "--pivot", "--columns", "params,latency")
+    said = refused("table", file, "--across", "theta", "--columns", "params,latency")
+    assert said == f"upbench: --across theta {two}\n"
+    assert "--across, whose rows are not cells" in refused("table", file, "--across", "theta", "--sort", "params")
 
 
 def test_two_machines_stand_in_two_groups_and_are_not_compared(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def command(
     Rows are cells. Best of a column in bold, second best underlined, among cells of the same work; of times within one run.
     """
     if turned := pivot or across is not None:
-        view.refuse("--pivot, whose rows are not cells")
+        view.refuse(f"{'--pivot' if across is None else '--across'}, whose rows are not cells")
     table = _table(results.read(files, accuracy.read()), view, base, turned, across, convention)
     output.check_targets(show)
     output.show([table], show)

@@ -89,7 +89,10 @@ def parse(text: str, more: Sequence[str] = ()) -> list[str]:
 
 
 def _unknown(name: str, known: Sequence[str]) -> UpbenchError:
-    """The error for a name that is not known; one that is written otherwise could be meant for a head."""
+    """The error for a name that is not known; it may be the head of a column, or another spelling."""
+    if sentence := headed(name):
+        group = f"; {name.lower()!r} is a group of columns" if name.lower() in GROUPS else ""
+        return UnknownName(f"unknown column {name!r}: {sentence}{group}")
     if other := next((one for one in known if one.lower() == name.lower()), None):
         kind = "the group of columns" if other in (*GROUPS, "all", "given", "published") else "the column"
         return UnknownName(
@@ -97,6 +100,22 @@ def _unknown(name: str, known: Sequence[str]) -> UpbenchError:
             f"--heads latency={name}"
         )
     return unknown("column", name, known)
+
+
+def headed(text: str) -> str | None:
+    """Return which column has this head in our tables, as a sentence; None for no head of ours.
+
+    Args:
+        text: The head, in whatever case, with or without a convention behind it: "FLOPs (F3)".
+    """
+    wanted = text.partition(" (")[0].lower()
+    if wanted == "memory":
+        return "the column headed Memory is 'peak-memory', in training 'training-peak-memory'"
+    heads = {metric.head: name for name, metric in metrics.METRICS.items()}
+    heads |= {"Ratio": "ratio"} | {column.title: name for name, column in _SETTINGS.items()}
+    return next(
+        (f"the column headed {head} is {name!r}" for head, name in heads.items() if head.lower() == wanted), None
+    )
 
 
 def of_records(

@@ -37,7 +37,8 @@ def parse(text: str | Mapping[str, str] | None, more: Iterable[str] = ()) -> dic
                 f"--heads {name!r} is not NAME=TEXT; write --heads latency=Time, and a comma of a head within $...$ or {{}}"
             )
         elif meant is None:
-            mistakes.append(f"--heads {name}: unknown column; known: {', '.join(known)}{suggestion(name, known)}")
+            why = column_choice.headed(name) or f"known: {', '.join(known)}{suggestion(name, known)}"
+            mistakes.append(f"--heads {name}: unknown column; {why}")
         elif not latex_text.braces_match(head) or not latex_text.dollars_match(head):
             mistakes.append(
                 f"--heads {name}={head}: its braces or dollars do not match; write \\{{ or \\$ for one that is text, and put "

@@ -43,7 +43,7 @@ def pivot_table(results: ResultSet, title: str, metrics: Sequence[Column], acros
         UpbenchError: There are several metrics, or too few axes.
         UnknownName: There is no such axis.
     """
-    metric = _only([column for column in metrics if not column.axis])
+    metric = _only([column for column in metrics if not column.axis], across)
     if across is not None and across not in results.axes:
         raise unknown("axis", across, results.axes)
     pivoted = across or choose_axis(results)
@@ -91,11 +91,11 @@ def pivot_table(results: ResultSet, title: str, metrics: Sequence[Column], acros
     )
 
 
-def _only(metrics: Sequence[Column]) -> Column:
+def _only(metrics: Sequence[Column], across: str | None) -> Column:
     if len(metrics) != 1:
-        raise UpbenchError(
-            f"--pivot shows one metric, but --columns has {len(metrics)} ({', '.join(c.title for c in metrics)}); name one"
-        )
+        typed = "--pivot" if across is None else f"--across {across}"
+        known = ", ".join(column.name for column in metrics) or "none"
+        raise UpbenchError(f"{typed} shows one quantity, but --columns has {len(metrics)} ({known}); name one")
     return metrics[0]
 
 
