@@ -94,7 +94,14 @@ class Param:
             ok = value >= self.minimum
         if ok and self.odd:
             ok = value % 2 == 1
-        return None if ok else f"{self.name} is {_yaml(value)}, but must be {self.allowed()}"
+        return None if ok else f"{self.name} is {_yaml(value)}, but must be {self.allowed()}{self._unquoted(value)}"
+
+    def _unquoted(self, value: Any) -> str:
+        """Say how a word is written that YAML takes for true or false; empty where no word was meant."""
+        if not isinstance(value, bool) or not (self.type is str or any(isinstance(c, str) for c in self.choices or ())):
+            return ""
+        words = "yes, on and true as true" if value else "no, off and false as false"
+        return f"; YAML reads {words}: quote the word, as '{'yes' if value else 'no'}'"
 
     def argument(self, value: Any) -> Any:
         """Give what the constructor is called with for a value of a spec: its own default where the value stands for it."""

@@ -16,7 +16,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from upbench import papers
@@ -27,7 +26,7 @@ from upbench.papers.given import GivenTable
 from upbench.specs import model_spec, yaml_file
 from upbench.specs import run_spec as spec
 from upbench.specs.yaml_file import COMMAND_LINE, told
-from upbench.sweeping import axes
+from upbench.sweeping import axes, wrong_place
 from upbench.sweeping.axes import set_value as set_value
 from upbench.sweeping.cell import Cell as Cell
 from upbench.sweeping.cell import Specs
@@ -86,7 +85,7 @@ def load(data: Mapping[str, Any], source: str) -> SweepSpec:
     try:
         sweep = SweepSpec.model_validate(dict(data))
     except ValidationError as error:
-        found = [_misplaced(item) or spec.sentence(SweepSpec, item) for item in error.errors()]
+        found = [wrong_place.misplaced(item) or wrong_place.unlisted(item) or spec.sentence(SweepSpec, item) for item in error.errors()]
         raise SpecError([told(source, one) for one in dict.fromkeys(found)]) from None
     folder = Path(source).parent if isinstance(source, yaml_file.Source) else Path()
     if sweep.published is not None and papers.is_file(sweep.published):
@@ -164,19 +163,6 @@ def equivalents(cells: Sequence[Cell]) -> dict[int, int]:
         if (before := first.setdefault(hashlib.sha256(text.encode()).digest(), n)) != n:
             found[n] = before
     return found
-
-
-def _misplaced(item: Any) -> str | None:
-    """Return where a key of a spec belongs that stands at the top of a sweep, out of one of pydantic's errors; else None."""
-    if item["type"] != "extra_forbidden" or len(item["loc"]) != 1:
-        return None
-    key = str(item["loc"][0])
-    section = "base" if key in ("channels", "params") else axes.place(key)[0] or "base"
-    if section == "params" or "." in key:
-        return None
-    value = yaml.safe_dump(item["input"], default_flow_style=True, width=1000).removesuffix("\n").removesuffix("\n...")
-    example = f", as {section}: {{{key}: {value}}}" if len(value) < 60 else ""
-    return f"{key} stands at the top of the sweep; put it under `{section}:`{example}"
 
 
 def _outer_mistakes(sweep: SweepSpec) -> Iterator[str]:

@@ -1,0 +1,37 @@
+"""What is said of keys and values of a sweep that stand in the wrong place or form, out of one of pydantic's errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from upbench.sweeping import axes
+
+
+def misplaced(item: Any) -> str | None:
+    """Return where a key of a spec belongs that stands at the top of a sweep, out of one of pydantic's errors; else None."""
+    if item["type"] != "extra_forbidden" or len(item["loc"]) != 1:
+        return None
+    key = str(item["loc"][0])
+    section = "base" if key in ("channels", "params") else axes.place(key)[0] or "base"
+    if section == "params" or "." in key:
+        return None
+    value = _flow(item["input"])
+    example = f", as {section}: {{{key}: {value}}}" if len(value) < 60 else ""
+    return f"{key} stands at the top of the sweep; put it under `{section}:`{example}"
+
+
+def unlisted(item: Any) -> str | None:
+    """Return how one value of an axis is written as a list, out of one of pydantic's errors; None for another error."""
+    if item["type"] != "list_type" or len(item["loc"]) != 2 or isinstance(item["input"], dict):
+        return None
+    form, axis = item["loc"]
+    value = _flow(item["input"])
+    return f"{form}.{axis} is {value}, but must be a list of values; write [{value}]"
+
+
+def _flow(value: object) -> str:
+    """A value as YAML in one line."""
+    text = str(yaml.safe_dump(value, default_flow_style=True, width=1000))
+    return text.removesuffix("\n").removesuffix("\n...")
