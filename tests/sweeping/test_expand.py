@@ -57,7 +57,10 @@ def test_overrides_reach_every_cell() -> None:
         ({"grid": {}}, ["has no cells; give grid, ofat, zip or cells"]),
         ({"grid": {"theta": 5}}, ["grid.theta is 5, but must be a list of values; write [5]"]),
         ({"ofat": {"coord": "input"}}, ["ofat.coord is input, but must be a list of values; write [input]"]),
-        ({"grid": {"coord": ["input", True]}}, ["params.coord is true", "on and true as true: quote the word, as 'yes'"]),
+        (
+            {"grid": {"coord": ["input", True]}},
+            ["params.coord is true", "on and true as true: quote the word, as 'yes'"],
+        ),
         ({"grid": {"theta": [5, 7, 5]}}, ["grid.theta lists 5 twice"]),
         ({"grid": {"theta": [5], "params.theta": [7]}}, ["grid.params.theta is the same axis as grid.theta"]),
         ({"ofat": {"theta": [5]}}, ["ofat.theta is the same axis as grid.theta"]),
@@ -65,6 +68,10 @@ def test_overrides_reach_every_cell() -> None:
         ({"zip": {"groups": [1, 2], "k_e": [1]}}, ["differ in length: groups has 2, k_e has 1"]),
         ({"zip": {"groups": []}}, ["zip.groups has no values"]),
         ({"cells": [{"groups": 1}, {}]}, ["cells[1] is empty"]),
+        (
+            {"cells": [{"groups": 1, "k_e": 3}, {"groups": 2}, {"k_e": 3, "groups": 1}]},
+            ["cells[2] is {groups: 1, k_e: 3}, as cells[0] is; leave one out"],
+        ),
         ({"cells": [{"grups": 1}]}, ["cells[0].grups: unknown axis"]),
         ({"cells": {"groups": 1}}, ["cells is {groups: 1}, but must be a list of mappings"]),
         (

@@ -85,7 +85,10 @@ def load(data: Mapping[str, Any], source: str) -> SweepSpec:
     try:
         sweep = SweepSpec.model_validate(dict(data))
     except ValidationError as error:
-        found = [wrong_place.misplaced(item) or wrong_place.unlisted(item) or spec.sentence(SweepSpec, item) for item in error.errors()]
+        found = [
+            wrong_place.misplaced(item) or wrong_place.unlisted(item) or spec.sentence(SweepSpec, item)
+            for item in error.errors()
+        ]
         raise SpecError([told(source, one) for one in dict.fromkeys(found)]) from None
     folder = Path(source).parent if isinstance(source, yaml_file.Source) else Path()
     if sweep.published is not None and papers.is_file(sweep.published):
@@ -190,6 +193,8 @@ def _outer_mistakes(sweep: SweepSpec) -> Iterator[str]:
         yield "zip takes values side by side, but its lists differ in length: " + ", ".join(
             f"{axis} has {n}" for axis, n in lengths.items()
         )
+    if (twice := wrong_place.repeated(sweep.cells)) is not None:
+        yield twice
     if {} in sweep.cells:
         yield f"cells[{sweep.cells.index({})}] is empty; give it at least one axis"
     places: dict[tuple[str, str], str] = {}

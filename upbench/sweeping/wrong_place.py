@@ -1,7 +1,8 @@
-"""What is said of keys and values of a sweep that stand in the wrong place or form, out of one of pydantic's errors."""
+"""What is said of keys, values and cells of a sweep that stand in the wrong place or form, or twice."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -29,6 +30,15 @@ def unlisted(item: Any) -> str | None:
     form, axis = item["loc"]
     value = _flow(item["input"])
     return f"{form}.{axis} is {value}, but must be a list of values; write [{value}]"
+
+
+def repeated(cells: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return which of the cells that are listed one by one is another one again; None where none is."""
+    first: dict[str, int] = {}
+    for n, one in enumerate(cells):
+        if (before := first.setdefault(repr(sorted(one.items())), n)) != n:
+            return f"cells[{n}] is {_flow(dict(one))}, as cells[{before}] is; leave one out"
+    return None
 
 
 def _flow(value: object) -> str:
