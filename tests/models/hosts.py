@@ -148,3 +148,26 @@ class Listed(Segmenter):
 
     def forward(self, images: list[Tensor]) -> list[Tensor]:
         return [super(Listed, self).forward(image) for image in images]
+
+
+class Dilated(nn.Module):
+    """As DeepLab does: the one map of features is a pooled one, and the prediction is enlarged to the image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.aspp, self.classify = nn.Conv2d(3, 16, 3, 8, 1), Pooling(), nn.Conv2d(16, 21, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = self.stem(image)
+        return F.interpolate(self.classify(x + self.aspp(x)), size=image.shape[2:], mode="bilinear")
+
+
+class Pooling(nn.Module):
+    """The branch of an atrous pyramid that spreads one pixel over the map."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(16, 16, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.interpolate(self.conv(F.adaptive_avg_pool2d(x, 1)), size=x.shape[2:], mode="bilinear")

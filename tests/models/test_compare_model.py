@@ -16,9 +16,10 @@ from tests.command_line import refused
 from tests.command_line import upbench as run
 from tests.models.hosts import Segmenter, image, segmenter
 from upbench import registry
-from upbench.models import model_case, replacing
+from upbench.models import model_case, repeating, replacing
 
 HOST = ("--model", "tests.models.hosts:segmenter", "--input", "64x48", "--threads", "1", "--budget", "0.05")
+DILATED = ("--model", "tests.models.hosts:Dilated", "--input", "64x72", "--exact")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
@@ -81,7 +82,7 @@ def test_the_table_has_a_row_for_the_model_as_it_is() -> None:
 
 def test_copies_share_the_weights_of_the_model() -> None:
     model = segmenter()
-    twin = model_case.shared_copy(model)
+    twin = repeating.shared_copy(model)
     assert twin.stem is not model.stem
     assert twin.stem.weight is model.stem.weight
     replacing.replace(twin, "dysample", inputs=image())
@@ -168,6 +169,13 @@ def test_counts_alone_need_no_timing() -> None:
         (["dysample", "dysample", *HOST], "dysample: given twice"),
         (["anyup", *HOST], "anyup takes guides of another kind"),
         (["dysample:groups=3", *HOST], "groups is 3, which does not divide channels (16)"),
+        (
+            ["dysample", *DILATED, "--where", "model:0"],
+            "possible here: 1, 3, 7, 21 (at model:0); give --set groups=3\n",
+        ),
+        (["bilinear", "dysample", *DILATED, "--where", "model:0"], "(at model:0); write dysample:groups=3\n"),
+        (["dysample", *DILATED, "--where", "asp*"], "model:0 can be: --where model:0 (where='model:0')"),
+        (["dysample", *HOST[:3], "1x1"], "`upbench sites` lists every call of the model"),
         (["dysample", "--where", "head:0"], "--where: needs --model"),
         (["dysample", "--model", "tests.models.hosts:segmenter"], "a model needs inputs"),
         (["dysample", *HOST, "--reference", "carafe"], "carafe"),

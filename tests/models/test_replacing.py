@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 import upbench
 from tests.models.hosts import Head, Neck, Odd, Segmenter, image, segmenter
 from upbench.errors import InputError, SpecError, UpbenchError
-from upbench.models import answering, model_case
+from upbench.models import answering, repeating
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -355,4 +355,4 @@ def test_a_call_that_runs_only_once_is_refused_where_it_is_measured() -> None:
     listed = upbench.sites(model, x)
     meant = [site for site in listed if site.learnable]
     with pytest.raises(UpbenchError, match=r"a model: head:0, head:1 did not run in a second forward"):
-        model_case.check_repeated("a model", model, listed, meant, (x,), {})
+        repeating.check_repeated("a model", model, listed, meant, (x,), {})

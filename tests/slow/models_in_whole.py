@@ -29,7 +29,7 @@ from upbench import papers, registry, units
 from upbench.errors import SpecError
 from upbench.measure import dispatched
 from upbench.measure.macs import Macs
-from upbench.models import example_inputs, factory, model_case, replacing
+from upbench.models import example_inputs, factory, model_case, repeating, replacing
 from upbench.models.model_case import Called
 from upbench.models.site import Site
 
@@ -118,7 +118,7 @@ def counted(name: str) -> list[str]:
 
 def _added(model: nn.Module, sites: Sequence[Site], meant: Sequence[Site], way: Any, own: Mapping[str, Any]) -> str:
     """Return the parameters and FLOPs that upsamplers add to a model, or why they cannot stand there."""
-    copy = model_case.shared_copy(model)
+    copy = repeating.shared_copy(model)
     try:
         made: Any = replacing.replace(copy, way, [site.name for site in meant], sites=sites, **own)
     except SpecError as error:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from tests.models import torchvision_operators
 from upbench.machine import allocator
-from upbench.models import example_inputs, factory, model_case, replacing
+from upbench.models import example_inputs, factory, repeating, replacing
 
 pytestmark = pytest.mark.slow
 ROUNDS, FEW = 60, 400
@@ -86,7 +86,7 @@ def repeated(plain: nn.Module, args: Any, kwargs: Any) -> tuple[nn.Module, int]:
     """The model with its calls answered by themselves, its weights shared, and how many there are."""
     sites = replacing.list_sites(plain, args, kwargs)
     meant = [site.name for site in sites if site.learnable] or [site.name for site in sites]
-    return replacing.replace(model_case.shared_copy(plain), replacing.REPEAT, meant, sites=sites), len(meant)
+    return replacing.replace(repeating.shared_copy(plain), replacing.REPEAT, meant, sites=sites), len(meant)
 
 
 def each_call_us(plain: nn.Module) -> float:
@@ -104,7 +104,7 @@ def measured() -> dict[str, Any]:
     plain = factory.build("transformers/segformer-b1")
     args, kwargs = example_inputs.for_image(plain, 256, 256)
     other, count = repeated(plain, args, kwargs)
-    models = {"plain": plain, "repeated": other, "twin": model_case.shared_copy(plain)}
+    models = {"plain": plain, "repeated": other, "twin": repeating.shared_copy(plain)}
     seconds = in_rounds({name: lambda m=model: m(*args, **kwargs) for name, model in models.items()}, ROUNDS)
     spread, ends = numpy.random.default_rng(0), {}
     for name in ("repeated", "twin"):

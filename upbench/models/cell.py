@@ -14,7 +14,7 @@ from upbench.benchmark import measurement, timed_case
 from upbench.benchmark.measurement import Progress
 from upbench.errors import UpbenchError
 from upbench.measure import clock
-from upbench.models import model_case, replacing
+from upbench.models import model_case, repeating, replacing
 from upbench.models.job import ModelJob
 from upbench.models.model_case import Called, ModelCase
 from upbench.models.site import Site
@@ -73,7 +73,7 @@ def module(spec: RunSpec) -> tuple[nn.Module, tuple[Any, ...], dict[str, Any]]:
     """
     built = _host(spec)
     made = replacing.replace(
-        model_case.shared_copy(built.model),
+        repeating.shared_copy(built.model),
         spec.upsampler,
         [site.name for site in built.meant],
         sites=built.listed,
@@ -112,7 +112,7 @@ class _Host:
     def check(self) -> None:
         """Raise UpbenchError unless the model with its own calls repeated returns the same bits; once."""
         if not self._checked:
-            model_case.check_repeated(self.job.model, self.model, self.listed, self.meant, self.args, self.kwargs)
+            repeating.check_repeated(self.job.model, self.model, self.listed, self.meant, self.args, self.kwargs)
             self._checked = True
 
 

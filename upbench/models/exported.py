@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree
 
 from upbench.errors import SpecError
-from upbench.models import cell
+from upbench.models import advice, cell
 from upbench.models.recording import tensors
 from upbench.specs.run_spec import RunSpec
 
@@ -51,7 +51,8 @@ def built(spec: RunSpec, fixed: bool = False) -> tuple[nn.Module, tuple[Tensor, 
     Raises:
         UpbenchError: If the model or the upsampler cannot be built, or takes something else than tensors.
     """
-    model, args, kwargs = cell.module(spec)
+    with advice.on_parameters(spec.upsampler, alone=True):
+        model, args, kwargs = cell.module(spec)
     assert spec.model is not None, "only specs with a model come here"
     other = [type(value).__name__ for value in (*args, *kwargs.values()) if not isinstance(value, Tensor)]
     if other and not fixed:

@@ -5,7 +5,6 @@ All copies share the weights of one model. Latency, memory and MACs are those of
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -20,17 +19,13 @@ from upbench.benchmark.workload import RunError, Workload, explained
 from upbench.errors import UpbenchError
 from upbench.machine import environment
 from upbench.measure import clock, cross_check, dispatched, output, params
-from upbench.models import answering, example_inputs, factory, replacing
+from upbench.models import advice, example_inputs, factory, repeating, replacing
 from upbench.models.job import AS_IT_IS, InModel, ModelJob
 from upbench.models.recording import tensors
-from upbench.models.site import Site
 from upbench.records.record import CrossCheck, Macs, Output, Record
 from upbench.specs import run_spec
 from upbench.specs.run_spec import RunSpec
 from upbench.user_code import isolation
-
-SHARE_CALLS = 3
-"""Forwards in which the share of the upsampling is timed."""
 
 
 class Called(nn.Module):
@@ -177,19 +172,20 @@ def compare(job: ModelJob, progress: Progress = lambda what, part: None) -> list
             f"{job.model} makes no upsampling call on a feature map; `upbench sites` lists what it makes"
         )
     progress("checking that replacing changes nothing by itself", 0)
-    check_repeated(job.model, model, listed, meant, args, kwargs)
+    repeating.check_repeated(job.model, model, listed, meant, args, kwargs)
     works: list[tuple[_Spec, nn.Module]] = [(_spec(base_spec, AS_IT_IS), model)]
     misfits: dict[str, str] = {}
     for row in job.rows:
-        made = replacing.replace(
-            shared_copy(model),
-            row["upsampler"],
-            [site.name for site in meant],
-            sites=listed,
-            seed=base_spec.input.seed,
-            backend=row.get("backend", "auto"),
-            **row.get("params", {}),
-        )
+        with advice.on_parameters(row["upsampler"], len(job.rows) == 1):
+            made = replacing.replace(
+                repeating.shared_copy(model),
+                row["upsampler"],
+                [site.name for site in meant],
+                sites=listed,
+                seed=base_spec.input.seed,
+                backend=row.get("backend", "auto"),
+                **row.get("params", {}),
+            )
         works.append((_spec(base_spec, row["label"]), made))
         if why := replacing.load_upsamplers(made, trained):
             misfits[row["label"]] = why
@@ -203,7 +199,7 @@ def compare(job: ModelJob, progress: Progress = lambda what, part: None) -> list
         [partial(build, spec, module) for spec, module in works],
         progress,
         timed=job.timed,
-        again=partial(build, works[0][0], shared_copy(model)),
+        again=partial(build, works[0][0], repeating.shared_copy(model)),
     )
     results = []
     for (spec, module), one in zip(works, found.measured, strict=True):
@@ -216,7 +212,7 @@ def compare(job: ModelJob, progress: Progress = lambda what, part: None) -> list
             **one.fields,
         )
         with environment.with_threads(spec.measure.threads):
-            share = _share(module, listed, meant, args, kwargs) if job.timed else None
+            share = repeating.share(module, listed, meant, args, kwargs) if job.timed else None
         results.append(InModel(record, [site.name for site in meant], share, notes))
     return results
 
@@ -248,12 +244,6 @@ def built(
     return model, args, kwargs, trained
 
 
-def shared_copy(model: nn.Module) -> nn.Module:
-    """Return a copy of a model that shares its parameters and buffers in memory."""
-    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
-    return copy.deepcopy(model, shared)
-
-
 def fix_proposals(model: nn.Module) -> list[str]:
     """Let a detector of torchvision keep as many proposals as it may, whatever its features, and say how many."""
     network = getattr(model, "rpn", None)
@@ -263,50 +253,6 @@ def fix_proposals(model: nn.Module) -> list[str]:
     network.score_thresh = 0.0
     kept = network.post_nms_top_n()
     return [f"the number of proposals is fixed, at most {kept} an image: non-maximum suppression of proposals is off"]
-
-
-def check_repeated(
-    name: str,
-    model: nn.Module,
-    listed: Sequence[Site],
-    meant: Sequence[Site],
-    args: Sequence[Any],
-    kwargs: Mapping[str, Any],
-) -> None:
-    """Raise UpbenchError unless the model with its chosen calls repeated returns the same bits, and makes them all."""
-    with torch.no_grad():
-        isolation.seed_generators(0)
-        before = list(tensors((model(*args, **kwargs),)))
-        twin = replacing.replace(shared_copy(model), replacing.REPEAT, [s.name for s in meant], sites=listed)
-        isolation.seed_generators(0)
-        with answering.counted() as answered:
-            after = list(tensors((twin(*args, **kwargs),)))
-    if missing := [site.name for site in meant if not answered[site.name]]:
-        raise UpbenchError(f"{name}: {', '.join(missing)} did not run in a second forward; leave it out with --where")
-    if len(before) != len(after) or not all(torch.equal(a, b) for a, b in zip(before, after, strict=True)):
-        raise UpbenchError(
-            f"{name} returns other values when its own upsampling calls are repeated in place: it draws random numbers or keeps "
-            "state, so that no comparison of it would stand"
-        )
-
-
-def _share(
-    model: nn.Module, listed: Sequence[Site], meant: Sequence[Site], args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> float | None:
-    """Return the part of a forward's time that the chosen calls take, over `SHARE_CALLS` forwards; None on a GPU."""
-    if any(tensor.is_cuda for tensor in tensors((args, kwargs))):
-        return None
-    if not replacing.is_replaced(model):
-        model = replacing.replace(shared_copy(model), replacing.REPEAT, [s.name for s in meant], sites=listed)
-    inside, whole = 0.0, 0.0
-    with torch.inference_mode():
-        for _ in range(SHARE_CALLS):
-            with answering.timed() as seconds:
-                start = answering.clock()
-                model(*args, **kwargs)
-                whole += answering.clock() - start
-            inside += sum(seconds.values())
-    return inside / whole
 
 
 def _spec(base: RunSpec, label: str) -> _Spec:

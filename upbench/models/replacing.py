@@ -55,7 +55,8 @@ def chosen(sites: Sequence[Site], where: str | Sequence[str] | None) -> list[Sit
             known = ", ".join(site.name for site in sites) or "none"
             mistakes.append(f"where: {pattern!r} matches no upsampling call; this model makes: {known}")
         elif not good:
-            mistakes += [f"{said}{site.name} cannot be replaced: {site.why_not}{_all_the_same(site)}" for site in hits]
+            wrong = [f"{said}{site.name} cannot be replaced: {site.why_not}{_all_the_same(site)}" for site in hits]
+            mistakes += [*wrong[:-1], wrong[-1] + _elsewhere(sites, hits)]
         meant.update({site.name: site for site in good})
     if mistakes:
         raise SpecError(mistakes)
@@ -65,6 +66,14 @@ def chosen(sites: Sequence[Site], where: str | Sequence[str] | None) -> list[Sit
 def _all_the_same(site: Site) -> str:
     """Return how a site is replaced that is only where it is named itself; empty where it never is."""
     return f"; --where {site.name} (where={site.name!r}) replaces it all the same" if _when_named(site) else ""
+
+
+def _elsewhere(sites: Sequence[Site], hits: Sequence[Site]) -> str:
+    """Return which other call can be replaced, or what lists all, where none of those that were meant can be."""
+    others = [site.name for site in sites if site not in hits and (site.learnable or _when_named(site))]
+    if others:
+        return f"; {' and '.join(others)} can be: --where {others[0]} (where={others[0]!r})"
+    return "" if any(map(_when_named, hits)) else "; `upbench sites` lists every call of the model"
 
 
 def _when_named(site: Site) -> bool:
