@@ -130,6 +130,29 @@ def test_an_output_of_another_dtype_is_measured(name: str, dtype: str | None, si
     assert compared.exit_code == 0, compared.output
 
 
+@pytest.mark.parametrize(
+    ("name", "given", "made"),
+    [
+        ("Doubled", "float32", "float64"),
+        ("Doubled", "bfloat16", "float64"),
+        ("Doubled", "autocast-bfloat16", "float64"),
+        ("ToFloat32", "float64", "float32"),
+        ("Doubled", "float64", None),
+        ("ToFloat32", "bfloat16", None),
+        ("ToFloat32", "autocast-bfloat16", None),
+        ("Up", "autocast-bfloat16", None),
+        ("Up", "float16", None),
+    ],
+)
+def test_an_output_in_another_precision_is_warned_of(name: str, given: str, made: str | None) -> None:
+    warnings = profile(name, "--dtype", given)["warnings"]
+    said = [warning for warning in warnings if warning.startswith("the output is ")]
+    assert len(said) == (made is not None), warnings
+    if made is not None:
+        typed = given.removeprefix("autocast-b").replace("float16", "float32") if "autocast" in given else given
+        assert said[0].startswith(f"the output is {made} where the input is {typed}: ")
+
+
 @pytest.mark.parametrize("name", ["Integer", "Boolean"])
 def test_an_output_without_gradient_is_not_trained(name: str) -> None:
     assert "of which no gradient can be taken; measure it in mode inference" in refused(

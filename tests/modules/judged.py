@@ -195,3 +195,13 @@ class NotFinite(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.up(x) * float("nan")
+
+
+class Doubled(Up):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).double()  # type: ignore[no-any-return]
+
+
+class ToFloat32(Up):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).float()  # type: ignore[no-any-return]

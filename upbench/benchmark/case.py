@@ -284,7 +284,19 @@ class Case(Workload):
             )
         if not out.is_floating_point():
             self.warnings.append(f"the output is {output.dtype_name(out)}, not floating point")
+        elif self._in_other_precision(out):
+            self.warnings.append(
+                f"the output is {output.dtype_name(out)} where the input is {output.dtype_name(self.inputs[0])}: what comes "
+                "next in a model fails or is slowed down by it; let its forward end in `.to(x.dtype)`"
+            )
         if self.attempt("the output could not be judged", lambda: output.not_finite(out)):
             self.warnings.append(
                 "the output has values that are not finite; times and memory stand, the result does not"
             )
+
+    def _in_other_precision(self, out: Tensor) -> bool:
+        """Whether the output has a dtype that neither the input nor autocast accounts for; half may become float32."""
+        given = self.inputs[0].dtype
+        if self.spec.input.dtype in inputs.AUTOCAST or given.itemsize < 4:
+            return out.dtype == torch.float64
+        return out.dtype != given
