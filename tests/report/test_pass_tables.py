@@ -118,6 +118,29 @@ def test_sweeps_in_one_table_have_a_noise_floor_each_and_every_row_its_upsampler
     assert [row[at] for row in table.rows] == ["ldaaqu"] * 4
 
 
+@pytest.mark.parametrize(("floor", "advised"), [(8.333, True), (0.51, True), (0.49, False)])
+def test_a_noise_floor_that_hides_everything_says_so_and_what_lowers_it(floor: float, advised: bool) -> None:
+    rows = np.array([*_noise(2)]) + np.log([[1.0], [30.0]])
+    found = [record.model_copy(update={"noise_floor": floor}) for record in _records(rows.tolist())]
+    table = sweep_table.default_table(ResultSet.of(found), "t")
+    for many in ("brief", "all"):
+        said = " ".join(table.with_notes(many).notes)
+        assert f"{floor:.1%}".replace("%", " %") in said
+        assert ("cannot be told apart; take a larger budget or shape." in said) == advised
+
+
+@pytest.mark.parametrize(
+    ("machines", "said"), [(2, "; 1 other machine or version;"), (3, "; 2 other machines or versions;")]
+)
+def test_a_table_of_several_machines_counts_the_others(machines: int, said: str) -> None:
+    found = [
+        record.model_copy(update={"environment": record.environment.model_copy(update={"device": f"machine {n}"})})
+        for n in range(machines)
+        for record in _records(_noise(1).tolist(), f"sweep {n}")
+    ]
+    assert said in " ".join(sweep_table.default_table(ResultSet.of(found), "t").with_notes("brief").notes)
+
+
 def test_an_effect_is_a_contrast_of_passes() -> None:
     rows = _noise(4)
     rows[2:] += math.log(1.3)

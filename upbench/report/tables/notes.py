@@ -9,7 +9,7 @@ from upbench import conventions, units
 from upbench.measure import MEASUREMENT_VERSION
 from upbench.records.record import Passes, Record, RunSpecData
 from upbench.report.formats.table import MORE
-from upbench.report.tables import facts, grouping
+from upbench.report.tables import facts, grouping, noise_floors
 from upbench.report.tables.columns import Column
 from upbench.report.tables.pass_levels import passes_of
 from upbench.report.tables.result_set import ResultSet
@@ -115,13 +115,10 @@ def brief(
     """
     measured = [r for r in records if r.status != "impossible"] or list(records)
     places = list(dict.fromkeys(_place(r) for r in measured if r.environment.device is not None))
-    floors = [r.noise_floor for r in records if r.noise_floor is not None]
     timed = any(map(facts.timing, records))
-    noise = [f"noise floor {units.percent(max(floors)) if floors else 'unknown'}"] if timed else []
-    if len(by_reference := _floors_by_reference(records)) > 1:
-        listed = ", ".join(f"{units.percent(floor)} ({name})" for name, floor in by_reference.items())
-        noise = [f"noise floors {listed}; a ratio is to the reference of its own sweep"]
-    others = [f"{len(places) - 1} other machines or versions"] if len(places) > 1 else []
+    noise = noise_floors.in_short(records) if timed else []
+    one = "1 other machine or version"
+    others = [one if len(places) == 2 else f"{len(places) - 1} other machines or versions"] if len(places) > 1 else []
     where = [f"{'; '.join([*in_model(records), *places[:1], *others, *noise])}."] if places or noise else []
     sentences = []
     flops, params = conventions.parse(convention)
@@ -145,15 +142,6 @@ def brief(
     if timed and busy:
         first = [*busy, *([" ".join(first)] if first else [])]
     return [*first, f"{'; '.join([*last, MORE])}."]
-
-
-def _floors_by_reference(records: Sequence[Record]) -> dict[str, float]:
-    """Return the noise floor of each sweep, by its name; nothing where the sweeps have no names that differ."""
-    floors: dict[str, float] = {}
-    for record in records:
-        if (reference := facts.reference(record)) is not None and record.noise_floor is not None:
-            floors[reference[0]] = max(record.noise_floor, floors.get(reference[0], 0.0))
-    return floors
 
 
 def in_model(records: Sequence[Record]) -> list[str]:
@@ -284,11 +272,12 @@ def noise_floor(records: Sequence[Record], efficiency: bool = True) -> list[str]
         records: The records of the table.
         efficiency: Whether the table shows efficiency.
     """
-    noise_floors = [r.noise_floor for r in records if r.noise_floor is not None]
+    found = [r.noise_floor for r in records if r.noise_floor is not None]
     calibrate = "`upbench env --calibrate` measures it"
-    if noise_floors:
+    if found:
+        wide = f" {noise_floors.too_wide(max(found))}"
         notes = [
-            f"Noise floor (A/A): {units.percent(max(noise_floors))}; an upsampler compared with itself showed as much."
+            f"Noise floor (A/A): {units.percent(max(found))}; an upsampler compared with itself showed as much.{wide.rstrip()}"
         ]
     else:
         notes = [f"Noise floor (A/A) of this machine: unknown; {calibrate}."]
