@@ -7,6 +7,8 @@ import time
 from types import TracebackType
 from typing import Any
 
+from upbench.models.job import NOTICE
+
 PATIENCE_S = 2.0
 
 
@@ -31,10 +33,13 @@ class Progress:
 
         Args:
             what: The step.
-            part: The part of the whole that is done, from 0 to 1.
+            part: The part of the whole that is done, from 0 to 1; NOTICE for a sentence that stays, without patience.
             left_s: Seconds until the end, where they can be known.
             line: The machine that it is a step of; "" where there is only one.
         """
+        if part == NOTICE:
+            self._keep(what)
+            return
         now = time.monotonic()
         if now - self.start < PATIENCE_S or self.stream is None:
             return
@@ -48,6 +53,13 @@ class Progress:
             text = what if left_s is None else f"{what}, {time_left(left_s)}"
             self._draw(f"{line}: {text}" if line else text, part, line)
             self.last_step[line], self.drawn_s = what, now
+
+    def _keep(self, what: str) -> None:
+        """Print a sentence that stays, above a bar where there is one."""
+        if self.bar is not None:
+            self.bar.console.print(f"upbench: {what}", markup=False, highlight=False)
+        elif self.stream is not None:
+            print(f"upbench: {what}", file=self.stream, flush=True)
 
     def _draw(self, what: str, part: float, line: str) -> None:
         from rich.console import Console

@@ -10,6 +10,8 @@ from upbench.records.record import Record, from_dict
 
 AS_IT_IS = "as it is"
 """Label of the model with its own upsampling."""
+NOTICE = -1.0
+"""What is told with this in place of the part that is done is no step: it stays on the screen."""
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from upbench.benchmark.workload import RunError, Workload, explained
 from upbench.errors import UpbenchError
 from upbench.machine import environment
 from upbench.measure import clock, cross_check, dispatched, output, params
-from upbench.models import advice, example_inputs, factory, repeating, replacing
-from upbench.models.job import AS_IT_IS, InModel, ModelJob
+from upbench.models import advice, example_inputs, factory, length, repeating, replacing
+from upbench.models.job import AS_IT_IS, NOTICE, InModel, ModelJob
 from upbench.models.recording import tensors
 from upbench.records.record import CrossCheck, Macs, Output, Record
 from upbench.specs import run_spec
@@ -172,7 +172,9 @@ def compare(job: ModelJob, progress: Progress = lambda what, part: None) -> list
             f"{job.model} makes no upsampling call on a feature map; `upbench sites` lists what it makes"
         )
     progress("checking that replacing changes nothing by itself", 0)
-    repeating.check_repeated(job.model, model, listed, meant, args, kwargs)
+    call_s = repeating.check_repeated(job.model, model, listed, meant, args, kwargs)
+    if sentence := length.told(job, model, listed, call_s):
+        progress(sentence, NOTICE)
     works: list[tuple[_Spec, nn.Module]] = [(_spec(base_spec, AS_IT_IS), model)]
     misfits: dict[str, str] = {}
     for row in job.rows:

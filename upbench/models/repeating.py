@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,9 @@ from upbench.models.site import Site
 from upbench.user_code import isolation
 
 SHARE_CALLS = 3
-"""Forwards in which the share of the upsampling is timed."""
+"""Most forwards in which the share of the upsampling is timed."""
+SHARE_S = 2.0
+"""Seconds of forwards after which no further one is made for that."""
 
 
 def shared_copy(model: nn.Module) -> nn.Module:
@@ -32,15 +35,23 @@ def check_repeated(
     meant: Sequence[Site],
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
-) -> None:
-    """Raise UpbenchError unless the model with its chosen calls repeated returns the same bits, and makes them all."""
+) -> float:
+    """Raise UpbenchError unless the model with its chosen calls repeated returns the same bits, and makes them all.
+
+    Returns:
+        Seconds of the quicker of the two calls.
+    """
     with torch.no_grad():
         isolation.seed_generators(0)
+        start = time.perf_counter()
         before = list(tensors((model(*args, **kwargs),)))
+        seconds = time.perf_counter() - start
         twin = replacing.replace(shared_copy(model), replacing.REPEAT, [s.name for s in meant], sites=listed)
         isolation.seed_generators(0)
         with answering.counted() as answered:
+            start = time.perf_counter()
             after = list(tensors((twin(*args, **kwargs),)))
+            seconds = min(seconds, time.perf_counter() - start)
     if missing := [site.name for site in meant if not answered[site.name]]:
         raise UpbenchError(f"{name}: {', '.join(missing)} did not run in a second forward; leave it out with --where")
     if len(before) != len(after) or not all(torch.equal(a, b) for a, b in zip(before, after, strict=True)):
@@ -48,12 +59,13 @@ def check_repeated(
             f"{name} returns other values when its own upsampling calls are repeated in place: it draws random numbers or keeps "
             "state, so that no comparison of it would stand"
         )
+    return seconds
 
 
 def share(
     model: nn.Module, listed: Sequence[Site], meant: Sequence[Site], args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> float | None:
-    """Return the part of a forward's time that the chosen calls take, over `SHARE_CALLS` forwards; None on a GPU."""
+    """Return the part of a forward's time that the chosen calls take, over at most `SHARE_CALLS` forwards; None on a GPU."""
     if any(tensor.is_cuda for tensor in tensors((args, kwargs))):
         return None
     if not replacing.is_replaced(model):
@@ -66,4 +78,6 @@ def share(
                 model(*args, **kwargs)
                 whole += answering.clock() - start
             inside += sum(seconds.values())
+            if whole > SHARE_S:
+                break
     return inside / whole

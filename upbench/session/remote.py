@@ -15,7 +15,7 @@ from upbench import errors
 from upbench.benchmark.checked import Check, Checked
 from upbench.errors import SpecError, UpbenchError
 from upbench.machine.allocator import Pinning
-from upbench.models.job import InModel, ModelJob
+from upbench.models.job import NOTICE, InModel, ModelJob
 from upbench.papers import Host
 from upbench.records.record import Output, Record, from_dict
 from upbench.session.calls import InHost, Progress, Returned, silent
@@ -138,7 +138,7 @@ class Remote:
         self.worker.ask({**message, "threads": _threads()})
         with _interrupts_to(self.worker.process.pid):
             while (answer := self.worker.answer()) is not None and "what" in answer:
-                self.doing = answer["what"]
+                self.doing = answer["what"] if answer["part"] != NOTICE else self.doing
                 progress(answer["what"], answer["part"])
         if answer is None:
             status, said = self.worker.death()
