@@ -61,3 +61,13 @@ def test_no_address_is_given_that_does_not_exist() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert "urls" not in project
     assert "http" not in (ROOT / "CITATION.cff").read_text()
+
+
+def test_the_manual_installs_extras_in_one_way_and_the_torch_of_the_constraints() -> None:
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    extras = [line for page in pages for line in re.findall(r"pip install [^`;]*\[[^`;]*", page.read_text())]
+    assert len(extras) > 5
+    assert not [line for line in extras if not re.match(r"pip install -c \S+ -e '\.\[[a-z,]+\]'", line)]
+    pinned = dict(re.findall(r"^(torch|torchvision)==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
+    tutorial = (ROOT / "docs" / "tutorials" / "choose-for-my-model.md").read_text()
+    assert "pip install torch=={torch} torchvision=={torchvision} --index-url".format(**pinned) in tutorial

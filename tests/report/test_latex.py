@@ -82,9 +82,10 @@ def long_names(folder: Path) -> list[str]:
     ]
     (folder / "ap.csv").write_text("name,AP\nldaaqu:theta=5,38.2\n")
     file = record_builder.file(folder / "long.jsonl", records)
-    columns = ["--columns", "params,macs,latency,ratio,peak-memory", "--format", "latex", "-q"]
+    latex = ["--format", "latex", "-q"]
+    costs = ["--columns", "params,macs,latency,ratio,peak-memory"]
     accuracy = ["--columns", "AP,params,macs,latency,iqr,samples,peak-memory", "--accuracy", folder / "ap.csv"]
-    return [upbench("table", file, *columns).stdout, upbench("table", file, *columns, *accuracy).stdout]
+    return [upbench("table", file, *latex, *costs).stdout, upbench("table", file, *latex, *accuracy).stdout]
 
 
 def test_long_names_do_not_make_the_type_tiny(tmp_path: Path) -> None:
