@@ -99,8 +99,8 @@ def test_a_spec_files_own_shape_gives_way_and_that_is_said(tmp_path: Path) -> No
 def test_an_upsampler_that_cannot_be_a_stage_is_refused_before_anything_runs(tmp_path: Path) -> None:
     text = refused("compare", "a2u", "dysample", "--host", "upernet-r50/fuse", *FAST)
     assert text.splitlines() == [
-        "upbench: command line: scale is 8, but a2u is defined for scale 2 only (a2u in stage fuse_p5 of upernet-r50/fuse)",
-        "upbench: command line: scale is 4, but a2u is defined for scale 2 only (a2u in stage fuse_p4 of upernet-r50/fuse)",
+        "upbench: scale is 8, but a2u is defined for scale 2 only (a2u in stage fuse_p5 of upernet-r50/fuse)",
+        "upbench: scale is 4, but a2u is defined for scale 2 only (a2u in stage fuse_p4 of upernet-r50/fuse)",
     ]
     text = refused("compare", "ldaaqu:groups=3", "nope", "--host", host_file(tmp_path), *FAST)
     assert "params.groups is 3, which does not divide" in text

@@ -148,8 +148,11 @@ def test_mistakes_in_a_spec_file_carry_their_lines(tmp_path: Path) -> None:
     said = refused("compare", file, "carafe", "--batch", "0", "--set", "k_up=6")
     assert f"{file}, line 9" not in said
     assert f"{file}, line 4" not in said
-    assert "command line: input.batch is 0" in said
+    assert "command line: input.batch is 0" in said  # and not in the file
     assert "command line: params.k_up is 6" in said
+    said = refused("profile", "carafe", "--batch", "0", "--set", "k_up=6").splitlines()
+    assert [line.partition(",")[0] for line in said] == ["upbench: input.batch is 0", "upbench: params.k_up is 6"]
+    assert refused("profile", "carafee").startswith("upbench: unknown upsampler 'carafee'; did you mean")
 
 
 @pytest.mark.parametrize(

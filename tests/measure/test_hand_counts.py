@@ -127,7 +127,7 @@ def test_a_fusion_of_several_maps_is_refused_in_one_sentence() -> None:
     assert result.exit_code == 2
     assert result.stdout == ""
     assert " ".join(result.stderr.split()) == (
-        "upbench: command line: upsampler 'tests.modules.asff:ASFF': class tests.modules.asff:ASFF takes (x, *others) in its forward, "
+        "upbench: upsampler 'tests.modules.asff:ASFF': class tests.modules.asff:ASFF takes (x, *others) in its forward, "
         "but an upsampler is called with x alone; wrap it in a class whose forward takes (x)"
     )
 

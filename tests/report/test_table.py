@@ -173,7 +173,7 @@ def test_differences_to_a_base_row_are_printed_as_papers_print_them(tmp_path: Pa
     assert plain == ["+41.0K", "+1.7G", "+3.10 ms", "+0"]
     assert found["nearest"][3] == "1.00 MiB"
     assert "<sup>" in found["dysample"][2]
-    assert "no difference of latency is established" in text
+    assert "difference in latency within measurement uncertainty (verdict SAME or UNSURE)" in text
     assert rows(shown(tmp_path, records, "--base", "nearest", "--columns", "params"))["ldaaqu"] == ["<u>+41.0K</u>"]
     data = list(csv.DictReader(io.StringIO(shown(tmp_path, records, "--base", "nearest", form="csv"))))
     assert [row["params_delta"] for row in data] == ["0", "41000", "65500"]

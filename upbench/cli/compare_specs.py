@@ -71,7 +71,7 @@ def choose(
                 found.append(Chosen(item, spec.load(one, source), dict(one["params"])))
             except SpecError as error:
                 if item in matched:
-                    left_out[item] = error.mistakes[0].removeprefix(f"{drafts.SOURCE}: ")
+                    left_out[item] = error.mistakes[0]
                 else:
                     mistakes += error.mistakes
     if not mistakes and not per_shape:
@@ -150,7 +150,7 @@ def with_published(rows: Sequence[Chosen], host: str | None, choose_more: Choose
         try:
             more = [row for row in choose_more([rows[0].typed, item]) if row.typed == item]
         except SpecError as error:
-            why = error.mistakes[0].removeprefix(f"{drafts.SOURCE}: ")
+            why = error.mistakes[0]
             messages.append(f"{item} has published accuracy on {host}, and cannot be measured here: {why}")
             continue
         found += [row for row in more if row.spec not in [other.spec for other in found]]

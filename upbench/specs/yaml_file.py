@@ -68,13 +68,15 @@ def _around(key: str) -> Iterator[str]:
 def told(source: str, sentence: str, key: str | None = None) -> str:
     """Return a mistake with its location: "a.yaml, line 4: input.batch is 0, but must be ...".
 
+    What options alone gave has no location: there is nothing else that it could be in.
+
     Args:
         source: The file, with its lines if it is a `Source`.
         sentence: The mistake, which begins with the key, as "input.batch is 0" or "grid.theta: unknown axis".
         key: The key, where the sentence begins with another.
     """
     if not isinstance(source, Source):
-        return f"{source}: {sentence}"
+        return sentence.removeprefix("upsampler: ") if source == COMMAND_LINE else f"{source}: {sentence}"
     start = re.match(r"[\w+-]+(\.[\w+-]+|\[\d+\])*", sentence)
     found = key or (start[0] if start else "")
     return f"{source.where(found) if found else source}: {sentence}"

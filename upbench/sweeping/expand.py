@@ -246,7 +246,7 @@ def _form_mistakes(sweep: SweepSpec, source: str, given: Mapping[str, Any], card
     places = {axes.place(axis): axis for axis in sweep.axes}
     for axis in given:
         if axes.place(axis) in places:
-            yield f"{COMMAND_LINE}: {axis} is an axis of {source}; edit its values there"
+            yield f"{axis} is an axis of {source}; edit its values there"
     yield from _judged(source, written, cards)
     yield from _judged(COMMAND_LINE, [(axis, axis, value) for axis, value in given.items()], cards)
 

@@ -16,10 +16,7 @@ from upbench.report.tables.columns import Column
 if TYPE_CHECKING:
     from upbench.report.tables.result_set import ResultSet
 
-UNDECIDED = (
-    "no difference of latency is established: between these samples, or beside what the machine can resolve, it may be "
-    "chance (verdict SAME or UNSURE)"
-)
+UNDECIDED = "difference in latency within measurement uncertainty (verdict SAME or UNSURE)"
 """The footnote of a difference that may be chance."""
 
 ALONE = "timed in a run of its own: no time here is set against it"
