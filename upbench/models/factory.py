@@ -6,6 +6,7 @@ import importlib.util
 import inspect
 import socket
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
@@ -54,9 +55,10 @@ def build(name: str, arguments: Mapping[str, Any] | None = None) -> nn.Module:
     given = dict(arguments or {})
     if ":" in name and not all(name.split(":", 1)):
         raise UpbenchError(f"model {name!r} is neither a name, as smp/unet-resnet50, nor package.module:callable")
-    make = _call(name, given) if ":" in name else _named(name, given)
+    with _scripts_unremarked():
+        make = _call(name, given) if ":" in name else _named(name, given)
     try:
-        with _no_network(), redirect_stdout(sys.stderr):
+        with _no_network(), _scripts_unremarked(), redirect_stdout(sys.stderr):
             model = make()
     except UpbenchError:
         raise
@@ -217,6 +219,14 @@ def _matching_torchvision(torch_version: str) -> str:
     index = f" --index-url https://download.pytorch.org/whl/{build}" if build.startswith(("cpu", "cu")) else ""
     wanted = f"torchvision==0.{int(minor) + 15}.{patch}" if minor.isdigit() and patch.isdigit() else "torchvision"
     return f"pip install --force-reinstall --no-deps {wanted}{index}"
+
+
+@contextmanager
+def _scripts_unremarked() -> Iterator[None]:
+    """Hide that torch.jit.script is deprecated: models' libraries use it, and who measures them cannot change that."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"`torch\.jit\.\w+` is ")
+        yield
 
 
 @contextmanager
