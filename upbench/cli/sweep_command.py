@@ -252,6 +252,8 @@ def _measure(
         sentence := references.not_taken(chosen.reference, records, cells, outcome.plan.identities)
     ):
         _say(sentence)
+    if printed.told == "none":
+        _say_all(sweep_end.failures(records))
     for sentence in sweep_end.sentences(outcome, records, cells, path, tuple(written), fresh):
         _say(sentence)
     return outcome

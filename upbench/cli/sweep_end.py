@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from upbench.sweeping.expand import Cell
     from upbench.sweeping.runner import Outcome
 
+FAILURES = 3
+"""Failed cells whose reason is said one by one."""
+
 
 def sentences(
     outcome: Outcome, records: Sequence[Record], cells: Sequence[Cell], path: Path, beside: Sequence[str], fresh: bool
@@ -44,6 +47,21 @@ def sentences(
         "--fresh measures them here"
     )
     return [held, known]
+
+
+def failures(records: Sequence[Record]) -> list[str]:
+    """Return why cells failed, a sentence for each of the first, where no table with footnotes says it.
+
+    Args:
+        records: Of the cells of a sweep.
+    """
+    from upbench.report.tables import failures as told
+
+    failed = [record for record in records if record.status not in ("ok", "impossible")]
+    named = [", ".join(f"{axis}={value}" for axis, value in r.axes.items()) or r.label for r in failed]
+    found = [f"{name}: {told.reason(r)}" for name, r in zip(named[:FAILURES], failed, strict=False)]
+    more = len(failed) - len(found)
+    return [*found, f"and {more} more cells failed; the table has why, without -q"] if more else found
 
 
 def _by_status(outcome: Outcome) -> str:
