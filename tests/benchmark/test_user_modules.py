@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -195,3 +196,29 @@ def test_an_output_that_is_not_finite_fails_a_profile_and_warnings_are_printed()
     assert result.exit_code == 1
     assert "upbench: FAILED tests.modules.judged:NotFinite, check finite: " in result.stderr
     assert "upbench: warning: the output has values that are not finite" in result.stderr
+
+
+def test_a_slow_call_says_how_often_it_is_made_and_is_made_no_more_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A budget of nothing makes every call a slow one."""
+    from tests.modules import judged
+    from upbench.benchmark import measurement
+
+    monkeypatch.setattr("upbench.cli.progress.PATIENCE_S", 0.0)
+    monkeypatch.setattr(measurement, "SLOW_S", 0.0)
+    monkeypatch.setenv("UPBENCH_WARMUP", "0")
+    calls: list[int] = []
+    forward = judged.Up.forward
+
+    def slowly(self: judged.Up, x: torch.Tensor) -> torch.Tensor:
+        time.sleep(0.002)  # a sample of one call
+        calls.append(1)
+        return forward(self, x)
+
+    monkeypatch.setattr(judged.Up, "forward", slowly)
+    result = upbench("profile", "tests.modules.judged:Up", *TINY[:4], "--budget", "1e-9", "--format", "json")
+    found = json.loads(result.stdout)
+    assert f"there are about {measurement.CALLS})" in result.stderr
+    assert len(calls) + measurement.BACKWARD <= measurement.CALLS
+    assert len(found["latency"]["samples_s"]) == len(found["latency"]["rounds_of_pass"]) == 3
+    assert found["latency"]["samples_per_round"] == 1
+    assert warned(found, "it was timed 3 times, once in each pass, which is the least that has an interval")

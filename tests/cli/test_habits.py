@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -121,9 +122,12 @@ def test_notes_are_three_lines_unless_all_or_none_are_wanted(tmp_path: Path) -> 
 
     brief = [line for line in notes() if not line.startswith(("[", "table", "here"))]
     assert MORE in brief[-1]
-    told = upbench("compare", "carafe", "bilinear", *FAST, env={"COLUMNS": "80"}).stdout.rstrip().split("\n\n")[-1]
-    busy = told.startswith("The machine was busy")  # it stands above the three lines
-    assert len(told.splitlines()) <= (4 if busy else 3), told
+    # A noise floor of two digits, on a busy machine, takes more than 80 columns.
+    told = upbench("compare", "carafe", "bilinear", *FAST, env={"COLUMNS": "90"}).stdout.rstrip().split("\n\n")[-1]
+    told = re.sub(
+        r"^The machine was busy[^.]*(\.\d[^.]*)*\.\n", "", told
+    )  # it stands above the three lines, on one or two
+    assert len(told.splitlines()) <= 3, told
     assert len(notes("-v")) > len(notes())
     assert "torch allocator events" in upbench("compare", "carafe", *FAST, "--exact", "-v").stdout
     quiet = upbench("compare", "carafe", "bilinear", *FAST, "--exact", "--quiet").stdout

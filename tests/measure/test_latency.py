@@ -114,14 +114,23 @@ def test_a_call_alone_is_timed_in_passes_that_wait_for_each_other() -> None:
     assert len(timing.samples) == 2 * sum(timing.rounds_of_pass)
 
 
-def test_a_slow_call_alone_has_three_passes_of_a_round() -> None:
+@pytest.mark.parametrize(
+    ("budget_s", "passes", "samples", "warm"), [(0.1, 3, 3, 1), (59.0, 3, 3, 1), (61.0, 3, 6, 1), (101.0, 5, 10, 1)]
+)
+def test_the_budget_says_how_often_a_slow_call_alone_is_timed(
+    budget_s: float, passes: int, samples: int, warm: int
+) -> None:
+    """Three passes of one sample are the least, since they have an interval; the warm-up is one call, after the first."""
     clock = FakeClock()
-    passes = latency.Passes(clock.call("slow", 10.0), clock, 0.1)
-    while passes.left:
-        passes.take()
-    assert passes.timing is not None
-    assert passes.timing.rounds_of_pass == [1] * latency.FEWEST_PASSES
-    assert clock.now < 100
+    alone = latency.Passes(clock.call("slow", 10.0), clock, budget_s)
+    while alone.left:
+        alone.take()
+    timing = alone.timing
+    assert timing is not None
+    assert timing.rounds_of_pass == [1] * passes
+    assert (len(timing.samples), timing.warmup_calls) == (samples, warm)
+    assert clock.now == 10.0 * (samples + warm)
+    assert timing.per_round == samples / passes
 
 
 def test_ctrl_c_ends_all_passes_and_keeps_what_they_have() -> None:

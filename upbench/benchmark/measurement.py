@@ -7,23 +7,31 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from typing import Any
 
 import torch
 
+from upbench import units
 from upbench.benchmark import timing
-from upbench.benchmark.workload import Workload, explained
+from upbench.benchmark.peaks import floor_of, memory_of
+from upbench.benchmark.workload import Workload
 from upbench.errors import SpecError
-from upbench.machine import calibration, ceilings, environment, first_calibration, roofline
+from upbench.machine import calibration, ceilings, environment, first_calibration
 from upbench.machine.calibration import Calibration
-from upbench.measure import clock, cpu_clock, memory, params
+from upbench.measure import clock, cpu_clock
 from upbench.measure.cpu_clock import Meter
-from upbench.ops import destination
-from upbench.records.record import Memory
 from upbench.specs.run_spec import RunSpec
 
 AA_S = 2.0
 """Time budget in seconds of the A/A runs before a comparison."""
+SLOW_S = 0.5
+"""Seconds of a call from which on a profile says beforehand how many there are."""
+BACKWARD = 2
+"""Calls that the time of a backward is about."""
+CALLS = 15 + BACKWARD
+"""Calls of a profile with the least number of samples: first calls (3), warm-up (1), samples (3), counters (5), repetition (1),
+memory (1) and memory with backward (3)."""
 
 Progress = Callable[[str, float], None]
 """Function that is told what is being done, and the part of the whole that is done, 0 to 1."""
@@ -150,13 +158,16 @@ class _Bench:
         The second build is what makes that possible: after a call in inference mode no backward may use its tensors.
         """
         work = build(self.device, self.watch)
-        label = work.spec.label
+        label, done = work.spec.label, count()
+        slow = f" (a call takes {units.seconds(work.first_call_s)}, and there are about {CALLS})"
+        said = f"{label}: counting{slow if work.first_call_s > SLOW_S else ''}"
+        self.progress(said, 0)
         alone = timing.Alone(again(self.device, self.watch), self.meter, self.budget_s)
-        self.progress(f"{label}: counting", 0)
+        work.on_step = lambda: self.progress(said, min(next(done) / CALLS, 0.4))
         alone.take()
         one = _counted(work)
         alone.take()
-        self.progress(f"{label}: memory", 0.4)
+        work.on_step = lambda: self.progress(f"{label}: memory", 0.4)
         one.fields["memory"] = memory_of(work, alone.take)
         one.fields["roofline_s"] = floor_of(work, one.fields, self.known)
         alone.rest(lambda part: self.progress(f"{label}: latency", part))
@@ -248,80 +259,3 @@ def _counted_once(work: Workload, known: list[tuple[RunSpec, Measured, list[str]
     # Later fields are of this workload alone.
     known.append((spec, Measured(work, dict(found.fields), []), work.warnings[before:]))
     return found
-
-
-def floor_of(work: Workload, part: Mapping[str, Any], known: Calibration | None) -> float | None:
-    """Return the roofline bound of a forward on this machine.
-
-    Args:
-        work: The workload.
-        part: Fields of its record, of which `memory` and `macs` are read.
-        known: Calibration of the machine; None without one.
-
-    Returns:
-        Seconds; None without a calibration, without one of the fields, in modes other than inference, and of more than
-        one thread where other programs disturbed the calibration: its wall time would make any efficiency look better.
-    """
-    held: Memory | None = part["memory"]
-    if known is None or work.spec.measure.mode != "inference" or held is None or part["macs"] is None:
-        return None
-    if known.disturbed:
-        work.warnings.append(
-            f"no efficiency: other programs disturbed the calibration of this machine with {known.threads} threads; "
-            "run `upbench env --calibrate` when they have ended, or take --threads 1"
-        )
-        return None
-    moved = roofline.compulsory_bytes(held.input_bytes, held.weight_bytes, held.output_bytes)
-    return roofline.roofline_s(moved, part["macs"].total, known, work.spec.input.dtype)
-
-
-def memory_of(work: Workload, between: Callable[[], None] = lambda: None) -> Memory | None:
-    """Measure the peaks of one forward and of one forward with backward, and the bytes that are kept between the two.
-
-    A backward that fails leaves its two fields None, with a warning, where the mode is inference.
-
-    Args:
-        work: The workload.
-        between: Called between the two, and after them.
-
-    Returns:
-        The memory; None when a forward cannot be measured, as that of another runtime than torch.
-
-    Raises:
-        RunError: If a backward fails that the mode is to measure.
-    """
-    if work.execution is not None:
-        return None
-    destination.forget()  # memory that is kept from call to call counts as well
-    forward = work.attempt(
-        "the memory of a call could not be measured", lambda: memory.peak_bytes(work.forward, work.device)
-    )
-    between()
-    if work.spec.measure.mode == "inference":
-        backward = work.attempt("backward could not run", lambda: _training_bytes(work))
-    else:
-        with explained(work.spec), work.guarded():
-            backward = _training_bytes(work)
-    between()
-    size = work.attempt("the bytes of weights could not be counted", lambda: params.count(work.plain))
-    if forward is None or size is None:
-        return None
-    training, saved = backward or (None, None)
-    return Memory(
-        method=memory.METHODS[work.device.type],
-        input_bytes=sum(t.numel() * t.element_size() for t in work.leaf_inputs),
-        weight_bytes=size.bytes,
-        output_bytes=work.output_bytes,
-        forward_peak_bytes=forward,
-        training_peak_bytes=training,
-        saved_bytes=saved,
-        workspace_bytes=max(forward - work.output_bytes, 0),
-    )
-
-
-def _training_bytes(work: Workload) -> tuple[int, int]:
-    """Return the peak of a forward with its backward, and the bytes that are kept between the two."""
-    known = [*work.inputs, *work.leaf_inputs, *work.plain.parameters(), *work.plain.buffers()]
-    with memory.saved_bytes(known) as kept:
-        peak = memory.peak_bytes(work.training, work.device)
-    return peak, sum(kept.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from upbench import units
 from upbench.analysis import rounds as verdicts
 from upbench.analysis import stats
 from upbench.benchmark.workload import Workload, explained, failure
@@ -114,13 +115,11 @@ class Alone:
         if timing is None:
             raise ValueError("no pass was taken")
         other = graph.measure(self.call, self.work.device)
-        least = rounds.PER_ROUND * latency.FEWEST_PASSES
-        few = (
-            [f"only {len(timing.samples)} samples fitted the budget; raise --budget for a narrower interval"]
-            if len(timing.samples) <= least
-            else []
-        )
-        warnings = [*few, *timing_warnings(timing), *other.warnings(timing.samples_s)]
+        warnings = [
+            *_few_samples(timing, self.passes.budget_s),
+            *timing_warnings(timing),
+            *other.warnings(timing.samples_s),
+        ]
         return _latency(work, self.meter, timing, other), warnings
 
 
@@ -135,7 +134,7 @@ def _latency(work: Workload, meter: Meter, timing: latency.Timing, other: graph.
         warmup_calls=timing.warmup_calls,
         stable=timing.stable,
         calls_per_sample=timing.calls_per_sample,
-        samples_per_round=rounds.PER_ROUND,
+        samples_per_round=timing.per_round,
         stopped=timing.stopped,
         discarded_rounds=timing.discarded,
         host_s=other.host_s,
@@ -157,6 +156,19 @@ def _few_rounds(timing: latency.Timing) -> list[str]:
     return [
         f"only {taken} rounds fitted the budget, and a verdict on less than a factor of {verdicts.FAR:g} takes {verdicts.T_FROM}; "
         "raise --budget"
+    ]
+
+
+def _few_samples(timing: latency.Timing, budget_s: float) -> list[str]:
+    """Return a warning where a call alone is so slow that it has the least number of samples; it says what was done."""
+    n = len(timing.samples)
+    if n > rounds.PER_ROUND * latency.FEWEST_PASSES:
+        return []
+    if timing.per_round == rounds.PER_ROUND:
+        return [f"only {n} samples fitted the budget; raise --budget for a narrower interval"]
+    return [
+        f"a call takes {units.seconds(timing.call_s)}: it was timed {n} times, once in each pass, which is the least that has "
+        f"an interval; raise --budget, which is {budget_s:g} s, for a narrower one"
     ]
 
 

@@ -42,6 +42,7 @@ class Workload(ABC):
         reasons: op -> why the automatic choice was not a backend that can compute it.
         changes: settings of the process that its calls change; they are put back after each call.
         parts: what it consists of, each a workload of its own; none for one upsampler.
+        on_step: called before each instrument measures; None for nobody who is told.
     """
 
     spec: RunSpec
@@ -58,6 +59,7 @@ class Workload(ABC):
     reasons: dict[str, str]
     changes: tuple[str, ...] = ()
     parts: Sequence[Workload] = ()
+    on_step: Callable[[], None] | None = None
 
     @abstractmethod
     def forward(self) -> Any:
@@ -193,6 +195,8 @@ class Workload(ABC):
         Raises:
             Whatever says that memory ran out, which is no failure of an instrument.
         """
+        if self.on_step is not None:
+            self.on_step()
         try:
             with self.guarded(), _hooks_kept(self.plain):
                 return measure()

@@ -58,6 +58,7 @@ class Timing:
         clock: "cpu" where the CPU time of the thread is the latency of the call, else "wall".
         clock_reason: Why it is wall time; None for CPU time.
         rounds_of_pass: Number of rounds in each pass; empty for calls that were timed against each other.
+        per_round: Number of samples in a round: one of a call alone of which two in each pass would exceed the budget.
     """
 
     warmup_calls: int = 0
@@ -70,6 +71,7 @@ class Timing:
     clock: ClockName = "wall"
     clock_reason: str | None = None
     rounds_of_pass: list[int] = field(default_factory=list)
+    per_round: int = PER_ROUND
 
     @property
     def samples_s(self) -> list[float]:
@@ -145,7 +147,7 @@ class Passes:
     Args:
         call: The call.
         meter: Takes the samples.
-        budget_s: Seconds of sampling for all passes together; a round of each pass is taken all the same.
+        budget_s: Seconds of sampling for all passes together; one sample of each pass is taken all the same.
 
     Raises:
         InputError: If the environment's limit of a warm-up is no number.
@@ -177,9 +179,13 @@ class Passes:
         with without_garbage_collection():
             if self.timing is None:
                 with _naming(0):
-                    self.timing = warm_up(self.call, self.meter, self.longest_s)
-                if PASSES * PER_ROUND * self.timing.calls_per_sample * self.timing.call_s > self.budget_s:
+                    # The first call of the case came before, and is the other one of two.
+                    self.timing = warm_up(self.call, self.meter, self.longest_s, least=1)
+                sample_s = self.timing.calls_per_sample * self.timing.call_s
+                if PASSES * PER_ROUND * sample_s > self.budget_s:
                     self.planned = FEWEST_PASSES
+                if FEWEST_PASSES * PER_ROUND * sample_s > self.budget_s:
+                    self.timing.per_round = 1
             timing, budget_s = self.timing, self.budget_s / self.planned
             taker = _Rounds([self.call], self.meter, [timing], budget_s, 1, progress, random.Random())
             limits = rounds.Limits(least=1, check_from=rounds.ALONE.most, most=rounds.ALONE.most // self.planned)
@@ -193,7 +199,7 @@ class Passes:
         timing.discarded += taker.discarded
         timing.stopped = stopped
         if taken := len(timing.samples) - before:
-            timing.rounds_of_pass.append(taken // PER_ROUND)
+            timing.rounds_of_pass.append(taken // timing.per_round)
         _settle_clock([timing])
 
 
@@ -225,7 +231,7 @@ class _Rounds:
         """
         samples: list[list[Sample]] = [[] for _ in self.calls]
         forth = self.order.sample(range(len(self.calls)), len(self.calls))
-        order = [*forth, *reversed(forth)]
+        order = [*forth, *reversed(forth)] if self.timings[0].per_round == PER_ROUND else forth
         for step, index in enumerate(order):
             with _naming(index):
                 samples[index].append(self.meter.sample(self.calls[index], self.timings[index].calls_per_sample))
@@ -239,13 +245,14 @@ class _Rounds:
         return True
 
 
-def warm_up(call: Call, meter: Meter, longest_s: float | None = None) -> Timing:
-    """Call until the time is stable: at least 2 calls, then until the last five agree within 2 %, or `rounds.warmup_s`.
+def warm_up(call: Call, meter: Meter, longest_s: float | None = None, least: int = 2) -> Timing:
+    """Call until the time is stable: until the last five agree within 2 %, or one more would exceed `rounds.warmup_s`.
 
     Args:
         call: The call.
         meter: Takes the samples.
         longest_s: Most seconds, in place of `rounds.warmup_s`.
+        least: Number of calls that are made however slow they are.
 
     Returns:
         A timing without samples, with as many calls per sample as a sample of SAMPLE_S takes.
@@ -258,7 +265,9 @@ def warm_up(call: Call, meter: Meter, longest_s: float | None = None) -> Timing:
         timing.warmup_calls += 1
         times = _seconds(recent)
         timing.stable = len(times) == 5 and max(times) <= 1.02 * min(times)
-        if timing.warmup_calls >= 2 and (timing.stable or meter.now_s() - start > longest_s):
+        spent_s = meter.now_s() - start
+        another_s = spent_s / timing.warmup_calls
+        if timing.warmup_calls >= least and (timing.stable or spent_s + another_s > longest_s):
             break
     # The shortest: one call that something else cut into would make every sample too short.
     timing.call_s = max(min(times), 1e-7)
