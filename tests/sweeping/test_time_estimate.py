@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import random
 from typing import Any
 
 import pytest
 
-from upbench.measure import rounds
+from tests.measure.test_latency import FakeClock
+from upbench.analysis import conclusions
+from upbench.measure import blocks
 from upbench.records.record import Latency, Record, RunSpecData
 from upbench.sweeping import expand, time_estimate
+from upbench.sweeping.timing import OVERHEAD
 
 BUDGET_S = 3.0
 
@@ -38,23 +43,53 @@ def record(cell: expand.Cell, latency_s: float, status: str = "ok") -> Record:
     )  # fmt: skip
 
 
-def seconds(call_s: float) -> float:
-    """One cell whose calls take this long."""
-    sampling = max(BUDGET_S, time_estimate.LEAST_CALLS * call_s)
-    return time_estimate.COUNTING_S + time_estimate.COUNTING_CALLS * call_s + rounds.warmup_s() + call_s + sampling
+def seconds(*calls_s: float) -> float:
+    """Cells whose calls take this long, the first of them the reference: five passes and the middle of those that fit."""
+    counting = sum(time_estimate.COUNTING_S + time_estimate.COUNTING_CALLS * call_s for call_s in calls_s)
+    block = [calls_s[0], calls_s[0], *calls_s[1:]]  # the twin is a cell, too
+    sampling = max(BUDGET_S / conclusions.MOST_PASSES * len(calls_s), 2 * blocks.MIN_ROUNDS * sum(block))
+    pass_s = time_estimate.BUILD_S * len(block) + (1 + blocks.WARMUP_CALLS) * sum(block) + sampling
+    fit = int(OVERHEAD * BUDGET_S * len(calls_s) / pass_s)
+    most = min(max(conclusions.PASSES, fit), conclusions.MOST_PASSES)
+    return time_estimate.START_S + counting + pass_s * math.sqrt(conclusions.PASSES * most)
 
 
-def test_the_constants_are_those_of_the_measurement() -> None:
-    """The least that one call alone is timed, under a clock for which every call is too slow."""
-    times: list[float] = []
-    stopped = rounds.take(rounds.ALONE, 0.0, lambda done: not times.extend([1.0] * rounds.PER_ROUND), lambda: 1.0)
-    assert (stopped, len(times)) == ("budget", time_estimate.LEAST_CALLS)
+def least(one: expand.Cell) -> float:
+    """The call of a cell of which no record says anything."""
+    assert one.spec
+    return time_estimate._least_call_s(one.spec)
 
 
-def test_without_records_a_cell_costs_its_fixed_parts() -> None:
-    found = time_estimate.estimate(cells(batch=[1, 2]))
-    assert found == time_estimate.Estimate(total_s=pytest.approx(2 * seconds(0.0)), cells=2, unknown=2)
+def test_a_pass_is_the_block_that_a_sweep_times() -> None:
+    """The estimate of a block against the calls that one makes, by a clock that only calls move."""
+    clock = FakeClock()
+    calls = [clock.call("reference", 0.2), clock.call("a", 0.3)]
+    blocks.measure(calls, clock, random.Random(0), 0.1)
+    first_calls, built = 0.2 + 0.3, 2 * time_estimate.BUILD_S
+    assert time_estimate._block_s([0.2, 0.3], 0.1) == pytest.approx(clock.now + first_calls + built)
+
+
+def test_without_records_calls_are_those_of_a_fast_processor_and_the_estimate_is_a_lower_bound() -> None:
+    both = cells(batch=[1, 2])
+    found = time_estimate.estimate(both)
+    assert found == time_estimate.Estimate(total_s=pytest.approx(seconds(*map(least, both))), cells=2, unknown=2)
+    assert found.about == "at least"
     assert "no records" in found.describe()
+    assert 0 < least(both[0]) < least(both[1]) < 0.1
+    elsewhere = time_estimate.estimate(both, on_cpu=())
+    assert elsewhere.total_s == pytest.approx(seconds(0.0, 0.0))
+
+
+def test_what_other_programs_compute_is_shared_with() -> None:
+    assert time_estimate.busy_factor(0.0, 1, 2) == 1
+    assert time_estimate.busy_factor(5.0, 1, 2) == 3
+    assert time_estimate.busy_factor(2.0, 2, 2) == 2
+
+
+def test_devices_share_all_but_the_start() -> None:
+    both = cells(batch=[1, 2])
+    one, two = (time_estimate.estimate(both, devices=n).total_s - time_estimate.START_S for n in (1, 2))
+    assert two == pytest.approx(one / 2)
 
 
 def test_a_record_of_the_same_spec_is_taken_as_it_is_whatever_its_budget() -> None:
@@ -62,22 +97,25 @@ def test_a_record_of_the_same_spec_is_taken_as_it_is_whatever_its_budget() -> No
     longer = expand.expand(
         expand.load({"name": "a", "base": {"upsampler": "bilinear"}, "grid": {"batch": [1]}}, "a"), "a"
     )
-    found = time_estimate.estimate([cell], [record(longer[0], 2.0)])
-    assert found == time_estimate.Estimate(total_s=pytest.approx(seconds(2.0)), cells=1, unknown=0)
+    found = time_estimate.estimate([cell], [record(longer[0], 0.1)])
+    assert found == time_estimate.Estimate(total_s=pytest.approx(seconds(0.1)), cells=1, unknown=0)
+    assert found.about == "about"
 
 
 def test_another_size_is_scaled_by_work_from_the_closest_record() -> None:
     # Bilinear: 4 multiply-accumulates and one value written for each output, so that work is proportional to batch.
     one, two, eight = cells(batch=[1, 2, 8])
-    found = time_estimate.estimate([two], [record(one, 1.0), record(eight, 80.0)])
-    assert found.total_s == pytest.approx(seconds(2.0))
+    found = time_estimate.estimate([two], [record(one, 0.1), record(eight, 8.0)])
+    assert found.total_s == pytest.approx(seconds(0.2))
 
 
 def test_other_upsamplers_modes_and_failed_cells_say_nothing() -> None:
     wanted, training = cells(mode=["inference", "training"])
     (other,) = cells(upsampler=["bicubic"])
     known = [record(training, 9.0), record(other, 9.0), record(wanted, 9.0, status="timeout")]
-    assert time_estimate.estimate([wanted], known) == time_estimate.Estimate(pytest.approx(seconds(0.0)), 1, 1)
+    assert time_estimate.estimate([wanted], known) == time_estimate.Estimate(
+        pytest.approx(seconds(least(wanted))), 1, 1
+    )
 
 
 def test_impossible_cells_and_repetitions_cost_nothing() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -16,6 +17,10 @@ from upbench.sweeping import runner as sweep
 from upbench.sweeping.expand import Cell
 from upbench.sweeping.resume import Environment, Plan
 from upbench.sweeping.schedule import BLOCK_CELLS
+from upbench.sweeping.time_estimate import Estimate
+
+BUSY = 1.5
+"""Times as long as on a quiet machine from which on it is said."""
 
 
 def preview(
@@ -34,7 +39,8 @@ def preview(
     leader = {n: first for first, others in work.followers.items() for n in others}
     states = [_state(n, cell, work, leader) for n, cell in enumerate(cells)]
     workers = max((len(every) for every in places.values()), default=1)
-    estimate = time_estimate.estimate([cells[n] for n in work.measure], _made_here(path, cells, places))
+    due, on_cpu = [cells[n] for n in work.measure], {d for d, envs in places.items() if envs[0]["device_type"] == "cpu"}
+    estimate = time_estimate.estimate(due, _made_here(path, cells, places), workers, on_cpu)
     many = f", on {workers} devices at a time" if workers > 1 else ""
     return Table(
         title=f"{title}: dry run",
@@ -44,12 +50,29 @@ def preview(
         raw_heads=["cell", *axes, "state"],
         raw_rows=[[n, *(cell.axes.get(axis) for axis in axes), states[n]] for n, cell in enumerate(cells)],
         notes=[
-            f"{len(work.measure)} of {len(cells)} cells to measure in about "
-            f"{span(estimate.total_s / workers)}{many}. {estimate.describe()}",
+            f"{len(work.measure)} of {len(cells)} cells to measure in {estimate.about} "
+            f"{span(estimate.total_s)}{many}. {estimate.describe()}",
+            *(_busy(estimate, due) if places.keys() == on_cpu and options.engine.name == "local" else []),
             *_spread(spread, len(work.measure)),
             f"The records go to {path}.",
         ],
     )
+
+
+def _busy(estimate: Estimate, cells: Sequence[Cell]) -> list[str]:
+    """Return how long it takes while other programs compute as they do now; nothing on a quiet machine."""
+    if not cells or not hasattr(os, "getloadavg"):
+        return []
+    cores, load = os.cpu_count() or 1, os.getloadavg()[0]
+    factor = time_estimate.busy_factor(
+        load, max(cell.spec.measure.threads or cores for cell in cells if cell.spec), cores
+    )
+    if factor < BUSY:
+        return []
+    return [
+        f"While other programs compute as they do now (load {load:.1f} on {cores} cores): {estimate.about} "
+        f"{span(factor * estimate.total_s)}."
+    ]
 
 
 def _spread(sentences: Sequence[str], cells: int) -> list[str]:
