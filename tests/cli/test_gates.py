@@ -196,7 +196,7 @@ def test_a_fused_form_that_is_not_the_plain_one_is_not_timed(
     Path(name.removesuffix(":Up") + ".py").write_text(FUSED.format(fused=fused))
     timed: list[object] = []
     warm_up = latency.warm_up
-    monkeypatch.setattr(latency, "warm_up", lambda *a: timed.append(1) or warm_up(*a))
+    monkeypatch.setattr(latency, "warm_up", lambda *a, **k: timed.append(1) or warm_up(*a, **k))
     result = upbench("compare", name, *FAST, "--format", "json")
     assert result.exit_code == bool(failed), result.output
     checks = {c["name"]: c["passed"] for c in json.loads(result.stdout)["checks"]}
@@ -382,6 +382,13 @@ def test_diff_of_results_however_they_were_written(write: Write) -> None:
     told = json.loads(back.stdout)
     assert told["outcome"] == "passed"
     assert set(told) == set(json.loads(upbench("diff", "--schema").stdout)["properties"])
+    command = [sys.executable, "-m", "upbench", "diff", "old.json", "new.json"]
+    env = {name: value for name, value in os.environ.items() if name != "GITHUB_ACTIONS"}
+    together = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env)
+    apart = subprocess.run(command, capture_output=True, text=True, env=env)
+    assert (together.returncode, apart.returncode) == (1, 1)
+    assert together.stdout == apart.stdout, "what was just read in the table is not said again"
+    assert "upbench: FAILED " in apart.stderr
     assert upbench("diff", "old.json", "new.json", "--tolerance", "params=1%").exit_code == 0
     missing = upbench("diff", "old.json", "none.jsonl")
     assert missing.exit_code == 2

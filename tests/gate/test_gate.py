@@ -398,6 +398,25 @@ def test_stderr_says_a_line_for_all_but_what_passed() -> None:
     assert lines([], strict=True) == []
 
 
+def test_what_one_change_broke_is_one_line_and_with_all_notes_a_line_each() -> None:
+    of = "of baseline b.json"
+    found = [
+        Finding("baseline params", "my:Up", Result.failed, f"2560 > 512 {of} (by 2048, 400.0 %); exact", 2560, 512),
+        Finding("baseline peak-memory", "my:Up", Result.failed, f"9 bytes > 8 bytes {of} (by 1); exact", 9, 8),
+        Finding("baseline params", "carafe", Result.failed, f"5 > 4 {of} (by 1, 25 %); exact", 5, 4),
+        Finding("max latency", "my:Up", Result.failed, "5 ms (95 % interval 4 ms to 6 ms) is 25 % above max 4 ms"),
+        Finding("baseline output-digest", "my:Up", Result.failed, f"the output is not that {of}, bit for bit"),
+    ]
+    assert lines(found, strict=False) == [
+        f"FAILED my:Up, baseline params: 2560 > 512 {of} (by 2048, 400.0 %); exact. "
+        "Also failed: peak-memory 9 bytes > 8 bytes, max latency, output-digest",
+        f"FAILED carafe, baseline params: 5 > 4 {of} (by 1, 25 %); exact",
+        "gates: 5 failed",
+    ]
+    whole = lines(found, strict=False, whole=True)
+    assert whole[:-1] == [f"FAILED {f.upsampler}, {f.gate}: {f.sentence}" for f in found]
+
+
 def test_github_gets_a_command_for_each_with_its_text_escaped() -> None:
     assert github.commands(FOUND, strict=False) == [
         "::error title=upbench%3A carafe%2C max params::5 > 4 (by 1, 25 %25); exact",

@@ -192,4 +192,4 @@ def show(
             to,
             lambda: json_documents.comparison(parts, findings, judged.options.strict, per_shape),
         )
-    gates.report(findings, judged.options, tables)
+    gates.report(findings, judged.options, to, tables)

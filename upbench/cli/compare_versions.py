@@ -68,7 +68,7 @@ def compare(
     strict = judged.options.strict
     table = gates_page.table(found, strict, f"The current files against {old_name}")
     output.show([table], show, lambda: json_documents.against(old_name, found, strict, [_raw(pair) for pair in pairs]))
-    gates.report(found, judged.options)
+    gates.report(found, judged.options, show, in_result=True)
 
 
 def _other(judged: Gates, module: str) -> AbstractContextManager[Version]:

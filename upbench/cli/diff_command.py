@@ -50,7 +50,7 @@ def command(
     found = diff.compare(sides[0], sides[1], judged.rules("diff", before, after))
     table = gates_page.table(found, gate.strict, f"{after} compared with {before}")
     output.show([table], show, lambda: json_documents.difference(str(old), str(new), found, gate.strict))
-    gates.report(found, gate, [])
+    gates.report(found, gate, show, in_result=True)
 
 
 def _of_other_work(sides: Sequence[Sequence[Measured]], old: Path, new: Path) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import typer
 
 from upbench.cli import output
 from upbench.cli.gate_options import GateOptions
+from upbench.cli.show_options import ShowOptions
 from upbench.errors import SpecError, StoreError, UpbenchError
 from upbench.specs import yaml_file
 
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from upbench.report.formats.table import Table
     from upbench.session.calls import Session
     from upbench.specs.run_spec import RunSpec
+
+READ = ("table", "markdown")
+"""Formats in which a table is read as it is."""
 
 
 @dataclass(frozen=True)
@@ -265,19 +270,28 @@ def judge(gates: Gates, records: Sequence[Record], reference: Record, convention
     return found
 
 
-def report(findings: Sequence[Finding], options: GateOptions, tables: Sequence[Table] = ()) -> None:
+def report(
+    findings: Sequence[Finding],
+    options: GateOptions,
+    show: ShowOptions,
+    tables: Sequence[Table] = (),
+    in_result: bool = False,
+) -> None:
     """Report findings on stderr, to GitHub and as JUnit; then exit with 1 when a gate failed.
 
     Args:
         findings: The findings.
         options: The options as given.
+        show: How the result was shown; with all notes, each finding that did not pass has a line.
         tables: Tables that the summary on GitHub shows as well.
+        in_result: Whether the findings are the result itself, which stderr does not repeat to who has just read it on stdout.
     """
     from upbench.gate import exit_code, lines
     from upbench.report.formats import github, junit, render
     from upbench.report.tables import gates
 
-    for line in lines(findings, options.strict):
+    read_there = in_result and _read_together() and any(path is None and form in READ for path, form in show.targets)
+    for line in [] if read_there else lines(findings, options.strict, whole=show.told == "all"):
         typer.echo(f"upbench: {line}", err=True)
     if os.environ.get("GITHUB_ACTIONS") == "true":
         for line in github.commands(findings, options.strict):
@@ -293,3 +307,14 @@ def report(findings: Sequence[Finding], options: GateOptions, tables: Sequence[T
         output.write(options.junit, junit.document(findings, options.strict))
     if exit_code(findings, options.strict):
         raise typer.Exit(1)
+
+
+def _read_together() -> bool:
+    """Return whether stdout and stderr go to one place: a terminal, one file or pipe, or the log of GitHub."""
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        return True
+    try:
+        out, err = os.fstat(sys.stdout.fileno()), os.fstat(sys.stderr.fileno())
+    except (OSError, ValueError, AttributeError):  # no files, as in a notebook
+        return False
+    return (out.st_dev, out.st_ino) == (err.st_dev, err.st_ino)

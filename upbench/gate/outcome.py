@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+
+BOTH = re.compile(r"\d+( bytes)? [<>] \d+( bytes)?(?= )")
+"""Two exact values at the beginning of a sentence, as "2560 > 512"."""
 
 
 class Result(StrEnum):
@@ -51,13 +55,39 @@ def exit_code(findings: Sequence[Finding], strict: bool) -> int:
     return int(any(result_of(f, strict) is Result.failed for f in findings))
 
 
-def lines(findings: Sequence[Finding], strict: bool) -> list[str]:
-    """Return the lines for stderr: one for every gate that failed, is unsure or was not judged, and one with the counts."""
+def lines(findings: Sequence[Finding], strict: bool, whole: bool = False) -> list[str]:
+    """Return the lines for stderr: of every upsampler one on what failed, one on each that is unsure or was not judged, and the counts.
+
+    A change of a module shows in many quantities at once: the first is told in full, the others by what they are now.
+
+    Args:
+        findings: What the gates found.
+        strict: Whether what is unsure counts as failed.
+        whole: Whether every finding has a line of its own.
+    """
     if not findings:
         return []
-    shown = [f for r in (Result.note, Result.unsure, Result.failed) for f in findings if f.result is r]
-    texts = [f"{word(f, strict)} {f.upsampler}, {f.gate}: {f.sentence}" for f in shown]
+    shown = [f for r in (Result.note, Result.unsure) for f in findings if f.result is r]
+    texts = [_told(f, strict) for f in shown]
+    failed: dict[str, list[Finding]] = {}
+    for n, finding in enumerate(f for f in findings if f.result is Result.failed):
+        failed.setdefault(f"{n}" if whole else finding.upsampler, []).append(finding)
+    for first, *others in failed.values():
+        also = f". Also failed: {', '.join(map(_in_short, others))}" if others else ""
+        texts.append(f"{_told(first, strict)}{also}")
     return [*(" ".join(line.split()) for line in texts), counts(findings, strict)]
+
+
+def _told(finding: Finding, strict: bool) -> str:
+    return f"{word(finding, strict)} {finding.upsampler}, {finding.gate}: {finding.sentence}"
+
+
+def _in_short(finding: Finding) -> str:
+    """Return the gate, without the file that all are of, and both values where its sentence begins with them."""
+    side, _, name = finding.gate.partition(" ")
+    gate = name if side in ("baseline", "against", "diff") else finding.gate
+    both = BOTH.match(finding.sentence)
+    return f"{gate} {both.group()}" if both else gate
 
 
 def word(finding: Finding, strict: bool) -> str:
