@@ -72,7 +72,9 @@ def get(name: str) -> Card:
             ) from error
         return _card(name, thing, f"entry point {point.value}", point.value)
     if ":" in name:
-        thing = modules.load("upsampler", name, importer=_import_user_module, others=names())
+        # A class is none of ours, whatever its module is called; what begins small may be a setting, as in ldaqu:theta.
+        others = [] if name.rpartition(":")[2][:1].isupper() else names()
+        thing = modules.load("upsampler", name, importer=_import_user_module, others=others)
         return _card(name, thing, f"class {name}", name)
     if sentence := modules.spelling(name):
         raise UnknownName(f"unknown upsampler {name!r}; {sentence}")

@@ -289,3 +289,5 @@ def test_a_module_that_is_not_there_is_told_from_one_that_fails(write: Write) ->
     assert f"write the module as Python imports it: {name}:Up" in refused("profile", f"{name}.py:Up", *FAST)
     assert "write the module as Python imports it: models.up:Up" in refused("profile", "./models/up.py:Up", *FAST)
     assert "did you mean 'ldaaqu'?" in refused("profile", "ldaqu:theta", *FAST)
+    for module in ("neares:Up", "ldaaqu_up:Up", "carafe.up:Up"):
+        assert "did you mean" not in refused("profile", module, *FAST)
