@@ -171,11 +171,11 @@ METRICS: dict[str, Metric] = {
         ),
         *(
             Metric(
-                name, f"Latency, {title}", f"{title} of the samples of the latency", replace(units.SECONDS, delta=None),
+                name, f"Latency, {title}", f"{title} of the samples of the latency{condition}", replace(units.SECONDS, delta=None),
                 "latency.samples_s", key=f"{name.replace('-', '_')}_s", head=head, reader=read, better=None, exact=False,
                 compared=False, in_tables=False,
             )
-            for name, title, head, read in derived.SAMPLES
+            for name, title, head, condition, read in derived.SAMPLES
         ),
         _memory(
             "peak-memory", "Peak memory, forward", "forward_peak_bytes", "peak memory of a forward", "Peak fwd",

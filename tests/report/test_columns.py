@@ -10,6 +10,7 @@ import pytest
 import upbench as api
 from tests import record_builder
 from tests.command_line import refused, upbench
+from upbench.report.tables import comparison
 
 
 @pytest.fixture
@@ -150,3 +151,22 @@ def test_an_axis_without_which_rows_look_alike_is_not_left_out(results: Path, tm
     one = record_builder.file(tmp_path / "one.jsonl", cells)
     text = upbench("table", one, "--columns", "theta,params", "--format", "csv").stdout
     assert text.startswith("theta,params,"), "one value needs no column"
+
+
+@pytest.mark.parametrize(("n", "known"), [(6, []), (19, []), (20, ["p5", "p95"]), (100, ["p5", "p95", "p99"])])
+def test_a_percentile_of_few_samples_is_a_dash_and_says_how_many_it_takes(
+    tmp_path: Path, n: int, known: list[str]
+) -> None:
+    samples = [0.01 + 1e-5 * k for k in range(n)]
+    record = record_builder.record(latency_s=samples, sweep=False)
+    file = record_builder.file(tmp_path / "r.jsonl", [record])
+    columns = "latency-min,latency-p5,latency-p95,latency-p99"
+    for notes in ("brief", "all"):
+        text = " ".join(upbench("table", file, "--columns", columns, "--notes", notes).stdout.split())
+        for name, least in (("p5", 20), ("p95", 20), ("p99", 100)):
+            assert (f"{name} takes {least}" in text.casefold()) == (name not in known)
+        assert "10.0 ms" in text, "the least sample is known of any"
+    table = comparison.profile_table(record)
+    rows = {row[0]: row[1] for row in table.rows}
+    for title, name, least in (("95th", "p95", 20), ("99th", "p99", 100)):
+        assert (rows[f"Latency, {title} percentile"] == f"- (takes {least} samples)") == (name not in known)

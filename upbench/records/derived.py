@@ -13,10 +13,13 @@ if TYPE_CHECKING:
 
 
 def _percentile(part: float) -> Callable[[Record], float | None]:
-    """Read the sample below which a part of all samples lies, between two of them in proportion."""
+    """Read the sample below which a part of all samples lies, between two of them in proportion.
+
+    Unknown of so few samples that less than one of them lies beyond it: it would be the first or the last one.
+    """
 
     def read(record: Record) -> float | None:
-        if record.latency is None or not record.latency.samples_s:
+        if record.latency is None or len(record.latency.samples_s) < max(1, least_samples(part)):
             return None
         ordered = sorted(record.latency.samples_s)
         at = part * (len(ordered) - 1)
@@ -26,13 +29,28 @@ def _percentile(part: float) -> Callable[[Record], float | None]:
     return read
 
 
-SAMPLES: tuple[tuple[str, str, str, Callable[[Record], float | None]], ...] = (
-    ("latency-min", "least", "Min", _percentile(0.0)),
-    ("latency-p5", "5th percentile", "p5", _percentile(0.05)),
-    ("latency-p95", "95th percentile", "p95", _percentile(0.95)),
-    ("latency-p99", "99th percentile", "p99", _percentile(0.99)),
+def least_samples(part: float) -> int:
+    """Return of how many samples on a percentile is known: that one of them lies beyond it. The least sample always is."""
+    beyond = min(part, 1 - part)
+    return math.ceil(round(1 / beyond, 6)) if beyond else 0
+
+
+PERCENTILES = {"latency-p5": 0.05, "latency-p95": 0.95, "latency-p99": 0.99}
+"""Name of a percentile of the samples -> the part of them that lies below it."""
+SAMPLES: tuple[tuple[str, str, str, str, Callable[[Record], float | None]], ...] = (
+    ("latency-min", "least", "Min", "", _percentile(0.0)),
+    *(
+        (
+            name,
+            f"{100 * part:.0f}th percentile",
+            f"p{100 * part:.0f}",
+            f", from {least_samples(part)} samples on",
+            _percentile(part),
+        )
+        for name, part in PERCENTILES.items()
+    ),
 )
-"""Name, title and head of what is shown of the samples besides their median, and how it is read."""
+"""Name, title, head and condition of what is shown of the samples besides their median, and how it is read."""
 
 
 def output_pixels(record: Record) -> int | None:

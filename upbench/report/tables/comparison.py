@@ -15,6 +15,7 @@ from upbench.report.tables import (
     headline,
     notes,
     origins,
+    percentiles,
     runtime_columns,
 )
 from upbench.report.tables.columns import Column
@@ -84,8 +85,10 @@ def profile_table(record: Record, convention: str = conventions.DEFAULT) -> Tabl
     """Return one record in full, with quantities as rows; its CSV form is a single row."""
     flat = _build(notes.condition([record]), [record], (columns.LABEL, *columns.costs(convention)), (), convention)
     rows = [*_counts(record, convention), *_time(record), *_memory(record)]
-    known = [m for m in metrics.METRICS.values() if m.name not in DETAILED and m.read(record) is not None]
-    rows += [[m.title, m.unit.text(m.read(record))] for m in known]
+    for metric in metrics.METRICS.values():
+        value, unknown = metric.read(record), percentiles.in_words(metric, record)
+        if metric.name not in DETAILED and (value is not None or unknown):
+            rows.append([metric.title, unknown or metric.unit.text(value)])
     return Table(
         f"{record.label}: {flat.title}",
         ["Quantity", "Value"],
@@ -214,6 +217,7 @@ def _build(
             *notes.machine(records),
             *notes.noise_floor(records),
             *notes.timing(records),
+            *(f"{sentence}." for sentence in percentiles.note(records, shown)),
             *notes.warnings(records),
         ],
         brief=notes.brief(records, shown, convention, busy=_busy(records)),

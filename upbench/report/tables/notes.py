@@ -9,7 +9,7 @@ from upbench import conventions, units
 from upbench.measure import MEASUREMENT_VERSION
 from upbench.records.record import Passes, Record, RunSpecData
 from upbench.report.formats.table import MORE
-from upbench.report.tables import facts, grouping, noise_floors
+from upbench.report.tables import facts, grouping, noise_floors, percentiles
 from upbench.report.tables.columns import Column
 from upbench.report.tables.pass_levels import passes_of
 from upbench.report.tables.result_set import ResultSet
@@ -60,6 +60,7 @@ def notes(results: ResultSet, shown: Sequence[Column], emphasised: bool, publish
         )
     sentences += older_way(rows)
     if any(key.startswith("latency") or key in ("efficiency", "host_s", "graph_s") for key in keys):
+        sentences += [f"{text}." for text in percentiles.note(rows, shown)]
         sentences += [*samples(rows), *close_calls(results), *noise_floor(rows, "efficiency" in keys), *timing(rows)]
     else:
         sentences += noise_floor(rows, efficiency=False)
@@ -128,6 +129,7 @@ def brief(
         )
     if any(c.metric and c.metric.name.endswith("peak-memory") for c in shown):
         sentences.append("memory: peak beyond inputs and weights")
+    sentences += percentiles.note(measured, shown)
     meaning = "; ".join([*([signed] if signed else []), *sentences])
     said = {(warning, r.label) for r in records for warning in facts.warnings(r)}
     warned = {label for _, label in said}
