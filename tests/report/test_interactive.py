@@ -122,6 +122,12 @@ ACTIONS = """
   theme.value = "dark"; theme.dispatchEvent(new Event("change"));
   found.dark = back(); found.letters = plots[0].layout.font.color;
   found.wide = document.documentElement.scrollWidth <= innerWidth;
+  // Tables, and pictures that are still as wide as the window was, scroll in boxes of their own.
+  const tables = [...document.querySelectorAll("table")];
+  tables.forEach((one) => { one.closest("details")?.setAttribute("open", ""); one.style.width = "3000px"; });
+  plots.forEach((one) => { for (const svg of one.querySelectorAll(".main-svg")) svg.style.width = "3000px"; });
+  found.page = document.documentElement.scrollWidth;
+  found.boxes = [...tables.map((one) => one.parentElement), ...plots].map((box) => box.scrollWidth > box.clientWidth);
   found.resources = performance.getEntriesByType("resource").map((entry) => entry.name);
   found.hacked = window.hacked || null;
   found.ready = document.documentElement.dataset.ready;
@@ -180,6 +186,9 @@ def test_the_page_works_in_a_browser_without_a_network(page: Path, tmp_path: Pat
     assert found["light"] == "rgb(255, 255, 255)"
     assert (found["dark"], found["letters"]) == ("rgb(22, 23, 26)", "#e6e6ea")
     assert found["wide"]
+    assert found["page"] <= width
+    assert len(found["boxes"]) > 4 + 4
+    assert all(found["boxes"])
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium, Debian's package of that name")
