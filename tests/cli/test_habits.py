@@ -106,7 +106,8 @@ def test_groups_of_columns_and_single_ones(tmp_path: Path) -> None:
     assert set(heads("flops") + heads("memory") + heads("time")) <= set(heads("all"))
     rows = list(csv.DictReader(io.StringIO(upbench("table", file, "--columns", "time", "--format", "csv").stdout)))
     for row in rows:
-        seconds = {name: float(row[f"latency_{name}_s"]) for name in ("min", "p5", "median", "p95", "p99")}
+        seconds = {name: float(row[f"latency_{name}_s"]) for name in ("min", "p5", "median", "p95")}
+        assert row["latency_p99_s"] == "", "40 samples say nothing of one in a hundred"
         assert list(seconds.values()) == sorted(seconds.values())
         assert float(row["throughput_pixels_per_s"]) == pytest.approx(240 * 240 / seconds["median"])
 
@@ -210,6 +211,14 @@ def test_markdown_of_others_is_not_overwritten(tmp_path: Path, monkeypatch: pyte
             done = upbench(*command, "-o", "own.md")
             assert done.exit_code == 0, done.output
         Path("own.md").unlink()
+
+
+@pytest.mark.parametrize("page", ["--notes", "--metrics"])
+def test_a_page_of_prose_is_markdown_alone(page: str, tmp_path: Path) -> None:
+    assert "there is no latex of it; leave --format out" in refused("list", page, "--format", "latex")
+    assert "there is no csv of it" in refused("list", page, "-o", tmp_path / "a.csv")
+    assert not (tmp_path / "a.csv").exists()
+    assert upbench("list", page, "--format", "markdown").stdout == upbench("list", page).stdout
 
 
 def test_what_is_exported_gives_no_advice(tmp_path: Path) -> None:

@@ -61,7 +61,8 @@ def _rows(text: str) -> list[str]:
 
 
 def _masked(line: str) -> str:
-    name = ENDED.sub(r"\1", line)  # how the sampling ended is the machine's
+    line = re.sub(r"- \(takes \d+ samples\)", "0 s", line)  # how many samples there are is the machine's
+    name = ENDED.sub(r"\1", line)  # as is how the sampling ended
     return " ".join(VERDICT.sub("?", NUMBER.sub("#", name)).split())
 
 

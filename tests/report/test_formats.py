@@ -34,7 +34,7 @@ def test_every_format_holds_every_row_and_goes_to_a_file(tmp_path: Path, form: s
 def test_latex_is_whole(tmp_path: Path) -> None:
     records = record_builder.theta_sweep() + record_builder.theta_sweep(torch="2.9+50%_#&")
     text = shown(tmp_path, records, form="latex")
-    assert text.startswith("% needs \\usepackage{booktabs} and \\usepackage{tablefootnote}")
+    assert text.startswith("% needs \\usepackage{booktabs}\n"), "over both columns notes stand below the rows"
     begun = re.findall(r"\\begin\{(\w+)\*?\}", text)
     ended = re.findall(r"\\end\{(\w+)\*?\}", text)
     assert sorted(begun) == sorted(ended) == ["table", "tabular"]

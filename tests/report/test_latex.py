@@ -75,10 +75,20 @@ def test_thousands_are_separated_and_notes_are_footnotes_or_none(results: Path) 
 
 def long_names(folder: Path) -> list[str]:
     """Return tables of the columns of a comparison with long names of upsamplers, without and with accuracy."""
-    long = {"k_up": 3, "groups": 2, "compressed": 32, "dilation": 3}
+    macs = 854_020_000
     records = [
-        record_builder.record(name, sweep=False, params=22_888, flops=854_020_000, latency_s=latency, **params)
-        for name, params, latency in (("ldaaqu", {"theta": 5, "groups": 4}, 0.00124), ("carafe", long, 0.000785))
+        record_builder.record("ldaaqu", sweep=False, latency_s=0.00124, params=22_888, flops=macs, theta=5, groups=4),
+        record_builder.record(
+            "carafe",
+            sweep=False,
+            latency_s=0.000785,
+            params=22_888,
+            flops=macs,
+            k_up=3,
+            groups=2,
+            compressed=32,
+            dilation=3,
+        ),
     ]
     (folder / "ap.csv").write_text("name,AP\nldaaqu:theta=5,38.2\n")
     file = record_builder.file(folder / "long.jsonl", records)
@@ -110,6 +120,10 @@ def test_tables_compile_in_a_column_of_a_paper_and_fit_it(results: Path, tmp_pat
         upbench("table", published, "--format", "latex", "--columns", "AP,paper").stdout,
         upbench("compare", "ldaaqu", "dysample", "carafe:k_up=3,groups=2", *few, "--format", "latex").stdout,
         upbench("list", "--shapes", "--format", "latex", "--star").stdout,
+        upbench("table", published, "--format", "latex", "--base", "theta=11", "-v").stdout,
+        upbench("effects", published, "--format", "latex", "-v").stdout,
+        upbench("diff", published, published, "--format", "latex").stdout,
+        upbench("reproduce", "lda-aqu/table1", "--format", "latex").stdout,
         *long_names(tmp_path),
     ]
     (tmp_path / "paper.tex").write_text(PAPER % "\n".join(tables))
@@ -123,6 +137,43 @@ def test_tables_compile_in_a_column_of_a_paper_and_fit_it(results: Path, tmp_pat
     assert re.findall(r"Overfull \\hbox.*", log) == []
     assert "undefined references" not in log
     assert (tmp_path / "paper.pdf").stat().st_size > 10_000
+
+
+def test_notes_of_a_table_over_both_columns_stand_below_its_rows(tmp_path: Path) -> None:
+    """The package tablefootnote prints none of a table*, and says nothing."""
+    published = record_builder.file(tmp_path / "p.jsonl", record_builder.theta_sweep())
+    text = upbench("table", published, "--format", "latex", "--star", "-v").stdout
+    assert "tablefootnote" not in text
+    assert text.startswith("% needs \\usepackage{booktabs}\n")
+    rows, _, below = text.partition("\\end{tabular}")
+    marks = set(re.findall(r"\\textsuperscript\{(\w+)\}", rows))
+    assert marks
+    assert marks == set(re.findall(r"\\textsuperscript\{(\w+)\}", below))
+    assert "\\parbox{\\linewidth}" in below
+    assert "Published, not measured here" in below
+    assert "noise floor" in below.lower()
+    quiet = upbench("table", published, "--format", "latex", "--star", "-q").stdout
+    assert "parbox" not in quiet
+    assert "textsuperscript" not in quiet
+
+
+def test_a_text_that_a_page_does_not_hold_wraps_and_rows_that_it_does_not_hold_are_said() -> None:
+    wordy = Table(
+        title="t",
+        heads=["Name", "Found"],
+        rows=[["a", "word " * 100]] * 3,
+        numeric=[False, False],
+        raw_heads=[],
+        raw_rows=[],
+        notes=[],
+        star=True,
+    )
+    text = latex.environment(wordy)
+    assert re.search(r"\\begin\{tabular\}\{@\{\}lp\{\d+pt\}@\{\}\}", text)
+    assert text.count("\\let\\\\\\tabularnewline") == 3, "the last column of a row wraps, and the row ends"
+    assert "% wider" not in text
+    assert "% higher" not in text
+    assert "% higher than a page: its 40 rows" in latex.environment(replace(wordy, rows=wordy.rows[:1] * 40))
 
 
 def test_a_table_that_a_column_holds_in_tiny_type_alone_goes_over_the_page_and_says_so(tmp_path: Path) -> None:

@@ -93,7 +93,15 @@ def _check_no_terminal() -> None:
 
 
 def emit_page(text: str, options: ShowOptions) -> None:
-    """Write a page of prose, which has one form, to stdout or to every file of the options."""
+    """Write a page of prose to stdout or to every file of the options.
+
+    Raises:
+        OutputError: If another format is asked for than that of the page.
+    """
+    if wrong := [form for _, form in options.targets if form not in ("table", "markdown")]:
+        raise OutputError(
+            f"this page is Markdown, and there is no {wrong[0]} of it; leave --format out, or end the file in .md"
+        )
     for path, _ in options.targets:
         emit(text, path)
 

@@ -15,6 +15,7 @@ from upbench.report.formats.latex_form import (
     cell_lines,
     form_of,
     head_text,
+    is_high,
     lines_of_head,
     span_lines,
 )
@@ -36,7 +37,8 @@ def environment(table: Table) -> str:
     """Return a `table` environment: caption, label, rules of booktabs, bold and underline, notes as `tablefootnote` sets them.
 
     The type is the largest with which the table fits a column of 229 pt (of 240 pt all the more), or with `star` a page; a
-    table which a column holds in \\tiny alone goes over the page as well.
+    table which a column holds in \\tiny alone goes over the page as well. There notes stand below the rows: `tablefootnote`
+    prints none of a `table*`.
     """
     asked = table.star
     table, signs = with_signs(table)
@@ -67,11 +69,14 @@ def environment(table: Table) -> str:
             )
         cells = [EMPHASIS[table.rank(m, n)].format(_stacked(cell_lines(table, m, n, form))) for n in range(len(row))]
         texts = [text + footnotes.mark(m, n) for n, text in enumerate(cells)]
-        lines += _rows([_wrapping(texts[0]), *texts[1:]] if form.wraps else texts, form.above)
-    lines += ["    \\bottomrule", "  \\end{tabular}", f"\\end{{{name}}}"]
+        if form.wraps is not None:
+            texts[form.wraps] = _wrapping(texts[form.wraps], last=form.wraps == len(row) - 1)
+        lines += _rows(texts, form.above)
+    lines += ["    \\bottomrule", "  \\end{tabular}", *footnotes.below(), f"\\end{{{name}}}"]
     needs = NEEDS + (NEEDS_NOTES if footnotes.used else "")
     meant = [f"% {signs}"] if signs and not table.notes else []
-    return "\n".join([needs, *_comments(table, form, asked), *meant, *lines]) + "\n"
+    high = is_high(table, form, " ".join(footnotes.below()))
+    return "\n".join([needs, *_comments(table, form, asked, high), *meant, *lines]) + "\n"
 
 
 def _room(table: Table) -> tuple[Table, Form]:
@@ -83,50 +88,70 @@ def _room(table: Table) -> tuple[Table, Form]:
     return wide, form_of(wide)
 
 
-def _comments(table: Table, form: Form, asked: bool) -> list[str]:
-    """Return a comment where a table is over both columns without being asked to, is wider than the page, or in tiny type."""
+def _comments(table: Table, form: Form, asked: bool, high: bool) -> list[str]:
+    """Return comments where a table is over both columns without being asked to, is larger than the page, or in tiny type."""
+    larger = [f"% higher than a page: its {len(table.rows)} rows, or their notes, are too many for one"] if high else []
     if not form.fits:
-        return [f"% wider than the page, even in \\{form.size}: fewer --columns make it fit"]
+        return [*larger, f"% wider than the page, even in \\{form.size}: fewer --columns make it fit"]
     if form.size == SMALLEST:
-        return [f"% fits in \\{form.size} alone: fewer --columns make it larger"]
-    return (
-        [] if asked or not table.star else ["% over both columns of the page (table*): fewer --columns make it fit one"]
-    )
+        return [*larger, f"% fits in \\{form.size} alone: fewer --columns make it larger"]
+    over = "% over both columns of the page (table*): fewer --columns make it fit one"
+    return [*larger, *([] if asked or not table.star else [over])]
 
 
 class _Footnotes:
-    """The footnotes of a table: the first use of one holds its text, the others its number."""
+    """The footnotes of a table: the first use of one holds its text, the others its number.
+
+    Over both columns of a page they stand below the rows, and cells have their letters alone.
+    """
 
     def __init__(self, table: Table) -> None:
         named = re.sub(r"[^A-Za-z0-9:_.+-]", "-", table.label)
         self.label = named if table.label_is_whole else f"tab:{named}"
         self.used = False
         self._table = table
-        self._seen: set[int] = set()
+        self._seen: dict[int, str] = {}
         # Without a label the text says which table it is: two tables of one document must not share a name.
         self._key = self.label.removeprefix("tab:") or f"{zlib.crc32(repr((table.title, table.rows)).encode()):08x}"
 
     def mark(self, row: int, column: int) -> str:
         """Return the footnotes of a cell, or of a head where the row is -1."""
+        numbers = self._table.refs.get((row, column), [])
+        if self._table.star and numbers:
+            letters = [self._seen.setdefault(number, letter(len(self._seen))) for number in numbers]
+            return f"\\textsuperscript{{{','.join(letters)}}}"
         marks = []
-        for number in self._table.refs.get((row, column), []):
+        for number in numbers:
             name = f"fn:{self._key}-{letter(number)}"
             if number in self._seen:
                 marks.append(f"\\textsuperscript{{\\ref{{{name}}}}}")
             else:
-                self._seen.add(number)
+                self._seen[number] = name
                 self.used = True
-                marks.append(f"\\tablefootnote{{\\label{{{name}}}{escape(sentence(self._table.footnotes[number]))}.}}")
+                marks.append(f"\\tablefootnote{{\\label{{{name}}}{self._text(number)}}}")
         return "\\textsuperscript{,}".join(marks)
 
     def general(self) -> str:
-        """Return the notes on the whole table as one footnote; empty where there is none."""
-        notes = " ".join(
-            escape(note if note.endswith((".", ";", ":")) else f"{note}.")
-            for note in map(sentence, self._table.exported())
-        )
+        """Return the notes on the whole table as one footnote; empty where there is none, or they stand below."""
+        notes = "" if self._table.star else self._of_the_whole()
         self.used |= bool(notes)
         return f"\\tablefootnote{{{notes}}}" if notes else ""
+
+    def below(self) -> list[str]:
+        """Return the lines below the rows of a table over both columns: its footnotes by their letters, then the other notes."""
+        texts = [f"\\textsuperscript{{{mark}}}{self._text(number)}" for number, mark in self._seen.items()]
+        whole = self._of_the_whole()
+        if not self._table.star or not (texts or whole):
+            return []
+        said = " ".join([*texts, *([whole] if whole else [])])
+        return ["", "  \\smallskip", f"  \\parbox{{\\linewidth}}{{\\footnotesize\\raggedright {said}}}"]
+
+    def _text(self, number: int) -> str:
+        return f"{escape(sentence(self._table.footnotes[number]))}."
+
+    def _of_the_whole(self) -> str:
+        notes = map(sentence, self._table.exported())
+        return " ".join(escape(note if note.endswith((".", ";", ":")) else f"{note}.") for note in notes)
 
 
 def _stacked(lines: list[str]) -> str:
@@ -137,9 +162,10 @@ def _stacked(lines: list[str]) -> str:
     return f"\\begin{{tabular}}[t]{{@{{}}r@{{}}}}{stack}\\end{{tabular}}"
 
 
-def _wrapping(text: str) -> str:
-    """Return a text that wraps: at the signs of a name too, and in its first word."""
-    return "\\raggedright\\hspace{0pt}" + re.sub(r"(\\_|[:=/])(?=\w)", r"\1\\penalty200{}", text)
+def _wrapping(text: str, last: bool = False) -> str:
+    """Return a text that wraps: at the signs of a name too, and in its first word. In a last column the end of the row stays one."""
+    row = "\\let\\\\\\tabularnewline" if last else ""
+    return f"\\raggedright{row}\\hspace{{0pt}}" + re.sub(r"(\\_|[:=/])(?=\w)", r"\1\\penalty200{}", text)
 
 
 def head(text: str, numeric: bool, tight: bool, written: bool = False) -> str:

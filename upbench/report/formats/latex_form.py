@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
@@ -14,12 +15,16 @@ COLUMN_PT, PAGE_PT = 229.0, 469.0
 """Width of a column and of a page in points: of the class article, whose are the narrowest of those that papers use."""
 SIZES = (("small", 0.925, 4.0), ("footnotesize", 0.851, 3.0), ("scriptsize", 0.797, 2.0), ("tiny", 0.682, 1.5))
 """Sizes of type, the largest first: command, part of the size of 10 pt, points on each side of a column."""
+FOOTNOTE = SIZES[1]
+"""The size of notes below the rows."""
 NARROW_PT = 40.0
 """The width to which the first column is narrowed where its text would make the type tiny."""
 HEAD_LINES, TIGHT_LINES = 2, 4
 """The most lines of a head, and of one in a tight table."""
 UNIT = 4
 """What stands behind a number and is longer than this is no unit, and goes below the number in a tight table."""
+LINE_PT, PAGE_HIGH_PT = 12.0, 500.0
+"""Height of a line in type of 10 pt, and of the rows of the highest table on a page of the class article, in points."""
 EDGE = "@{}"
 """What stands at both ends of the columns: no space beside the table."""
 BOLD = 1.15
@@ -38,6 +43,8 @@ class Form:
         units: For each column the unit that its head says for all cells of a tight table; empty where there is none.
         above: Whether the first column stands in lines of its own, above the rest of its row.
         fits: Whether the table is no wider than its column or page.
+        wraps: The column whose text wraps; None for none.
+        wraps_at: Its width in points.
     """
 
     size: str
@@ -47,18 +54,15 @@ class Form:
     units: tuple[str, ...] = ()
     above: bool = False
     fits: bool = True
-
-    @property
-    def wraps(self) -> bool:
-        """Whether the text of the first column wraps."""
-        return self.columns.startswith(f"{EDGE}p")
+    wraps: int | None = None
+    wraps_at: float = 0.0
 
 
 def form_of(table: Table) -> Form:
     """Return the form in which the table fits.
 
     Where its type would be smaller than \\scriptsize, the text of the first column wraps; where that is not enough, the
-    table is tight, and then a first column of long names stands above the others.
+    table is tight, and then a first column of long names stands above the others. At last the widest text wraps.
 
     Args:
         table: The table.
@@ -70,32 +74,58 @@ def form_of(table: Table) -> Form:
     loose, tight = Form("", 0.0, edged, units=("",) * len(plain)), Form("", 0.0, edged, True, found)
     named = bool(plain) and not table.numeric[0]
 
-    def fitted(size: tuple[str, float, float], form: Form, wraps: bool = False, above: bool = False) -> Form | None:
+    def fitted(
+        size: tuple[str, float, float], form: Form, wraps: int | None = None, above: bool = False
+    ) -> Form | None:
         command, part, gap = size
-        first, *others = [width(table, n, form) for n in range(len(plain))] or [0.0]
-        rest = sum(others) * part + 2 * gap * (len(plain) - 1)
+        widths = [width(table, n, form) * part for n in range(len(plain))] or [0.0]
+        rest = sum(widths) - widths[wraps or 0] + 2 * gap * (len(plain) - 1)
         sized = replace(form, size=command, gap=gap)
         if above:
-            return replace(sized, above=True) if named and first > 2 * NARROW_PT and rest <= room else None
-        if first * part + rest <= room:
+            return replace(sized, above=True) if named and widths[0] > 2 * NARROW_PT * part and rest <= room else None
+        if widths[wraps or 0] + rest <= room:
             return sized
         narrow = int(room - rest)
-        return (
-            replace(sized, columns=f"{EDGE}p{{{narrow}pt}}{plain[1:]}{EDGE}")
-            if wraps and named and narrow >= NARROW_PT
-            else None
-        )
+        if wraps is None or table.numeric[wraps] or narrow < NARROW_PT:
+            return None
+        columns = f"{EDGE}{plain[:wraps]}p{{{narrow}pt}}{plain[wraps + 1 :]}{EDGE}"
+        return replace(sized, columns=columns, wraps=wraps, wraps_at=narrow)
 
     small, footnote, script, tiny = SIZES
+    first = 0 if plain else None
+    texts = [n for n in range(len(plain)) if not table.numeric[n]]
+    widest = max(texts, key=lambda n: width(table, n, tight), default=None)
     forms = (
         *(fitted(size, loose) for size in (small, footnote, script)),
-        fitted(script, loose, wraps=True),
-        *(fitted(size, tight, wraps) for size in (footnote, script) for wraps in (False, True)),
+        fitted(script, loose, first),
+        *(fitted(size, tight, wraps) for size in (footnote, script) for wraps in (None, first)),
         *(fitted(size, tight, above=True) for size in (footnote, script)),
-        fitted(tiny, loose, wraps=True),
-        *(fitted(tiny, tight, wraps=True, above=above) for above in (False, True)),
+        fitted(tiny, loose, first),
+        fitted(tiny, tight, first),
+        fitted(tiny, tight, above=True),
+        *(fitted(size, tight, widest) for size in (script, tiny)),
     )
     return next((form for form in forms if form), replace(tight, size=tiny[0], gap=tiny[2], fits=False))
+
+
+def is_high(table: Table, form: Form, below: str) -> bool:
+    """Return whether a table is higher than a page.
+
+    Args:
+        table: The table.
+        form: How it is set.
+        below: The notes that stand below its rows.
+    """
+    part = next(part for size, part, _ in SIZES if size == form.size)
+
+    def lines(row: int) -> int:
+        cells = [len(cell_lines(table, row, n, form)) for n in range(len(table.heads))]
+        wrapped = 0.0 if form.wraps is None else _points(table, row, form.wraps, form) * part / form.wraps_at
+        return max(1, *cells, math.ceil(wrapped)) + form.above
+
+    of_rows = sum(map(lines, range(len(table.rows)))) + len(table.groups)
+    of_notes = math.ceil(points(without_commands(below)) * FOOTNOTE[1] / PAGE_PT)
+    return LINE_PT * (part * of_rows + FOOTNOTE[1] * of_notes) > PAGE_HIGH_PT
 
 
 def width(table: Table, column: int, form: Form) -> float:
