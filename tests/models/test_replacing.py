@@ -137,6 +137,11 @@ def test_weights_before_or_after_replacing_give_the_same_model() -> None:
     assert torch.equal(out(third, x), out(first, x))
     with pytest.raises(RuntimeError, match="Missing key"):
         third.load_state_dict({key: v for key, v in first.state_dict().items() if "head:0.offset" not in key})
+    # The plain model has no place for upsamplers, before as after.
+    for plain in (segmenter(), upbench.restore(second)):
+        with pytest.raises(RuntimeError, match=r"Unexpected key.*upsamplers\."):
+            plain.load_state_dict(first.state_dict())
+    segmenter().load_state_dict(second.state_dict())
 
 
 def test_copies_have_upsamplers_of_their_own() -> None:
