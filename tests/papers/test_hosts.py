@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from upbench import papers, registry
 from upbench.benchmark import host_case, measurement, run
 from upbench.errors import SpecError, UnknownName
-from upbench.measure import clock, memory, rounds
+from upbench.measure import clock, latency, memory
 from upbench.papers import Host
 from upbench.specs import run_spec as spec
 
@@ -252,7 +252,7 @@ def test_a_neck_is_the_sum_of_its_stages(tmp_path: Path) -> None:
         for part, value in vars(total.breakdown).items():
             assert value == sum(vars(record.breakdown)[part] for record in parts if record.breakdown), part
     assert found.total.latency is not None
-    assert len(found.total.latency.samples_s) >= 2 * rounds.ALONE.least
+    assert len(found.total.latency.samples_s) >= latency.FEWEST_PASSES
     assert [record.axes["stage"] for record in found.stages] == ["low", "high", "fixed"]
     assert all(record.latency and record.memory for record in found.stages)
     assert (found.total.settings.host or {})["name"] == "mine"
