@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from tests.gate.test_gate import record, times
+from upbench.cli import drafts, gates
+from upbench.cli.gate_options import GateOptions
+from upbench.errors import SpecError
 from upbench.gate import Finding, Result, diff, exit_code, measured
+from upbench.gate.budgets import Budgets
 from upbench.records.record import Output
 
 RULES = diff.Rules("baseline", "the baseline", "this run")
@@ -70,3 +77,29 @@ def test_outputs_without_statistics_are_compared_by_their_digests() -> None:
     found = next(f for f in diff.compare(old, new, RULES) if f.gate == "baseline output-digest")
     assert found.result is Result.failed
     assert "it has no statistics" in found.sentence
+
+
+@pytest.mark.parametrize("names", ["up:Up bilinear", "bilinear up:Up"])
+def test_a_module_that_waits_now_and_is_timed_by_another_clock_does_not_pass_strictly(names: str) -> None:
+    new = [replace(one, clock="perf_counter") for one in run(names, 8.0, "b")]
+    found = latencies(run(names, 4.0), new)["up:Up"]
+    assert found.result is Result.unsure
+    assert "--against GIT_REF decides" in found.sentence
+
+
+@pytest.mark.parametrize("stopped", ["interrupted", "budget"])
+def test_a_baseline_of_an_interrupted_run_is_not_written(
+    stopped: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = record("up:Up", times(1.0))
+    assert made.latency is not None
+    made = made.model_copy(update={"latency": made.latency.model_copy(update={"stopped": stopped})})
+    options = GateOptions(save=tmp_path / "b.json")
+    gates.judge(gates.Gates(options, Budgets(), None, None, 0.05), [made], made, "all")
+    assert (tmp_path / "b.json").exists() == (stopped == "budget")
+    assert ("interrupted; what is shown" in capsys.readouterr().err) == (stopped == "interrupted")
+
+
+def test_a_parameter_that_is_set_twice_is_refused() -> None:
+    with pytest.raises(SpecError, match="--set: groups is given twice"):
+        drafts.assignments(["groups=8", "groups=16"])

@@ -258,7 +258,7 @@ One thread where the shape names no other number, float32, glibc's malloc pinned
 processor milliseconds of a call, of several threads those on the wall; all ways of
 a row take turns in rounds of random order. The ratios are medians of rounds with their least and largest: how many times as long the
 fastest other runtime takes as the call into a kept output (`out="reuse"`; aim {TARGETS["kept"]}) and as the plain call, which returns new
-memory (aim {TARGETS["plain"]}); at shapes other than {' and '.join(SHAPES)} the aim of both is {ELSEWHERE}. onnxruntime and OpenVINO (hint f32) write into buffers that they are bound to; torch.compile is given the eager
+memory (aim {TARGETS["plain"]}); at shapes other than {" and ".join(SHAPES)} the aim of both is {ELSEWHERE}. onnxruntime and OpenVINO (hint f32) write into buffers that they are bound to; torch.compile is given the eager
 form. MiB: largest resident set during two calls above that of the loaded model, each in a process of its own.
 """
     rule = ["---"] * 2 + ["---:"] * (len(heads) - 2)

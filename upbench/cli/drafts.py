@@ -23,7 +23,7 @@ def assignments(texts: Sequence[str] | None, option: str = "--set") -> dict[str,
         option: Where they were given, for messages.
 
     Raises:
-        SpecError: With a sentence for each text that is not KEY=VALUE.
+        SpecError: With a sentence for each text that is not KEY=VALUE, or whose key was given before.
     """
     found, mistakes = {}, []
     for text in texts or ():
@@ -38,6 +38,8 @@ def assignments(texts: Sequence[str] | None, option: str = "--set") -> dict[str,
             join = " " if option.startswith("--") else ":"
             mistakes.append(f"{option}{join}{text}: `{text}` is not KEY=VALUE; write {option}{join}{example}")
             continue
+        if key.strip() in found:
+            mistakes.append(f"{option}: {key.strip()} is given twice; leave one out, or make it an axis of a sweep")
         try:
             found[key.strip()] = yaml.safe_load(value)
         except yaml.YAMLError:

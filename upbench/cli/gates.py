@@ -265,7 +265,10 @@ def judge(gates: Gates, records: Sequence[Record], reference: Record, convention
     if gates.baseline is not None:
         rules = gates.rules("baseline", f"baseline {gates.options.baseline}", "this run")
         found += diff.compare(gates.baseline, current, rules)
-    if gates.options.save:
+    if interrupted := any(r.latency is not None and r.latency.stopped == "interrupted" for r in records):
+        unsaved = f", and {gates.options.save} is not written" if gates.options.save else ""
+        typer.echo(f"upbench: interrupted; what is shown is of the rounds until then{unsaved}", err=True)
+    if gates.options.save and not interrupted:
         output.write(gates.options.save, baseline.to_text(current))
     return found
 

@@ -208,7 +208,10 @@ def _latency(old: Measured, new: Measured, rules: Rules) -> Finding | None:
     if why := _apart(METRICS["latency"], old, new, rules):
         return Finding(gate, new.label, Result.note, f"not compared: {why}; --against GIT_REF compares on one machine")
     if why := _timed_apart(old, new, rules):
-        return Finding(gate, new.label, Result.note, f"not compared: {why}")
+        # A module that waits now is timed by the wall: that is a change of the code, and may be the slowdown.
+        unsure = rules.gate == "baseline" and new.sources is not None and old.clock != new.clock
+        sentence = f"not compared: {why}" + ("; --against GIT_REF decides" if unsure else "")
+        return Finding(gate, new.label, Result.unsure if unsure else Result.note, sentence)
     if old.ratio is None or new.ratio is None or old.reference != new.reference:
         if old.reference != new.reference:
             return Finding(
