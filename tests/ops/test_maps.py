@@ -324,7 +324,7 @@ def test_without_the_kernels_the_eager_forms_run() -> None:
 def test_an_entry_takes_its_own_struct_alone(entry: str) -> None:
     """Before anything is read from its address."""
     with pytest.raises(TypeError, match="another struct than this entry takes"):
-        getattr(map_kernels._kernels, entry)(0, 8, 0, 1)
+        getattr(map_kernels._kernels, entry)(0, 8, 0, 1, 1)
 
 
 @built

@@ -18,7 +18,16 @@ from torch import Tensor
 import upbench
 from upbench import ops
 from upbench.machine import environment
-from upbench.ops.cpu import attention, boxes, guided_attention, map_kernels, native, point_slopes, window_kernels
+from upbench.ops.cpu import (
+    attention,
+    boxes,
+    compiled,
+    guided_attention,
+    map_kernels,
+    native,
+    point_slopes,
+    window_kernels,
+)
 from upbench.ops.cpu import points as cpu_points
 from upbench.ops.cpu.rows import point_rows
 from upbench.ops.memory_layout import SMALLEST, on_huge_pages
@@ -216,17 +225,6 @@ def test_what_lies_outside_a_window_of_zeros_is_never_read() -> None:
     assert bool((ops.deform_assemble(x, torch.ones(1, 1, 1, 4, 4), points, "zeros", backend="fused") == 0).all())
 
 
-@built
-def test_the_number_of_threads_changes_nothing() -> None:
-    module = upbench.build("ldaaqu", channels=64, backend="fused", seed=0).eval()
-    x, found = torch.randn(1, 64, 40, 50), []
-    for threads in (1, 2, 3):
-        with environment.with_threads(threads), torch.inference_mode():
-            found.append(module(x))
-    assert torch.equal(found[0], found[1])
-    assert torch.equal(found[0], found[2])
-
-
 def test_where_there_is_a_compiler_there_is_the_kernel() -> None:
     """Its building is optional, so that nothing but this notices when it fails."""
     if not (sys.platform.startswith("linux") and (shutil.which("gcc") or shutil.which("cc"))):
@@ -240,10 +238,10 @@ def test_where_there_is_a_compiler_there_is_the_kernel() -> None:
 )
 def test_kernels_of_another_build_are_left_alone(name: str, side: Any) -> None:
     assert side._kernels is not None
-    assert native.load(name, side.INTERFACE) is side._kernels
-    assert native.load(name, side.INTERFACE + 1) is None
-    assert native.load(name, -1) is None
-    assert native.load("_nothing", 1) is None
+    assert compiled.load(name, side.INTERFACE) is side._kernels
+    assert compiled.load(name, side.INTERFACE + 1) is None
+    assert compiled.load(name, -1) is None
+    assert compiled.load("_nothing", 1) is None
 
 
 @built
@@ -251,7 +249,7 @@ def test_kernels_of_another_build_are_left_alone(name: str, side: Any) -> None:
 def test_an_entry_takes_its_own_struct_alone(entry: str) -> None:
     """Before anything is read from its address."""
     with pytest.raises(TypeError, match="another struct than this entry takes"):
-        getattr(native._kernels, entry)(0, 8, 0, 1)
+        getattr(native._kernels, entry)(0, 8, 0, 1, 1)
     for struct in (native.Maps, native._Given, native._Predicted, native._Moved, point_slopes.Slopes):
         assert all(getattr(struct, name).size % 8 == 0 for name, _ in struct._fields_)
 

@@ -116,7 +116,7 @@ def test_half_precision_is_rounded_as_torch_does(dtype: torch.dtype) -> None:
 def test_a_struct_of_another_size_is_refused() -> None:
     for entry in ("assemble", "similarity", "scatter"):
         with pytest.raises(TypeError, match="another struct"):
-            getattr(window_kernels._kernels, entry)(0, 8, 0, 1)
+            getattr(window_kernels._kernels, entry)(0, 8, 0, 1, 1)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])

@@ -4,8 +4,8 @@
 
 A side is an interpreter and the checkout that it imports upbench from. Both sides are processes that take turns call by call
 (new old old new), with one thread, glibc's malloc pinned to keep its memory, the same weights, offsets as large as trained
-ones and the same inputs. Times are the thread's processor time. The peak is that of torch's allocator within one call, which
-neither the kernel's own scratch memory nor oneDNN's is part of.
+ones and the same inputs. Times are the thread's processor time, of several `--threads` those on the wall. The peak is that of
+torch's allocator within one call, which neither the kernel's own scratch memory nor oneDNN's is part of.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ class Work:
     scale: int
     batch: int
     params: dict[str, Any]
+    threads: int = 1
 
 
 class Worker:
@@ -56,7 +57,7 @@ class Worker:
     def __init__(self, side: Side, work: Work, weights: str, writes: bool) -> None:
         python, _, checkout = side.where.partition(":")
         clean = {k: v for k, v in os.environ.items() if k != "PYTHONPATH" and not k.startswith("MALLOC_")}
-        threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": checkout}
+        threads = {"OMP_NUM_THREADS": str(work.threads), "MKL_NUM_THREADS": str(work.threads), "PYTHONPATH": checkout}
         job = {**vars(work), "dtype": side.dtype, "backend": side.backend, "weights": weights, "writes": writes}
         self.process = subprocess.Popen(
             [python, "-P", __file__, "--worker", json.dumps(job)],
@@ -138,7 +139,7 @@ def serve(job: dict[str, Any]) -> None:
     """Answer questions on stdin about the call of a job until there are no more."""
     import torch
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(job["threads"])
     call = made(job)
     call()
     answers = sys.stdout
@@ -149,10 +150,13 @@ def serve(job: dict[str, Any]) -> None:
 
 
 def seconds_of(call: Callable[[], object]) -> float:
-    """Processor time of this thread in one call."""
-    start = time.thread_time()
+    """Processor time of this thread in one call, or where torch has more threads the time on the wall."""
+    import torch
+
+    clock = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
+    start = clock()
     call()
-    return time.thread_time() - start
+    return clock() - start
 
 
 def peak(call: Callable[[], object]) -> float:
@@ -224,6 +228,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--scale", type=int, default=2)
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--params", type=json.loads, default={}, help="parameters as JSON")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="threads of each side; of several, times are on the wall"
+    )
     parser.add_argument("--rounds", type=int, default=8, help="rounds of two calls of each")
     for side in ("new", "old"):
         parser.add_argument(f"--{side}-dtype", default="float32")
@@ -237,13 +244,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     old = Side(given.old, given.old_dtype, given.old_backend)
     channels, height, width = (int(n) for n in given.shape.split("x"))
     load = " ".join(f"{n:.1f}" for n in os.getloadavg())
-    print(f"new {new}\nold {old}\n{given.shape}, scale {given.scale}, batch {given.batch}, load {load}")
+    print(
+        f"new {new}\nold {old}\n{given.shape}, scale {given.scale}, batch {given.batch}, threads {given.threads}, load {load}"
+    )
     print(
         f"{'upsampler':14} {'mode':10} {'new ms':>8} {'old ms':>8} {'new/old':>8} {'95 %':>15} {'peaks, MiB':>15} {'ratio':>6}"
     )
     for name in given.names:
         for mode in ("inference", "training") if given.mode == "both" else (given.mode,):
-            work = Work(name, (channels, height, width), mode, given.scale, given.batch, given.params)
+            work = Work(name, (channels, height, width), mode, given.scale, given.batch, given.params, given.threads)
             found = compare(new, old, work, given.rounds)
             value, low, high = found.ratio()
             times = [1e3 * statistics.median(one) for one in (found.new, found.old)]

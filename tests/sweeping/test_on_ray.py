@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import textwrap
+import threading
+import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +19,11 @@ from tests import ray_nodes
 from tests.command_line import refused, upbench
 from upbench.records import pass_store, store
 from upbench.records.record import Record
+from upbench.sweeping import worker
+from upbench.sweeping.engines import on_ray
+from upbench.sweeping.engines.choice import Choice
+from upbench.sweeping.engines.crew import Request
+from upbench.sweeping.engines.ray_worker import LISTENER, Said
 
 pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="the extra ray is not installed")
 
@@ -99,7 +106,30 @@ def test_a_sweep_on_two_nodes_with_a_module_that_only_this_folder_has(here: Path
     )
     (group,) = pass_store.index(path.with_suffix(".passes.jsonl")).groups.values()
     assert len(group.twin) >= 5
-    _check_dry_run(here, address)  # no test of its own: that would be another cluster where tests run side by side
+    # No tests of their own: that would be another cluster where tests run side by side.
+    _check_dry_run(here, address)
+    _check_connected_elsewhere(here, address)
+    _check_left_ray(address)
+
+
+def _check_left_ray(address: str) -> None:
+    """A thread that is slow to hear of the end must not ask Ray again: Ray would connect to whatever cluster it finds."""
+    import ray
+
+    heard = threading.Event()
+
+    def slowly(said: Said, name: str, value: object) -> None:
+        object.__setattr__(said, name, value)
+        if name == "times":
+            heard.set()
+            time.sleep(4)
+
+    with pytest.MonkeyPatch.context() as patch:
+        with on_ray.crew(Request(["cpu"], {}, worker.MODULE, Choice(name="ray", address=address))):
+            patch.setattr(Said, "__setattr__", slowly)
+            assert heard.wait(60)
+        assert LISTENER not in {one.name for one in threading.enumerate()}
+    assert not ray.is_initialized()
 
 
 def _check_dry_run(here: Path, address: str) -> None:
@@ -125,6 +155,19 @@ def _check_dry_run(here: Path, address: str) -> None:
     assert not (here / "results").exists()
 
 
+def _check_connected_elsewhere(here: Path, address: str) -> None:
+    """A process has one cluster: another address is refused, not forgotten."""
+    import ray
+
+    ray.init(address=address, configure_logging=False, log_to_driver=False)
+    try:
+        asked = ("sweep", here / "dry.yaml", "-o", here / "elsewhere.jsonl", "--engine", "ray", "--address")
+        assert f"connected to the Ray cluster at {address} already" in refused(*asked, "10.0.0.1:6379")
+    finally:
+        ray.shutdown()
+    assert not (here / "elsewhere.jsonl").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
@@ -132,7 +175,8 @@ def _check_dry_run(here: Path, address: str) -> None:
         (["--address", "ray://here"], "give auto, local or HOST:PORT"),
     ],
 )
-def test_an_address_where_nobody_answers_is_refused_at_once(here: Path, options: list[str], sentence: str) -> None:
-    (here / "one.yaml").write_text("name: one\nbase: {upsampler: carafe}\ngrid: {k_up: [3]}\n")
-    assert sentence in refused("sweep", here / "one.yaml", "-o", here / "one.jsonl", "--engine", "ray", *options)
-    assert not (here / "one.jsonl").exists()
+def test_an_address_where_nobody_answers_is_refused_at_once(tmp_path: Path, options: list[str], sentence: str) -> None:
+    (tmp_path / "one.yaml").write_text("name: one\nbase: {upsampler: carafe}\ngrid: {k_up: [3]}\n")
+    files = (tmp_path / "one.yaml", "-o", tmp_path / "one.jsonl")
+    assert sentence in refused("sweep", *files, "--engine", "ray", *options)
+    assert not (tmp_path / "one.jsonl").exists()

@@ -7,33 +7,22 @@ from __future__ import annotations
 
 import ctypes
 import math
-from importlib import import_module
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from upbench.ops import thresholds
-from upbench.ops.cpu import threads
+from upbench.ops.cpu import compiled, threads
 from upbench.ops.cpu.rows import blocked, even_pixels, laid_out, map_rows, point_rows, sliced, tap_rows
 from upbench.ops.cpu.structs import ADDRESS, COUNT, REAL, struct
 from upbench.ops.memory_layout import empty_map, empty_taps
 from upbench.ops.registration import coordinate_dtype
 
-INTERFACE = 12
+INTERFACE = 13
 """Version of the C interface that this file expects. A kernel built by another upbench reports another, and is ignored."""
 
-
-def load(name: str, interface: int) -> Any:
-    """Return a C module of this folder, or None where there was no compiler or it was built by another upbench."""
-    try:
-        found = import_module(f"upbench.ops.cpu.{name}")
-    except ImportError:
-        return None
-    return found if found.interface == interface else None
-
-
-_kernels = load("_kernels", INTERFACE)
+_kernels = compiled.load("_kernels", INTERFACE)
 LANES = 16 if _kernels is None else _kernels.lanes
 """Numbers of float32 in a vector of the kernels, here: those of the C modules are the same, since they take the same vector units."""
 FORMS = {torch.bfloat16: 1, torch.float16: 2}

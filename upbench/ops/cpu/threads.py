@@ -1,13 +1,12 @@
-"""Shares the work of a C kernel out among as many threads as torch has."""
+"""Shares the work of a C kernel out among as many threads as torch has, its own where it uses OpenMP.
+
+Threads beside torch's would fight with them: those of OpenMP go on running for milliseconds after an operator, so that a pool of
+our own found no core free, and two threads took as long as one.
+"""
 
 from __future__ import annotations
 
 import ctypes
-import math
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
 from typing import Any
 
 import torch
@@ -23,27 +22,4 @@ def run(module: Any, entry: str, job: ctypes.Structure, count: int, piece: int) 
         count: number of tiles.
         piece: tiles that a thread takes at a time.
     """
-    _shared(partial(getattr(module, entry), ctypes.addressof(job), ctypes.sizeof(job)), count, piece)
-
-
-def _shared(work: Callable[[int, int], Any], count: int, piece: int) -> None:
-    """work(start, stop) over 0 to count in pieces, by as many threads as torch has here, this one among them."""
-    threads = min(torch.get_num_threads(), math.ceil(count / piece))
-    starts = iter(range(0, count, piece))
-
-    def take() -> None:
-        for start in starts:
-            work(start, min(start + piece, count))
-
-    others = [_pool(os.getpid(), threads - 1).submit(take) for _ in range(threads - 1)]
-    try:
-        take()
-    finally:
-        for other in others:
-            other.result()
-
-
-@cache
-def _pool(process: int, threads: int) -> ThreadPoolExecutor:
-    """Threads that wait for work; a process that was forked off needs its own."""
-    return ThreadPoolExecutor(threads, thread_name_prefix="upbench")
+    getattr(module, entry)(ctypes.addressof(job), ctypes.sizeof(job), count, piece, torch.get_num_threads())

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from upbench.ops import thresholds
-from upbench.ops.cpu import native, structs, threads
+from upbench.ops.cpu import compiled, native, structs, threads
 from upbench.ops.memory_layout import empty_map, empty_taps, on_huge_pages
 from upbench.ops.registration import coordinate_dtype
 
-INTERFACE = 8
+INTERFACE = 9
 """Version of the C interface that this file expects; kernels built by another upbench are ignored."""
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 ZEROS, MIRRORED, REPEATED = 0, 1, 2
@@ -52,7 +52,7 @@ Project = structs.struct(
 )
 
 
-_kernels = native.load("_windows", INTERFACE)
+_kernels = compiled.load("_windows", INTERFACE)
 
 
 def can_run_native(*tensors: Tensor) -> bool:

@@ -44,14 +44,16 @@ def crew(request: Request) -> Iterator[Crew]:
     """
     ray = _ray(request.choice.address)
     ours = not ray.is_initialized()
-    if ours:
+    if not ours:
+        _check_same_cluster(ray, request.choice.address)
+    else:
         _connect(ray, request.choice.address or "auto", ray_code.runtime_env(list(request.specs.values())))
     opening = _Opening(request, _stations(ray, request))
     try:
         yield opening.crew()
     finally:
         for station in opening.stations:
-            station.close()
+            station.leave()
         if ours:
             ray.shutdown()
 
@@ -89,15 +91,33 @@ def _connect(ray: Any, address: str, runtime_env: Mapping[str, Any]) -> None:
         ) from None
 
 
-def _check_reachable(ray: Any, address: str) -> None:
-    """Refuse an address that nobody answers at: Ray itself tries for minutes."""
+def _check_same_cluster(ray: Any, address: str | None) -> None:
+    """Refuse an address beside a connection to another cluster: a process has one, and the sweep would go there."""
+    if address in (None, "auto", "local"):
+        return
+    host, port = _host_and_port(ray, str(address))
+    known = ray.get_runtime_context().gcs_address
+    if f"{host}:{port}" != known:
+        raise WorkerError(
+            f"--address {address}: this process is connected to the Ray cluster at {known} already; call ray.shutdown() "
+            "before, or leave the address out"
+        )
+
+
+def _host_and_port(ray: Any, address: str) -> tuple[str, int]:
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or "/" in host:
         raise WorkerError(f"--address {address}: give auto, local or HOST:PORT, as 10.0.0.1:6379")
     if host in ("localhost", "127.0.0.1", "::1"):
         host = ray.util.get_node_ip_address()  # Ray asks there in its place
+    return host, int(port)
+
+
+def _check_reachable(ray: Any, address: str) -> None:
+    """Refuse an address that nobody answers at: Ray itself tries for minutes."""
+    host, port = _host_and_port(ray, address)
     try:
-        socket.create_connection((host, int(port)), REACHED_S).close()
+        socket.create_connection((host, port), REACHED_S).close()
     except OSError as error:
         raise WorkerError(
             f"--address {address}: nothing answers at {host}:{port} ({error.strerror or error}); start the "

@@ -18,6 +18,10 @@ from upbench.sweeping.worker import ANNOUNCE, IN_PROCESS
 
 WAIT_S = 1.0
 """How often a node says what its worker does; a message is passed on at once."""
+LEAVE_S = 10.0
+"""How long the end of a sweep waits for a thread that listens; it ends with its actor."""
+LISTENER = "upbench-ray-listener"
+"""Name of the threads that wait for what nodes say."""
 
 
 @dataclass
@@ -40,7 +44,7 @@ class Station:
     gpus: int
     module: str
     actor: Any = None
-    workers: int = 0
+    workers: list[RayWorker] = field(default_factory=list)
 
     def open(self) -> None:
         """Ask Ray for the actor. It waits while others use the device."""
@@ -71,11 +75,19 @@ class Station:
             with suppress(Exception):  # it may be gone with its node
                 ray.kill(actor)
 
+    def leave(self) -> None:
+        """End the actor for good, and the threads that listen to its workers: one that asked Ray later would connect anew."""
+        for one in self.workers:
+            one.kill()
+        self.close()
+        for one in self.workers:
+            one.listener.join(LEAVE_S)
+
     def start(self, pinning: Pinning) -> RayWorker:
         """Start a worker; the one before is ended."""
         self.open()
-        self.workers += 1
-        return RayWorker(self, self.workers, pinning)
+        self.workers.append(RayWorker(self, len(self.workers) + 1, pinning))
+        return self.workers[-1]
 
     def is_alive(self) -> bool:
         """Return whether Ray knows the node as alive."""
@@ -136,7 +148,8 @@ class RayWorker:
         self.process = self
         self._actor = self.station.actor
         started = self._actor.start.remote(self.number, self.station.module, self.pinning)
-        threading.Thread(target=self._listen, args=(started,), daemon=True).start()
+        self.listener = threading.Thread(target=self._listen, args=(started,), name=LISTENER, daemon=True)
+        self.listener.start()
 
     def ask(self, message: Message) -> None:
         """Have a message sent to the process; the names of devices are those that it knows."""

@@ -77,22 +77,42 @@ static void take_newest(void) {
 #endif
 }
 
-/* Runs the form of an entry for the dtype of a job: address and size of the struct, the tiles to take. */
-static PyObject *run(PyObject *args, size_t expected, size_t dtype_at, const Work *forms) {
+#include "share.h"
+
+/* What an entry is called with: address and size of the struct, how many tiles there are, tiles of a piece, threads. */
+typedef struct {
+    const void *job;
+    Py_ssize_t count, piece, threads;
+} Called;
+
+/* Whether the arguments name a struct of the size that is expected. */
+static int parsed(PyObject *args, size_t expected, Called *call) {
     unsigned long long address;
-    Py_ssize_t size, start, stop;
-    if (!PyArg_ParseTuple(args, "Knnn", &address, &size, &start, &stop)) return NULL;
-    const char *job = (const char *)(uintptr_t)address;
-    if ((size_t)size != expected) {
-        PyErr_SetString(PyExc_TypeError, "another struct than this entry takes");
-        return NULL;
+    Py_ssize_t size;
+    if (!PyArg_ParseTuple(args, "Knnnn", &address, &size, &call->count, &call->piece, &call->threads)) return 0;
+    if ((size_t)size != expected || call->piece < 1) {
+        PyErr_SetString(PyExc_TypeError, "another struct than this entry takes, or pieces of no tiles");
+        return 0;
     }
+    call->job = (const void *)(uintptr_t)address;
+    return 1;
+}
+
+/* Does the work of a call on a job. */
+static PyObject *done(const Called *call, Work work, const void *job) {
     int ready;
     Py_BEGIN_ALLOW_THREADS;
-    ready = forms[*(const int64_t *)(job + dtype_at)](job, (long)start, (long)stop);
+    ready = shared(work, job, (long)call->count, (long)call->piece, (long)call->threads);
     Py_END_ALLOW_THREADS;
     if (!ready) return PyErr_NoMemory();
     Py_RETURN_NONE;
+}
+
+/* Runs the form of an entry for the dtype of a job, which lies in its struct. */
+static PyObject *run(PyObject *args, size_t expected, size_t dtype_at, const Work *forms) {
+    Called call;
+    if (!parsed(args, expected, &call)) return NULL;
+    return done(&call, forms[*(const int64_t *)((const char *)call.job + dtype_at)], call.job);
 }
 
 #define ENTRY(name, Job) \

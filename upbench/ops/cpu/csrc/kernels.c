@@ -104,56 +104,35 @@ typedef struct {
     of(points), of(boxes), of(compare_neighbours), of(blend_neighbours), of(slopes), of(scatter), of(normed)
 #include "generations.h"
 
-/* The struct that the arguments name, or NULL: its address, its size, and the tiles to take. */
-static const void *parsed(PyObject *args, size_t expected, Py_ssize_t *start, Py_ssize_t *stop) {
-    unsigned long long address;
-    Py_ssize_t size;
-    if (!PyArg_ParseTuple(args, "Knnn", &address, &size, start, stop)) return NULL;
-    if ((size_t)size != expected) {
-        PyErr_SetString(PyExc_TypeError, "another struct than this entry takes");
-        return NULL;
-    }
-    return (const void *)(uintptr_t)address;
-}
-
-static PyObject *run_points(const Job *job, int wide, Py_ssize_t start, Py_ssize_t stop) {
-    int ready;
-    Py_BEGIN_ALLOW_THREADS;
-    ready = entries->points[wide](job, (long)start, (long)stop);
-    Py_END_ALLOW_THREADS;
-    if (!ready) return PyErr_NoMemory();
-    Py_RETURN_NONE;
-}
-
 static PyObject *given(PyObject *Py_UNUSED(self), PyObject *args) {
-    Py_ssize_t start, stop;
-    const Given *from = parsed(args, sizeof(Given), &start, &stop);
-    if (!from) return NULL;
+    Called call;
+    if (!parsed(args, sizeof(Given), &call)) return NULL;
+    const Given *from = call.job;
     Job job = job_of(&from->maps);
     job.columns = from->columns, job.rows = from->rows, job.weights = from->weights;
-    return run_points(&job, from->maps.wide != 0, start, stop);
+    return done(&call, entries->points[from->maps.wide != 0], &job);
 }
 
 static PyObject *predicted(PyObject *Py_UNUSED(self), PyObject *args) {
-    Py_ssize_t start, stop;
-    const Predicted *from = parsed(args, sizeof(Predicted), &start, &stop);
-    if (!from) return NULL;
+    Called call;
+    if (!parsed(args, sizeof(Predicted), &call)) return NULL;
+    const Predicted *from = call.job;
     Job job = job_of(&from->maps);
     job.predictor = from->layers, job.pairs = from->pairs, job.kernel = (long)from->kernel;
     job.theta = from->theta, job.eps = from->eps, job.in_input_pixels = from->in_input_pixels != 0;
-    return run_points(&job, from->maps.wide != 0, start, stop);
+    return done(&call, entries->points[from->maps.wide != 0], &job);
 }
 
 static PyObject *moved(PyObject *Py_UNUSED(self), PyObject *args) {
-    Py_ssize_t start, stop;
-    const Moved *from = parsed(args, sizeof(Moved), &start, &stop);
-    if (!from) return NULL;
+    Called call;
+    if (!parsed(args, sizeof(Moved), &call)) return NULL;
+    const Moved *from = call.job;
     Job job = job_of(&from->maps);
     job.offsets = from->offsets, job.guide = from->guide, job.projection = from->projection;
     job.offset_pitch = (long)from->offset_pitch, job.scale = (long)from->scale, job.spread = (long)from->spread;
     job.guide_channels = (long)from->guide_channels, job.guide_step = (long)from->guide_step;
     job.guide_pitch = (long)from->guide_pitch;
-    return run_points(&job, from->maps.wide != 0, start, stop);
+    return done(&call, entries->points[from->maps.wide != 0], &job);
 }
 
 static PyObject *boxes(PyObject *Py_UNUSED(self), PyObject *args) {
@@ -161,27 +140,19 @@ static PyObject *boxes(PyObject *Py_UNUSED(self), PyObject *args) {
 }
 
 static PyObject *neighbours(PyObject *Py_UNUSED(self), PyObject *args) {
-    Py_ssize_t start, stop;
-    const Neighbours *job = parsed(args, sizeof(Neighbours), &start, &stop);
-    if (!job) return NULL;
+    Called call;
+    if (!parsed(args, sizeof(Neighbours), &call)) return NULL;
+    const Neighbours *job = call.job;
     const Work *forms = job->compare ? entries->compare_neighbours : entries->blend_neighbours;
-    Py_BEGIN_ALLOW_THREADS;
-    forms[job->wide != 0](job, (long)start, (long)stop);
-    Py_END_ALLOW_THREADS;
-    Py_RETURN_NONE;
+    return done(&call, forms[job->wide != 0], job);
 }
 
 static PyObject *slopes(PyObject *Py_UNUSED(self), PyObject *args) {
-    Py_ssize_t start, stop;
-    const Slopes *job = parsed(args, sizeof(Slopes), &start, &stop);
-    if (!job) return NULL;
-    int ready;
+    Called call;
+    if (!parsed(args, sizeof(Slopes), &call)) return NULL;
+    const Slopes *job = call.job;
     const Work *forms = job->map ? entries->scatter : entries->slopes;
-    Py_BEGIN_ALLOW_THREADS;
-    ready = forms[job->wide != 0](job, (long)start, (long)stop);
-    Py_END_ALLOW_THREADS;
-    if (!ready) return PyErr_NoMemory();
-    Py_RETURN_NONE;
+    return done(&call, forms[job->wide != 0], job);
 }
 
 static PyObject *normed(PyObject *Py_UNUSED(self), PyObject *args) {
@@ -189,17 +160,18 @@ static PyObject *normed(PyObject *Py_UNUSED(self), PyObject *args) {
 }
 
 static PyMethodDef methods[] = {
-    {"normed", normed, METH_VARARGS, "Tiles start to stop of normed and projected planes: of a Normed."},
-    {"given", given, METH_VARARGS, "Tiles start to stop over given points: address and size of a Given, start, stop."},
+    {"normed", normed, METH_VARARGS, "Tiles of normed and projected planes: of a Normed."},
+    {"given", given, METH_VARARGS, "Tiles over given points: address and size of a Given, tiles, tiles of a piece, threads."},
     {"predicted", predicted, METH_VARARGS, "The same over predicted points: of a Predicted."},
     {"moved", moved, METH_VARARGS, "The same over points moved from their parents: of a Moved."},
-    {"boxes", boxes, METH_VARARGS, "Tiles start to stop of attention to cells: address and size of a Boxes, start, stop."},
-    {"neighbours", neighbours, METH_VARARGS, "Rows start to stop of windows of neighbours: of a Neighbours."},
-    {"slopes", slopes, METH_VARARGS, "Gradients over given points: slices start to stop of a map, or tiles: of a Slopes."},
+    {"boxes", boxes, METH_VARARGS, "Tiles of attention to cells: of a Boxes."},
+    {"neighbours", neighbours, METH_VARARGS, "Rows of windows of neighbours: of a Neighbours."},
+    {"slopes", slopes, METH_VARARGS, "Gradients over given points: slices of a map, or tiles: of a Slopes."},
+    USE_OPENMP,
     {NULL, NULL, 0, NULL},
 };
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_kernels", NULL, 0, methods, NULL, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit__kernels(void) {
-    return made_of(&module, 12); /* `native.py` and those it serves take the structs above alone */
+    return made_of(&module, 13); /* `native.py` and those it serves take the structs above alone */
 }

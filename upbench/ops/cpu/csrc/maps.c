@@ -132,22 +132,23 @@ ENTRY(planes, Planes)
 ENTRY(scores, Scores)
 
 static PyMethodDef methods[] = {
-    {"box", box, METH_VARARGS, "Planes start to stop of means over boxes: address and size of a Box, start, stop."},
-    {"guided", guided, METH_VARARGS, "Planes start to stop of a guided filter: of a Guided."},
-    {"coarse", coarse, METH_VARARGS, "Tiles start to stop of what they read of a map that the key is a resize of: of a Differences."},
-    {"differences", differences, METH_VARARGS, "Tiles start to stop of paired differences: of a Differences."},
-    {"difference_slopes", difference_slopes, METH_VARARGS, "Strips start to stop of their gradients: of a DifferenceSlopes."},
-    {"softmax", softmax, METH_VARARGS, "Blocks of rows start to stop of a softmax over taps: of a Softmax."},
-    {"fold", fold, METH_VARARGS, "Rows start to stop of weights of samples as weights of pixels: of a Fold."},
-    {"affinity", affinity, METH_VARARGS, "Groups start to stop of products of filtered features: of an Affinity."},
-    {"pool", pool, METH_VARARGS, "Planes start to stop of means over the cells of a grid: of a Pool."},
-    {"moments", moments, METH_VARARGS, "Planes start to stop of means and variances: of a Moments."},
-    {"planes", planes, METH_VARARGS, "Parcels of pixels start to stop of a pointwise convolution: of a Planes."},
+    {"box", box, METH_VARARGS, "Planes of means over boxes: address and size of a Box, tiles, tiles of a piece, threads."},
+    {"guided", guided, METH_VARARGS, "Planes of a guided filter: of a Guided."},
+    {"coarse", coarse, METH_VARARGS, "Tiles of what they read of a map that the key is a resize of: of a Differences."},
+    {"differences", differences, METH_VARARGS, "Tiles of paired differences: of a Differences."},
+    {"difference_slopes", difference_slopes, METH_VARARGS, "Strips of their gradients: of a DifferenceSlopes."},
+    {"softmax", softmax, METH_VARARGS, "Blocks of rows of a softmax over taps: of a Softmax."},
+    {"fold", fold, METH_VARARGS, "Rows of weights of samples as weights of pixels: of a Fold."},
+    {"affinity", affinity, METH_VARARGS, "Groups of products of filtered features: of an Affinity."},
+    {"pool", pool, METH_VARARGS, "Planes of means over the cells of a grid: of a Pool."},
+    {"moments", moments, METH_VARARGS, "Planes of means and variances: of a Moments."},
+    {"planes", planes, METH_VARARGS, "Parcels of pixels of a pointwise convolution: of a Planes."},
     {"scores", scores, METH_VARARGS, "The same of rows of bfloat16: of a Scores."},
+    USE_OPENMP,
     {NULL, NULL, 0, NULL},
 };
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_maps", NULL, 0, methods, NULL, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit__maps(void) {
-    return made_of(&module, 9); /* `map_kernels.py` takes the structs above alone */
+    return made_of(&module, 10); /* `map_kernels.py` takes the structs above alone */
 }

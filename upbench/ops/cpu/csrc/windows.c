@@ -62,17 +62,18 @@ ENTRY(rows, Project)
 ENTRY(sample, Samples)
 
 static PyMethodDef methods[] = {
-    {"assemble", assemble, METH_VARARGS, "Rows start to stop of sums over windows: address and size of a Windows, start, stop."},
+    {"assemble", assemble, METH_VARARGS, "Rows of sums over windows: address and size of a Windows, tiles, tiles of a piece, threads."},
     {"attend", attend, METH_VARARGS, "The same by the softmax of dot products with the windows of keys."},
-    {"similarity", similarity, METH_VARARGS, "Rows start to stop of dot products with windows."},
-    {"scatter", scatter, METH_VARARGS, "Tiles start to stop of the transpose of the sums."},
-    {"project", project, METH_VARARGS, "Tiles start to stop of a pointwise convolution: address and size of a Project."},
-    {"rows", rows, METH_VARARGS, "Tiles start to stop of planes that become rows."},
-    {"sample", sample, METH_VARARGS, "Tiles start to stop of bilinear samples: address and size of a Samples."},
+    {"similarity", similarity, METH_VARARGS, "Rows of dot products with windows."},
+    {"scatter", scatter, METH_VARARGS, "Tiles of the transpose of the sums."},
+    {"project", project, METH_VARARGS, "Tiles of a pointwise convolution: address and size of a Project."},
+    {"rows", rows, METH_VARARGS, "Tiles of planes that become rows."},
+    {"sample", sample, METH_VARARGS, "Tiles of bilinear samples: address and size of a Samples."},
+    USE_OPENMP,
     {NULL, NULL, 0, NULL},
 };
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_windows", NULL, 0, methods, NULL, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit__windows(void) {
-    return made_of(&module, 8); /* `window_kernels.py` takes the structs above alone */
+    return made_of(&module, 9); /* `window_kernels.py` takes the structs above alone */
 }
