@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any
 
 import pytest
 import torch
@@ -21,12 +18,9 @@ from upbench.machine import environment
 from upbench.ops.cpu import (
     attention,
     boxes,
-    compiled,
     guided_attention,
-    map_kernels,
     native,
     point_slopes,
-    window_kernels,
 )
 from upbench.ops.cpu import points as cpu_points
 from upbench.ops.cpu.rows import point_rows
@@ -223,25 +217,6 @@ def test_what_lies_outside_a_window_of_zeros_is_never_read() -> None:
     x[0, 0, 0, 0] = float("nan")
     points = torch.tensor([-5.0, -5.0]).expand(1, 1, 1, 4, 4, 2)
     assert bool((ops.deform_assemble(x, torch.ones(1, 1, 1, 4, 4), points, "zeros", backend="fused") == 0).all())
-
-
-def test_where_there_is_a_compiler_there_is_the_kernel() -> None:
-    """Its building is optional, so that nothing but this notices when it fails."""
-    if not (sys.platform.startswith("linux") and (shutil.which("gcc") or shutil.which("cc"))):
-        pytest.skip("no C compiler here that must have built it")
-    assert ops.kernels() == "c"
-
-
-@built
-@pytest.mark.parametrize(
-    ("name", "side"), [("_kernels", native), ("_windows", window_kernels), ("_maps", map_kernels)], ids=str
-)
-def test_kernels_of_another_build_are_left_alone(name: str, side: Any) -> None:
-    assert side._kernels is not None
-    assert compiled.load(name, side.INTERFACE) is side._kernels
-    assert compiled.load(name, side.INTERFACE + 1) is None
-    assert compiled.load(name, -1) is None
-    assert compiled.load("_nothing", 1) is None
 
 
 @built
