@@ -207,7 +207,9 @@ def test_sweep_does_not_measure_again_unless_fresh(tmp_path: Path) -> None:
     assert out.read_text().startswith(first)
     assert len(store.load(out).records) == 3
     assert [row.split(",")[0] for row in (tmp_path / "r.csv").read_text().splitlines()] == ["theta", "5", "7", "11"]
-    assert upbench("sweep", file, "--output", out, "--fresh").exit_code == 0
+    again = upbench("sweep", file, "--output", out, "--fresh")
+    assert again.exit_code == 0
+    assert f"upbench: --fresh: the results of before are in {tmp_path / 'r.1.jsonl'} now" in again.stderr
     assert (tmp_path / "r.1.jsonl").read_text().startswith(first)
     assert not out.read_text().startswith(first)
     assert len(store.load(out).records) == 3

@@ -201,6 +201,7 @@ def test_latex_edited_by_hand_is_kept(edit: Callable[[str], str]) -> None:
     file.write_text(edited)
     refused = upbench(*command)
     assert (refused.exit_code, "that was edited" in refused.stderr) == (2, True)
+    assert "give its caption with --caption and its label with --label" in refused.stderr
     assert file.read_text() == edited
     assert upbench(*command, "--overwrite").exit_code == 0
 

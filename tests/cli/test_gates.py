@@ -204,6 +204,14 @@ def test_a_fused_form_that_is_not_the_plain_one_is_not_timed(
     assert bool(timed) is not bool(failed)
 
 
+def test_a_baseline_of_one_module_alone_says_that_its_latency_cannot_be_judged(write: Write) -> None:
+    name = write()
+    alone = upbench("compare", name, *FAST, "--save", "base.json")
+    assert f"as `compare bilinear {name} --save base.json`" in alone.stderr
+    for more in (["--exact"], ["nearest"]):
+        assert "no gate can judge" not in upbench("compare", name, *more, *FAST, "--save", "base.json").stderr
+
+
 def test_another_output_than_the_saved_one_prints_no_speed(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = ["compare", write(gain="1.0"), "bilinear", *FAST]
     assert upbench(*arguments, "--save", "base.json").exit_code == 0

@@ -101,6 +101,27 @@ def test_dysample_can_begin_as_the_call_that_it_replaces() -> None:
         upbench.replace(segmenter(), "carafe", inputs=x, start="original")
 
 
+class TwoKinds(torch.nn.Module):
+    """One bilinear call and one nearest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = torch.nn.Conv2d(3, 8, 3, stride=4, padding=1)
+        self.smooth = torch.nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
+        self.plain = torch.nn.Upsample(scale_factor=2)
+        self.head = torch.nn.Conv2d(8, 8, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.plain(self.smooth(self.stem(x))))
+
+
+def test_where_a_start_fits_one_call_alone_that_one_is_named() -> None:
+    model, x = TwoKinds().eval(), image()
+    with pytest.raises(SpecError, match=r"at plain:0\), or give --where smooth:0 \(where='smooth:0'\), which"):
+        upbench.replace(model, "dysample", inputs=x, start="original")
+    upbench.replace(model, "dysample", "smooth:0", inputs=x, start="original")
+
+
 @pytest.mark.parametrize("name", ["dysample", "carafe", "fade", "ldaaqu"])
 def test_the_model_keeps_class_weights_and_names_and_learns(name: str) -> None:
     model, x = segmenter(), image()

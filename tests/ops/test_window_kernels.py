@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from upbench.ops import destination, thresholds
-from upbench.ops.cpu import native, window_kernels, windows
+from upbench.ops.cpu import native, projection, window_kernels, windows
 from upbench.ops.fused import window_assemble_fused
 
 pytestmark = pytest.mark.skipif(window_kernels._kernels is None, reason="upbench was installed without a C compiler")
@@ -195,4 +195,4 @@ def test_a_pointwise_convolution_is_that_of_torch(
     )
     if not planes:
         x = x.to(memory_format=torch.channels_last)
-    close(window_kernels.project(x, weight, bias), F.conv2d(x.double(), weight.double(), bias.double()), dtype)
+    close(projection.project(x, weight, bias), F.conv2d(x.double(), weight.double(), bias.double()), dtype)

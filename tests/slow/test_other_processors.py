@@ -71,6 +71,7 @@ class Call:
     module: str
     entry: str
     count: int
+    piece: int
     job: bytes
     pointers: list[tuple[int, int, int]] = field(default_factory=list)
     blocks: list[Tensor] = field(default_factory=list)
@@ -79,7 +80,7 @@ class Call:
 
     def written(self) -> bytes:
         """The call as `replay.c` reads it."""
-        sizes = (len(self.job), 0, self.count, len(self.blocks), len(self.pointers))
+        sizes = (len(self.job), self.count, self.piece, len(self.blocks), len(self.pointers))
         parts = [self.entry.encode().ljust(32, b"\0"), numbers(*sizes), self.job]
         for memory in self.before:
             parts += [numbers(len(memory)), memory]
@@ -104,9 +105,13 @@ def addresses(job: ctypes.Structure, start: int = 0) -> Iterator[tuple[int, int]
             yield place, value
 
 
-def noted(module: Any, entry: str, job: ctypes.Structure, count: int) -> Call:
+def noted(module: Any, entry: str, job: ctypes.Structure, count: int, piece: int) -> Call:
     call = Call(
-        module.__name__.rpartition(".")[2], entry, count, ctypes.string_at(ctypes.addressof(job), ctypes.sizeof(job))
+        module.__name__.rpartition(".")[2],
+        entry,
+        count,
+        piece,
+        ctypes.string_at(ctypes.addressof(job), ctypes.sizeof(job)),
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -137,9 +142,9 @@ def _calls(lanes: int, folder: Path) -> list[Call]:
     found: list[Call] = []
     run = threads.run
 
-    def running(module: Any, entry: str, job: ctypes.Structure, count: int, piece: int) -> None:
-        call = noted(module, entry, job, count)
-        run(module, entry, job, count, piece)
+    def running(module: Any, entry: str, job: ctypes.Structure, count: int, piece: int, terms: int) -> None:
+        call = noted(module, entry, job, count, piece)
+        run(module, entry, job, count, piece, terms)
         call.after = [values(raw(b.untyped_storage()), b.dtype) for b in call.blocks]
         call.blocks = [torch.empty(0, dtype=b.dtype) for b in call.blocks]
         found.append(call)

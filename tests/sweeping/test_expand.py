@@ -67,6 +67,10 @@ def test_overrides_reach_every_cell() -> None:
         ({"grid": {"seed": list(range(1000)), "theta": list(range(200))}}, ["has 200,000 cells", "at most 100,000"]),
         ({"zip": {"groups": [1, 2], "k_e": [1]}}, ["differ in length: groups has 2, k_e has 1"]),
         ({"zip": {"groups": []}}, ["zip.groups has no values"]),
+        (
+            {"zip": {"groups": [1, 2, 1], "k_e": [1, 3, 1]}},
+            ["zip sets {groups: 1, k_e: 1} twice, by the values at places 1 and 3; leave one of them out"],
+        ),
         ({"cells": [{"groups": 1}, {}]}, ["cells[1] is empty"]),
         (
             {"cells": [{"groups": 1, "k_e": 3}, {"groups": 2}, {"k_e": 3, "groups": 1}]},

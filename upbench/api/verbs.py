@@ -175,7 +175,7 @@ def sweep(
     """
     from upbench.quality import beside_results
     from upbench.sweeping import reference as references
-    from upbench.sweeping import runner
+    from upbench.sweeping import results_files, runner
     from upbench.sweeping.engines import choice
 
     messages: list[str] = []
@@ -192,8 +192,8 @@ def sweep(
         Sources((read_plan.given,)).check(sources.of_cells(cells))
     store.check_appendable(path)
     with files.locked(path), runner.crew(cells, runner_options, path, messages.append) as crew:
-        if fresh:
-            runner.set_aside(path)
+        if fresh and (before := results_files.set_aside(path)) is not None:
+            messages.append(f"the results of before are in {before} now")
         known = store.index(path)
         outcome = runner.run_cells(
             cells, read_plan, path, known, crew, runner_options, lambda *said: None, messages.append

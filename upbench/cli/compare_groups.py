@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from upbench.cli import compare_specs, gates, output
+from upbench.cli import compare_specs, gates, interrupts, output
 from upbench.cli.accuracy_options import attached
 from upbench.cli.compare_specs import Chosen
 from upbench.cli.gates import Gates
@@ -158,7 +158,8 @@ def show(
     view: ViewOptions | None = None,
     chosen: Selection | None = None,
 ) -> None:
-    """Print a table of each group, or one document of all, and the failures; exit with 1 where a gate or check failed.
+    """Print a table of each group, or one document of all, and the failures; exit with 1 where a gate or check failed, and
+    with 130 where Ctrl-C ended the sampling.
 
     Args:
         results: The results of all groups.
@@ -193,3 +194,4 @@ def show(
             lambda: json_documents.comparison(parts, findings, judged.options.strict, per_shape),
         )
     gates.report(findings, judged.options, to, tables)
+    interrupts.end([record for result in results for record in result.records])

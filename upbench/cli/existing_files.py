@@ -84,6 +84,8 @@ def check_replaceable(path: Path, form: str, option: str = "--output", overwrite
         option: by which it was given, for the sentence.
         overwrite: whether whatever the file holds may be lost.
     """
+    from upbench.report.formats import latex_seal
+
     what = _SOURCES.get(path.suffix.lower())
     if what is not None:
         raise OutputError(f"output {path} has the name of {what}, and no result is one; choose another with {option}")
@@ -94,8 +96,12 @@ def check_replaceable(path: Path, form: str, option: str = "--output", overwrite
     except OSError:
         return  # said by files.check_writable where it cannot be written either
     if content.strip() and (what := _held(path, content, form)) is not None:
+        edited = path.suffix.lower() == ".tex" and latex_seal.is_unedited(content.decode("utf-8", "replace")) is False
+        caption = (
+            "give its caption with --caption and its label with --label and take the file away, " if edited else ""
+        )
         raise OutputError(
-            f"output {path} holds {what}, which would be lost; choose another with {option}, or "
+            f"output {path} holds {what}, which would be lost; {caption}choose another with {option}, or "
             f"{'give --overwrite' if option == '--output' else 'remove it'}"
         )
 

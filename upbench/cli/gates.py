@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from upbench.cli import output
+from upbench.cli import interrupts, output
 from upbench.cli.gate_options import GateOptions
 from upbench.cli.show_options import ShowOptions
 from upbench.errors import SpecError, StoreError, UpbenchError
@@ -259,17 +259,20 @@ def judge(gates: Gates, records: Sequence[Record], reference: Record, convention
         convention: Counting convention of MACs and parameters.
     """
     from upbench.gate import baseline, budgets, diff, measured
+    from upbench.gate import reference as references
 
     found = budgets.judge(gates.budgets, records, convention)
     current = measured.from_records(records, reference)
     if gates.baseline is not None:
         rules = gates.rules("baseline", f"baseline {gates.options.baseline}", "this run")
         found += diff.compare(gates.baseline, current, rules)
-    if interrupted := any(r.latency is not None and r.latency.stopped == "interrupted" for r in records):
+    if interrupted := interrupts.was_interrupted(records):
         unsaved = f", and {gates.options.save} is not written" if gates.options.save else ""
         typer.echo(f"upbench: interrupted; what is shown is of the rounds until then{unsaved}", err=True)
     if gates.options.save and not interrupted:
         output.write(gates.options.save, baseline.to_text(current))
+        if sentence := references.alone(current, str(gates.options.save)):
+            typer.echo(f"upbench: {sentence}", err=True)
     return found
 
 

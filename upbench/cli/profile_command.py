@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from upbench import conventions
-from upbench.cli import completion, drafts, options, output
+from upbench.cli import completion, drafts, interrupts, options, output
 from upbench.cli.options import RunOptions
 from upbench.cli.show_options import ShowOptions, TableOptions
 from upbench.errors import SpecError
@@ -85,7 +85,7 @@ def command(
 
 
 def _end(record: Record, show: ShowOptions) -> None:
-    """Print the warnings of a record on stderr; exit with 1 where its output is not finite, as `compare` does."""
+    """Print the warnings of a record on stderr; exit with 1 where its output is not finite, and with 130 after Ctrl-C, as `compare` does."""
     from upbench.report.tables import facts
 
     if show.told == "brief":
@@ -94,6 +94,9 @@ def _end(record: Record, show: ShowOptions) -> None:
     if _not_finite(record):
         typer.echo(f"upbench: FAILED {record.label}, check finite: values of the output are not finite", err=True)
         raise typer.Exit(1)
+    if interrupts.was_interrupted([record]):
+        typer.echo("upbench: interrupted; what is shown is of the calls until then", err=True)
+    interrupts.end([record])
 
 
 def _not_finite(record: Record) -> bool:

@@ -58,6 +58,21 @@ def judged(findings: Sequence[Finding], pairs: Sequence[Pair], gate: str, judge:
     return [*findings, Finding(gate, after.label, Result.unsure if changed else Result.note, sentence)]
 
 
+def alone(measured: Sequence[Measured], baseline: str) -> str | None:
+    """Return what to do where what was timed is one module of the user's own alone, whose times no gate can judge later.
+
+    Args:
+        measured: What is in the baseline.
+        baseline: Its file.
+    """
+    if len(measured) != 1 or measured[0].clock is None or measured[0].sources is None:
+        return None
+    return (
+        f"no gate can judge the latency of {measured[0].label} by {baseline}: times are ratios to the first upsampler, which it is; "
+        f"name another first, as `compare bilinear {measured[0].label} --save {baseline}`"
+    )
+
+
 def _is_reference(one: Measured, pairs: Sequence[Pair]) -> bool:
     """Whether it was timed without a ratio, and is the user's."""
     others = [new for _, new in pairs if new is not one]

@@ -18,6 +18,8 @@ from upbench.models.site import BY_NAME, Site
 ATTRIBUTE = "upsamplers"
 """Attribute of a replaced model that holds its upsamplers."""
 SITES = "_upsampling_sites"
+FEW = 4
+"""Calls that a sentence lists."""
 REPEAT = "repeat"
 """Name of the replacement that repeats each site's own call."""
 
@@ -241,8 +243,17 @@ def _build(
             for mistake in error.mistakes:
                 mistakes.setdefault(mistake, []).append(site.name)
     if mistakes:
-        raise SpecError([f"{text} (at {', '.join(names)})" for text, names in mistakes.items()])
+        fits = _fitting(made)
+        raise SpecError([f"{text} (at {', '.join(names)}){fits}" for text, names in mistakes.items()])
     return made
+
+
+def _fitting(made: Mapping[str, nn.Module]) -> str:
+    """How the calls are meant alone for which nothing was wrong, where they are few."""
+    if not 0 < len(made) <= FEW:
+        return ""
+    where = repr(next(iter(made))) if len(made) == 1 else repr(list(made))
+    return f", or give {' '.join(f'--where {name}' for name in made)} (where={where}), which it fits"
 
 
 def _built(site: Site, name: str, start: str, seed: int | None, backend: str, params: Mapping[str, Any]) -> nn.Module:

@@ -193,8 +193,9 @@ def _outer_mistakes(sweep: SweepSpec) -> Iterator[str]:
         yield "zip takes values side by side, but its lists differ in length: " + ", ".join(
             f"{axis} has {n}" for axis, n in lengths.items()
         )
-    if (twice := wrong_place.repeated(sweep.cells)) is not None:
-        yield twice
+    for twice in (wrong_place.repeated(sweep.cells), wrong_place.repeated_together(sweep.zip)):
+        if twice is not None:
+            yield twice
     if {} in sweep.cells:
         yield f"cells[{sweep.cells.index({})}] is empty; give it at least one axis"
     places: dict[tuple[str, str], str] = {}

@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 
-from upbench import files
 from upbench.machine.allocator import PINNINGS, Pinning
 from upbench.records import pass_lines, pass_store, store
 from upbench.records.pass_lines import Identity
 from upbench.records.record import Passes, Record, RunSpecData, Status, SweepInfo
-from upbench.sweeping import engines, resume, worker
+from upbench.sweeping import engines, results_files, resume, worker
 from upbench.sweeping.counting import Counting
 from upbench.sweeping.engines.choice import Choice
 from upbench.sweeping.engines.crew import Crew, Request
@@ -117,17 +116,6 @@ def run_cells(
     return Run(cells, sweep, path, options, crew, work, progress, notice).go()
 
 
-def passes_path(path: Path) -> Path:
-    """Return the passes file of a results file."""
-    return path.with_suffix(".passes.jsonl")
-
-
-def set_aside(path: Path) -> None:
-    """Rename a results file and its passes file, so that every cell is measured again."""
-    files.set_aside(path)
-    files.set_aside(passes_path(path))
-
-
 @dataclass
 class Run:
     """One run of a sweep. status: of the cells that have a record; measured: how many cells were timed now, or failed;
@@ -202,7 +190,7 @@ class Run:
             held_bytes=held.input_bytes + held.weight_bytes + saved if held else 0,
             record=written.to_dict(),
         )
-        pass_lines.append(passes_path(self.path), line)
+        pass_lines.append(results_files.passes_path(self.path), line)
 
     def write(self, n: int, record: Record) -> None:
         """Write the record of a cell that was timed, and the same for the cells with an equal spec."""
@@ -251,7 +239,7 @@ class Run:
         return self.places[spec.measure.device][0]["device_type"] == kind and self._has_allocator(n, self.pinning)
 
     def _count(self, kind: str) -> None:
-        known = pass_store.index(passes_path(self.path))
+        known = pass_store.index(results_files.passes_path(self.path))
         for sentence in known.skipped:
             self.notice(sentence)
         had = {self.plan.identities[key] for key in known.counted if key in self.plan.identities}
@@ -260,7 +248,7 @@ class Run:
 
     def _time(self, kind: str) -> None:
         """Time the cells of a kind of device that are counted and not timed yet, beside those that are finished."""
-        file = passes_path(self.path)
+        file = results_files.passes_path(self.path)
         known, done = pass_store.index(file), store.index(self.path).by_cell
         had = {key for group in known.groups.values() for key in (group.reference, *group.numbers)}
         others = {*self.plan.copies, *(n for every in self.plan.followers.values() for n in every)}

@@ -41,6 +41,16 @@ def repeated(cells: Sequence[Mapping[str, Any]]) -> str | None:
     return None
 
 
+def repeated_together(zipped: Mapping[str, Sequence[Any]]) -> str | None:
+    """Return which values that are taken side by side are the same again; None where none are."""
+    first: dict[str, int] = {}
+    for n, values in enumerate(zip(*zipped.values(), strict=False)):
+        if (before := first.setdefault(repr(values), n)) != n:
+            one = _flow(dict(zip(zipped, values, strict=True)))
+            return f"zip sets {one} twice, by the values at places {before + 1} and {n + 1}; leave one of them out"
+    return None
+
+
 def _flow(value: object) -> str:
     """A value as YAML in one line."""
     text = str(yaml.safe_dump(value, default_flow_style=True, width=1000))

@@ -2,6 +2,7 @@
  * what `replay.c` read. */
 #ifndef REPLAY_PYTHON
 #define REPLAY_PYTHON
+#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +26,7 @@ typedef struct PyModuleDef {
 } PyModuleDef;
 extern struct Given {
     unsigned long long address;
-    Py_ssize_t size, start, stop;
+    Py_ssize_t numbers[4]; /* size of the struct, tiles, tiles of a piece, threads */
 } replayed;
 extern int64_t replayed_lanes; /* numbers in a vector of the module */
 #define PyModuleDef_HEAD_INIT 0
@@ -41,9 +42,12 @@ extern int64_t replayed_lanes; /* numbers in a vector of the module */
 #define PyErr_SetString(kind, text) (fprintf(stderr, "%s\n", text), exit(4))
 #define PyModule_Create(module) ((PyObject *)1)
 #define PyModule_AddIntConstant(module, name, value) (strcmp(name, "lanes") ? 0 : (replayed_lanes = (value), 0))
-static inline int PyArg_ParseTuple(PyObject *args, const char *format, unsigned long long *address, Py_ssize_t *size,
-                                   Py_ssize_t *start, Py_ssize_t *stop) {
-    *address = replayed.address, *size = replayed.size, *start = replayed.start, *stop = replayed.stop;
+static inline int PyArg_ParseTuple(PyObject *args, const char *format, unsigned long long *address, ...) {
+    va_list more;
+    va_start(more, address);
+    *address = replayed.address;
+    for (const char *at = format + 1; *at; at++) *va_arg(more, Py_ssize_t *) = replayed.numbers[at - format - 1];
+    va_end(more);
     return 1;
 }
 #endif

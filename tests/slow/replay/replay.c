@@ -1,6 +1,6 @@
 /* Repeats calls of the kernels that were written down, and writes all their memory as it is afterwards.
  *
- * stdin, a call after another: the entry's name in 32 bytes; int64: sizes of the struct, the first tile and the one after the last, numbers of
+ * stdin, a call after another: the entry's name in 32 bytes; int64: size of the struct, numbers of tiles, of tiles of a piece, of
  * blocks of memory and of pointers; the struct; of each block its size and its bytes; of each pointer its place in the struct, its block and
  * its place there. stdout: int64, the numbers in a vector of the module; the blocks, call by call. Built with -DSOURCE="kernels.c" -DINIT=PyInit__kernels. */
 #include "Python.h"
@@ -33,7 +33,7 @@ int main(void) {
             if (fread(place, 8, 3, stdin) != 3) return 2;
             *(char **)(job + place[0]) = blocks[place[1]] + place[2];
         }
-        replayed = (struct Given){(uintptr_t)job, sizes[0], sizes[1], sizes[2]};
+        replayed = (struct Given){(uintptr_t)job, {sizes[0], sizes[1], sizes[2], 2}}; /* on two threads */
         PyMethodDef *entry = methods;
         while (entry->ml_name && strcmp(entry->ml_name, name)) entry++;
         if (!entry->ml_name) return 5;

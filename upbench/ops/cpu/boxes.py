@@ -89,5 +89,5 @@ def attend(query: Tensor, keys: Tensor, x: Tensor, heads: int, groups: int, wind
     )
     for image in range(b):
         job.x, job.keys, job.query, job.out = (native.address(t, image) for t in (x, keys, query, out))
-        native.run_tiles("boxes", job, len(rows) * len(columns), PIECE)
+        native.run_tiles("boxes", job, len(rows) * len(columns), out_h * out_w * cells * (channels + depth), PIECE)
     return out

@@ -132,7 +132,7 @@ def differences(
     layers = [_packed(by, b, groups) for by, b in ((weight, bias), (inner, inner_bias))]
     job.query, job.out, job.sums = (t.data_ptr() for t in (query, out, sums))
     job.weights, job.inner = (t.data_ptr() for t in layers)
-    run("differences", job, tiles, TILES)
+    run("differences", job, tiles, TILES, h * w * (weight.numel() + inner.numel()))
     return out, sums.sum(0, dtype=torch.float64)
 
 
@@ -158,7 +158,7 @@ def _coarse(key: Tensor, weight: Tensor, bias: Tensor, groups: int, kernel: int,
         out.data_ptr(),
         DTYPES.index(key.dtype),
     )
-    run("coarse", job, math.ceil((h + 2) / TILE) * math.ceil((w + 2) / TILE), TILES)
+    run("coarse", job, math.ceil((h + 2) / TILE) * math.ceil((w + 2) / TILE), TILES, h * w * weight.numel())
     return out
 
 
@@ -178,7 +178,7 @@ def scores(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     shift, out = F.pad(bias.float(), padding), bias.new_empty((outputs, pixels), dtype=torch.float32)
     job = Scores(pixels=pixels, inputs=inputs, outputs=outputs)
     job.x, job.weights, job.bias, job.out = (t.data_ptr() for t in (rows, pairs, shift, out))
-    run("scores", job, math.ceil(pixels / PARCEL), TILES)
+    run("scores", job, math.ceil(pixels / PARCEL), TILES, pixels * weight.numel())
     return out
 
 
@@ -222,7 +222,7 @@ def difference_slopes(
     job = DifferenceSlopes(**dict(zip(_SIZES, sizes, strict=True)))
     for name, tensor in zip((*_GIVEN, *_WRITTEN), (*given, *written), strict=True):
         setattr(job, name, tensor.data_ptr())
-    run("difference_slopes", job, strips, 1)
+    run("difference_slopes", job, strips, 1, 2 * h * w * first[0].numel())
     padded = key.new_zeros((c, h + 2 * reach, w))
     for n in range(strips):
         rows = padded[:, n * TILE : n * TILE + TILE + 2 * reach]

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from upbench.ops.cpu import attention, layer_numbers, native, window_kernels
+from upbench.ops.cpu import attention, layer_numbers, native, projection, window_kernels
 from upbench.ops.cpu.products import pointwise
 from upbench.ops.cpu.value_slices import value_slices
 from upbench.ops.memory_layout import empty_map
@@ -72,7 +72,7 @@ def attend(
         points = native.Moved(offsets, scale, guide, layer_numbers.layer(weight, bias, x.dtype), x.dtype)
         return native.attend_guided(value_slices(x, math.lcm(points.groups, heads)), keys, points, heads)
     if window_kernels.can_run_native(guide, weight):
-        projected = window_kernels.project(guide, weight, bias)
+        projected = projection.project(guide, weight, bias)
     else:
         projected = pointwise(guide.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
     if native.can_run_native(x, keys, guide, weight, offsets, half=True):

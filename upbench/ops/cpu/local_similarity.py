@@ -95,7 +95,7 @@ def _run(x: Tensor, by: Tensor, out: Tensor, kernel: int, dilation: int, compare
     job = Neighbours(height=h, width=w, channels=c, side=kernel, dilation=dilation, compare=compare, wide=wide)
     for image in range(b):
         job.x, job.by, job.out = (native.address(t, image) for t in (x, by, out))
-        native.run_tiles("neighbours", job, h, PIECE)
+        native.run_tiles("neighbours", job, h, c * h * w * kernel**2, PIECE)
     return True
 
 

@@ -91,7 +91,7 @@ def pairs_at_hand() -> bool:
     return bool(getattr(_kernels, "bfloat", False))
 
 
-def run(entry: str, job: ctypes.Structure, count: int, piece: int) -> None:
+def run(entry: str, job: ctypes.Structure, count: int, piece: int, terms: int) -> None:
     """Run an entry of the kernels over all its tiles, by as many threads as torch has here.
 
     Args:
@@ -99,8 +99,9 @@ def run(entry: str, job: ctypes.Structure, count: int, piece: int) -> None:
         job: the struct that it takes.
         count: number of tiles.
         piece: tiles that a thread takes at a time.
+        terms: as `threads.run` has them.
     """
-    threads.run(_kernels, entry, job, count, piece)
+    threads.run(_kernels, entry, job, count, piece, terms)
 
 
 def box(x: Tensor, radius: int, transposed: bool) -> Tensor:
@@ -124,7 +125,7 @@ def box(x: Tensor, radius: int, transposed: bool) -> Tensor:
         dtype=DTYPES.index(x.dtype),
     )
     if x.numel():
-        run("box", job, b * c, PLANES)
+        run("box", job, b * c, PLANES, 4 * x.numel())
     return out
 
 
@@ -147,7 +148,7 @@ def softmax(rows: Tensor, grad: Tensor | None = None) -> Tensor:
         dtype=DTYPES.index(rows.dtype),
     )
     if count:
-        run("softmax", job, math.ceil(count / ROWS), BLOCKS)
+        run("softmax", job, math.ceil(count / ROWS), BLOCKS, 8 * rows.numel())
     return out
 
 
@@ -169,7 +170,7 @@ def fold(weight: Tensor, right: Tensor, down: Tensor, kernel: int) -> Tensor:
     job.right, job.down = right.data_ptr(), down.data_ptr()
     for image in range(b):
         job.weights, job.out = native.address(weight, image), native.address(out, image)
-        run("fold", job, h, ROWS_OF_SAMPLES)
+        run("fold", job, h, ROWS_OF_SAMPLES, 4 * out[image].numel())
     return out
 
 
@@ -202,7 +203,7 @@ def affinity(
         filters = F.pad(filters, (before, (before + job.kernel) % 2)).to(guide.dtype)
         job.pairs = filters.shape[-1] // 2
     job.guide, job.filters, job.scale, job.shift, job.out = (t.data_ptr() for t in (guide, filters, scale, shift, out))
-    run("affinity", job, groups, 1)
+    run("affinity", job, groups, 1, c * h * w * filters.numel())
     return out
 
 
@@ -220,5 +221,5 @@ def pool(x: Tensor, size: int) -> Tensor:
     out = x.new_empty((b, c, size * size + 1), dtype=coordinate_dtype(x.dtype))
     job = Pool(x=x.data_ptr(), out=out.data_ptr(), height=h, width=w, size=size, dtype=DTYPES.index(out.dtype))
     job.form, job.paired = native.FORMS.get(x.dtype, 0), by_pairs(x) and w // size % 2 == 0
-    run("pool", job, b * c, BLOCKS)
+    run("pool", job, b * c, BLOCKS, x.numel())
     return out

@@ -298,7 +298,9 @@ def _run(
     for image in range(b):
         read_from = (values, key_rows, query_rows, target)
         job_maps.x, job_maps.keys, job_maps.query, job_maps.out = (address(t, image) for t in read_from)
-        run_tiles(points.entry, points.struct(job_maps, image), tiles(out_h, out_w))
+        run_tiles(
+            points.entry, points.struct(job_maps, image), tiles(out_h, out_w), out_h * out_w * taps * (channels + depth)
+        )
     return out if x is not None else out.to(read.dtype)
 
 
@@ -307,13 +309,14 @@ def tiles(height: int, width: int) -> int:
     return math.ceil(height / TILE) * math.ceil(width / TILE)
 
 
-def run_tiles(entry: str, job: ctypes.Structure, count: int, piece: int = PIECE) -> None:
+def run_tiles(entry: str, job: ctypes.Structure, count: int, terms: int, piece: int = PIECE) -> None:
     """Run an entry of the kernel over all its tiles, a piece at a time, by as many threads as torch has here.
 
     Args:
         entry: its name.
         job: the struct that it takes.
         count: number of tiles.
+        terms: as `threads.run` has them.
         piece: tiles that a thread takes at a time.
     """
-    threads.run(_kernels, entry, job, count, piece)
+    threads.run(_kernels, entry, job, count, piece, terms)

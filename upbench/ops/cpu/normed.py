@@ -99,5 +99,5 @@ def run(
             eps=eps,
             wide=x.dtype == torch.float64,
         )
-        native.run_tiles("normed", job, math.ceil(h * w / TILE))
+        native.run_tiles("normed", job, math.ceil(h * w / TILE), h * w * numbers.numel())
     return values, queries.permute(0, 3, 1, 2), keys

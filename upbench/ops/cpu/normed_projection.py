@@ -125,7 +125,7 @@ def _measure(planes: Float[Tensor, "C N"], moments: Float[Tensor, "C 2"], paired
             some = wide[: len(some)].copy_(some)
         job = Moments(x=some.data_ptr(), out=moments[first:].data_ptr(), pixels=some.shape[1])
         job.paired, job.dtype = paired, map_kernels.DTYPES.index(coordinate_dtype(some.dtype))
-        map_kernels.run("moments", job, len(some), PIECE if whole else 1)
+        map_kernels.run("moments", job, len(some), PIECE if whole else 1, 2 * some.numel())
 
 
 def _project(
@@ -140,14 +140,14 @@ def _project(
     job.weights = numbers.data_ptr()
     if paired or planes.dtype == out.dtype:
         job.pixels, job.x, job.out = pixels, planes.data_ptr(), out.data_ptr()
-        map_kernels.run("planes", job, math.ceil(pixels / PARCEL), PIECE)
+        map_kernels.run("planes", job, math.ceil(pixels / PARCEL), PIECE, planes.numel() * len(out))
         return
     most = PARCEL * max(thresholds.scaled(VALUES) // (PARCEL * channels), torch.get_num_threads())
     for first in range(0, pixels, most):
         wide = planes[:, first : first + most].to(out.dtype, memory_format=torch.contiguous_format)
         made = out.new_empty((len(out), wide.shape[1]))
         job.pixels, job.x, job.out = wide.shape[1], wide.data_ptr(), made.data_ptr()
-        map_kernels.run("planes", job, math.ceil(wide.shape[1] / PARCEL), 1)
+        map_kernels.run("planes", job, math.ceil(wide.shape[1] / PARCEL), 1, wide.numel() * len(out))
         out[:, first : first + most] = made
 
 

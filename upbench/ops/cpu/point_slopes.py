@@ -36,10 +36,11 @@ def scatter(source: Tensor, weight: Tensor | None, points: Tensor, padding: str,
     job = _Job(source, weight, points, padding, height, width)
     b, c = source.shape[:2]
     out = empty_map(job.source, b, c, height, width)
+    weighed = math.prod(points.shape[2:5]) * c
     for image in range(b):
         struct = job.struct(image)
         struct.map = native.address(out, image)
-        native.run_tiles("slopes", struct, c // struct.slice, 1)
+        native.run_tiles("slopes", struct, c // struct.slice, weighed, 1)
     return out.to(source.dtype)
 
 
@@ -55,7 +56,7 @@ def slopes(source: Tensor, x: Tensor, weight: Tensor | None, points: Tensor, pad
         packed = _packed(x[image], struct.slice, job.source.dtype)
         struct.x, struct.dots = packed.data_ptr(), native.address(dots.permute(0, 3, 4, 1, 2), image)
         struct.to_columns, struct.to_rows = (native.address(axis, image) for axis in axes)
-        native.run_tiles("slopes", struct, native.tiles(out_h, out_w))
+        native.run_tiles("slopes", struct, native.tiles(out_h, out_w), taps * out_h * out_w * x.shape[1])
     return dots.to(source.dtype), moves.to(points.dtype)
 
 

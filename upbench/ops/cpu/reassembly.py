@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from upbench.ops.cpu import window_kernels
+from upbench.ops.cpu import projection, window_kernels
 from upbench.ops.dispatch import record
 from upbench.ops.fused import gradient_rows, window_assemble_fused, window_scatter_fused, window_similarity_fused
 from upbench.ops.memory_layout import empty_map, taps_last
@@ -213,4 +213,4 @@ for _name, _backward in (
 
 LIBRARY.impl("reassemble_fused", window_kernels.reassemble, "CPU")
 LIBRARY.impl("attend_window_fused", window_kernels.attend, "CPU")
-LIBRARY.impl("project_fused", window_kernels.project, "CPU")
+LIBRARY.impl("project_fused", projection.project, "CPU")

@@ -80,7 +80,15 @@ def sample(x: Float[Tensor, "B C H W"], points: Float[Tensor, "B G 1 oH oW 2"]) 
                 "rows": planes[image, 1, group:],
                 "out": target[image, :, :, first:],
             }
-            window_kernels.run("sample", job, {name: part.unsqueeze(0) for name, part in maps.items()}, 1, tiles, PIECE)
+            window_kernels.run(
+                "sample",
+                job,
+                {name: part.unsqueeze(0) for name, part in maps.items()},
+                1,
+                tiles,
+                4 * width * out_h * out_w,
+                PIECE,
+            )
     return out
 
 

@@ -91,7 +91,7 @@ def guided_filter(
     b, c, h, w = out.shape
     job = Guided(height=h, width=w, radius=radius, subsample=subsample, eps=eps, dtype=map_kernels.DTYPES.index(dtype))
     job.guidance, job.source, job.out = (t.data_ptr() for t in (one, other, out))
-    map_kernels.run("guided", job, b * c, map_kernels.PLANES)
+    map_kernels.run("guided", job, b * c, map_kernels.PLANES, 16 * out.numel())
     return out.to(guidance.dtype)
 
 

@@ -11,8 +11,13 @@ from typing import Any
 
 import torch
 
+from upbench.ops import thresholds
 
-def run(module: Any, entry: str, job: ctypes.Structure, count: int, piece: int) -> None:
+GRAIN = 2**16
+"""Terms that are worth a thread: a few microseconds. Where other programs have a core, waiting for a thread takes milliseconds."""
+
+
+def run(module: Any, entry: str, job: ctypes.Structure, count: int, piece: int, terms: int) -> None:
     """Run an entry of a module of kernels over all its tiles, a piece at a time, by as many threads as torch has here.
 
     Args:
@@ -21,5 +26,7 @@ def run(module: Any, entry: str, job: ctypes.Structure, count: int, piece: int) 
         job: the struct that it takes.
         count: number of tiles.
         piece: tiles that a thread takes at a time.
+        terms: products or numbers that all tiles sum or move, about; few are left to one thread.
     """
-    getattr(module, entry)(ctypes.addressof(job), ctypes.sizeof(job), count, piece, torch.get_num_threads())
+    threads = min(torch.get_num_threads(), max(1, terms // thresholds.scaled(GRAIN)))
+    getattr(module, entry)(ctypes.addressof(job), ctypes.sizeof(job), count, piece, threads)

@@ -18,7 +18,6 @@ from torch import Tensor
 from upbench.ops import thresholds
 from upbench.ops.cpu import compiled, native, structs, threads
 from upbench.ops.memory_layout import empty_map, empty_taps, on_huge_pages
-from upbench.ops.registration import coordinate_dtype
 
 INTERFACE = 9
 """Version of the C interface that this file expects; kernels built by another upbench are ignored."""
@@ -110,11 +109,11 @@ def planes_to_rows(x: Tensor, out: Tensor | None = None) -> Tensor:
     job = Project(
         pixels=h * w, channels=c, x_step=x.stride(1), out_pitch=c, streams=streams, dtype=DTYPES.index(x.dtype)
     )
-    run("rows", job, {"x": x, "out": out}, b, math.ceil(h * w / PIXELS), 8)
+    run("rows", job, {"x": x, "out": out}, b, math.ceil(h * w / PIXELS), c * h * w, 8)
     return out
 
 
-def _even(x: Tensor) -> Tensor:
+def even_rows(x: Tensor) -> Tensor:
     """The same with the pixels of an image evenly apart."""
     rows = map_rows(x)
     return rows if _is_even(rows) else rows.contiguous()
@@ -125,7 +124,7 @@ def _is_even(rows: Tensor) -> bool:
     return min(rows.shape[1:3]) == 1 or rows.stride(1) == rows.shape[2] * rows.stride(2)
 
 
-def _pitch(rows: Tensor) -> int:
+def pitch(rows: Tensor) -> int:
     """What leads from a pixel to the next, where they are evenly apart."""
     return rows.stride(2) if rows.shape[2] > 1 else rows.stride(1)
 
@@ -157,7 +156,13 @@ def _job(x_size: tuple[int, int], out_size: tuple[int, int], kernel: int, mirror
 
 
 def run(
-    entry: str, job: ctypes.Structure, maps: dict[str, Tensor | None], images: int, count: int, piece: int = PIECE
+    entry: str,
+    job: ctypes.Structure,
+    maps: dict[str, Tensor | None],
+    images: int,
+    count: int,
+    terms: int,
+    piece: int = PIECE,
 ) -> None:
     """Run an entry of the kernels over all its tiles for each image, by as many threads as torch has here.
 
@@ -166,19 +171,20 @@ def run(
         job: the struct that it takes.
         maps: fields of the struct that are addresses, and the tensors they stand for, images first.
         images: their number.
-        count: number of tiles.
+        count: number of tiles of an image.
+        terms: of an image, as `threads.run` has them.
         piece: tiles that a thread takes at a time.
     """
     for image in range(images):
         for name, tensor in maps.items():
             setattr(job, name, native.address(tensor, image))
-        threads.run(_kernels, entry, job, count, piece)
+        threads.run(_kernels, entry, job, count, piece, terms)
 
 
 def assemble(x: Tensor, weight: Tensor, kernel: int, mirrored: bool) -> Tensor:
     """Compute `windows.window_assemble`, with its arguments."""
     taps = _taps(weight)
-    steps = {"weight_pitch": _pitch(taps), "group_step": taps.stride(3), "tap_step": 1}
+    steps = {"weight_pitch": pitch(taps), "group_step": taps.stride(3), "tap_step": 1}
     return _sums(x, {"weights": taps}, kernel, weight.shape[1], weight.shape[3:], mirrored, steps)
 
 
@@ -186,19 +192,19 @@ def reassemble(x: Tensor, logits: Tensor, guide: Tensor | None, gate: Tensor | N
     """Compute `reassembly.reassemble_fused`, with its arguments."""
     size = (x.shape[2] * scale, x.shape[3] * scale)
     if logits.dim() == 4:
-        rows = _even(logits)
+        rows = even_rows(logits)
         groups = rows.shape[3] // (kernel * scale) ** 2
-        steps = {"weight_pitch": _pitch(rows), "tap_step": scale**2, "group_step": (kernel * scale) ** 2, "shuffled": 1}
+        steps = {"weight_pitch": pitch(rows), "tap_step": scale**2, "group_step": (kernel * scale) ** 2, "shuffled": 1}
     else:
         rows, groups = _taps(logits), logits.shape[1]
-        steps = {"weight_pitch": _pitch(rows), "tap_step": 1, "group_step": rows.stride(3)}
+        steps = {"weight_pitch": pitch(rows), "tap_step": 1, "group_step": rows.stride(3)}
     maps: dict[str, Tensor | None] = {"weights": rows}
     if guide is not None and gate is not None:
         planes = guide.is_contiguous() and guide.shape[1] > 1
-        mixed = guide if planes else _even(guide)
+        mixed = guide if planes else even_rows(guide)
         maps |= {"guide": mixed, "gate": gate.contiguous()}
         steps |= {"guide_step": guide.stride(1), "most": scale * scale * STRIP} if planes else {"guide_step": 1}
-        steps |= {} if planes else {"guide_pitch": _pitch(mixed)}
+        steps |= {} if planes else {"guide_pitch": pitch(mixed)}
     return _sums(x, maps, kernel, groups, size, False, {**steps, "softmax": 1})
 
 
@@ -211,8 +217,8 @@ def attend(query: Tensor, keys: Tensor, x: Tensor, kernel: int) -> Tensor:
     if query.is_contiguous() and query.shape[1] > 1 and query[0, 0].numel() > 1:
         queries, pitches = query, {"guide_step": query.stride(1), "most": high * wide * STRIP}
     else:
-        queries = _even(query)
-        pitches = {"guide_step": 1, "query_pitch": _pitch(queries)}
+        queries = even_rows(query)
+        pitches = {"guide_step": 1, "query_pitch": pitch(queries)}
     maps: dict[str, Tensor | None] = {"query": queries, "keys": key_rows}
     # Rows as a map, so that they are not made again.
     values = rows.permute(0, 3, 1, 2)
@@ -259,38 +265,7 @@ def run_sums(
     # A caller's memory may begin anywhere, and what is written past the caches begins at a multiple of 16 bytes.
     aligned = c // job.groups % 16 == 0 and out.data_ptr() % 16 == 0
     job.streams = aligned and out.nbytes >= thresholds.scaled(native.STREAMED)
-    run(entry, job, {"x": rows, "out": out.permute(0, 2, 3, 1), **maps}, b, cells)
-    return out
-
-
-def project(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Compute `reassembly.project_fused`, with its arguments."""
-    (b, c, h, w), outputs = x.shape, weight.shape[0]
-    dtype = coordinate_dtype(x.dtype)
-    padded = -(-outputs // native.LANES) * native.LANES
-    numbers = torch.zeros((padded, c + 1), dtype=dtype)
-    numbers[:outputs, :c] = weight.flatten(1)
-    if bias is not None:
-        numbers[:outputs, c] = bias
-    lanes = numbers[:, :c].unflatten(0, (-1, native.LANES)).transpose(1, 2)
-    numbers = torch.cat((lanes.flatten(), numbers[:, c]))
-    out = empty_map(x, b, outputs, h, w)
-    planes = x.is_contiguous() and c > 1
-    rows = x if planes else _even(x)
-    job = Project(
-        weights=numbers.data_ptr(),
-        pixels=h * w,
-        channels=c,
-        outputs=outputs,
-        x_step=x.stride(1) if planes else 1,
-        x_pitch=1 if planes else _pitch(rows),
-        out_pitch=outputs,
-        dtype=DTYPES.index(x.dtype),
-    )
-    # A plane of one pixel has the step of rows.
-    if planes and job.x_step == 1:
-        job.x_pitch = c
-    run("project", job, {"x": rows, "out": out.permute(0, 2, 3, 1)}, b, math.ceil(h * w / PIXELS), 8)
+    run(entry, job, {"x": rows, "out": out.permute(0, 2, 3, 1), **maps}, b, cells, out[:1].numel() * job.kernel**2)
     return out
 
 
@@ -298,12 +273,19 @@ def similarity(query: Tensor, keys: Tensor, kernel: int, heads: int, mirrored: b
     """Compute `windows.window_similarity`, with its arguments."""
     (b, c, h, w), (out_h, out_w) = keys.shape, query.shape[2:]
     out = empty_taps(query, b, heads, kernel * kernel, out_h, out_w)
-    rows, queries = map_rows(keys), _even(query)
+    rows, queries = map_rows(keys), even_rows(query)
     job = _job((h, w), (out_h, out_w), kernel, mirrored, keys.dtype)
     job.channels, job.groups = c, heads
-    job.x_row, job.x_pitch, job.query_pitch = rows.stride(1), rows.stride(2), _pitch(queries)
+    job.x_row, job.x_pitch, job.query_pitch = rows.stride(1), rows.stride(2), pitch(queries)
     job.out_pitch = heads * kernel * kernel
-    run("similarity", job, {"x": rows, "query": queries, "out": out.permute(0, 3, 4, 1, 2)}, b, h)
+    run(
+        "similarity",
+        job,
+        {"x": rows, "query": queries, "out": out.permute(0, 3, 4, 1, 2)},
+        b,
+        h,
+        out[:1].numel() * c // heads,
+    )
     return out
 
 
@@ -311,14 +293,21 @@ def scatter(source: Tensor, weight: Tensor, kernel: int, height: int, width: int
     """Compute `windows.window_scatter`, with its arguments."""
     (b, c, out_h, out_w), groups = source.shape, weight.shape[1]
     out = empty_map(source, b, c, height, width)
-    sources, taps = _even(source), _taps(weight)
+    sources, taps = even_rows(source), _taps(weight)
     job = _job((height, width), (out_h, out_w), kernel, mirrored, source.dtype)
     job.channels, job.groups, job.out_pitch = c, groups, c
     # Of one place, and of up to three that are mirrored into a pixel along each side.
     children = math.ceil(out_h / height) * math.ceil(out_w / width)
     job.most = kernel * kernel * children * (9 if mirrored else 1)
-    job.query_pitch, job.weight_pitch = _pitch(sources), _pitch(taps)
+    job.query_pitch, job.weight_pitch = pitch(sources), pitch(taps)
     job.group_step, job.tap_step = taps.stride(3), 1
     tiles = math.ceil(height / TILE[0]) * math.ceil(width / TILE[1])
-    run("scatter", job, {"query": sources, "weights": taps, "out": out.permute(0, 2, 3, 1)}, b, tiles)
+    run(
+        "scatter",
+        job,
+        {"query": sources, "weights": taps, "out": out.permute(0, 2, 3, 1)},
+        b,
+        tiles,
+        source[:1].numel() * kernel**2,
+    )
     return out
