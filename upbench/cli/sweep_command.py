@@ -217,7 +217,6 @@ def _measure(
     from upbench.report.tables import sweep as sweep_table
     from upbench.report.tables.result_set import ResultSet
     from upbench.sweeping import reference as references
-    from upbench.sweeping import results_files
     from upbench.sweeping import runner as sweep
 
     store.check_appendable(path)
@@ -228,8 +227,8 @@ def _measure(
             output.check(path.with_suffix(suffix), form, overwrite=printed.overwrite)
         beside.check(path)
         with Progress() as progress, sweep.crew(cells, chosen, None if fresh else path, _say) as crew:
-            if fresh and (before := results_files.set_aside(path)) is not None:
-                _say(f"--fresh: the results of before are in {before} now")
+            if fresh:
+                _set_aside(path)
             outcome = sweep.run_cells(cells, plan, path, _index(path, plan, cells), crew, chosen, progress, _say)
         if quality is not None and not outcome.interrupted:
             from upbench.quality import beside_results
@@ -258,6 +257,13 @@ def _measure(
     for sentence in sweep_end.sentences(outcome, records, cells, path, tuple(written), fresh):
         _say(sentence)
     return outcome
+
+
+def _set_aside(path: Path) -> None:
+    from upbench.sweeping import results_files
+
+    if (before := results_files.set_aside(path)) is not None:
+        _say(f"--fresh: the results of before are in {before} now")
 
 
 def _index(path: Path, plan: SweepSpec, cells: Sequence[Cell]) -> Index:
