@@ -230,7 +230,7 @@ def programs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
             f"-DINIT=PyInit_{module}",
             "-DONE_GENERATION",
         ]
-        where = [f"-I{HERE}", f"-I{SOURCES}", str(HERE / "replay.c"), "-static", "-o", str(program), "-lm"]
+        where = [f"-I{HERE}", f"-I{SOURCES}", str(HERE / "replay.c"), "-static", "-o", str(program), "-lm", "-pthread"]
         subprocess.run([compiler, *flags, *FLAGS, "-w", *named, *where], check=True)
         made[module] = [*emulator, str(program)]
     return Programs(made, lanes)

@@ -14,6 +14,8 @@ LEAST_S = 2e-3
 """Seconds that a sample takes at least: the clock has a resolution."""
 FEWEST, MOST = 3, 15
 """Rounds."""
+REST_S = 0.05
+"""Pause before a sample of several threads: those of the runtime before it go on running for a while, and would take its cores."""
 
 
 def rounds(
@@ -22,7 +24,7 @@ def rounds(
     """Time calls side by side.
 
     The clock is that of the whole process, since some runtimes compute in threads of their own; where several threads share the work,
-    only that on the wall says how long it takes.
+    only that on the wall says how long it takes, and before each sample there is a pause.
 
     Args:
         calls: By name what is called.
@@ -40,6 +42,8 @@ def rounds(
         if number >= FEWEST and clock_ns() >= end:
             break
         for name in rng.sample(sorted(calls), len(calls)):
+            if clock_ns is time.perf_counter_ns:
+                time.sleep(REST_S)
             found[name].append(_sample(calls[name], repeats[name], clock_ns))
     return found
 

@@ -9,7 +9,7 @@ struct Given replayed;
 int64_t replayed_lanes;
 #include SOURCE
 
-static void *taken(size_t size) {
+static void *read_in(size_t size) {
     char *memory = aligned_alloc(64, (size + 127) / 64 * 64);
     if (!memory || fread(memory, 1, size, stdin) != size) exit(2);
     return memory;
@@ -22,12 +22,12 @@ int main(void) {
     fwrite(&replayed_lanes, 8, 1, stdout);
     while (fread(name, 1, sizeof name, stdin) == sizeof name) {
         if (fread(sizes, 8, 5, stdin) != 5) return 2;
-        char *job = taken(sizes[0]);
+        char *job = read_in(sizes[0]);
         char **blocks = calloc(sizes[3], sizeof *blocks);
         int64_t *lengths = calloc(sizes[3], sizeof *lengths);
         for (int64_t n = 0; n < sizes[3]; n++) {
             if (fread(&lengths[n], 8, 1, stdin) != 1) return 2;
-            blocks[n] = taken(lengths[n]);
+            blocks[n] = read_in(lengths[n]);
         }
         for (int64_t n = 0; n < sizes[4]; n++) {
             if (fread(place, 8, 3, stdin) != 3) return 2;
