@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.command_line import upbench
+from upbench.machine import ceilings
+from upbench.measure import rounds
 
 EARLY = """
 import builtins, os, signal
@@ -58,3 +60,31 @@ def test_ctrl_c_before_there_is_a_result_says_that_nothing_was_saved(
     assert result.stdout == ""
     assert "upbench: interrupted; no round of all calls was complete, and nothing was saved\n" in result.stderr
     assert not (tmp_path / "kept.md").exists()
+
+
+@pytest.mark.parametrize("where", ["host", "model"])
+def test_ctrl_c_in_a_host_or_a_model_shows_the_rounds_until_then(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = rounds.take
+    monkeypatch.setattr(rounds, "take", lambda *limits, **more: (usual(*limits, **more), "interrupted")[1])
+    monkeypatch.setattr(ceilings, "noise_floor", lambda *measured: 0.0)
+    (tmp_path / "host.yaml").write_text("stages: [{name: only, channels: 8, height: 3, width: 4}]\n")
+    model = ("--model", "tests.models.hosts:segmenter", "--input", "64x48")
+    host = ("--host", tmp_path / "host.yaml") if where == "host" else model
+    result = upbench("compare", "bilinear", *host, "--device", "cpu", "--threads", "1", "--budget", "0.01")
+    assert result.exit_code == 130, result.output
+    assert "bilinear" in result.stdout
+    assert "upbench: interrupted; what is shown is of the rounds until then\n" in result.stderr
+
+
+def test_ctrl_c_between_two_versions_says_that_they_are_not_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "stops.py").write_text(MODULE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    result = upbench("compare", "stops:Up", "--against", "HEAD", "--shape", "8x4x4", "--device", "cpu", "--no-cache")
+    assert result.exit_code == 130, result.output
+    assert result.stdout == ""
+    assert "interrupted; two versions are judged by all of their rounds, and nothing was saved\n" in result.stderr

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from upbench import conventions
-from upbench.cli import completion, gates, options, output
+from upbench.cli import completion, gates, interrupts, options, output
 from upbench.cli.accuracy_options import AccuracyOptions, say
 from upbench.cli.compare_host import HostOptions
 from upbench.cli.compare_model import ModelOptions
@@ -168,7 +168,8 @@ def _upsamplers(
         from upbench.cli import compare_versions
 
         view.refuse("--against, whose rows are gates")
-        compare_versions.compare(judged, specs, [row.params for row in rows], show, cache)
+        with interrupts.ending_with("two versions are judged by all of their rounds, and nothing was saved"):
+            compare_versions.compare(judged, specs, [row.params for row in rows], show, cache)
         return
 
     from upbench.cli.progress import Progress

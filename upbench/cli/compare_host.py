@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from upbench.cli import accuracy_options, backends, drafts, model_options, options, output, upsampler_patterns
+from upbench.cli import (
+    accuracy_options,
+    backends,
+    drafts,
+    interrupts,
+    model_options,
+    options,
+    output,
+    upsampler_patterns,
+)
 from upbench.cli.accuracy_options import AccuracyOptions
 from upbench.cli.options import RunOptions
 from upbench.cli.show_options import ShowOptions
@@ -104,6 +113,7 @@ def compare(
         output.show(tables, show, lambda: _document(host, necks[position][0].label, checks, totals, stages, position))
     if red:
         raise typer.Exit(1)
+    interrupts.say_and_end([record for measured in found for record in (measured.total, *measured.stages)])
 
 
 def _host(wanted: HostOptions, run_options: RunOptions) -> Host:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from upbench.cli import backends, drafts, model_options, options, output, upsampler_patterns
+from upbench.cli import backends, drafts, interrupts, model_options, options, output, upsampler_patterns
 from upbench.cli.model_options import InModel
 from upbench.cli.options import RunOptions
 from upbench.cli.show_options import ShowOptions
@@ -83,6 +83,7 @@ def compare(
     place = 0 if reference is None else labels.index(reference)
     table = in_model.comparison(found, _title(job), place)
     output.show([table], show, lambda: _document(job, found, place))
+    interrupts.say_and_end([one.record for one in found])
 
 
 def _labels(job: ModelJob) -> list[str]:
