@@ -16,6 +16,7 @@ from tests.command_line import refused
 from tests.command_line import upbench as run
 from tests.models.hosts import Segmenter, image, segmenter
 from upbench import registry
+from upbench.machine import environment
 from upbench.models import model_case, repeating, replacing
 
 HOST = ("--model", "tests.models.hosts:segmenter", "--input", "64x48", "--threads", "1", "--budget", "0.05")
@@ -206,3 +207,16 @@ def test_a_model_with_a_loss_of_its_own_is_trained_by_it() -> None:
     assert loss.dim() == 0
     assert [tuple(t.shape) for t in called.eval()()] == [(1, 4, 64, 48)]
     assert isinstance(upbench.replace(WithLoss().eval(), "dysample", inputs=image()), nn.Module)
+
+
+def test_the_model_is_on_the_device_whose_clock_times_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """auto is the same device for both, a GPU where there is one."""
+    here, seen = torch.device("cpu", 0), []
+    usual = model_case.built
+    monkeypatch.setattr(environment, "resolve_device", lambda name: here)
+    monkeypatch.setattr(
+        model_case, "built", lambda job, spec, device: (seen.append(device), usual(job, spec, device))[1]
+    )
+    done = run("compare", "bilinear", *HOST, "--exact")
+    assert done.exit_code == 0, done.output
+    assert seen == [here]

@@ -161,7 +161,7 @@ def compare(job: ModelJob, progress: Progress = lambda what, part: None) -> list
         UpbenchError: If the model or an upsampler cannot be built or run, or a check fails.
     """
     base_spec = run_spec.load(job.spec, "the model's spec")
-    device = torch.device(base_spec.measure.device if base_spec.measure.device != "auto" else "cpu")
+    device = environment.resolve_device(base_spec.measure.device)
     progress("building the model", 0)
     model, args, kwargs, trained = built(job, base_spec, device)
     notes = fix_proposals(model)
