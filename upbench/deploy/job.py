@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from upbench.benchmark import spec_module, workload
 from upbench.deploy import targets
 from upbench.deploy.cell import Cell
-from upbench.deploy.latency import rounds
+from upbench.deploy.latency import clock_of, rounds
 from upbench.deploy.targets import Loaded, Target
 from upbench.errors import UpbenchError, first_line
 from upbench.exchange import other_sizes
@@ -167,7 +167,8 @@ def _time(cell: Cell, subject: Subject, loaded: Loaded) -> None:
     if (fused := _fused(subject.module, at)) is not None:
         calls["fused"] = fused
     with torch.no_grad():
-        found = rounds({name: _bound(call, at.tensors) for name, call in calls.items()})
+        bound = {name: _bound(call, at.tensors) for name, call in calls.items()}
+        found = rounds(bound, clock_ns=clock_of(torch.get_num_threads()))
     cell.eager_s, cell.runtime_s, cell.fused_s = found["eager"], found["runtime"], found.get("fused", [])
 
 

@@ -18,6 +18,11 @@ REST_S = 0.05
 """Pause before a sample of several threads: those of the runtime before it go on running for a while, and would take its cores."""
 
 
+def clock_of(threads: int) -> Clock:
+    """Return the clock of calls on some threads: that of the process for one, else that on the wall."""
+    return time.process_time_ns if threads == 1 else time.perf_counter_ns
+
+
 def rounds(
     calls: Mapping[str, Callable[[], Any]], budget_s: float = BUDGET_S, clock_ns: Clock = time.process_time_ns
 ) -> dict[str, list[float]]:
