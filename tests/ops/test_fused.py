@@ -217,6 +217,7 @@ def test_torch_accepts_the_registration(name: str, mirrored: bool) -> None:
         "window_similarity_fused": (query, x, 3, 2),
         "window_scatter_fused": (query, weight, 3, 3, 5),
         "rows_last_fused": (x,),
+        "planes_fused": (x,),
         "deform_assemble_fused": (x, weight, points, "zeros"),
         "deform_similarity_fused": (query, x, points, "zeros", 2),
         "deform_scatter_fused": (query, weight, points, "zeros", 3, 5),

@@ -162,6 +162,26 @@ def test_planes_become_rows(b: int, c: int, h: int, w: int, dtype: torch.dtype) 
     assert torch.equal(window_kernels.planes_to_rows(x), x.permute(0, 2, 3, 1))
 
 
+@given(st.integers(1, 2), st.integers(1, 40), st.integers(1, 9), st.sampled_from(list(ROUNDING)), st.booleans())
+def test_rows_become_planes(b: int, c: int, h: int, dtype: torch.dtype, past_the_caches: bool) -> None:
+    x = torch.randn(b, c, h, 16).mul(100).to(dtype)
+    with thresholds.for_smaller_maps(2.0**20 if past_the_caches else 1.0):
+        found = window_kernels.rows_to_planes(x.contiguous(memory_format=torch.channels_last))
+    assert torch.equal(found, x) and found.is_contiguous()
+
+
+def test_the_gradient_of_planes_lies_in_planes() -> None:
+    """torch adds to it, and keeps it, so; its own copies take three times as long."""
+    x, weight = torch.randn(1, 16, 4, 8, requires_grad=True), torch.rand(1, 1, 9, 8, 16)
+    assert window_assemble_fused(x, weight, 3).is_contiguous(memory_format=torch.channels_last)
+    with thresholds.for_smaller_maps(2.0**20):
+        (slope,) = torch.autograd.grad(window_assemble_fused(x, weight, 3).sum(), x)
+        (rows,) = torch.autograd.grad(
+            window_assemble_fused(x.contiguous(memory_format=torch.channels_last), weight, 3).sum(), x
+        )
+    assert slope.is_contiguous() and torch.allclose(slope, rows)
+
+
 def test_a_gradient_that_lies_in_planes_is_differentiated_twice() -> None:
     x, weight = torch.randn(1, 16, 3, 4, dtype=torch.float64), torch.rand(1, 1, 9, 6, 8, dtype=torch.float64)
     grad = torch.randn(1, 16, 6, 8, dtype=torch.float64, requires_grad=True)

@@ -34,7 +34,7 @@ from upbench.ops.cpu.reassembly import attend_window, can_project, project_fused
 from upbench.ops.cpu.steps import box_mean, guided_filter_fused, softmax_last
 from upbench.ops.deformable import add_position, deform_assemble, deform_similarity
 from upbench.ops.dispatch import Backend, autocasted, autocasts, no_autocast, record
-from upbench.ops.fused import deform_assemble_fused, deform_similarity_fused, gate_fuse_fused_
+from upbench.ops.fused import deform_assemble_fused, deform_similarity_fused, gate_fuse_fused_, gradient_rows
 from upbench.ops.fused_limits import (
     AUTOCASTED,
     can_fuse_attention,
@@ -197,7 +197,7 @@ def offset_attention(
         projections = (outer.weight, outer.bias, query.weight, key.weight)
         numbers = (outer.eps, inner_eps, theta, in_input_pixels, heads, factor, *size)
         return offset_attend_fused(x, *projections, *layers, embedding, *numbers)
-    x = rows_last(x)
+    x = gradient_rows(x)
     dtype = coordinate_dtype(x.dtype)
     with no_autocast(x):
         normed = norm.rows(x.permute(0, 2, 3, 1).to(dtype))

@@ -24,6 +24,7 @@ _SIGNATURES = (
     "window_scatter_fused(Tensor source, Tensor weight, int kernel, SymInt height, SymInt width, bool mirrored=False)"
     " -> Tensor",
     "rows_last_fused(Tensor x) -> Tensor",
+    "planes_fused(Tensor x) -> Tensor",
     "deform_assemble_fused(Tensor x, Tensor? weight, Tensor points, str padding) -> Tensor",
     "deform_similarity_fused(Tensor query, Tensor keys, Tensor points, str padding, int heads) -> Tensor",
     "deform_scatter_fused(Tensor source, Tensor? weight, Tensor points, str padding, SymInt height, SymInt width)"
@@ -38,6 +39,8 @@ window_similarity_fused: Any = torch.ops.upbench.window_similarity_fused.default
 window_scatter_fused: Any = torch.ops.upbench.window_scatter_fused.default
 rows_last_fused: Any = torch.ops.upbench.rows_last_fused.default
 """`memory_layout.rows_last` as a copy."""
+planes_fused: Any = torch.ops.upbench.planes_fused.default
+"""The way back: a contiguous copy."""
 deform_assemble_fused: Any = torch.ops.upbench.deform_assemble_fused.default
 deform_similarity_fused: Any = torch.ops.upbench.deform_similarity_fused.default
 deform_scatter_fused: Any = torch.ops.upbench.deform_scatter_fused.default
@@ -93,6 +96,11 @@ def _(x: Tensor) -> Tensor:
     return torch.empty_like(x, memory_format=torch.channels_last)
 
 
+@_fake("planes_fused")
+def _(x: Tensor) -> Tensor:
+    return torch.empty_like(x, memory_format=torch.contiguous_format)
+
+
 @_fake("deform_assemble_fused")
 def _(x: Tensor, weight: Tensor | None, points: Tensor, padding: str) -> Tensor:
     return empty_map(x, x.shape[0], x.shape[1], points.shape[3], points.shape[4])
@@ -121,9 +129,26 @@ def gradient_rows(grad: Tensor) -> Tensor:
     Args:
         grad: [B, C, H, W].
     """
-    # A traced one is left to the compiler, which may fuse the copy with what comes before it.
-    planes = type(grad) is Tensor and grad.device.type == "cpu" and grad.is_contiguous()
-    return rows_last_fused(grad) if planes else rows_last(grad)
+    return rows_last_fused(grad) if _here(grad) and grad.is_contiguous() else rows_last(grad)
+
+
+def gradient_planes(grad: Tensor, x: Tensor | None = None) -> Tensor:
+    """Bring the gradient of a map into planes, by a kernel where it lies channels-last on a CPU and the map, or None, in planes.
+
+    torch adds such gradients up, and keeps them, in the order of the map, and its own copies take three times as long.
+
+    Args:
+        grad: [B, C, H, W].
+        x: the map; None for one of planes.
+    """
+    last = not grad.is_contiguous() and grad.is_contiguous(memory_format=torch.channels_last)
+    turned = _here(grad) and last and (x is None or x.is_contiguous())
+    return planes_fused(grad) if turned else grad
+
+
+def _here(grad: Tensor) -> bool:
+    """Whether it is on a CPU, and no traced one, which is left to the compiler: it may fuse a copy with what comes before it."""
+    return type(grad) is Tensor and grad.device.type == "cpu"
 
 
 def _keep(names: tuple[str, ...], numbers: tuple[str, ...]) -> Any:
@@ -142,7 +167,9 @@ def _assemble_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     need_x, need_weight = ctx.needs_input_grad[:2]
     kernel, mirrored = ctx.kernel, ctx.mirrored
     grad = gradient_rows(grad)  # once for both
-    dx = window_scatter_fused(grad, weight, kernel, x.shape[2], x.shape[3], mirrored) if need_x else None
+    dx = None
+    if need_x:
+        dx = gradient_planes(window_scatter_fused(grad, weight, kernel, x.shape[2], x.shape[3], mirrored), x)
     dweight = window_similarity_fused(grad, x, kernel, weight.shape[1], mirrored) if need_weight else None
     return dx, dweight, None, None
 
@@ -172,7 +199,7 @@ def _deform_assemble_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     if need_weight and not need_points:
         grad = gradient_rows(grad)  # once for both; slopes read planes as they are
     if need_x:
-        dx = deform_scatter_fused(grad, weight, points, ctx.padding, x.shape[2], x.shape[3])
+        dx = gradient_planes(deform_scatter_fused(grad, weight, points, ctx.padding, x.shape[2], x.shape[3]), x)
     if need_points:
         dweight, dpoints = deform_slope_fused(grad, x, weight, points, ctx.padding)
     elif need_weight:
@@ -206,7 +233,8 @@ _gradient("window_similarity_fused", _similarity_backward, _keep(("query", "keys
 _gradient(
     "window_scatter_fused", _scatter_backward, _keep(("source", "weight"), ("kernel", "height", "width", "mirrored"))
 )
-_gradient("rows_last_fused", lambda ctx, grad: grad, lambda ctx, inputs, output: None)
+_gradient("rows_last_fused", lambda ctx, grad: gradient_planes(grad), lambda ctx, inputs, output: None)
+_gradient("planes_fused", lambda ctx, grad: grad, lambda ctx, inputs, output: None)
 _gradient("deform_assemble_fused", _deform_assemble_backward, _keep(("x", "weight", "points"), ("padding",)))
 _gradient(
     "deform_similarity_fused", _deform_similarity_backward, _keep(("query", "keys", "points"), ("padding", "heads"))

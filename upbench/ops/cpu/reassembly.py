@@ -17,7 +17,13 @@ from torch import Tensor, nn
 
 from upbench.ops.cpu import projection, window_kernels
 from upbench.ops.dispatch import record
-from upbench.ops.fused import gradient_rows, window_assemble_fused, window_scatter_fused, window_similarity_fused
+from upbench.ops.fused import (
+    gradient_planes,
+    gradient_rows,
+    window_assemble_fused,
+    window_scatter_fused,
+    window_similarity_fused,
+)
 from upbench.ops.memory_layout import empty_map, taps_last
 from upbench.ops.registration import LIBRARY, OPS, Op, numel
 
@@ -163,7 +169,7 @@ def _reassemble_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
             dguide = grad * share
         passed = weights * (1 - share).unsqueeze(1)
         dots = dots * (1 - share).unsqueeze(1)
-    dx = window_scatter_fused(rows, passed, kernel, h, w) if ctx.needs_input_grad[0] else None
+    dx = gradient_planes(window_scatter_fused(rows, passed, kernel, h, w), x) if ctx.needs_input_grad[0] else None
     dlogits = None
     if ctx.needs_input_grad[1]:
         dlogits = _softmax_slope(weights, dots)
@@ -177,7 +183,7 @@ def _attend_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     h, w = x.shape[2:]
     rows = gradient_rows(grad)
     weights = _softmax(window_similarity_fused(query, keys, kernel, 1))
-    dx = window_scatter_fused(rows, weights, kernel, h, w) if ctx.needs_input_grad[2] else None
+    dx = gradient_planes(window_scatter_fused(rows, weights, kernel, h, w), x) if ctx.needs_input_grad[2] else None
     dlogits = _softmax_slope(weights, window_similarity_fused(rows, x, kernel, 1))
     dquery = window_assemble_fused(keys, dlogits, kernel) if ctx.needs_input_grad[0] else None
     dkeys = window_scatter_fused(query, dlogits, kernel, h, w) if ctx.needs_input_grad[1] else None

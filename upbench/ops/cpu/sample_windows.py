@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from upbench.ops.cpu import map_kernels, window_kernels
-from upbench.ops.fused import deform_scatter_fused, deform_similarity_fused, gradient_rows
+from upbench.ops.fused import deform_scatter_fused, deform_similarity_fused, gradient_planes, gradient_rows
 from upbench.ops.memory_layout import empty_map
 from upbench.ops.points import sample_window_positions
 from upbench.ops.registration import LIBRARY, OPS, Op, numel
@@ -96,6 +96,7 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
         grad = gradient_rows(grad)  # once for both
     if ctx.needs_input_grad[0]:
         dx = deform_scatter_fused(grad, weight.unsqueeze(1), points, "border", x.shape[2], x.shape[3]).to(given)
+        dx = gradient_planes(dx, x)
     if ctx.needs_input_grad[1]:
         dweight = deform_similarity_fused(grad, x, points, "border", 1).squeeze(1)
     return dx, dweight, None

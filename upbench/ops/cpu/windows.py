@@ -186,7 +186,19 @@ def rows_last(x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
     return x.clone(memory_format=torch.channels_last)
 
 
+def planes(x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+    """Copy a map out of the memory order of the fused ops, into contiguous planes.
+
+    Args:
+        x: the map.
+    """
+    if window_kernels.can_turn_back(x):
+        return window_kernels.rows_to_planes(x)
+    return x.clone(memory_format=torch.contiguous_format)
+
+
 LIBRARY.impl("rows_last_fused", rows_last, "CPU")
+LIBRARY.impl("planes_fused", planes, "CPU")
 LIBRARY.impl("window_assemble_fused", window_assemble, "CPU")
 LIBRARY.impl("window_similarity_fused", window_similarity, "CPU")
 LIBRARY.impl("window_scatter_fused", window_scatter, "CPU")

@@ -23,11 +23,16 @@ def _rows_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
+def _planes(x: Tensor) -> Tensor:
+    return x.clone(memory_format=torch.contiguous_format)
+
+
 KERNELS: dict[str, Callable[..., Any]] = {
     "window_assemble_fused": triton_window.assemble,
     "window_similarity_fused": triton_window.similarity,
     "window_scatter_fused": triton_window.scatter,
     "rows_last_fused": _rows_last,
+    "planes_fused": _planes,
     "deform_assemble_fused": triton_points.assemble,
     "deform_similarity_fused": triton_points.similarity,
     "deform_scatter_fused": triton_points.scatter,
