@@ -167,7 +167,8 @@ def test_rows_become_planes(b: int, c: int, h: int, dtype: torch.dtype, past_the
     x = torch.randn(b, c, h, 16).mul(100).to(dtype)
     with thresholds.for_smaller_maps(2.0**20 if past_the_caches else 1.0):
         found = window_kernels.rows_to_planes(x.contiguous(memory_format=torch.channels_last))
-    assert torch.equal(found, x) and found.is_contiguous()
+    assert torch.equal(found, x)
+    assert found.is_contiguous()
 
 
 def test_the_gradient_of_planes_lies_in_planes() -> None:
@@ -179,7 +180,8 @@ def test_the_gradient_of_planes_lies_in_planes() -> None:
         (rows,) = torch.autograd.grad(
             window_assemble_fused(x.contiguous(memory_format=torch.channels_last), weight, 3).sum(), x
         )
-    assert slope.is_contiguous() and torch.allclose(slope, rows)
+    assert slope.is_contiguous()
+    assert torch.allclose(slope, rows)
 
 
 def test_a_gradient_that_lies_in_planes_is_differentiated_twice() -> None:

@@ -20,7 +20,7 @@ from upbench.ops.cpu import affinity_slope as _slope  # noqa: F401 # registers i
 from upbench.ops.cpu import cell_attention as _cells  # noqa: F401 # registers its kernels
 from upbench.ops.cpu import difference_slope as _differences  # noqa: F401 # registers its gradient
 from upbench.ops.cpu import local_similarity as _neighbours  # noqa: F401 # registers its kernels
-from upbench.ops.cpu import native, normed_projection
+from upbench.ops.cpu import native, normed_projection, squares
 from upbench.ops.cpu import points as _points  # noqa: F401 # registers its kernels
 from upbench.ops.cpu import windows as _windows  # noqa: F401 # registers its kernels
 from upbench.ops.cpu.affinity import affinity_fused, pool_both
@@ -29,7 +29,7 @@ from upbench.ops.cpu.guided_attention import guided_attend_fused
 from upbench.ops.cpu.normed_projection import normed_project_fused
 from upbench.ops.cpu.offset_attention import offset_attend_fused
 from upbench.ops.cpu.plane_rope import plane_rope
-from upbench.ops.cpu.products import HAS_TILES, in_dtype, pointwise, slow_products, widens
+from upbench.ops.cpu.products import HAS_TILES, convolved, pointwise, slow_products, widens
 from upbench.ops.cpu.reassembly import attend_window, can_project, project_fused, reassemble
 from upbench.ops.cpu.steps import box_mean, guided_filter_fused, softmax_last
 from upbench.ops.deformable import add_position, deform_assemble, deform_similarity
@@ -53,6 +53,7 @@ from upbench.ops.fused_windows import (
     window_head_similarity,
     window_similarity,
 )
+from upbench.ops.layers import with_added
 from upbench.ops.memory_layout import channels_last, rows_last
 from upbench.ops.offsets import offset_points, predict_points
 from upbench.ops.registration import coordinate_dtype
@@ -128,16 +129,14 @@ def normed_conv1x1(
     return out.to(dtype) if wide and not autocasts(x) else out
 
 
-def convolution(layer: nn.Module, x: Float[Tensor, "B I H W"]) -> Float[Tensor, "B O oH oW"]:
-    """Compute `ops.convolution`: half precision in float32 where torch would take one number after another."""
-    if autocasts(x) or not slow_products(x) or any(t.dtype != x.dtype for t in layer.parameters()):
-        return layer(x)
-    if layer.training and any(True for _ in layer.buffers()):
-        return layer(x)  # a batch norm writes its own statistics
-    if isinstance(layer, nn.Conv2d):
-        bias = None if layer.bias is None else layer.bias.float()
-        return layer._conv_forward(x.float(), layer.weight.float(), bias).to(x.dtype)
-    return in_dtype(layer, torch.float32)(x.float()).to(x.dtype)
+def convolution(
+    layer: nn.Module, x: Float[Tensor, "B I H W"], added: Float[Tensor, "B O h w"] | None = None
+) -> Float[Tensor, "B O oH oW"]:
+    """Compute `ops.convolution`: 3x3 taps by a kernel of our own where no gradient is recorded."""
+    learned = [t for t in (*layer.parameters(), added) if t is not None]
+    if not autocasts(x) and can_fuse_attention(x, *learned) and squares.can_run(layer, x, added):
+        return squares.convolve_fused(x, layer.weight, layer.bias, added)
+    return with_added(convolved(layer, x), added)
 
 
 def softmax_over_taps(logits: Float[Tensor, "*shape"], dim: int) -> Float[Tensor, "*shape"]:

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from upbench.ops.dispatch import compute
+from upbench.ops.resize import interpolate
 
 FEW = 2**16
 """Values of float16 that torch norms as it is given them."""
@@ -62,22 +63,43 @@ def _apply_both(norm: nn.Module, layer: nn.Conv2d, x: Float[Tensor, "B I H W"], 
     return layer(norm(x)).contiguous()
 
 
-def convolution(layer: nn.Module, x: Float[Tensor, "B I H W"], *, backend: str = "eager") -> Float[Tensor, "B O oH oW"]:
+def convolution(
+    layer: nn.Module,
+    x: Float[Tensor, "B I H W"],
+    added: Float[Tensor, "B O h w"] | None = None,
+    *,
+    backend: str = "eager",
+) -> Float[Tensor, "B O oH oW"]:
     """Apply a convolution, or several layers with convolutions among them.
 
     Args:
         layer: the convolution, from I to O channels, or a module of layers that are called one after another.
         x: the map.
-        backend: eager (the layer itself), fused (on a CPU that has no products of the dtype such a map in float32, which is
-            ten times as fast there) or auto.
+        added: a smaller map, which is added to the result, each pixel to all those within it; or None.
+        backend: eager (the layer itself), fused (on a CPU 3x3 taps by a kernel of our own where no gradient is recorded; and where it
+            has no products of the dtype such a map in float32, which is ten times as fast there) or auto.
 
     Returns:
-        What the layer gives, in the dtype of x.
+        What the layer gives, in the dtype of x, plus `added` resized to it by nearest neighbours.
 
     Raises:
         BackendError: when the backend that was asked for is unknown.
     """
-    return compute("convolution", backend, _apply, layer, x, optional=True)
+    return compute("convolution", backend, _convolve, layer, x, added, optional=True)
+
+
+def _convolve(layer: nn.Module, x: Tensor, added: Tensor | None) -> Any:
+    return with_added(layer(x), added)
+
+
+def with_added(out: Tensor, added: Tensor | None) -> Tensor:
+    """Add a smaller map, each pixel to all those within it.
+
+    Args:
+        out: the map.
+        added: the smaller map, or None.
+    """
+    return out if added is None else out + interpolate(added, out.shape[2], out.shape[3], "nearest")
 
 
 def softmax_over_taps(logits: Float[Tensor, "*shape"], dim: int, *, backend: str = "eager") -> Float[Tensor, "*shape"]:

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from upbench.ops import conv1x1, convolution, interpolate, reassemble
+from upbench.ops import conv1x1, convolution, reassemble
 from upbench.upsamplers._base import Upsampler, xavier
 
 H2L = {
@@ -44,11 +44,9 @@ class KernelGenerator(nn.Module):
         self, guide: Float[Tensor, "B Cy sH sW"], x: Float[Tensor, "B C H W"], backend: str = "eager"
     ) -> Float[Tensor, "B T sH sW"]:
         """Predict the logits of the T taps of every output pixel."""
-        fine, coarse = (
-            convolution(self.content_encoder, conv1x1(layer, one, backend=backend), backend=backend)
-            for layer, one in ((self.compressor_en, guide), (self.compressor_de, x))
-        )
-        return fine + interpolate(coarse, fine.shape[2], fine.shape[3], "nearest")
+        coarse = convolution(self.content_encoder, conv1x1(self.compressor_de, x, backend=backend), backend=backend)
+        hidden = conv1x1(self.compressor_en, guide, backend=backend)
+        return convolution(self.content_encoder, hidden, coarse, backend=backend)
 
 
 class FADE(Upsampler):

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from upbench.ops.cpu import map_kernels
+from upbench.ops.dispatch import autocasts
 
 FEWEST_ROWS = 16
 """Images from which torch takes a convolution to oneDNN at any number of threads."""
@@ -84,6 +85,23 @@ def in_dtype(module: nn.Module, dtype: torch.dtype) -> Any:
         return module
     converted = {n: t.to(dtype) for n, t in held.items()}
     return lambda *args: torch.func.functional_call(module, converted, args)
+
+
+def convolved(layer: nn.Module, x: Float[Tensor, "B I H W"]) -> Any:
+    """Return what a layer gives: half precision in float32 where torch would take one number after another.
+
+    Args:
+        layer: a convolution, or layers with convolutions among them.
+        x: the map.
+    """
+    if autocasts(x) or not slow_products(x) or any(t.dtype != x.dtype for t in layer.parameters()):
+        return layer(x)
+    if layer.training and any(True for _ in layer.buffers()):
+        return layer(x)  # a batch norm writes its own statistics
+    if isinstance(layer, nn.Conv2d):
+        bias = None if layer.bias is None else layer.bias.float()
+        return layer._conv_forward(x.float(), layer.weight.float(), bias).to(x.dtype)
+    return in_dtype(layer, torch.float32)(x.float()).to(x.dtype)
 
 
 def pointwise(

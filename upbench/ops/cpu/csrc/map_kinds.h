@@ -6,3 +6,4 @@
 #include "folds.h"
 #include "affinities.h"
 #include "projections.h"
+#include "squares.h"

@@ -9,7 +9,7 @@ enum { TILE = 8, PIXELS = TILE * TILE, BLOCK = 8, PARCEL = 512, DEEP = 16, OUTPU
 
 /* The entries of one generation, each in the order of `map_kernels.DTYPES`. */
 typedef struct {
-    Work box[2], guided[2], coarse[2], differences[2], difference_slopes[2], softmax[2], fold[2], affinity[2], pool[2], moments[2], planes[2], scores[2];
+    Work box[2], guided[2], coarse[2], differences[2], difference_slopes[2], softmax[2], fold[2], affinity[2], pool[2], moments[2], planes[2], scores[2], squares[2];
 } Entries;
 
 /* What each entry is given: one struct, filled by name in `map_kernels.py`. Every field is 8 bytes wide; dtype comes last.
@@ -112,10 +112,19 @@ typedef struct {
     int64_t pixels, inputs, outputs, dtype;
 } Scores;
 
+/* A convolution with 3x3 taps, zeros around the map, see squares.h. x: rows of channels, whole vectors of them. weights: for each of the
+ * 16 sums of a square and each SOME outputs [channels, SOME], then the bias. added: NULL, or a map `ratio` times smaller, of which a
+ * pixel is added to all those within it. out: rows of outputs. */
+typedef struct {
+    const void *x, *weights, *added;
+    void *out;
+    int64_t height, width, channels, outputs, ratio, dtype;
+} Squares;
+
 #define KINDS "map_kinds.h"
 #define MAY_BE_HALF 0
 #define ENTRIES(of) of(box), of(guided), of(coarse), of(differences), of(difference_slopes), of(softmax), of(fold), of(affinity), of(pool), \
-    of(moments), of(planes), of(scores)
+    of(moments), of(planes), of(scores), of(squares)
 #include "generations.h"
 
 ENTRY(box, Box)
@@ -130,6 +139,7 @@ ENTRY(pool, Pool)
 ENTRY(moments, Moments)
 ENTRY(planes, Planes)
 ENTRY(scores, Scores)
+ENTRY(squares, Squares)
 
 static PyMethodDef methods[] = {
     {"box", box, METH_VARARGS, "Planes of means over boxes: address and size of a Box, tiles, tiles of a piece, threads."},
@@ -144,11 +154,12 @@ static PyMethodDef methods[] = {
     {"moments", moments, METH_VARARGS, "Planes of means and variances: of a Moments."},
     {"planes", planes, METH_VARARGS, "Parcels of pixels of a pointwise convolution: of a Planes."},
     {"scores", scores, METH_VARARGS, "The same of rows of bfloat16: of a Scores."},
+    {"squares", squares, METH_VARARGS, "Rows of squares of a convolution with 3x3 taps: of a Squares."},
     USE_OPENMP,
     {NULL, NULL, 0, NULL},
 };
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_maps", NULL, 0, methods, NULL, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit__maps(void) {
-    return made_of(&module, 10); /* `map_kernels.py` takes the structs above alone */
+    return made_of(&module, 11); /* `map_kernels.py` takes the structs above alone */
 }

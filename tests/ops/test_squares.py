@@ -1,0 +1,102 @@
+"""Convolutions with 3x3 taps, two by two outputs at a time (`csrc/squares.h`), against torch's in float64."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from upbench.machine import environment
+from upbench.ops import convolution, thresholds
+from upbench.ops.cpu import map_kernels, native, squares
+
+pytestmark = pytest.mark.skipif(map_kernels._kernels is None, reason="no C kernels here")
+BOUNDS = {torch.float32: 2e-6, torch.float64: 1e-14}
+"""Errors that are allowed, as parts of the largest value."""
+
+
+def error(found: torch.Tensor, x: torch.Tensor, *others: torch.Tensor) -> float:
+    """The largest one beside the largest value."""
+    weight, bias, added = (None if t is None else t.double() for t in others)
+    expected = F.conv2d(x.double(), weight, bias, padding=1)
+    if added is not None:
+        expected = expected + F.interpolate(added, expected.shape[2:], mode="nearest")
+    return float((found.double() - expected).abs().max() / expected.abs().max())
+
+
+@given(
+    st.integers(1, 2),
+    st.integers(1, 3),
+    st.integers(1, 40),
+    st.integers(1, 6),
+    st.integers(1, 30),
+    st.sampled_from((0, 1, 2, 3)),
+    st.booleans(),
+    st.sampled_from(list(BOUNDS)),
+)
+def test_it_is_a_convolution(
+    b: int, vectors: int, outputs: int, h: int, w: int, ratio: int, biased: bool, dtype: torch.dtype
+) -> None:
+    sizes = (h * max(ratio, 1), w * max(ratio, 1))
+    x = torch.randn(b, vectors * native.LANES, *sizes, dtype=dtype)
+    weight = torch.randn(outputs, x.shape[1], 3, 3, dtype=dtype) / 10
+    bias = torch.randn(outputs, dtype=dtype) if biased else None
+    added = torch.randn(b, outputs, h, w, dtype=dtype) if ratio else None
+    found = squares.convolve_fused(x, weight, bias, added)
+    assert error(found, x, weight, bias, added) <= BOUNDS[dtype]
+
+
+def test_it_errs_no_more_than_torch() -> None:
+    x, weight = torch.randn(1, 64, 40, 44), torch.randn(25, 64, 3, 3) / 10
+    ours = error(squares.convolve_fused(x, weight, None, None), x, weight, None, None)
+    assert ours <= error(F.conv2d(x, weight, padding=1), x, weight, None, None) * 1.5
+
+
+def test_threads_change_nothing() -> None:
+    x, weight = torch.randn(1, 32, 37, 41), torch.randn(16, 32, 3, 3)
+    found = []
+    for threads in (1, 2):
+        with environment.with_threads(threads):
+            found.append(squares.convolve_fused(x, weight, None, None))
+    assert torch.equal(*found)
+
+
+@pytest.mark.parametrize("smaller", [False, True])
+def test_torch_accepts_the_registration(smaller: bool) -> None:
+    added = torch.randn(1, 5, 4, 6) if smaller else None
+    arguments = (torch.randn(1, 16, 8, 12), torch.randn(5, 16, 3, 3), torch.randn(5), added)
+    tests = ("test_schema", "test_faketensor")  # it records no gradient
+    results = torch.library.opcheck(torch.ops.upbench.convolve_fused.default, arguments, test_utils=tests)
+    assert set(results.values()) == {"SUCCESS"}
+
+
+TAKEN = {"in_channels": 32, "out_channels": 16, "kernel_size": 3, "padding": 1}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"stride": 2}, {"padding": 0}, {"dilation": 2}, {"groups": 2}, {"padding_mode": "circular"}, {"kernel_size": 5}],
+)
+def test_other_convolutions_are_left_to_torch(other: dict[str, int]) -> None:
+    x = torch.randn(1, 32, 40, 40)
+    with thresholds.for_smaller_maps(2.0**20):
+        if native.LANES >= squares.SLOWEST_LANES:
+            assert squares.can_run(nn.Conv2d(**TAKEN), x, None)
+        assert not squares.can_run(nn.Conv2d(**(TAKEN | other)), x, None)
+        assert not squares.can_run(nn.Conv2d(**TAKEN).half(), x.half(), None)
+        assert not squares.can_run(nn.Conv2d(**TAKEN), x, torch.randn(1, 16, 20, 13))
+
+
+def test_where_a_gradient_is_recorded_torch_computes() -> None:
+    layer, x = nn.Conv2d(**TAKEN), torch.randn(1, 32, 40, 40)
+    small = torch.randn(1, 16, 20, 20)
+    with thresholds.for_smaller_maps(2.0**20):
+        recorded = convolution(layer, x, small, backend="fused")
+        with torch.no_grad():
+            found = convolution(layer, x, small, backend="fused")
+    assert recorded.grad_fn is not None
+    assert found.is_contiguous(memory_format=torch.channels_last) == (native.LANES >= squares.SLOWEST_LANES)
+    torch.testing.assert_close(found, recorded.detach(), rtol=1e-5, atol=1e-5)
