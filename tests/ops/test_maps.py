@@ -181,6 +181,35 @@ def test_a_norm_within_a_convolution(
 
 @built
 @few
+@given(st.sampled_from([(2, 1), (6, 3), (16, 16)]), st.booleans(), st.booleans(), seeds)
+def test_gradients_of_a_norm_within_a_convolution(
+    channels: tuple[int, int], bias: bool, turned: bool, seed: int
+) -> None:
+    """No normed map is kept for them; they are those of the layers, once and twice."""
+    torch.manual_seed(seed)
+    norm, layer = nn.GroupNorm(channels[1], channels[0]).double(), nn.Conv2d(channels[0], 5, 1, bias=bias).double()
+    for parameter in norm.parameters():
+        nn.init.normal_(parameter)
+    x = torch.randn(2, channels[0], 3, 7, dtype=DOUBLE) + 9 * torch.randn(channels[0], 1, 1, dtype=DOUBLE)
+    x = (x.contiguous(memory_format=torch.channels_last) if turned else x).requires_grad_()
+    learned, grad = [x, *norm.parameters(), *layer.parameters()], torch.randn(2, 5, 3, 7, dtype=DOUBLE)
+    once, twice = [], []
+    for backend in ("eager", "fused"):
+        out = ops.normed_conv1x1(norm, layer, x, backend=backend)
+        once.append(torch.autograd.grad(out, learned, grad, retain_graph=True))
+        slopes = torch.autograd.grad(out, learned, grad, create_graph=True)
+        twice.append(torch.autograd.grad(sum(t.square().sum() for t in slopes), learned, allow_unused=True))
+    assert out.grad_fn is not None
+    assert "normed" in out.grad_fn.name()
+    for found in (once, twice):
+        for expected, one in zip(*found, strict=True):
+            assert (expected is None) == (one is None)
+            if one is not None:
+                torch.testing.assert_close(one, expected, rtol=1e-9, atol=1e-9 * float(expected.abs().max()))
+
+
+@built
+@few
 @given(
     st.tuples(st.integers(1, 5), st.integers(1, 9)),
     st.sampled_from([(8, 4, 2), (8, 8, 4), (16, 2, 8)]),
@@ -252,6 +281,8 @@ def test_gradients_against_differences() -> None:
         "difference_slope",
         "sample_windows",
         "guided_filter",
+        "normed_project",
+        "normed_project_slope",
     ],
 )
 def test_torch_accepts_the_registration(name: str) -> None:
@@ -262,11 +293,13 @@ def test_torch_accepts_the_registration(name: str) -> None:
     layers: Any = (made.norm, made, inner, norm, last)
     tensors = [t.detach() for layer in layers for t in (layer.weight, layer.bias)]
     grad, numbers = torch.randn(1, 9, 4, 9), (2, 1, 1, 1e-5, 1, 1e-5, False, None)
+    normed = (torch.randn(2), torch.randn(2), torch.randn(5, 2, 1, 1), torch.randn(5), 2, 1e-5)
     arguments: tuple[Any, ...] = {
         "box_mean": (x.clone().requires_grad_(), 2),
         "softmax_taps": (x.clone().requires_grad_(),),
         "softmax_taps_slope": (x, x),
-        "normed_project": (x, torch.randn(2), torch.randn(2), torch.randn(5, 2, 1, 1), torch.randn(5), 2, 1e-5),
+        "normed_project": (x.clone().requires_grad_(), *normed),
+        "normed_project_slope": (torch.randn(1, 5, 4, 9), x, *normed),
         "guided_filter": (x, x.flip(3), 1, 0.01, 2),
         "sample_windows": (x.clone().requires_grad_(), grad.clone().requires_grad_(), 3),
         "difference": (x, x, *(t.clone().requires_grad_() for t in tensors), *numbers),
@@ -310,6 +343,7 @@ def test_without_the_kernels_the_eager_forms_run() -> None:
         "moments",
         "planes",
         "scores",
+        "squares",
         "box",
         "guided",
         "coarse",

@@ -44,6 +44,10 @@ def test_point_products_gradients() -> None:
 def test_interpolation_gradients(mode: str) -> None:
     assert torch.autograd.gradcheck(lambda x: ops.interpolate(x, 5, 7, mode), (rand(1, 2, 3, 4),))
     assert torch.autograd.gradcheck(lambda x: ops.resize_map(x, 5, 7, True), (rand(1, 2, 3, 4),))
+    for height, width in ((3, 4), (1, 1), (1, 5)):  # twice as large: a convolution
+        maps = (rand(2, 3, height, width),)
+        assert torch.autograd.gradcheck(lambda x: ops.resize_map(x, 2 * x.shape[2], 2 * x.shape[3]), maps)
+        assert torch.autograd.gradgradcheck(lambda x: ops.resize_map(x, 2 * x.shape[2], 2 * x.shape[3]), maps)
 
 
 @settings(max_examples=25, deadline=None)

@@ -166,7 +166,7 @@ def test_planes_become_rows(b: int, c: int, h: int, w: int, dtype: torch.dtype) 
 def test_rows_become_planes(b: int, c: int, h: int, dtype: torch.dtype, past_the_caches: bool) -> None:
     x = torch.randn(b, c, h, 16).mul(100).to(dtype)
     with thresholds.for_smaller_maps(2.0**20 if past_the_caches else 1.0):
-        found = window_kernels.rows_to_planes(x.contiguous(memory_format=torch.channels_last))
+        found = windows.rows_to_planes(x.contiguous(memory_format=torch.channels_last))
     assert torch.equal(found, x)
     assert found.is_contiguous()
 

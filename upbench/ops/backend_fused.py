@@ -121,7 +121,8 @@ def normed_conv1x1(
     if isinstance(norm, nn.GroupNorm) and norm.affine and layer.groups == 1 and not autocasts(x):
         learned = [t for t in (norm.weight, norm.bias, layer.weight, layer.bias) if t is not None]
         values = x.shape[1] // norm.num_groups * x.shape[2] * x.shape[3]
-        if values > 1 and can_fuse_attention(x, *learned) and normed_projection.can_run(x, *learned):
+        plain = can_fuse_attention(x, *learned) or x.dtype == coordinate_dtype(x.dtype)
+        if values > 1 and plain and normed_projection.can_run(x, *learned):
             numbers = (norm.num_groups, norm.eps)
             out = normed_project_fused(x, norm.weight, norm.bias, layer.weight, layer.bias, *numbers)
             return out if out.dtype == dtype else out.to(dtype)

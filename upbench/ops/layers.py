@@ -48,7 +48,7 @@ def normed_conv1x1(
         layer: the convolution, from I to O channels.
         x: the map.
         wide: whether the result of half precision may be float32, where later steps are faster in it.
-        backend: eager (the layers themselves), fused (on a CPU `conv1x1`; where no gradient is recorded, without the normed map) or auto.
+        backend: eager (the layers themselves), fused (on a CPU `conv1x1`, without the normed map where no gradient of half precision is recorded) or auto.
 
     Returns:
         What the layers give, contiguous.

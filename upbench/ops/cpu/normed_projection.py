@@ -1,6 +1,7 @@
 """A group norm and the pointwise convolution after it as one op on planes, by the C kernels (`csrc/projections.h`).
 
-The norm is never held: its factors and shifts, known from the moments of every plane, become part of the convolution.
+The norm is never held: its factors and shifts, known from the moments of every plane, become part of the convolution. For a gradient
+nothing is kept but what the op was given.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from upbench.ops import thresholds
 from upbench.ops.cpu import map_kernels, structs
+from upbench.ops.cpu.differences import Norm
 from upbench.ops.cpu.map_kernels import PARCEL
 from upbench.ops.cpu.products import widens
 from upbench.ops.registration import LIBRARY, OPS, Op, coordinate_dtype, numel
@@ -37,11 +40,14 @@ Planes = structs.struct(
     **dict.fromkeys(("pixels", "channels", "outputs", "paired", "dtype"), structs.COUNT),
 )
 
-LIBRARY.define(
-    "normed_project_fused(Tensor x, Tensor gamma, Tensor beta, Tensor weight, Tensor? bias, int groups, float eps) -> Tensor",
-    tags=(torch.Tag.pt2_compliant_tag,),
-)
+_ARGUMENTS = "Tensor x, Tensor gamma, Tensor beta, Tensor weight, Tensor? bias, int groups, float eps"
+for _signature in (
+    f"normed_project_fused({_ARGUMENTS}) -> Tensor",
+    f"normed_project_slope_fused(Tensor grad, {_ARGUMENTS}) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+):
+    LIBRARY.define(_signature, tags=(torch.Tag.pt2_compliant_tag,))
 normed_project_fused: Any = torch.ops.upbench.normed_project_fused.default
+normed_project_slope_fused: Any = torch.ops.upbench.normed_project_slope_fused.default
 
 
 def can_run(x: Tensor, *parameters: Tensor | None) -> bool:
@@ -75,7 +81,7 @@ def normed_project(
     groups: int,
     eps: float,
 ) -> Float[Tensor, "B O H W"]:
-    """Apply a group norm, then a 1x1 convolution, in at least float32; no argument records a gradient.
+    """Apply a group norm, then a 1x1 convolution, in at least float32.
 
     Args:
         x: the map.
@@ -94,24 +100,29 @@ def normed_project(
     out = x.new_empty((b, outputs, h, w), dtype=coordinate_dtype(x.dtype))
     numbers = out.new_zeros((channels + 1, math.ceil(outputs / OUTPUTS) * OUTPUTS))
     paired = map_kernels.by_pairs(x) and channels % 2 == 0
-    matrix, moments = weight.flatten(1).double(), torch.empty((channels, 2), dtype=torch.float64)
+    matrix = weight.flatten(1).double()
     for image in range(b):
         planes, into = x[image].flatten(1), out[image].flatten(1)
-        _measure(planes, moments, paired)
-        mean, variance = (t.reshape(groups, -1) for t in moments.unbind(1))
-        centre = mean.mean(1, keepdim=True)
-        spread = (variance + (mean - centre).square()).mean(1, keepdim=True)
-        rate, centre = ((spread + eps).rsqrt().expand_as(mean).flatten(), centre.expand_as(mean).flatten())
-        scale = gamma.double() * rate
-        folded = matrix * scale
+        norm = _norm(planes, gamma, beta, groups, eps, paired)
+        folded = matrix * norm.scale
         if paired:
             folded = folded.bfloat16().double()
         numbers[:channels, :outputs] = folded.t()
-        numbers[channels, :outputs] = matrix @ beta.double() - folded @ centre
+        numbers[channels, :outputs] = matrix @ beta.double() - folded @ norm.mean
         if bias is not None:
             numbers[channels, :outputs] += bias
         _project(planes, numbers, into, paired)
     return out
+
+
+def _norm(planes: Float[Tensor, "C N"], gamma: Tensor, beta: Tensor, groups: int, eps: float, paired: bool) -> Norm:
+    """The group norm of one image, in float64."""
+    moments = torch.empty((len(planes), 2), dtype=torch.float64)
+    _measure(planes, moments, paired)
+    mean, variance = (t.reshape(groups, -1) for t in moments.unbind(1))
+    centre = mean.mean(1, keepdim=True)
+    spread = (variance + (mean - centre).square()).mean(1)
+    return Norm.of(centre.flatten(), (spread + eps).rsqrt(), gamma.double(), beta.double())
 
 
 def _measure(planes: Float[Tensor, "C N"], moments: Float[Tensor, "C 2"], paired: bool) -> None:
@@ -156,4 +167,62 @@ def _(x: Tensor, gamma: Tensor, beta: Tensor, weight: Tensor, bias: Tensor | Non
     return x.new_empty((x.shape[0], weight.shape[0], *x.shape[2:]), dtype=coordinate_dtype(x.dtype))
 
 
+def slopes(
+    grad: Float[Tensor, "B O H W"],
+    x: Float[Tensor, "B I H W"],
+    gamma: Float[Tensor, " I"],
+    beta: Float[Tensor, " I"],
+    weight: Float[Tensor, "O I 1 1"],
+    bias: Float[Tensor, " O"] | None,
+    groups: int,
+    eps: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Compute the gradients of `normed_project`, whose arguments follow `grad`, of float32 or float64.
+
+    Returns:
+        Those of x, gamma, beta, weight and bias.
+    """
+    x, grad = x.contiguous(), grad.contiguous()
+    dx, matrix = torch.empty_like(x), weight.flatten(1).double()
+    sums = [torch.zeros(n, dtype=torch.float64) for n in (gamma.shape, beta.shape, matrix.shape, (len(matrix),))]
+    for planes, given, out in zip(x.flatten(2), grad.flatten(2), dx.flatten(2), strict=True):
+        norm = _norm(planes, gamma, beta, groups, eps, False)
+        products, total = (given @ planes.t()).double(), given.sum(1, dtype=torch.float64)
+        parts = ((matrix * products).sum(0), total @ matrix)
+        dgamma, dbeta, add, factor = norm.slopes(*parts, groups, planes.numel() // groups)
+        dweight = products * norm.scale + torch.outer(total, norm.shift)
+        for whole, part in zip(sums, (dgamma, dbeta, dweight, total), strict=True):
+            whole += part
+        back, add, factor = (t.to(x.dtype) for t in ((matrix * norm.scale).t(), add.unsqueeze(1), factor.unsqueeze(1)))
+        torch.addmm(add, back, given, out=out).addcmul_(planes, factor)
+    small = [t.to(x.dtype) for t in sums]
+    return dx, small[0], small[1], small[2].view_as(weight), small[3]
+
+
+@torch.library.register_fake("upbench::normed_project_slope_fused", lib=LIBRARY)
+def _(grad: Tensor, x: Tensor, gamma: Tensor, beta: Tensor, weight: Tensor, *others: Any) -> tuple[Tensor, ...]:
+    return *(t.new_empty(t.shape) for t in (x, gamma, beta, weight)), weight.new_empty(len(weight))
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:5])
+    ctx.numbers = inputs[5:]
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    x, gamma, beta, weight, bias = saved = ctx.saved_tensors
+    groups, eps = ctx.numbers
+    given = [t for t in saved if t is not None]
+    if torch.is_grad_enabled() and any(t.requires_grad for t in (grad, *given)):
+        # What is differentiated twice holds the normed map.
+        leaves = [t if t.requires_grad else t.detach().requires_grad_() for t in given]
+        out = F.conv2d(F.group_norm(leaves[0], groups, leaves[1], leaves[2], eps), *leaves[3:])
+        found = torch.autograd.grad(out, leaves, grad, create_graph=True)
+    else:
+        found = normed_project_slope_fused(grad, x, gamma, beta, weight, bias, groups, eps)
+    return *found[:4], None if bias is None else found[4], None, None
+
+
+torch.library.register_autograd("upbench::normed_project_fused", _backward, setup_context=_keep, lib=LIBRARY)
 LIBRARY.impl("normed_project_fused", normed_project, "CPU")
+LIBRARY.impl("normed_project_slope_fused", slopes, "CPU")

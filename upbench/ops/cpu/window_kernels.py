@@ -113,30 +113,6 @@ def planes_to_rows(x: Tensor, out: Tensor | None = None) -> Tensor:
     return out
 
 
-def can_turn_back(x: Tensor) -> bool:
-    """Return whether a kernel makes planes of rows of channels faster than torch does: of large maps, in blocks.
-
-    Args:
-        x: [B, C, H, W], the map.
-    """
-    large = x[0].nbytes >= thresholds.scaled(TURNED) and can_run_native(x) and x.dtype != torch.float64
-    return large and x.is_contiguous(memory_format=torch.channels_last) and x.shape[2] * x.shape[3] % 16 == 0
-
-
-def rows_to_planes(x: Tensor) -> Tensor:
-    """Copy a map that `can_turn_back` into contiguous planes: the same kernel, to which pixels and channels are the other way round.
-
-    Args:
-        x: [B, C, H, W], channels-last.
-    """
-    b, c, h, w = x.shape
-    out = on_huge_pages(x.new_empty((b, c, h, w)))
-    job = Project(pixels=c, channels=h * w, x_step=c, out_pitch=h * w, dtype=DTYPES.index(x.dtype))
-    job.streams = out.data_ptr() % 16 == 0 and x.nbytes >= thresholds.scaled(native.STREAMED)
-    run("rows", job, {"x": x.permute(0, 2, 3, 1), "out": out}, b, math.ceil(c / PIXELS), 1)
-    return out
-
-
 def even_rows(x: Tensor) -> Tensor:
     """The same with the pixels of an image evenly apart."""
     rows = map_rows(x)

@@ -6,14 +6,17 @@ of matrices takes dot products with rows, both without copying the windows. Half
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from upbench.ops.cpu import window_kernels
+from upbench.ops import thresholds
+from upbench.ops.cpu import native, window_kernels
 from upbench.ops.cpu.rows import index_dtype, padded_rows, pixel_rows, row_dots, row_sums, tap_rows
 from upbench.ops.margins import fold
-from upbench.ops.memory_layout import empty_map
+from upbench.ops.memory_layout import empty_map, on_huge_pages
 from upbench.ops.registration import LIBRARY, coordinate_dtype
 
 
@@ -186,14 +189,42 @@ def rows_last(x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
     return x.clone(memory_format=torch.channels_last)
 
 
+def can_turn_back(x: Tensor) -> bool:
+    """Return whether a kernel makes planes of rows of channels faster than torch does: of large maps, in blocks.
+
+    Args:
+        x: [B, C, H, W], the map.
+    """
+    large = x.numel() > 0 and x.nbytes >= len(x) * thresholds.scaled(window_kernels.TURNED)
+    if not large or not window_kernels.can_run_native(x) or x.dtype == torch.float64:
+        return False
+    return x.is_contiguous(memory_format=torch.channels_last) and x.shape[2] * x.shape[3] % 16 == 0
+
+
+def rows_to_planes(x: Tensor) -> Tensor:
+    """Copy a map that `can_turn_back` into contiguous planes: the same kernel, to which pixels and channels are the other way round.
+
+    Args:
+        x: [B, C, H, W], channels-last.
+    """
+    b, c, h, w = x.shape
+    out = on_huge_pages(x.new_empty((b, c, h, w)))
+    job = window_kernels.Project(pixels=c, channels=h * w, x_step=c, out_pitch=h * w)
+    job.dtype = window_kernels.DTYPES.index(x.dtype)
+    job.streams = out.data_ptr() % 16 == 0 and x.nbytes >= thresholds.scaled(native.STREAMED)
+    maps = {"x": x.permute(0, 2, 3, 1), "out": out}
+    window_kernels.run("rows", job, maps, b, math.ceil(c / window_kernels.PIXELS), 1)
+    return out
+
+
 def planes(x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
     """Copy a map out of the memory order of the fused ops, into contiguous planes.
 
     Args:
         x: the map.
     """
-    if window_kernels.can_turn_back(x):
-        return window_kernels.rows_to_planes(x)
+    if can_turn_back(x):
+        return rows_to_planes(x)
     return x.clone(memory_format=torch.contiguous_format)
 
 

@@ -93,13 +93,23 @@ static int NAME(planes)(const void *given, long start, long stop) {
             const long deep = channels - c < DEEP ? channels - c : DEEP;
             NAME(fetch_planes)((const REAL *)job->x + c * pixels + first, pixels, deep, some, near);
 #if REGISTERS >= 32
+            /* What is gathered next, a plane of it for each vectors of pixels, comes near while these are weighed. */
+            const int last = c + deep >= channels;
+            const REAL *next = (const REAL *)job->x + (last ? 0 : c + deep) * pixels + first + (last ? PARCEL : 0);
+            const long more = last ? pixels - first - PARCEL : some;
+            const long planes = last ? (channels < DEEP ? channels : DEEP) : channels - c - deep < DEEP ? channels - c - deep : DEEP;
+            long asked = 0;
             for (long o = 0; o < padded; o += OUTPUTS)
-                for (long m = 0; m < PARCEL; m += NAME(PARTS) * SOME)
+                for (long m = 0; m < PARCEL; m += NAME(PARTS) * SOME) {
+                    for (long n = 0; n < 8 && asked < planes * PARCEL; n++, asked += 64 / sizeof(REAL))
+                        if (asked % PARCEL < more) PREFETCH(next + asked / PARCEL * pixels + asked % PARCEL);
+                    NAME(weigh_planes)(near + m, weights + c * padded + o, deep, padded, sums + o * PLANE_PITCH + m);
+                }
 #else
             for (long m = 0; m < PARCEL; m += NAME(PARTS) * SOME)
                 for (long o = 0; o < padded; o += OUTPUTS)
-#endif
                     NAME(weigh_planes)(near + m, weights + c * padded + o, deep, padded, sums + o * PLANE_PITCH + m);
+#endif
         }
         for (long o = 0; o < outputs; o++)
             for (long m = 0; m < some; m += SOME)
