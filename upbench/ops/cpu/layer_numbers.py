@@ -28,7 +28,23 @@ def layers(first: Tensor, gamma: Tensor, beta: Tensor, last: Tensor, bias: Tenso
     last = last.unflatten(0, (taps, 2)).flip(1).transpose(0, 1).flatten(0, 1).permute(0, 2, 3, 1)
     bias, side = bias.view(taps, 2).flip(1).t(), math.isqrt(taps)
     places = lattice(side, side, bias) - side // 2
-    return _joined(dtype, first.flatten(1).t(), gamma, beta, bias, places, *_lanes(last))
+    numbers = (first.flatten(1).t(), gamma, beta, bias, places, *_lanes(last))
+    if last.shape[1] != 3 or last.shape[3] % LANES:
+        return _joined(dtype, *numbers)
+    whole = last.shape[0] // LANES * LANES
+    by_lanes = square_sums(last[:whole].permute(0, 3, 1, 2)).unflatten(2, (-1, LANES)).movedim(2, 0)
+    return _joined(dtype, *numbers, by_lanes)
+
+
+def square_sums(weight: Tensor) -> Tensor:
+    """Return what each of the 16 sums of the pixels of a square is multiplied by (`csrc/square_sums.h`): [16, I, O], in float64.
+
+    Args:
+        weight: [O, I, 3, 3].
+    """
+    sums = weight.new_tensor([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], dtype=torch.float64)
+    taps = weight.double().flatten(2).permute(2, 1, 0)
+    return (torch.kron(sums, sums) @ taps.flatten(1)).unflatten(1, taps.shape[1:])
 
 
 def pairs(last: Tensor) -> Tensor:

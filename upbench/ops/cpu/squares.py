@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from upbench.ops import thresholds
 from upbench.ops.cpu import map_kernels, native, structs, window_kernels
+from upbench.ops.cpu.layer_numbers import square_sums
 from upbench.ops.memory_layout import empty_map
 from upbench.ops.registration import LIBRARY, OPS, Op, numel
 
@@ -120,10 +121,8 @@ def convolve(
 
 def _numbers(weight: Tensor, bias: Tensor | None) -> Tensor:
     """The 16 sums of the taps, [16, outputs / lanes, channels, lanes], then the bias, as the kernel reads them."""
-    sums = weight.new_tensor([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], dtype=torch.float64)
-    both = torch.kron(sums, sums) @ weight.double().flatten(2).permute(2, 1, 0).flatten(1)
     rest = -len(weight) % native.LANES
-    by_lanes = F.pad(both.unflatten(1, (weight.shape[1], -1)), (0, rest)).unflatten(2, (-1, native.LANES))
+    by_lanes = F.pad(square_sums(weight), (0, rest)).unflatten(2, (-1, native.LANES))
     shift = weight.new_zeros(len(weight)) if bias is None else bias
     return torch.cat((by_lanes.transpose(1, 2).flatten(), F.pad(shift.double(), (0, rest)))).to(weight.dtype)
 

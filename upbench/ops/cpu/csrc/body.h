@@ -102,10 +102,11 @@ static int NAME(points)(const void *given, long start, long stop) {
     const long across = (job->out_width + TILE - 1) / TILE, down = (job->out_height + TILE - 1) / TILE;
     const long side = TILE + job->kernel, derived = job->predictor ? 1 : 0, guided = job->guide ? 1 : 0;
     const long around = derived * (side + 2) * (side + 2) * depth + guided * PIXELS * depth;
+    const long room = derived ? NAME(room_for_squares)(depth / job->groups, 2 * taps) : 0;
     const long local = derived * side * side * depth + guided * GUIDES * job->guide_channels;
     /* For each point of a tile its x and y, its four corners and two offsets. */
     int *at = malloc(sizeof(int) * (size_t)(4 * PIXELS * all));
-    REAL *reals = malloc(sizeof(REAL) * (size_t)(8 * PIXELS * all + 2 * PIXELS * heads * taps + SOME + PIXELS * taps + SOME + around + local) + ALIGNED);
+    REAL *reals = malloc(sizeof(REAL) * (size_t)(8 * PIXELS * all + 2 * PIXELS * heads * taps + SOME + PIXELS * taps + SOME + around + local + room) + ALIGNED);
     NAME(Read) *reads = malloc(sizeof(NAME(Read)) * (size_t)(PIXELS * taps + 1));
     const int ready = at && reals && reads;
 #if REGISTERS < 32
@@ -117,7 +118,8 @@ static int NAME(points)(const void *given, long start, long stop) {
 #endif
     NAME(Tile) tile;
     tile.around = NAME(aligned)(reals), tile.local = tile.around + around;
-    REAL *numbers = tile.local + local;
+    tile.room = tile.local + local;
+    REAL *numbers = tile.room + room;
     for (int k = 0; ready && k < 4; k++)
         cells.at[k] = at + k * PIXELS * all, cells.weight[k] = numbers + k * PIXELS * all;
     tile.columns = numbers + 4 * PIXELS * all, tile.rows = tile.columns + PIXELS * all;

@@ -6,4 +6,5 @@
 #include "folds.h"
 #include "affinities.h"
 #include "projections.h"
+#include "square_sums.h"
 #include "squares.h"

@@ -1,29 +1,10 @@
-/* Included by map_kinds.h for each type: a convolution with 3x3 taps, two by two outputs at a time (Winograd's F(2x2, 3x3)).
- *
- * Of the 4x4 pixels that a square of outputs reads, sums and differences are taken; each of these 16 is multiplied by one matrix, which
- * is made of the taps; and the outputs are sums of the products: 4 products for an output and channel instead of 9. A tile is a row of
- * squares. */
+/* Included by map_kinds.h for each type: a convolution with 3x3 taps, two by two outputs at a time, see square_sums.h. A tile is a row
+ * of squares. */
 
 #undef AT_A_TIME /* squares that are multiplied at once: with two vectors of outputs each, these sums stay in registers */
 #define AT_A_TIME (REGISTERS >= 32 ? 12 : SOME * sizeof(REAL) <= REGISTER ? 6 : 3)
 #undef SQUARES /* of a strip, whose sums stay in the cache */
 #define SQUARES 12
-
-/* Some lanes of outputs, a constant, at AT_A_TIME squares. */
-static ALWAYS_INLINE void NAME(squares_summed)(const REAL *from, long channels, const REAL *weights, REAL *RESTRICT to, long apart,
-                                               const int lanes) {
-    NAME(Lanes) sum[AT_A_TIME][2];
-    for (int m = 0; m < AT_A_TIME; m++)
-        for (int l = 0; l < lanes; l++) sum[m][l] = (NAME(Lanes)){0};
-    for (long c = 0; c < channels; c++) {
-        NAME(Lanes) by[2];
-        for (int l = 0; l < lanes; l++) by[l] = *(const NAME(Lanes) *)(weights + (l * channels + c) * SOME);
-        for (int m = 0; m < AT_A_TIME; m++)
-            for (int l = 0; l < lanes; l++) sum[m][l] = NAME(plus)(sum[m][l], from[m * channels + c], by[l]);
-    }
-    for (int m = 0; m < AT_A_TIME; m++)
-        for (int l = 0; l < lanes; l++) *(NAME(Lanes) *)(to + m * apart + l * SOME) = sum[m][l];
-}
 
 /* Four of the 16 sums of each square of a strip, [4, SQUARES, channels]: those of row i, a constant. at: of the rows and columns that
  * the squares read, where the pixels lie. */
@@ -55,20 +36,6 @@ static APART void NAME(taken_apart_row)(const REAL *const (*at)[2 * SQUARES + 2]
     if (i == 3) NAME(taken_apart)(at, channels, to, 3);
 }
 
-/* The outputs o to o + SOME of one square, from the products [16, SQUARES, padded]: v[row][column]. */
-static ALWAYS_INLINE void NAME(put_together)(const REAL *from, long padded, NAME(Lanes) begin, NAME(Lanes) v[2][2]) {
-    NAME(Lanes) s[2][4];
-    for (int j = 0; j < 4; j++) {
-        NAME(Lanes) m[4];
-        for (int i = 0; i < 4; i++) m[i] = *(const NAME(Lanes) *)(from + (4 * i + j) * SQUARES * padded);
-        s[0][j] = m[0] + m[1] + m[2], s[1][j] = m[1] - m[2] - m[3];
-    }
-    for (int i = 0; i < 2; i++) {
-        v[i][0] = begin + (s[i][0] + s[i][1] + s[i][2]);
-        v[i][1] = begin + (s[i][1] - s[i][2] - s[i][3]);
-    }
-}
-
 /* Writes the outputs of the squares of a strip, from row `top` and column `left` on. */
 static APART void NAME(put_squares)(const Squares *job, const REAL *products, long padded, const REAL *bias, long top, long left) {
     const long high = (long)job->height, wide = (long)job->width, outputs = (long)job->outputs, ratio = (long)job->ratio;
@@ -76,7 +43,7 @@ static APART void NAME(put_squares)(const Squares *job, const REAL *products, lo
         for (long o = 0; o < outputs; o += SOME) {
             const long some = outputs - o < SOME ? outputs - o : SOME;
             NAME(Lanes) v[2][2];
-            NAME(put_together)(products + n * padded + o, padded, *(const NAME(Lanes) *)(bias + o), v);
+            NAME(put_together)(products + n * padded + o, SQUARES * padded, *(const NAME(Lanes) *)(bias + o), v);
             for (long i = 0; i < 2 && top + i < high; i++)
                 for (long j = 0; j < 2 && left + 2 * n + j < wide; j++) {
                     const long y = top + i, x = left + 2 * n + j;
@@ -115,9 +82,9 @@ static int NAME(squares)(const void *given, long start, long stop) {
                         const REAL *from = apart + (n % 4 * SQUARES + m) * channels, *by = weights + (n * padded + o) * channels;
                         REAL *to = products + (n * SQUARES + m) * padded + o;
                         if (o + SOME < padded)
-                            NAME(squares_summed)(from, channels, by, to, padded, 2);
+                            NAME(squares_summed)(from, channels, by, channels * SOME, to, padded, AT_A_TIME, 2);
                         else
-                            NAME(squares_summed)(from, channels, by, to, padded, 1);
+                            NAME(squares_summed)(from, channels, by, channels * SOME, to, padded, AT_A_TIME, 1);
                     }
             }
             NAME(put_squares)(job, products, padded, bias, 2 * tile, left);

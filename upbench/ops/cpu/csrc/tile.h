@@ -126,12 +126,14 @@ static ALWAYS_INLINE void NAME(predict)(const REAL *in, long stride, long pitch,
 
 /* What a tile of pixels reads: their queries (each at `near` in `query`) and the x and y of their points. */
 typedef struct {
-    REAL *around, *local, *raw, *columns, *rows;
+    REAL *around, *local, *room, *raw, *columns, *rows;
     const REAL *query;
     long near[PIXELS];
 } NAME(Tile);
 
 #include "bfloat_tile.h"
+#include "square_sums.h"
+#include "tile_squares.h"
 
 /* Points that were given, or offsets from the pixel of the map that is the parent: [H, W, spread, (x, y), all]. */
 static ALWAYS_INLINE void NAME(fetch)(const Job *job, const long *pixels, long count, NAME(Tile) * tile) {
@@ -216,7 +218,8 @@ static ALWAYS_INLINE void NAME(project)(const Job *job, const long *pixels, long
 }
 
 /* Queries and points made of the low-resolution query by the predictor of LDA-AQU. Its numbers lie one after another:
- * filters [9, each], gamma, beta, bias and places of the taps [x of all, y of all], weight as `predict` takes it. */
+ * filters [9, each], gamma, beta, bias and places of the taps [x of all, y of all], weight as `predict` takes it, and of 3x3 taps what
+ * `predict_squares` takes. */
 static ALWAYS_INLINE void NAME(derive)(const Job *job, long top, long left, const long *pixels, long count,
                                        NAME(Tile) * tile) {
     const long depth = job->depth, groups = job->groups, taps = job->taps, each = depth / groups, k = job->kernel;
@@ -245,10 +248,17 @@ static ALWAYS_INLINE void NAME(derive)(const Job *job, long top, long left, cons
 #else
     enum { predicted = 0 };
 #endif
-    for (long g = 0; g < groups && !predicted; g++)
-        for (long i = 0; i < TILE; i++)
-            NAME(predict)(tile->local + (g * side + i) * side * each, side * each, each, 1, k, k * each, weight, bias,
-                          outputs, tile->raw + (i * TILE * groups + g) * outputs, groups * outputs, NULL, 0);
+    /* What whole vectors hold is made a square at a time, if the inputs are whole vectors too: those numbers follow the others. */
+    const long whole = k == 3 && each % SOME == 0 ? outputs / SOME * SOME : 0;
+    for (long g = 0; g < groups && !predicted; g++) {
+        REAL *to = tile->raw + g * outputs;
+        if (whole)
+            NAME(predict_squares)(tile->local + g * side * side * each, side, each, weight + outputs * k * k * each, bias, whole, to,
+                                  groups * outputs, tile->room);
+        for (long i = 0; i < TILE && whole < outputs; i++)
+            NAME(predict)(tile->local + (g * side + i) * side * each, side * each, each, 1, k, k * each, weight + whole * k * k * each,
+                          bias + whole, outputs - whole, to + i * TILE * groups * outputs + whole, groups * outputs, NULL, 0);
+    }
     const long values = PIXELS * groups * outputs;
     const REAL theta = (REAL)job->theta;
     REAL *RESTRICT raw = tile->raw;
