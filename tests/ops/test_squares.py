@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import nn
+from torch import Tensor, nn
 
 from upbench.machine import environment
 from upbench.ops import convolution, thresholds
 from upbench.ops.cpu import map_kernels, native, squares
 
 pytestmark = pytest.mark.skipif(map_kernels._kernels is None, reason="no C kernels here")
-BOUNDS = {torch.float32: 2e-6, torch.float64: 1e-14}
-"""Errors that are allowed, as parts of the largest value."""
+BOUNDS = {torch.float32: 1e-6, torch.float64: 2e-15}
+"""Errors that are allowed, as parts of the largest sum of sizes."""
 
 
-def error(found: torch.Tensor, x: torch.Tensor, *others: torch.Tensor) -> float:
-    """The largest one beside the largest value."""
+def error(found: Tensor, x: Tensor, *others: Tensor | None) -> float:
+    """The largest one beside the largest sum of the sizes of what is summed."""
     weight, bias, added = (None if t is None else t.double() for t in others)
-    expected = F.conv2d(x.double(), weight, bias, padding=1)
-    if added is not None:
-        expected = expected + F.interpolate(added, expected.shape[2:], mode="nearest")
-    return float((found.double() - expected).abs().max() / expected.abs().max())
+    both = []
+    for size in (lambda t: t, torch.Tensor.abs):
+        made = F.conv2d(size(x.double()), size(weight), None if bias is None else size(bias), padding=1)
+        more = 0 if added is None else F.interpolate(size(added), made.shape[2:], mode="nearest")
+        both.append(made + more)
+    return float((found.double() - both[0]).abs().max() / both[1].max())
 
 
 @given(
@@ -52,7 +56,7 @@ def test_it_is_a_convolution(
 def test_it_errs_no_more_than_torch() -> None:
     x, weight = torch.randn(1, 64, 40, 44), torch.randn(25, 64, 3, 3) / 10
     ours = error(squares.convolve_fused(x, weight, None, None), x, weight, None, None)
-    assert ours <= error(F.conv2d(x, weight, padding=1), x, weight, None, None) * 1.5
+    assert ours <= 1.5 * error(F.conv2d(x, weight, padding=1), x, weight, None, None)
 
 
 def test_threads_change_nothing() -> None:
@@ -73,14 +77,14 @@ def test_torch_accepts_the_registration(smaller: bool) -> None:
     assert set(results.values()) == {"SUCCESS"}
 
 
-TAKEN = {"in_channels": 32, "out_channels": 16, "kernel_size": 3, "padding": 1}
+TAKEN: dict[str, Any] = {"in_channels": 32, "out_channels": 16, "kernel_size": 3, "padding": 1}
 
 
 @pytest.mark.parametrize(
     "other",
     [{"stride": 2}, {"padding": 0}, {"dilation": 2}, {"groups": 2}, {"padding_mode": "circular"}, {"kernel_size": 5}],
 )
-def test_other_convolutions_are_left_to_torch(other: dict[str, int]) -> None:
+def test_other_convolutions_are_left_to_torch(other: dict[str, Any]) -> None:
     x = torch.randn(1, 32, 40, 40)
     with thresholds.for_smaller_maps(2.0**20):
         if native.LANES >= squares.SLOWEST_LANES:
