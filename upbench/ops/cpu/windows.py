@@ -212,7 +212,7 @@ def rows_to_planes(x: Tensor) -> Tensor:
     job = window_kernels.Project(pixels=c, channels=h * w, x_step=c, out_pitch=h * w)
     job.dtype = window_kernels.DTYPES.index(x.dtype)
     job.streams = out.data_ptr() % 16 == 0 and x.nbytes >= thresholds.scaled(native.STREAMED)
-    maps = {"x": x.permute(0, 2, 3, 1), "out": out}
+    maps: dict[str, Tensor | None] = {"x": x.permute(0, 2, 3, 1), "out": out}
     window_kernels.run("rows", job, maps, b, math.ceil(c / window_kernels.PIXELS), 1)
     return out
 
