@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+import upbench
 from upbench.machine import environment
-from upbench.ops import convolution, thresholds
+from upbench.ops import convolution, offsets, thresholds
 from upbench.ops.cpu import map_kernels, native, squares
 
 pytestmark = pytest.mark.skipif(map_kernels._kernels is None, reason="no C kernels here")
@@ -104,3 +105,41 @@ def test_where_a_gradient_is_recorded_torch_computes() -> None:
     assert recorded.grad_fn is not None
     assert found.is_contiguous(memory_format=torch.channels_last) == (native.LANES >= squares.SLOWEST_LANES)
     torch.testing.assert_close(found, recorded.detach(), rtol=1e-5, atol=1e-5)
+
+
+@given(st.integers(1, 2), st.integers(1, 3), st.sampled_from((3, 16, 18, 35)), st.integers(1, 7), st.integers(1, 30))
+def test_maps_beside_each_other_are_convolved_each(b: int, groups: int, outputs: int, h: int, w: int) -> None:
+    """Of every number of outputs: what does not fill a vector is taken one by one, or with zeros."""
+    channels = native.LANES
+    rows = torch.randn(b, h, w, groups, channels, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(outputs, channels, 3, 3, dtype=torch.float64, requires_grad=True)
+    bias = torch.randn(outputs, dtype=torch.float64, requires_grad=True)
+    found = squares.convolve_groups_fused(rows, weight, bias)
+    maps = rows.flatten(3).permute(0, 3, 1, 2)
+    expected = offsets.grouped_convolution(maps, weight, bias, groups)
+    torch.testing.assert_close(found.flatten(3), expected, rtol=1e-12, atol=1e-12)
+    grad = torch.randn_like(expected)
+    slopes = (
+        torch.autograd.grad(out, (rows, weight, bias), grad.view_as(out), retain_graph=True)
+        for out in (found, expected)
+    )
+    for one, other in zip(*slopes, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+
+
+def test_torch_accepts_the_registration_of_groups() -> None:
+    tensors = (torch.randn(1, 4, 6, 2, 16), torch.randn(5, 16, 3, 3), torch.randn(5))
+    arguments = tuple(t.requires_grad_() for t in tensors)
+    results = torch.library.opcheck(torch.ops.upbench.convolve_groups_fused.default, arguments)
+    assert set(results.values()) == {"SUCCESS"}
+
+
+@pytest.mark.parametrize("k_e", [1, 3])
+def test_points_are_the_same_with_the_kernel(k_e: int) -> None:
+    module = upbench.build("ldaaqu", 128, seed=0, backend="fused", k_e=k_e)
+    module.set_offsets("trained", torch.Generator().manual_seed(1))
+    x = torch.randn(1, 128, 9, 11)
+    plain = module(x)
+    with thresholds.for_smaller_maps(2.0**20):
+        found = module(x)
+    torch.testing.assert_close(found, plain, rtol=1e-4, atol=1e-4)

@@ -55,7 +55,7 @@ from upbench.ops.fused_windows import (
 )
 from upbench.ops.layers import with_added
 from upbench.ops.memory_layout import channels_last, rows_last
-from upbench.ops.offsets import offset_points, predict_points
+from upbench.ops.offsets import grouped_convolution, offset_points, predict_points
 from upbench.ops.registration import coordinate_dtype
 from upbench.ops.resize import resize_map
 
@@ -205,7 +205,8 @@ def offset_attention(
         weight = torch.cat((query.weight, key.weight)) if joint else query.weight
         split = pointwise(normed, weight.flatten(1).to(dtype)).permute(0, 3, 1, 2).split(query.out_channels, 1)
         queries = resize_map(split[0], *size, align_corners=True)
-        points = predict_points(queries, *layers, inner_eps, theta, in_input_pixels, *x.shape[2:])
+        convolve = squares.grouped if x.device.type == "cpu" else grouped_convolution
+        points = predict_points(queries, *layers, inner_eps, theta, in_input_pixels, *x.shape[2:], grouped=convolve)
     # What is read is of the dtype of x, the points are not.
     keys = split[1] if joint else F.linear(normed.to(x.dtype), key.weight.flatten(1)).permute(0, 3, 1, 2)
     queries = queries.to(keys.dtype)

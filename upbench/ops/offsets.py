@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -92,6 +93,24 @@ def child_points(
     return (moved.to(base.dtype) + base).permute(0, 1, 2, 4, 5, 3)
 
 
+def grouped_convolution(
+    local: Float[Tensor, "B C H W"], weight: Float[Tensor, "O I k k"], bias: Float[Tensor, " O"], groups: int
+) -> Float[Tensor, "B H W O2"]:
+    """Convolve groups of channels with weights that they share, as many zeros around the map as keep its size.
+
+    Args:
+        local: the map, of C = groups * I channels.
+        weight: the taps of every group, k x k.
+        bias: of every group.
+        groups: of the channels.
+
+    Returns:
+        The O outputs of each group, one group after another.
+    """
+    weight, reach = weight.repeat(groups, 1, 1, 1), weight.shape[-1] // 2
+    return F.conv2d(local, weight, bias.repeat(groups), padding=reach, groups=groups).permute(0, 2, 3, 1)
+
+
 def predict_points(
     query: Float[Tensor, "B C oH oW"],
     first: Float[Tensor, "d 1 3 3"],
@@ -104,6 +123,7 @@ def predict_points(
     in_input_pixels: bool,
     height: int,
     width: int,
+    grouped: Callable[[Tensor, Tensor, Tensor, int], Tensor] = grouped_convolution,
 ) -> Float[Tensor, "B G T2//2 oH oW 2"]:
     """Predict the positions of `points_around` from the parameters of its layers, in fewer steps.
 
@@ -119,11 +139,12 @@ def predict_points(
         in_input_pixels: whether taps and theta are measured in low-resolution pixels, not in output pixels.
         height: rows of the low-resolution map.
         width: columns of the low-resolution map.
+        grouped: what computes the last convolution.
 
     Returns:
         The positions (x, y) in low-resolution pixels; in memory all x before all y.
     """
-    b, channels, out_h, out_w = query.shape
+    channels, out_h, out_w = query.shape[1:]
     first, gamma, beta, last, bias = (t.to(query.dtype) for t in (first, gamma, beta, last, bias))
     groups, taps = channels // first.shape[0], last.shape[0] // 2
     # The groups share their weights, and stay beside each other in memory.
@@ -132,7 +153,7 @@ def predict_points(
     local = F.gelu(local).flatten(3).permute(0, 3, 1, 2)
     # Released channels are (tap, (y, x)): taken as (x, y) of all taps here.
     last, bias = (t.unflatten(0, (taps, 2)).flip(1).transpose(0, 1).flatten(0, 1) for t in (last, bias))
-    raw = _last(local, 2 * last, 2 * bias, groups)
+    raw = grouped(local, 2 * last, 2 * bias, groups)
     # [B, H', W', G (2, taps)] -> [2, B, H', W', G, taps]
     raw = raw.unflatten(3, (groups, 2, taps)).permute(4, 0, 1, 2, 3, 5).contiguous().sigmoid()
     pixels = lattice(out_h, out_w, query)[:, None, :, :, None, None]
@@ -153,14 +174,6 @@ def predict_points(
         points += pixels
         points = points.mul_(low).div_(out)
     return points.permute(1, 4, 5, 2, 3, 0)
-
-
-def _last(local: Tensor, weight: Tensor, bias: Tensor, groups: int) -> Float[Tensor, "B H W O"]:
-    """A convolution of groups of channels with the weights that they share."""
-    reach = weight.shape[-1] // 2
-    return F.conv2d(local, weight.repeat(groups, 1, 1, 1), bias.repeat(groups), padding=reach, groups=groups).permute(
-        0, 2, 3, 1
-    )
 
 
 def offset_points(

@@ -1,4 +1,4 @@
-"""Convolutions with 3x3 taps by the C kernel (`csrc/squares.h`), two by two outputs at a time, where no gradient is recorded.
+"""Convolutions with 3x3 taps by the C kernel (`csrc/squares.h`), two by two outputs at a time.
 
 It takes 4 products for an output and channel where oneDNN takes 9 (Winograd's F(2x2, 3x3); Lavin and Gray, CVPR 2016), and errs
 less: it sums fewer numbers.
@@ -19,12 +19,13 @@ from upbench.ops import thresholds
 from upbench.ops.cpu import map_kernels, native, structs, window_kernels
 from upbench.ops.cpu.layer_numbers import square_sums
 from upbench.ops.memory_layout import empty_map
+from upbench.ops.offsets import grouped_convolution
 from upbench.ops.registration import LIBRARY, OPS, Op, numel
 
 Squares = structs.struct(
     "Squares",
     **dict.fromkeys(("x", "weights", "added", "out"), structs.ADDRESS),
-    **dict.fromkeys(("height", "width", "channels", "outputs", "ratio", "dtype"), structs.COUNT),
+    **dict.fromkeys(("height", "width", "channels", "outputs", "groups", "ratio", "dtype"), structs.COUNT),
 )
 FEWEST_PRODUCTS = 2**26
 """Products of an image from which the kernel is faster: below that the call and the sums of the taps take longer."""
@@ -42,11 +43,16 @@ BARE = {
 }
 """What a convolution must be."""
 
-LIBRARY.define(
+FEW_OUTPUTS = 4
+"""Outputs that the kernel takes one by one, where they would not fill a vector after others that do."""
+
+for _signature in (
     "convolve_fused(Tensor x, Tensor weight, Tensor? bias, Tensor? added) -> Tensor",
-    tags=(torch.Tag.pt2_compliant_tag,),
-)
+    "convolve_groups_fused(Tensor rows, Tensor weight, Tensor bias) -> Tensor",
+):
+    LIBRARY.define(_signature, tags=(torch.Tag.pt2_compliant_tag,))
 convolve_fused: Any = torch.ops.upbench.convolve_fused.default
+convolve_groups_fused: Any = torch.ops.upbench.convolve_groups_fused.default
 
 
 def can_run(layer: nn.Module, x: Tensor, added: Tensor | None) -> bool:
@@ -60,14 +66,39 @@ def can_run(layer: nn.Module, x: Tensor, added: Tensor | None) -> bool:
     if type(layer) is not nn.Conv2d or any(getattr(layer, name) != value for name, value in BARE.items()):
         return False
     given = [t for t in (x, layer.weight, layer.bias, added) if t is not None]
-    (h, w), (outputs, channels), lanes = x.shape[2:], layer.weight.shape[:2], native.LANES
-    if not map_kernels.can_run_native(*given) or lanes < SLOWEST_LANES or channels % lanes or x.dim() != 4:
+    if not map_kernels.can_run_native(*given) or x.dim() != 4:
         return False
-    if added is not None and (ratio_of(x, added) == 0 or added.shape[1] != outputs):
+    if added is not None and (ratio_of(x, added) == 0 or added.shape[1] != len(layer.weight)):
         return False
-    padded = -(-outputs // lanes) * lanes
-    enough = h * w * outputs * channels * 9 >= thresholds.scaled(FEWEST_PRODUCTS)
-    return enough and h * w >= thresholds.scaled(FEWEST_PIXELS) and 4 * outputs >= 3 * padded
+    return _pays(x.shape[2] * x.shape[3], layer.weight)
+
+
+def _pays(pixels: int, weight: Tensor) -> bool:
+    """Whether the kernel takes so many channels, and is faster than torch."""
+    (outputs, channels), lanes = weight.shape[:2], native.LANES
+    if lanes < SLOWEST_LANES or channels % lanes:
+        return False
+    rest = outputs % lanes
+    made = outputs if outputs > lanes and rest <= FEW_OUTPUTS else outputs + -outputs % lanes
+    enough = pixels * outputs * channels * 9 >= thresholds.scaled(FEWEST_PRODUCTS)
+    return enough and pixels >= thresholds.scaled(FEWEST_PIXELS) and 4 * outputs >= 3 * made
+
+
+def grouped(
+    local: Float[Tensor, "B C H W"], weight: Float[Tensor, "O I k k"], bias: Float[Tensor, " O"], groups: int
+) -> Float[Tensor, "B H W O2"]:
+    """Convolve groups of channels with weights that they share, by the kernel where it pays: `offsets.grouped_convolution`.
+
+    Args:
+        local: the map, whose channels lie last.
+        weight, bias: of every group.
+        groups: of the channels.
+    """
+    rows, pixels = local.permute(0, 2, 3, 1), local.shape[2] * local.shape[3] * groups
+    ready = weight.shape[2:] == (3, 3) and rows.is_contiguous() and map_kernels.can_run_native(local, weight, bias)
+    if not ready or not _pays(pixels, weight):
+        return grouped_convolution(local, weight, bias, groups)
+    return convolve_groups_fused(rows.unflatten(3, (groups, -1)), weight, bias).flatten(3)
 
 
 def ratio_of(x: Tensor, added: Tensor) -> int:
@@ -89,6 +120,18 @@ OPS["upbench::convolve_fused"] = Op(
 )
 
 
+def _charge_groups(shapes: Sequence[Sequence[int]], args: Sequence[Any]) -> dict[str, int]:
+    return {"aten::_convolution": numel(shapes[-1]) * shapes[1][1] * 9}
+
+
+OPS["upbench::convolve_groups_fused"] = Op(
+    "upbench::convolve_groups_fused",
+    "conv",
+    lambda shapes, args: numel(shapes[-1]) * shapes[1][1] * 9,
+    _charge_groups,
+)
+
+
 def convolve(
     x: Float[Tensor, "B I H W"],
     weight: Float[Tensor, "O I 3 3"],
@@ -106,17 +149,37 @@ def convolve(
     Returns:
         The sums, channels-last.
     """
-    (b, channels, h, w), outputs = x.shape, len(weight)
-    rows, out = window_kernels.map_rows(x).contiguous(), empty_map(x, b, outputs, h, w)
+    rows, out = window_kernels.map_rows(x).contiguous(), empty_map(x, len(x), len(weight), *x.shape[2:])
     smaller = None if added is None else added.permute(0, 2, 3, 1).contiguous()
-    numbers = _numbers(weight, bias)
-    job = Squares(height=h, width=w, channels=channels, outputs=outputs, weights=numbers.data_ptr())
-    job.ratio, job.dtype = 1 if added is None else ratio_of(x, added), map_kernels.DTYPES.index(x.dtype)
-    for image in range(b):
-        job.x, job.out = native.address(rows, image), native.address(out.permute(0, 2, 3, 1), image)
-        job.added = native.address(smaller, image)
-        map_kernels.run("squares", job, math.ceil(h / 2), 1)
+    given = rows.unsqueeze(3), out.permute(0, 2, 3, 1).unsqueeze(3), weight, bias
+    _run(*given, smaller, 1 if added is None else ratio_of(x, added))
     return out
+
+
+def convolve_groups(
+    rows: Float[Tensor, "B H W G I"], weight: Float[Tensor, "O I 3 3"], bias: Float[Tensor, " O"]
+) -> Float[Tensor, "B H W G O"]:
+    """Convolve each of some maps whose pixels lie beside each other, zeros around them.
+
+    Args:
+        rows: the maps, contiguous.
+        weight: the taps.
+        bias: added to every pixel.
+    """
+    out = rows.new_empty((*rows.shape[:4], len(weight)))
+    _run(rows.contiguous(), out, weight, bias, None, 1)
+    return out
+
+
+def _run(rows: Tensor, out: Tensor, weight: Tensor, bias: Tensor | None, added: Tensor | None, ratio: int) -> None:
+    """Write the convolution of rows [B, H, W, G, I] to `out`."""
+    b, h, w, groups, channels = rows.shape
+    numbers = _numbers(weight, bias)
+    job = Squares(height=h, width=w, channels=channels, outputs=len(weight), groups=groups, ratio=ratio)
+    job.weights, job.dtype = numbers.data_ptr(), map_kernels.DTYPES.index(rows.dtype)
+    for image in range(b):
+        job.x, job.out, job.added = (native.address(t, image) for t in (rows, out, added))
+        map_kernels.run("squares", job, math.ceil(h / 2), 1)
 
 
 def _numbers(weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -132,4 +195,25 @@ def _(x: Tensor, weight: Tensor, bias: Tensor | None, added: Tensor | None) -> T
     return empty_map(x, x.shape[0], weight.shape[0], *x.shape[2:])
 
 
+@torch.library.register_fake("upbench::convolve_groups_fused", lib=LIBRARY)
+def _(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return rows.new_empty((*rows.shape[:4], len(weight)))
+
+
+def _keep(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:2])
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    rows, weight = ctx.saved_tensors
+    groups, outputs = rows.shape[3], len(weight)
+    maps = (t.flatten(3).permute(0, 3, 1, 2) for t in (grad, rows))
+    numbers = ([groups * outputs], [1, 1], [1, 1], [1, 1], False, [0, 0], groups, [True, True, True])
+    dx, dweight, dbias = torch.ops.aten.convolution_backward(*maps, weight.repeat(groups, 1, 1, 1), *numbers)
+    dx = dx.permute(0, 2, 3, 1).unflatten(3, (groups, -1))
+    return dx, dweight.unflatten(0, (groups, -1)).sum(0), dbias.unflatten(0, (groups, -1)).sum(0)
+
+
+torch.library.register_autograd("upbench::convolve_groups_fused", _backward, setup_context=_keep, lib=LIBRARY)
 LIBRARY.impl("convolve_fused", convolve, "CPU")
+LIBRARY.impl("convolve_groups_fused", convolve_groups, "CPU")

@@ -114,11 +114,12 @@ typedef struct {
 
 /* A convolution with 3x3 taps, zeros around the map, see squares.h. x: rows of channels, whole vectors of them. weights: for each of the
  * 16 sums of a square and each SOME outputs [channels, SOME], then the bias. added: NULL, or a map `ratio` times smaller, of which a
- * pixel is added to all those within it. out: rows of outputs. */
+ * pixel is added to all those within it. out: rows of outputs. groups: pixels of as many maps lie beside each other, of x and out; added
+ * is NULL then. */
 typedef struct {
     const void *x, *weights, *added;
     void *out;
-    int64_t height, width, channels, outputs, ratio, dtype;
+    int64_t height, width, channels, outputs, groups, ratio, dtype;
 } Squares;
 
 #define KINDS "map_kinds.h"

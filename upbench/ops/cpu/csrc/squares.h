@@ -5,6 +5,8 @@
 #define AT_A_TIME (REGISTERS >= 32 ? 12 : SOME * sizeof(REAL) <= REGISTER ? 6 : 3)
 #undef SQUARES /* of a strip, whose sums stay in the cache */
 #define SQUARES 12
+#undef FEW_OUTPUTS /* that are taken one by one, where they would not fill a vector */
+#define FEW_OUTPUTS 4
 
 /* Four of the 16 sums of each square of a strip, [4, SQUARES, channels]: those of row i, a constant. at: of the rows and columns that
  * the squares read, where the pixels lie. */
@@ -37,8 +39,8 @@ static APART void NAME(taken_apart_row)(const REAL *const (*at)[2 * SQUARES + 2]
 }
 
 /* Writes the outputs of the squares of a strip, from row `top` and column `left` on. */
-static APART void NAME(put_squares)(const Squares *job, const REAL *products, long padded, const REAL *bias, long top, long left) {
-    const long high = (long)job->height, wide = (long)job->width, outputs = (long)job->outputs, ratio = (long)job->ratio;
+static APART void NAME(put_squares)(const Squares *job, const REAL *products, long padded, const REAL *bias, long top, long left, long g) {
+    const long high = (long)job->height, wide = (long)job->width, outputs = (long)job->outputs, ratio = (long)job->ratio, groups = (long)job->groups;
     for (long n = 0; n < SQUARES && left + 2 * n < wide; n++)
         for (long o = 0; o < outputs; o += SOME) {
             const long some = outputs - o < SOME ? outputs - o : SOME;
@@ -47,7 +49,7 @@ static APART void NAME(put_squares)(const Squares *job, const REAL *products, lo
             for (long i = 0; i < 2 && top + i < high; i++)
                 for (long j = 0; j < 2 && left + 2 * n + j < wide; j++) {
                     const long y = top + i, x = left + 2 * n + j;
-                    REAL *to = (REAL *)job->out + (y * wide + x) * outputs + o;
+                    REAL *to = (REAL *)job->out + ((y * wide + x) * groups + g) * outputs + o;
                     if (job->added)
                         v[i][j] += NAME(load_part)((const REAL *)job->added + (y / ratio * (wide / ratio) + x / ratio) * outputs + o, some);
                     if (some < SOME)
@@ -58,37 +60,65 @@ static APART void NAME(put_squares)(const Squares *job, const REAL *products, lo
         }
 }
 
+/* The products of position n of the 16 with outputs that are too few to fill a vector, by their weights [outputs, channels]. */
+static ALWAYS_INLINE void NAME(few_products)(const REAL *from, long channels, const REAL *weights, long few, long padded, REAL *to) {
+    for (long o = 0; o < few; o++)
+        for (long first = 0; first < SQUARES; first += SOME) {
+            const long last = first + SOME < SQUARES ? first + SOME : SQUARES;
+            NAME(Lanes) sum[SOME] = {{0}};
+            for (long m = first; m < last; m++)
+                for (long c = 0; c < channels; c += SOME)
+                    sum[m - first] += *(const NAME(Lanes) *)(from + m * channels + c) * *(const NAME(Lanes) *)(weights + o * channels + c);
+            const NAME(Lanes) found = NAME(sums)(sum);
+            for (long m = first; m < last; m++) to[m * padded + o] = found[m - first];
+        }
+}
+
+/* A strip of squares of group g. fews: of the outputs that `few` vectors do not fill [16, few, channels]. */
+static ALWAYS_INLINE void NAME(strip_of_squares)(const Squares *job, long tile, long left, long g, const REAL *fews, long few,
+                                                 const REAL *nothing, REAL *apart, REAL *products) {
+    const long high = (long)job->height, wide = (long)job->width, channels = (long)job->channels, outputs = (long)job->outputs;
+    const long padded = (outputs + SOME - 1) / SOME * SOME, groups = (long)job->groups, whole = few ? padded - SOME : padded;
+    const REAL *weights = job->weights, *at[4][2 * SQUARES + 2];
+    for (long i = 0; i < 4; i++)
+        for (long j = 0; j < 2 * SQUARES + 2; j++) {
+            const long y = 2 * tile - 1 + i, x = left - 1 + j;
+            const int inside = y >= 0 && y < high && x >= 0 && x < wide;
+            at[i][j] = inside ? (const REAL *)job->x + ((y * wide + x) * groups + g) * channels : nothing;
+        }
+    for (long n = 0; n < 16; n++) {
+        const REAL *of = apart + n % 4 * SQUARES * channels;
+        if (n % 4 == 0) NAME(taken_apart_row)((const REAL *const(*)[2 * SQUARES + 2])at, channels, apart, (int)n / 4);
+        for (long o = 0; o < whole; o += 2 * SOME)
+            for (long m = 0; m < SQUARES; m += AT_A_TIME) {
+                const REAL *from = of + m * channels, *by = weights + (n * padded + o) * channels;
+                REAL *to = products + (n * SQUARES + m) * padded + o;
+                if (o + SOME < whole)
+                    NAME(squares_summed)(from, channels, by, channels * SOME, to, padded, AT_A_TIME, 2);
+                else
+                    NAME(squares_summed)(from, channels, by, channels * SOME, to, padded, AT_A_TIME, 1);
+            }
+        if (few) NAME(few_products)(of, channels, fews + n * few * channels, few, padded, products + n * SQUARES * padded + whole);
+    }
+    NAME(put_squares)(job, products, padded, weights + 16 * padded * channels, 2 * tile, left, g);
+}
+
 /* Rows of squares start to stop. */
 static int NAME(squares)(const void *given, long start, long stop) {
     const Squares *job = given;
-    const long high = (long)job->height, wide = (long)job->width, channels = (long)job->channels, outputs = (long)job->outputs;
-    const long padded = (outputs + SOME - 1) / SOME * SOME;
-    const REAL *weights = job->weights, *bias = weights + 16 * padded * channels;
-    REAL *memory = calloc((size_t)(channels + 4 * SQUARES * channels + 16 * SQUARES * padded), sizeof(REAL));
+    const long channels = (long)job->channels, outputs = (long)job->outputs, padded = (outputs + SOME - 1) / SOME * SOME;
+    const long rest = outputs % SOME, few = outputs > SOME && SOME >= 8 && rest <= FEW_OUTPUTS ? rest : 0;
+    REAL *memory = calloc((size_t)(channels + 4 * SQUARES * channels + 16 * SQUARES * padded + 16 * few * channels), sizeof(REAL));
     REAL *nothing = memory, *apart = nothing + channels, *products = apart + 4 * SQUARES * channels;
+    REAL *fews = products + 16 * SQUARES * padded;
+    for (long n = 0; memory && n < 16 * few; n++) {
+        const REAL *from = (const REAL *)job->weights + (n / few * padded + padded - SOME) * channels + n % few;
+        for (long c = 0; c < channels; c++) fews[n * channels + c] = from[c * SOME];
+    }
     for (long tile = start; memory && tile < stop; tile++)
-        for (long left = 0; left < wide; left += 2 * SQUARES) {
-            const REAL *at[4][2 * SQUARES + 2];
-            for (long i = 0; i < 4; i++)
-                for (long j = 0; j < 2 * SQUARES + 2; j++) {
-                    const long y = 2 * tile - 1 + i, x = left - 1 + j;
-                    const int inside = y >= 0 && y < high && x >= 0 && x < wide;
-                    at[i][j] = inside ? (const REAL *)job->x + (y * wide + x) * channels : nothing;
-                }
-            for (long n = 0; n < 16; n++) {
-                if (n % 4 == 0) NAME(taken_apart_row)((const REAL *const(*)[2 * SQUARES + 2])at, channels, apart, (int)n / 4);
-                for (long o = 0; o < padded; o += 2 * SOME)
-                    for (long m = 0; m < SQUARES; m += AT_A_TIME) {
-                        const REAL *from = apart + (n % 4 * SQUARES + m) * channels, *by = weights + (n * padded + o) * channels;
-                        REAL *to = products + (n * SQUARES + m) * padded + o;
-                        if (o + SOME < padded)
-                            NAME(squares_summed)(from, channels, by, channels * SOME, to, padded, AT_A_TIME, 2);
-                        else
-                            NAME(squares_summed)(from, channels, by, channels * SOME, to, padded, AT_A_TIME, 1);
-                    }
-            }
-            NAME(put_squares)(job, products, padded, bias, 2 * tile, left);
-        }
+        for (long left = 0; left < (long)job->width; left += 2 * SQUARES)
+            for (long g = 0; g < (long)job->groups; g++)
+                NAME(strip_of_squares)(job, tile, left, g, fews, few, nothing, apart, products);
     free(memory);
     return memory != NULL;
 }
