@@ -206,7 +206,7 @@ def offset_attention(
         split = pointwise(normed, weight.flatten(1).to(dtype)).permute(0, 3, 1, 2).split(query.out_channels, 1)
         queries = resize_map(split[0], *size, align_corners=True)
         convolve = squares.grouped if x.device.type == "cpu" else grouped_convolution
-        points = predict_points(queries, *layers, inner_eps, theta, in_input_pixels, *x.shape[2:], grouped=convolve)
+        points = predict_points(queries, *layers, inner_eps, theta, in_input_pixels, x.shape[2], x.shape[3], convolve)
     # What is read is of the dtype of x, the points are not.
     keys = split[1] if joint else F.linear(normed.to(x.dtype), key.weight.flatten(1)).permute(0, 3, 1, 2)
     queries = queries.to(keys.dtype)
