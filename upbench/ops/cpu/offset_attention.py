@@ -134,7 +134,7 @@ def attend(
             else:
                 values, rows = _projected(x, scale, shift, outer_eps, weight)
                 queries, keys = rows.split(query.shape[0], 1)
-            del wide
+            del wide, weight
             layers = layer_numbers.layers(first, gamma, beta, last, bias, dtype)
             halves = layer_numbers.pairs(last) if pairs else None
         points = native.Predicted(

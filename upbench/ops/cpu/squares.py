@@ -179,7 +179,7 @@ def _run(rows: Tensor, out: Tensor, weight: Tensor, bias: Tensor | None, added: 
     job.weights, job.dtype = numbers.data_ptr(), map_kernels.DTYPES.index(rows.dtype)
     for image in range(b):
         job.x, job.out, job.added = (native.address(t, image) for t in (rows, out, added))
-        map_kernels.run("squares", job, math.ceil(h / 2), 1)
+        map_kernels.run("squares", job, math.ceil(h / 2), 1, 4 * out[0].numel() * channels)
 
 
 def _numbers(weight: Tensor, bias: Tensor | None) -> Tensor:

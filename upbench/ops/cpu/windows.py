@@ -213,7 +213,7 @@ def rows_to_planes(x: Tensor) -> Tensor:
     job.dtype = window_kernels.DTYPES.index(x.dtype)
     job.streams = out.data_ptr() % 16 == 0 and x.nbytes >= thresholds.scaled(native.STREAMED)
     maps: dict[str, Tensor | None] = {"x": x.permute(0, 2, 3, 1), "out": out}
-    window_kernels.run("rows", job, maps, b, math.ceil(c / window_kernels.PIXELS), 1)
+    window_kernels.run("rows", job, maps, b, math.ceil(c / window_kernels.PIXELS), c * h * w, 1)
     return out
 
 
