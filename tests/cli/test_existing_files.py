@@ -218,6 +218,9 @@ def test_another_sweep_of_the_same_name_is_refused_and_the_old_one_kept() -> Non
     assert {path: path.read_bytes() for path in kept} == kept
     Path("more.yaml").write_text(SWEEP.replace("[2, 3]", "[2, 3], batch: [1, 2]"))
     assert upbench("sweep", "more.yaml", "--device", "cpu").exit_code == 0  # one axis more goes on
+    fewer = upbench("sweep", "few.yaml", "--device", "cpu")
+    assert fewer.exit_code == 0
+    assert "few.jsonl also holds 4 cells over batch, scale, which the tables of this sweep leave out" in fewer.stderr
     assert upbench("sweep", "other.yaml", "--device", "cpu", "--fresh").exit_code == 0
 
 

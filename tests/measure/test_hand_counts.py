@@ -241,7 +241,7 @@ def test_a_written_out_sum_is_told_by_the_record(write: Any) -> None:
     [
         (", mask=None", None),
         (", *args, **kwargs", None),
-        (", skip", "takes (x, skip) in its forward, but an upsampler is called with x alone; write guided = True"),
+        (", skip", "takes (x, skip) in its forward, but an upsampler is called with x alone; where the second is"),
         (", skip, mask", "takes (x, skip, mask) in its forward, but an upsampler is called with x alone; wrap it"),
         (", *, skip", "takes (x, skip) in its forward"),
     ],

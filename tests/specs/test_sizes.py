@@ -9,6 +9,7 @@ import torch
 from typer.testing import CliRunner
 
 import upbench
+from tests.command_line import refused
 from upbench import registry
 from upbench.benchmark import inputs
 from upbench.cli.app import app
@@ -184,3 +185,9 @@ def test_resfu_without_a_layer_for_the_query() -> None:
     assert module(torch.randn(1, 16, 4, 5), torch.randn(1, 32, 11, 13), size=(11, 13)).shape == (1, 16, 11, 13)
     with pytest.raises(SpecError, match=r"make guide_channels and params\.embedding equal"):
         upbench.build("resfu", 16, guide_channels=8, y_conv=False)
+
+
+@pytest.mark.parametrize("command", [("profile", "fade"), ("compare", "fade", "bilinear")])
+def test_the_size_of_an_image_is_refused_where_none_guides(command: tuple[str, ...]) -> None:
+    said = refused(*command, "--guide-size", "24x24", "--shape", "32x8x8")
+    assert f"--guide-size 24x24 is the size of an image that guides, and none guides {', '.join(command[1:])}" in said

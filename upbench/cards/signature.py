@@ -134,7 +134,7 @@ def _wrong_forward(thing: type, guides: int) -> str | None:
         )
     fix = f"wrap it in a class whose forward takes ({', '.join(given)})"
     if len(required) == 2 and not guides and not more:
-        fix = "write guided = True into the class where the second is the high-resolution guide, or wrap it"
+        fix = "where the second is the high-resolution guide, write guided = True into the class and let its constructor begin with (channels, guide_channels, scale); else wrap it"
     return (
         f"takes ({', '.join(map(_shown, arguments))}) in its forward, but an upsampler is called with "
         f"{' and '.join(given)} alone; {fix}"

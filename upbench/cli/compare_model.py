@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from upbench.models import job as jobs
     from upbench.models.job import ModelJob
 
+NO_RUNTIME = "which is timed in torch; `upbench export --model` writes it to a file, and `upbench deploy` times upsamplers alone in other runtimes"
+"""Why a model has no runtime."""
 REFUSED = (
     "shape",
     "scale",
@@ -101,7 +103,7 @@ def _job(items: Sequence[str], run_options: RunOptions, wanted: ModelOptions, im
         raise SpecError(wanted.lone({"--weights": wanted.weights}))
     options = run_options.given(but=["backend"])
     mistakes = [
-        f"--{key.replace('_', '-')}: cannot be given with --model, whose maps have their own; leave it out"
+        f"--{key.replace('_', '-')}: cannot be given with --model, {NO_RUNTIME if key == 'runtime' else 'whose maps have their own'}; leave it out"
         for key in REFUSED
         if key in options
     ]

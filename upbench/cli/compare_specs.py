@@ -84,6 +84,7 @@ def choose(
         mistakes = comparable.mistakes([(c.typed, comparable.of_spec(c.spec)) for c in found])
     if mistakes:
         raise SpecError(list(dict.fromkeys(mistakes)))
+    drafts.check_guide_size(given, [row.spec for row in found])
     return found
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 import yaml
 
 from upbench.errors import SpecError, UpbenchError, known_names
+
+if TYPE_CHECKING:
+    from upbench.specs.run_spec import RunSpec
 
 SOURCE = "command line"
 
@@ -101,6 +104,18 @@ def draft(item: str, given: Mapping[str, Any], params: Mapping[str, Any]) -> tup
     if params:
         data["params"] = {**(data.get("params") or {}), **params}
     return data, source
+
+
+def check_guide_size(given: Mapping[str, Any], specs: Sequence[RunSpec]) -> None:
+    """Raise SpecError where --guide-size is given and no image guides any of some upsamplers."""
+    size = given.get("guide_size")
+    if size is not None and specs and all(spec.card.guide_kind != "image" for spec in specs):
+        names = ", ".join(dict.fromkeys(spec.upsampler for spec in specs))
+        raise SpecError(
+            [
+                f"--guide-size {size} is the size of an image that guides, and none guides {names}: a guide of features has the output's; leave it out"
+            ]
+        )
 
 
 def _inline(item: str) -> tuple[str, dict[str, Any]]:

@@ -58,12 +58,12 @@ def command(
 
     data, source = drafts.draft(item, run.given(), run.assigned())
     run_spec = spec.load(data, source)
+    drafts.check_guide_size(run.given(), [run_spec])
     output.check_targets(show)
     wanted = [name for name, given in (("--layers", layers), ("--by-op", by_op), ("--counters", counters)) if given]
     if len(wanted) > 1:
-        raise SpecError(
-            [f"{' and '.join(wanted)} are {'two' if len(wanted) == 2 else 'three'} tables; ask for one of them"]
-        )
+        number = "two" if len(wanted) == 2 else "three"
+        raise SpecError([f"{' and '.join(wanted)} are {number} tables; ask for one of them"])
 
     from upbench.cli.progress import Progress
     from upbench.report.tables import comparison

@@ -275,6 +275,8 @@ def _index(path: Path, plan: SweepSpec, cells: Sequence[Cell]) -> Index:
     _say_all(found.skipped)
     if path.parent == FOLDER and path.stem == plan.name:
         resume.check_same(cells, found, path)
+    if sentence := resume.left_out(cells, found, path):
+        _say(sentence)
     return found
 
 

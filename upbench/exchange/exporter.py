@@ -248,7 +248,11 @@ def _run(form: Format, path: Path, one: Truth) -> Sequence[Tensor]:
     except ExportError:
         raise
     except Exception as error:
-        raise ExportError(f"the file fails on {one.size}: {first_line(error)}", "run") from error
+        raise ExportError(
+            f"the file fails on {one.size}: {first_line(error)}; where the module makes a size a number of its own, as linspace does, "
+            "--fixed exports it for one size",
+            "run",
+        ) from error
 
 
 def _constant(name: str, inputs: list[list[int | str]], axes: Sequence[tuple[str, int]]) -> str | None:

@@ -112,6 +112,24 @@ def check_same(cells: Sequence[Cell], known: Index, path: Path) -> None:
     )
 
 
+def left_out(cells: Sequence[Cell], known: Index, path: Path) -> str | None:
+    """Return a sentence on cells of more axes that a results file holds and the table of a sweep leaves out; None for none.
+
+    Args:
+        cells: The cells of the sweep.
+        known: The index of the results file.
+        path: of the results file.
+    """
+    ours = {name for cell in cells for name in cell.axes}
+    more = [theirs for _, axes in known.by_cell if ours < (theirs := set(json.loads(axes)))]
+    if not more:
+        return None
+    return (
+        f"{path} also holds {len(more)} cells over {', '.join(sorted(more[0]))}, which the tables of this sweep leave out; another "
+        "name, or --output, keeps both"
+    )
+
+
 def _edited(old: Mapping[str, str] | None, new: Mapping[str, str] | None) -> str | None:
     """What became of a module since a cell was measured, as 'up.py changed'; None where it is the same."""
     if new and old is None:

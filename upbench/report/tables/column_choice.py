@@ -99,7 +99,10 @@ def _unknown(name: str, known: Sequence[str]) -> UpbenchError:
             f"unknown column {name!r}: {kind} is {other!r}, as it is written here; a head of another name is given by "
             f"--heads latency={name}"
         )
-    return unknown("column", name, known)
+    accuracy = (
+        "accuracy is known of results with NAME.accuracy.yaml beside them, which is copied with them, or by --accuracy"
+    )
+    return UnknownName(f"{unknown('column', name, known)}; {accuracy}")
 
 
 def headed(text: str) -> str | None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from upbench.errors import SpecError, suggestion
 from upbench.report.formats import latex_text
 from upbench.report.formats.table import Table
-from upbench.report.tables import column_choice
+from upbench.report.tables import column_choice, head_units
 from upbench.report.tables.result_set import ResultSet
 
 _PART = re.compile(r"(?:\\.|\$[^$]*\$|\{[^{}]*\}|[^,])+")
@@ -67,7 +67,7 @@ def known(results: ResultSet) -> list[str]:
 
 
 def headed(table: Table, heads: Mapping[str, str]) -> Table:
-    """Return a table with these heads; they stand in LaTeX as they are written.
+    """Return a table with these heads; they stand in LaTeX as they are written, and with a unit (`Time (ms)`) say it for their cells.
 
     Args:
         table: The table, which knows the name of each of its columns.
@@ -79,7 +79,11 @@ def headed(table: Table, heads: Mapping[str, str]) -> Table:
     texts = [old if new is None else new for old, new in zip(table.heads, shown, strict=True)]
     own = frozenset(n for n, new in enumerate(shown) if new is not None)
     spans = [replace(span, text=heads[span.name], written=True) if span.name in heads else span for span in table.spans]
-    return replace(table, heads=texts, written=own, spans=spans)
+    columns = [list(cells) for cells in zip(*table.rows, strict=True)]
+    for n in own if columns else ():
+        columns[n] = head_units.in_unit_of(texts[n], columns[n])
+    rows = [list(row) for row in zip(*columns, strict=True)]
+    return replace(table, heads=texts, rows=rows, written=own, spans=spans)
 
 
 def _head(name: str, heads: Mapping[str, str]) -> str | None:
