@@ -25,6 +25,7 @@ from upbench.ops.cpu import (
     projection,
     rows,
     sample_windows,
+    squares,
     steps,
     window_kernels,
     windows,
@@ -44,6 +45,8 @@ RIGHT: dict[str, Callable[..., Any]] = {
     "reassemble_fused": window_kernels.reassemble,
     "attend_window_fused": window_kernels.attend,
     "project_fused": projection.project,
+    "convolve_fused": squares.convolve,
+    "convolve_groups_fused": squares.convolve_groups,
     "sample_windows_fused": sample_windows.assemble,
     "guided_filter_fused": steps.guided_filter,
     "normed_project_fused": normed_projection.normed_project,
@@ -201,6 +204,9 @@ FAULTS = [
     Fault("the border of attention to windows", "attend_window_fused", _first_row, "sapa-b"),
     Fault("the end of a tile of a projection", "project_fused", _last_column, "fade"),
     Fault("a seam of affinities", "affinity_fused", _row_seam, "a2u"),
+    Fault("the last row of squares", "convolve_fused", _last_row, "carafe"),
+    Fault("a seam of squares", "convolve_fused", _column_seam, "fade"),
+    Fault("the last squares of groups", "convolve_groups_fused", _last_row, "ldaaqu", shape="256x56x52"),
     *(
         Fault(WIDE, "deform_scatter_fused", _only_wide, "dysample", shape=POINTS, offsets="max", seed=seed)
         for seed in range(4)  # samples at the border make the tile a smaller part of every mask but its own
