@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import upbench
 from upbench.machine import environment
 from upbench.ops import convolution, offsets, thresholds
-from upbench.ops.cpu import map_kernels, native, squares
+from upbench.ops.cpu import map_kernels, native, products, squares
 
 pytestmark = pytest.mark.skipif(map_kernels._kernels is None, reason="no C kernels here")
 BOUNDS = {torch.float32: 1e-6, torch.float64: 2e-15}
@@ -91,8 +91,23 @@ def test_other_convolutions_are_left_to_torch(other: dict[str, Any]) -> None:
         if native.LANES >= squares.SLOWEST_LANES:
             assert squares.can_run(nn.Conv2d(**TAKEN), x, None)
         assert not squares.can_run(nn.Conv2d(**(TAKEN | other)), x, None)
-        assert not squares.can_run(nn.Conv2d(**TAKEN).half(), x.half(), None)
+        assert not squares.can_run(nn.Conv2d(**TAKEN).half(), x, None)
         assert not squares.can_run(nn.Conv2d(**TAKEN), x, torch.randn(1, 16, 20, 13))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_without_fast_products_is_converted_once(dtype: torch.dtype) -> None:
+    """What is summed and added is float32; where torch has fast products they are its own."""
+    layer, x, small = (
+        t.to(dtype) for t in (nn.Conv2d(**TAKEN), torch.randn(1, 32, 40, 40), torch.randn(1, 16, 20, 20))
+    )
+    slow = dtype in products.SLOW and native.LANES >= squares.SLOWEST_LANES
+    with thresholds.for_smaller_maps(2.0**20), torch.no_grad():
+        assert squares.can_run(layer, x, small) == slow
+        found = convolution(layer, x, small, backend="fused")
+    assert found.dtype == dtype
+    rounded = torch.finfo(dtype).eps / 2
+    assert error(found, x, layer.weight, layer.bias, small) <= rounded * (1 if slow else 4)
 
 
 def test_where_a_gradient_is_recorded_torch_computes() -> None:

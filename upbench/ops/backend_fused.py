@@ -136,7 +136,10 @@ def convolution(
     """Compute `ops.convolution`: 3x3 taps by a kernel of our own where no gradient is recorded."""
     learned = [t for t in (*layer.parameters(), added) if t is not None]
     if not autocasts(x) and can_fuse_attention(x, *learned) and squares.can_run(layer, x, added):
-        return squares.convolve_fused(x, layer.weight, layer.bias, added)
+        given = (x, layer.weight, layer.bias, added)
+        if slow_products(x):
+            return squares.convolve_fused(*(None if t is None else t.float() for t in given)).to(x.dtype)
+        return squares.convolve_fused(*given)
     return with_added(convolved(layer, x), added)
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from upbench.ops import thresholds
 from upbench.ops.cpu import map_kernels, native, structs, window_kernels
 from upbench.ops.cpu.layer_numbers import square_sums
+from upbench.ops.cpu.products import slow_products
 from upbench.ops.memory_layout import empty_map
 from upbench.ops.offsets import grouped_convolution
 from upbench.ops.registration import LIBRARY, OPS, Op, numel
@@ -66,6 +67,8 @@ def can_run(layer: nn.Module, x: Tensor, added: Tensor | None) -> bool:
     if type(layer) is not nn.Conv2d or any(getattr(layer, name) != value for name, value in BARE.items()):
         return False
     given = [t for t in (x, layer.weight, layer.bias, added) if t is not None]
+    if slow_products(x) and all(t.dtype == x.dtype for t in given):  # it is converted, as for torch's
+        given = [t.new_empty(0, dtype=torch.float32) for t in given]
     if not map_kernels.can_run_native(*given) or x.dim() != 4:
         return False
     if added is not None and (ratio_of(x, added) == 0 or added.shape[1] != len(layer.weight)):
