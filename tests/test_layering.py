@@ -15,7 +15,7 @@ import upbench
 ROOT = Path(upbench.__file__).parent
 
 HOUSE: tuple[tuple[str, ...], ...] = (
-    ("errors", "units", "analysis", "backends"),
+    ("errors", "interrupts", "units", "analysis", "backends"),
     ("conventions", "files", "runtimes", "cards", "ops", "weights", "user_code"),
     ("registry", "upsamplers"),
     ("specs",),
@@ -42,6 +42,7 @@ TORCH_FREE = {
     "errors",
     "files",
     "gate",
+    "interrupts",
     "metrics",
     "papers",
     "records",

@@ -23,9 +23,11 @@ neither torch nor pandas; a function loads what it needs when it is called.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # that of typing takes milliseconds, in which Ctrl-C is a traceback
 if TYPE_CHECKING:
+    from typing import Any
+
     from upbench.api.layers import layers as layers
     from upbench.api.models import Sites as Sites
     from upbench.api.models import replace as replace

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,72 @@ from upbench.__main__ import main
 main()
 """
 """Ctrl-C in the first tenths of a second, in the middle of the imports."""
+WITHIN = """
+import builtins, os, signal, sys
+from upbench import interrupts
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+usual, pressed = builtins.__import__, []
+
+def interrupted(name, *more):
+    if name == "upbench.papers.published" and not pressed:
+        pressed.append(name)
+        os.kill(os.getpid(), signal.SIGINT)
+    try:
+        return usual(name, *more)
+    except KeyboardInterrupt as error:
+        raise TypeError("a library made this of it") from error
+
+builtins.__import__ = interrupted
+from upbench.__main__ import main
+main()
+"""
+"""Ctrl-C in an import of a command, by a library that makes another error of it."""
+SWALLOWED = """
+import os, signal, sys, time
+from upbench import interrupts
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+interrupts.end_at_once("", first=True)
+interrupts.raise_after_imports()
+try:
+    import swallowing
+    time.sleep(60)
+except KeyboardInterrupt:
+    print(sys.modules["swallowing"].reached)
+"""
+SWALLOWING = """
+import os, signal
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    reached = "after"
+except BaseException:
+    reached = "swallowed"
+"""
+OUTSIDE = """
+import os, signal, sys
+from typer import core, main as typers
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+where = sys.argv.pop(1)
+
+def pressing(function):
+    def instead(*more, **named):
+        os.kill(os.getpid(), signal.SIGINT)
+        return function(*more, **named)
+    return instead
+
+if where == "before":
+    typers.get_command = pressing(typers.get_command)
+elif where == "parsing":
+    core.TyperGroup.make_context = pressing(core.TyperGroup.make_context)
+else:
+    from upbench.user_code import isolation
+    isolation.silence_exit = pressing(isolation.silence_exit)
+from upbench.__main__ import main
+main()
+"""
+"""Ctrl-C in the lines around a command: of typer, or while the process ends."""
 MODULE = """
 from torch import nn
 
@@ -47,6 +114,42 @@ def test_ctrl_c_during_the_imports_is_one_line() -> None:
     assert (done.stdout, done.stderr) == ("", "upbench: interrupted; nothing was begun\n")
 
 
+def test_ctrl_c_in_an_import_within_a_command_is_one_line() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHIN, "reproduce", "--list"], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 130, done.stderr
+    assert done.stderr == "upbench: interrupted; nothing was saved\n"
+
+
+def test_ctrl_c_in_an_import_comes_when_that_has_ended(tmp_path: Path) -> None:
+    (tmp_path / "swallowing.py").write_text(SWALLOWING)
+    done = subprocess.run(
+        [sys.executable, "-c", SWALLOWED],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("after\n", "")
+
+
+@pytest.mark.parametrize("where", ["before", "parsing", "after"])
+def test_ctrl_c_around_a_command_is_one_line(where: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", OUTSIDE, where, "show", "carafe"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 130, done.stderr
+    left = "the command had ended" if where == "after" else "nothing was begun"
+    assert done.stderr == f"upbench: interrupted; {left}\n"
+    assert (where == "after") == ("upsampler: carafe" in done.stdout)
+
+
 @pytest.mark.parametrize("command", [["compare", "nearest"], ["profile"]])
 def test_ctrl_c_before_there_is_a_result_says_that_nothing_was_saved(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -58,7 +161,7 @@ def test_ctrl_c_before_there_is_a_result_says_that_nothing_was_saved(
     result = upbench(*command, "stops:Up", *fast[: None if command[0] == "compare" else -1], "-o", "kept.md")
     assert result.exit_code == 130, result.output
     assert result.stdout == ""
-    assert "upbench: interrupted; no round of all calls was complete, and nothing was saved\n" in result.stderr
+    assert "upbench: interrupted; nothing was measured yet, and nothing was saved\n" in result.stderr
     assert not (tmp_path / "kept.md").exists()
 
 

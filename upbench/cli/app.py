@@ -12,18 +12,22 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from upbench import __version__
+from upbench import __version__, interrupts
 from upbench.cli import help_page
 from upbench.cli.option_groups import Debug, command, print_tracebacks
+from upbench.cli.progress import TIMING
 from upbench.errors import DEBUG, RenamedWarning, SpecError, UpbenchError, whole_traceback
 
 NOTHING_KEPT = "nothing was saved"
 KEPT = {
-    "compare": "no round of all calls was complete, and nothing was saved",
-    "profile": "no round of all calls was complete, and nothing was saved",
+    "compare": "nothing was measured yet, and nothing was saved",
+    "profile": "nothing was measured yet, and nothing was saved",
     "deploy": "a file of --record keeps the cells that ended, and nothing else was saved",
 }
 """Of each command what Ctrl-C leaves, where it left no result."""
+NO_ROUND = "no round of all calls was complete, and nothing was saved"
+"""What it leaves in the first round."""
+ENDED = "the command had ended"
 
 
 @contextmanager
@@ -49,8 +53,9 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command; print every mistake of an UpbenchError, and exit with 2; say what Ctrl-C leaves, and exit with 130."""
-        before = os.environ.get(DEBUG)
+        before, left = os.environ.get(DEBUG), ENDED
         try:
+            interrupts.raise_after_imports()
             with _renamings_said():
                 return super().invoke(ctx)
         except UpbenchError as error:
@@ -59,10 +64,21 @@ class Commands(TyperGroup):
             for sentence in error.mistakes if isinstance(error, SpecError) else [str(error)]:
                 typer.echo(f"upbench: {sentence}", err=True)
             raise typer.Exit(2) from None
-        except KeyboardInterrupt:  # what goes on where it was interrupted has answered it already
-            typer.echo(f"upbench: interrupted; {KEPT.get(str(ctx.invoked_subcommand), NOTHING_KEPT)}", err=True)
-            raise typer.Exit(130) from None
+        except typer.Exit as end:
+            left = "" if end.exit_code == interrupts.CODE else left
+            raise
+        except BaseException as error:
+            if not interrupts.caused(error):
+                raise
+            if os.environ.get(DEBUG) and not isinstance(error, KeyboardInterrupt):
+                typer.echo(whole_traceback(error), err=True)
+            # What goes on where it was interrupted has answered Ctrl-C already.
+            kept = NO_ROUND if error.args == (TIMING,) else KEPT.get(str(ctx.invoked_subcommand), NOTHING_KEPT)
+            typer.echo(f"upbench: interrupted; {kept}", err=True)
+            left = ""
+            raise typer.Exit(interrupts.CODE) from None
         finally:
+            interrupts.end_at_once(left)
             if before is None:
                 os.environ.pop(DEBUG, None)
 

@@ -10,6 +10,8 @@ from typing import Any
 from upbench.models.job import NOTICE
 
 PATIENCE_S = 2.0
+TIMING = "latency"
+"""What the name of a step ends in during which calls are timed; the argument of a KeyboardInterrupt that ended it."""
 
 
 class Progress:
@@ -27,6 +29,7 @@ class Progress:
         self.bar: Any = None
         self.tasks: dict[str, Any] = {}
         self.drawn_s = 0.0
+        self.timing = False
 
     def __call__(self, what: str, part: float, left_s: float | None = None, line: str = "") -> None:
         """Show the current step.
@@ -40,6 +43,7 @@ class Progress:
         if part == NOTICE:
             self._keep(what)
             return
+        self.timing = what.endswith(f": {TIMING}")
         now = time.monotonic()
         if now - self.start < PATIENCE_S or self.stream is None:
             return
@@ -85,6 +89,8 @@ class Progress:
     ) -> None:
         if self.bar is not None:
             self.bar.stop()
+        if isinstance(error, KeyboardInterrupt) and self.timing:
+            error.args = (TIMING,)
 
 
 def time_left(seconds: float) -> str:

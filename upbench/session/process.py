@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from upbench import interrupts
 from upbench.errors import SpecError, UpbenchError, whole_traceback
 from upbench.models.job import ModelJob
 from upbench.papers import Host
@@ -40,7 +41,7 @@ def measure(message: Message, say: Say, calls: Calls | None = None) -> Message:
     """
     do = message.pop("do")
     try:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        interrupts.raise_after_imports(always=True)
         if (threads := message.pop("threads")) is not None:
             import torch
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, Self
 
-from upbench import errors
+from upbench import errors, interrupts
 from upbench.benchmark.checked import Check, Checked
 from upbench.errors import SpecError, UpbenchError
 from upbench.machine.allocator import Pinning
@@ -182,7 +182,7 @@ def _interrupts_to(process: int) -> Iterator[None]:
     The worker is in a session of its own, where Ctrl-C of the terminal does not reach it.
     """
     on_main = threading.current_thread() is threading.main_thread()
-    if not on_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    if not on_main or not interrupts.is_usual():
         yield
         return
     passed_on = False
@@ -195,8 +195,8 @@ def _interrupts_to(process: int) -> Iterator[None]:
         with suppress(ProcessLookupError):
             os.kill(process, signal.SIGINT)
 
-    signal.signal(signal.SIGINT, handle)
+    before = signal.signal(signal.SIGINT, handle)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, before)
