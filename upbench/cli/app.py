@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from upbench import __version__, interrupts
-from upbench.cli import help_page
+from upbench.cli import help_page, output
 from upbench.cli.option_groups import Debug, command, print_tracebacks
 from upbench.cli.progress import TIMING
 from upbench.errors import DEBUG, RenamedWarning, SpecError, UpbenchError, whole_traceback
@@ -50,6 +51,21 @@ def _renamings_said() -> Iterator[None]:
 
 class Commands(TyperGroup):
     """A group of commands that turns an UpbenchError into sentences on stderr and exit code 2; --debug prints the traceback."""
+
+    def main(self, *arguments: Any, **named: Any) -> Any:
+        """Run the command line; where stdout takes nothing, as on a full disk, say so and exit with 2."""
+        try:
+            return super().main(*arguments, **named)
+        except OSError as error:  # a pipe that was closed is no such error: typer ends quietly
+            if not output.is_of_stdout(error):
+                raise
+            if os.environ.get(DEBUG):
+                typer.echo(whole_traceback(error), err=True)
+            typer.echo(
+                f"upbench: the result cannot be written to stdout ({error.strerror}); give a file with --output, or make room",
+                err=True,
+            )
+            sys.exit(2)
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command; print every mistake of an UpbenchError, and exit with 2; say what Ctrl-C leaves, and exit with 130."""

@@ -187,6 +187,7 @@ def show(
         rows = selection.ordered(result.records)
         fits = [selection.fits(row, rows) for row in rows] if selection.bounds.bounds else None
         parts.append(json_documents.WorkResult(result.group.work, rows, result.reference, result.checks, fits))
+    gates.write_junit(findings, judged.options)
     if tables or to.wants("json"):
         output.show(
             tables,

@@ -67,6 +67,7 @@ def compare(
             found += _findings(judged, spec, pair, old)
     strict = judged.options.strict
     table = gates_page.table(found, strict, f"The current files against {old_name}")
+    gates.write_junit(found, judged.options)
     output.show([table], show, lambda: json_documents.against(old_name, found, strict, [_raw(pair) for pair in pairs]))
     gates.report(found, judged.options, show, in_result=True)
 

@@ -49,6 +49,7 @@ def command(
     before, after = (str(old), str(new)) if old.name == new.name else (old.name, new.name)
     found = diff.compare(sides[0], sides[1], judged.rules("diff", before, after))
     table = gates_page.table(found, gate.strict, f"{after} compared with {before}")
+    gates.write_junit(found, gate)
     output.show([table], show, lambda: json_documents.difference(str(old), str(new), found, gate.strict))
     gates.report(found, gate, show, in_result=True)
 

@@ -276,6 +276,14 @@ def judge(gates: Gates, records: Sequence[Record], reference: Record, convention
     return found
 
 
+def write_junit(findings: Sequence[Finding], options: GateOptions) -> None:
+    """Write the findings as JUnit where --junit asks for it; before anything is printed, which may fail."""
+    from upbench.report.formats import junit
+
+    if options.junit:
+        output.write(options.junit, junit.document(findings, options.strict))
+
+
 def report(
     findings: Sequence[Finding],
     options: GateOptions,
@@ -283,7 +291,7 @@ def report(
     tables: Sequence[Table] = (),
     in_result: bool = False,
 ) -> None:
-    """Report findings on stderr, to GitHub and as JUnit; then exit with 1 when a gate failed.
+    """Report findings on stderr and to GitHub; then exit with 1 when a gate failed.
 
     Args:
         findings: The findings.
@@ -293,7 +301,7 @@ def report(
         in_result: Whether the findings are the result itself, which stderr does not repeat to who has just read it on stdout.
     """
     from upbench.gate import exit_code, lines
-    from upbench.report.formats import github, junit, render
+    from upbench.report.formats import github, render
     from upbench.report.tables import gates
 
     read_there = in_result and _read_together() and any(path is None and form in READ for path, form in show.targets)
@@ -309,8 +317,6 @@ def report(
                 file.write("\n".join(render.markdown(table) for table in shown) + "\n")
         except OSError as error:
             typer.echo(f"upbench: GITHUB_STEP_SUMMARY {summary} cannot be written ({error.strerror})", err=True)
-    if options.junit:
-        output.write(options.junit, junit.document(findings, options.strict))
     if exit_code(findings, options.strict):
         raise typer.Exit(1)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,6 +86,21 @@ def write(path: Path, content: str | bytes) -> None:
         files.write_text(path, content if content.endswith("\n") else content + "\n")
     if path.is_file():
         typer.echo(f"upbench: wrote {path}", err=True)
+
+
+def is_of_stdout(error: OSError) -> bool:
+    """Return whether an error is that stdout takes nothing: it comes from typer's `echo`, which writes all that is printed.
+
+    What stdout still holds is dropped then: it would fail again when the process ends.
+    """
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None or trace.tb_frame.f_code.co_name != "echo" or trace.tb_frame.f_locals.get("err"):
+        return False
+    with suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+    return True
 
 
 def _check_no_terminal() -> None:

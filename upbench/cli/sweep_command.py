@@ -246,16 +246,18 @@ def _measure(
                 files.write_bytes(path.with_suffix(suffix), text if isinstance(text, bytes) else text.encode())
             del tables  # of many cells it is large, and so is the next
         shown = [view.table_of(measured, title)] if records else []
-    if printed.wants("json") or (records and (printed.output_files or printed.form != "parquet")):
-        output.show(shown, printed, lambda: json.dumps([record.to_dict() for record in records], indent=2))
-    if not outcome.measured and (
-        sentence := references.not_taken(chosen.reference, records, cells, outcome.plan.identities)
-    ):
-        _say(sentence)
-    if printed.told == "none":
-        _say_all(sweep_end.failures(records))
-    for sentence in sweep_end.sentences(outcome, records, cells, path, tuple(written), fresh):
-        _say(sentence)
+    try:
+        if printed.wants("json") or (records and (printed.output_files or printed.form != "parquet")):
+            output.show(shown, printed, lambda: json.dumps([record.to_dict() for record in records], indent=2))
+    finally:  # what the files hold is said also where stdout takes no table
+        if not outcome.measured and (
+            sentence := references.not_taken(chosen.reference, records, cells, outcome.plan.identities)
+        ):
+            _say(sentence)
+        if printed.told == "none":
+            _say_all(sweep_end.failures(records))
+        for sentence in sweep_end.sentences(outcome, records, cells, path, tuple(written), fresh):
+            _say(sentence)
     return outcome
 
 
