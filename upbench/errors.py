@@ -96,6 +96,24 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> UnknownName:
     return UnknownName(f"unknown {kind} {str(name)!r}; {known_names(str(name), known)}")
 
 
+def no_module(name: str, value: object) -> SpecError:
+    """Make the error for what is given instead of a torch.nn.Module; it says what was given.
+
+    Args:
+        name: The argument.
+        value: Its value: a class that was not called, a function, or anything else.
+    """
+    what = f"{value!r:.60}"
+    made = ""
+    if isinstance(value, type):
+        what = f"the class {value.__name__}"
+        made = f"; make one first, as {value.__name__}()" if hasattr(value, "state_dict") else ""
+    elif callable(value) and hasattr(value, "__name__"):
+        what = f"the function {value.__name__}"
+        made = "; write it as the forward of one"
+    return SpecError([f"{name} is {what}, but must be a torch.nn.Module{made}"])
+
+
 def install(extra: str, pinned: bool = True) -> str:
     """Return the command that installs an extra of upbench, and where it runs: no package is published yet.
 

@@ -12,9 +12,11 @@ from __future__ import annotations
 import importlib
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from math import isfinite
+from numbers import Integral, Real
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -185,6 +187,8 @@ def build(
         UnknownName: If the name is not registered.
     """
     card = get(name)
+    if mistakes := _number_mistakes(channels, guide_channels, scale, output_size):
+        raise SpecError(mistakes)
     setting = setting_of(card, channels, guide_channels, scale, params, output=output_size)
     mistakes = card.mistakes(setting)
     if mistake := backends.mistake(backend, name, card.fused_ops):
@@ -199,6 +203,27 @@ def build(
     if out is not None:
         reuse_output(module, name)
     return module
+
+
+def _number_mistakes(channels: Any, guide_channels: Any, scale: Any, output_size: Any) -> list[str]:
+    """Return a sentence for each size that is no number of its kind; what a method makes of numbers is its card's."""
+    found = [
+        f"{name} is {value!r}, but must be a whole number of at least 1, as {name}=256"
+        for name, value in (("channels", channels), ("guide_channels", guide_channels))
+        if not (_is_whole(value) or (name == "guide_channels" and value is None))
+    ]
+    if scale is not None and not (isinstance(scale, Real) and not isinstance(scale, bool) and isfinite(scale)):
+        found.append(f"scale is {scale!r}, but must be a number of at least 1, as scale=2, or left out")
+    sizes = output_size if isinstance(output_size, Sequence) and not isinstance(output_size, str) else ()
+    if output_size is not None and not (len(sizes) == 2 and all(map(_is_whole, sizes))):
+        found.append(
+            f"output_size is {output_size!r}, but must be rows and columns, as output_size=(64, 48), or left out"
+        )
+    return found
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and value >= 1
 
 
 def reuse_output(module: nn.Module, name: str) -> None:

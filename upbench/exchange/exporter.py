@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import upbench
 from upbench import files
-from upbench.errors import OutputError, SpecError, UpbenchError, first_line
+from upbench.errors import OutputError, SpecError, UpbenchError, first_line, no_module
 from upbench.exchange import formats, onnx_file, other_sizes
 from upbench.exchange.agreement import Agreement, Truth, truth
 from upbench.exchange.capture import Captured, ExportError, capture, holds_for_one
@@ -92,6 +92,8 @@ def export(
     Raises:
         UpbenchError: If a value is wrong, the file exists, or its values would be wrong.
     """
+    if not isinstance(module, nn.Module):
+        raise no_module("module", module)
     path, tensors = Path(path), _tensors(args)
     form = judged(path, opset, sampling)
     said = progress or (lambda what, part: None)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from upbench import registry
-from upbench.errors import SpecError, UpbenchError, first_line
+from upbench.errors import SpecError, UpbenchError, first_line, no_module
 from upbench.models import answering, recording
 from upbench.models.answering import STATE, Repeat, State, Upsamplers
 from upbench.models.site import BY_NAME, Site
@@ -118,6 +118,7 @@ def replace(
     Raises:
         SpecError: With every mistake, if sites or values are wrong. The model is unchanged then.
     """
+    check_module(model)
     if is_replaced(model):
         raise SpecError(["the model's upsampling was replaced before; call upbench.restore(model) first"])
     if hasattr(model, ATTRIBUTE):
@@ -145,6 +146,7 @@ def list_sites(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any])
         SpecError: If there are no inputs.
         UpbenchError: If the model fails on them.
     """
+    check_module(model)
     if is_replaced(model):
         return list(model.__dict__[SITES])
     if not args and not kwargs:
@@ -163,6 +165,13 @@ def arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if isinstance(inputs, Mapping):
         return (), dict(inputs)
     return (inputs if isinstance(inputs, tuple) else (inputs,)), {}
+
+
+def check_module(model: object) -> None:
+    """Raise SpecError unless a model is a module."""
+    if isinstance(model, nn.Module):
+        return
+    raise no_module("model", model)
 
 
 def is_replaced(model: nn.Module) -> bool:
@@ -206,6 +215,7 @@ def restore(model: nn.Module) -> nn.Module:
     Raises:
         SpecError: If it was not replaced.
     """
+    check_module(model)
     if not is_replaced(model):
         raise SpecError(["the model's upsampling was not replaced; there is nothing to restore"])
     for module in model.modules():

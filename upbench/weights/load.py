@@ -8,7 +8,7 @@ from typing import IO, Any
 
 from torch import Tensor, nn
 
-from upbench.errors import WeightsError, first_line
+from upbench.errors import WeightsError, first_line, no_module
 from upbench.weights import choose, judge, read
 
 
@@ -39,6 +39,8 @@ def load_weights(
         WeightsError: If a key is missing, unknown, of another shape, or its values would lose their meaning (integers or
             quantised values for weights, overflow, values that are not finite). The error names each such key.
     """
+    if not isinstance(module, nn.Module):
+        raise no_module("module", module)
     name = ""
     held: Any = source
     if isinstance(source, str | PathLike) or hasattr(source, "read"):
