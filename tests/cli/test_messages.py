@@ -239,7 +239,7 @@ def test_mistakes_in_budgets_carry_their_lines(tmp_path: Path) -> None:
         ("ldaaqu:theta=", "`theta=` is not KEY=VALUE"),
         ("ldaaqu:theta=5,,groups=2", "ldaaqu: a parameter is empty, as between two commas"),
         ("ldaaqu:theta=5,", "a parameter is empty"),
-        ("ldaaqu:theta=5:groups=2", "params.theta is"),
+        ("ldaaqu:theta=5:groups=2", "parameters are separated by commas; write ldaaqu:theta=5,groups=2"),
     ],
 )
 def test_an_argument_that_is_not_key_value(item: str, part: str) -> None:

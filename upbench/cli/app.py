@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from upbench import __version__, interrupts
-from upbench.cli import help_page, output
+from upbench.cli import help_page, misplaced, output
 from upbench.cli.option_groups import Debug, command, print_tracebacks
 from upbench.cli.progress import TIMING
 from upbench.errors import DEBUG, RenamedWarning, SpecError, UpbenchError, whole_traceback
@@ -51,6 +51,18 @@ def _renamings_said() -> Iterator[None]:
 
 class Commands(TyperGroup):
     """A group of commands that turns an UpbenchError into sentences on stderr and exit code 2; --debug prints the traceback."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the command line; say of an option before the command that it stands after it."""
+        given = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:  # the class of an unknown option has no public name in typer
+            option = str(getattr(error, "option_name", ""))
+            if option and (where := misplaced.before_command(option, self, given)):
+                vars(error)["message"] += where
+                vars(error)["possibilities"] = None
+            raise
 
     def main(self, *arguments: Any, **named: Any) -> Any:
         """Run the command line; where stdout takes nothing, as on a full disk, say so and exit with 2."""

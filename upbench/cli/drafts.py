@@ -131,6 +131,8 @@ def _inline(item: str) -> tuple[str, dict[str, Any]]:
     name, tail = (first, rest) if of_name else (":".join([first, *rest[:1]]), rest[1:])
     if not tail:
         return name, {}
+    if len(tail) > 1 and all(re.match(r"\w+=", part) for part in tail):
+        raise SpecError([f"{item}: parameters are separated by commas; write {name}:{','.join(tail)}"])
     return name, assignments(_pieces(":".join(tail)), name)
 
 

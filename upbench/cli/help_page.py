@@ -8,6 +8,7 @@ from typing import Any
 
 from typer.core import TyperCommand
 
+from upbench.cli import misplaced
 from upbench.cli.options import HOW, OUTPUT, WHAT
 from upbench.errors import SpecError
 
@@ -95,18 +96,18 @@ class Command(TyperCommand):
     """A command whose help has its options in panels, and examples below."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the command line; an unknown option that is like no other may be meant for a parameter of the upsampler."""
+        """Read the command line; say of an unknown option which command has it, or that parameters are written otherwise."""
         try:
             if not ctx.resilient_parsing:
+                misplaced.check_assignments(args)
                 _refuse_repeated(self.make_parser(ctx).parse_args(list(args))[2], str(ctx.info_name))
             return super().parse_args(ctx, args)
         except Exception as error:  # the class of an unknown option has no public name in typer
-            name = str(getattr(error, "option_name", "")).removeprefix("--")
+            name = str(getattr(error, "option_name", ""))
             takes = {option for param in self.params for option in param.opts}
-            if name and "--set" in takes and not difflib.get_close_matches(f"--{name}", takes, 1, LIKE):
-                vars(error)["message"] += (
-                    f"; a parameter of an upsampler is written --set {name.replace('-', '_')}=VALUE"
-                )
+            others = misplaced.having(name, ctx.parent.command) if ctx.parent else []
+            if others or (name and "--set" in takes and not difflib.get_close_matches(name, takes, 1, LIKE)):
+                vars(error)["message"] += misplaced.advice(name, others, "--set" in takes)
                 vars(error)["possibilities"] = None
             raise
 
