@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.command_line import refused
@@ -48,3 +50,42 @@ def test_what_stands_in_the_wrong_place_is_put_right(line: str, said: str) -> No
 
 def test_an_option_that_is_like_one_of_the_command_is_still_suggested() -> None:
     assert "Possible options: --threads" in refused("profile", "carafe", "--thread", "1")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (
+            "edge.onnx",
+            "edge.onnx is an exported file, not an upsampler; `upbench deploy NAME --to onnxruntime` measures",
+        ),
+        (
+            "edge.aoti.pt2",
+            "edge.aoti.pt2 is a compiled file, not an upsampler; `upbench deploy NAME --to aoti` measures",
+        ),
+        ("edge.pt2", "edge.pt2 is an exported program, not an upsampler; torch.export.load('edge.pt2').module() is"),
+        ("edge.jsonl", "edge.jsonl holds results, not an upsampler; `upbench table edge.jsonl` shows them"),
+        ("edge.csv", "edge.csv is a CSV table, and `upbench list` has the names"),
+        ("edge.yaml", "`upbench profile edge.yaml` measures a spec file"),
+    ],
+)
+def test_show_of_a_file_advises_to_measure_nothing_but_a_spec(
+    name: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_text("some text\n")
+    told = refused("show", name)
+    assert said in told
+    assert ("upbench profile" in told) == name.endswith(".yaml")
+
+
+@pytest.mark.parametrize("content", [b"some text\n", b"\x08\x07\xff\xfe"])
+@pytest.mark.parametrize("command", ["profile", "compare"])
+def test_an_exported_file_is_no_spec(
+    command: str, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "edge.onnx").write_bytes(content)
+    assert "edge.onnx: is an exported file, not a spec; `upbench deploy NAME --to onnxruntime`" in refused(
+        command, "edge.onnx"
+    )

@@ -13,6 +13,7 @@ from upbench import registry
 from upbench.cards import Card
 from upbench.cli import completion, drafts, existing_files, options, output
 from upbench.errors import UpbenchError
+from upbench.records import file_kinds
 from upbench.report import paper_differences as notes_page
 
 
@@ -36,9 +37,7 @@ def command(
     for path, form in forms.items():
         output.check(path, form, overwrite=overwrite)
     if drafts.is_file(name):
-        raise UpbenchError(
-            f"show takes the name of an upsampler, not a file; `upbench profile {name}` measures a spec file"
-        )
+        raise UpbenchError(_of_file(name))
     card = registry.get(name)
     if notes:
         for path in forms:
@@ -61,6 +60,23 @@ def command(
             existing_files.check_unedited(path, text)
     for path, text in texts.items():
         output.emit(text, path)
+
+
+def _of_file(name: str) -> str:
+    """Return a sentence on a file that was given instead of a name; it advises to measure nothing but a spec."""
+    from upbench.specs import yaml_file
+
+    refused = "show takes the name of an upsampler, not a file"
+    if name.lower().endswith((".yaml", ".yml", ".json")):
+        return f"{refused}; `upbench profile {name}` measures a spec file"
+    if known := yaml_file.other(Path(name), "an upsampler"):
+        return f"{refused}; {name} {known}"
+    try:
+        what = file_kinds.describe(Path(name), Path(name).read_bytes())
+    except OSError:
+        return refused
+    more = file_kinds.advice(Path(name))
+    return f"{refused}; {name} is {what}{f' ({more})' if more else ''}, and `upbench list` has the names"
 
 
 def _is_json(path: Path | None) -> bool:

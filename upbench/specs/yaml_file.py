@@ -18,6 +18,11 @@ OTHER_FILES = {
     ".jsonl": "holds results, not {what}; `upbench table {path}` shows them",
     ".pth": "holds weights, not {what}; `upbench.load_weights` takes them",
     ".pt": "holds weights, not {what}; `upbench.load_weights` takes them",
+    ".onnx": "is an exported file, not {what}; `upbench deploy NAME --to onnxruntime` measures an upsampler as such a file, and "
+    "onnxruntime.InferenceSession('{path}') runs this one",
+    ".aoti.pt2": "is a compiled file, not {what}; `upbench deploy NAME --to aoti` measures an upsampler as such a file, and "
+    "torch._inductor.aoti_load_package('{path}') runs this one",
+    ".pt2": "is an exported program, not {what}; torch.export.load('{path}').module() is the module in it",
 }
 """Suffix of a file -> what it holds, for files that are no YAML."""
 
@@ -130,7 +135,7 @@ def read(path: Path, what: str = "a spec") -> tuple[dict[str, Any], Source]:
         raise SpecError([f"{path}: there is no such file{_near(path)}"]) from None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise SpecError([f"{path}: {_other(path, what) or f'cannot be read ({reason})'}"]) from None
+        raise SpecError([f"{path}: {other(path, what) or f'cannot be read ({reason})'}"]) from None
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
@@ -140,20 +145,21 @@ def read(path: Path, what: str = "a spec") -> tuple[dict[str, Any], Source]:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise SpecError([f"{path}: {_other(path, what) or f'is not valid YAML{where} ({problem})'}"]) from None
+        raise SpecError([f"{path}: {other(path, what) or f'is not valid YAML{where} ({problem})'}"]) from None
     if data is None:
         hint = "`upbench show NAME` prints a spec to start from" if what == "a spec" else f"write {what} into it"
         raise SpecError([f"{path}: is empty; {hint}"])
     if not isinstance(data, dict):
-        other = _other(path, what) if isinstance(data, str) else None
+        known = other(path, what) if isinstance(data, str) else None
         said = f"holds a {type(data).__name__}, but {what} is a mapping of keys to values"
-        raise SpecError([f"{path}: {other or said}"])
+        raise SpecError([f"{path}: {known or said}"])
     return data, Source(str(path), lines)
 
 
-def _other(path: Path, what: str) -> str | None:
+def other(path: Path, what: str) -> str | None:
     """Return what a file holds by its suffix, where that is not YAML."""
-    sentence = OTHER_FILES.get(path.suffix.lower())
+    name = path.name.lower()
+    sentence = next((said for suffix, said in OTHER_FILES.items() if name.endswith(suffix)), None)
     return sentence and sentence.format(stem=path.stem, path=path, what=what)
 
 
