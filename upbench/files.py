@@ -72,26 +72,34 @@ def write_bytes(path: Path, content: bytes) -> None:
         raise OutputError(f"output {path} cannot be written ({error.strerror}); choose another file") from None
 
 
-def set_aside(path: Path) -> Path | None:
-    """Rename an existing file to the next free `name.N.jsonl`.
+def set_aside(path: Path, *beside: Path) -> Path | None:
+    """Rename an existing file to the next free `name.N.jsonl`, and those that belong to it with the same number.
+
+    Args:
+        path: The file.
+        beside: The others; they need not be there.
 
     Returns:
         The new path; None when there is no such file.
 
     Raises:
-        OutputError: If it cannot be renamed.
+        OutputError: If one cannot be renamed.
     """
-    if not path.exists():
-        return None
-    numbers = itertools.count(1)
-    kept = next(p for n in numbers if not (p := path.with_suffix(f".{n}{path.suffix}")).exists())
-    try:
-        path.rename(kept)
-    except OSError as error:
-        raise OutputError(
-            f"results file {path} cannot be renamed ({error.strerror}); choose another with --output"
-        ) from None
-    return kept
+    old = [one for one in (path, *beside) if one.exists()]
+    free = (n for n in itertools.count(1) if not any(_numbered(one, n).exists() for one in (path, *beside)))
+    number = next(free)
+    for one in old:
+        try:
+            one.rename(_numbered(one, number))
+        except OSError as error:
+            raise OutputError(
+                f"results file {one} cannot be renamed ({error.strerror}); choose another with --output"
+            ) from None
+    return _numbered(path, number) if path in old else None
+
+
+def _numbered(path: Path, number: int) -> Path:
+    return path.with_suffix(f".{number}{path.suffix}")
 
 
 @contextmanager

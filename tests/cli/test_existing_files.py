@@ -14,6 +14,7 @@ from upbench.cli import own_files
 from upbench.quality import tables as quality
 from upbench.report.formats import render
 from upbench.report.tables import deploy, effects, sites
+from upbench.sweeping import runner
 
 FAST = ["--shape", "8x6x5", "--budget", "0.01", "--device", "cpu"]
 MODULE = """
@@ -222,6 +223,33 @@ def test_another_sweep_of_the_same_name_is_refused_and_the_old_one_kept() -> Non
     assert fewer.exit_code == 0
     assert "few.jsonl also holds 4 cells over batch, scale, which the tables of this sweep leave out" in fewer.stderr
     assert upbench("sweep", "other.yaml", "--device", "cpu", "--fresh").exit_code == 0
+
+
+def test_fresh_sets_the_tables_of_before_aside_with_the_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    command = ("sweep", "few.yaml", "--device", "cpu")
+    assert upbench(*command).exit_code == 0
+    folder = Path("results")
+    kept = {path.name: path.read_bytes() for path in folder.iterdir()}
+    (folder / "few.1.md").write_text("that of another one\n")
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as changed:
+        changed.setattr(runner, "run_cells", interrupted)
+        stopped = upbench(*command, "--fresh")
+    assert stopped.exit_code == 130
+    assert "--fresh: the results of before are in results/few.2.jsonl now" in stopped.stderr
+    before = {name.replace(".2.", "."): (folder / name).read_bytes() for name in _names(folder) if ".2." in name}
+    assert before == kept
+    assert _names(folder) == {
+        *(name.replace("few", "few.2").replace("few.2.passes", "few.passes.2") for name in kept),
+        "few.1.md",
+    }
+
+
+def _names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
 
 
 @pytest.mark.parametrize("name", ["abl.docx", "abl", "abl.jsonl"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ import pytest
 from tests.command_line import upbench
 from upbench.machine import ceilings
 from upbench.measure import rounds
+from upbench.session import opening
+from upbench.session.local import Local
 
 EARLY = """
 import builtins, os, signal
@@ -163,6 +166,42 @@ def test_ctrl_c_before_there_is_a_result_says_that_nothing_was_saved(
     assert result.stdout == ""
     assert "upbench: interrupted; nothing was measured yet, and nothing was saved\n" in result.stderr
     assert not (tmp_path / "kept.md").exists()
+
+
+@pytest.mark.parametrize("command", ["profile", "compare"])
+def test_ctrl_c_names_the_files_that_hold_what_was_sampled(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = rounds.take
+    monkeypatch.setattr(rounds, "take", lambda *limits, **more: (usual(*limits, **more), "interrupted")[1])
+    monkeypatch.setattr(ceilings, "noise_floor", lambda *measured: 0.0)
+    (tmp_path / "mine.py").write_text(
+        MODULE.replace(
+            "raise KeyboardInterrupt", "return torch.repeat_interleave(torch.repeat_interleave(x, 2, 2), 2, 3)"
+        ).replace("from torch", "import torch\nfrom torch", 1)
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    fast = ("--shape", "8x4x4", "--device", "cpu", "--threads", "1", "--budget", "0.01")
+    result = upbench(command, "mine:Up", *fast, "-o", "a.md", "-o", "b.csv", env={"UPBENCH_CALIBRATE": "off"})
+    assert result.exit_code == 130, result.output
+    what = "calls" if command == "profile" else "rounds"
+    assert f"upbench: interrupted; what is in a.md and b.csv is of the {what} until then\n" in result.stderr
+    assert Path("a.md").stat().st_size
+
+
+def test_ctrl_c_while_calls_are_timed_says_that_no_round_was_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ceilings, "noise_floor", lambda *measured: 0.0)
+    monkeypatch.setattr(
+        Local, "compare", lambda self, specs, progress, timed=True: (progress("carafe: latency", 0.5), interrupted())
+    )
+    monkeypatch.setattr(opening, "opened", lambda specs: nullcontext(Local()))
+    result = upbench("profile", "nearest", "--shape", "8x4x4", "--device", "cpu")
+    assert result.exit_code == 130, result.output
+    assert result.stderr == "upbench: interrupted; no round of all calls was complete, and nothing was saved\n"
 
 
 @pytest.mark.parametrize("where", ["host", "model"])

@@ -194,5 +194,8 @@ def show(
             to,
             lambda: json_documents.comparison(parts, findings, judged.options.strict, per_shape),
         )
+    records = [record for result in results for record in result.records]
+    unsaved = f", and {judged.options.save} is not written" if judged.options.save else ""
+    interrupts.say(records, to, more=unsaved)
     gates.report(findings, judged.options, to, tables)
-    interrupts.end([record for result in results for record in result.records])
+    interrupts.end(records)

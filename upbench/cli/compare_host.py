@@ -113,7 +113,7 @@ def compare(
         output.show(tables, show, lambda: _document(host, necks[position][0].label, checks, totals, stages, position))
     if red:
         raise typer.Exit(1)
-    interrupts.say_and_end([record for measured in found for record in (measured.total, *measured.stages)])
+    interrupts.say_and_end([record for measured in found for record in (measured.total, *measured.stages)], show)
 
 
 def _host(wanted: HostOptions, run_options: RunOptions) -> Host:

@@ -85,7 +85,7 @@ def compare(
     place = 0 if reference is None else labels.index(reference)
     table = in_model.comparison(found, _title(job), place)
     output.show([table], show, lambda: _document(job, found, place))
-    interrupts.say_and_end([one.record for one in found])
+    interrupts.say_and_end([one.record for one in found], show)
 
 
 def _labels(job: ModelJob) -> list[str]:

@@ -266,10 +266,7 @@ def judge(gates: Gates, records: Sequence[Record], reference: Record, convention
     if gates.baseline is not None:
         rules = gates.rules("baseline", f"baseline {gates.options.baseline}", "this run")
         found += diff.compare(gates.baseline, current, rules)
-    if interrupted := interrupts.was_interrupted(records):
-        unsaved = f", and {gates.options.save} is not written" if gates.options.save else ""
-        typer.echo(f"upbench: interrupted; what is shown is of the rounds until then{unsaved}", err=True)
-    if gates.options.save and not interrupted:
+    if gates.options.save and not interrupts.was_interrupted(records):
         output.write(gates.options.save, baseline.to_text(current))
         if sentence := references.alone(current, str(gates.options.save)):
             typer.echo(f"upbench: {sentence}", err=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
+    from upbench.cli.show_options import ShowOptions
     from upbench.records.record import Record
 
 
@@ -23,10 +24,24 @@ def end(records: Sequence[Record]) -> None:
         raise typer.Exit(130)
 
 
-def say_and_end(records: Sequence[Record]) -> None:
-    """Say that Ctrl-C ended the sampling of records that were shown, and exit with 130; nothing where it did not."""
+def say(records: Sequence[Record], show: ShowOptions, what: str = "rounds", more: str = "") -> None:
+    """Say that Ctrl-C ended the sampling of records, and where what was sampled is; nothing where it did not.
+
+    Args:
+        records: The records, which were printed or written.
+        show: Where they went.
+        what: What was sampled until then.
+        more: What else is so, as the end of the sentence.
+    """
     if was_interrupted(records):
-        typer.echo("upbench: interrupted; what is shown is of the rounds until then", err=True)
+        named = [str(path) for path, _ in show.targets if path is not None]
+        where = f"in {' and '.join(named)}" if named else "shown"
+        typer.echo(f"upbench: interrupted; what is {where} is of the {what} until then{more}", err=True)
+
+
+def say_and_end(records: Sequence[Record], show: ShowOptions) -> None:
+    """Say that Ctrl-C ended the sampling of records, and exit with 130; nothing where it did not."""
+    say(records, show)
     end(records)
 
 

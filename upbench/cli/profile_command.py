@@ -94,8 +94,7 @@ def _end(record: Record, show: ShowOptions) -> None:
     if _not_finite(record):
         typer.echo(f"upbench: FAILED {record.label}, check finite: values of the output are not finite", err=True)
         raise typer.Exit(1)
-    if interrupts.was_interrupted([record]):
-        typer.echo("upbench: interrupted; what is shown is of the calls until then", err=True)
+    interrupts.say([record], show, "calls")
     interrupts.end([record])
 
 

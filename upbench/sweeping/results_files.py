@@ -1,4 +1,4 @@
-"""The files of a sweep's results: records, and beside them the passes that they are made of."""
+"""The files of a sweep's results: records, and beside them the passes that they are made of and the tables of them."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from pathlib import Path
 from upbench import files
 
 
+TABLES = (".md", ".csv", ".parquet")
+"""Endings of the files with the table of a sweep."""
+
+
 def passes_path(path: Path) -> Path:
     """Return the passes file of a results file."""
     return path.with_suffix(".passes.jsonl")
 
 
 def set_aside(path: Path) -> Path | None:
-    """Rename a results file and its passes file, so that every cell is measured again.
+    """Rename a results file, its passes file and its tables, so that every cell is measured again and nothing old stays.
 
     Returns:
         Where the results file is now; None where there was none.
     """
-    kept = files.set_aside(path)
-    files.set_aside(passes_path(path))
-    return kept
+    return files.set_aside(path, passes_path(path), *(path.with_suffix(ending) for ending in TABLES))
