@@ -223,7 +223,7 @@ def _number_mistakes(channels: Any, guide_channels: Any, scale: Any, output_size
 
 
 def _is_whole(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and value >= 1
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
 
 
 def reuse_output(module: nn.Module, name: str) -> None:

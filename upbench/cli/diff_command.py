@@ -68,13 +68,14 @@ def _load(path: Path) -> list[Measured]:
     """Read a results file or a baseline, recognised by its content. Raises StoreError when it is neither."""
     from upbench.gate import baseline, measured
     from upbench.records import documents, store
+    from upbench.records.skipped import together
 
     if (data := documents.json_of(path)) is not None and baseline.is_baseline(data):
         return baseline.from_data(data, str(path))
     contents = store.read(path)
     if contents.other is not None:
         raise StoreError(contents.other)
-    for sentence in contents.skipped:
+    for sentence in together(contents.skipped):
         typer.echo(f"upbench: {sentence}", err=True)
     if not contents.records:
         raise StoreError(

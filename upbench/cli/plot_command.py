@@ -178,6 +178,7 @@ def _read(results: Sequence[Path], given: Sources) -> list[Record]:
     """Return the current records of results files, with accuracy; a sentence on stderr for each line that is no record."""
     from upbench.accuracy import beside
     from upbench.records import store
+    from upbench.records.skipped import together
 
     records: list[Record] = []
     skipped: list[str] = []
@@ -185,7 +186,7 @@ def _read(results: Sequence[Path], given: Sources) -> list[Record]:
         own, unmatched = beside.attached(path, contents.records, given)
         records += own
         skipped += [*contents.skipped, *unmatched]
-    for sentence in skipped:
+    for sentence in together(skipped):
         typer.echo(f"upbench: {sentence}", err=True)
     return attached(given, store.current(records))
 

@@ -10,6 +10,7 @@ import typer
 
 from upbench.errors import SpecError, StoreError
 from upbench.records import file_kinds
+from upbench.records.skipped import together
 
 if TYPE_CHECKING:
     from upbench.accuracy.sources import Sources
@@ -37,7 +38,7 @@ def read(paths: Sequence[Path], given: Sources | None = None) -> list[Record]:
     messages: list[str] = []
     skipped = 0
     for path, contents in contents_of(paths).items():
-        for sentence in contents.skipped:
+        for sentence in together(contents.skipped):
             typer.echo(f"upbench: warning: {sentence}", err=True)
         skipped += len(contents.skipped)
         own, unmatched = beside.attached(path, contents.records, given)

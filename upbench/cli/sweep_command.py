@@ -271,10 +271,11 @@ def _set_aside(path: Path) -> None:
 def _index(path: Path, plan: SweepSpec, cells: Sequence[Cell]) -> Index:
     """Return the index of a results file; say which of its lines are skipped. A sweep's own file holds no other sweep."""
     from upbench.records import store
+    from upbench.records.skipped import together
     from upbench.sweeping import resume
 
     found = store.index(path)
-    _say_all(found.skipped)
+    _say_all(together(found.skipped))
     if path.parent == FOLDER and path.stem == plan.name:
         resume.check_same(cells, found, path)
     if sentence := resume.left_out(cells, found, path):

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from upbench import files
 
-
 TABLES = (".md", ".csv", ".parquet")
 """Endings of the files with the table of a sweep."""
 

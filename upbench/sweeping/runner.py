@@ -14,6 +14,7 @@ from upbench.machine.allocator import PINNINGS, Pinning
 from upbench.records import pass_lines, pass_store, store
 from upbench.records.pass_lines import Identity
 from upbench.records.record import Passes, Record, RunSpecData, Status, SweepInfo
+from upbench.records.skipped import together
 from upbench.sweeping import engines, results_files, resume, worker
 from upbench.sweeping.counting import Counting
 from upbench.sweeping.engines.choice import Choice
@@ -240,7 +241,7 @@ class Run:
 
     def _count(self, kind: str) -> None:
         known = pass_store.index(results_files.passes_path(self.path))
-        for sentence in known.skipped:
+        for sentence in together(known.skipped):
             self.notice(sentence)
         had = {self.plan.identities[key] for key in known.counted if key in self.plan.identities}
         queue = deque(n for n in self.plan.measure if n not in had and self._is_of(n, kind))
