@@ -15,8 +15,8 @@ from typer.core import TyperGroup
 
 from upbench import __version__, interrupts
 from upbench.cli import help_page, misplaced, output
+from upbench.cli.interrupts import TIMING
 from upbench.cli.option_groups import Debug, command, print_tracebacks
-from upbench.cli.progress import TIMING
 from upbench.errors import DEBUG, RenamedWarning, SpecError, UpbenchError, whole_traceback
 
 NOTHING_KEPT = "nothing was saved"

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from upbench.cli.show_options import ShowOptions
     from upbench.records.record import Record
 
+TIMING = "latency"
+"""What the name of a step ends in during which calls are timed; the argument of a KeyboardInterrupt that ended it."""
+
 
 def was_interrupted(records: Sequence[Record]) -> bool:
     """Return whether Ctrl-C ended the sampling of records."""

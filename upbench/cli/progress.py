@@ -7,11 +7,10 @@ import time
 from types import TracebackType
 from typing import Any
 
+from upbench.cli.interrupts import TIMING
 from upbench.models.job import NOTICE
 
 PATIENCE_S = 2.0
-TIMING = "latency"
-"""What the name of a step ends in during which calls are timed; the argument of a KeyboardInterrupt that ended it."""
 
 
 class Progress:

@@ -254,10 +254,8 @@ def _measure(
             sentence := references.not_taken(chosen.reference, records, cells, outcome.plan.identities)
         ):
             _say(sentence)
-        if printed.told == "none":
-            _say_all(sweep_end.failures(records))
-        for sentence in sweep_end.sentences(outcome, records, cells, path, tuple(written), fresh):
-            _say(sentence)
+        _say_all(sweep_end.failures(records) if printed.told == "none" else [])
+        _say_each(sweep_end.sentences(outcome, records, cells, path, tuple(written), fresh))
     return outcome
 
 
@@ -300,6 +298,11 @@ def _positive(option: str, value: float | None, unit: str) -> float | None:
     if value is not None and not 0 < value < float("inf"):
         raise SpecError([f"{option} is {value:g}, but must be a number of {unit} above 0"])
     return value
+
+
+def _say_each(sentences: Iterable[str]) -> None:
+    for sentence in sentences:
+        _say(sentence)
 
 
 def _say_all(sentences: Iterable[str]) -> None:
