@@ -175,7 +175,7 @@ def test_ctrl_c_names_the_files_that_hold_what_was_sampled(
     usual = rounds.take
     monkeypatch.setattr(rounds, "take", lambda *limits, **more: (usual(*limits, **more), "interrupted")[1])
     monkeypatch.setattr(ceilings, "noise_floor", lambda *measured: 0.0)
-    (tmp_path / "mine.py").write_text(
+    (tmp_path / "sampled.py").write_text(
         MODULE.replace(
             "raise KeyboardInterrupt", "return torch.repeat_interleave(torch.repeat_interleave(x, 2, 2), 2, 3)"
         ).replace("from torch", "import torch\nfrom torch", 1)
@@ -183,7 +183,7 @@ def test_ctrl_c_names_the_files_that_hold_what_was_sampled(
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     fast = ("--shape", "8x4x4", "--device", "cpu", "--threads", "1", "--budget", "0.01")
-    result = upbench(command, "mine:Up", *fast, "-o", "a.md", "-o", "b.csv", env={"UPBENCH_CALIBRATE": "off"})
+    result = upbench(command, "sampled:Up", *fast, "-o", "a.md", "-o", "b.csv", env={"UPBENCH_CALIBRATE": "off"})
     assert result.exit_code == 130, result.output
     what = "calls" if command == "profile" else "rounds"
     assert f"upbench: interrupted; what is in a.md and b.csv is of the {what} until then\n" in result.stderr
