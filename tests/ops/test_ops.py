@@ -46,8 +46,14 @@ def test_interpolation_gradients(mode: str) -> None:
     assert torch.autograd.gradcheck(lambda x: ops.resize_map(x, 5, 7, True), (rand(1, 2, 3, 4),))
     for height, width in ((3, 4), (1, 1), (1, 5)):  # twice as large: a convolution
         maps = (rand(2, 3, height, width),)
-        assert torch.autograd.gradcheck(lambda x: ops.resize_map(x, 2 * x.shape[2], 2 * x.shape[3]), maps)
-        assert torch.autograd.gradgradcheck(lambda x: ops.resize_map(x, 2 * x.shape[2], 2 * x.shape[3]), maps)
+
+        def doubled(x: torch.Tensor, backend: str = "fused") -> torch.Tensor:
+            return ops.resize_map(x, 2 * x.shape[2], 2 * x.shape[3], backend=backend)
+
+        assert torch.autograd.gradcheck(doubled, maps)
+        assert torch.autograd.gradgradcheck(doubled, maps)
+        assert "UpsampleBilinear" in doubled(*maps, backend="eager").grad_fn.name()  # as the release has it
+        assert "UpsampleBilinear" not in doubled(*maps).grad_fn.name()
 
 
 @settings(max_examples=25, deadline=None)

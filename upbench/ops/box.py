@@ -103,7 +103,7 @@ def guided_filter_of_means(
     mean_i, mean_p, mean_ii, mean_ip = parted(means(i, p, i * i, i * p), 4)
     a = (mean_ip - mean_i * mean_p) / (mean_ii - mean_i * mean_i + eps)
     b = mean_p - a * mean_i
-    a, b = parted(resize_map(means(a, b), guidance.shape[2], guidance.shape[3]), 2)
+    a, b = parted(resize_map(means(a, b), guidance.shape[2], guidance.shape[3], backend=backend), 2)
     return (a * guidance + b).to(guidance.dtype)
 
 

@@ -53,8 +53,6 @@ def _interpolate(
 def _resize_map(
     x: Float[Tensor, "B C H W"], out_height: int, out_width: int, align_corners: bool
 ) -> Float[Tensor, "B C {out_height} {out_width}"]:
-    if not align_corners and _is_doubled(x, out_height, out_width):
-        return _Doubled.apply(x)
     return F.interpolate(x, size=(out_height, out_width), mode="bilinear", align_corners=align_corners)
 
 
@@ -73,7 +71,7 @@ class _Doubled(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor) -> Tensor:
-        return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+        return _resize_map(x, 2 * x.shape[2], 2 * x.shape[3], False)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
@@ -143,7 +141,12 @@ def _cell_means(length: int, cells: int, like: Tensor) -> Float[Tensor, "{cells}
 
 
 def resize_map(
-    x: Float[Tensor, "B C H W"], out_height: int, out_width: int, align_corners: bool = False
+    x: Float[Tensor, "B C H W"],
+    out_height: int,
+    out_width: int,
+    align_corners: bool = False,
+    *,
+    backend: str = "eager",
 ) -> Float[Tensor, "B C {out_height} {out_width}"]:
     """Resize an auxiliary map, such as a query, bilinearly.
 
@@ -153,10 +156,14 @@ def resize_map(
         out_width: columns of the output.
         align_corners: whether the corner pixels of input and output fall on each other, rather than the corners of the
             maps.
+        backend: eager (torch's own gradient), or another, with which that of a map of planes that becomes twice as large is a
+            convolution.
 
     Returns:
         The resized map.
 
     MACs: 4 per output value, class elementwise: it is not the feature that is being resampled.
     """
+    if backend != "eager" and not align_corners and _is_doubled(x, out_height, out_width):
+        return _Doubled.apply(x)
     return _resize_map(x, out_height, out_width, align_corners)

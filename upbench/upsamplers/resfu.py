@@ -172,7 +172,7 @@ class ReSFU(Upsampler):
         else:
             query = self.norm_y(guide)
         coarse = normed_conv1x1(self.norm_x, self.k, x, wide, backend=backend)
-        key = resize_map(coarse, height, width)
+        key = resize_map(coarse, height, width, backend=backend)
         wide = wide and torch.finfo(key.dtype).bits > torch.finfo(x.dtype).bits
         layers = (self.semantic_scores, self.detail_scores)
         dtype = key.dtype  # key itself is deleted below, which torch.compile does not follow where a generator holds it
