@@ -19,6 +19,7 @@ from upbench.cli.show_options import ShowOptions, TableOptions
 from upbench.cli.view_options import ViewOptions
 from upbench.errors import OutputError, SpecError, known_names
 from upbench.report.formats.render import ENDINGS
+from upbench.sweeping.results_files import TABLES
 
 if TYPE_CHECKING:
     from upbench.accuracy.sources import Sources
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from upbench.sweeping.expand import Cell, SweepSpec
     from upbench.sweeping.runner import Options, Outcome
 
-TABLES = {".md": "markdown", ".csv": "csv", ".parquet": "parquet"}
-"""The tables that a sweep writes beside its results, Parquet where --format asks for it."""
 ALWAYS = ("markdown", "csv")
 SKIPPED_SHOWN = 20
 GIB = 2**30

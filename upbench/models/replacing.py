@@ -169,9 +169,8 @@ def arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 def check_module(model: object) -> None:
     """Raise SpecError unless a model is a module."""
-    if isinstance(model, nn.Module):
-        return
-    raise no_module("model", model)
+    if not isinstance(model, nn.Module):
+        raise no_module("model", model)
 
 
 def is_replaced(model: nn.Module) -> bool:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from upbench import files
 
-TABLES = (".md", ".csv", ".parquet")
-"""Endings of the files with the table of a sweep."""
+TABLES = {".md": "markdown", ".csv": "csv", ".parquet": "parquet"}
+"""Endings and formats of the tables that a sweep writes beside its results, Parquet where --format asks for it."""
 
 
 def passes_path(path: Path) -> Path:
