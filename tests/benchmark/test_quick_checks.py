@@ -165,7 +165,7 @@ def test_gradients_that_lie_in_steps_have_a_digest() -> None:
     both = torch.randn(8, 2)
     spec = run_spec.load({"upsampler": "bilinear", "input": {"shape": "4x6x5"}})
     small = [
-        gradient_check.SmallMap(spec, 1.0, gradient_check.Gradients([("bias", bias)], [], {}))
+        gradient_check.SmallMap(spec, 1.0, gradient_check.Gradients([("bias", bias)], [], [], {}))
         for bias in (both[:, 1], both[:, 1].clone())
     ]
     assert gradient_check.digest(small[:1]) == gradient_check.digest(small[1:])

@@ -19,6 +19,7 @@ from upbench.ops import thresholds
 from upbench.ops.cpu import (
     affinity,
     guided_attention,
+    moved_samples,
     normed_projection,
     offset_attention,
     points,
@@ -50,6 +51,8 @@ RIGHT: dict[str, Callable[..., Any]] = {
     "sample_windows_fused": sample_windows.assemble,
     "guided_filter_fused": steps.guided_filter,
     "normed_project_fused": normed_projection.normed_project,
+    "sample_moved_fused": moved_samples.take_samples,
+    "offset_moves_fused": moved_samples.offset_moves,
 }
 SHAPE = "32x56x52"
 """More pixels a side than any map that is compared as it is, with an incomplete tile at the end of each."""
@@ -207,6 +210,10 @@ FAULTS = [
     Fault("the last row of squares", "convolve_fused", _last_row, "carafe"),
     Fault("a seam of squares", "convolve_fused", _column_seam, "fade"),
     Fault("the last squares of groups", "convolve_groups_fused", _last_row, "ldaaqu", shape="256x56x52"),
+    Fault("the last tile of moved samples", "sample_moved_fused", _last_tile, "dysample"),
+    Fault("the border of moved samples", "sample_moved_fused", _first_row, "dysample-s+"),
+    Fault("moved samples of the wrong group", "sample_moved_fused", _groups, "dysample-s"),
+    Fault("moves times 1.01", "offset_moves_fused", _hundredth, "dysample+"),
     *(
         Fault(WIDE, "deform_scatter_fused", _only_wide, "dysample", shape=POINTS, offsets="max", seed=seed)
         for seed in range(4)  # samples at the border make the tile a smaller part of every mask but its own

@@ -25,21 +25,25 @@ from upbench.specs.run_spec import RunSpec
 
 JUMP = 0.5
 """Largest difference of a gradient that samples make which rounding moves across a pixel, as a part of its largest value."""
+OUTPUT = "the output while gradients are recorded"
+"""What the maps that a form returned are called."""
 FINE = ("float32", "float64")
 """Dtypes in which a step of a directional derivative is not lost in rounding."""
 
 
 @dataclass(frozen=True)
 class Gradients:
-    """The gradients of one form.
+    """The gradients of one form, and what it returned while they were recorded, which another kernel may have computed.
 
     Attributes:
         named: Name and gradient of every input and parameter, always in the same order; None for one without.
+        out: The maps of the output.
         start: Gradients that backward started from, one for every map of the output.
         backends: Op -> the backend that ran it.
     """
 
     named: list[tuple[str, Tensor | None]]
+    out: list[Tensor]
     start: list[Tensor]
     backends: dict[str, str]
 
@@ -81,7 +85,8 @@ def of(case: Case) -> Gradients:
             out = measured.maps(case.training_forward())
         start = case.draw_gradients(out)
         found = torch.autograd.grad(out, [t for _, t in leaves], start, allow_unused=True)
-    return Gradients([(name, g) for (name, _), g in zip(leaves, found, strict=True)], start, backends)
+    gradients = [(name, g) for (name, _), g in zip(leaves, found, strict=True)]
+    return Gradients(gradients, [one.detach() for one in out], start, backends)
 
 
 def reduced(spec: RunSpec) -> list[tuple[RunSpec, float]]:
@@ -130,14 +135,15 @@ def _on(case: Case, spec: RunSpec, ratio: float) -> SmallMap:
 
 
 def digest(maps: Sequence[SmallMap]) -> str:
-    """Return the SHA-256 of all gradients of the fused form.
+    """Return the SHA-256 of all gradients of the fused form, and of what it returned.
 
     Args:
         maps: The maps.
     """
     found = hashlib.sha256()
     for one in maps:
-        for name, gradient in one.fused.named:
+        outputs = [(OUTPUT, out) for out in one.fused.out]
+        for name, gradient in [*one.fused.named, *outputs]:
             found.update(f"{one.size} {name} {None if gradient is None else list(gradient.shape)}".encode())
             if gradient is not None:
                 values = measured.comparable(gradient).reshape(-1).contiguous().cpu()  # a vector may lie in steps
@@ -208,7 +214,7 @@ def _worst(case: Case, maps: Sequence[SmallMap]) -> tuple[float, str]:
 
 
 def apart_on(fused: Gradients, plain: Gradients) -> tuple[float, str]:
-    """Return the largest difference of the gradients of two forms, and the tensor that has it.
+    """Return the largest difference of the gradients of two forms, or of what they returned, and the tensor that has it.
 
     Differences are parts of the largest value of the tensor; inf where only one form has a gradient. A parameter that cancels
     out (ReSFU's shift of a norm, before it takes differences; all of LDA-AQU's on a map of one pixel, to which every key is the
@@ -229,6 +235,10 @@ def apart_on(fused: Gradients, plain: Gradients) -> tuple[float, str]:
         apart = part_of_largest(one, other, 0.0 if name in INPUTS else largest / 1000)
         if apart > worst:
             worst, where = apart, name
+    for one, other in zip(fused.out, plain.out, strict=True):
+        apart = part_of_largest(one, other)
+        if apart > worst:
+            worst, where = apart, OUTPUT
     return worst, where
 
 

@@ -6,8 +6,8 @@
 - assemble: `window_assemble`, `point_assemble` and `sample_window_assemble` sum with the weights, `modulate` scales,
             `gate_fuse` mixes the guide in
 - resize:   `interpolate` for features, `resize_map` for auxiliary maps (queries, keys)
-- methods:  `offset_attention`, `guided_attention`, `kernel_affinity`, `reassemble` and `attend_window` are whole methods or
-            steps made of these
+- methods:  `offset_attention`, `guided_attention`, `sample_moved`, `kernel_affinity`, `reassemble` and `attend_window` are whole
+            methods or steps made of these
 
 Each has its eager form, which is the truth. A backend (`dispatch`, `upbench.backends`) may compute it faster.
 """
@@ -33,6 +33,7 @@ from upbench.ops.dispatch import Backend, load, plain_in_pieces, recorded, selec
 from upbench.ops.flop_formulas import register_formulas
 from upbench.ops.gating import gate_fuse, modulate
 from upbench.ops.layers import conv1x1, convolution, convolve, normed_conv1x1, softmax_over_taps
+from upbench.ops.moved_samples import sample_moved, sub_pixel_centres
 from upbench.ops.offsets import child_points, points_around
 from upbench.ops.points import (
     lattice,
@@ -105,11 +106,13 @@ __all__ = [
     "plain_in_pieces",
     "recorded",
     "resize_map",
+    "sample_moved",
     "sample_points",
     "sample_window_assemble",
     "select_backend",
     "slow_layers",
     "softmax_over_taps",
+    "sub_pixel_centres",
     "tracing",
     "whole_ops",
     "window_assemble",

@@ -20,16 +20,17 @@ from upbench.ops.cpu import affinity_slope as _slope  # noqa: F401 # registers i
 from upbench.ops.cpu import cell_attention as _cells  # noqa: F401 # registers its kernels
 from upbench.ops.cpu import difference_slope as _differences  # noqa: F401 # registers its gradient
 from upbench.ops.cpu import local_similarity as _neighbours  # noqa: F401 # registers its kernels
-from upbench.ops.cpu import native, normed_projection, squares
+from upbench.ops.cpu import normed_projection, squares
 from upbench.ops.cpu import points as _points  # noqa: F401 # registers its kernels
 from upbench.ops.cpu import windows as _windows  # noqa: F401 # registers its kernels
 from upbench.ops.cpu.affinity import affinity_fused, pool_both
 from upbench.ops.cpu.differences import paired_difference
-from upbench.ops.cpu.guided_attention import guided_attend_fused
+from upbench.ops.cpu.guided_attention import guided_attend_fused, keys_and_offsets
+from upbench.ops.cpu.moved_samples import sample_moved
 from upbench.ops.cpu.normed_projection import normed_project_fused
 from upbench.ops.cpu.offset_attention import offset_attend_fused
 from upbench.ops.cpu.plane_rope import plane_rope
-from upbench.ops.cpu.products import HAS_TILES, convolved, pointwise, slow_products, widens
+from upbench.ops.cpu.products import convolved, pointwise, slow_products, widens
 from upbench.ops.cpu.reassembly import attend_window, can_project, project_fused, reassemble
 from upbench.ops.cpu.steps import box_mean, guided_filter_fused, softmax_last
 from upbench.ops.deformable import add_position, deform_assemble, deform_similarity
@@ -54,7 +55,7 @@ from upbench.ops.fused_windows import (
     window_similarity,
 )
 from upbench.ops.layers import with_added
-from upbench.ops.memory_layout import channels_last, rows_last
+from upbench.ops.memory_layout import channels_last
 from upbench.ops.offsets import grouped_convolution, offset_points, predict_points
 from upbench.ops.registration import coordinate_dtype
 from upbench.ops.resize import resize_map
@@ -241,7 +242,7 @@ def guided_attention(
 
     Keys and offsets are one product of matrices, the rest one op where no gradient is recorded.
     """
-    keys, offsets = _keys_and_offsets(normed, key, offset, groups, scale * scale if each else 1)
+    keys, offsets = keys_and_offsets(normed, key, offset, groups, scale * scale if each else 1)
     if can_fuse_attention(x, keys, guide, query.weight):
         for op in ATTENTION:
             record(op, "fused")
@@ -250,32 +251,6 @@ def guided_attention(
     logits = deform_similarity(conv1x1(query, guide), keys, points, "zeros", groups, backend="fused")
     weights = softmax_over_taps(logits, 2).to(x.dtype)
     return deform_assemble(x, weights, points, "zeros", backend="fused")
-
-
-def _keys_and_offsets(
-    normed: Float[Tensor, "B C H W"], key: nn.Conv2d, offset: nn.Conv2d, groups: int, children: int
-) -> tuple[Float[Tensor, "B d H W"], Float[Tensor, "B H W {children} 2 {groups} P"]]:
-    """The keys, channels-last, and the offsets (x, y) of every child, group and point."""
-    b, _, h, w = normed.shape
-    count = offset.out_channels
-    # Released channels are (group, point, (x, y), sub-pixel): taken as (sub-pixel, (x, y), group, point) here.
-    order = torch.arange(count, device=normed.device).view(-1, 2, children).permute(2, 1, 0).flatten()
-    weight = torch.cat((key.weight, offset.weight[order])).flatten(1)
-    bias = None
-    if key.bias is not None and offset.bias is not None:
-        bias = torch.cat((key.bias, offset.bias[order]))
-    own = native.adds_products() and not HAS_TILES
-    onednn = normed.dtype == torch.bfloat16 and not slow_products(normed) and not own
-    if can_fuse_attention(normed, weight) and not onednn and can_project(key, normed):
-        # Planes are read as they lie. With gradients, and where it has products of bfloat16 that the kernels lack, oneDNN is faster. Keys that lie together are
-        # read faster.
-        biases = (key.bias, None if bias is None else bias[key.out_channels :])
-        parts = zip(weight.split((key.out_channels, count)), biases, strict=True)
-        keys, moves = (project_fused(normed, part[..., None, None], its).permute(0, 2, 3, 1) for part, its in parts)
-    else:
-        rows = pointwise(rows_last(normed).permute(0, 2, 3, 1), weight, bias).view(b, h, w, key.out_channels + count)
-        keys, moves = rows.split((key.out_channels, count), dim=3)
-    return keys.permute(0, 3, 1, 2), moves.unflatten(3, (children, 2, groups, count // (2 * groups * children)))
 
 
 # Op -> its form, and how many of its first arguments are maps and weights that must have one dtype and device: whatever
@@ -297,6 +272,7 @@ FORMS: dict[str, tuple[Callable[..., Any], int]] = {
     "dilated_attention": (dilated_attention, 3),
     "offset_attention": (offset_attention, 1),
     "guided_attention": (guided_attention, 1),
+    "sample_moved": (sample_moved, 1),
     "kernel_affinity": (kernel_affinity, 1),
     "reassemble": (reassemble, 4),
     "attend_window": (attend_window, 3),

@@ -19,7 +19,7 @@ AUTOCASTED = (
 """Ops whose eager form is a product of matrices, which autocast takes in another dtype."""
 CPU_ALONE = (
     *("conv1x1", "guided_attention", "kernel_affinity", "plane_rope", "reassemble", "attend_window", "box_mean"),
-    *("paired_difference", "convolution", "guided_filter", "normed_conv1x1"),
+    *("paired_difference", "convolution", "guided_filter", "normed_conv1x1", "sample_moved"),
 )
 """Ops that have no kernel for another device."""
 
@@ -67,6 +67,11 @@ def unsupported_call(op: str, args: tuple[Any, ...]) -> str | None:
         return f"the map and its guide must have one dtype, but are {dtypes}"
     if op == "plane_rope" and not can_fuse_attention(args[0], args[2]):
         return "it records no gradient"
+    if op == "sample_moved":
+        x, offset, scope = args[:3]
+        learned = [t for layer in (offset, scope) if layer is not None for t in layer.parameters()]
+        if not can_fuse_attention(x, *learned) or autocasts(x) or not window_kernels.can_run_native(x, *learned):
+            return "it neither records gradients nor autocasts, and needs the C kernels"
     if op in ("reassemble", "attend_window"):
         tensors = [t for t in args if isinstance(t, Tensor)]
         if autocasts(tensors[0]) or not window_kernels.can_run_native(*tensors):

@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from upbench.ops import conv1x1, coordinate_dtype, parents, sample_points
+from upbench.ops import sample_moved, sub_pixel_centres
 from upbench.upsamplers._base import Upsampler, zero_bias
-
-
-def _shuffled(x: Float[Tensor, "B D H W"], scale: int) -> Float[Tensor, "B _ {scale}*H {scale}*W"]:
-    """`F.pixel_shuffle`, which on a CPU takes four times as long as a copy in another order."""
-    if x.device.type != "cpu" or torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined]
-        return F.pixel_shuffle(x, scale)
-    b, _, h, w = x.shape
-    return x.unflatten(1, (-1, scale, scale)).permute(0, 1, 4, 2, 5, 3).reshape(b, -1, scale * h, scale * w)
 
 
 class DySample(Upsampler):
@@ -57,14 +48,8 @@ class DySample(Upsampler):
             self.scope = nn.Conv2d(inputs, outputs, 1, bias=scope_bias)
             nn.init.zeros_(self.scope.weight)
             zero_bias(self.scope)
-        centres = self._centres(torch.empty(0))
+        centres = sub_pixel_centres(scale, torch.empty(0))
         self.register_buffer("init_pos", centres.repeat(1, groups, 1, 1).view(1, -1, 1, 1))
-
-    def _centres(self, like: Tensor) -> Float[Tensor, "2 1 s s"]:
-        """Centre of each sub-pixel relative to its parent's, (x, y) in low-resolution pixels."""
-        step = torch.arange(self.scale, device=like.device, dtype=coordinate_dtype(like.dtype))
-        centre = (step + 0.5) / self.scale - 0.5
-        return torch.stack((centre.expand(self.scale, -1), centre.view(-1, 1).expand(-1, self.scale))).unsqueeze(1)
 
     def adapt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Give `scope` a bias where the weights have one, and take it away where not: both have been released."""
@@ -91,25 +76,7 @@ class DySample(Upsampler):
         with torch.no_grad():
             self.offset.weight.normal_(0, factor * self.offset.in_channels**-0.5, generator=generator)
 
-    def offsets(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 2*{self.groups} sH sW"]:
-        """Predict the offsets in low-resolution pixels, those along x of all groups before those along y."""
-        b, _, h, w = x.shape
-        area = self.scale * self.scale
-        # "pl" shuffles before it projects. A pointwise layer does not mind where the pixels lie: the few channels that it
-        # makes are shuffled instead.
-        source = x if self.style == "lp" else x.reshape(b, -1, area * h, w)
-        offset = conv1x1(self.offset, source, backend=self.backend)
-        if self.dynamic:
-            offset = offset * conv1x1(self.scope, source, backend=self.backend).sigmoid() * 0.5
-        else:
-            offset = offset * 0.25
-        return _shuffled(offset.reshape(b, -1, h, w), self.scale)
-
     def upsample(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C sH sW"]:
-        b, _, h, w = x.shape
-        # The buffer init_pos is kept for released checkpoints; the grid is rebuilt so that a cast of the module
-        # to half precision does not round it.
-        base = parents(h, w, self.scale, x) + self._centres(x).squeeze(1).repeat(1, h, w)
-        offsets = self.offsets(x).to(base.dtype).view(b, 2, self.groups, h * self.scale, w * self.scale)
-        points = (offsets + base.unsqueeze(1)).permute(0, 2, 3, 4, 1).unsqueeze(2)
-        return sample_points(x, points, "border", backend=self.backend).squeeze(2)
+        # The buffer init_pos is kept for released checkpoints alone.
+        scope = self.scope if self.dynamic else None
+        return sample_moved(x, self.offset, scope, self.groups, self.scale, self.style == "pl", backend=self.backend)

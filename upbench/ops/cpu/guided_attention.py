@@ -12,12 +12,14 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from upbench.ops.cpu import attention, layer_numbers, native, projection, window_kernels
-from upbench.ops.cpu.products import pointwise
+from upbench.ops.cpu.products import HAS_TILES, pointwise, slow_products
+from upbench.ops.cpu.reassembly import can_project, project_fused
 from upbench.ops.cpu.value_slices import value_slices
-from upbench.ops.memory_layout import empty_map
+from upbench.ops.fused_limits import can_fuse_attention
+from upbench.ops.memory_layout import empty_map, rows_last
 from upbench.ops.offsets import offset_points
 from upbench.ops.registration import LIBRARY, OPS, Op, numel
 
@@ -80,6 +82,43 @@ def attend(
         blocks = math.lcm(points.groups, heads)
         return native.attend_guided(value_slices(x, blocks), keys, points, heads, projected)
     return attention.attend(x, keys, projected, None, offset_points(offsets, scale), "zeros", heads, None)
+
+
+def keys_and_offsets(
+    normed: Float[Tensor, "B C H W"], key: nn.Conv2d, offset: nn.Conv2d, groups: int, children: int
+) -> tuple[Float[Tensor, "B d H W"], Float[Tensor, "B H W {children} 2 {groups} P"]]:
+    """Project the low-resolution map to keys and offsets.
+
+    Args:
+        normed: the map after its norm.
+        key: 1x1 convolution to the keys.
+        offset: 1x1 convolution to the offsets, in the order of released weights.
+        groups: groups of channels with points each.
+        children: sub-pixels with offsets of their own, 1 for none.
+
+    Returns:
+        The keys, channels-last, and the offsets (x, y) of every child, group and point.
+    """
+    b, _, h, w = normed.shape
+    count = offset.out_channels
+    # Released channels are (group, point, (x, y), sub-pixel): taken as (sub-pixel, (x, y), group, point) here.
+    order = torch.arange(count, device=normed.device).view(-1, 2, children).permute(2, 1, 0).flatten()
+    weight = torch.cat((key.weight, offset.weight[order])).flatten(1)
+    bias = None
+    if key.bias is not None and offset.bias is not None:
+        bias = torch.cat((key.bias, offset.bias[order]))
+    own = native.adds_products() and not HAS_TILES
+    onednn = normed.dtype == torch.bfloat16 and not slow_products(normed) and not own
+    if can_fuse_attention(normed, weight) and not onednn and can_project(key, normed):
+        # Planes are read as they lie, and keys that lie together are read faster. With gradients, and where it has products of
+        # bfloat16 that the kernels lack, oneDNN is faster.
+        biases = (key.bias, None if bias is None else bias[key.out_channels :])
+        parts = zip(weight.split((key.out_channels, count)), biases, strict=True)
+        keys, moves = (project_fused(normed, part[..., None, None], its).permute(0, 2, 3, 1) for part, its in parts)
+    else:
+        rows = pointwise(rows_last(normed).permute(0, 2, 3, 1), weight, bias).view(b, h, w, key.out_channels + count)
+        keys, moves = rows.split((key.out_channels, count), dim=3)
+    return keys.permute(0, 3, 1, 2), moves.unflatten(3, (children, 2, groups, count // (2 * groups * children)))
 
 
 @torch.library.register_fake(f"upbench::{NAME}", lib=LIBRARY)

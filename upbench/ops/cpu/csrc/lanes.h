@@ -124,18 +124,44 @@ static ALWAYS_INLINE void NAME(store)(STORED *to, NAME(Lanes) v) {
 #endif
 }
 
+#if FORM == PLAIN && !WIDE && SOME == 8 && defined(__AVX2__)
+static ALWAYS_INLINE __m256i NAME(first_lanes)(long n) {
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+#endif
+
 /* The first n lanes alone; the others are 0. */
 static ALWAYS_INLINE NAME(Lanes) NAME(load_part)(const STORED *from, long n) {
-    STORED part[SOME] = {0};
     if (n == SOME) return NAME(load)(from);
+#if FORM == PLAIN && !WIDE && SOME == 16 && defined(__AVX512F__)
+    return (NAME(Lanes))_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), from);
+#elif FORM == PLAIN && !WIDE && SOME == 8 && defined(__AVX2__)
+    return (NAME(Lanes))_mm256_maskload_ps(from, NAME(first_lanes)(n));
+#else
+    STORED part[SOME] __attribute__((aligned(32))) = {0};
+#if FORM != PLAIN && SOME == 16 && defined(__AVX512BW__) && defined(__AVX512VL__)
+    _mm256_store_si256((__m256i *)part, _mm256_maskz_loadu_epi16((__mmask16)((1u << n) - 1), from));
+#else
     for (long c = 0; c < n; c++) part[c] = from[c];
+#endif
     return NAME(load)(part);
+#endif
 }
 
-static APART void NAME(store_part)(STORED *to, NAME(Lanes) v, long n) {
-    STORED part[SOME];
+static ALWAYS_INLINE void NAME(store_part)(STORED *to, NAME(Lanes) v, long n) {
+#if FORM == PLAIN && !WIDE && SOME == 16 && defined(__AVX512F__)
+    _mm512_mask_storeu_ps(to, (__mmask16)((1u << n) - 1), (__m512)v);
+#elif FORM == PLAIN && !WIDE && SOME == 8 && defined(__AVX2__)
+    _mm256_maskstore_ps(to, NAME(first_lanes)(n), (__m256)v);
+#else
+    STORED part[SOME] __attribute__((aligned(32)));
     NAME(store)(part, v);
+#if FORM != PLAIN && SOME == 16 && defined(__AVX512BW__) && defined(__AVX512VL__)
+    _mm256_mask_storeu_epi16(to, (__mmask16)((1u << n) - 1), _mm256_load_si256((const __m256i *)part));
+#else
     for (long c = 0; c < n; c++) to[c] = part[c];
+#endif
+#endif
 }
 
 static ALWAYS_INLINE REAL NAME(number)(const STORED *from) {
@@ -208,6 +234,17 @@ static ALWAYS_INLINE void NAME(stream)(STORED *to, NAME(Lanes) v) {
     }
     NAME(store)(part, v);
     NAME(stream_bytes)(to, part, sizeof(part));
+}
+
+/* The same, where what is written begins a line that it fills, or as large a part of one as a register. */
+static ALWAYS_INLINE void NAME(stream_line)(STORED *to, NAME(Lanes) v) {
+#if FORM == PLAIN && !WIDE && SOME == 16 && defined(__AVX512F__)
+    _mm512_stream_ps(to, (__m512)v);
+#elif FORM == PLAIN && !WIDE && SOME == 8 && defined(__AVX__)
+    _mm256_stream_ps(to, (__m256)v);
+#else
+    NAME(stream)(to, v);
+#endif
 }
 
 static ALWAYS_INLINE REAL NAME(sum)(NAME(Lanes) v) {

@@ -17,8 +17,8 @@ typedef struct {
 
 /* What is read at a position that is infinite or not a number is not a number. A corner past the last row or column weighs
  * nothing, and names the pixel before it. */
-static ALWAYS_INLINE void NAME(corners)(const Samples *job, NAME(Lanes) x, NAME(Lanes) y, NAME(Corners) * to) {
-    const NAME(Lanes) none = {0}, last_x = none + (REAL)(job->width - 1), last_y = none + (REAL)(job->height - 1);
+static ALWAYS_INLINE void NAME(corners)(long map_width, long map_height, NAME(Lanes) x, NAME(Lanes) y, NAME(Corners) * to) {
+    const NAME(Lanes) none = {0}, last_x = none + (REAL)(map_width - 1), last_y = none + (REAL)(map_height - 1);
     const NAME(Mask) finite = (x >= -MOST) & (x <= MOST) & (y >= -MOST) & (y <= MOST);
     x = NAME(either)(x >= none, x, none), y = NAME(either)(y >= none, y, none);
     x = NAME(either)(x <= last_x, x, last_x), y = NAME(either)(y <= last_y, y, last_y);
@@ -26,7 +26,7 @@ static ALWAYS_INLINE void NAME(corners)(const Samples *job, NAME(Lanes) x, NAME(
     const NAME(Lanes) right = x - __builtin_convertvector(left, NAME(Lanes));
     const NAME(Lanes) down = NAME(either)(finite, y - __builtin_convertvector(top, NAME(Lanes)), none + (REAL)NAN);
     /* A comparison that holds has all bits: -1. */
-    const NAME(Whole) width = (NAME(Whole)){0} + (__typeof__(left[0]))job->width, above = top * width;
+    const NAME(Whole) width = (NAME(Whole)){0} + (__typeof__(left[0]))map_width, above = top * width;
     const NAME(Whole) next = left - (NAME(Whole))(x < last_x), below = above + (width & (NAME(Whole))(y < last_y));
     to->at[0] = above + left, to->at[1] = above + next, to->at[2] = below + left, to->at[3] = below + next;
     to->by[0] = (1 - down) * (1 - right), to->by[1] = (1 - down) * right, to->by[2] = down * (1 - right), to->by[3] = down * right;
@@ -36,8 +36,8 @@ static ALWAYS_INLINE void NAME(corners)(const Samples *job, NAME(Lanes) x, NAME(
 #if FORM != PLAIN && SOME == 8 && defined(__AVX2__)
 #define WIDENED 1
 
-static ALWAYS_INLINE void NAME(store_sixteen)(STORED *to, __m256i v, int streams) {
-    if (streams && (uintptr_t)to % 32 == 0)
+static ALWAYS_INLINE void NAME(store_sixteen)(STORED *to, __m256i v, const int streams) {
+    if (streams == WHOLE || (streams && (uintptr_t)to % 32 == 0))
         _mm256_stream_si256((__m256i *)to, v);
     else
         _mm256_storeu_si256((__m256i *)to, v);
@@ -52,7 +52,7 @@ static ALWAYS_INLINE __m256i NAME(rounded)(__m256 v) {
 #endif
 
 /* 16 channels of a sample from c on. In bfloat16 those at even and at odd places are summed apart: each is a shift away. */
-static ALWAYS_INLINE void NAME(sample_sixteen)(const STORED *const *at, const REAL *by, long c, STORED *out, int streams) {
+static ALWAYS_INLINE void NAME(sample_sixteen)(const STORED *const *at, const REAL *by, long c, STORED *out, const int streams) {
     __m256 sum[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
     for (int k = 0; k < 4; k++) {
         const __m256 share = _mm256_set1_ps(by[k]);
@@ -86,7 +86,7 @@ static ALWAYS_INLINE void NAME(sample_sixteen)(const STORED *const *at, const RE
 
 #if PAIRED
 /* 32 channels of a sample from c on: those at even and at odd places are summed apart, each a shift away. */
-static ALWAYS_INLINE void NAME(sample_pairs)(const STORED *const *at, const REAL *by, long c, STORED *out, int streams) {
+static ALWAYS_INLINE void NAME(sample_pairs)(const STORED *const *at, const REAL *by, long c, STORED *out, const int streams) {
     const __m512i upper = _mm512_set1_epi32((int)0xffff0000);
     __m512 even = _mm512_setzero_ps(), odd = _mm512_setzero_ps();
     uint16_t order[2 * SOME] __attribute__((aligned(64)));
@@ -99,7 +99,7 @@ static ALWAYS_INLINE void NAME(sample_pairs)(const STORED *const *at, const REAL
     }
     const __m512i halves = (__m512i)_mm512_cvtne2ps_pbh(odd, even);
     const __m512i both = _mm512_permutexvar_epi16(_mm512_load_si512(order), halves);
-    if (streams && (uintptr_t)(out + c) % 64 == 0)
+    if (streams == WHOLE || (streams && (uintptr_t)(out + c) % 64 == 0))
         _mm512_stream_si512((void *)(out + c), both);
     else
         _mm512_storeu_si512(out + c, both);
@@ -107,23 +107,79 @@ static ALWAYS_INLINE void NAME(sample_pairs)(const STORED *const *at, const REAL
 #endif
 
 /* `lanes` times SOME channels of a sample, a constant. */
-static ALWAYS_INLINE void NAME(sample_lanes)(const STORED *const *at, const REAL *by, long c, STORED *out, int streams,
+static ALWAYS_INLINE void NAME(sample_lanes)(const STORED *const *at, const REAL *by, long c, STORED *out, const int streams,
                                              const int lanes) {
     NAME(Lanes) sum[4];
     for (int l = 0; l < lanes; l++) sum[l] = by[0] * NAME(load)(at[0] + c + l * SOME);
     for (int k = 1; k < 4; k++)
         for (int l = 0; l < lanes; l++) sum[l] += by[k] * NAME(load)(at[k] + c + l * SOME);
     for (int l = 0; l < lanes; l++)
-        if (streams)
+        if (streams == WHOLE)
+            NAME(stream_line)(out + c + l * SOME, sum[l]);
+        else if (streams)
             NAME(stream)(out + c + l * SOME, sum[l]);
         else
             NAME(store)(out + c + l * SOME, sum[l]);
 }
 
+/* Where the samples of a tile are read: addresses, so that none is made for each sample. */
+typedef struct {
+    const STORED *at[4][SOME];
+    REAL by[4][SOME];
+} NAME(Reads);
+
+/* x: the first pixel of the map, whose pixels are `pitch` apart. */
+static ALWAYS_INLINE void NAME(reads)(const STORED *x, const NAME(Corners) * corners, long pitch, NAME(Reads) * to) {
+    for (int k = 0; k < 4; k++) {
+        for (long m = 0; m < SOME; m++) to->at[k][m] = x + (long)corners->at[k][m] * pitch;
+        *(NAME(Lanes) *)to->by[k] = corners->by[k];
+    }
+}
+
+/* `each` channels of the sample in lane m. streams: NEVER, ANYHOW, at a multiple of 16 bytes, or WHOLE, where each channel that is
+ * the first of a vector begins a register's line. A constant. */
+static ALWAYS_INLINE void NAME(sample_pixel)(const NAME(Reads) * reads, long m, long each, STORED *out, const int streams) {
+    const STORED *const at[4] = {reads->at[0][m], reads->at[1][m], reads->at[2][m], reads->at[3][m]};
+    const REAL by[4] = {reads->by[0][m], reads->by[1][m], reads->by[2][m], reads->by[3][m]};
+    long c = 0;
+#if PAIRED
+    for (; c + 2 * SOME <= each; c += 2 * SOME) NAME(sample_pairs)(at, by, c, out, streams);
+#endif
+#if WIDENED
+    for (; c + 2 * SOME <= each; c += 2 * SOME) NAME(sample_sixteen)(at, by, c, out, streams);
+#endif
+    for (; c + 4 * SOME <= each; c += 4 * SOME) NAME(sample_lanes)(at, by, c, out, streams, 4);
+    for (; c + 2 * SOME <= each; c += 2 * SOME) NAME(sample_lanes)(at, by, c, out, streams, 2);
+    for (; c + SOME <= each; c += SOME) NAME(sample_lanes)(at, by, c, out, streams, 1);
+    if (c == each) return;
+    NAME(Lanes) sum = by[0] * NAME(load_part)(at[0] + c, each - c);
+    for (int k = 1; k < 4; k++) sum += by[k] * NAME(load_part)(at[k] + c, each - c);
+    NAME(store_part)(out + c, sum, each - c);
+}
+
+/* The sample in lane m, whatever is past the caches. */
+static ALWAYS_INLINE void NAME(sample_one)(const NAME(Reads) * reads, long m, long each, STORED *out, int streams) {
+    if (streams == WHOLE && each == 4 * SOME)
+        NAME(sample_pixel)(reads, m, 4 * SOME, out, WHOLE);
+    else if (streams == WHOLE)
+        NAME(sample_pixel)(reads, m, each, out, WHOLE);
+    else if (streams)
+        NAME(sample_pixel)(reads, m, each, out, ANYHOW);
+    else
+        NAME(sample_pixel)(reads, m, each, out, NEVER);
+}
+
+/* How a result is written past the caches: pixels are `pitch` numbers apart and groups `each`. */
+static ALWAYS_INLINE int NAME(way)(const void *out, long pitch, long each, int streams) {
+    const unsigned long line = SOME * sizeof(STORED) < 64 && !WIDENED && !PAIRED ? SOME * sizeof(STORED) : 64;
+    const int lines = ((unsigned long)(uintptr_t)out | (unsigned long)pitch * sizeof(STORED) | (unsigned long)each * sizeof(STORED)) % line == 0;
+    return !streams ? NEVER : lines ? WHOLE : ANYHOW;
+}
+
 static int NAME(sample)(const void *given, long start, long stop) {
     const Samples *job = given;
-    const long groups = (long)job->groups, each = (long)job->channels / groups, pitch = (long)job->x_pitch;
-    const int streams = (int)job->streams;
+    const long groups = (long)job->groups, each = (long)job->channels / groups;
+    const int way = NAME(way)(job->out, (long)job->out_pitch, each, (int)job->streams);
     for (long tile = start; tile < stop; tile++)
         for (long g = 0; g < groups; g++) {
             const long first = tile * SOME, rest = (long)job->pixels - first, some = rest < SOME ? rest : SOME;
@@ -132,29 +188,12 @@ static int NAME(sample)(const void *given, long start, long stop) {
             REAL near[2][SOME] = {{0}};
             for (long m = 0; some < SOME && m < some; m++) near[0][m] = columns[m], near[1][m] = rows[m];
             NAME(Corners) corners;
-            NAME(corners)(job, *(const NAME(Lanes) *)(some < SOME ? near[0] : columns),
+            NAME(corners)((long)job->width, (long)job->height, *(const NAME(Lanes) *)(some < SOME ? near[0] : columns),
                           *(const NAME(Lanes) *)(some < SOME ? near[1] : rows), &corners);
-            for (long m = 0; m < some; m++) {
-                STORED *out = (STORED *)job->out + (first + m) * (long)job->out_pitch + g * each;
-                const STORED *at[4];
-                REAL by[4];
-                for (int k = 0; k < 4; k++)
-                    at[k] = (const STORED *)job->x + (long)corners.at[k][m] * pitch + g * each, by[k] = corners.by[k][m];
-                long c = 0;
-#if PAIRED
-                for (; c + 2 * SOME <= each; c += 2 * SOME) NAME(sample_pairs)(at, by, c, out, streams);
-#endif
-#if WIDENED
-                for (; c + 2 * SOME <= each; c += 2 * SOME) NAME(sample_sixteen)(at, by, c, out, streams);
-#endif
-                for (; c + 4 * SOME <= each; c += 4 * SOME) NAME(sample_lanes)(at, by, c, out, streams, 4);
-                for (; c + 2 * SOME <= each; c += 2 * SOME) NAME(sample_lanes)(at, by, c, out, streams, 2);
-                for (; c + SOME <= each; c += SOME) NAME(sample_lanes)(at, by, c, out, streams, 1);
-                if (c == each) continue;
-                NAME(Lanes) sum = by[0] * NAME(load_part)(at[0] + c, each - c);
-                for (int k = 1; k < 4; k++) sum += by[k] * NAME(load_part)(at[k] + c, each - c);
-                NAME(store_part)(out + c, sum, each - c);
-            }
+            NAME(Reads) reads;
+            NAME(reads)((const STORED *)job->x + g * each, &corners, (long)job->x_pitch, &reads);
+            for (long m = 0; m < some; m++)
+                NAME(sample_one)(&reads, m, each, (STORED *)job->out + (first + m) * (long)job->out_pitch + g * each, way);
         }
     FENCE;
     return 1;

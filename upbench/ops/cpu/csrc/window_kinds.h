@@ -5,3 +5,4 @@
 #include "similar.h"
 #include "project.h"
 #include "samples.h"
+#include "moved_samples.h"

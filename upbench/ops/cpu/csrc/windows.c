@@ -8,10 +8,11 @@
 
 enum { CHILDREN = 4, TALL = 32, BROAD = 16, PIXELS = 32, STRIP = 16 }; /* TALL, BROAD, PIXELS: window_kernels.py knows them too */
 enum { ZEROS, MIRRORED, REPEATED };                      /* what is read outside a map */
+enum { NEVER, ANYHOW, WHOLE };                           /* whether samples are written past the caches, see samples.h */
 
 /* The entries of one generation, each in the order of `window_kernels.DTYPES`. */
 typedef struct {
-    Work assemble[4], attend[4], similarity[4], scatter[4], project[4], rows[4], sample[4];
+    Work assemble[4], attend[4], similarity[4], scatter[4], project[4], rows[4], sample[4], moves[4], sample_moved[4];
 } Entries;
 
 /* What every entry on windows is given, filled by name in `window_kernels.py`; every field is 8 bytes wide.
@@ -48,9 +49,29 @@ typedef struct {
     int64_t height, width, pixels, channels, groups, x_pitch, out_pitch, step, streams, dtype;
 } Samples;
 
+/* Rows, `pitch` apart, of `channels` offsets, where `scoped` with as many scopes after them, become planes of moves, see moved_samples.h: of the type
+ * that is computed in, factor times the offset, times the sigmoid of the scope. */
+typedef struct {
+    const void *x;
+    void *out;
+    int64_t pixels, channels, pitch, scoped;
+    double factor;
+    int64_t dtype;
+} Moves;
+
+/* One bilinear sample for each of `groups` of channels of each of scale^2 children of every pixel, see moved_samples.h. moves: planes,
+ * of which the steps lead from a channel or child to the next; channel g is of group g along x, channel g + axis along y. streams:
+ * whether the result goes past the caches. */
+typedef struct {
+    const void *x, *moves;
+    void *out;
+    int64_t height, width, scale, channels, groups, x_pitch, out_pitch, channel_step, child_step, axis, streams, dtype;
+} MovedSamples;
+
 #define KINDS "window_kinds.h"
 #define MAY_BE_HALF 1
-#define ENTRIES(of) of(assemble), of(attend), of(similarity), of(scatter), of(project), of(rows), of(sample)
+#define ENTRIES(of) of(assemble), of(attend), of(similarity), of(scatter), of(project), of(rows), of(sample), of(moves), \
+                    of(sample_moved)
 #include "generations.h"
 
 ENTRY(assemble, Windows)
@@ -60,6 +81,8 @@ ENTRY(scatter, Windows)
 ENTRY(project, Project)
 ENTRY(rows, Project)
 ENTRY(sample, Samples)
+ENTRY(moves, Moves)
+ENTRY(sample_moved, MovedSamples)
 
 static PyMethodDef methods[] = {
     {"assemble", assemble, METH_VARARGS, "Rows of sums over windows: address and size of a Windows, tiles, tiles of a piece, threads."},
@@ -69,11 +92,13 @@ static PyMethodDef methods[] = {
     {"project", project, METH_VARARGS, "Tiles of a pointwise convolution: address and size of a Project."},
     {"rows", rows, METH_VARARGS, "Tiles of planes that become rows."},
     {"sample", sample, METH_VARARGS, "Tiles of bilinear samples: address and size of a Samples."},
+    {"moves", moves, METH_VARARGS, "Tiles of offsets that become moves: address and size of a Moves."},
+    {"sample_moved", sample_moved, METH_VARARGS, "Tiles of bilinear samples that are moved: address and size of a MovedSamples."},
     USE_OPENMP,
     {NULL, NULL, 0, NULL},
 };
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_windows", NULL, 0, methods, NULL, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit__windows(void) {
-    return made_of(&module, 9); /* `window_kernels.py` takes the structs above alone */
+    return made_of(&module, 10); /* `window_kernels.py` takes the structs above alone */
 }
