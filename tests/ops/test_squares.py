@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -122,10 +122,20 @@ def test_where_a_gradient_is_recorded_torch_computes() -> None:
     torch.testing.assert_close(found, recorded.detach(), rtol=1e-5, atol=1e-5)
 
 
-@given(st.integers(1, 2), st.integers(1, 3), st.sampled_from((3, 16, 18, 35)), st.integers(1, 7), st.integers(1, 30))
-def test_maps_beside_each_other_are_convolved_each(b: int, groups: int, outputs: int, h: int, w: int) -> None:
-    """Of every number of outputs: what does not fill a vector is taken one by one, or with zeros."""
-    channels = native.LANES
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(1, 2),
+    st.integers(1, 3),
+    st.integers(1, 3),
+    st.sampled_from((1, 3, 16, 18, 35)),
+    st.one_of(st.integers(1, 7), st.just(35)),
+    st.integers(1, 30),
+)
+def test_maps_beside_each_other_are_convolved_each(
+    b: int, groups: int, vectors: int, outputs: int, h: int, w: int
+) -> None:
+    """Of every number of outputs: what does not fill a vector is taken one by one, or with zeros. Gradients of more than one band."""
+    channels = vectors * native.LANES
     rows = torch.randn(b, h, w, groups, channels, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(outputs, channels, 3, 3, dtype=torch.float64, requires_grad=True)
     bias = torch.randn(outputs, dtype=torch.float64, requires_grad=True)
@@ -140,6 +150,52 @@ def test_maps_beside_each_other_are_convolved_each(b: int, groups: int, outputs:
     )
     for one, other in zip(*slopes, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 40), st.sampled_from((1, 7, 18, 36)))
+def test_rows_of_any_number_of_channels_are_read_to_their_end(h: int, w: int, channels: int) -> None:
+    """Gradients are rows that are no whole vectors: nothing after the last pixel is read."""
+    memory = torch.full((h * w * channels + 64,), torch.nan, dtype=torch.float64)
+    rows = memory[: h * w * channels].view(1, h, w, 1, channels).normal_()
+    weight, bias = torch.randn(5, channels, 3, 3, dtype=torch.float64), torch.randn(5, dtype=torch.float64)
+    found = squares.convolve_groups_fused(rows, weight, bias).flatten(3)
+    expected = offsets.grouped_convolution(rows.flatten(3).permute(0, 3, 1, 2), weight, bias, 1)
+    torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-11)
+
+
+def test_gradients_of_the_taps_in_float32() -> None:
+    """As near as other sums of float32: beside the sum of the sizes of what is summed."""
+    rows, grad = torch.randn(1, 60, 61, 2, 32), torch.randn(1, 60, 61, 2, 18)
+
+    def by_torch(rows: Tensor, grad: Tensor) -> Tensor:
+        maps, grads = (t.double().flatten(3).permute(0, 3, 1, 2) for t in (rows, grad))
+        weight = torch.zeros(18, 32, 3, 3, dtype=torch.float64, requires_grad=True)
+        out = F.conv2d(maps, weight.repeat(2, 1, 1, 1), padding=1, groups=2)
+        return torch.autograd.grad(out, weight, grads)[0]
+
+    off = squares.convolve_groups_taps_fused(grad, rows)[0] - by_torch(rows, grad)
+    assert off.abs().max() <= BOUNDS[torch.float32] * by_torch(rows.abs(), grad.abs()).max()
+
+
+def test_threads_change_no_gradient_of_the_taps() -> None:
+    grad, rows, found = torch.randn(1, 41, 29, 2, 18), torch.randn(1, 41, 29, 2, 32), []
+    for threads in (1, 2):
+        with environment.with_threads(threads):
+            found.append(squares.convolve_groups_taps_fused(grad, rows))
+    assert all(torch.equal(*both) for both in zip(*found, strict=True))
+
+
+def test_gradients_of_gradients() -> None:
+    tensors = (torch.randn(1, 3, 4, 2, native.LANES), torch.randn(3, native.LANES, 3, 3), torch.randn(3))
+    given = tuple(t.double().requires_grad_() for t in tensors)
+    assert torch.autograd.gradgradcheck(squares.convolve_groups_fused, given, fast_mode=True)
+
+
+def test_torch_accepts_the_registration_of_taps() -> None:
+    arguments = tuple(t.requires_grad_() for t in (torch.randn(1, 4, 6, 2, 5), torch.randn(1, 4, 6, 2, 16)))
+    results = torch.library.opcheck(torch.ops.upbench.convolve_groups_taps_fused.default, arguments)
+    assert set(results.values()) == {"SUCCESS"}
 
 
 def test_torch_accepts_the_registration_of_groups() -> None:

@@ -10,6 +10,8 @@ from torch import Tensor
 from upbench.ops.cpu.native import LANES
 from upbench.ops.points import lattice
 
+SUMS = ((1.0, 0.0, 0.0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0.0, 0.0, 1.0))
+"""What each of four sums takes of three taps in a row."""
 PAIRED = 2**14
 """The largest of the whole numbers that the inputs of a predictor's last convolution become in `pairs`."""
 
@@ -42,9 +44,23 @@ def square_sums(weight: Tensor) -> Tensor:
     Args:
         weight: [O, I, 3, 3].
     """
-    sums = weight.new_tensor([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], dtype=torch.float64)
     taps = weight.double().flatten(2).permute(2, 1, 0)
-    return (torch.kron(sums, sums) @ taps.flatten(1)).unflatten(1, taps.shape[1:])
+    return (_sums_of_taps() @ taps.flatten(1)).unflatten(1, taps.shape[1:])
+
+
+def square_taps(grad: Tensor) -> Tensor:
+    """Return the gradient in the taps, [O, I, 3, 3], from that in `square_sums`: its transpose, in float64.
+
+    Args:
+        grad: [16, O, I].
+    """
+    taps = _sums_of_taps().t() @ grad.double().flatten(1)
+    return taps.view(3, 3, *grad.shape[1:]).permute(2, 3, 0, 1)
+
+
+def _sums_of_taps() -> Tensor:
+    """[16, 9]: what each of the sums takes of each tap, of rows and columns alike."""
+    return torch.tensor([[a * b for a in row for b in column] for row in SUMS for column in SUMS], dtype=torch.float64)
 
 
 def pairs(last: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from upbench.ops import thresholds
 from upbench.ops.cpu import map_kernels, native, structs, window_kernels
-from upbench.ops.cpu.layer_numbers import square_sums
+from upbench.ops.cpu.layer_numbers import square_sums, square_taps
 from upbench.ops.cpu.products import slow_products
 from upbench.ops.memory_layout import empty_map
 from upbench.ops.offsets import grouped_convolution
@@ -27,6 +27,11 @@ Squares = structs.struct(
     "Squares",
     **dict.fromkeys(("x", "weights", "added", "out"), structs.ADDRESS),
     **dict.fromkeys(("height", "width", "channels", "outputs", "groups", "ratio", "dtype"), structs.COUNT),
+)
+SquareTaps = structs.struct(
+    "SquareTaps",
+    **dict.fromkeys(("x", "grad", "taps", "biases"), structs.ADDRESS),
+    **dict.fromkeys(("height", "width", "channels", "outputs", "groups", "band", "dtype"), structs.COUNT),
 )
 FEWEST_PRODUCTS = 2**26
 """Products of an image from which the kernel is faster: below that the call and the sums of the taps take longer."""
@@ -50,10 +55,15 @@ FEW_OUTPUTS = 4
 for _signature in (
     "convolve_fused(Tensor x, Tensor weight, Tensor? bias, Tensor? added) -> Tensor",
     "convolve_groups_fused(Tensor rows, Tensor weight, Tensor bias) -> Tensor",
+    "convolve_groups_taps_fused(Tensor grad, Tensor rows) -> (Tensor, Tensor)",
 ):
     LIBRARY.define(_signature, tags=(torch.Tag.pt2_compliant_tag,))
 convolve_fused: Any = torch.ops.upbench.convolve_fused.default
 convolve_groups_fused: Any = torch.ops.upbench.convolve_groups_fused.default
+convolve_groups_taps_fused: Any = torch.ops.upbench.convolve_groups_taps_fused.default
+"""The gradient of the one before it in its taps and its bias."""
+BAND = 8
+"""Rows of squares whose gradients in the taps are summed by themselves, so that the number of threads changes nothing."""
 
 
 def can_run(layer: nn.Module, x: Tensor, added: Tensor | None) -> bool:
@@ -174,6 +184,27 @@ def convolve_groups(
     return out
 
 
+def convolve_groups_taps(grad: Float[Tensor, "B H W G O"], rows: Float[Tensor, "B H W G I"]) -> tuple[Tensor, Tensor]:
+    """Return the gradients of `convolve_groups` in its taps, [O, I, 3, 3], and its bias.
+
+    Args:
+        grad: that of the outputs.
+        rows: the maps; where their channels are no whole vectors they are copied.
+    """
+    given, outputs = rows.shape[4], grad.shape[4]
+    rows = F.pad(rows, (0, -given % native.LANES)).contiguous() if given % native.LANES else rows.contiguous()
+    (b, h, w, groups, channels), grad = rows.shape, grad.contiguous()
+    bands = math.ceil(math.ceil(h / 2) / BAND)
+    taps, biases = rows.new_empty((b, bands, 16, outputs, channels)), rows.new_empty((b, bands, outputs))
+    job = SquareTaps(height=h, width=w, channels=channels, outputs=outputs, groups=groups, band=BAND)
+    job.dtype = map_kernels.DTYPES.index(rows.dtype)
+    for image in range(b):
+        job.x, job.grad, job.taps, job.biases = (native.address(t, image) for t in (rows, grad, taps, biases))
+        map_kernels.run("square_taps", job, bands, 1, 4 * grad[0].numel() * channels)
+    summed = square_taps(taps[..., :given].flatten(0, 1).sum(0))
+    return summed.to(rows.dtype).contiguous(), biases.flatten(0, 1).sum(0)
+
+
 def _run(rows: Tensor, out: Tensor, weight: Tensor, bias: Tensor | None, added: Tensor | None, ratio: int) -> None:
     """Write the convolution of rows [B, H, W, G, I] to `out`."""
     b, h, w, groups, channels = rows.shape
@@ -203,20 +234,35 @@ def _(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return rows.new_empty((*rows.shape[:4], len(weight)))
 
 
-def _keep(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+@torch.library.register_fake("upbench::convolve_groups_taps_fused", lib=LIBRARY)
+def _(grad: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    outputs = grad.shape[4]
+    return rows.new_empty((outputs, rows.shape[4], 3, 3)), rows.new_empty(outputs)
+
+
+def _keep(ctx: Any, inputs: tuple[Tensor, ...], output: Any) -> None:
     ctx.save_for_backward(*inputs[:2])
 
 
-def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _turned(grad: Tensor, weight: Tensor) -> Tensor:
+    """The gradient of a convolution in its maps: one with the taps the other way round."""
+    return convolve_groups_fused(grad, weight.flip(2, 3).transpose(0, 1), weight.new_zeros(weight.shape[1]))
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     rows, weight = ctx.saved_tensors
-    groups, outputs = rows.shape[3], len(weight)
-    maps = (t.flatten(3).permute(0, 3, 1, 2) for t in (grad, rows))
-    numbers = ([groups * outputs], [1, 1], [1, 1], [1, 1], False, [0, 0], groups, [True, True, True])
-    dx, dweight, dbias = torch.ops.aten.convolution_backward(*maps, weight.repeat(groups, 1, 1, 1), *numbers)
-    dx = dx.permute(0, 2, 3, 1).unflatten(3, (groups, -1))
-    return dx, dweight.unflatten(0, (groups, -1)).sum(0), dbias.unflatten(0, (groups, -1)).sum(0)
+    needed = ctx.needs_input_grad
+    taps = convolve_groups_taps_fused(grad, rows) if needed[1] or needed[2] else (None, None)
+    return _turned(grad, weight) if needed[0] else None, *taps
+
+
+def _taps_backward(ctx: Any, taps: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    grad, rows = ctx.saved_tensors
+    return convolve_groups_fused(rows, taps, bias), _turned(grad, taps)
 
 
 torch.library.register_autograd("upbench::convolve_groups_fused", _backward, setup_context=_keep, lib=LIBRARY)
+torch.library.register_autograd("upbench::convolve_groups_taps_fused", _taps_backward, setup_context=_keep, lib=LIBRARY)
 LIBRARY.impl("convolve_fused", convolve, "CPU")
 LIBRARY.impl("convolve_groups_fused", convolve_groups, "CPU")
+LIBRARY.impl("convolve_groups_taps_fused", convolve_groups_taps, "CPU")

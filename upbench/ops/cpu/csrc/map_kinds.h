@@ -8,3 +8,4 @@
 #include "projections.h"
 #include "square_sums.h"
 #include "squares.h"
+#include "square_taps.h"

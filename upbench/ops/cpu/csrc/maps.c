@@ -9,7 +9,7 @@ enum { TILE = 8, PIXELS = TILE * TILE, BLOCK = 8, PARCEL = 512, DEEP = 16, OUTPU
 
 /* The entries of one generation, each in the order of `map_kernels.DTYPES`. */
 typedef struct {
-    Work box[2], guided[2], coarse[2], differences[2], difference_slopes[2], softmax[2], fold[2], affinity[2], pool[2], moments[2], planes[2], scores[2], squares[2];
+    Work box[2], guided[2], coarse[2], differences[2], difference_slopes[2], softmax[2], fold[2], affinity[2], pool[2], moments[2], planes[2], scores[2], squares[2], square_taps[2];
 } Entries;
 
 /* What each entry is given: one struct, filled by name in `map_kernels.py`. Every field is 8 bytes wide; dtype comes last.
@@ -112,7 +112,7 @@ typedef struct {
     int64_t pixels, inputs, outputs, dtype;
 } Scores;
 
-/* A convolution with 3x3 taps, zeros around the map, see squares.h. x: rows of channels, whole vectors of them. weights: for each of the
+/* A convolution with 3x3 taps, zeros around the map, see squares.h. x: rows of channels. weights: for each of the
  * 16 sums of a square and each SOME outputs [channels, SOME], then the bias. added: NULL, or a map `ratio` times smaller, of which a
  * pixel is added to all those within it. out: rows of outputs. groups: pixels of as many maps lie beside each other, of x and out; added
  * is NULL then. */
@@ -122,10 +122,18 @@ typedef struct {
     int64_t height, width, channels, outputs, groups, ratio, dtype;
 } Squares;
 
+/* The gradient of the same in its taps, given that of its outputs: rows too. channels: whole vectors. For each band of rows of squares, taps:
+ * [16, outputs, channels], of the matrices that each of the 16 sums of a square is multiplied by, biases: [outputs]. */
+typedef struct {
+    const void *x, *grad;
+    void *taps, *biases;
+    int64_t height, width, channels, outputs, groups, band, dtype;
+} SquareTaps;
+
 #define KINDS "map_kinds.h"
 #define MAY_BE_HALF 0
 #define ENTRIES(of) of(box), of(guided), of(coarse), of(differences), of(difference_slopes), of(softmax), of(fold), of(affinity), of(pool), \
-    of(moments), of(planes), of(scores), of(squares)
+    of(moments), of(planes), of(scores), of(squares), of(square_taps)
 #include "generations.h"
 
 ENTRY(box, Box)
@@ -141,6 +149,7 @@ ENTRY(moments, Moments)
 ENTRY(planes, Planes)
 ENTRY(scores, Scores)
 ENTRY(squares, Squares)
+ENTRY(square_taps, SquareTaps)
 
 static PyMethodDef methods[] = {
     {"box", box, METH_VARARGS, "Planes of means over boxes: address and size of a Box, tiles, tiles of a piece, threads."},
@@ -156,11 +165,12 @@ static PyMethodDef methods[] = {
     {"planes", planes, METH_VARARGS, "Parcels of pixels of a pointwise convolution: of a Planes."},
     {"scores", scores, METH_VARARGS, "The same of rows of bfloat16: of a Scores."},
     {"squares", squares, METH_VARARGS, "Rows of squares of a convolution with 3x3 taps: of a Squares."},
+    {"square_taps", square_taps, METH_VARARGS, "Bands of rows of squares of the gradient in its taps: of a SquareTaps."},
     USE_OPENMP,
     {NULL, NULL, 0, NULL},
 };
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_maps", NULL, 0, methods, NULL, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit__maps(void) {
-    return made_of(&module, 11); /* `map_kernels.py` takes the structs above alone */
+    return made_of(&module, 12); /* `map_kernels.py` takes the structs above alone */
 }

@@ -3,8 +3,8 @@
  * Of the 4x4 pixels that a square of outputs reads, sums and differences are taken; each of these 16 is multiplied by one matrix, which
  * is made of the taps; and the outputs are sums of the products: 4 products for an output and channel instead of 9. */
 
-/* Some lanes of outputs, a constant, at a number of squares, a constant too. Weights of the next lanes are `step` further. */
-static ALWAYS_INLINE void NAME(squares_summed)(const REAL *from, long channels, const REAL *weights, long step, REAL *RESTRICT to,
+/* Some lanes of outputs, a constant, at a number of squares, a constant too, `pitch` apart. Weights of the next lanes are `step` further. */
+static ALWAYS_INLINE void NAME(squares_summed)(const REAL *from, long pitch, long channels, const REAL *weights, long step, REAL *RESTRICT to,
                                                long apart, const int count, const int lanes) {
     NAME(Lanes) sum[16][2];
     for (int m = 0; m < count; m++)
@@ -13,7 +13,7 @@ static ALWAYS_INLINE void NAME(squares_summed)(const REAL *from, long channels, 
         NAME(Lanes) by[2];
         for (int l = 0; l < lanes; l++) by[l] = *(const NAME(Lanes) *)(weights + l * step + c * SOME);
         for (int m = 0; m < count; m++)
-            for (int l = 0; l < lanes; l++) sum[m][l] = NAME(plus)(sum[m][l], from[m * channels + c], by[l]);
+            for (int l = 0; l < lanes; l++) sum[m][l] = NAME(plus)(sum[m][l], from[m * pitch + c], by[l]);
     }
     for (int m = 0; m < count; m++)
         for (int l = 0; l < lanes; l++) *(NAME(Lanes) *)(to + m * apart + l * SOME) = sum[m][l];

@@ -8,8 +8,35 @@
 #undef FEW_OUTPUTS /* that are taken one by one, where they would not fill a vector */
 #define FEW_OUTPUTS 4
 
+/* Rows of numbers that are read in whole vectors, as many as `pitch`: those that would be read past the end lie once more at `tail`. */
+typedef struct {
+    const REAL *from, *nothing, *tail;
+    long pixels, channels, pitch;
+} NAME(Rows);
+
+/* memory: 3 times `pitch`. */
+static ALWAYS_INLINE NAME(Rows) NAME(rows_of)(const REAL *from, long pixels, long channels, long pitch, REAL *memory) {
+    const NAME(Rows) made = {from, memory, memory + pitch, pixels, channels, pitch};
+    const long all = pixels * channels, copied = all < pitch ? all : pitch; /* as `strip_pixels` reckons */
+    memset(memory, 0, sizeof(REAL) * (size_t)(3 * pitch));
+    memcpy(memory + pitch, from + all - copied, sizeof(REAL) * (size_t)copied);
+    return made;
+}
+
+/* Where the pixels of group g of a strip lie, from row `top` and column `left` on: outside the map at zeros. */
+static ALWAYS_INLINE void NAME(strip_pixels)(const NAME(Rows) * of, long high, long wide, long groups, long g, long top, long left,
+                                             const REAL **at, long rows, long columns) {
+    const long all = of->pixels * of->channels, first = all < of->pitch ? 0 : all - of->pitch;
+    for (long i = 0; i < rows; i++)
+        for (long j = 0; j < columns; j++) {
+            const long y = top + i, x = left + j, n = ((y * wide + x) * groups + g) * of->channels;
+            const int inside = y >= 0 && y < high && x >= 0 && x < wide;
+            at[i * columns + j] = !inside ? of->nothing : n + of->pitch > all ? of->tail + n - first : of->from + n;
+        }
+}
+
 /* Four of the 16 sums of each square of a strip, [4, SQUARES, channels]: those of row i, a constant. at: of the rows and columns that
- * the squares read, where the pixels lie. */
+ * the squares read, where the pixels lie. channels: in whole vectors. */
 static ALWAYS_INLINE void NAME(taken_apart)(const REAL *const (*at)[2 * SQUARES + 2], long channels, REAL *RESTRICT to, const int i) {
     const REAL *const *one = at[i == 0 ? 0 : i == 2 ? 2 : 1], *const *other = at[i == 3 ? 3 : i == 2 ? 1 : 2];
     const long apart = SQUARES * channels;
@@ -76,27 +103,23 @@ static ALWAYS_INLINE void NAME(few_products)(const REAL *from, long channels, co
 
 /* A strip of squares of group g. fews: of the outputs that `few` vectors do not fill [16, few, channels]. */
 static ALWAYS_INLINE void NAME(strip_of_squares)(const Squares *job, long tile, long left, long g, const REAL *fews, long few,
-                                                 const REAL *nothing, REAL *apart, REAL *products) {
+                                                 const NAME(Rows) * rows, REAL *apart, REAL *products) {
     const long high = (long)job->height, wide = (long)job->width, channels = (long)job->channels, outputs = (long)job->outputs;
     const long padded = (outputs + SOME - 1) / SOME * SOME, groups = (long)job->groups, whole = few ? padded - SOME : padded;
+    const long pitch = (channels + SOME - 1) / SOME * SOME;
     const REAL *weights = job->weights, *at[4][2 * SQUARES + 2];
-    for (long i = 0; i < 4; i++)
-        for (long j = 0; j < 2 * SQUARES + 2; j++) {
-            const long y = 2 * tile - 1 + i, x = left - 1 + j;
-            const int inside = y >= 0 && y < high && x >= 0 && x < wide;
-            at[i][j] = inside ? (const REAL *)job->x + ((y * wide + x) * groups + g) * channels : nothing;
-        }
+    NAME(strip_pixels)(rows, high, wide, groups, g, 2 * tile - 1, left - 1, at[0], 4, 2 * SQUARES + 2);
     for (long n = 0; n < 16; n++) {
-        const REAL *of = apart + n % 4 * SQUARES * channels;
-        if (n % 4 == 0) NAME(taken_apart_row)((const REAL *const(*)[2 * SQUARES + 2])at, channels, apart, (int)n / 4);
+        const REAL *of = apart + n % 4 * SQUARES * pitch;
+        if (n % 4 == 0) NAME(taken_apart_row)((const REAL *const(*)[2 * SQUARES + 2])at, pitch, apart, (int)n / 4);
         for (long o = 0; o < whole; o += 2 * SOME)
             for (long m = 0; m < SQUARES; m += AT_A_TIME) {
-                const REAL *from = of + m * channels, *by = weights + (n * padded + o) * channels;
+                const REAL *from = of + m * pitch, *by = weights + (n * padded + o) * channels;
                 REAL *to = products + (n * SQUARES + m) * padded + o;
                 if (o + SOME < whole)
-                    NAME(squares_summed)(from, channels, by, channels * SOME, to, padded, AT_A_TIME, 2);
+                    NAME(squares_summed)(from, pitch, channels, by, channels * SOME, to, padded, AT_A_TIME, 2);
                 else
-                    NAME(squares_summed)(from, channels, by, channels * SOME, to, padded, AT_A_TIME, 1);
+                    NAME(squares_summed)(from, pitch, channels, by, channels * SOME, to, padded, AT_A_TIME, 1);
             }
         if (few) NAME(few_products)(of, channels, fews + n * few * channels, few, padded, products + n * SQUARES * padded + whole);
     }
@@ -107,18 +130,21 @@ static ALWAYS_INLINE void NAME(strip_of_squares)(const Squares *job, long tile, 
 static int NAME(squares)(const void *given, long start, long stop) {
     const Squares *job = given;
     const long channels = (long)job->channels, outputs = (long)job->outputs, padded = (outputs + SOME - 1) / SOME * SOME;
-    const long rest = outputs % SOME, few = outputs > SOME && SOME >= 8 && rest <= FEW_OUTPUTS ? rest : 0;
-    REAL *memory = calloc((size_t)(channels + 4 * SQUARES * channels + 16 * SQUARES * padded + 16 * few * channels), sizeof(REAL));
-    REAL *nothing = memory, *apart = nothing + channels, *products = apart + 4 * SQUARES * channels;
+    const long pitch = (channels + SOME - 1) / SOME * SOME, rest = outputs % SOME;
+    const long few = outputs > SOME && SOME >= 8 && rest <= FEW_OUTPUTS && pitch == channels ? rest : 0;
+    REAL *memory = calloc((size_t)(3 * pitch + 4 * SQUARES * pitch + 16 * SQUARES * padded + 16 * few * channels), sizeof(REAL));
+    REAL *apart = memory + 3 * pitch, *products = apart + 4 * SQUARES * pitch;
     REAL *fews = products + 16 * SQUARES * padded;
     for (long n = 0; memory && n < 16 * few; n++) {
         const REAL *from = (const REAL *)job->weights + (n / few * padded + padded - SOME) * channels + n % few;
         for (long c = 0; c < channels; c++) fews[n * channels + c] = from[c * SOME];
     }
-    for (long tile = start; memory && tile < stop; tile++)
+    if (!memory) return 0;
+    const NAME(Rows) rows = NAME(rows_of)(job->x, (long)(job->height * job->width * job->groups), channels, pitch, memory);
+    for (long tile = start; tile < stop; tile++)
         for (long left = 0; left < (long)job->width; left += 2 * SQUARES)
             for (long g = 0; g < (long)job->groups; g++)
-                NAME(strip_of_squares)(job, tile, left, g, fews, few, nothing, apart, products);
+                NAME(strip_of_squares)(job, tile, left, g, fews, few, &rows, apart, products);
     free(memory);
-    return memory != NULL;
+    return 1;
 }

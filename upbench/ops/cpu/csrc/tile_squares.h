@@ -34,9 +34,9 @@ static ALWAYS_INLINE void NAME(tile_products)(const REAL *apart, long each, cons
             const REAL *from = apart + m * each, *by = weights + o / SOME * step + n * each * SOME;
             REAL *into = to + m * whole + o;
             if (o + SOME >= whole)
-                NAME(squares_summed)(from, each, by, step, into, whole, NAME(AT_A_TIME), 1);
+                NAME(squares_summed)(from, each, each, by, step, into, whole, NAME(AT_A_TIME), 1);
             else
-                NAME(squares_summed)(from, each, by, step, into, whole, REGISTERS >= 32 ? 8 : 4, 2);
+                NAME(squares_summed)(from, each, each, by, step, into, whole, REGISTERS >= 32 ? 8 : 4, 2);
         }
 }
 
