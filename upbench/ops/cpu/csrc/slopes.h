@@ -123,48 +123,73 @@ static ALWAYS_INLINE void NAME(move_taps)(REAL *at, const long *pixels, long cou
     }
 }
 
-/* Slices start to stop of the map: what each output pixel holds, added to the pixels around its points. Each is summed
- * tile after tile, so that the number of threads changes nothing. */
+#include "sorted.h"
+
+/* What the pixels of a tile hold, added to the pixels around their points: rows of `slice` channels. */
+static ALWAYS_INLINE void NAME(add_tile)(const REAL *source, REAL *map, const NAME(Corners) * corners, const REAL *by, long count, long taps,
+                                         long slice) {
+    for (long m = 0; m < count; m++)
+        if (slice == 2 * MANY)
+            NAME(add)(source + m * slice, map, corners, m * taps, by, taps, 2 * MANY / SOME);
+        else if (slice == MANY)
+            NAME(add)(source + m * slice, map, corners, m * taps, by, taps, MANY / SOME);
+        else if (slice == 2 * SOME)
+            NAME(add)(source + m * slice, map, corners, m * taps, by, taps, 2);
+        else if (slice == SOME)
+            NAME(add)(source + m * slice, map, corners, m * taps, by, taps, 1);
+        else
+            NAME(add_of)(source + m * slice, map, corners, m * taps, by, taps, slice);
+}
+
+/* Slices start to stop of the map: what each output pixel holds, added to the pixels around its points. Each is summed some tiles
+ * after others, so that the number of threads changes nothing. */
 static int NAME(scatter)(const void *given, long start, long stop) {
     const Slopes *job = given;
     const long taps = (long)job->taps, groups = (long)job->groups, heads = (long)job->heads, slice = (long)job->slice;
-    const long size = (long)(job->height * job->width), channels = (long)job->channels, most = PIXELS * taps;
-    const long tiles = (((long)job->out_width + TILE - 1) / TILE) * (((long)job->out_height + TILE - 1) / TILE);
-    int *ints = malloc(sizeof(int) * 4 * (size_t)most);
-    REAL *reals = malloc(sizeof(REAL) * (size_t)(5 * most + PIXELS * slice + (size + 1) * slice) + ALIGNED);
-    const int ready = ints && reals;
+    const long high = (long)job->height, wide = (long)job->width, size = high * wide, channels = (long)job->channels;
+    const long across = ((long)job->out_width + TILE - 1) / TILE, down = ((long)job->out_height + TILE - 1) / TILE;
+    /* Where cells hold few points, or points few channels, to sort them takes longer. */
+    const int many = (long)(job->out_height * job->out_width) * taps >= 16 * size;
+    const int sorts = many && slice % SOME == 0 && slice * sizeof(REAL) >= 256;
+    const long joined = sorts ? SORTED_TILES(slice) : 1, held = joined * joined * PIXELS, most = held * taps;
+    const long beside = (across + joined - 1) / joined;
+    int *ints = malloc(sizeof(int) * (size_t)(6 * most + (high + 4) * (wide + 4) + 1));
+    int *tops = ints + 4 * most, *lefts = tops + most, *ends = lefts + most;
+    REAL *reals = malloc(sizeof(REAL) * (size_t)(5 * most + held * slice + (size + 1) * slice) + ALIGNED);
+    NAME(Sorted) *sorted = malloc(sizeof(NAME(Sorted)) * (size_t)(sorts ? most : 1));
+    const int ready = ints && reals && sorted;
     /* A vector that lies in two lines of the cache takes twice as long. */
-    REAL *map = NAME(aligned)(reals), *source = map + (size + 1) * slice, *columns = source + PIXELS * slice;
+    REAL *map = NAME(aligned)(reals), *source = map + (size + 1) * slice, *columns = source + held * slice;
     REAL *rows = columns + most, *by = rows + most;
     const NAME(Corners) corners = NAME(corners_in)(ints, by + most, most);
     for (long s = start; ready && s < stop; s++) {
         const long g = s * slice / (channels / groups), h = s * slice / (channels / heads);
-        memset(map, 0, sizeof(REAL) * (size_t)(size * slice));
-        for (long tile = 0; tile < tiles; tile++) {
-            long pixels[PIXELS];
-            const long count = NAME(tile_pixels)(job, tile, pixels);
-            NAME(move_taps)((REAL *)job->columns, pixels, count, groups, g, taps, columns, 0, 0);
-            NAME(move_taps)((REAL *)job->rows, pixels, count, groups, g, taps, rows, 0, 0);
-            for (long n = 0; !job->weights && n < count * taps; n++) by[n] = 1;
-            if (job->weights) NAME(move_taps)((REAL *)job->weights, pixels, count, heads, h, taps, by, 0, 0);
+        memset(map, 0, sizeof(REAL) * (size_t)((size + 1) * slice));
+        for (long tile = 0; tile < beside * ((down + joined - 1) / joined); tile++) {
+            long count = 0;
+            for (long n = 0; n < joined * joined; n++) {
+                const long i = tile / beside * joined + n / joined, j = tile % beside * joined + n % joined;
+                if (i >= down || j >= across) continue;
+                long pixels[PIXELS];
+                const long some = NAME(tile_pixels)(job, i * across + j, pixels), at = count * taps;
+                NAME(move_taps)((REAL *)job->columns, pixels, some, groups, g, taps, columns + at, 0, 0);
+                NAME(move_taps)((REAL *)job->rows, pixels, some, groups, g, taps, rows + at, 0, 0);
+                for (long m = 0; !job->weights && m < some * taps; m++) by[at + m] = 1;
+                if (job->weights) NAME(move_taps)((REAL *)job->weights, pixels, some, heads, h, taps, by + at, 0, 0);
+                NAME(stage)(job, pixels, some, s * slice, slice, source + count * slice);
+                count += some;
+            }
             NAME(corners)(columns, rows, count * taps, job, &corners);
-            NAME(stage)(job, pixels, count, s * slice, slice, source);
-            for (long m = 0; m < count; m++)
-                if (slice == 2 * MANY)
-                    NAME(add)(source + m * slice, map, &corners, m * taps, by, taps, 2 * MANY / SOME);
-                else if (slice == MANY)
-                    NAME(add)(source + m * slice, map, &corners, m * taps, by, taps, MANY / SOME);
-                else if (slice == 2 * SOME)
-                    NAME(add)(source + m * slice, map, &corners, m * taps, by, taps, 2);
-                else if (slice == SOME)
-                    NAME(add)(source + m * slice, map, &corners, m * taps, by, taps, 1);
-                else
-                    NAME(add_of)(source + m * slice, map, &corners, m * taps, by, taps, slice);
+            if (sorts) {
+                NAME(cells_of)(columns, rows, count * taps, job, tops, lefts);
+                NAME(add_sorted)(source, map, &corners, by, count, taps, slice, tops, lefts, ends, sorted);
+            } else
+                NAME(add_tile)(source, map, &corners, by, count, taps, slice);
         }
         for (long n = 0; n < size; n++)
             memcpy((REAL *)job->map + n * channels + s * slice, map + n * slice, sizeof(REAL) * (size_t)slice);
     }
-    free(ints), free(reals);
+    free(ints), free(reals), free(sorted);
     return ready;
 }
 
