@@ -71,14 +71,41 @@ def pairs(last: Tensor) -> Tensor:
             a row of the window, with inputs of up to PAIRED, fit into 32 bits.
     """
     taps, whole = last.shape[0] // 2, last.shape[0] // LANES * LANES
-    rows = last.unflatten(0, (taps, 2)).flip(1).transpose(0, 1).flatten(0, 1).permute(0, 2, 3, 1).flatten(2).double()
-    fits = (2**31 / PAIRED - rows.shape[2]) / rows.abs().sum(2).amax(1)
-    scale = torch.minimum(fits, 32767 / rows.abs().amax((1, 2))).clamp_(max=2.0**60)
-    rows = (rows * scale[:, None, None]).round_().to(torch.int16)
-    lanes = rows[:whole].unflatten(0, (-1, LANES)).unflatten(-1, (-1, 2)).movedim(1, -2)
-    return torch.cat(
-        [part.flatten().view(torch.uint8) for part in ((1 / scale).float(), lanes.contiguous(), rows[whole:])]
-    )
+    last = last.unflatten(0, (taps, 2)).flip(1).transpose(0, 1).flatten(0, 1).double()
+    rows, factors = _whole_numbers(last.permute(0, 2, 3, 1).flatten(2), PAIRED)
+    parts = [factors, rows[:whole].unflatten(0, (-1, LANES)).unflatten(-1, (-1, 2)).movedim(1, -2), rows[whole:]]
+    if last.shape[-1] == 3:
+        # [16, I, O] -> [16, O, 1, I]
+        squares, factors = _whole_numbers(square_sums(last[:whole]).transpose(1, 2).unsqueeze(2), 2 * PAIRED, 2)
+        lanes = squares.view(16, whole // LANES, LANES, last.shape[1] // 2, 2).transpose(2, 3)
+        parts[1:2] = [factors, lanes]
+    return torch.cat([part.contiguous().flatten().view(torch.uint8) for part in parts])
+
+
+def whole_pairs(weight: Tensor, chunk: int) -> Tensor:
+    """Return the weights of a projection as `csrc/bfloat_normed.h` multiplies pairs of them with whole numbers of up to PAIRED: as bytes.
+
+    Args:
+        weight: [O, I].
+        chunk: inputs whose products with the weights of an output are summed in 32 bits; an even number that divides I.
+    """
+    rows, factors = _whole_numbers(weight.double().unflatten(1, (-1, chunk)), PAIRED)
+    lanes = rows.flatten(1).unflatten(1, (-1, 2)).transpose(0, 1)
+    return torch.cat([part.contiguous().flatten().view(torch.uint8) for part in (factors, lanes)])
+
+
+def _whole_numbers(rows: Tensor, inputs: float, first: int = 1) -> tuple[Tensor, Tensor]:
+    """Return weights as whole numbers of 16 bits, and the factor of each of their outputs.
+
+    Args:
+        rows: [..., R, n]: the sums of n products with inputs of up to `inputs` fit into 32 bits.
+        inputs: the largest size of an input.
+        first: the first dimension of those that are not outputs.
+    """
+    sums = rows.abs().sum(-1).flatten(first).amax(first)
+    largest = rows.abs().flatten(first).amax(first)
+    scale = torch.minimum((2**31 / inputs - rows.shape[-1]) / sums, 32767 / largest).clamp_(max=2.0**60)
+    return (rows * scale.view(*scale.shape, 1, 1)).round_().to(torch.int16), (1 / scale).float()
 
 
 def layer(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Tensor:

@@ -8,16 +8,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from upbench.ops.cpu import native, structs
+from upbench.ops.cpu import layer_numbers, native, structs
 from upbench.ops.cpu.rows import SLICES
 from upbench.ops.memory_layout import on_huge_pages
 
 TILE = 32
 """Pixels that the kernel takes at once."""
+CHUNK = 64
+"""Products of whole numbers that are summed in 32 bits: those of more would leave fewer bits to each."""
 Normed = structs.struct(
     "Normed",
-    **dict.fromkeys(("x", "scale", "shift", "weights", "pairs", "values", "queries", "keys"), structs.ADDRESS),
-    **dict.fromkeys(("pixels", "channels", "depth", "blocks", "slice", "x_step"), structs.COUNT),
+    **dict.fromkeys(("x", "scale", "shift", "weights", "pairs", "whole", "values", "queries", "keys"), structs.ADDRESS),
+    **dict.fromkeys(("pixels", "channels", "depth", "blocks", "slice", "chunk", "x_step"), structs.COUNT),
     eps=structs.REAL,
     wide=structs.COUNT,
 )
@@ -66,7 +68,7 @@ def run(
         eps: of the same.
         weight: the matrix, of which the first half makes queries and the second keys.
         blocks: parts of the channels that are read at different points.
-        slices: whether x itself is returned too; not of bfloat16.
+        slices: whether x itself is returned too.
 
     Returns:
         x itself in slices of n channels, or None, the queries channels-last, and the keys in blocks of channels. Of a map of
@@ -77,8 +79,10 @@ def run(
     values = on_huge_pages(x.new_empty((b, c // width, h, w, width))) if slices else None
     queries, keys = weight.new_empty((b, h, w, depth)), x.new_empty((b, blocks, h, w, depth // blocks))
     numbers, scale, shift = (t.contiguous() for t in (weight.t(), scale, shift))
-    pairs = None
+    pairs = whole = None
+    chunk = math.gcd(c, CHUNK)
     if x.dtype == torch.bfloat16:
+        whole = layer_numbers.whole_pairs(weight[:depth], chunk)
         pairs = weight[depth:].to(x.dtype).unflatten(1, (-1, 2)).transpose(0, 1).contiguous()
     for image in range(b):
         job = Normed(
@@ -87,6 +91,8 @@ def run(
             shift=shift.data_ptr(),
             weights=numbers.data_ptr(),
             pairs=native.address(pairs, 0),
+            whole=native.address(whole, 0),
+            chunk=chunk,
             values=native.address(values, image),
             queries=native.address(queries, image),
             keys=native.address(keys, image),

@@ -129,7 +129,7 @@ def attend(
             wide = x if pairs else x.to(dtype)
             if normed.can_run(wide, query.shape[0], blocks):
                 own = native.value_dtype(x, blocks) != dtype  # values that are read as they are given
-                made, queries, keys = normed.run(wide, scale, shift, outer_eps, weight, blocks, not own)
+                made, queries, keys = normed.run(wide, scale, shift, outer_eps, weight, blocks, pairs or not own)
                 values = value_slices(x, blocks) if made is None else made
             else:
                 values, rows = _projected(x, scale, shift, outer_eps, weight)

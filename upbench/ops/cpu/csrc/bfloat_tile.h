@@ -59,9 +59,9 @@ static ALWAYS_INLINE void NAME(predict_two)(const uint32_t *in, long stride, lon
         for (int n = 0; n < 2; n++) to[m * apart + n] = bias[n] + unit * factors[n] * found[2 * m + n];
 }
 
-/* The activations of a tile, n of them, as whole numbers of the unit that is returned, where they lay; a negative one, and nothing is
- * changed, where one of them is infinite or not a number. */
-static ALWAYS_INLINE float NAME(whole)(float *from, long n) {
+/* The activations of a tile, n of them, as whole numbers of the unit that is returned, up to `bound`, where they lay; a negative one, and
+ * nothing is changed, where one of them is infinite or not a number. */
+static ALWAYS_INLINE float NAME(whole)(float *from, long n, float bound) {
     __m512i most = _mm512_setzero_si512();
     for (long c = 0; c < n; c += SOME)
         most = _mm512_max_epi32(most, _mm512_and_si512(_mm512_loadu_si512(from + c), _mm512_set1_epi32(0x7fffffff)));
@@ -70,7 +70,7 @@ static ALWAYS_INLINE float NAME(whole)(float *from, long n) {
         float value;
     } largest = {_mm512_reduce_max_epi32(most)};
     if (largest.bits >= 0x7f800000) return -1;
-    const float unit = (largest.value > FLT_MIN ? largest.value : FLT_MIN) / 16384, by = 1 / unit;
+    const float unit = (largest.value > FLT_MIN ? largest.value : FLT_MIN) / bound, by = 1 / unit;
     const __m512i order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
     for (long c = 0; c < n; c += 2 * SOME) {
         const __m512i a = _mm512_cvtps_epi32(by * _mm512_loadu_ps(from + c)), b = _mm512_cvtps_epi32(by * _mm512_loadu_ps(from + c + SOME));
@@ -79,21 +79,79 @@ static ALWAYS_INLINE float NAME(whole)(float *from, long n) {
     return unit;
 }
 
+/* Four of the 16 sums of each square of a tile, as `tile_apart` has them in float32, of whole numbers whose sums fit into 16 bits. */
+static ALWAYS_INLINE void NAME(pairs_apart)(const uint16_t *in, long side, long each, uint16_t *RESTRICT to, const int i) {
+    const long one = i == 0 ? 0 : i == 2 ? 2 : 1, other = i == 3 ? 3 : i == 2 ? 1 : 2, apart = NAME(SQUARES) * each;
+    for (long n = 0; n < NAME(SQUARES); n++) {
+        const uint16_t *from = in + (n / NAME(FOURTH) * 2 * side + n % NAME(FOURTH) * 2) * each;
+        for (long c = 0; c < each; c += 2 * SOME) {
+            __m512i v[4];
+            for (int j = 0; j < 4; j++) {
+                const __m512i a = _mm512_loadu_si512(from + (one * side + j) * each + c), b = _mm512_loadu_si512(from + (other * side + j) * each + c);
+                v[j] = i == 1 ? _mm512_add_epi16(a, b) : _mm512_sub_epi16(a, b);
+            }
+            uint16_t *into = to + n * each + c;
+            _mm512_storeu_si512(into, _mm512_sub_epi16(v[0], v[2]));
+            _mm512_storeu_si512(into + apart, _mm512_add_epi16(v[1], v[2]));
+            _mm512_storeu_si512(into + 2 * apart, _mm512_sub_epi16(v[2], v[1]));
+            _mm512_storeu_si512(into + 3 * apart, _mm512_sub_epi16(v[1], v[3]));
+        }
+    }
+}
+
+/* SOME outputs of one of the 16 sums at all squares of a tile, which are `whole` apart in `to`: pairs [SQUARES, pairs]. */
+static ALWAYS_INLINE void NAME(square_pairs)(const uint32_t *from, long pairs, const uint32_t *weight, const float *factors, float unit,
+                                             float *RESTRICT to, long whole) {
+    __m512i sum[NAME(SQUARES)];
+    for (int m = 0; m < NAME(SQUARES); m++) sum[m] = _mm512_setzero_si512();
+    for (long c = 0; c < pairs; c++) {
+        const __m512i by = _mm512_loadu_si512(weight + c * SOME);
+        for (int m = 0; m < NAME(SQUARES); m++) sum[m] = _mm512_dpwssd_epi32(sum[m], by, _mm512_set1_epi32((int)from[m * pairs + c]));
+    }
+    const __m512 factor = unit * _mm512_loadu_ps(factors);
+    for (int m = 0; m < NAME(SQUARES); m++) _mm512_storeu_ps(to + m * whole, _mm512_cvtepi32_ps(sum[m]) * factor);
+}
+
+/* The first `whole` outputs of a group, whole vectors of them, at a tile with 3x3 taps, as `predict_squares` has them. factors: [16, whole],
+ * weight: [16, whole / SOME, each / 2, SOME, 2]. */
+static ALWAYS_INLINE void NAME(predict_square_pairs)(const uint16_t *in, long side, long each, const uint32_t *weight, const float *factors,
+                                                     const float *bias, float unit, long whole, float *to, long apart, float *room) {
+    uint16_t *sums = (uint16_t *)room;
+    float *products = room + 2 * NAME(SQUARES) * each;
+    for (int i = 0; i < 4; i++) {
+        if (i == 0) NAME(pairs_apart)(in, side, each, sums, 0);
+        if (i == 1) NAME(pairs_apart)(in, side, each, sums, 1);
+        if (i == 2) NAME(pairs_apart)(in, side, each, sums, 2);
+        if (i == 3) NAME(pairs_apart)(in, side, each, sums, 3);
+        for (long n = 4 * i; n < 4 * i + 4; n++)
+            for (long o = 0; o < whole; o += SOME)
+                NAME(square_pairs)((const uint32_t *)sums + n % 4 * NAME(SQUARES) * (each / 2), each / 2, weight + (n * whole + o) * (each / 2),
+                                   factors + n * whole + o, unit, products + n * NAME(SQUARES) * whole + o, whole);
+    }
+    NAME(put_tile)(products, bias, whole, to, apart);
+}
+
 /* The offsets of all groups of a tile, as `derive` makes them in float32; whether it could. Rounded to bfloat16, activations would move
  * points by hundredths of a pixel: they are whole numbers of 15 bits instead. Channels of a group are a multiple of 32. job->pairs: of
- * each output, an even number, a factor; then weights [outputs / SOME, k, k * channels / 2, SOME, 2] and [what remains, k, k *
- * channels]. */
+ * each output, an even number, a factor; then weights [outputs / SOME, k, k * channels / 2, SOME, 2], or of 3x3 taps what
+ * `predict_square_pairs` takes; and [what remains, k, k * channels]. */
 static APART int NAME(predict_offsets)(const Job *job, const NAME(Tile) * tile, const float *bias) {
     const long groups = job->groups, each = job->depth / groups, k = job->kernel, side = TILE + k / 2 * 2, outputs = 2 * job->taps;
     const long run = k * each / 2, size = k * run, whole = outputs / SOME * SOME, apart = groups * outputs, pitch = each / 2;
-    const float *factors = job->pairs, unit = NAME(whole)(tile->local, side * side * job->depth);
-    const uint32_t *weight = (const uint32_t *)(factors + outputs);
+    /* Sums of four are to fit into 16 bits. */
+    const float *factors = job->pairs, unit = NAME(whole)(tile->local, side * side * job->depth, k == 3 ? 8191 : 16384);
+    const float *square_factors = factors + outputs;
+    const uint32_t *square_weight = (const uint32_t *)(square_factors + 16 * whole);
+    const uint32_t *weight = k == 3 ? square_weight + (16 - 9) * whole * pitch : (const uint32_t *)square_factors;
     if (unit < 0) return 0;
-    for (long g = 0; g < groups; g++)
+    for (long g = 0; g < groups; g++) {
+        if (k == 3)
+            NAME(predict_square_pairs)((const uint16_t *)tile->local + g * side * side * each, side, each, square_weight, square_factors, bias,
+                                       unit, whole, tile->raw + g * outputs, apart, tile->room);
         for (long i = 0; i < TILE; i++) {
             const uint32_t *in = (const uint32_t *)tile->local + (g * side + i) * side * pitch;
             float *to = tile->raw + (i * TILE * groups + g) * outputs;
-            long o = 0;
+            long o = k == 3 ? whole : 0;
             for (; o + 2 * SOME <= whole; o += 2 * SOME)
                 NAME(predict_pairs)(in, side * pitch, pitch, k, run, weight + o * size, factors + o, bias + o, unit, to + o, apart, 2);
             for (; o < whole; o += SOME)
@@ -101,6 +159,7 @@ static APART int NAME(predict_offsets)(const Job *job, const NAME(Tile) * tile, 
             for (; o < outputs; o += 2)
                 NAME(predict_two)(in, side * pitch, pitch, k, run, weight + o * size, factors + o, bias + o, unit, to + o, apart);
         }
+    }
     return 1;
 }
 

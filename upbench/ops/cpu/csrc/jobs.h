@@ -41,13 +41,14 @@ typedef struct {
 } Moved;
 
 /* Planes [channels, pixels], `x_step` apart, their layer norm and its products with weights [channels, 2 depth], see normed.h.
- * pairs: NULL, or of a map of bfloat16 the weights of its keys, which are bfloat16 too: [channels / 2, depth, 2].
+ * pairs: NULL, or of a map of bfloat16 the weights of its keys, which are bfloat16 too, like values: [channels / 2, depth, 2]. whole: those
+ * of its queries as whole numbers of 16 bits, [channels / 2, depth, 2], after a factor for each; `chunk` products fit into 32 bits.
  * values: the planes in slices [channels / slice, pixels, slice]; queries [pixels, depth], keys [blocks, pixels, depth / blocks].
  * slice and depth / blocks are whole lanes. */
 typedef struct {
-    const void *x, *scale, *shift, *weights, *pairs;
+    const void *x, *scale, *shift, *weights, *pairs, *whole;
     void *values, *queries, *keys;
-    int64_t pixels, channels, depth, blocks, slice, x_step;
+    int64_t pixels, channels, depth, blocks, slice, chunk, x_step;
     double eps;
     int64_t wide;
 } Normed;

@@ -4,10 +4,18 @@
 /* Channels c to c + SOME of SOME pixels from `near`, as rows of a slice. */
 static ALWAYS_INLINE void NAME(slice)(const Normed *job, const REAL *near, long first, long some, long c) {
     const long slice = (long)job->slice;
-    REAL *to = (REAL *)job->values + (c / slice * (long)job->pixels + first) * slice + c % slice;
+    const long at = (c / slice * (long)job->pixels + first) * slice + c % slice;
+    REAL *to = (REAL *)job->values + at;
     NAME(Lanes) v[SOME];
     for (int n = 0; n < SOME; n++) v[n] = *(const NAME(Lanes) *)(near + n * NEAR);
     NAME(turn)(v);
+#if BY_PAIRS
+    if (job->pairs) { /* what was read, without the half that was added to it */
+        for (long n = 0; n < some; n++)
+            _mm256_storeu_si256((__m256i *)((uint16_t *)job->values + at + n * slice), _mm512_cvtepi32_epi16(_mm512_srli_epi32((__m512i)v[n], 16)));
+        return;
+    }
+#endif
     for (long n = 0; n < some; n++) *(NAME(Lanes) *)(to + n * slice) = v[n];
 }
 
@@ -89,7 +97,7 @@ static int NAME(normed)(const void *given, long start, long stop) {
     const Normed *job = given;
     const long channels = (long)job->channels, pixels = (long)job->pixels;
     const long outputs = (long)job->depth * (job->pairs ? 1 : 2);
-    REAL *near = malloc(sizeof(REAL) * (size_t)(NEAR * channels + 16));
+    REAL *near = malloc(sizeof(REAL) * (size_t)(NEAR * channels * (job->pairs ? 2 : 1) + 16));
     REAL *planes = near ? (REAL *)(((uintptr_t)near + 63) / 64 * 64) : NULL;
     for (long tile = start; near && tile < stop; tile++) {
         const long first = tile * NEAR, rest = pixels - first, count = rest < NEAR ? rest : NEAR;
@@ -101,6 +109,9 @@ static int NAME(normed)(const void *given, long start, long stop) {
             NAME(norm)(job, planes + m);
         }
         long o = 0;
+#if BY_PAIRS
+        if (job->pairs && NAME(queries_of_pairs)(job, first, count, planes, (uint32_t *)(planes + NEAR * channels))) o = outputs;
+#endif
         /* Four lanes that remain are two and two. */
         for (; o + 3 * SOME <= outputs && o + 4 * SOME != outputs; o += 3 * SOME)
             NAME(multiply_all)(job, planes, first, count, o, 3);

@@ -43,6 +43,46 @@ static ALWAYS_INLINE void NAME(activate)(const REAL *in, const long *steps, cons
     }
 }
 
+/* The same of a square of pixels of one group, where the channels are whole vectors: the filters stay in registers, and of SOME pixels at
+ * once the sums wait for each other no longer. in: [wide, wide, depth], to: [side, side, each]. */
+static ALWAYS_INLINE void NAME(activate_square)(const REAL *in, long wide, long depth, const REAL *filters, const REAL *gamma, const REAL *beta,
+                                                REAL eps, REAL *to, long side, long each) {
+    for (long c = 0; c < each; c += SOME) {
+        NAME(Lanes) by[9];
+        for (int k = 0; k < 9; k++) by[k] = *(const NAME(Lanes) *)(filters + k * each + c);
+        for (long n = 0; n < side * side; n++) {
+            const REAL *at = in + (n / side * wide + n % side) * depth + c;
+            NAME(Lanes) sum = {0};
+            for (int k = 0; k < 9; k++) sum += by[k] * *(const NAME(Lanes) *)(at + (k / 3 * wide + k % 3) * depth);
+            *(NAME(Lanes) *)(to + n * each + c) = sum;
+        }
+    }
+    for (long first = 0; first < side * side; first += SOME) {
+        const long some = side * side - first < SOME ? side * side - first : SOME;
+        REAL *rows = to + first * each, means[SOME], factors[SOME];
+        NAME(Lanes) sum[SOME] = {{0}};
+        for (long n = 0; n < some; n++)
+            for (long c = 0; c < each; c += SOME) sum[n] += *(const NAME(Lanes) *)(rows + n * each + c);
+        *(NAME(Lanes) *)means = NAME(sums)(sum) * (1 / (REAL)each);
+        for (long n = 0; n < some; n++) {
+            NAME(Lanes) squares = {0};
+            for (long c = 0; c < each; c += SOME) {
+                const NAME(Lanes) off = *(const NAME(Lanes) *)(rows + n * each + c) - means[n];
+                squares += off * off;
+            }
+            sum[n] = squares;
+        }
+        *(NAME(Lanes) *)factors = NAME(sums)(sum) * (1 / (REAL)each) + eps;
+        for (int n = 0; n < SOME; n++) factors[n] = 1 / SQRT(factors[n]);
+        for (long n = 0; n < some; n++)
+            for (long c = 0; c < each; c += SOME) {
+                NAME(Lanes) *at = (NAME(Lanes) *)(rows + n * each + c);
+                *at = (*at - means[n]) * factors[n] * *(const NAME(Lanes) *)(gamma + c) + *(const NAME(Lanes) *)(beta + c);
+            }
+    }
+    for (long n = 0; n < side * side * each; n++) to[n] = to[n] / 2 * (1 + ERF(to[n] * (REAL)0.70710678118654752));
+}
+
 /* Some rows and lanes of outputs, both constants, of what follows. ahead: NULL, or what is asked for on the way, a line of the
  * cache for each of the numbers that are read, `ahead_step` apart. */
 static ALWAYS_INLINE void NAME(predict_lanes)(const REAL *in, long stride, long pitch, long step, long k, long run,
@@ -131,9 +171,9 @@ typedef struct {
     long near[PIXELS];
 } NAME(Tile);
 
-#include "bfloat_tile.h"
 #include "square_sums.h"
 #include "tile_squares.h"
+#include "bfloat_tile.h"
 
 /* Points that were given, or offsets from the pixel of the map that is the parent: [H, W, spread, (x, y), all]. */
 static ALWAYS_INLINE void NAME(fetch)(const Job *job, const long *pixels, long count, NAME(Tile) * tile) {
@@ -229,18 +269,22 @@ static ALWAYS_INLINE void NAME(derive)(const Job *job, long top, long left, cons
     long steps[9];
     for (int n = 0; n < 9; n++) steps[n] = (n / 3 * wide + n % 3) * depth;
     NAME(resize)(job, top - near - 1, left - near - 1, wide, tile->around);
+    for (long g = 0; g < groups && each % SOME == 0; g++) {
+        REAL *to = tile->local + g * side * side * each;
+        if (each == 32)
+            NAME(activate_square)(tile->around + g * each, wide, depth, filters, gamma, beta, (REAL)job->eps, to, side, 32);
+        else
+            NAME(activate_square)(tile->around + g * each, wide, depth, filters, gamma, beta, (REAL)job->eps, to, side, each);
+    }
     for (long n = 0; n < side * side; n++) {
         const long i = n / side, j = n % side, y = top - near + i, x = left - near + j;
         const int inside = y >= 0 && x >= 0 && y < job->out_height && x < job->out_width;
-        for (long g = 0; g < groups; g++) {
-            const REAL *in = tile->around + (i * wide + j) * depth + g * each;
+        for (long g = 0; g < groups && (!inside || each % SOME); g++) {
             REAL *to = tile->local + (g * side * side + n) * each;
             if (!inside)
                 memset(to, 0, sizeof(REAL) * each);
-            else if (each == 32)
-                NAME(activate)(in, steps, filters, gamma, beta, (REAL)job->eps, to, 32);
             else
-                NAME(activate)(in, steps, filters, gamma, beta, (REAL)job->eps, to, each);
+                NAME(activate)(tile->around + (i * wide + j) * depth + g * each, steps, filters, gamma, beta, (REAL)job->eps, to, each);
         }
     }
 #if BY_PAIRS

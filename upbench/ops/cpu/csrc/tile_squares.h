@@ -40,6 +40,20 @@ static ALWAYS_INLINE void NAME(tile_products)(const REAL *apart, long each, cons
         }
 }
 
+/* The first `whole` outputs, whole vectors of them, at all pixels of a tile, from its products [16, SQUARES, whole]. */
+static ALWAYS_INLINE void NAME(put_tile)(const REAL *products, const REAL *bias, long whole, REAL *to, long apart) {
+    for (long n = 0; n < NAME(SQUARES); n++)
+        for (long o = 0; o < whole; o += SOME) {
+            NAME(Lanes) v[2][2];
+            NAME(put_together)(products + n * whole + o, NAME(SQUARES) * whole, *(const NAME(Lanes) *)(bias + o), v);
+            for (long i = 0; i < 2; i++)
+                for (long j = 0; j < 2; j++) {
+                    const long pixel = (n / NAME(FOURTH) * 2 + i) * TILE + n % NAME(FOURTH) * 2 + j;
+                    *(NAME(Lanes) *)(to + pixel * apart + o) = v[i][j];
+                }
+        }
+}
+
 /* The first `whole` outputs, whole vectors of them, at all pixels of a tile, which are `apart` in `to`. */
 static ALWAYS_INLINE void NAME(predict_squares)(const REAL *in, long side, long each, const REAL *weights, const REAL *bias,
                                                 long whole, REAL *to, long apart, REAL *room) {
@@ -52,14 +66,5 @@ static ALWAYS_INLINE void NAME(predict_squares)(const REAL *in, long side, long 
         for (int j = 0; j < 4; j++)
             NAME(tile_products)(room + j * NAME(SQUARES) * each, each, weights, 4 * i + j, whole, products + (4 * i + j) * NAME(SQUARES) * whole);
     }
-    for (long n = 0; n < NAME(SQUARES); n++)
-        for (long o = 0; o < whole; o += SOME) {
-            NAME(Lanes) v[2][2];
-            NAME(put_together)(products + n * whole + o, NAME(SQUARES) * whole, *(const NAME(Lanes) *)(bias + o), v);
-            for (long i = 0; i < 2; i++)
-                for (long j = 0; j < 2; j++) {
-                    const long pixel = (n / NAME(FOURTH) * 2 + i) * TILE + n % NAME(FOURTH) * 2 + j;
-                    *(NAME(Lanes) *)(to + pixel * apart + o) = v[i][j];
-                }
-        }
+    NAME(put_tile)(products, bias, whole, to, apart);
 }
