@@ -48,6 +48,7 @@ RIGHT: dict[str, Callable[..., Any]] = {
     "project_fused": projection.project,
     "convolve_fused": squares.convolve,
     "convolve_groups_fused": squares.convolve_groups,
+    "convolve_groups_taps_fused": squares.convolve_groups_taps,
     "sample_windows_fused": sample_windows.assemble,
     "guided_filter_fused": steps.guided_filter,
     "normed_project_fused": normed_projection.normed_project,
@@ -142,6 +143,10 @@ def _hundredth(out: Tensor) -> None:
     out.mul_(1.01)
 
 
+def _taps_hundredth(out: tuple[Tensor, Tensor]) -> None:
+    out[0].mul_(1.01)
+
+
 def _one_tap(out: Tensor) -> None:
     out[:, :, 0] = 0
 
@@ -210,6 +215,7 @@ FAULTS = [
     Fault("the last row of squares", "convolve_fused", _last_row, "carafe"),
     Fault("a seam of squares", "convolve_fused", _column_seam, "fade"),
     Fault("the last squares of groups", "convolve_groups_fused", _last_row, "ldaaqu", shape="256x56x52"),
+    Fault("taps of groups times 1.01", "convolve_groups_taps_fused", _taps_hundredth, "ldaaqu", shape="256x56x52"),
     Fault("the last tile of moved samples", "sample_moved_fused", _last_tile, "dysample"),
     Fault("the border of moved samples", "sample_moved_fused", _first_row, "dysample-s+"),
     Fault("moved samples of the wrong group", "sample_moved_fused", _groups, "dysample-s"),
