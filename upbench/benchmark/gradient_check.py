@@ -85,7 +85,7 @@ def of(case: Case) -> Gradients:
             out = measured.maps(case.training_forward())
         start = case.draw_gradients(out)
         found = torch.autograd.grad(out, [t for _, t in leaves], start, allow_unused=True)
-    gradients = [(name, g) for (name, _), g in zip(leaves, found, strict=True)]
+    gradients: list[tuple[str, Tensor | None]] = [(name, g) for (name, _), g in zip(leaves, found, strict=True)]
     return Gradients(gradients, [one.detach() for one in out], start, backends)
 
 
