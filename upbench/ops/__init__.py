@@ -33,7 +33,7 @@ from upbench.ops.dispatch import Backend, load, plain_in_pieces, recorded, selec
 from upbench.ops.flop_formulas import register_formulas
 from upbench.ops.gating import gate_fuse, modulate
 from upbench.ops.layers import conv1x1, convolution, convolve, normed_conv1x1, softmax_over_taps
-from upbench.ops.moved_samples import sample_moved, sub_pixel_centres
+from upbench.ops.moved_samples import sample_moved, sample_moves, sub_pixel_centres
 from upbench.ops.offsets import child_points, points_around
 from upbench.ops.points import (
     lattice,
@@ -107,6 +107,7 @@ __all__ = [
     "recorded",
     "resize_map",
     "sample_moved",
+    "sample_moves",
     "sample_points",
     "sample_window_assemble",
     "select_backend",

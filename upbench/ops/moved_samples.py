@@ -64,16 +64,45 @@ def _sample_moved(
     shuffle_first: bool,
 ) -> Float[Tensor, "B C {scale}*H {scale}*W"]:
     b, _, h, w = x.shape
-    # A pointwise layer does not mind where the pixels lie: the few channels that it makes are shuffled instead.
-    source = x.reshape(b, -1, scale * scale * h, w) if shuffle_first else x
-    moves = conv1x1(offset, source, backend=backend)
-    moves = moves * STATIC if scope is None else moves * conv1x1(scope, source, backend=backend).sigmoid() * DYNAMIC
-    moves = _shuffled(moves.reshape(b, -1, h, w), scale)
+    moves = sample_moves(x, offset, scope, scale, shuffle_first, backend=backend)
     # The grid is made here, and is no buffer of the module, so that a cast of it to half precision does not round it.
     base = parents(h, w, scale, x) + sub_pixel_centres(scale, x).squeeze(1).repeat(1, h, w)
     moves = moves.to(base.dtype).view(b, 2, groups, h * scale, w * scale)
     points = (moves + base.unsqueeze(1)).permute(0, 2, 3, 4, 1).unsqueeze(2)
     return sample_points(x, points, "border", backend=backend).squeeze(2)
+
+
+def sample_moves(
+    x: Float[Tensor, "B C H W"],
+    offset: nn.Conv2d,
+    scope: nn.Conv2d | None,
+    scale: int,
+    shuffle_first: bool,
+    *,
+    backend: str = "eager",
+) -> Float[Tensor, "B _ {scale}*H {scale}*W"]:
+    """Predict how far `sample_moved` moves its samples.
+
+    Args:
+        x: the low-resolution map.
+        offset: see `sample_moved`.
+        scope: the same.
+        scale: the same.
+        shuffle_first: the same.
+        backend: of the 1x1 convolutions, see `conv1x1`.
+
+    Returns:
+        The moves in low-resolution pixels, those along x of all groups before those along y.
+
+    Raises:
+        BackendError: when the backend that was asked for is unknown.
+    """
+    b, _, h, w = x.shape
+    # A pointwise layer does not mind where the pixels lie: the few channels that it makes are shuffled instead.
+    source = x.reshape(b, -1, scale * scale * h, w) if shuffle_first else x
+    moves = conv1x1(offset, source, backend=backend)
+    moves = moves * STATIC if scope is None else moves * conv1x1(scope, source, backend=backend).sigmoid() * DYNAMIC
+    return _shuffled(moves.reshape(b, -1, h, w), scale)
 
 
 def sub_pixel_centres(scale: int, like: Tensor) -> Float[Tensor, "2 1 {scale} {scale}"]:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from upbench.ops import sample_moved, sub_pixel_centres
+from upbench.ops import sample_moved, sample_moves, sub_pixel_centres
 from upbench.upsamplers._base import Upsampler, zero_bias
 
 
@@ -76,7 +76,14 @@ class DySample(Upsampler):
         with torch.no_grad():
             self.offset.weight.normal_(0, factor * self.offset.in_channels**-0.5, generator=generator)
 
+    def offsets(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 2*{self.groups} sH sW"]:
+        """Predict the offsets in low-resolution pixels, those along x of all groups before those along y."""
+        return sample_moves(x, self.offset, self._scope(), self.scale, self.style == "pl", backend=self.backend)
+
+    def _scope(self) -> nn.Conv2d | None:
+        return self.scope if self.dynamic else None
+
     def upsample(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C sH sW"]:
         # The buffer init_pos is kept for released checkpoints alone.
-        scope = self.scope if self.dynamic else None
-        return sample_moved(x, self.offset, scope, self.groups, self.scale, self.style == "pl", backend=self.backend)
+        given = (self.offset, self._scope(), self.groups, self.scale, self.style == "pl")
+        return sample_moved(x, *given, backend=self.backend)
