@@ -3,6 +3,8 @@
 import gc
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from tests import shape_checks
 
 shape_checks.install()  # before anything imports upbench
 
+from tests import forked_workers  # noqa: E402
 from upbench.sweeping.worker import IN_PROCESS  # noqa: E402
 
 # What a shell starts in the background ignores Ctrl-C, and so would what the tests start.
@@ -46,6 +49,20 @@ def _no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands measure in the process of the tests, which has torch; `in_workers` gives them the workers that users have."""
     monkeypatch.setenv(IN_PROCESS, "1")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forked_workers(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Workers are forked off one that has torch, where nothing is measured for its own sake."""
+    with nullcontext() if "slow" in request.path.parts else forked_workers.installed():
+        yield
+
+
+@pytest.fixture
+def started_workers() -> Iterator[None]:
+    """Workers are started as they are for users: Python first, then torch."""
+    with forked_workers.taken_out():
+        yield
 
 
 @pytest.fixture

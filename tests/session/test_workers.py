@@ -16,7 +16,7 @@ import pytest
 from tests.command_line import refused, upbench
 from upbench.machine import allocator
 
-pytestmark = pytest.mark.usefixtures("in_workers")
+pytestmark = pytest.mark.usefixtures("in_workers", "started_workers")
 TINY = ("--shape", "8x6x5", "--threads", "1", "--budget", "0.02", "--device", "cpu")
 GLIBC = pytest.mark.skipif(not allocator.trim(), reason="malloc is not glibc's, which alone can be pinned")
 

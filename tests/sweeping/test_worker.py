@@ -20,6 +20,7 @@ from upbench.specs import run_spec as spec
 from upbench.sweeping import worker
 from upbench.sweeping.worker import Worker, WorkerError
 
+pytestmark = pytest.mark.usefixtures("started_workers")
 FAKE = "tests.sweeping.fake_worker"
 
 
