@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from tests import record_builder
+from tests import command_lines, record_builder
 from tests.command_line import upbench
 from upbench import metrics
 from upbench.errors import RenamedWarning, UnknownName
@@ -18,19 +18,15 @@ from upbench.report import metrics_page
 
 ROOT = Path(__file__).parent.parent
 TOY = """
-import sys
 from upbench import metrics, units
 metrics.METRICS["toy-bytes"] = metrics.Metric(
     "toy-bytes", "Toy bytes", "bytes of a toy", units.BYTES, "memory.weight_bytes", head="Toy")
-from upbench.cli.app import app
-app(sys.argv[1:])
 """
 
 
-def with_toy(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """The command line of an upbench that has one more entry in METRICS."""
-    line = [sys.executable, "-c", TOY, *map(str, arguments)]
-    return subprocess.run(line, capture_output=True, text=True, cwd=ROOT, check=False)
+def with_toy(folder: Path, *lines: Sequence[object]) -> list[subprocess.CompletedProcess[str]]:
+    """Command lines of an upbench that has one more entry in METRICS."""
+    return command_lines.forked(folder / "printed", *lines, prepare=TOY)
 
 
 @pytest.fixture
@@ -58,38 +54,40 @@ def test_every_field_and_key_is_one_of_the_record() -> None:
 
 def test_a_quantity_is_one_entry_and_appears_everywhere(results: Path, tmp_path: Path) -> None:
     fast = ("--shape", "8x6x5", "--budget", "0.01", "--threads", "1", "--device", "cpu")
-    profile = with_toy("profile", "carafe", *fast)
+    exact = ("compare", "carafe", "bilinear", *fast, "--exact")
+    picture = tmp_path / "toy.svg"
+    profile, compare, every, table, effects, plot, listed, *helps = with_toy(
+        tmp_path,
+        ("profile", "carafe", *fast),
+        (*exact, "--max", "toy-bytes=1", "--format", "csv"),
+        (*exact, "--columns", "all", "--format", "markdown"),
+        ("table", results, "--columns", "toy-bytes", "--format", "json"),
+        ("effects", results, "--metrics", "toy-bytes", "--part", "effects", "--format", "json"),
+        ("plot", results, "--metric", "toy-bytes", "-o", picture),
+        ("list", "--metrics"),
+        *((command, "--help") for command in ("table", "effects", "plot", "compare")),
+    )
     assert profile.returncode == 0, profile.stderr
     assert "Toy bytes" in profile.stdout
-    compare = with_toy("compare", "carafe", "bilinear", *fast, "--exact", "--max", "toy-bytes=1", "--format", "csv")
     assert compare.returncode == 1
     assert "FAILED carafe, max toy-bytes: " in compare.stderr
     assert ",weight_bytes," in compare.stdout.splitlines()[0]
-    assert (
-        "Toy"
-        in with_toy(
-            "compare", "carafe", "bilinear", *fast, "--exact", "--columns", "all", "--format", "markdown"
-        ).stdout
-    )
-    table = json.loads(with_toy("table", results, "--columns", "toy-bytes", "--format", "json").stdout)["tables"][0]
-    assert table["rows"][0]["weight_bytes"] == 1
-    effects = with_toy("effects", results, "--metrics", "toy-bytes", "--part", "effects", "--format", "json")
+    assert "Toy" in every.stdout
+    assert json.loads(table.stdout)["tables"][0]["rows"][0]["weight_bytes"] == 1
     assert {row["metric"] for row in json.loads(effects.stdout)["tables"][0]["rows"]} == {"weight_bytes"}
-    picture = tmp_path / "toy.svg"
-    plot = with_toy("plot", results, "--metric", "toy-bytes", "-o", picture)
     assert plot.returncode == 0, plot.stderr
     assert "Toy bytes" in picture.read_text()
-    for command in ("table", "effects", "plot", "compare"):
-        shown = "".join(with_toy(command, "--help").stdout.split())
-        assert "toy-bytes" in shown.replace("│", ""), command
-    assert "| `toy-bytes` | bytes of a toy | bytes | lower | exact |" in with_toy("list", "--metrics").stdout
+    assert "| `toy-bytes` | bytes of a toy | bytes | lower | exact |" in listed.stdout
+    assert len(helps) == 4
+    for shown in helps:
+        assert "toy-bytes" in "".join(shown.stdout.split()).replace("│", ""), shown.args
 
 
 def test_a_baseline_without_a_quantity_is_still_compared(tmp_path: Path) -> None:
     fast = ("carafe", "--shape", "8x6x5", "--threads", "1", "--device", "cpu", "--exact")
     base = tmp_path / "base.json"
     assert upbench("compare", *fast, "--save", base).exit_code == 0
-    found = with_toy("compare", *fast, "--baseline", base, "--strict")
+    (found,) = with_toy(tmp_path, ("compare", *fast, "--baseline", base, "--strict"))
     assert found.returncode == 0, found.stderr
     assert "NOTE carafe, baseline toy-bytes: not compared: baseline" in found.stderr
 

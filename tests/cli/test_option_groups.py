@@ -5,8 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import json
-import subprocess
-import sys
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from typer.testing import CliRunner
 
 import upbench as package
 from tests.command_line import refused, upbench
+from tests.command_lines import forked
 from upbench.cli import option_groups
 from upbench.cli.app import app
 from upbench.report.formats import render
@@ -188,32 +188,27 @@ TOY = """
 def render(tables, plain):
     return "".join(f"toy: {table.title}: {len(table.rows)} rows\\n" for table in tables)
 """
-RUN = """
-import sys
+TOY_FORMAT = """
+sys.path.insert(0, {folder!r})
 from upbench.report.formats import render
 import toy
 render.FORMATS["toy"] = toy.render
-from upbench.cli.app import app
-app(sys.argv[1:])
 """
 
 
 def test_one_more_format_is_one_file_and_one_entry(tmp_path: Path) -> None:
     (tmp_path / "toy.py").write_text(TOY)
-    path = f"{tmp_path}:{ROOT.parent}"
-
-    def run(*arguments: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-c", RUN, *arguments],
-            capture_output=True,
-            text=True,
-            check=True,
-            env={"PYTHONPATH": path, "COLUMNS": "200", "PATH": "/usr/bin:/bin"},
-        )
-        return done.stdout
-
-    for command in SHOWING:
-        assert "table|markdown|csv|latex|html|json|parquet|toy" in run(command, "--help")
-    assert run("list", "--shapes", "--format", "toy").startswith("toy: Named shapes")
-    assert run("profile", "bilinear", *FAST, "--format", "toy").startswith("toy: ")
-    assert run("reproduce", "--list", "--format", "toy").startswith("toy: Published tables")
+    helps = [(command, "--help") for command in SHOWING]
+    lines = [
+        ("list", "--shapes", "--format", "toy"),
+        ("profile", "bilinear", *FAST, "--format", "toy"),
+        ("reproduce", "--list", "--format", "toy"),
+    ]
+    environment = {**os.environ, "COLUMNS": "200"}
+    prepare = TOY_FORMAT.format(folder=str(tmp_path))
+    found = forked(tmp_path / "printed", *lines, *helps, prepare=prepare, environment=environment)
+    assert [one.returncode for one in found] == [0] * (3 + len(helps))
+    for one in found[3:]:
+        assert "table|markdown|csv|latex|html|json|parquet|toy" in one.stdout
+    for one, begins in zip(found, ("toy: Named shapes", "toy: ", "toy: Published tables"), strict=False):
+        assert one.stdout.startswith(begins)
