@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import runpy
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,17 +49,34 @@ def python(code: str, *options: str) -> str:
     return done.stdout
 
 
-def test_no_public_name_is_that_of_a_submodule_and_each_is_good_for_two_calls() -> None:
-    """Importing a submodule puts it into the package under its own name, over whatever stood there."""
+@pytest.fixture(scope="module")
+def after_every_import() -> dict[str, Any]:
+    """What a process says of public names, and of the name of before, once it has imported every submodule."""
     out = python(
-        EVERY_SUBMODULE + "import types\n"
+        EVERY_SUBMODULE + "import json, types, warnings\n"
         "for name in upbench.__all__:\n"
         "    first, second = getattr(upbench, name), getattr(upbench, name)\n"
         "    assert first is second and not isinstance(first, types.ModuleType), name\n"
         "tops = {m.name.split('.')[1] for m in pkgutil.iter_modules(upbench.__path__, 'upbench.')}\n"
-        "print(sorted(tops & set(upbench.__all__)))\n"
+        "spec = upbench.spec('dysample', shape='32x8x8', budget=0.01, threads=1)\n"
+        "runs = []\n"
+        "for _ in range(2):\n"
+        "    with warnings.catch_warnings(record=True) as caught:\n"
+        "        warnings.simplefilter('always')\n"
+        "        record = upbench.run(spec)\n"
+        "    said = [str(w.message) for w in caught if w.category is DeprecationWarning and 'upbench' in str(w.message)]\n"
+        "    runs.append([record.macs.conv, type(record).__name__, *said])\n"
+        "print(json.dumps({'submodules': sorted(tops & set(upbench.__all__)), 'runs': runs}))\n"
     )
-    assert out.strip() == "[]"
+    found: dict[str, Any] = json.loads(out)
+    return found
+
+
+def test_no_public_name_is_that_of_a_submodule_and_each_is_good_for_two_calls(
+    after_every_import: dict[str, Any],
+) -> None:
+    """Importing a submodule puts it into the package under its own name, over whatever stood there."""
+    assert after_every_import["submodules"] == []
 
 
 def test_a_spec_is_profiled_twice_in_one_process_without_a_warning_of_ours() -> None:
@@ -72,19 +91,11 @@ def test_a_spec_is_profiled_twice_in_one_process_without_a_warning_of_ours() -> 
     assert out.split() == [str(64 * 32 * 32)] * 2
 
 
-def test_the_name_of_before_is_a_function_that_says_what_to_call_after_every_submodule_was_imported() -> None:
-    out = python(
-        EVERY_SUBMODULE + "import warnings\n"
-        "spec = upbench.spec('dysample', shape='32x8x8', budget=0.01, threads=1)\n"
-        "for _ in range(2):\n"
-        "    with warnings.catch_warnings(record=True) as caught:\n"
-        "        warnings.simplefilter('always')\n"
-        "        record = upbench.run(spec)\n"
-        "    said = [str(w.message) for w in caught if w.category is DeprecationWarning and 'upbench' in str(w.message)]\n"
-        "    print(record.macs.conv, type(record).__name__, *said)\n"
-    )
+def test_the_name_of_before_is_a_function_that_says_what_to_call_after_every_submodule_was_imported(
+    after_every_import: dict[str, Any],
+) -> None:
     sentence = "upbench.run(spec) is now upbench.profile(spec); the old name works for one more version"
-    assert out.splitlines() == [f"{64 * 32 * 32} Profile {sentence}"] * 2
+    assert after_every_import["runs"] == [[64 * 32 * 32, "Profile", sentence]] * 2
 
 
 def test_importing_upbench_loads_neither_torch_nor_pandas() -> None:
@@ -258,17 +269,13 @@ def test_the_other_names_are_good_for_two_calls() -> None:
         upbench.load_weights(module, module.state_dict())
 
 
-def test_the_example_runs() -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "error::DeprecationWarning:upbench", str(ROOT / "examples" / "python_api.py")],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-    )
-    assert done.returncode == 0, done.stderr
-    assert f"Sequential {64 * 32 * 128 * 9}" in done.stdout
-    assert "| theta" in done.stdout
+def test_the_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", category=DeprecationWarning, module="upbench")
+        runpy.run_path(str(ROOT / "examples" / "python_api.py"), run_name="__main__")
+    out = capsys.readouterr().out
+    assert f"Sequential {64 * 32 * 128 * 9}" in out
+    assert "| theta" in out
 
 
 def test_the_example_of_a_model_of_ones_own_runs() -> None:
