@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import Result
 
+from tests import command_line
 from upbench.records import store
 from upbench.user_code import source_files
 
-ROOT = Path(__file__).parents[2]
 UP = """
 import torch.nn.functional as F
 from torch import nn
@@ -126,14 +126,24 @@ def test_a_hash_is_of_the_bytes_and_what_changed_is_named(tmp_path: Path) -> Non
     assert str(tmp_path) not in json.dumps(new)
 
 
-def upbench(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "upbench", *arguments],
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
+def forget() -> None:
+    """Let the modules of these tests be imported anew."""
+    for name in [name for name in sys.modules if name.split(".")[0] in ("nets", "two", "up")]:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def upbench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Result]]:
+    """The command line in the folder of the test, each time as in a process that has imported none of its files."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def run(*arguments: str) -> Result:
+        forget()
+        return command_line.upbench(*arguments)
+
+    yield run
+    forget()
 
 
 def gains(path: Path) -> list[tuple[object, float | None]]:
@@ -142,9 +152,9 @@ def gains(path: Path) -> list[tuple[object, float | None]]:
     return [(r.axes["upsampler"], r.output and r.output.highest and round(r.output.highest, 3)) for r in records]
 
 
-def test_edited_code_is_measured_again_and_the_file_is_named(tmp_path: Path) -> None:
+def test_edited_code_is_measured_again_and_the_file_is_named(tmp_path: Path, upbench: Callable[..., Result]) -> None:
     sweep = {
-        "name": "mine", "input": {"shape": "8x6x5"}, "measure": {"budget": 0.02, "device": "cpu"},
+        "name": "mine", "input": {"shape": "8x6x5"}, "measure": {"budget": 0.02, "device": "cpu", "threads": 1},
         "base": {"upsampler": "two:Up"}, "grid": {"upsampler": ["nets.one:Up", "two:Up", "nearest"]},
     }  # fmt: skip
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(sweep))
@@ -158,8 +168,8 @@ def test_edited_code_is_measured_again_and_the_file_is_named(tmp_path: Path) -> 
         },
     )
     path = tmp_path / "results" / "mine.jsonl"
-    first = upbench(tmp_path, "sweep", "mine.yaml")
-    assert first.returncode == 0, first.stderr
+    first = upbench("sweep", "mine.yaml")
+    assert first.exit_code == 0, first.stderr
     before = gains(path)
     assert len(before) == 3
     records = store.load(path).records
@@ -168,28 +178,28 @@ def test_edited_code_is_measured_again_and_the_file_is_named(tmp_path: Path) -> 
     ]  # fmt: skip
     assert records[2].sources is None
 
-    assert "changed" not in upbench(tmp_path, "sweep", "mine.yaml").stderr
+    assert "changed" not in upbench("sweep", "mine.yaml").stderr
     assert gains(path) == before, "nothing was edited"
 
     write(tmp_path, {"nets/parts.py": "GAIN = 3"})
-    dry = upbench(tmp_path, "sweep", "mine.yaml", "--dry-run")
+    dry = upbench("sweep", "mine.yaml", "--dry-run")
     assert "to measure: nets/parts.py changed" in dry.stdout
     assert dry.stdout.count("measured already") == 2
-    again = upbench(tmp_path, "sweep", "mine.yaml", "--format", "csv")
-    assert again.returncode == 0
+    again = upbench("sweep", "mine.yaml", "--format", "csv")
+    assert again.exit_code == 0
     assert "upbench: nets/parts.py changed since it was measured; 1 cell is measured again" in again.stderr
     after = gains(path)
     assert [name for name, _ in after[3:]] == ["nets.one:Up"]
     assert after[3][1] == pytest.approx(3 * (before[0][1] or 0), rel=1e-2)
     assert len(again.stdout.splitlines()) == 4
-    table = upbench(tmp_path, "table", "results/mine.jsonl", "--format", "csv")
+    table = upbench("table", "results/mine.jsonl", "--format", "csv")
     assert len(table.stdout.splitlines()) == 4, "an edited cell is one cell"
 
     write(tmp_path, {"nets/parts.py": "GAIN = 1"})
-    back = upbench(tmp_path, "sweep", "mine.yaml")
+    back = upbench("sweep", "mine.yaml")
     assert "changed" not in back.stderr
     assert gains(path) == [*after, before[0]], "code taken back is known, and its record is the one to show"
-    assert upbench(tmp_path, "sweep", "mine.yaml").returncode == 0
+    assert upbench("sweep", "mine.yaml").exit_code == 0
     assert len(gains(path)) == 5
 
 
@@ -204,16 +214,18 @@ class EditsItself(Up):
 """
 
 
-def test_a_module_edited_while_a_sweep_runs_is_recorded_as_what_ran(tmp_path: Path) -> None:
+def test_a_module_edited_while_a_sweep_runs_is_recorded_as_what_ran(
+    tmp_path: Path, upbench: Callable[..., Result]
+) -> None:
     sweep = {
-        "name": "mine", "input": {"shape": "8x6x5"}, "measure": {"budget": 0.02, "device": "cpu"},
+        "name": "mine", "input": {"shape": "8x6x5"}, "measure": {"budget": 0.02, "device": "cpu", "threads": 1},
         "cells": [{"upsampler": "up:Up", "seed": 0}, {"upsampler": "up:EditsItself"}, {"upsampler": "up:Up", "seed": 1}],
     }  # fmt: skip
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(sweep))
     source = UP.format(imports="", gain="1") + EDITS_ITSELF
     write(tmp_path, {"up.py": source})
     path = tmp_path / "results" / "mine.jsonl"
-    first = upbench(tmp_path, "sweep", "mine.yaml", "--format", "csv")
+    first = upbench("sweep", "mine.yaml", "--format", "csv")
     assert "up.py changed while the sweep ran; seed=1, upsampler=up:Up is of the new code" in first.stderr
     assert len(first.stdout.splitlines()) == 4
     records = store.load(path).records
@@ -222,5 +234,5 @@ def test_a_module_edited_while_a_sweep_runs_is_recorded_as_what_ran(tmp_path: Pa
     assert source_files.changed(old, new) == ["up.py"]
 
     write(tmp_path, {"up.py": source})
-    assert "1 cell is measured again" in upbench(tmp_path, "sweep", "mine.yaml").stderr
+    assert "1 cell is measured again" in upbench("sweep", "mine.yaml").stderr
     assert [r.axes["seed"] for r in store.load(path).records[3:]] == [1], "the others are of this code"
