@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import importlib.util
 import pickle
 import subprocess
@@ -85,11 +86,24 @@ def kinds(traced: torch.jit.ScriptModule) -> set[str]:
     return {node.kind() for node in traced.inlined_graph.nodes()}
 
 
+@functools.cache
+def exported(name: str, training: bool) -> tuple[Model, tuple[Tensor, ...], torch.export.ExportedProgram]:
+    """A model, inputs, and the program that is exported of both: seconds, which two tests need not spend twice."""
+    model, tensors = make(registry.get(name))
+    return model, tensors, torch.export.export(copy.deepcopy(model.train(training)), tensors)
+
+
+@functools.cache
+def traced_of(name: str, training: bool) -> tuple[Model, tuple[Tensor, ...], torch.jit.ScriptModule]:
+    """A model, inputs, and what is traced of both."""
+    model, tensors = make(registry.get(name))
+    return model, tensors, torch.jit.trace(copy.deepcopy(model.train(training)), tensors, check_trace=False)
+
+
 @by_class
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "training"])
 def test_exported_graphs_hold_torchs_operators_alone(card: Card, training: bool) -> None:
-    model, tensors = make(card)
-    program = torch.export.export(copy.deepcopy(model.train(training)), tensors)
+    model, tensors, program = exported(card.name, training)
     assert {name for name in operators(program) if not name.startswith(("aten.", "<built-in", "wrap_"))} == set()
     close(program.module(), model, tensors)
 
@@ -122,28 +136,27 @@ def test_strict_export(card: Card) -> None:
 @by_class
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "training"])
 def test_traces_hold_torchs_operators_alone(card: Card, training: bool) -> None:
-    model, tensors = make(card)
-    traced = torch.jit.trace(copy.deepcopy(model.train(training)), tensors, check_trace=False)
+    model, tensors, traced = traced_of(card.name, training)
     assert {kind.split("::")[0] for kind in kinds(traced)} <= {"aten", "prim"}
     close(traced, model, tensors)
 
 
 def test_saved_files_run_where_upbench_is_not(tmp_path: Path) -> None:
     for card in CLASSES:
-        model, tensors = make(card)
-        torch.export.save(torch.export.export(model, tensors), tmp_path / f"{card.name}.pt2")
-        torch.jit.trace(model, tensors, check_trace=False).save(str(tmp_path / f"{card.name}.pt"))
-        torch.save((tensors, expected(model, tensors)), tmp_path / f"{card.name}.tensors")
+        for file, (model, tensors, _) in (("pt2", exported(card.name, False)), ("pt", traced_of(card.name, False))):
+            torch.save((tensors, expected(model, tensors)), tmp_path / f"{card.name}.{file}.tensors")
+        torch.export.save(exported(card.name, False)[2], tmp_path / f"{card.name}.pt2")
+        traced_of(card.name, False)[2].save(str(tmp_path / f"{card.name}.pt"))
     code = (
         "import sys, pathlib\n"
         "sys.modules['upbench'] = None\n"  # what an import of it then raises is an ImportError
         "import torch\n"
         "for file in sorted(pathlib.Path(sys.argv[1]).glob('*.tensors')):\n"
         "    tensors, expected = torch.load(file)\n"
-        "    for module in (torch.export.load(file.with_suffix('.pt2')).module(),\n"
-        "                   torch.jit.load(str(file.with_suffix('.pt')))):\n"
-        "        torch.testing.assert_close(module(*tensors), expected, rtol=1e-4, atol=1e-4)\n"
-        "        print(file.stem)\n"
+        "    saved = str(file.with_suffix(''))\n"
+        "    module = torch.export.load(saved).module() if saved.endswith('.pt2') else torch.jit.load(saved)\n"
+        "    torch.testing.assert_close(module(*tensors), expected, rtol=1e-4, atol=1e-4)\n"
+        "    print(file.stem)\n"
     )
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code, str(tmp_path)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
