@@ -85,6 +85,13 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
+def finish(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the command again, which goes on where a process of before ended."""
+    monkeypatch.chdir(folder)
+    done = CliRunner().invoke(app, ["sweep", "tiny.yaml"])
+    assert done.exit_code == 0, done.output
+
+
 def wait_for_lines(path: Path, count: int, process: subprocess.Popen[str]) -> None:
     end = time.monotonic() + 120
     while not path.exists() or path.read_bytes().count(b"\n") < count:
@@ -121,11 +128,12 @@ def test_cells_that_fail_in_every_way_are_records_and_the_sweep_goes_on(
     assert all(errors[n] in (tmp_path / "results" / "tiny.md").read_text() for n in (3, 4))
 
 
-def test_killed_in_mid_cell_and_run_again_no_cell_is_lost_or_measured_twice(tmp_path: Path) -> None:
+def test_killed_in_mid_cell_and_run_again_no_cell_is_lost_or_measured_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "results" / "tiny.jsonl"
-    write_sweep(
-        tmp_path, base={"upsampler": "carafe"}, grid={"k_up": [3, 4, 5], "k_enc": [1, 3]}, measure={"device": "cpu"}
-    )
+    grid = {"k_up": [3, 4, 5], "k_enc": [1, 3]}
+    write_sweep(tmp_path, base={"upsampler": "carafe"}, grid=grid, measure={"device": "cpu", "threads": 1})
     passes = path.with_suffix(".passes.jsonl")
     with start(tmp_path) as process:
         wait_for_lines(path, 2, process)  # the impossible cells, which come first
@@ -137,9 +145,7 @@ def test_killed_in_mid_cell_and_run_again_no_cell_is_lost_or_measured_twice(tmp_
         wait_for_lines(passes, 6, process)  # all four are counted, and passes begun
         process.kill()
     assert path.read_bytes().startswith(before)
-    with start(tmp_path) as process:
-        process.communicate()
-    assert process.returncode == 0
+    finish(tmp_path, monkeypatch)
     assert path.read_bytes().startswith(before)
     assert passes.read_bytes().startswith(counted)
     found = store.load(path)
@@ -166,9 +172,12 @@ def test_killed_in_mid_cell_and_run_again_no_cell_is_lost_or_measured_twice(tmp_
 
 
 @pytest.mark.parametrize(("lines", "records"), [(1, 0), (6, 3)], ids=["while counting", "after three passes"])
-def test_ctrl_c_finishes_what_is_measured_and_the_next_run_goes_on(tmp_path: Path, lines: int, records: int) -> None:
+def test_ctrl_c_finishes_what_is_measured_and_the_next_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: int, records: int
+) -> None:
     path = tmp_path / "results" / "tiny.jsonl"
-    write_sweep(tmp_path, base={"upsampler": "carafe"}, grid={"seed": [0, 1, 2]}, measure={"device": "cpu"})
+    measure = {"device": "cpu", "threads": 1}
+    write_sweep(tmp_path, base={"upsampler": "carafe"}, grid={"seed": [0, 1, 2]}, measure=measure)
     with start(tmp_path) as process:
         wait_for_lines(path.with_suffix(".passes.jsonl"), lines, process)  # three cells, then a block a pass
         process.send_signal(signal.SIGINT)
@@ -185,9 +194,7 @@ def test_ctrl_c_finishes_what_is_measured_and_the_next_run_goes_on(tmp_path: Pat
         assert len(path.with_suffix(".csv").read_text().splitlines()) == 1 + records
         assert {r.latency.stopped for r in found.records if r.latency} == {"interrupted"}
         assert "of 5 passes, unfinished" in path.with_suffix(".md").read_text()
-    with start(tmp_path) as process:
-        process.communicate()
-    assert process.returncode == 0
+    finish(tmp_path, monkeypatch)
     current = store.current(store.load(path).records)
     assert [len(r.latency.passes.numbers) >= 5 for r in current if r.latency and r.latency.passes] == [True] * 3
     assert {r.latency.stopped for r in current if r.latency} == {"budget"}
