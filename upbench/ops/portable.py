@@ -17,7 +17,6 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
-from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 from upbench.ops.local_similarity import EPS
 from upbench.ops.registration import coordinate_dtype, replaced_forms
@@ -194,6 +193,8 @@ def nearest(
 
 def _whole_ratio(outputs: int, inputs: int) -> int:
     """outputs / inputs where that is known to be a whole number, whatever the sizes; else 0."""
+    from torch.fx.experimental.symbolic_shapes import statically_known_true  # imports sympy
+
     for ratio in range(1, 17):
         if statically_known_true(outputs == ratio * inputs):
             return ratio
