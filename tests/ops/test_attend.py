@@ -193,8 +193,11 @@ def test_bfloat16_of_whole_vectors(params: dict[str, Any], size: tuple[int, int]
         assert (found - expected).abs().max() <= 2e-2 * expected.abs().max()
 
 
+@pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("value", [torch.inf, torch.nan])
-def test_a_pixel_of_bfloat16_that_is_no_number_spoils_no_more_than_it_does_in_float32(value: float) -> None:
+def test_a_pixel_of_bfloat16_that_is_no_number_spoils_no_more_than_it_does_in_float32(value: float, seed: int) -> None:
+    """Of maps that were drawn once: of thirty, one has a point so near to the edge of a cell that rounding decides what it reads."""
+    torch.manual_seed(seed)
     module = upbench.build("ldaaqu", 256, seed=0, backend="fused").eval()
     module.set_offsets("trained", torch.Generator().manual_seed(1))
     x = torch.randn(1, 256, 12, 16)
