@@ -161,6 +161,8 @@ static ALWAYS_INLINE void NAME(sample_pixel)(const NAME(Reads) * reads, long m, 
 static ALWAYS_INLINE void NAME(sample_one)(const NAME(Reads) * reads, long m, long each, STORED *out, int streams) {
     if (streams == WHOLE && each == 4 * SOME)
         NAME(sample_pixel)(reads, m, 4 * SOME, out, WHOLE);
+    else if (streams == WHOLE && each == 2 * SOME)
+        NAME(sample_pixel)(reads, m, 2 * SOME, out, WHOLE);
     else if (streams == WHOLE)
         NAME(sample_pixel)(reads, m, each, out, WHOLE);
     else if (streams)
