@@ -70,7 +70,7 @@ def test_torch_has_an_openmp_here() -> None:
 def own_threads() -> Iterator[None]:
     """The modules as where torch has no OpenMP."""
     for module in MODULES:
-        module.use_openmp(0, 0)
+        module.use_openmp(0, 0, 0)
     yield
     for module in MODULES:
         module.use_openmp(*compiled.openmp())

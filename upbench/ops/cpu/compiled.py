@@ -28,13 +28,13 @@ def load(name: str, interface: int) -> Any:
 
 
 @cache
-def openmp() -> tuple[int, int]:
-    """Addresses of GOMP_parallel and omp_get_thread_num in the library that torch has loaded; 0 where it has none with both."""
+def openmp() -> tuple[int, int, int]:
+    """Addresses of GOMP_parallel, omp_get_thread_num and omp_get_num_threads in the library that torch has loaded; 0 where it lacks one."""
     name = "libtorch_global_deps" + (".dylib" if sys.platform == "darwin" else ".so")
     try:
         loaded = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / name))
-        functions = [getattr(loaded, one) for one in ("GOMP_parallel", "omp_get_thread_num")]
+        functions = [getattr(loaded, one) for one in ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")]
     except (OSError, AttributeError):
-        return 0, 0
-    parallel, number = (ctypes.cast(one, ctypes.c_void_p).value or 0 for one in functions)
-    return parallel, number
+        return 0, 0, 0
+    parallel, number, threads = (ctypes.cast(one, ctypes.c_void_p).value or 0 for one in functions)
+    return parallel, number, threads

@@ -19,7 +19,7 @@ from upbench.ops.cpu.structs import ADDRESS, COUNT, REAL, struct
 from upbench.ops.memory_layout import empty_map, empty_taps
 from upbench.ops.registration import coordinate_dtype
 
-INTERFACE = 15
+INTERFACE = 16
 """Version of the C interface that this file expects. A kernel built by another upbench reports another, and is ignored."""
 
 _kernels = compiled.load("_kernels", INTERFACE)

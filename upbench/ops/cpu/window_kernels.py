@@ -19,7 +19,7 @@ from upbench.ops import thresholds
 from upbench.ops.cpu import compiled, native, structs, threads
 from upbench.ops.memory_layout import empty_map, empty_taps, on_huge_pages
 
-INTERFACE = 10
+INTERFACE = 11
 """Version of the C interface that this file expects; kernels built by another upbench are ignored."""
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 ZEROS, MIRRORED, REPEATED = 0, 1, 2

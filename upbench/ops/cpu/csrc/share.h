@@ -6,6 +6,7 @@
 
 #if defined(__GNUC__)
 #include <pthread.h>
+#include <sched.h>
 #include <unistd.h>
 #endif
 
@@ -22,12 +23,13 @@ typedef struct {
     Work work;
     const void *job;
     long count, piece, runs;
-    int arrived, failed;
+    int core, begun, arrived, failed;
     Run of[RUNS];
 } Share;
 
 static void (*openmp)(void (*)(void *), void *, unsigned, unsigned); /* GOMP_parallel */
 static int (*number_in_openmp)(void);                                /* omp_get_thread_num */
+static int (*threads_in_openmp)(void);                               /* omp_get_num_threads */
 
 #if defined(__GNUC__)
 static pid_t openmp_process;
@@ -43,19 +45,48 @@ static long taken(Run *run, int own) {
     }
 }
 
+static void take_run(Share *all, long n, int own) {
+    for (long at; (at = taken(&all->of[n], own)) >= 0;) {
+        const long start = at * all->piece, left = all->count - start;
+        if (!all->work(all->job, start, start + (left < all->piece ? left : all->piece))) __atomic_store_n(&all->failed, 1, __ATOMIC_RELAXED);
+    }
+}
+
 /* What one thread does: its own run, then what is left of the others'. */
 static void *take(Share *all, long mine) {
-    for (long n = 0; n < all->runs; n++) {
-        Run *run = &all->of[(mine + n) % all->runs];
-        for (long at; (at = taken(run, n == 0)) >= 0;) {
-            const long start = at * all->piece, left = all->count - start;
-            if (!all->work(all->job, start, start + (left < all->piece ? left : all->piece))) __atomic_store_n(&all->failed, 1, __ATOMIC_RELAXED);
-        }
-    }
+    for (long n = 0; n < all->runs; n++) take_run(all, (mine + n) % all->runs, n == 0);
     return NULL;
 }
 
-static void take_in_openmp(void *share) { take(share, number_in_openmp()); }
+#ifdef __linux__
+/* Moves this thread off the core of the one that began the job, where the system woke it there, by what it may run on for a moment. */
+static void leave_core(const Share *all) {
+    cpu_set_t allowed, others;
+    if (sched_getcpu() != all->core || sched_getaffinity(0, sizeof(allowed), &allowed)) return;
+    others = allowed;
+    CPU_CLR(all->core, &others);
+    if (CPU_COUNT(&others) && !sched_setaffinity(0, sizeof(others), &others)) sched_setaffinity(0, sizeof(allowed), &allowed);
+}
+#else
+static void leave_core(const Share *all) { (void)all; }
+#endif
+
+/* After a rest the system may wake a thread on the core of the one that is at work. That one waits as OpenMP does, running on, and both
+ * are held up for 10 ms: so whoever waits lets others go first, and they leave. */
+static void take_in_openmp(void *share) {
+    Share *all = share;
+    const int threads = threads_in_openmp(), mine = number_in_openmp();
+    __atomic_fetch_add(&all->begun, 1, __ATOMIC_RELAXED);
+    if (mine)
+        leave_core(all);
+    else {
+        take_run(all, 0, 1);
+        if (__atomic_load_n(&all->begun, __ATOMIC_RELAXED) < threads) sched_yield();
+    }
+    take(all, mine);
+    __atomic_fetch_add(&all->arrived, 1, __ATOMIC_RELEASE);
+    while (__atomic_load_n(&all->arrived, __ATOMIC_ACQUIRE) < threads) sched_yield();
+}
 
 static void *take_alone(void *share) { return take(share, __atomic_fetch_add(&((Share *)share)->arrived, 1, __ATOMIC_RELAXED)); }
 
@@ -74,6 +105,9 @@ static int shared(Work work, const void *job, long count, long piece, long threa
     if (threads <= 1 || pieces > 0x7fffffff) return count <= 0 || work(job, 0, count);
     Share all = {.work = work, .job = job, .count = count, .piece = piece, .runs = threads < RUNS ? threads : RUNS};
     for (long n = 0; n < all.runs; n++) all.of[n].left = (uint64_t)(pieces * n / all.runs) << 32 | (uint64_t)(pieces * (n + 1) / all.runs);
+#ifdef __linux__
+    all.core = sched_getcpu();
+#endif
     if (openmp && openmp_process == getpid())
         openmp(take_in_openmp, &all, (unsigned)threads, 0);
     else
@@ -84,15 +118,16 @@ static int shared(Work work, const void *job, long count, long piece, long threa
 static int shared(Work work, const void *job, long count, long piece, long threads) { return count <= 0 || work(job, 0, count); }
 #endif
 
-/* Takes the addresses of GOMP_parallel and omp_get_thread_num. */
+/* Takes the addresses of GOMP_parallel, omp_get_thread_num and omp_get_num_threads. */
 static PyObject *use_openmp(PyObject *Py_UNUSED(self), PyObject *args) {
-    unsigned long long parallel, number;
-    if (!PyArg_ParseTuple(args, "KK", &parallel, &number)) return NULL;
+    unsigned long long parallel, number, threads;
+    if (!PyArg_ParseTuple(args, "KKK", &parallel, &number, &threads)) return NULL;
 #if defined(__GNUC__)
     *(void **)&openmp = (void *)(uintptr_t)parallel;
     *(void **)&number_in_openmp = (void *)(uintptr_t)number;
+    *(void **)&threads_in_openmp = (void *)(uintptr_t)threads;
     openmp_process = getpid();
 #endif
     Py_RETURN_NONE;
 }
-#define USE_OPENMP {"use_openmp", use_openmp, METH_VARARGS, "Takes the addresses of GOMP_parallel and omp_get_thread_num."}
+#define USE_OPENMP {"use_openmp", use_openmp, METH_VARARGS, "Takes the addresses of GOMP_parallel, omp_get_thread_num and omp_get_num_threads."}

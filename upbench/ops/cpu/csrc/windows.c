@@ -100,5 +100,5 @@ static PyMethodDef methods[] = {
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_windows", NULL, 0, methods, NULL, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit__windows(void) {
-    return made_of(&module, 10); /* `window_kernels.py` takes the structs above alone */
+    return made_of(&module, 11); /* `window_kernels.py` takes the structs above alone */
 }
