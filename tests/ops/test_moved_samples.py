@@ -115,7 +115,9 @@ def test_what_records_gradients_or_autocasts_is_left_to_its_parts() -> None:
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
         lowered: Tensor = module(x)
     with torch.no_grad():
-        assert torch.allclose(lowered, module(x), atol=0.1)
+        full = module(x)
+    assert torch.allclose(lowered, full, atol=0.1)
+    assert not torch.equal(lowered, full), "autocast lowers the layers of the offsets"
 
 
 @pytest.mark.parametrize("scoped", [False, True])

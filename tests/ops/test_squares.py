@@ -55,9 +55,13 @@ def test_it_is_a_convolution(
 
 
 def test_it_errs_no_more_than_torch() -> None:
-    x, weight = torch.randn(1, 64, 40, 44), torch.randn(25, 64, 3, 3) / 10
-    ours = error(squares.convolve_fused(x, weight, None, None), x, weight, None, None)
-    assert ours <= 1.5 * error(F.conv2d(x, weight, padding=1), x, weight, None, None)
+    """On average of some maps: the largest error of a single one may be half as large again as torch's, or as much smaller."""
+    ours = torchs = 0.0
+    for _ in range(12):
+        x, weight = torch.randn(1, 64, 40, 44), torch.randn(25, 64, 3, 3) / 10
+        ours += error(squares.convolve_fused(x, weight, None, None), x, weight, None, None)
+        torchs += error(F.conv2d(x, weight, padding=1), x, weight, None, None)
+    assert ours <= 1.3 * torchs
 
 
 def test_threads_change_nothing() -> None:

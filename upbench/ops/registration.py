@@ -61,6 +61,18 @@ OPS: dict[str, Op] = {}
 """Every registered op by its full name."""
 
 
+def declare(name: str, kind: str, charge: Charges) -> None:
+    """Declare what a fused op costs: the MACs of the plain ops that it stands for.
+
+    Args:
+        name: its name, without "upbench::".
+        kind: see `Op`.
+        charge: gives the MACs of each plain op by its full name, see `Op.shares`.
+    """
+    full = f"upbench::{name}"
+    OPS[full] = Op(full, kind, lambda shapes, args: sum(charge(shapes, args).values()), charge)
+
+
 def register(
     signature: str,
     kind: str,

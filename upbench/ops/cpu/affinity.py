@@ -18,7 +18,7 @@ from torch import Tensor
 
 from upbench.ops.cpu import map_kernels
 from upbench.ops.cpu.blocked_filters import filtered, pixels_of, shifted, tile_of
-from upbench.ops.registration import LIBRARY, OPS, Op, coordinate_dtype, numel
+from upbench.ops.registration import LIBRARY, OPS, Op, coordinate_dtype, declare, numel
 
 GROUPS = 2
 """Norm groups that are worked on at a time; the maps of more do not stay in cache."""
@@ -196,9 +196,7 @@ def _charge_pools(shapes: Sequence[Sequence[int]], args: Sequence[Any]) -> dict[
     return {"aten::adaptive_avg_pool2d": 3 * numel(shapes[0])}
 
 
-OPS["upbench::affinity_fused"] = Op(
-    "upbench::affinity_fused", "conv", lambda shapes, args: sum(_charge(shapes, args).values()), _charge
-)
+declare("affinity_fused", "conv", _charge)
 OPS["upbench::pool_both_fused"] = Op(
     "upbench::pool_both_fused", "elementwise", lambda shapes, args: 3 * numel(shapes[0]), _charge_pools
 )

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from upbench.ops.cpu import difference_kernels, map_kernels
 from upbench.ops.cpu.products import pointwise
-from upbench.ops.registration import LIBRARY, OPS, Op, coordinate_dtype, numel
+from upbench.ops.registration import LIBRARY, coordinate_dtype, declare, numel
 
 _TENSORS = (
     "Tensor key, Tensor query, Tensor gamma, Tensor beta, Tensor weight, Tensor bias, Tensor inner, Tensor inner_bias,"
@@ -91,9 +91,7 @@ def _charge(shapes: Sequence[Sequence[int]], args: Sequence[Any]) -> dict[str, i
     }
 
 
-OPS["upbench::paired_difference_fused"] = Op(
-    "upbench::paired_difference_fused", "conv", lambda shapes, args: sum(_charge(shapes, args).values()), _charge
-)
+declare("paired_difference_fused", "conv", _charge)
 
 
 @dataclass

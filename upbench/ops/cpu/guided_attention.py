@@ -21,7 +21,7 @@ from upbench.ops.cpu.value_slices import value_slices
 from upbench.ops.fused_limits import can_fuse_attention
 from upbench.ops.memory_layout import empty_map, rows_last
 from upbench.ops.offsets import offset_points
-from upbench.ops.registration import LIBRARY, OPS, Op, numel
+from upbench.ops.registration import LIBRARY, declare, numel
 
 NAME = "guided_attend_fused"
 LIBRARY.define(
@@ -40,9 +40,7 @@ def _charge(shapes: Sequence[Sequence[int]], args: Sequence[Any]) -> dict[str, i
     return attended | {"aten::_convolution": numel(query) * inner, "aten::add": numel(points)}
 
 
-OPS[f"upbench::{NAME}"] = Op(
-    f"upbench::{NAME}", "gather", lambda shapes, args: sum(_charge(shapes, args).values()), _charge
-)
+declare(NAME, "gather", _charge)
 
 
 def attend(

@@ -18,7 +18,7 @@ from upbench.ops.cpu.reassembly import project_fused
 from upbench.ops.dispatch import record
 from upbench.ops.memory_layout import empty_map
 from upbench.ops.moved_samples import DYNAMIC, STATIC
-from upbench.ops.registration import LIBRARY, OPS, Op, coordinate_dtype, numel
+from upbench.ops.registration import LIBRARY, coordinate_dtype, declare, numel
 
 for _signature in (
     "offset_moves_fused(Tensor made, bool scoped) -> Tensor",
@@ -61,14 +61,8 @@ def _sample_macs(shapes: Sequence[Sequence[int]], args: Sequence[Any]) -> dict[s
     }
 
 
-def _declare(name: str, kind: str, charge: Any) -> None:
-    OPS[f"upbench::{name}"] = Op(
-        f"upbench::{name}", kind, lambda shapes, args: sum(charge(shapes, args).values()), charge
-    )
-
-
-_declare("offset_moves_fused", "elementwise", _moves_macs)
-_declare("sample_moved_fused", "gather", _sample_macs)
+declare("offset_moves_fused", "elementwise", _moves_macs)
+declare("sample_moved_fused", "gather", _sample_macs)
 
 
 def sample_moved(

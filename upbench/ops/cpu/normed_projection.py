@@ -20,7 +20,7 @@ from upbench.ops.cpu import map_kernels, structs
 from upbench.ops.cpu.differences import Norm
 from upbench.ops.cpu.map_kernels import PARCEL
 from upbench.ops.cpu.products import widens
-from upbench.ops.registration import LIBRARY, OPS, Op, coordinate_dtype, numel
+from upbench.ops.registration import LIBRARY, coordinate_dtype, declare, numel
 
 OUTPUTS = 4
 """Outputs that are summed at once."""
@@ -67,9 +67,7 @@ def _charge(shapes: Sequence[Sequence[int]], args: Sequence[Any]) -> dict[str, i
     return {"aten::group_norm": 5 * numel(shapes[0]), "aten::linear": numel(shapes[-1]) * shapes[0][1]}
 
 
-OPS["upbench::normed_project_fused"] = Op(
-    "upbench::normed_project_fused", "conv", lambda shapes, args: sum(_charge(shapes, args).values()), _charge
-)
+declare("normed_project_fused", "conv", _charge)
 
 
 def normed_project(

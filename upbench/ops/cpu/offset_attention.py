@@ -22,7 +22,7 @@ from upbench.ops.cpu.products import pointwise
 from upbench.ops.cpu.value_slices import value_slices
 from upbench.ops.memory_layout import empty_map, on_huge_pages
 from upbench.ops.offsets import predict_points
-from upbench.ops.registration import LIBRARY, OPS, Op, coordinate_dtype, numel
+from upbench.ops.registration import LIBRARY, coordinate_dtype, declare, numel
 from upbench.ops.resize import resize_map
 
 NAME = "offset_attend_fused"
@@ -66,9 +66,7 @@ def _charge(shapes: Sequence[Sequence[int]], args: Sequence[Any]) -> dict[str, i
     }
 
 
-OPS[f"upbench::{NAME}"] = Op(
-    f"upbench::{NAME}", "gather", lambda shapes, args: sum(_charge(shapes, args).values()), _charge
-)
+declare(NAME, "gather", _charge)
 
 
 def attend(

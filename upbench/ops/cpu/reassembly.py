@@ -25,7 +25,7 @@ from upbench.ops.fused import (
     window_similarity_fused,
 )
 from upbench.ops.memory_layout import empty_map, taps_last
-from upbench.ops.registration import LIBRARY, OPS, Op, numel
+from upbench.ops.registration import LIBRARY, declare, numel
 
 for _signature in (
     "reassemble_fused(Tensor x, Tensor logits, Tensor? guide, Tensor? gate, int kernel, int scale) -> Tensor",
@@ -93,15 +93,9 @@ def _attend_macs(shapes: Sequence[Sequence[int]], args: Sequence[Any]) -> dict[s
     }
 
 
-def _declare(name: str, kind: str, charge: Any) -> None:
-    OPS[f"upbench::{name}"] = Op(
-        f"upbench::{name}", kind, lambda shapes, args: sum(charge(shapes, args).values()), charge
-    )
-
-
-_declare("reassemble_fused", "gather", _reassemble_macs)
-_declare("attend_window_fused", "gather", _attend_macs)
-_declare("project_fused", "conv", lambda shapes, args: {"aten::linear": numel(shapes[-1]) * shapes[0][1]})
+declare("reassemble_fused", "gather", _reassemble_macs)
+declare("attend_window_fused", "gather", _attend_macs)
+declare("project_fused", "conv", lambda shapes, args: {"aten::linear": numel(shapes[-1]) * shapes[0][1]})
 
 
 @torch.library.register_fake("upbench::reassemble_fused", lib=LIBRARY)

@@ -21,7 +21,7 @@ from upbench.ops.cpu.layer_numbers import square_sums, square_taps
 from upbench.ops.cpu.products import slow_products
 from upbench.ops.memory_layout import empty_map
 from upbench.ops.offsets import grouped_convolution
-from upbench.ops.registration import LIBRARY, OPS, Op, numel
+from upbench.ops.registration import LIBRARY, OPS, Op, declare, numel
 
 Squares = structs.struct(
     "Squares",
@@ -128,9 +128,7 @@ def _charge(shapes: Sequence[Sequence[int]], args: Sequence[Any]) -> dict[str, i
     return charges | ({"aten::add": numel(out)} if len(shapes[-2]) == 4 and len(shapes) > 3 else {})
 
 
-OPS["upbench::convolve_fused"] = Op(
-    "upbench::convolve_fused", "conv", lambda shapes, args: sum(_charge(shapes, args).values()), _charge
-)
+declare("convolve_fused", "conv", _charge)
 
 
 def _charge_groups(shapes: Sequence[Sequence[int]], args: Sequence[Any]) -> dict[str, int]:
