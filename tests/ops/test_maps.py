@@ -352,6 +352,9 @@ def test_without_the_kernels_the_eager_forms_run() -> None:
         "difference_slopes",
         "fold",
         "affinity",
+        "filtered",
+        "filter_slopes",
+        "guide_slopes",
         "pool",
     ],
 )

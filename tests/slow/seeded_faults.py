@@ -18,6 +18,7 @@ from torch import Tensor
 from upbench.ops import thresholds
 from upbench.ops.cpu import (
     affinity,
+    affinity_slope,
     guided_attention,
     moved_samples,
     normed_projection,
@@ -43,6 +44,7 @@ RIGHT: dict[str, Callable[..., Any]] = {
     "offset_attend_fused": offset_attention.attend,
     "guided_attend_fused": guided_attention.attend,
     "affinity_fused": affinity.affinity,
+    "affinity_slope_fused": affinity_slope.affinity_slope,
     "reassemble_fused": window_kernels.reassemble,
     "attend_window_fused": window_kernels.attend,
     "project_fused": projection.project,
@@ -174,6 +176,10 @@ def _slopes_hundredth(found: tuple[Tensor, Tensor]) -> None:
     found[1].mul_(1.01)
 
 
+def _guide_slope_row(found: tuple[Tensor, ...]) -> None:
+    _last_row(found[0])
+
+
 def _dots_at_border(found: tuple[Tensor, Tensor]) -> None:
     found[0][..., 0] = 0
 
@@ -212,6 +218,8 @@ FAULTS = [
     Fault("the border of attention to windows", "attend_window_fused", _first_row, "sapa-b"),
     Fault("the end of a tile of a projection", "project_fused", _last_column, "fade"),
     Fault("a seam of affinities", "affinity_fused", _row_seam, "a2u"),
+    Fault("the last row of a guide's gradient", "affinity_slope_fused", _guide_slope_row, "a2u"),
+    Fault("the gradient of filters times 1.01", "affinity_slope_fused", _slopes_hundredth, "a2u"),
     Fault("the last row of squares", "convolve_fused", _last_row, "carafe"),
     Fault("a seam of squares", "convolve_fused", _column_seam, "fade"),
     Fault("the last squares of groups", "convolve_groups_fused", _last_row, "ldaaqu", shape="256x56x52"),

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from upbench.ops.cpu.products import slow_products
 from upbench.ops.dispatch import compute, no_autocast
 from upbench.ops.layers import conv1x1, convolve, softmax_over_taps
 from upbench.ops.offsets import child_points, points_around
@@ -243,7 +244,7 @@ def _add_position(
     b, _, h, w = query.shape
     heads, taps, d = embedding.shape
     rows = query.permute(0, 2, 3, 1).reshape(b * h * w, heads, d)
-    if rows.dtype == torch.float16 and rows.device.type == "cpu":
+    if slow_products(rows) or (rows.dtype == torch.float16 and rows.device.type == "cpu"):
         rows = rows.float()  # torch multiplies one number after another there
     # One small product per head, in the memory order of the fused logits: taps last. As a product of plain matrices, of which the
     # second is a transpose, torch takes the gradient of the embedding seven times as fast as of a batch of them.

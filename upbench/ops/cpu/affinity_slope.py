@@ -1,13 +1,11 @@
 """The gradient of `affinity.affinity`, two norm groups at a time: what is filtered is filtered again and stays in cache.
 
-The gradient of the guide is itself a convolution of the gradients of the two maps, with the filters mirrored and parted by
-the four sub-pixels of an output pixel; as in the forward pass blocks of neighbouring pixels are its channels.
+The filters and their gradients are C kernels (`plane_filters`), or where there are none torch's convolutions (`blocked_filters`).
 """
 
 from __future__ import annotations
 
 import math
-from itertools import product
 from typing import Any
 
 import torch
@@ -16,16 +14,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from upbench.ops.affinity import affinity_logits, filtered_by_own
+from upbench.ops.cpu import map_kernels
 from upbench.ops.cpu.affinity import GROUPS, affinity_slope_fused
-from upbench.ops.cpu.blocked_filters import (
-    blocks_of,
-    filtered,
-    pixels_of,
-    shifted,
-    slope_of_windows,
-    tile_of,
-    unshifted,
-)
+from upbench.ops.cpu.blocked_filters import BlockFilters
+from upbench.ops.cpu.plane_filters import PlaneFilters
 from upbench.ops.registration import LIBRARY, coordinate_dtype
 
 Slopes = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
@@ -52,39 +44,28 @@ def affinity_slope(
         Those of guide, filters, scale, shift and pattern.
     """
     (b, c), (h, w) = guide.shape[:2], grad.shape[2:]
-    size, dtype, tile = filters.shape[-1], coordinate_dtype(guide.dtype), tile_of(h, w)
-    given, grad = (filters, scale, shift, pattern), grad.to(dtype)
-    filters, scale, shift, pattern = (t.to(dtype) for t in given)
+    given, dtype = (filters, scale, shift, pattern), coordinate_dtype(guide.dtype)
+    grad, filters, scale, shift, pattern = (t.to(dtype) for t in (grad, *given))
     together = math.gcd(groups, GROUPS)
     step = c // groups * together
+    even = guide.shape[2] % 2 == guide.shape[3] % 2 == 0
+    filters_of = PlaneFilters if even and map_kernels.can_run_native(filters) else BlockFilters
     dguide = torch.empty_like(guide, memory_format=torch.contiguous_format)
     dfilters, dscale, dshift, dpattern = (torch.zeros_like(t) for t in (filters, scale, shift, pattern))
     for image in range(b):
-        windows = shifted(filters[image], tile)
-        dwindows = torch.zeros_like(windows)
-        back, block, margins = _mirrored(filters[image], (h, w))
-        passed = (grad[image] * pattern[image]).sum(0) * c**-0.5
-        total = torch.zeros(h * w, dtype=dtype)
+        both = filters_of(filters[image], h, w)
+        passed = both.order((grad[image] * pattern[image]).sum(0) * c**-0.5)
+        total = torch.zeros_like(passed)
         for start in range(0, c, step):
             part = slice(start, start + step)
-            maps = filtered(guide[image, part], windows, size, tile, dtype)
-            own, dmaps, down, dover = _part(
-                maps.view(step, 2, -1).transpose(0, 1),
-                scale[part].t(),
-                shift[part].t(),
-                blocks_of(passed, tile),
-                (together, eps, slope),
-            )
+            maps, norm = both.maps(guide[image, part]), (together, eps, slope)
+            own, dmaps, down, dover = _part(maps, scale[part].t(), shift[part].t(), passed, norm)
             total += own
             dscale[part] += down.t()
             dshift[part] += dover.t()
-            dmaps = dmaps.transpose(0, 1).reshape(maps.shape)
-            dwindows += slope_of_windows(dmaps, guide[image, part], windows, size, tile, dtype)
-            dguide[image, part] = _spread(pixels_of(dmaps, tile, (h, w)), back, block, margins)
-        dfilters[image] = unshifted(dwindows, tile, size)
-        dpattern[image, :, 0, 0] = (
-            grad[image].flatten(1) @ pixels_of(total.view(1, -1, 1, 1), tile, (h, w)).flatten() * c**-0.5
-        )
+            both.guide_slope(dmaps, guide[image, part], dguide[image, part])
+        dfilters[image] = both.filter_slope()
+        dpattern[image, :, 0, 0] = grad[image].flatten(1) @ both.plane(total).flatten() * c**-0.5
     small = (t.to(like.dtype) for t, like in zip((dfilters, dscale, dshift, dpattern), given, strict=True))
     return dguide, *small  # type: ignore[return-value] # four of them
 
@@ -105,43 +86,6 @@ def _part(
         total = (both[0] * both[1]).sum(0)
         slopes = torch.autograd.grad(total, leaves, passed)
     return total.detach(), *slopes  # type: ignore[return-value] # three of them
-
-
-def _mirrored(filters: Float[Tensor, "2 k k"], size: tuple[int, int]) -> tuple[Tensor, tuple[int, int], list[int]]:
-    """Windows that make a block of pixels of the guide's gradient, that block in output pixels, and the margins they read.
-
-    Pixel 2 i + a of the guide is met by output pixel i + d with tap a + p - 2 d of a filter, p its padding.
-    """
-    kernel = filters.shape[-1]
-    padding = (kernel - 1) // 2
-    first, last = -((kernel - 1 - padding) // 2), (1 + padding) // 2
-    count = last - first + 1
-    steps = torch.arange(count) + first
-    taps = torch.arange(2).view(-1, 1) + padding - 2 * steps
-    inside = ((taps >= 0) & (taps < kernel)).to(filters.dtype)
-    index = taps.clamp(0, kernel - 1)
-    # [2, a, d, b, e] -> [a, b, 2, d, e]
-    parted = filters[:, index][:, :, :, index] * inside[:, :, None, None] * inside
-    parted = parted.permute(1, 3, 0, 2, 4)
-    block = (1 + (size[0] % 2 == 0), 1 + (size[1] % 2 == 0))
-    windows = filters.new_zeros(*block, 2, 2, 2, count + block[0] - 1, count + block[1] - 1)
-    for i in range(block[0]):
-        for j in range(block[1]):
-            windows[i, j, ..., i : i + count, j : j + count] = parted
-    return windows.flatten(0, 3), block, [-first, last, -first, last]
-
-
-def _spread(
-    dmaps: Float[Tensor, "C 2 H W"], windows: Tensor, block: tuple[int, int], margins: list[int]
-) -> Float[Tensor, "C iH iW"]:
-    """The gradient of some planes of the guide from that of what both filters made of them."""
-    h, w = dmaps.shape[2:]
-    blocks = F.conv2d(F.pad(dmaps, margins), windows, stride=block)
-    out = dmaps.new_empty(dmaps.shape[0], 2 * h, 2 * w)
-    places = product(range(block[0]), range(block[1]), range(2), range(2))
-    for n, (i, j, a, b) in enumerate(places):  # as so many copies far faster than as one of seven dimensions
-        out[:, 2 * i + a :: 2 * block[0], 2 * j + b :: 2 * block[1]] = blocks[:, n]
-    return out
 
 
 @torch.library.register_fake("upbench::affinity_slope_fused", lib=LIBRARY)

@@ -16,7 +16,7 @@ from torch import Tensor
 from upbench.ops.cpu import compiled, native, structs, threads
 from upbench.ops.registration import coordinate_dtype
 
-INTERFACE = 13
+INTERFACE = 14
 """Version of the C interface that this file expects; kernels built by another upbench are ignored."""
 DTYPES = (torch.float32, torch.float64)
 PARCEL = 512

@@ -57,6 +57,10 @@ static ALWAYS_INLINE NAME(Lanes) NAME(load)(const STORED *from) {
     return (NAME(Lanes))_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)from));
 #elif FORM == HALF && defined(__F16C__) && SOME == 8
     return (NAME(Lanes))_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)from));
+#elif FORM == BFLOAT && SOME == 16 && defined(__AVX512F__) /* GCC 12 would widen both halves apart and join them */
+    return (NAME(Lanes))_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)from)), 16);
+#elif FORM == BFLOAT && SOME == 8 && defined(__AVX2__)
+    return (NAME(Lanes))_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)from)), 16);
 #else
     NAME(Words) bits = __builtin_convertvector(*(const NAME(Halves) *)from, NAME(Words));
 #if FORM == BFLOAT

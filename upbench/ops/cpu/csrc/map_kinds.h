@@ -5,6 +5,7 @@
 #include "layer_slopes.h"
 #include "folds.h"
 #include "affinities.h"
+#include "affinity_slopes.h"
 #include "projections.h"
 #include "square_sums.h"
 #include "squares.h"

@@ -9,7 +9,7 @@ enum { TILE = 8, PIXELS = TILE * TILE, BLOCK = 8, PARCEL = 512, DEEP = 16, OUTPU
 
 /* The entries of one generation, each in the order of `map_kernels.DTYPES`. */
 typedef struct {
-    Work box[2], guided[2], coarse[2], differences[2], difference_slopes[2], softmax[2], fold[2], affinity[2], pool[2], moments[2], planes[2], scores[2], squares[2], square_taps[2];
+    Work box[2], guided[2], coarse[2], differences[2], difference_slopes[2], softmax[2], fold[2], affinity[2], filtered[2], filter_slopes[2], guide_slopes[2], pool[2], moments[2], planes[2], scores[2], squares[2], square_taps[2];
 } Entries;
 
 /* What each entry is given: one struct, filled by name in `map_kernels.py`. Every field is 8 bytes wide; dtype comes last.
@@ -81,6 +81,15 @@ typedef struct {
     int64_t height, width, channels, kernel, step, pairs, form, dtype;
 } Affinity;
 
+/* Both filters of an Affinity alone. guide: planes of 2 height x 2 width pixels; filters: [2, kernel, kernel]. What they make of the
+ * guide, and grad, its gradient, are planes [height, width] of each filter, `apart` from those of the other. out: those planes, or of
+ * each plane the gradient of both filters, or the gradient of the guide. */
+typedef struct {
+    const void *guide, *filters, *grad;
+    void *out;
+    int64_t height, width, kernel, apart, dtype;
+} Filters;
+
 /* x: planes [height, width] of numbers in a form, see PLAIN; of bfloat16 in pairs where `paired`, then with an even number of columns in a cell. out: of each the means over
  * [size, size] cells of one size, and the mean of all. */
 typedef struct {
@@ -132,8 +141,8 @@ typedef struct {
 
 #define KINDS "map_kinds.h"
 #define MAY_BE_HALF 0
-#define ENTRIES(of) of(box), of(guided), of(coarse), of(differences), of(difference_slopes), of(softmax), of(fold), of(affinity), of(pool), \
-    of(moments), of(planes), of(scores), of(squares), of(square_taps)
+#define ENTRIES(of) of(box), of(guided), of(coarse), of(differences), of(difference_slopes), of(softmax), of(fold), of(affinity), of(filtered), \
+    of(filter_slopes), of(guide_slopes), of(pool), of(moments), of(planes), of(scores), of(squares), of(square_taps)
 #include "generations.h"
 
 ENTRY(box, Box)
@@ -144,6 +153,9 @@ ENTRY(difference_slopes, DifferenceSlopes)
 ENTRY(softmax, Softmax)
 ENTRY(fold, Fold)
 ENTRY(affinity, Affinity)
+ENTRY(filtered, Filters)
+ENTRY(filter_slopes, Filters)
+ENTRY(guide_slopes, Filters)
 ENTRY(pool, Pool)
 ENTRY(moments, Moments)
 ENTRY(planes, Planes)
@@ -160,6 +172,9 @@ static PyMethodDef methods[] = {
     {"softmax", softmax, METH_VARARGS, "Blocks of rows of a softmax over taps: of a Softmax."},
     {"fold", fold, METH_VARARGS, "Rows of weights of samples as weights of pixels: of a Fold."},
     {"affinity", affinity, METH_VARARGS, "Groups of products of filtered features: of an Affinity."},
+    {"filtered", filtered, METH_VARARGS, "Planes of what both filters of an affinity make of them: of a Filters."},
+    {"filter_slopes", filter_slopes, METH_VARARGS, "Planes, of each the gradient of both filters: of a Filters."},
+    {"guide_slopes", guide_slopes, METH_VARARGS, "Planes of the gradient of what is filtered: of a Filters."},
     {"pool", pool, METH_VARARGS, "Planes of means over the cells of a grid: of a Pool."},
     {"moments", moments, METH_VARARGS, "Planes of means and variances: of a Moments."},
     {"planes", planes, METH_VARARGS, "Parcels of pixels of a pointwise convolution: of a Planes."},
@@ -172,5 +187,5 @@ static PyMethodDef methods[] = {
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_maps", NULL, 0, methods, NULL, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit__maps(void) {
-    return made_of(&module, 13); /* `map_kernels.py` takes the structs above alone */
+    return made_of(&module, 14); /* `map_kernels.py` takes the structs above alone */
 }
