@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from upbench.ops import thresholds
 from upbench.ops.cpu import differences, map_kernels, steps, window_kernels
@@ -106,14 +106,16 @@ FEW = 8
 the row. Measured on a CPU at scales 1 to 8; forward it is faster with two channels already."""
 
 
-SMALL = {"sample_points": 2**18, "kernel_affinity": 2**12, "conv1x1": 2**18}
+SMALL = {"sample_points": 2**18, "conv1x1": 2**18}
 """Op -> values of its largest map up to which the eager form is faster on a CPU: the fused one has more calls to start, which take
 longer than a map of that size. See `docs/backends.md`."""
 SMALL_IMAGES = {"paired_difference": 2**13, "normed_conv1x1": 2**13}
 """Op -> values of an image up to which the eager form is faster for `MANY` images or more: the fused one starts its calls image by image."""
 MANY = 4
-SMALL_WITH_GRADIENTS = SMALL | {"sample_points": 2**20, "kernel_affinity": 2**16}
+SMALL_WITH_GRADIENTS = SMALL | {"sample_points": 2**20}
 """`SMALL` where a gradient is recorded."""
+SMALL_IMAGES_WITH_GRADIENTS = {"kernel_affinity": 6 * 2**10}
+"""Op -> values of an image up to which the eager form is faster where a gradient is recorded, for any number of images."""
 
 
 def slower(op: str, *args: Any) -> str | None:
@@ -127,8 +129,14 @@ def slower(op: str, *args: Any) -> str | None:
         The reason as half a sentence, or None where the fused form is not slower.
     """
     tensors = [t for t in args if isinstance(t, Tensor)]
-    if op not in (*SMALL, *SMALL_IMAGES, "window_assemble", "mirrored_assemble") or tensors[0].device.type != "cpu":
+    known = (*SMALL, *SMALL_IMAGES, *SMALL_IMAGES_WITH_GRADIENTS, "window_assemble", "mirrored_assemble")
+    if op not in known or tensors[0].device.type != "cpu":
         return None
+    if op in SMALL_IMAGES_WITH_GRADIENTS:
+        most = SMALL_IMAGES_WITH_GRADIENTS[op]
+        learned = [t for layer in args if isinstance(layer, nn.Module) for t in layer.parameters()]
+        few = tensors[0].numel() <= len(tensors[0]) * thresholds.scaled(most) and _recording(*tensors, *learned)
+        return f"it is faster there with gradients for images of up to {most} values" if few else None
     if op in SMALL_IMAGES:
         images, most = len(tensors[0]), SMALL_IMAGES[op]
         few = images >= MANY and tensors[0].numel() <= images * thresholds.scaled(most)

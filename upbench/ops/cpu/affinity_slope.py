@@ -1,11 +1,10 @@
-"""The gradient of `affinity.affinity`, two norm groups at a time: what is filtered is filtered again and stays in cache.
+"""The gradient of `affinity.affinity`, a few norm groups at a time: what is filtered is filtered again and stays in cache.
 
 The filters and their gradients are C kernels (`plane_filters`), or where there are none torch's convolutions (`blocked_filters`).
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -13,12 +12,16 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from upbench.ops import thresholds
 from upbench.ops.affinity import affinity_logits, filtered_by_own
 from upbench.ops.cpu import map_kernels
-from upbench.ops.cpu.affinity import GROUPS, affinity_slope_fused
+from upbench.ops.cpu.affinity import affinity_slope_fused
 from upbench.ops.cpu.blocked_filters import BlockFilters
 from upbench.ops.cpu.plane_filters import PlaneFilters
 from upbench.ops.registration import LIBRARY, coordinate_dtype
+
+VALUES = 2**19
+"""Filtered values that are worked on at a time."""
 
 Slopes = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
@@ -46,7 +49,7 @@ def affinity_slope(
     (b, c), (h, w) = guide.shape[:2], grad.shape[2:]
     given, dtype = (filters, scale, shift, pattern), coordinate_dtype(guide.dtype)
     grad, filters, scale, shift, pattern = (t.to(dtype) for t in (grad, *given))
-    together = math.gcd(groups, GROUPS)
+    together = _together(groups, 2 * c // groups * h * w)
     step = c // groups * together
     even = guide.shape[2] % 2 == guide.shape[3] % 2 == 0
     filters_of = PlaneFilters if even and map_kernels.can_run_native(filters) else BlockFilters
@@ -68,6 +71,12 @@ def affinity_slope(
         dpattern[image, :, 0, 0] = grad[image].flatten(1) @ both.plane(total).flatten() * c**-0.5
     small = (t.to(like.dtype) for t, like in zip((dfilters, dscale, dshift, dpattern), given, strict=True))
     return dguide, *small  # type: ignore[return-value] # four of them
+
+
+def _together(groups: int, values: int) -> int:
+    """How many groups are worked on at a time, given the filtered values of one: the most that stay in cache, one at least."""
+    most = max(thresholds.scaled(VALUES) // max(values, 1), 1)
+    return max(n for n in range(1, groups + 1) if groups % n == 0 and n <= most)
 
 
 def _part(

@@ -36,6 +36,7 @@ def project(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         out_pitch=outputs,
         dtype=window_kernels.DTYPES.index(x.dtype),
     )
+    job.tile = window_kernels.tile(c) if planes else window_kernels.PIXELS
     # A plane of one pixel has the step of rows.
     if planes and job.x_step == 1:
         job.x_pitch = c
@@ -44,8 +45,8 @@ def project(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         job,
         {"x": rows, "out": out.permute(0, 2, 3, 1)},
         b,
-        math.ceil(h * w / window_kernels.PIXELS),
+        math.ceil(h * w / job.tile),
         h * w * weight.numel(),
-        8,
+        8 * window_kernels.PIXELS // job.tile,
     )
     return out

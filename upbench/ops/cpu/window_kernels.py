@@ -19,15 +19,17 @@ from upbench.ops import thresholds
 from upbench.ops.cpu import compiled, native, structs, threads
 from upbench.ops.memory_layout import empty_map, empty_taps, on_huge_pages
 
-INTERFACE = 11
+INTERFACE = 12
 """Version of the C interface that this file expects; kernels built by another upbench are ignored."""
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 ZEROS, MIRRORED, REPEATED = 0, 1, 2
 """What windows read outside the map."""
 TILE = (32, 16)
 """Rows and columns of a tile of the transpose."""
-PIXELS, STRIP = 32, 16
-"""Pixels of a tile of a pointwise convolution, and cells of a strip of guide that is fetched at once."""
+STRIP = 16
+"""Cells of a strip of guide that is fetched at once."""
+PIXELS, MOST_PIXELS, NEAR = 32, 128, 2**15
+"""Pixels of a tile of planes, of the largest where vectors are of 8 numbers, and the values that the latter may have."""
 PIECE = 1
 """Rows of cells, or tiles, that a thread takes at a time."""
 TURNED = 2**18
@@ -46,7 +48,8 @@ Project = structs.struct(
     "Project",
     **dict.fromkeys(("x", "weights", "out"), structs.ADDRESS),
     **dict.fromkeys(
-        ("pixels", "channels", "outputs", "x_step", "x_pitch", "out_pitch", "streams", "dtype"), structs.COUNT
+        ("pixels", "channels", "outputs", "x_step", "x_pitch", "out_pitch", "tile", "streams", "dtype"),
+        structs.COUNT,
     ),
 )
 
@@ -96,6 +99,15 @@ def can_turn(x: Tensor) -> bool:
     return large and can_run_native(x) and x.dtype != torch.float64 and x.is_contiguous() and x.shape[1] % 16 == 0
 
 
+def tile(channels: int) -> int:
+    """Return how many pixels of planes are read at a time: with AVX2 long parts of each arrive in 0.8 to 0.9 of the time.
+
+    Args:
+        channels: how many planes.
+    """
+    return max(PIXELS, min(MOST_PIXELS, NEAR // channels // PIXELS * PIXELS)) if native.LANES == 8 else PIXELS
+
+
 def planes_to_rows(x: Tensor, out: Tensor | None = None) -> Tensor:
     """Copy a map that `can_turn` into rows of channels: [B, H, W, C].
 
@@ -109,7 +121,8 @@ def planes_to_rows(x: Tensor, out: Tensor | None = None) -> Tensor:
     job = Project(
         pixels=h * w, channels=c, x_step=x.stride(1), out_pitch=c, streams=streams, dtype=DTYPES.index(x.dtype)
     )
-    run("rows", job, {"x": x, "out": out}, b, math.ceil(h * w / PIXELS), c * h * w, 8)
+    job.tile = tile(c)
+    run("rows", job, {"x": x, "out": out}, b, math.ceil(h * w / job.tile), c * h * w, 8 * PIXELS // job.tile)
     return out
 
 

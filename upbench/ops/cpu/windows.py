@@ -209,7 +209,7 @@ def rows_to_planes(x: Tensor) -> Tensor:
     """
     b, c, h, w = x.shape
     out = on_huge_pages(x.new_empty((b, c, h, w)))
-    job = window_kernels.Project(pixels=c, channels=h * w, x_step=c, out_pitch=h * w)
+    job = window_kernels.Project(pixels=c, channels=h * w, x_step=c, out_pitch=h * w, tile=window_kernels.PIXELS)
     job.dtype = window_kernels.DTYPES.index(x.dtype)
     job.streams = out.data_ptr() % 16 == 0 and x.nbytes >= thresholds.scaled(native.STREAMED)
     maps: dict[str, Tensor | None] = {"x": x.permute(0, 2, 3, 1), "out": out}

@@ -303,17 +303,29 @@ static ALWAYS_INLINE NAME(Lanes) NAME(sums)(const NAME(Lanes) * v) {
     return out;
 }
 
+/* A step of `turn`: of rows s apart, blocks of s lanes change places. Each row is a constant, so that all stay in registers. */
+#undef TURN
+#define TURN(s) \
+    UNROLLED for (int n = 0; n < SOME; n++) \
+        if (!(n & (s))) { \
+            const NAME(Lanes) a = v[n], b = v[n + (s)]; \
+            v[n] = SWAPPED(a, b, 0, s), v[n + (s)] = SWAPPED(a, b, 1, s); \
+        }
+
 /* Rows become columns. */
 static ALWAYS_INLINE void NAME(turn)(NAME(Lanes) * v) {
 #ifdef SHUFFLED
-    for (int s = SOME / 2; sizeof(REAL) == 4 && s; s /= 2)
-        for (int n = 0; n < SOME; n++) {
-            if (n & s) continue;
-            const NAME(Lanes) a = v[n], b = v[n + s];
-            v[n] = s == 8 ? SWAPPED(a, b, 0, 8) : s == 4 ? SWAPPED(a, b, 0, 4) : s == 2 ? SWAPPED(a, b, 0, 2) : SWAPPED(a, b, 0, 1);
-            v[n + s] = s == 8 ? SWAPPED(a, b, 1, 8) : s == 4 ? SWAPPED(a, b, 1, 4) : s == 2 ? SWAPPED(a, b, 1, 2) : SWAPPED(a, b, 1, 1);
-        }
-    if (sizeof(REAL) == 4) return;
+    if (sizeof(REAL) == 4) {
+#if SOME > 8
+        TURN(8)
+#endif
+#if SOME > 4
+        TURN(4)
+#endif
+        TURN(2)
+        TURN(1)
+        return;
+    }
 #endif
     for (int m = 0; m < SOME; m++)
         for (int n = 0; n < m; n++) {

@@ -1,6 +1,6 @@
 /* Included by forms.h for each pair of types: planes become rows of channels, in blocks that fit into the registers.
  *
- * A tile is PIXELS pixels. */
+ * A tile is some pixels. */
 
 #undef BLOCK /* channels of a block: two numbers of half precision share 32 bits, and are moved together */
 #define BLOCK (FORM == PLAIN ? SOME : 2 * SOME)
@@ -61,8 +61,9 @@ static APART void NAME(fetch)(const STORED *map, long channels, long step, long 
 static int NAME(rows)(const void *given, long start, long stop) {
     const Project *job = given;
     const long channels = (long)job->channels, pitch = (long)job->out_pitch, step = (long)job->x_step;
+    const long size = (long)job->tile, ahead = 2 * size;
     for (long tile = start; tile < stop; tile++) {
-        const long first = tile * PIXELS, rest = (long)job->pixels - first, count = rest < PIXELS ? rest : PIXELS;
+        const long first = tile * size, rest = (long)job->pixels - first, count = rest < size ? rest : size;
         long c = 0;
 #if SOME == 8 && !WIDE
         /* Two blocks side by side: what goes past the caches fills their lines of 64 bytes. */
@@ -71,7 +72,7 @@ static int NAME(rows)(const void *given, long start, long stop) {
                 const STORED *from = (const STORED *)job->x + c * step + first + m;
                 STORED *out = (STORED *)job->out + (first + m) * pitch + c;
                 NAME(Lanes) v[2][SOME];
-                for (long n = 0; n < 2; n++) NAME(take_block)(from + n * BLOCK * step, step, BLOCK, SOME, 2 * PIXELS, v[n]);
+                for (long n = 0; n < 2; n++) NAME(take_block)(from + n * BLOCK * step, step, BLOCK, SOME, ahead, v[n]);
                 for (long k = 0; k < SOME; k++)
                     for (long n = 0; n < 2; n++) NAME(put_row)(out + k * pitch + n * BLOCK, v[n][k], BLOCK, (int)job->streams);
             }
@@ -81,7 +82,7 @@ static int NAME(rows)(const void *given, long start, long stop) {
             for (long m = 0; m < count; m += SOME) {
                 const long some = count - m < SOME ? count - m : SOME;
                 NAME(Lanes) v[SOME];
-                NAME(take_block)((const STORED *)job->x + c * step + first + m, step, deep, some, 2 * PIXELS, v);
+                NAME(take_block)((const STORED *)job->x + c * step + first + m, step, deep, some, ahead, v);
                 STORED *out = (STORED *)job->out + (first + m) * pitch + c;
                 for (long k = 0; k < some; k++) NAME(put_row)(out + k * pitch, v[k], deep, (int)job->streams);
             }

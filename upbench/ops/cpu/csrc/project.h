@@ -1,6 +1,6 @@
 /* Included by forms.h for each pair of types: a pointwise convolution whose result is rows of channels.
  *
- * A tile is PIXELS pixels, whose planes are gathered first: what the products read lies together. */
+ * A tile is some pixels, whose planes are gathered first: what the products read lies together. */
 
 #undef PAIRS_FIT /* whether sums of two vectors of outputs do, where there are 16 registers: 12 are sums */
 #define PAIRS_FIT (SOME == 8 && SOME * sizeof(REAL) == REGISTER)
@@ -44,7 +44,7 @@ static ALWAYS_INLINE void NAME(products)(const Project *job, const REAL *a, long
 #define PRODUCT(rows, from) \
     NAME(product)(a + m * pixel, pixel, step, weights, bias, channels, out + m * pitch, pitch, rest, from, far, rows, lanes)
     if (REGISTERS >= 32 && ahead)
-        for (; m + 8 <= count && m / 8 * line < PIXELS; m += 8) PRODUCT(8, ahead + m / 8 * line);
+        for (; m + 8 <= count && m / 8 * line < (long)job->tile; m += 8) PRODUCT(8, ahead + m / 8 * line);
     if (REGISTERS >= 32)
         for (; m + 8 <= count; m += 8) PRODUCT(8, NULL);
     else if (PAIRS_FIT)
@@ -96,7 +96,7 @@ static APART void NAME(pair_weights)(const Project *job, long padded, uint32_t *
         }
 }
 
-/* Some pixels of a tile, as pairs of channels: [pairs, PIXELS, 2] of planes, [PIXELS, pairs, 2] of rows. */
+/* Some pixels of a tile, as pairs of channels: [pairs, tile, 2] of planes, [tile, pairs, 2] of rows. */
 static ALWAYS_INLINE void NAME(pair_pixels)(const Project *job, const STORED *x, long count, uint16_t *to) {
     const long channels = (long)job->channels, step = (long)job->x_step, pairs = (channels + 1) / 2;
     if (step == 1) {
@@ -112,7 +112,7 @@ static ALWAYS_INLINE void NAME(pair_pixels)(const Project *job, const STORED *x,
             const __mmask16 used = (__mmask16)(count - m < SOME ? (1 << (count - m)) - 1 : 0xffff);
             const __m512i a = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(used, at));
             const __m512i b = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(k + 1 < channels ? used : 0, next));
-            _mm512_storeu_si512(to + 2 * (k / 2 * PIXELS + m), _mm512_or_si512(a, _mm512_slli_epi32(b, 16)));
+            _mm512_storeu_si512(to + 2 * (k / 2 * (long)job->tile + m), _mm512_or_si512(a, _mm512_slli_epi32(b, 16)));
         }
 }
 
@@ -120,19 +120,20 @@ static int NAME(project)(const void *given, long start, long stop) {
     const Project *job = given;
     const long channels = (long)job->channels, outputs = (long)job->outputs, padded = NAME(padded)(outputs);
     const long pairs = (channels + 1) / 2, pitch = (long)job->out_pitch;
+    const long size = (long)job->tile;
     const int planes = job->x_step != 1, there = !planes && channels % 2 == 0;
     const float *bias = (const float *)job->weights + channels * padded;
-    uint32_t *weights = malloc(sizeof(uint32_t) * (size_t)(pairs * (padded + PIXELS)));
+    uint32_t *weights = malloc(sizeof(uint32_t) * (size_t)(pairs * (padded + size)));
     uint16_t *near = (uint16_t *)(weights + pairs * padded);
     if (weights) NAME(pair_weights)(job, padded, weights);
     for (long tile = start; weights && tile < stop; tile++) {
-        const long first = tile * PIXELS, rest = (long)job->pixels - first, count = rest < PIXELS ? rest : PIXELS;
+        const long first = tile * size, rest = (long)job->pixels - first, count = rest < size ? rest : size;
         const STORED *x = (const STORED *)job->x + first * (planes ? 1 : (long)job->x_pitch);
         if (!there) NAME(pair_pixels)(job, x, count, near);
         const uint16_t *a = there ? x : near;
-        const long pixel = planes ? 2 : there ? (long)job->x_pitch : 2 * pairs, step = planes ? 2 * PIXELS : 2;
+        const long pixel = planes ? 2 : there ? (long)job->x_pitch : 2 * pairs, step = planes ? 2 * size : 2;
         STORED *out = (STORED *)job->out + first * pitch;
-        const STORED *ahead = planes && rest > PIXELS ? x + PIXELS : NULL;
+        const STORED *ahead = planes && rest > size ? x + size : NULL;
         for (long n = 0, lanes; n < padded; n += lanes * SOME, ahead = NULL) {
             lanes = n + SOME < padded ? 2 : 1;
             long m = 0;
@@ -155,19 +156,20 @@ static int NAME(project)(const void *given, long start, long stop) {
 static int NAME(project)(const void *given, long start, long stop) {
     const Project *job = given;
     const long channels = (long)job->channels, outputs = (long)job->outputs, padded = NAME(padded)(channels);
+    const long size = (long)job->tile;
     const int planes = job->x_step != 1;
-    REAL *near = malloc(sizeof(REAL) * (size_t)(PIXELS * padded));
+    REAL *near = malloc(sizeof(REAL) * (size_t)(size * padded));
     for (long tile = start; near && tile < stop; tile++) {
-        const long first = tile * PIXELS, rest = (long)job->pixels - first, count = rest < PIXELS ? rest : PIXELS;
+        const long first = tile * size, rest = (long)job->pixels - first, count = rest < size ? rest : size;
         const STORED *x = (const STORED *)job->x + first * (planes ? 1 : (long)job->x_pitch);
         const REAL *a = near;
-        long pixel = planes ? 1 : padded, step = planes ? PIXELS : 1;
+        long pixel = planes ? 1 : padded, step = planes ? size : 1;
         if (planes)
             for (long k = 0; k < channels; k++)
                 for (long m = 0; m < count; m += SOME) {
                     const STORED *at = x + k * (long)job->x_step + m;
-                    *(NAME(Lanes) *)(near + k * PIXELS + m) = NAME(load_part)(at, count - m < SOME ? count - m : SOME);
-                    if (REGISTERS < 32) PREFETCH(at + PIXELS);
+                    *(NAME(Lanes) *)(near + k * size + m) = NAME(load_part)(at, count - m < SOME ? count - m : SOME);
+                    if (REGISTERS < 32) PREFETCH(at + size);
                 }
 #if FORM == PLAIN
         else
@@ -180,7 +182,7 @@ static int NAME(project)(const void *given, long start, long stop) {
                         NAME(load_part)(x + m * (long)job->x_pitch + k, channels - k < SOME ? channels - k : SOME);
 #endif
         STORED *out = (STORED *)job->out + first * (long)job->out_pitch;
-        const STORED *ahead = planes && rest > PIXELS ? x + PIXELS : NULL;
+        const STORED *ahead = planes && rest > size ? x + size : NULL;
         long n = 0;
 #if REGISTERS >= 32
         for (; SOME * sizeof(REAL) == REGISTER && n + 2 * SOME < outputs && outputs - n != 4 * SOME; n += 3 * SOME, ahead = NULL)

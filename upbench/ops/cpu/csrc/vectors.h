@@ -19,6 +19,13 @@
 #define APART __attribute__((noinline)) /* what is called where many others are inlined too, and need not be held twice */
 #endif
 
+/* Before a loop of up to 16 rounds, which are written out. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define UNROLLED _Pragma("GCC unroll 16")
+#else
+#define UNROLLED
+#endif
+
 #if defined(__GNUC__)
 #define PREFETCH(at) __builtin_prefetch(at)
 #define PREFETCH_FAR(at) __builtin_prefetch(at, 0, 2) /* into the second level: more than the first holds */

@@ -6,7 +6,7 @@
 
 #include "vectors.h"
 
-enum { CHILDREN = 4, TALL = 32, BROAD = 16, PIXELS = 32, STRIP = 16 }; /* TALL, BROAD, PIXELS: window_kernels.py knows them too */
+enum { CHILDREN = 4, TALL = 32, BROAD = 16, STRIP = 16 }; /* TALL, BROAD: window_kernels.py knows them too */
 enum { ZEROS, MIRRORED, REPEATED };                      /* what is read outside a map */
 enum { NEVER, ANYHOW, WHOLE };                           /* whether samples are written past the caches, see samples.h */
 
@@ -34,11 +34,11 @@ typedef struct {
 
 /* A pointwise convolution, see project.h: of `pixels` pixels from `channels` to `outputs` channels. weights: [outputs / lanes, channels,
  * lanes], the outputs padded to whole lanes, then the bias; of the type that is computed in. Or, without weights, planes that become
- * rows, see planes.h. streams: whether these go past the caches. */
+ * rows, see planes.h. tile: pixels of one. streams: whether these go past the caches. */
 typedef struct {
     const void *x, *weights;
     void *out;
-    int64_t pixels, channels, outputs, x_step, x_pitch, out_pitch, streams, dtype;
+    int64_t pixels, channels, outputs, x_step, x_pitch, out_pitch, tile, streams, dtype;
 } Project;
 
 /* One bilinear sample for each of `pixels` output pixels and each of `groups` of channels, see samples.h: at columns, rows: planes
@@ -100,5 +100,5 @@ static PyMethodDef methods[] = {
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_windows", NULL, 0, methods, NULL, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit__windows(void) {
-    return made_of(&module, 11); /* `window_kernels.py` takes the structs above alone */
+    return made_of(&module, 12); /* `window_kernels.py` takes the structs above alone */
 }
