@@ -122,7 +122,7 @@ def planes_to_rows(x: Tensor, out: Tensor | None = None) -> Tensor:
         pixels=h * w, channels=c, x_step=x.stride(1), out_pitch=c, streams=streams, dtype=DTYPES.index(x.dtype)
     )
     job.tile = tile(c)
-    run("rows", job, {"x": x, "out": out}, b, math.ceil(h * w / job.tile), c * h * w, 8 * PIXELS // job.tile)
+    run("rows", job, {"x": x, "out": out}, b, math.ceil(h * w / job.tile), c * h * w, max(8 * PIXELS // job.tile, 1))
     return out
 
 

@@ -48,6 +48,17 @@ static ALWAYS_INLINE NAME(Lanes) NAME(plus)(NAME(Lanes) c, REAL a, NAME(Lanes) b
 #if FORM != PLAIN
 typedef uint16_t NAME(Halves) __attribute__((vector_size(SOME * 2), aligned(2), may_alias));
 typedef uint32_t NAME(Words) __attribute__((vector_size(SOME * 4), aligned(4), may_alias));
+
+/* Numbers of 16 bits in as many of 32. GCC 12 would widen both halves apart and join them. */
+static ALWAYS_INLINE NAME(Words) NAME(words)(const uint16_t *from) {
+#if SOME == 16 && defined(__AVX512F__)
+    return (NAME(Words))_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)from));
+#elif SOME == 8 && defined(__AVX2__)
+    return (NAME(Words))_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)from));
+#else
+    return __builtin_convertvector(*(const NAME(Halves) *)from, NAME(Words));
+#endif
+}
 #endif
 
 static ALWAYS_INLINE NAME(Lanes) NAME(load)(const STORED *from) {
@@ -57,12 +68,8 @@ static ALWAYS_INLINE NAME(Lanes) NAME(load)(const STORED *from) {
     return (NAME(Lanes))_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)from));
 #elif FORM == HALF && defined(__F16C__) && SOME == 8
     return (NAME(Lanes))_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)from));
-#elif FORM == BFLOAT && SOME == 16 && defined(__AVX512F__) /* GCC 12 would widen both halves apart and join them */
-    return (NAME(Lanes))_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)from)), 16);
-#elif FORM == BFLOAT && SOME == 8 && defined(__AVX2__)
-    return (NAME(Lanes))_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)from)), 16);
 #else
-    NAME(Words) bits = __builtin_convertvector(*(const NAME(Halves) *)from, NAME(Words));
+    const NAME(Words) bits = NAME(words)(from);
 #if FORM == BFLOAT
     return (NAME(Lanes))(bits << 16);
 #else

@@ -23,7 +23,7 @@ static ALWAYS_INLINE void NAME(take_block)(const STORED *from, long step, long d
             const STORED *at = from + (2 * k + n < deep ? 2 * k + n : 0) * step;
             STORED part[SOME] = {0};
             if (some < SOME) memcpy(part, at, sizeof(STORED) * (size_t)some);
-            both[n] = __builtin_convertvector(*(const NAME(Halves) *)(some < SOME ? part : at), NAME(Words));
+            both[n] = NAME(words)(some < SOME ? part : at);
             PREFETCH(at + ahead);
         }
         v[k] = (NAME(Lanes))(both[0] | both[1] << 16);
