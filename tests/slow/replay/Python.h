@@ -2,6 +2,7 @@
  * what `replay.c` read. */
 #ifndef REPLAY_PYTHON
 #define REPLAY_PYTHON
+#define _GNU_SOURCE /* as the real one does */
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
