@@ -13,12 +13,13 @@ import gc
 import platform
 import shutil
 import subprocess
+import sys
 import sysconfig
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -229,16 +230,25 @@ def programs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     folder = tmp_path_factory.mktemp(request.param)
     made = {}
     for module in MODULES:
-        program = folder / module
-        named = [
-            f'-DSOURCE="{module[1:]}.c"',
-            f"-DINIT=PyInit_{module}",
-            "-DONE_GENERATION",
-        ]
-        where = [f"-I{HERE}", f"-I{SOURCES}", str(HERE / "replay.c"), "-static", "-o", str(program), "-lm", "-pthread"]
-        subprocess.run([compiler, *flags, *FLAGS, "-w", *named, *where], check=True)
-        made[module] = [*emulator, str(program)]
+        build([compiler, *flags, "-static"], module, folder / module)
+        made[module] = [*emulator, str(folder / module)]
     return Programs(made, lanes)
+
+
+def build(compiler: list[str], module: str, program: Path) -> None:
+    """Build the program that repeats calls of a module, by a compiler with its flags."""
+    named = [f'-DSOURCE="{module[1:]}.c"', f"-DINIT=PyInit_{module}", "-DONE_GENERATION"]
+    where = [f"-I{HERE}", f"-I{SOURCES}", str(HERE / "replay.c"), "-o", str(program), "-lm", "-pthread"]
+    subprocess.run([*compiler, *FLAGS, "-w", *named, *where], check=True)
+
+
+@pytest.mark.skipif(find_spec("ziglang") is None, reason="ziglang, a clang for other systems, is not installed")
+@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("target", ["aarch64-macos", "aarch64-linux-gnu"])
+def test_clang_builds_them_for_a_mac(target: str, module: str, tmp_path: Path) -> None:
+    """They are not run: there is no Mac here."""
+    build([sys.executable, "-m", "ziglang", "cc", "-target", target], module, tmp_path / module)
+    assert (tmp_path / module).stat().st_size > 50_000
 
 
 def test_vectors_fill_a_register(programs: Programs) -> None:
@@ -273,6 +283,9 @@ def test_the_kernels_compute_the_same(programs: Programs, recorded: Callable[[in
     assert {
         "given",
         "predicted",
+        "filtered",
+        "filter_slopes",
+        "guide_slopes",
         "moved",
         "boxes",
         "neighbours",

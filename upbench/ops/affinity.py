@@ -63,7 +63,7 @@ def kernel_affinity(
         first_norm: group norm and leaky rectifier of what the first filter gives.
         second_norm: the same for the second filter.
         pattern: pooling to a point, then a 1x1 convolution to T channels.
-        backend: eager, fused (on a CPU where no gradient is recorded: without a map of the guide's size) or auto.
+        backend: eager, fused (on a CPU: without a map of the guide's size but its gradient) or auto.
 
     Returns:
         The logits of the T taps and sub-pixels.

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from upbench.ops import point_slope_gradient as _twice  # noqa: F401 # registers it
 from upbench.ops.box import guided_filter_of_means
 from upbench.ops.cell_attention import averaged_attention, dilated_attention
 from upbench.ops.cpu import affinity_slope as _slope  # noqa: F401 # registers its gradient

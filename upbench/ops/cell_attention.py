@@ -16,6 +16,7 @@ from torch import Tensor
 
 from upbench.ops.cell_windows import cell_ranges
 from upbench.ops.dispatch import autocasted
+from upbench.ops.double_gradient import recorded_slopes
 from upbench.ops.memory_layout import empty_map
 from upbench.ops.registration import LIBRARY, numel, register
 
@@ -80,8 +81,7 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 def _backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     if torch.is_grad_enabled() and any(t.requires_grad for t in (grad, *ctx.saved_tensors)):
         # What is differentiated twice holds all weights: nothing but tests of a layer's smoothness asks for it.
-        inputs = [t.detach().requires_grad_() if not t.requires_grad else t for t in ctx.saved_tensors]
-        slopes = torch.autograd.grad(dense(*inputs, *ctx.others), inputs, grad, create_graph=True)
+        slopes = recorded_slopes(lambda *given: dense(*given, *ctx.others), ctx.saved_tensors, grad)
         return (*slopes, None, None, None, None)
     return (*cell_attention_slopes_fused(grad, *ctx.saved_tensors, *ctx.others), None, None, None, None)
 

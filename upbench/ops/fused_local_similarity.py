@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from upbench.ops.double_gradient import recorded_slopes
 from upbench.ops.local_similarity import EPS, neighbour_cosines
 from upbench.ops.registration import LIBRARY, OPS, Op, coordinate_dtype, numel
 
@@ -55,12 +56,7 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     x, alike = ctx.saved_tensors
     if torch.is_grad_enabled() and (grad.requires_grad or x.requires_grad):
         # What is differentiated twice holds all windows: nothing but tests of a layer's smoothness asks for it.
-        leaf = x if x.requires_grad else x.detach().requires_grad_()
-        return (
-            *torch.autograd.grad(neighbour_cosines(leaf, *ctx.others), leaf, grad, create_graph=True),
-            None,
-            None,
-        )
+        return (*recorded_slopes(lambda x: neighbour_cosines(x, *ctx.others), [x], grad), None, None)
     return local_similarity_slope_fused(grad, x, alike, *ctx.others), None, None
 
 

@@ -1,7 +1,7 @@
 """The affinity of two filtered and normed features on the CPU, by a C kernel (`csrc/affinities.h`), a norm group at a time.
 
-What is filtered stays in cache until it is summed, so neither feature is ever held whole. Without the kernel, and in the
-backward pass, torch's convolutions filter two norm groups at a time: a filter of one input channel leaves most of a vector unit idle; here blocks of neighbouring output pixels are the channels of the
+What is filtered stays in cache until it is summed, so neither feature is ever held whole. Without the kernel
+torch's convolutions filter two norm groups at a time: a filter of one input channel leaves most of a vector unit idle; here blocks of neighbouring output pixels are the channels of the
 convolution, which multiplies by some zeros and is still several times faster.
 """
 

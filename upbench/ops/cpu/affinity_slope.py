@@ -18,6 +18,7 @@ from upbench.ops.cpu import map_kernels
 from upbench.ops.cpu.affinity import affinity_slope_fused
 from upbench.ops.cpu.blocked_filters import BlockFilters
 from upbench.ops.cpu.plane_filters import PlaneFilters
+from upbench.ops.double_gradient import recorded_slopes
 from upbench.ops.registration import LIBRARY, coordinate_dtype
 
 VALUES = 2**19
@@ -115,9 +116,7 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     if not torch.is_grad_enabled():
         return *affinity_slope_fused(grad, *tensors, *ctx.numbers), None, None, None
     # What is differentiated twice holds whole maps.
-    leaves = [t if t.requires_grad else t.detach().requires_grad_() for t in tensors]
-    out = plain_affinity(*leaves, *ctx.numbers)
-    return *torch.autograd.grad(out, leaves, grad, create_graph=True), None, None, None
+    return *recorded_slopes(lambda *given: plain_affinity(*given, *ctx.numbers), tensors, grad), None, None, None
 
 
 def plain_affinity(

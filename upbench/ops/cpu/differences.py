@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from upbench.ops.cpu import difference_kernels, map_kernels
 from upbench.ops.cpu.products import pointwise
+from upbench.ops.double_gradient import recorded_slopes
 from upbench.ops.registration import LIBRARY, coordinate_dtype, declare, numel
 
 _TENSORS = (
@@ -234,8 +235,7 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     (*saved, coarse), nothing = ctx.saved_tensors, (None,) * (len(ctx.numbers) + 1)
     if torch.is_grad_enabled() and any(t.requires_grad for t in (grad, *saved)):
         # What is differentiated twice goes layer by layer: nothing but tests of a layer's smoothness asks for it.
-        leaves = [t if t.requires_grad else t.detach().requires_grad_() for t in saved]
-        return (*torch.autograd.grad(_eager(*leaves, *ctx.numbers, coarse), leaves, grad, create_graph=True), *nothing)
+        return (*recorded_slopes(lambda *given: _eager(*given, *ctx.numbers, coarse), saved, grad), *nothing)
     return (*paired_difference_slope_fused(grad, *saved, *ctx.numbers, coarse), *nothing)
 
 

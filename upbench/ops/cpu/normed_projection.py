@@ -20,6 +20,7 @@ from upbench.ops.cpu import map_kernels, structs
 from upbench.ops.cpu.differences import Norm
 from upbench.ops.cpu.map_kernels import PARCEL
 from upbench.ops.cpu.products import widens
+from upbench.ops.double_gradient import recorded_slopes
 from upbench.ops.registration import LIBRARY, coordinate_dtype, declare, numel
 
 OUTPUTS = 4
@@ -213,9 +214,10 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     given = [t for t in saved if t is not None]
     if torch.is_grad_enabled() and any(t.requires_grad for t in (grad, *given)):
         # What is differentiated twice holds the normed map.
-        leaves = [t if t.requires_grad else t.detach().requires_grad_() for t in given]
-        out = F.conv2d(F.group_norm(leaves[0], groups, leaves[1], leaves[2], eps), *leaves[3:])
-        found = torch.autograd.grad(out, leaves, grad, create_graph=True)
+        def layers(x: Tensor, gamma: Tensor, beta: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+            return F.conv2d(F.group_norm(x, groups, gamma, beta, eps), weight, bias)
+
+        found = recorded_slopes(layers, given, grad)
     else:
         found = normed_project_slope_fused(grad, x, gamma, beta, weight, bias, groups, eps)
     return *found[:4], None if bias is None else found[4], None, None

@@ -36,7 +36,7 @@ def project(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         out_pitch=outputs,
         dtype=window_kernels.DTYPES.index(x.dtype),
     )
-    job.tile = window_kernels.tile(c) if planes else window_kernels.PIXELS
+    job.tile = window_kernels.pixels_at_once(c) if planes else window_kernels.PIXELS
     # A plane of one pixel has the step of rows.
     if planes and job.x_step == 1:
         job.x_pitch = c

@@ -28,8 +28,10 @@ TILE = (32, 16)
 """Rows and columns of a tile of the transpose."""
 STRIP = 16
 """Cells of a strip of guide that is fetched at once."""
-PIXELS, MOST_PIXELS, NEAR = 32, 128, 2**15
-"""Pixels of a tile of planes, of the largest where vectors are of 8 numbers, and the values that the latter may have."""
+PIXELS = 32
+"""Pixels of planes that are read at a time, at least."""
+MOST_PIXELS, NEAR = 128, 2**15
+"""At most, where vectors are of 8 numbers, and how many values they may have in all planes."""
 PIECE = 1
 """Rows of cells, or tiles, that a thread takes at a time."""
 TURNED = 2**18
@@ -99,13 +101,13 @@ def can_turn(x: Tensor) -> bool:
     return large and can_run_native(x) and x.dtype != torch.float64 and x.is_contiguous() and x.shape[1] % 16 == 0
 
 
-def tile(channels: int) -> int:
+def pixels_at_once(channels: int) -> int:
     """Return how many pixels of planes are read at a time: with AVX2 long parts of each arrive in 0.8 to 0.9 of the time.
 
     Args:
         channels: how many planes.
     """
-    return max(PIXELS, min(MOST_PIXELS, NEAR // channels // PIXELS * PIXELS)) if native.LANES == 8 else PIXELS
+    return max(PIXELS, min(MOST_PIXELS, NEAR // max(channels, 1) // PIXELS * PIXELS)) if native.LANES == 8 else PIXELS
 
 
 def planes_to_rows(x: Tensor, out: Tensor | None = None) -> Tensor:
@@ -116,12 +118,13 @@ def planes_to_rows(x: Tensor, out: Tensor | None = None) -> Tensor:
         out: [B, H, W, C], contiguous memory for the result that is read at once and stays in the caches; None for new memory.
     """
     b, c, h, w = x.shape
-    streams = out is None and x.nbytes >= thresholds.scaled(native.STREAMED)
+    lines = c * x.element_size() % 16 == 0
+    streams = out is None and lines and x.nbytes >= thresholds.scaled(native.STREAMED)
     out = on_huge_pages(x.new_empty((b, h, w, c))) if out is None else out
     job = Project(
         pixels=h * w, channels=c, x_step=x.stride(1), out_pitch=c, streams=streams, dtype=DTYPES.index(x.dtype)
     )
-    job.tile = tile(c)
+    job.tile = pixels_at_once(c)
     run("rows", job, {"x": x, "out": out}, b, math.ceil(h * w / job.tile), c * h * w, max(8 * PIXELS // job.tile, 1))
     return out
 

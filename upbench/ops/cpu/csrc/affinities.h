@@ -14,6 +14,25 @@ typedef struct {
     long pitch, left, padded;
 } NAME(Filter);
 
+/* The memory of a filter for blocks of rows of planes whose maps are `wide`, and for so many rows of maps; `leave_filter` frees it. */
+static int NAME(take_filter)(long wide, long kernel, long rows, NAME(Filter) * at) {
+    const long padding = (kernel - 1) / 2, block = 2 * BLOCK + kernel - 2;
+    at->left = (padding + 1) / 2, at->padded = (wide + SOME - 1) / SOME * SOME;
+    at->pitch = at->left + at->padded + kernel / 2 + SOME;
+    at->halves = calloc((size_t)(2 * block * at->pitch), sizeof(REAL));
+    at->maps = malloc(sizeof(REAL) * (size_t)(rows * at->padded));
+    at->offsets = malloc(sizeof(long) * (size_t)kernel);
+    for (long s = 0; at->offsets && s < kernel; s++) {
+        const long column = s - padding, half = column & 1;
+        at->offsets[s] = half * at->pitch + at->left + (column - half) / 2;
+    }
+    return at->halves && at->maps && at->offsets;
+}
+
+static void NAME(leave_filter)(NAME(Filter) * at) {
+    free(at->halves), free(at->maps), free(at->offsets);
+}
+
 /* Some numbers of a map in a form from number n on; without `some` none. */
 static ALWAYS_INLINE NAME(Lanes) NAME(take)(const void *map, long n, long some, const int form) {
     if (some <= 0) return (NAME(Lanes)){0};
@@ -146,19 +165,10 @@ static int NAME(affinity)(const void *given, long start, long stop) {
     const Affinity *job = given;
     const long high = (long)job->height, wide = (long)job->width, channels = (long)job->channels, kernel = (long)job->kernel;
     const long padding = (kernel - 1) / 2, block = 2 * BLOCK + kernel - 2, tall = (high + 1) / 2 * 2;
-    NAME(Filter) at = {.left = (padding + 1) / 2, .padded = (wide + SOME - 1) / SOME * SOME};
-    at.pitch = at.left + at.padded + kernel / 2 + SOME;
+    NAME(Filter) at = {0};
+    REAL *factors = malloc(sizeof(REAL) * (size_t)(4 * channels));
+    const int ready = NAME(take_filter)(wide, kernel, 2 * channels * (tall + BLOCK), &at) && factors;
     const long apart = (tall + BLOCK) * at.padded;
-    REAL *memory = calloc((size_t)(2 * block * at.pitch + 4 * channels), sizeof(REAL));
-    at.maps = malloc(sizeof(REAL) * (size_t)(2 * channels * apart));
-    at.offsets = malloc(sizeof(long) * (size_t)kernel);
-    const int ready = memory && at.maps && at.offsets;
-    at.halves = memory;
-    REAL *factors = memory + 2 * block * at.pitch;
-    for (long s = 0; ready && s < kernel; s++) {
-        const long column = s - padding, half = column & 1;
-        at.offsets[s] = half * at.pitch + at.left + (column - half) / 2;
-    }
     for (long group = start; ready && group < stop; group++) {
         double sums[2][2] = {{0}};
         REAL shift[2] = {0};
@@ -194,7 +204,8 @@ static int NAME(affinity)(const void *given, long start, long stop) {
             }
         NAME(sum_products)(job, &at, factors, channels, apart, (REAL *)job->out + group * high * wide);
     }
-    free(memory), free(at.maps), free(at.offsets);
+    free(factors);
+    NAME(leave_filter)(&at);
     return ready;
 }
 

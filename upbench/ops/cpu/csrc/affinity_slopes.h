@@ -1,28 +1,9 @@
 /* Included by map_kinds.h for each type: what affinities.h filters, on its own, and the gradients of both filters and of the guide.
  *
  * Output pixel i is met by pixel 2 i + t - padding of the guide with tap t: pixel 2 i + a meets output pixel i + d with tap
- * a + padding - 2 d. Planes of zeros lie around what is read. */
+ * a + padding - 2 d. Rows and columns of zeros lie around a plane of gradients. */
 
 enum { NAME(TAPS) = 6, NAME(PAIR) = 2 }; /* taps of a row that are summed at once, and vectors of columns */
-
-/* The memory of a filter for blocks of rows of a plane; `at` is freed by `leave_filter`. */
-static int NAME(take_filter)(long wide, long kernel, NAME(Filter) * at) {
-    const long padding = (kernel - 1) / 2, block = 2 * BLOCK + kernel - 2;
-    at->left = (padding + 1) / 2, at->padded = (wide + SOME - 1) / SOME * SOME;
-    at->pitch = at->left + at->padded + kernel / 2 + SOME;
-    at->halves = calloc((size_t)(2 * block * at->pitch), sizeof(REAL));
-    at->maps = malloc(sizeof(REAL) * (size_t)(2 * BLOCK * at->padded));
-    at->offsets = malloc(sizeof(long) * (size_t)kernel);
-    for (long s = 0; at->offsets && s < kernel; s++) {
-        const long column = s - padding, half = column & 1;
-        at->offsets[s] = half * at->pitch + at->left + (column - half) / 2;
-    }
-    return at->halves && at->maps && at->offsets;
-}
-
-static void NAME(leave_filter)(NAME(Filter) * at) {
-    free(at->halves), free(at->maps), free(at->offsets);
-}
 
 /* Planes start to stop of what both filters make of the guide. */
 static int NAME(filtered)(const void *given, long start, long stop) {
@@ -30,7 +11,7 @@ static int NAME(filtered)(const void *given, long start, long stop) {
     const long high = (long)job->height, wide = (long)job->width, kernel = (long)job->kernel, padding = (kernel - 1) / 2;
     const Affinity like = {.guide = job->guide, .filters = job->filters, .height = high, .width = wide, .kernel = kernel, .form = PLAIN};
     NAME(Filter) at = {0};
-    const int ready = NAME(take_filter)(wide, kernel, &at);
+    const int ready = NAME(take_filter)(wide, kernel, 2 * BLOCK, &at);
     for (long plane = start; ready && plane < stop; plane++)
         for (long i = 0; i < high; i += BLOCK) {
             const long rows = high - i < BLOCK ? high - i : BLOCK, apart = BLOCK * at.padded;
@@ -69,7 +50,7 @@ static int NAME(filter_slopes)(const void *given, long start, long stop) {
     const long block = 2 * BLOCK + kernel - 2, padding = (kernel - 1) / 2;
     NAME(Filter) at = {0};
     NAME(Lanes) *sums = malloc(sizeof(NAME(Lanes)) * (size_t)(2 * size));
-    const int ready = NAME(take_filter)(wide, kernel, &at) && sums;
+    const int ready = NAME(take_filter)(wide, kernel, 2 * BLOCK, &at) && sums;
     for (long plane = start; ready && plane < stop; plane++) {
         memset(sums, 0, sizeof(NAME(Lanes)) * (size_t)(2 * size));
         for (long i = 0; i < high; i += BLOCK) {

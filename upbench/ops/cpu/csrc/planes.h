@@ -1,6 +1,6 @@
 /* Included by forms.h for each pair of types: planes become rows of channels, in blocks that fit into the registers.
  *
- * A tile is some pixels. */
+ * A tile is job->tile pixels. */
 
 #undef BLOCK /* channels of a block: two numbers of half precision share 32 bits, and are moved together */
 #define BLOCK (FORM == PLAIN ? SOME : 2 * SOME)
@@ -8,7 +8,7 @@
 /* Numbers that fill whole vectors. */
 static ALWAYS_INLINE long NAME(padded)(long taps) { return (taps + SOME - 1) / SOME * SOME; }
 
-/* `deep` channels of `some` pixels: v[k] holds those of pixel k. Planes are `step` apart; `ahead` pixels further is read next. */
+/* `deep` channels of `some` pixels: v[k] holds those of pixel k. Planes are `step` apart; what lies `ahead` pixels further is asked for. */
 static ALWAYS_INLINE void NAME(take_block)(const STORED *from, long step, long deep, long some, long ahead, NAME(Lanes) * v) {
 #if FORM == PLAIN
     for (long k = 0; k < SOME; k++) {

@@ -1,6 +1,6 @@
 /* Included by forms.h for each pair of types: a pointwise convolution whose result is rows of channels.
  *
- * A tile is some pixels, whose planes are gathered first: what the products read lies together. */
+ * A tile is job->tile pixels, whose planes are gathered first: what the products read lies together. */
 
 #undef PAIRS_FIT /* whether sums of two vectors of outputs do, where there are 16 registers: 12 are sums */
 #define PAIRS_FIT (SOME == 8 && SOME * sizeof(REAL) == REGISTER)

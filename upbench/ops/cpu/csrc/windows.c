@@ -34,7 +34,7 @@ typedef struct {
 
 /* A pointwise convolution, see project.h: of `pixels` pixels from `channels` to `outputs` channels. weights: [outputs / lanes, channels,
  * lanes], the outputs padded to whole lanes, then the bias; of the type that is computed in. Or, without weights, planes that become
- * rows, see planes.h. tile: pixels of one. streams: whether these go past the caches. */
+ * rows, see planes.h. tile: pixels that are read at a time. streams: whether these go past the caches. */
 typedef struct {
     const void *x, *weights;
     void *out;
