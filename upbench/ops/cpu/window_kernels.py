@@ -125,7 +125,7 @@ def planes_to_rows(x: Tensor, out: Tensor | None = None) -> Tensor:
         pixels=h * w, channels=c, x_step=x.stride(1), out_pitch=c, streams=streams, dtype=DTYPES.index(x.dtype)
     )
     job.tile = pixels_at_once(c)
-    run("rows", job, {"x": x, "out": out}, b, math.ceil(h * w / job.tile), c * h * w, max(8 * PIXELS // job.tile, 1))
+    run("rows", job, {"x": x, "out": out}, b, math.ceil(h * w / job.tile), c * h * w, 8 * PIXELS // job.tile)
     return out
 
 
