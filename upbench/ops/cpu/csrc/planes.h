@@ -61,7 +61,7 @@ static APART void NAME(fetch)(const STORED *map, long channels, long step, long 
 static int NAME(rows)(const void *given, long start, long stop) {
     const Project *job = given;
     const long channels = (long)job->channels, pitch = (long)job->out_pitch, step = (long)job->x_step;
-    const long size = (long)job->tile, ahead = 2 * size;
+    const long size = (long)job->tile, ahead = size < 64 ? 64 : size; /* pixels until what is asked for is there */
     for (long tile = start; tile < stop; tile++) {
         const long first = tile * size, rest = (long)job->pixels - first, count = rest < size ? rest : size;
         long c = 0;
