@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from tests import forked_workers
 
 ROOT = Path(__file__).parent.parent
 FORKS = """
@@ -56,12 +57,8 @@ def forked(
     folder.mkdir()
     words = [[str(word) for word in line] for line in lines]
     code = FORKS.format(prepare=prepare)
-    subprocess.run(
-        [sys.executable, "-c", code, str(folder), json.dumps(words)],
-        cwd=ROOT,
-        env=os.environ if environment is None else environment,
-        check=True,
-    )
+    given = {**(os.environ if environment is None else environment), "PYTHONPATH": str(ROOT)}
+    assert forked_workers.python(code, [str(folder), json.dumps(words)], ROOT, given) == 0
 
     def read(n: int, name: str) -> str:
         return (folder / f"{n}.{name}").read_text()

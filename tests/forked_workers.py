@@ -19,6 +19,7 @@ import time
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from tests import forking
@@ -118,16 +119,45 @@ def popen(command: Sequence[str], **options: Any) -> Forked | subprocess.Popen[b
         ours, code, arguments = False, RUN, words[2:]
     else:
         return subprocess.Popen(command, **options)
-    environment = dict(os.environ if options["env"] is None else options["env"])
+    folder = os.fspath(options["cwd"] or os.getcwd())
+    return _fork(
+        ours, code, arguments, folder, os.environ if options["env"] is None else options["env"], options["pass_fds"]
+    )
+
+
+def python(code: str, arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) -> int:
+    """Run code in a process that has torch and nothing of upbench, and return its exit code; what it prints goes to stderr.
+
+    Args:
+        code: What `python -c` would run.
+        arguments: Its arguments.
+        folder: Where it runs.
+        environment: Its environment variables.
+    """
+    if sys.platform != "linux":
+        return subprocess.run(
+            [sys.executable, "-c", code, *arguments], cwd=folder, env=environment, check=False
+        ).returncode
+    return _fork(False, code, ["-c", *arguments], os.fspath(folder), environment, ()).wait()
+
+
+def _fork(
+    ours: bool,
+    code: str,
+    arguments: Sequence[str],
+    folder: str,
+    environment: Mapping[str, str],
+    files: Sequence[int],
+) -> Forked:
     key = ours, tuple(sorted((k, v) for k, v in environment.items() if k.startswith(READ_AT_START)))
     if key not in _sources:
         _sources[key] = Source(environment, ours)
-    numbers = [2, *options["pass_fds"]]
+    numbers = [2, *files]
     asked = {
         "code": code,
         "arguments": arguments,
-        "folder": os.fspath(options["cwd"] or os.getcwd()),
-        "environment": environment,
+        "folder": folder,
+        "environment": dict(environment),
         "numbers": numbers,
         "parent": os.getpid(),
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tomllib
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import upbench
+from tests.sweeping.forked_command import Command
 
 ROOT = Path(upbench.__file__).parents[1]
 SUITE = """
@@ -50,7 +50,7 @@ def test_of_bad_use(upbench, bounds, said):
 """
 
 
-def test_a_suite_of_ones_own_has_the_fixture(tmp_path: Path) -> None:
+def test_a_suite_of_ones_own_has_the_fixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["pytest11"]
     info = tmp_path / "site" / "fixture-1.0.dist-info"
     info.mkdir(parents=True)
@@ -58,15 +58,15 @@ def test_a_suite_of_ones_own_has_the_fixture(tmp_path: Path) -> None:
     points = "".join(f"{name} = {module}\n" for name, module in declared.items())
     (info / "entry_points.txt").write_text(f"[pytest11]\n{points}")
     (tmp_path / "test_mine.py").write_text(SUITE)
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "test_mine.py"],
-        cwd=tmp_path, capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path / 'site'}"},
-    )  # fmt: skip
-    assert "1 failed, 6 passed" in done.stdout, done.stdout + done.stderr
-    assert "carafe, max params: 58276 > " in done.stdout
-    assert "carafe, max macs: " in done.stdout
-    assert "Traceback" not in done.stdout
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{tmp_path / 'site'}")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    with Command(tmp_path, "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "test_mine.py") as command:
+        command.process.wait()
+    out, said = command.printed()
+    assert "1 failed, 6 passed" in out, out + said
+    assert "carafe, max params: 58276 > " in out
+    assert "carafe, max macs: " in out
+    assert "Traceback" not in out
 
 
 def test_the_plugin_loads_neither_torch_nor_pandas() -> None:

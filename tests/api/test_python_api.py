@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import runpy
 import subprocess
@@ -50,15 +49,17 @@ def python(code: str, *options: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def after_every_import() -> dict[str, Any]:
-    """What a process says of public names, and of the name of before, once it has imported every submodule."""
+def new_process() -> dict[str, Any]:
+    """What a process says of two profiles, and once it has imported every submodule of public names and the name of before."""
     out = python(
-        EVERY_SUBMODULE + "import json, types, warnings\n"
-        "for name in upbench.__all__:\n"
+        "import json, types, upbench, warnings\n"
+        "spec = upbench.spec('dysample', shape='32x8x8', budget=0.01, threads=1)\n"
+        "macs = [upbench.profile(spec).macs.conv for _ in range(2)]\n"
+        + EVERY_SUBMODULE
+        + "for name in upbench.__all__:\n"
         "    first, second = getattr(upbench, name), getattr(upbench, name)\n"
         "    assert first is second and not isinstance(first, types.ModuleType), name\n"
         "tops = {m.name.split('.')[1] for m in pkgutil.iter_modules(upbench.__path__, 'upbench.')}\n"
-        "spec = upbench.spec('dysample', shape='32x8x8', budget=0.01, threads=1)\n"
         "runs = []\n"
         "for _ in range(2):\n"
         "    with warnings.catch_warnings(record=True) as caught:\n"
@@ -66,36 +67,30 @@ def after_every_import() -> dict[str, Any]:
         "        record = upbench.run(spec)\n"
         "    said = [str(w.message) for w in caught if w.category is DeprecationWarning and 'upbench' in str(w.message)]\n"
         "    runs.append([record.macs.conv, type(record).__name__, *said])\n"
-        "print(json.dumps({'submodules': sorted(tops & set(upbench.__all__)), 'runs': runs}))\n"
+        "print(json.dumps({'submodules': sorted(tops & set(upbench.__all__)), 'macs': macs, 'runs': runs}))\n",
+        "-W",
+        "error::DeprecationWarning:upbench",
     )
     found: dict[str, Any] = json.loads(out)
     return found
 
 
 def test_no_public_name_is_that_of_a_submodule_and_each_is_good_for_two_calls(
-    after_every_import: dict[str, Any],
+    new_process: dict[str, Any],
 ) -> None:
     """Importing a submodule puts it into the package under its own name, over whatever stood there."""
-    assert after_every_import["submodules"] == []
+    assert new_process["submodules"] == []
 
 
-def test_a_spec_is_profiled_twice_in_one_process_without_a_warning_of_ours() -> None:
-    out = python(
-        "import upbench\n"
-        "for _ in range(2):\n"
-        "    record = upbench.profile(upbench.spec('dysample', shape='32x8x8', budget=0.01, threads=1))\n"
-        "    print(record.macs.conv)\n",
-        "-W",
-        "error::DeprecationWarning:upbench",
-    )
-    assert out.split() == [str(64 * 32 * 32)] * 2
+def test_a_spec_is_profiled_twice_in_one_process_without_a_warning_of_ours(new_process: dict[str, Any]) -> None:
+    assert new_process["macs"] == [64 * 32 * 32] * 2
 
 
 def test_the_name_of_before_is_a_function_that_says_what_to_call_after_every_submodule_was_imported(
-    after_every_import: dict[str, Any],
+    new_process: dict[str, Any],
 ) -> None:
     sentence = "upbench.run(spec) is now upbench.profile(spec); the old name works for one more version"
-    assert after_every_import["runs"] == [[64 * 32 * 32, "Profile", sentence]] * 2
+    assert new_process["runs"] == [[64 * 32 * 32, "Profile", sentence]] * 2
 
 
 def test_importing_upbench_loads_neither_torch_nor_pandas() -> None:
@@ -278,16 +273,11 @@ def test_the_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert "| theta" in out
 
 
-def test_the_example_of_a_model_of_ones_own_runs() -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", str(ROOT / "examples" / "choose_for_my_model.py")],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-        env={**os.environ, "UPBENCH_CALIBRATE": "off"},
-    )
-    assert done.returncode == 0, done.stderr
-    assert "| model:0 | bilinear" in done.stdout
+def test_the_example_of_a_model_of_ones_own_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        runpy.run_path(str(ROOT / "examples" / "choose_for_my_model.py"), run_name="__main__")
+    out = capsys.readouterr().out
+    assert "| model:0 | bilinear" in out
     # DySample at 16 channels, 4 groups and scale 2: a 1x1 convolution to 2 * 4 * 4 offsets.
-    assert f"trained {16 * 32 + 32} new parameters" in done.stdout
+    assert f"trained {16 * 32 + 32} new parameters" in out

@@ -13,7 +13,7 @@ import pytest
 SCRIPT = """
 import json, os, sys
 assert "" not in sys.path and os.getcwd() not in sys.path
-import torch
+import torch._dynamo, torch.export
 from upbench.__main__ import main
 for line in json.loads(sys.argv[1]):
     child = os.fork()
@@ -24,7 +24,7 @@ for line in json.loads(sys.argv[1]):
         main()
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, line
 """
-"""Runs commands one after another, each in a process that starts where the console script does, once torch is imported."""
+"""Runs commands one after another, each in a process that starts where the console script does, once torch and its compiler are imported."""
 MODEL = """
 from torch import nn
 import torch.nn.functional as F

@@ -35,7 +35,9 @@ def test_a_real_model_is_listed_replaced_and_restored(name: str) -> None:
     if importlib.util.find_spec(package) is None:
         pytest.skip(f"needs {package}")
     # A detector resizes images to 800 pixels by itself.
-    model = factory.build(name, {"min_size": 64, "max_size": 96} if "rcnn" in name else None)
+    model = factory.build(
+        name, {"min_size": 64, "max_size": 96, "rpn_post_nms_top_n_test": 20} if "rcnn" in name else None
+    )
     args, kwargs = example_inputs.for_image(model, *size)
     listed = upbench.sites(model, *args, **kwargs)
     assert (len(listed), sum(site.learnable for site in listed)) == (calls, learnable)

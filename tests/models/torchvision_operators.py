@@ -6,7 +6,10 @@ has a form in Python.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
+import sys
+from typing import Any
 
 import numpy
 import torch
@@ -32,7 +35,19 @@ def available() -> bool:
         import torchvision.ops.boxes
 
         torchvision.ops.boxes._assert_has_ops = _has_them
+        _leave_uncompiled(sys.modules["torchvision.ops.roi_align"])
     return True
+
+
+def _leave_uncompiled(module: Any) -> None:
+    """Its form in Python, which torchvision hands to torch.compile, runs as it is: compiling takes half a minute."""
+    plain = module._roi_align.__wrapped__
+
+    @functools.wraps(plain)
+    def eager(*args: Any, **options: Any) -> Tensor:
+        return plain(*args, **options)
+
+    module._roi_align = eager
 
 
 def _has_them() -> None:  # a trace compiles what calls it, and cannot read a lambda
@@ -40,8 +55,6 @@ def _has_them() -> None:  # a trace compiles what calls it, and cannot read a la
 
 
 def _define() -> None:
-    import sys
-
     for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
         del sys.modules[name]
     library = torch.library.Library("torchvision", "DEF")

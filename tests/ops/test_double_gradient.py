@@ -12,16 +12,18 @@ from torch import Tensor
 import upbench
 from upbench import registry
 
-CHANNELS, SIDE = 32, 10
+CHANNELS, SIDE, OUT = 32, 10, 48
+"""Sides of the input, and of the output where that would be larger: at 16 times."""
 NAMES = [name for name in registry.names() if upbench.build(name, CHANNELS).fused_ops]
 Slopes = list[Tensor | None]
 
 
 def tensors_of(name: str) -> list[Tensor]:
     card = registry.get(name)
-    setting = replace(registry.setting_of(card, CHANNELS, None, None, {}), batch=1, height=SIDE, width=SIDE)
+    side = min(SIDE, max(3, OUT // card.default_scale))
+    setting = replace(registry.setting_of(card, CHANNELS, None, None, {}), batch=1, height=side, width=side)
     generator = torch.Generator().manual_seed(0)
-    shapes = ((1, CHANNELS, SIDE, SIDE), *card.guide_shapes(setting))
+    shapes = ((1, CHANNELS, side, side), *card.guide_shapes(setting))
     return [torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_() for shape in shapes]
 
 

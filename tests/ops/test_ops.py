@@ -19,9 +19,12 @@ def rand(*shape: int) -> Tensor:
     return torch.randn(*shape, dtype=D, requires_grad=True)
 
 
-@pytest.mark.parametrize(("kernel", "scale", "groups"), [(3, 2, 1), (5, 2, 2), (3, 3, 1)])
-def test_window_assemble_gradients(kernel: int, scale: int, groups: int) -> None:
-    x, weight = rand(2, 2, 3, 4), rand(2, groups, kernel**2, 3 * scale, 4 * scale)
+@pytest.mark.parametrize(
+    ("kernel", "scale", "groups", "shape"), [(3, 2, 1, (2, 3, 4)), (5, 2, 2, (1, 2, 3)), (3, 3, 1, (1, 2, 3))]
+)
+def test_window_assemble_gradients(kernel: int, scale: int, groups: int, shape: tuple[int, int, int]) -> None:
+    b, h, w = shape
+    x, weight = rand(b, 2, h, w), rand(b, groups, kernel**2, h * scale, w * scale)
     assert torch.autograd.gradcheck(lambda a, b: ops.window_assemble(a, b, kernel, scale), (x, weight))
 
 
@@ -44,16 +47,20 @@ def test_point_products_gradients() -> None:
 def test_interpolation_gradients(mode: str) -> None:
     assert torch.autograd.gradcheck(lambda x: ops.interpolate(x, 5, 7, mode), (rand(1, 2, 3, 4),))
     assert torch.autograd.gradcheck(lambda x: ops.resize_map(x, 5, 7, True), (rand(1, 2, 3, 4),))
-    for height, width in ((3, 4), (1, 1), (1, 5)):  # twice as large: a convolution
-        maps = (rand(2, 3, height, width),)
 
-        def doubled(x: torch.Tensor, backend: str = "fused") -> torch.Tensor:
-            return ops.resize_map(x, 2 * x.shape[2], 2 * x.shape[3], backend=backend)
 
-        assert torch.autograd.gradcheck(doubled, maps)
-        assert torch.autograd.gradgradcheck(doubled, maps)
-        assert "UpsampleBilinear" in doubled(*maps, backend="eager").grad_fn.name()  # as the release has it
-        assert "UpsampleBilinear" not in doubled(*maps).grad_fn.name()
+@pytest.mark.parametrize(("height", "width"), [(3, 4), (1, 1), (1, 5)])
+def test_gradients_of_a_map_twice_as_large(height: int, width: int) -> None:
+    """A convolution."""
+    maps = (rand(2, 3, height, width),)
+
+    def doubled(x: torch.Tensor, backend: str = "fused") -> torch.Tensor:
+        return ops.resize_map(x, 2 * x.shape[2], 2 * x.shape[3], backend=backend)
+
+    assert torch.autograd.gradcheck(doubled, maps)
+    assert torch.autograd.gradgradcheck(doubled, maps)
+    assert "UpsampleBilinear" in doubled(*maps, backend="eager").grad_fn.name()  # as the release has it
+    assert "UpsampleBilinear" not in doubled(*maps).grad_fn.name()
 
 
 @settings(max_examples=25, deadline=None)

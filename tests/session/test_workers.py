@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 
 from tests.command_line import refused, upbench
+from tests.sweeping.forked_command import Command
 from upbench.machine import allocator
 
-pytestmark = pytest.mark.usefixtures("in_workers", "started_workers")
+pytestmark = pytest.mark.usefixtures("in_workers")
+started = pytest.mark.usefixtures("started_workers")
 TINY = ("--shape", "8x6x5", "--threads", "1", "--budget", "0.02", "--device", "cpu")
 GLIBC = pytest.mark.skipif(not allocator.trim(), reason="malloc is not glibc's, which alone can be pinned")
 
@@ -84,6 +86,7 @@ def test_a_comparison_runs_in_a_worker_with_pinned_memory_by_cpu_time_and_its_ca
 
 
 @GLIBC
+@started
 def test_returned_memory_costs_page_faults(mine: Path) -> None:
     record = json.loads(
         upbench(
@@ -96,6 +99,7 @@ def test_returned_memory_costs_page_faults(mine: Path) -> None:
     assert len(record["latency"]["rounds_of_pass"]) in (3, 5)
 
 
+@started
 def test_what_a_module_prints_is_no_part_of_the_result(mine: Path) -> None:
     result = upbench("profile", write(mine, "print('hello')"), *TINY, "--format", "json")
     assert result.exit_code == 0, result.output
@@ -129,20 +133,17 @@ def test_ctrl_c_ends_sampling_and_what_was_taken_is_printed(mine: Path) -> None:
     # One file for all calls: one that closes itself in each would swallow a Ctrl-C that meets it there.
     log = "log = globals().get('LOG') or globals().setdefault('LOG', open('called', 'a'))"
     write(mine, f"{log}; log.write('.'); log.flush()")
-    command = [sys.executable, "-m", "upbench", "profile", "mine:Up", *TINY[:4], "--budget", "60", "--format", "json"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=mine, env=environment
-    ) as running:
+    with Command(mine, "upbench", "profile", "mine:Up", *TINY[:4], "--budget", "60", "--format", "json") as command:
         until = time.monotonic() + 120
         while not (mine / "called").exists() or (mine / "called").stat().st_size < 2000:
             assert time.monotonic() < until, "the module is never called"
-            assert running.poll() is None, running.communicate()
+            assert command.process.poll() is None, command.printed()
             time.sleep(0.05)
-        running.send_signal(signal.SIGINT)
-        out, said = running.communicate(timeout=120)
-    assert running.returncode == 130, said
-    assert b"upbench: interrupted; what is shown is of the calls until then" in said
+        command.send(signal.SIGINT)
+        code = command.process.wait(timeout=120)
+    out, said = command.printed()
+    assert code == 130, said
+    assert "upbench: interrupted; what is shown is of the calls until then" in said
     assert json.loads(out)["latency"]["stopped"] == "interrupted"
 
 

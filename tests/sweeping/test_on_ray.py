@@ -7,6 +7,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,7 @@ from tests import ray_nodes
 from tests.command_line import refused, upbench
 from upbench.records import pass_store, store
 from upbench.records.record import Record
-from upbench.sweeping import worker
-from upbench.sweeping.engines import on_ray
-from upbench.sweeping.engines.choice import Choice
-from upbench.sweeping.engines.crew import Request
-from upbench.sweeping.engines.ray_worker import LISTENER, Said
+from upbench.sweeping.engines.ray_worker import LISTENER, Said, Station
 
 pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="the extra ray is not installed")
 
@@ -109,31 +106,10 @@ def test_a_sweep_on_two_nodes_with_a_module_that_only_this_folder_has(here: Path
     # No tests of their own: that would be another cluster where tests run side by side.
     _check_dry_run(here, address)
     _check_connected_elsewhere(here, address)
-    _check_left_ray(address)
-
-
-def _check_left_ray(address: str) -> None:
-    """A thread that is slow to hear of the end must not ask Ray again: Ray would connect to whatever cluster it finds."""
-    import ray
-
-    heard = threading.Event()
-
-    def slowly(said: Said, name: str, value: object) -> None:
-        object.__setattr__(said, name, value)
-        if name == "times":
-            heard.set()
-            time.sleep(4)
-
-    with pytest.MonkeyPatch.context() as patch:
-        with on_ray.crew(Request(["cpu"], {}, worker.MODULE, Choice(name="ray", address=address))):
-            patch.setattr(Said, "__setattr__", slowly)
-            assert heard.wait(60)
-        assert LISTENER not in {one.name for one in threading.enumerate()}
-    assert not ray.is_initialized()
 
 
 def _check_dry_run(here: Path, address: str) -> None:
-    """It says how blocks are spread. The engine stands in the file."""
+    """It says how blocks are spread, and leaves Ray. The engine stands in the file."""
     (here / "dry.yaml").write_text(
         yaml.safe_dump(
             {
@@ -146,13 +122,47 @@ def _check_dry_run(here: Path, address: str) -> None:
             }
         )
     )
-    done = upbench("sweep", here / "dry.yaml", "--dry-run")
+    with _slow_to_hear() as heard:
+        done = upbench("sweep", here / "dry.yaml", "--dry-run")
     assert done.exit_code == 0, done.output
+    assert heard.is_set()
+    _assert_left_ray()
     text = " ".join(done.stdout.split())
     assert "on 2 devices at a time" in text
     assert "about 5 blocks in each of 5 passes" in text
     assert text.count("/cpu") == 2
     assert not (here / "results").exists()
+
+
+@contextmanager
+def _slow_to_hear() -> Iterator[threading.Event]:
+    """A thread that is slow to hear of the end must not ask Ray again: Ray would connect to whatever cluster it finds.
+
+    The first sweep that ends inside waits until a thread has begun to be slow, which the event tells.
+    """
+    heard, leave = threading.Event(), Station.leave
+
+    def slowly(said: Said, name: str, value: object) -> None:
+        object.__setattr__(said, name, value)
+        if name == "times":
+            heard.set()
+            time.sleep(4)
+
+    def leaving(station: Station) -> None:
+        patch.setattr(Said, "__setattr__", slowly)
+        assert heard.wait(60)
+        leave(station)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Station, "leave", leaving)
+        yield heard
+
+
+def _assert_left_ray() -> None:
+    import ray
+
+    assert LISTENER not in {one.name for one in threading.enumerate()}
+    assert not ray.is_initialized()
 
 
 def _check_connected_elsewhere(here: Path, address: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -17,6 +16,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from tests.forked_workers import Forked
+from tests.sweeping.forked_command import Command
 from upbench.cli.app import app
 from upbench.errors import OutputError
 from upbench.records import store
@@ -73,16 +74,9 @@ def write_sweep(folder: Path, **changes: object) -> Path:
     return file
 
 
-def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    """The command in a process of its own, in `folder`, with one thread."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "upbench", "sweep", "tiny.yaml", *arguments],
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def start(folder: Path) -> Command:
+    """The command in a process of its own, in `folder`."""
+    return Command(folder, "upbench", "sweep", "tiny.yaml")
 
 
 def finish(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,10 +86,10 @@ def finish(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert done.exit_code == 0, done.output
 
 
-def wait_for_lines(path: Path, count: int, process: subprocess.Popen[str]) -> None:
+def wait_for_lines(path: Path, count: int, process: subprocess.Popen[str] | Forked | subprocess.Popen[bytes]) -> None:
     end = time.monotonic() + 120
     while not path.exists() or path.read_bytes().count(b"\n") < count:
-        assert process.poll() is None, process.communicate()
+        assert process.poll() is None
         assert time.monotonic() < end
         time.sleep(0.01)
 
@@ -133,17 +127,19 @@ def test_killed_in_mid_cell_and_run_again_no_cell_is_lost_or_measured_twice(
 ) -> None:
     path = tmp_path / "results" / "tiny.jsonl"
     grid = {"k_up": [3, 4, 5], "k_enc": [1, 3]}
-    write_sweep(tmp_path, base={"upsampler": "carafe"}, grid=grid, measure={"device": "cpu", "threads": 1})
+    write_sweep(
+        tmp_path, base={"upsampler": "carafe"}, grid=grid, measure={"device": "cpu", "threads": 1, "budget": 0.5}
+    )
     passes = path.with_suffix(".passes.jsonl")
-    with start(tmp_path) as process:
-        wait_for_lines(path, 2, process)  # the impossible cells, which come first
-        wait_for_lines(passes, 2, process)
-        process.kill()
+    with start(tmp_path) as command:
+        wait_for_lines(path, 2, command.process)  # the impossible cells, which come first
+        wait_for_lines(passes, 2, command.process)
+        command.send(signal.SIGKILL)
     before, counted = path.read_bytes(), passes.read_bytes()
     assert before.count(b"\n") == 2
-    with start(tmp_path) as process:
-        wait_for_lines(passes, 6, process)  # all four are counted, and passes begun
-        process.kill()
+    with start(tmp_path) as command:
+        wait_for_lines(passes, 6, command.process)  # all four are counted, and passes begun
+        command.send(signal.SIGKILL)
     assert path.read_bytes().startswith(before)
     finish(tmp_path, monkeypatch)
     assert path.read_bytes().startswith(before)
@@ -171,18 +167,21 @@ def test_killed_in_mid_cell_and_run_again_no_cell_is_lost_or_measured_twice(
     assert {path.name for path in path.parent.iterdir()} == files
 
 
-@pytest.mark.parametrize(("lines", "records"), [(1, 0), (6, 3)], ids=["while counting", "after three passes"])
+@pytest.mark.parametrize(
+    ("lines", "records", "budget"), [(1, 0, 0.5), (6, 3, 2.0)], ids=["while counting", "after three passes"]
+)
 def test_ctrl_c_finishes_what_is_measured_and_the_next_run_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: int, records: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: int, records: int, budget: float
 ) -> None:
     path = tmp_path / "results" / "tiny.jsonl"
-    measure = {"device": "cpu", "threads": 1}
+    measure = {"device": "cpu", "threads": 1, "budget": budget}
     write_sweep(tmp_path, base={"upsampler": "carafe"}, grid={"seed": [0, 1, 2]}, measure=measure)
-    with start(tmp_path) as process:
-        wait_for_lines(path.with_suffix(".passes.jsonl"), lines, process)  # three cells, then a block a pass
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate()
-    assert process.returncode == 130
+    with start(tmp_path) as command:
+        wait_for_lines(path.with_suffix(".passes.jsonl"), lines, command.process)  # three cells, then a block a pass
+        command.send(signal.SIGINT)
+        code = command.process.wait()
+    _, said = command.printed()
+    assert code == 130
     assert "Traceback" not in said
     found = store.load(path)
     assert found.skipped == []
@@ -220,9 +219,10 @@ def run_fake(
 
 
 def test_several_gpus_have_a_worker_each_and_share_the_cells(tmp_path: Path) -> None:
-    """On a machine that says it has two; cells of the CPU come after theirs. The first cell takes three seconds."""
+    """On a machine that says it has two; cells of the CPU come after theirs. The first cell of a GPU takes three seconds."""
     path = tmp_path / "r.jsonl"
-    run_fake(path, grid={"device": ["auto", "cuda:1", "cpu"], "seed": [30, 1001, 1002, 1003]})
+    seeds = {"auto": 30, "cuda:1": 30, "cpu": 1000}
+    run_fake(path, cells=[{"device": on, "seed": n} for on, first in seeds.items() for n in (first, 1001, 1002, 1003)])
     records = store.load(path).records
     assert len(records) == len({json.dumps(r.axes) for r in records}) == 12
     on = {device: [r for r in records if r.environment.device_id == device] for device in ("cuda:0", "cuda:1", "cpu")}
@@ -362,19 +362,19 @@ def test_a_results_file_that_can_no_longer_be_written_ends_the_sweep(tmp_path: P
 
 
 def test_the_parent_does_not_keep_the_records(tmp_path: Path) -> None:
-    """Each has 200 samples; kept, they would be 20 MB and more."""
+    """Each has 200 samples; kept, they would be 7 MB."""
     code = (
         "import sys; from pathlib import Path; from tests.sweeping import test_sweep as t; path = Path(sys.argv[1])\n"
         "page = lambda *_: seen.append(int(open('/proc/self/statm').read().split()[1]) * 4096)\n"
         "seen = []\n"
-        "t.run_fake(path, (), page, grid={'seed': list(range(1000, 1800)), 'device': ['cpu']})\n"
+        "t.run_fake(path, (), page, grid={'seed': list(range(1000, 1300)), 'device': ['cpu']})\n"
         "print(seen[-1] - seen[len(seen) // 8])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "r.jsonl")], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert int(done.stdout) < 4e6
-    assert len(store.load(tmp_path / "r.jsonl").records) == 800
+    assert int(done.stdout) < 2e6
+    assert len(store.load(tmp_path / "r.jsonl").records) == 300
 
 
 def test_a_file_that_has_every_equal_cell_is_not_written_again(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,41 +41,53 @@ THETA = {
 }
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("theta")
+
+
+@pytest.fixture
+def theta(folder: Path, tmp_path: Path) -> Path:
+    """A folder with the files of THETA, which is measured once."""
+    if not (folder / "whole").exists():
+        outcome = _run(folder, THETA)
+        assert set(outcome.status.values()) == {"ok"}
+        (folder / "whole").touch()
+    for name in ("theta.jsonl", "theta.passes.jsonl"):
+        shutil.copy(folder / name, tmp_path)
+    return tmp_path
+
+
 def _last(path: Path) -> dict[Any, Any]:
     return {record.axes["theta"]: record for record in store.current(store.load(path).records)}
 
 
-@pytest.mark.usefixtures("started_workers")
-def test_every_cell_has_its_passes_and_a_record_of_them(tmp_path: Path) -> None:
-    outcome = _run(tmp_path, THETA)
-    assert set(outcome.status.values()) == {"ok"}
-    (group,) = pass_store.index(tmp_path / "theta.passes.jsonl").groups.values()
+def test_every_cell_has_its_passes_and_a_record_of_them(theta: Path) -> None:
+    (group,) = pass_store.index(theta / "theta.passes.jsonl").groups.values()
     assert json.loads(group.reference[1]) == {"theta": 11}, "the base is what the others are set against"
     assert len(group.entries) == 2
     assert {number for row in group.entries for number in row} >= set(range(5))
     assert len(group.twin) >= 5
-    records = _last(tmp_path / "theta.jsonl")
+    records = _last(theta / "theta.jsonl")
     assert set(records) == {5, 11, 13}
     assert all(record.latency and record.macs and record.memory for record in records.values())
     assert all(record.latency.clock.startswith("thread CPU") for record in records.values())
     assert all(record.noise_floor is not None for record in records.values())
 
 
-def test_a_finished_sweep_is_not_measured_again(tmp_path: Path) -> None:
-    _run(tmp_path, THETA)
-    before = (tmp_path / "theta.passes.jsonl").read_bytes()
-    _run(tmp_path, THETA)
-    assert len((tmp_path / "theta.passes.jsonl").read_bytes()) - len(before) == 0
+def test_a_finished_sweep_is_not_measured_again(theta: Path) -> None:
+    before = (theta / "theta.passes.jsonl").read_bytes()
+    _run(theta, THETA)
+    assert len((theta / "theta.passes.jsonl").read_bytes()) - len(before) == 0
 
 
-def test_what_a_kill_left_is_timed_and_nothing_twice(tmp_path: Path) -> None:
-    _run(tmp_path, THETA)
-    file, results = tmp_path / "theta.passes.jsonl", tmp_path / "theta.jsonl"
+def test_what_a_kill_left_is_timed_and_nothing_twice(theta: Path) -> None:
+    file, results = theta / "theta.passes.jsonl", theta / "theta.jsonl"
     lines = file.read_bytes().splitlines(keepends=True)
     assert [json.loads(line)["schema"] for line in lines[:4]] == ["counted 1"] * 3 + ["pass 1"]
     file.write_bytes(b"".join(lines[:6]) + lines[6][:100])
     results.unlink()
-    _run(tmp_path, THETA)
+    _run(theta, THETA)
     index = pass_store.index(file)
     seen = [json.loads(line) for line in file.read_text().splitlines() if line.endswith("}")]
     pairs = [(cell["key"], cell["role"], line["pass"]) for line in seen for cell in line.get("cells", ())]
@@ -87,29 +100,27 @@ def test_what_a_kill_left_is_timed_and_nothing_twice(tmp_path: Path) -> None:
     assert all(record.latency for record in records)
 
 
-def test_records_are_made_of_passes_without_measuring(tmp_path: Path) -> None:
-    _run(tmp_path, THETA)
-    file, results = tmp_path / "theta.passes.jsonl", tmp_path / "theta.jsonl"
+def test_records_are_made_of_passes_without_measuring(theta: Path) -> None:
+    file, results = theta / "theta.passes.jsonl", theta / "theta.jsonl"
     before, passes = results.read_bytes(), file.read_bytes()
     results.write_bytes(before[: before.index(b"\n") + 1])
-    _run(tmp_path, THETA)
+    _run(theta, THETA)
     assert file.read_bytes() == passes
     assert results.read_bytes() == before
 
 
-def test_cells_that_are_added_are_timed_beside_the_same_reference(tmp_path: Path) -> None:
-    _run(tmp_path, THETA)
-    twins = (tmp_path / "theta.passes.jsonl").read_text().count('"role":"twin"')
-    _run(tmp_path, {**THETA, "grid": {"theta": [5, 9, 11, 13]}})
-    assert (tmp_path / "theta.passes.jsonl").read_text().count('"role":"twin"') >= twins + 5, "the twin is timed again"
-    (group,) = pass_store.index(tmp_path / "theta.passes.jsonl").groups.values()
+def test_cells_that_are_added_are_timed_beside_the_same_reference(theta: Path) -> None:
+    twins = (theta / "theta.passes.jsonl").read_text().count('"role":"twin"')
+    _run(theta, {**THETA, "grid": {"theta": [5, 9, 11, 13]}})
+    assert (theta / "theta.passes.jsonl").read_text().count('"role":"twin"') >= twins + 5, "the twin is timed again"
+    (group,) = pass_store.index(theta / "theta.passes.jsonl").groups.values()
     assert sorted(json.loads(axes)["theta"] for _, axes in group.numbers) == [5, 9, 13]
     assert sorted(json.loads(axes)["theta"] for _, axes in group.bridges) == [5, 13], (
         "two finished cells are timed again"
     )
     assert all(len(row) >= 5 for row in group.bridges.values())
-    assert [record.axes["theta"] for record in store.load(tmp_path / "theta.jsonl").records] == [5, 11, 13, 9]
-    records = _last(tmp_path / "theta.jsonl")
+    assert [record.axes["theta"] for record in store.load(theta / "theta.jsonl").records] == [5, 11, 13, 9]
+    records = _last(theta / "theta.jsonl")
     passes = [record.latency.passes for record in records.values()]
     assert len({one.reference_s for one in passes}) == 1, "what is printed in ms is of one reference"
 
@@ -173,12 +184,11 @@ def test_one_bad_cell_costs_itself_and_no_other(
         assert records[2].error
 
 
-def test_a_new_reference_has_the_finished_cells_timed_again(tmp_path: Path) -> None:
+def test_a_new_reference_has_the_finished_cells_timed_again(theta: Path) -> None:
     said: list[str] = []
-    _run(tmp_path, THETA)
-    _run(tmp_path, {**THETA, "base": {**THETA["base"], "params": {"theta": 9}}, "grid": {"theta": [5, 9]}}, said.append)
+    _run(theta, {**THETA, "base": {**THETA["base"], "params": {"theta": 9}}, "grid": {"theta": [5, 9]}}, said.append)
     assert "is a new reference; 1 finished cell is timed again beside it" in " ".join(said)
-    records = _last(tmp_path / "theta.jsonl")
+    records = _last(theta / "theta.jsonl")
     assert set(records) == {5, 9, 11, 13}
     assert json.loads(records[5].latency.passes.reference[1]) == {"theta": 9}
     assert json.loads(records[13].latency.passes.reference[1]) == {"theta": 11}
@@ -213,9 +223,8 @@ def test_an_allocator_is_an_axis_whose_levels_are_measured_in_workers_of_their_o
     assert not results.told_apart(*records)
 
 
-def test_rows_that_do_not_continue_those_before_stand_apart(tmp_path: Path) -> None:
-    _run(tmp_path, THETA)
-    file = tmp_path / "theta.passes.jsonl"
+def test_rows_that_do_not_continue_those_before_stand_apart(theta: Path) -> None:
+    file = theta / "theta.passes.jsonl"
     # As if another day had made the cells twice as fast: their times before are doubled, those of the reference not.
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     for line in lines:
@@ -224,11 +233,11 @@ def test_rows_that_do_not_continue_those_before_stand_apart(tmp_path: Path) -> N
                 cell["cpu_s"] = [2 * value for value in cell["cpu_s"]]
                 cell["wall_s"] = [2 * value for value in cell["wall_s"]]
     file.write_text("".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines))
-    _run(tmp_path, {**THETA, "grid": {"theta": [5, 9, 11, 13]}})
-    records = _last(tmp_path / "theta.jsonl")
+    _run(theta, {**THETA, "grid": {"theta": [5, 9, 11, 13]}})
+    records = _last(theta / "theta.jsonl")
     assert {theta: record.latency.passes.series for theta, record in records.items()} == {5: 0, 11: 0, 13: 0, 9: 1}
     assert any("cells were added later" in warning for warning in records[9].warnings)
-    table = upbench("table", tmp_path / "theta.jsonl", "--format", "markdown", "--verbose")
+    table = upbench("table", theta / "theta.jsonl", "--format", "markdown", "--verbose")
     assert table.exit_code == 0, (table.stderr, table.exception)
     shown = table.stdout
     assert "Added later" in shown
@@ -236,7 +245,5 @@ def test_rows_that_do_not_continue_those_before_stand_apart(tmp_path: Path) -> N
     assert "the machine or the versions differ" not in shown
     results = ResultSet.of(list(records.values()))
     assert results.verdict(records[9], records[13]) is Verdict.UNSURE
-    _run(tmp_path, {**THETA, "grid": {"theta": [5, 7, 9, 11, 13]}})
-    assert _last(tmp_path / "theta.jsonl")[7].latency.passes.series >= 1, (
-        "it is of the later rows, or of still later ones"
-    )
+    _run(theta, {**THETA, "grid": {"theta": [5, 7, 9, 11, 13]}})
+    assert _last(theta / "theta.jsonl")[7].latency.passes.series >= 1, "it is of the later rows, or of still later ones"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 import torch
 
 from tests.command_line import upbench
+from tests.forked_workers import IMPORTED
 from upbench import registry
 from upbench.user_code import isolation
 
@@ -38,31 +40,56 @@ def said(record: dict[str, Any], text: str) -> bool:
     return any(text in warning for warning in record["warnings"])
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("profile", f"{OURS}:Prints", "--format", "json"),
-        ("compare", f"{OURS}:Prints", "nearest", "--format", "json", "--exact", "--max", "params=1M"),
-    ],
+COMMANDS = (
+    ("profile", f"{OURS}:Prints", *TINY, "--format", "json"),
+    ("compare", f"{OURS}:Prints", "nearest", *TINY, "--format", "json", "--exact", "--max", "params=1M"),
+    ("profile", f"{OURS}:Prints", *TINY),
 )
-def test_what_a_module_prints_is_no_part_of_json(arguments: tuple[str, ...]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "upbench", *arguments, *TINY], capture_output=True, text=True, check=True
-    )
-    json.loads(done.stdout)
+FORKED = """
+import importlib, json, os, sys
+for module in json.loads(sys.argv[1]):
+    importlib.import_module(module)
+from upbench.__main__ import main
+for n, line in enumerate(json.loads(sys.argv[2])):
+    child = os.fork()
+    if not child:
+        for number, name in ((1, "out"), (2, "said")):
+            os.dup2(os.open(f"{name}{n}", os.O_CREAT | os.O_WRONLY), number)
+        sys.argv[1:] = line
+        main()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, open(f"said{n}").read()
+"""
+"""Runs commands in processes of their own, each forked off this one and ended as Python ends."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("printed")
+
+
+@pytest.fixture
+def printed(folder: Path) -> list[tuple[str, str]]:
+    """What each of COMMANDS wrote to stdout and to stderr, of Python and past it."""
+    if not (folder / "done").exists():
+        paths = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+        code = [sys.executable, "-c", FORKED, json.dumps(IMPORTED), json.dumps(COMMANDS)]
+        subprocess.run(code, check=True, cwd=folder, env={**os.environ, "PYTHONPATH": paths})
+        (folder / "done").touch()
+    return [((folder / f"out{n}").read_text(), (folder / f"said{n}").read_text()) for n in range(len(COMMANDS))]
+
+
+@pytest.mark.parametrize("n", [0, 1], ids=["profile", "compare"])
+def test_what_a_module_prints_is_no_part_of_json(n: int, printed: list[tuple[str, str]]) -> None:
+    out, said = printed[n]
+    json.loads(out)
     for part in ("the import", "the constructor", "forward", "past sys.stdout", "by C", "at the exit"):
-        assert part in done.stderr
+        assert part in said
 
 
-def test_what_a_module_prints_is_not_in_the_table() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "upbench", "profile", f"{OURS}:Prints", *TINY],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "printed by" not in done.stdout
-    assert "584" in done.stdout
+def test_what_a_module_prints_is_not_in_the_table(printed: list[tuple[str, str]]) -> None:
+    out, _ = printed[2]
+    assert "printed by" not in out
+    assert "584" in out
 
 
 @pytest.mark.parametrize("form", ["markdown", "csv"])

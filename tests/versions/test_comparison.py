@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import os
 import re
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import torch
 from typer.testing import Result
 
 from tests.command_line import upbench
+from tests.sweeping.forked_command import Command
 from upbench.analysis import stats
 from upbench.measure import rounds
 from upbench.measure.cpu_clock import Sample
@@ -195,13 +195,14 @@ def test_a_python_that_ends_by_itself_is_named(write: Write, tmp_path: Path) -> 
     fragile = tmp_path / "fragile"
     fragile.write_text('#!/bin/sh\ncase "$2" in -c) echo 1.0;; esac\nexit 0\n')
     fragile.chmod(0o755)
-    line = [sys.executable, "-m", "upbench", "compare", write(), "--against-python", str(fragile)]
+    line = ["compare", write(), "--against-python", str(fragile)]
     line += ["--shape", "16x4x4", "--device", "cpu", "--threads", "1", "--exact"]
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "src")}
-    done = subprocess.run(line, capture_output=True, text=True, timeout=300, env=environment)
-    assert done.returncode == 2, done.stderr
-    assert "ended by itself (exit code 0)" in done.stderr
-    assert "Traceback" not in done.stderr
+    with Command(tmp_path, "upbench", *line) as command:
+        code = command.process.wait(timeout=300)
+    _, said = command.printed()
+    assert code == 2, said
+    assert "ended by itself (exit code 0)" in said
+    assert "Traceback" not in said
 
 
 def test_the_turn_of_a_version() -> None:
