@@ -10,6 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
+# Without a GPU Triton's kernels run in its interpreter, which it must be told before anything imports it.
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
+
 from tests import shape_checks
 
 shape_checks.install()  # before anything imports upbench
@@ -20,10 +24,6 @@ from upbench.sweeping.worker import IN_PROCESS  # noqa: E402
 # What a shell starts in the background ignores Ctrl-C, and so would what the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-# Without a GPU Triton's kernels run in its interpreter, which it must be told before anything imports it.
-if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -464,20 +464,22 @@ def test_compiles_without_a_graph_break(card: Card) -> None:
 
 
 @by_card
-def test_exports_with_dynamic_height_and_width(card: Card) -> None:
+def test_exports_with_every_size_dynamic(card: Card) -> None:
+    """The number of images as well as their size."""
     # In float64: some methods make of an input's last bit a thousand times as much.
-    module, tensors = make(card, None, 6, 8, batch=1)
+    module, tensors = make(card, None, 6, 8, batch=2)
     module, tensors = module.double(), tuple(t.double() for t in tensors)
     least = max(2, card.least_size(setting_of(card)))
+    batch = torch.export.Dim("batch", min=2, max=64)
     height, width = torch.export.Dim("height", min=least, max=512), torch.export.Dim("width", min=least, max=512)
     # The sides of every guide are whole multiples of those of x.
     ratios = [[g // n for g, n in zip(t.shape[2:], tensors[0].shape[2:], strict=True)] for t in tensors]
-    dims = [{2: a * height if a > 1 else height, 3: b * width if b > 1 else width} for a, b in ratios]
+    dims = [{0: batch, 2: a * height if a > 1 else height, 3: b * width if b > 1 else width} for a, b in ratios]
     arguments = dict(zip(("x", "guide", "second_guide"), tensors, strict=False))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.export.export(module, (), arguments, dynamic_shapes=dict(zip(arguments, dims, strict=True)))
-    others = tuple(t.double() for t in make(card, None, 5, 9, batch=1)[1])
+    others = tuple(t.double() for t in make(card, None, 5, 9, batch=3)[1])
     out = program.module()(**dict(zip(arguments, others, strict=True)))
     torch.testing.assert_close(joined(out), joined(module(*others)), rtol=1e-4, atol=1e-5)
 
