@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import upbench
-from tests.sweeping.forked_command import Command
+from tests.forked_command import Command
 
 ROOT = Path(upbench.__file__).parents[1]
 SUITE = """

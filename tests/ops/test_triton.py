@@ -181,7 +181,7 @@ def test_cosines_of_neighbours(kernels: ModuleType, shape: tuple[int, ...], kern
     close(kernels.KERNELS["local_similarity_fused"](x.float(), kernel, dilation), expected)
 
 
-@settings(max_examples=3, deadline=None)  # beside the cases above; the interpreter takes seconds for each
+@settings(max_examples=8, deadline=None)
 @given(
     size=st.tuples(*[st.integers(1, 5)] * 4),
     groups=st.integers(1, 3),
@@ -195,7 +195,7 @@ def test_windows_of_random_shapes(
     test_windows(kernels, (min(b, 2), per * groups, h, w, groups, kernel, scale))
 
 
-@settings(max_examples=3, deadline=None)  # beside the cases above; the interpreter takes seconds for each
+@settings(max_examples=8, deadline=None)
 @given(
     size=st.tuples(*[st.integers(1, 5)] * 4),
     groups=st.sampled_from([1, 2, 3, 4]),

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.command_line import refused, upbench
-from tests.sweeping.forked_command import Command
+from tests.forked_command import Command
 from upbench.machine import allocator
 
 pytestmark = pytest.mark.usefixtures("in_workers")

@@ -17,7 +17,7 @@ import torch
 from typer.testing import Result
 
 from tests.command_line import upbench
-from tests.sweeping.forked_command import Command
+from tests.forked_command import Command
 from upbench.analysis import stats
 from upbench.measure import rounds
 from upbench.measure.cpu_clock import Sample

@@ -54,7 +54,7 @@ def _start(
 ) -> forked_workers.Forked | subprocess.Popen[bytes]:
     environment = {**os.environ, COMMAND: json.dumps(arguments)}
     if sys.platform != "linux":
-        environment["PYTHONPATH"] = str(Path(__file__).parents[2])
+        environment["PYTHONPATH"] = str(Path(__file__).parents[1])
         command = [sys.executable, "-m", *arguments]
         return subprocess.Popen(command, cwd=folder, env=environment, stdout=out, stderr=said)
     command = worker.start_command(__name__, [str(folder), *sys.path])
