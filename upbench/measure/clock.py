@@ -188,11 +188,20 @@ def alone_clock_for(device: torch.device) -> Clock:
     return ThreadClock() if device.type == "cpu" and torch.get_num_threads() == 1 else clock_for(device)
 
 
+_gone_through = False
+"""Whether garbage of every age was collected in this process."""
+
+
 @contextmanager
 def without_garbage_collection() -> Iterator[None]:
-    """Collect garbage once, and keep the collector out of the samples that are taken inside."""
+    """Collect garbage, and keep the collector out of the samples that are taken inside.
+
+    What is old is gone through once in a process, later what is young alone: torch with its compiler holds a million objects.
+    """
+    global _gone_through
     enabled = gc.isenabled()
-    gc.collect()
+    gc.collect(1 if _gone_through else 2)
+    _gone_through = True
     gc.disable()
     try:
         yield

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from upbench import registry
+from upbench.cards import Card, Setting
 from upbench.conventions import Breakdown
 from upbench.errors import SpecError
 from upbench.measure import breakdown, counting
@@ -57,7 +58,7 @@ def count(
     key = (upsampler, tuple(sorted(params.items())), channels, guide_channels, scale)
     fixed, slope = _rates(*key)
     if fixed is None or slope is None:
-        return _counted(*key, height, width, batch, "meta")
+        return _at_size(*key, height, width, batch)
     low = height * width
     parts = {p: batch * (getattr(fixed, p) + getattr(slope, p) * low) for p in PARTS}
     return Breakdown(**parts, **{p: getattr(slope, p) for p in PARAMETERS})
@@ -80,7 +81,7 @@ def parameters(
         SpecError: With every mistake, if the upsampler cannot be built this way.
     """
     with torch.device("meta"):
-        return Breakdown(**breakdown.parameters(_built(upsampler, params, channels, guide_channels, scale)))
+        return Breakdown(**breakdown.parameters(_built(*_judged(upsampler, params, channels, guide_channels, scale))))
 
 
 def per_pixel(
@@ -109,13 +110,15 @@ def _rates(
     upsampler: str, params: tuple[tuple[str, Any], ...], channels: int, guide_channels: int, scale: float
 ) -> tuple[Breakdown | None, Breakdown | None]:
     """Return the counts of a sample of no pixels, and of each pixel; None, None where they are not linear."""
-    card = registry.get(upsampler)
-    least = card.least_size(registry.setting_of(card, channels, guide_channels, scale, dict(params)))
+    card, setting = _judged(upsampler, params, channels, guide_channels, scale)
+    module = _built(card, setting)
+    least = card.least_size(setting)
     sizes = [(max(height, least), max(width, least)) for height, width in SIZES]
     if len(set(sizes)) < len(sizes):
         sizes = [(height + least, width + least) for height, width in SIZES]
     low = [height * width for height, width in sizes]
-    found = [asdict(_counted(upsampler, params, channels, guide_channels, scale, *size, 1)) for size in sizes]
+    smaller = (replace(setting, batch=1, height=height, width=width) for height, width in sizes)
+    found = [asdict(_counted(card, module, one, "cpu")) for one in smaller]
     slopes, fixed = {}, {}
     for part in PARTS:
         rise = found[1][part] - found[0][part]
@@ -128,7 +131,7 @@ def _rates(
 
 
 @cache
-def _counted(
+def _at_size(
     upsampler: str,
     params: tuple[tuple[str, Any], ...],
     channels: int,
@@ -137,26 +140,33 @@ def _counted(
     height: int,
     width: int,
     batch: int,
-    device: str = "cpu",
 ) -> Breakdown:
-    """Build the module and count one call; on the meta device no value is computed, so that any size fits in memory."""
-    card = registry.get(upsampler)
-    module = _built(upsampler, params, channels, guide_channels, scale).to(device)
-    setting = registry.setting_of(card, channels, guide_channels, scale, dict(params))
-    setting = replace(setting, batch=batch, height=height, width=width)
-    shapes = [(batch, channels, height, width), *card.guide_shapes(setting)]
-    tensors = tuple(torch.zeros(shape, device=device) for shape in shapes)
+    """Count one call at a size; on the meta device no value is computed, so that any size fits in memory."""
+    card, setting = _judged(upsampler, params, channels, guide_channels, scale)
+    return _counted(
+        card, _built(card, setting).to("meta"), replace(setting, batch=batch, height=height, width=width), "meta"
+    )
+
+
+def _counted(card: Card, module: nn.Module, setting: Setting, device: str) -> Breakdown:
+    """Count one call of a module on a device, on inputs of a setting's size."""
+    x = (setting.batch, setting.channels, setting.height, setting.width)
+    tensors = tuple(torch.zeros(shape, device=device) for shape in (x, *card.guide_shapes(setting)))
     return breakdown.count(module, tensors, counting.count(module, tensors))
 
 
-def _built(
+def _judged(
     upsampler: str, params: tuple[tuple[str, Any], ...], channels: int, guide_channels: int, scale: float
-) -> nn.Module:
-    """Return the module in evaluation mode, on its plain ops, which call every layer that hooks count."""
+) -> tuple[Card, Setting]:
     card = registry.get(upsampler)
     setting = registry.setting_of(card, channels, guide_channels, scale, dict(params))
     if mistakes := card.mistakes(setting):
         raise SpecError(mistakes)
+    return card, setting
+
+
+def _built(card: Card, setting: Setting) -> nn.Module:
+    """Return the module in evaluation mode, on its plain ops, which call every layer that hooks count."""
     module = registry.construct(card, setting, seed=0).eval()
     if isinstance(module, Upsampler):
         module.backend = "eager"

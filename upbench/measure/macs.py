@@ -38,7 +38,7 @@ from torch import Tensor, nn
 
 from upbench.measure import einsum
 from upbench.measure.operators import work_of
-from upbench.measure.trace import PRODUCTS, Trace, class_of, is_product, numel, shape
+from upbench.measure.trace import PRODUCTS, Trace, class_of, inputs_of, is_product, numel, outputs_of, shape
 from upbench.ops import OPS, whole_ops
 
 KINDS = ("conv", "gather", "norm", "elementwise")
@@ -248,7 +248,7 @@ def slides(name: str, out: Sequence[int]) -> bool:
 
 def _charges(trace: Trace, name: str, node: Any) -> list[Charge]:
     """Return the charges of one node; raise _Unknown where they cannot be known."""
-    inputs, outputs = list(node.inputs()), list(node.outputs())
+    inputs, outputs = inputs_of(node), outputs_of(node)
     if name in OPS:
         return _declared(name, inputs, outputs)
     if name in _PRODUCTS:
@@ -302,7 +302,7 @@ def _kind_of(plain: str) -> str:
 
 
 def _einsum(trace: Trace, inputs: Sequence[Any]) -> list[Charge]:
-    operands = list(inputs[1].node().inputs())
+    operands = inputs_of(inputs[1].node())
     path = inputs[2].toIValue() if len(inputs) > 2 else None
     steps, sums = einsum.contractions(inputs[0].toIValue(), [_shape(v) for v in operands], path)
     charges: list[Charge] = [("elementwise", "aten::sum", sums)]

@@ -119,7 +119,7 @@ class Trace:
             return numel(value) if self.summed(value) else 0
         if kind not in _VIEWS:
             return 0
-        sources = list(node.inputs()) if kind in ("prim::ListConstruct", "prim::TupleConstruct") else [node.inputsAt(0)]
+        sources = inputs_of(node) if kind in ("prim::ListConstruct", "prim::TupleConstruct") else [node.inputsAt(0)]
         return sum(self.products_of(source) for source in sources)
 
     def unrolled_sums(self) -> list[tuple[int, int]]:
@@ -138,7 +138,7 @@ class Trace:
 
     def _addends(self, node: Any) -> list[Any]:
         """The products that a tree of additions adds up."""
-        found, left = [], list(node.inputs())[:2]
+        found, left = [], inputs_of(node)[:2]
         while left:
             value = left.pop()
             maker = value.node()
@@ -147,10 +147,10 @@ class Trace:
                 maker = value.node()
             if len(self._uses(value)) != 1:
                 continue
-            if is_product(maker) and all(self.made_of(v) & INPUT for v in list(maker.inputs())[:2]):
+            if is_product(maker) and all(self.made_of(v) & INPUT for v in inputs_of(maker)[:2]):
                 found.append(value)
             elif _is_addition(maker):
-                left += list(maker.inputs())[:2]
+                left += inputs_of(maker)[:2]
         return found
 
     def _uses(self, value: Any) -> list[Any]:
@@ -171,12 +171,12 @@ class Trace:
 
     def _follow(self, node: Any) -> None:
         """What a node's outputs depend on; where it writes into one of its inputs, what that one depends on from now."""
-        kind, inputs = node.kind(), list(node.inputs())
+        kind, inputs = node.kind(), inputs_of(node)
         bits = 0
         if kind not in _VALUELESS:
             for value in inputs:
                 bits |= self.made_of(value)
-        for out in node.outputs():
+        for out in outputs_of(node):
             self._made_of[out.debugName()] = bits
         if inputs and kind.startswith("aten::") and kind.endswith("_") and not kind.endswith("__"):
             written = inputs[0]
@@ -186,6 +186,16 @@ class Trace:
                 if maker.kind() not in _ALIASES:
                     break
                 written = maker.inputsAt(0)
+
+
+def inputs_of(node: Any) -> list[Any]:
+    """Return the inputs of a node, one by one: torch ends a loop over `node.inputs()` by an exception in C++, which takes longer."""
+    return [node.inputsAt(n) for n in range(node.inputsSize())]
+
+
+def outputs_of(node: Any) -> list[Any]:
+    """Return the outputs of a node, see `inputs_of`."""
+    return [node.outputsAt(n) for n in range(node.outputsSize())]
 
 
 def numel(value: Any) -> int:
@@ -202,8 +212,8 @@ def is_product(node: Any) -> bool:
     """Return whether a node multiplies two tensors value by value, neither of them a single number."""
     if node.kind() not in PRODUCTS:
         return False
-    return all(value.isCompleteTensor() and numel(value) > 1 for value in list(node.inputs())[:2])
+    return all(value.isCompleteTensor() and numel(value) > 1 for value in inputs_of(node)[:2])
 
 
 def _is_addition(node: Any) -> bool:
-    return node.kind() in ("aten::add", "aten::add_") and all(v.isCompleteTensor() for v in list(node.inputs())[:2])
+    return node.kind() in ("aten::add", "aten::add_") and all(v.isCompleteTensor() for v in inputs_of(node)[:2])

@@ -12,7 +12,7 @@ import numpy
 from upbench.measure import macs
 from upbench.measure.counters._call import Calls
 from upbench.measure.counters._rule import Rule, Unpredicted, applied
-from upbench.measure.trace import shape
+from upbench.measure.trace import inputs_of, outputs_of, shape
 
 Handle = Callable[[Sequence[Any], Sequence[Any]], float]
 
@@ -37,7 +37,7 @@ def _convolution(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
 def _einsum(inputs: Sequence[Any], outputs: Sequence[Any]) -> float:
     """Half of the optimised FLOPs that numpy prints, with the four digits that it prints; bmm exactly."""
     equation = inputs[0].toIValue().replace(" ", "")
-    operands = [_shape(value) for value in inputs[1].node().inputs()]
+    operands = [_shape(value) for value in inputs_of(inputs[1].node())]
     letters = OrderedDict((letter, 0) for letter in equation if letter.isalpha())
     equation = equation.translate({ord(letter): 97 + n for n, letter in enumerate(letters)})
     if equation == "abc,abd->acd":
@@ -102,7 +102,7 @@ def _predict(calls: Calls) -> tuple[int, Mapping[str, int]]:
     left_out: Counter[str] = Counter()
     for name, node in trace.nodes():
         if (handle := _HANDLES.get(name)) is not None:
-            total += applied("fvcore", handle, list(node.inputs()), list(node.outputs()))
+            total += applied("fvcore", handle, inputs_of(node), outputs_of(node))
         else:
             left_out[name] += macs.of_node(trace, name, node) or 0
     return int(total), left_out
