@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from upbench.errors import UpbenchError
 from upbench.exchange.capture import eager_copy, returned
 from upbench.ops import plain_in_pieces
+from upbench.user_code.isolation import seed_torch
 
 LEAST = 1e-5
 """Error that is always accepted, as a part of the largest value."""
@@ -99,7 +100,7 @@ def truth(module: nn.Module, tensors: Sequence[Tensor]) -> Truth:
 def called(module: Any, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """Call a module and return its maps; random draws are those of one seed."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(0)
+        seed_torch(0)
         return returned(module(*tensors))
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +10,15 @@ import torch
 
 from upbench.errors import first_line
 from upbench.exchange.capture import Captured, ExportError, quiet
+from upbench.exchange.torch_archive import add_metadata, metadata
 from upbench.measure.output import maps
+
+__all__ = ["EXTRA", "PACKAGES", "SAMPLING", "SUFFIX", "add_metadata", "facts", "load", "metadata", "sizes", "write"]
 
 SUFFIX = ".aoti.pt2"
 SAMPLING = "gridsample"
 PACKAGES: tuple[str, ...] = ()
 EXTRA = ""
-ABOUT = "extra/upbench.json"
-"""Name of the metadata inside a package, in its folder."""
 
 
 def write(captured: Captured, path: Path, opset: int | None = None) -> None:
@@ -54,21 +53,6 @@ def sizes(path: Path) -> list[list[int | str]] | None:
 def facts(path: Path) -> dict[str, Any]:
     """Return what is known of a package: it has neither nodes nor an opset."""
     return {"nodes": None, "opset": None, "left": {}}
-
-
-def add_metadata(path: Path, about: Mapping[str, str]) -> None:
-    """Write what is known of a package into it."""
-    before = metadata(path)
-    with zipfile.ZipFile(path, "a", zipfile.ZIP_STORED) as archive:
-        root = archive.namelist()[0].partition("/")[0]
-        archive.writestr(f"{root}/{ABOUT}", json.dumps({**before, **about}))
-
-
-def metadata(path: Path) -> dict[str, str]:
-    """Read what was written into a package about it."""
-    with zipfile.ZipFile(path) as archive:
-        name = next((n for n in reversed(archive.namelist()) if n.endswith(f"/{ABOUT}")), None)
-        return {} if name is None else dict(json.loads(archive.read(name)))
 
 
 def load(path: Path, threads: int | None = None) -> Callable[..., Any]:

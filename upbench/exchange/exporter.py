@@ -158,7 +158,9 @@ class _Attempt:
         text = _constant(name, self.inputs, axes) if self.dynamic and self.inputs is not None else None
         self.said("running the file", 0.75)
         try:
-            self.agreements = () if text else tuple(one.judge(_run(self.form, self.beside, one)) for one in truths)
+            if not text:
+                call = self.form.load(self.beside)
+                self.agreements = tuple(one.judge(_run(call, one)) for one in truths)
         except ExportError as error:
             self.wrong = error
             return
@@ -242,9 +244,8 @@ def _truths(module: nn.Module, tensors: tuple[Tensor, ...], dynamic: bool, sampl
     return found
 
 
-def _run(form: Format, path: Path, one: Truth) -> Sequence[Tensor]:
-    """Run a file on inputs; where it fails it returns nothing, which is as wrong as can be."""
-    call = form.load(path)
+def _run(call: Callable[..., Any], one: Truth) -> Sequence[Tensor]:
+    """Run a loaded file on inputs."""
     try:
         return tuple(call(*one.tensors))
     except ExportError:

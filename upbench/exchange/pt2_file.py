@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,14 +11,15 @@ import torch
 
 from upbench.errors import first_line
 from upbench.exchange.capture import Captured, ExportError, operators_left, quiet
+from upbench.exchange.torch_archive import add_metadata, metadata
 from upbench.measure.output import maps
+
+__all__ = ["EXTRA", "PACKAGES", "SAMPLING", "SUFFIX", "add_metadata", "facts", "load", "metadata", "sizes", "write"]
 
 SUFFIX = ".pt2"
 SAMPLING = "gridsample"
 PACKAGES: tuple[str, ...] = ()
 EXTRA = ""
-ABOUT = "upbench.json"
-"""Name of the metadata inside a file."""
 NAMES = ("batch", "height", "width")
 """What the open sizes of the first input are called."""
 
@@ -35,30 +35,24 @@ def write(captured: Captured, path: Path, opset: int | None = None) -> None:
     Raises:
         ExportError: If torch.export cannot.
     """
-    _save(captured.program, path, {})
-
-
-def _save(program: torch.export.ExportedProgram, path: Path, about: Mapping[str, str]) -> None:
     try:
         with quiet():
-            torch.export.save(program, path, extra_files={ABOUT: json.dumps(dict(about))})
+            torch.export.save(captured.program, path)
     except Exception as error:
         raise ExportError(f"torch.export.save cannot write it: {first_line(error)}", "conversion") from error
 
 
-def _program(path: Path) -> tuple[torch.export.ExportedProgram, dict[str, str]]:
-    extra = {ABOUT: ""}
+def _program(path: Path) -> torch.export.ExportedProgram:
     try:
         with quiet():
-            program = torch.export.load(path, extra_files=extra)
+            return torch.export.load(path)
     except Exception as error:
         raise ExportError(f"torch.export.load refuses the file: {first_line(error)}", "load") from error
-    return program, json.loads(extra[ABOUT] or "{}")
 
 
 def sizes(path: Path) -> list[list[int | str]]:
     """Read the size of every input from a file; a size that is open is the symbol that it has there."""
-    return input_sizes(_program(path)[0])
+    return input_sizes(_program(path))
 
 
 def input_sizes(program: torch.export.ExportedProgram) -> list[list[int | str]]:
@@ -83,20 +77,9 @@ def _renamed(text: str, names: Mapping[str, str]) -> str:
 
 def facts(path: Path) -> dict[str, Any]:
     """Read from a file its nodes and the operators that are not torch's own."""
-    program, _ = _program(path)
+    program = _program(path)
     nodes = sum(node.op == "call_function" for node in program.graph.nodes)
     return {"nodes": nodes, "opset": None, "left": operators_left(program)}
-
-
-def add_metadata(path: Path, about: Mapping[str, str]) -> None:
-    """Write what is known of a file into it."""
-    program, before = _program(path)
-    _save(program, path, {**before, **about})
-
-
-def metadata(path: Path) -> dict[str, str]:
-    """Read what was written into a file about it."""
-    return _program(path)[1]
 
 
 def load(path: Path, threads: int | None = None) -> Callable[..., Any]:
@@ -112,7 +95,7 @@ def load(path: Path, threads: int | None = None) -> Callable[..., Any]:
     Raises:
         ExportError: Of the function, for sizes that the program does not hold for.
     """
-    program = _program(path)[0]
+    program = _program(path)
     module = program.module()
 
     def call(*tensors: Any) -> tuple[Any, ...]:
