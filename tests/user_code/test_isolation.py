@@ -46,10 +46,11 @@ COMMANDS = (
     ("profile", f"{OURS}:Prints", *TINY),
 )
 FORKED = """
-import importlib, json, os, sys
+import gc, importlib, json, os, sys
 for module in json.loads(sys.argv[1]):
     importlib.import_module(module)
 from upbench.__main__ import main
+gc.freeze()
 for n, line in enumerate(json.loads(sys.argv[2])):
     child = os.fork()
     if not child:
@@ -290,3 +291,12 @@ def test_the_users_own_generators_go_on_as_if_nothing_had_run() -> None:
     np.random.set_state(states[2])
     profile("Drops", "--mode", "training")
     assert drawn() == expected
+
+
+def test_seeding_draws_as_torch_does_and_writes_down_no_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    if not torch.accelerator.is_available():
+        monkeypatch.setattr("traceback.format_stack", lambda *_: pytest.fail("the stack was written down"))
+    isolation.seed_torch(7)
+    assert torch.equal(torch.rand(3), expected)

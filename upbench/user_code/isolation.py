@@ -144,11 +144,27 @@ def seed_generators(seed: int) -> None:
         seed: The seed, at least 0.
     """
     import numpy
-    import torch
 
-    torch.manual_seed(seed)
+    seed_torch(seed)
     random.seed(seed)
     numpy.random.seed(seed % 2**32)
+
+
+def seed_torch(seed: int) -> None:
+    """Seed torch's generators on every device that this machine has.
+
+    Without an accelerator `torch.manual_seed` writes down the call stack for the kinds that it lacks: 0.2 to 4 ms by the
+    depth of the stack, instead of 2 us (torch 2.13).
+
+    Args:
+        seed: The seed, as torch.manual_seed takes it.
+    """
+    import torch
+
+    if torch.accelerator.is_available():
+        torch.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)
 
 
 def generator_states() -> tuple[Any, ...]:
