@@ -18,8 +18,10 @@ from tests import shape_checks
 
 shape_checks.install()  # before anything imports upbench
 
-from tests import forked_workers  # noqa: E402
+from tests import forked_workers, made_once  # noqa: E402
 from upbench.sweeping.worker import IN_PROCESS  # noqa: E402
+
+made_once.install()
 
 # What a shell starts in the background ignores Ctrl-C, and so would what the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -73,8 +73,11 @@ class _OwnSource(forked_workers.Source):
     def __init__(self, environment: Mapping[str, str], ours: bool) -> None:
         self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         if not os.fork():
-            self.socket.close()
-            forking.main(theirs.detach())
+            kept = theirs.detach()
+            # As what a process starts has none of its files: the lock of a results file would be held for longer than the command lives.
+            os.closerange(3, kept)
+            os.closerange(kept + 1, os.sysconf("SC_OPEN_MAX"))
+            forking.main(kept)
         theirs.close()
         first: dict[str, Any] = {"modules": (), "paths": sys.path}
         self.socket.sendall(json.dumps(first).encode())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import runpy
 import subprocess
@@ -42,8 +43,10 @@ EVERY_SUBMODULE = (
 )
 
 
-def python(code: str, *options: str) -> str:
-    done = subprocess.run([sys.executable, *options, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+def python(code: str, *options: str, **variables: str) -> str:
+    command = [sys.executable, *options, "-c", code]
+    environment = {**os.environ, **variables}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -70,6 +73,9 @@ def new_process() -> dict[str, Any]:
         "print(json.dumps({'submodules': sorted(tops & set(upbench.__all__)), 'macs': macs, 'runs': runs}))\n",
         "-W",
         "error::DeprecationWarning:upbench",
+        UPBENCH_IN_PROCESS="1",  # a fixture of a module is made before those of a test set these
+        UPBENCH_CALIBRATE="off",
+        UPBENCH_WARMUP="0.01",
     )
     found: dict[str, Any] = json.loads(out)
     return found

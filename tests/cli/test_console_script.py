@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 SCRIPT = """
-import json, os, sys
+import gc, json, os, sys
 assert "" not in sys.path and os.getcwd() not in sys.path
 import torch._dynamo, torch.export
 from upbench.__main__ import main
+gc.freeze()
 for line in json.loads(sys.argv[1]):
     child = os.fork()
     if not child:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.forked_command import Command
+
 FULL = Path("/dev/full")
 RESULTS = Path(__file__).parents[2] / "results"
 SWEEP = """name: tiny
@@ -18,7 +20,7 @@ grid: {seed: [0]}
 """
 
 
-def _onto_full(*arguments: object, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+def _onto_full(*arguments: object) -> subprocess.CompletedProcess[str]:
     with FULL.open("w") as full:
         return subprocess.run(
             [sys.executable, "-m", "upbench", *map(str, arguments)],
@@ -27,7 +29,6 @@ def _onto_full(*arguments: object, folder: Path | None = None) -> subprocess.Com
             text=True,
             timeout=300,
             check=False,
-            cwd=folder,
         )
 
 
@@ -48,10 +49,12 @@ def test_a_full_disk_is_one_sentence(arguments: list[object]) -> None:
 @pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full here")
 def test_a_sweep_whose_table_cannot_be_printed_keeps_and_names_its_files(tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(SWEEP)
-    done = _onto_full("sweep", "tiny.yaml", "-q", folder=tmp_path)
-    assert done.returncode == 2, done.stderr
-    assert "upbench: results/tiny.jsonl and its .md and .csv hold 1 of 1 cells" in done.stderr
-    assert "Traceback" not in done.stderr
+    (tmp_path / "out").symlink_to(FULL)
+    with Command(tmp_path, "upbench", "sweep", "tiny.yaml", "-q") as command:
+        assert command.process.wait(300) == 2
+    said = (tmp_path / "said").read_text()
+    assert "upbench: results/tiny.jsonl and its .md and .csv hold 1 of 1 cells" in said
+    assert "Traceback" not in said
     assert all((tmp_path / "results" / f"tiny{ending}").stat().st_size for ending in (".jsonl", ".md", ".csv"))
 
 

@@ -17,18 +17,13 @@ import torch
 from torch import Tensor, nn
 
 import upbench
-from tests.upsamplers.test_contract import drawn, setting_of
+from tests.upsamplers.test_contract import CLASSES, by_card, by_class, drawn, setting_of
 from upbench import ops, registry
 from upbench.cards import Card
 from upbench.measure import macs
 from upbench.measure.output import joined, maps
 from upbench.ops import exporting, whole_ops
 
-CARDS = list(registry.builtin().values())
-by_card = pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
-# One of each class: the others are its settings.
-CLASSES = [card for n, card in enumerate(CARDS) if card.module not in {other.module for other in CARDS[:n]}]
-by_class = pytest.mark.parametrize("card", CLASSES, ids=lambda card: card.name)
 pytestmark = pytest.mark.filterwarnings("ignore")
 onnx = pytest.mark.skipif(
     not all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime")),
@@ -189,7 +184,7 @@ def test_onnx_from_a_trace(card: Card, tmp_path: Path) -> None:
         _runs_in_onnxruntime(tmp_path / "up.onnx", model, tensors)
 
 
-@pytest.mark.parametrize("name", [card.name for card in CARDS if card.fused])
+@pytest.mark.parametrize("name", [card.name for card in CLASSES if card.fused])
 def test_a_fused_module_leaves_as_the_plain_one_does(name: str) -> None:
     model, tensors = make(registry.get(name), backend="fused")
     program = torch.export.export(model, tensors)
