@@ -36,6 +36,7 @@ def _one_thread() -> None:
 @pytest.fixture(autouse=True, scope="module")
 def _small_heap() -> None:
     """Every timing begins with a garbage collection: what lives since earlier modules (torch's compiler, plots) is left out."""
+    gc.set_threshold(10_000)  # exports make millions of objects, most of which live
     gc.collect()
     gc.freeze()
 

@@ -83,7 +83,7 @@ class Machine:
 @pytest.fixture(autouse=True)
 def _no_collections(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each block collects garbage once, 0.1 s of real time in a process as large as this one."""
-    monkeypatch.setattr(gc, "collect", lambda: 0)
+    monkeypatch.setattr(gc, "collect", lambda *_: 0)
 
 
 def _in_blocks(machine: Machine, takes_s: Sequence[float], seed: int) -> Levels:

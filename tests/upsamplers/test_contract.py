@@ -459,10 +459,11 @@ def test_builds_on_the_meta_device(card: Card) -> None:
 
 @by_class
 def test_compiles_without_a_graph_break(card: Card) -> None:
+    """As far as torch's compiler takes Python apart; what it makes of each op is tested with the ops."""
     torch.compiler.reset()
     module, tensors = make(card)
     with torch.no_grad():
-        out = torch.compile(module, fullgraph=True, backend="aot_eager")(*tensors)
+        out = torch.compile(module, fullgraph=True, backend="eager")(*tensors)
         torch.testing.assert_close(joined(out), joined(module(*tensors)), rtol=1e-4, atol=1e-5)
 
 
