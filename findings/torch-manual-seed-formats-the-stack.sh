@@ -3,7 +3,7 @@
 # stack from which it was asked, once for CUDA and once for XPU, though the machine has neither. The lines are read from their source files. So seeding
 # the one generator that exists takes time by the depth of the stack: in a training script's loop 100 times what the generator itself
 # needs, and 1000 times below a test runner or a command line. Where a benchmark seeds before every call to make random layers draw
-# the same, that is longer than many of the calls, and it leaves caches cold.
+# the same, that is longer than many of the calls.
 # Expected: about a microsecond, from wherever it is called, as torch.default_generator.manual_seed takes.
 # Seen: "depth 0: 106 times as long, 150 us", "depth 100: 1083 times as long, 1508 us".
 set -euo pipefail

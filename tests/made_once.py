@@ -5,6 +5,7 @@ A tenth and a thirtieth of the processor time of all tests went there.
 
 from __future__ import annotations
 
+import copy
 import functools
 import importlib.util
 from typing import Any
@@ -29,12 +30,9 @@ def _keep_conversions() -> None:
 
     made = functools.cache(ONNXRegistry.from_torchlib)
 
-    def filled(cls: type[ONNXRegistry], opset_version: int) -> Any:
-        registry = cls()
-        registry._opset_version = opset_version
-        registry.functions = {
-            target: list(known) for target, known in made(opset_version=opset_version).functions.items()
-        }
+    def filled(cls: type[ONNXRegistry], *asked: Any, **more: Any) -> ONNXRegistry:
+        registry = copy.copy(made(*asked, **more))
+        registry.functions = {target: list(known) for target, known in registry.functions.items()}
         return registry
 
     ONNXRegistry.from_torchlib = classmethod(filled)

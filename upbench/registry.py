@@ -24,7 +24,6 @@ from upbench import backends
 from upbench.cards import Card, Setting, builtin, from_class
 from upbench.errors import SpecError, UnknownName, UpbenchError, first_line, unknown
 from upbench.user_code import isolation, modules, source_files
-from upbench.user_code.isolation import seed_torch
 
 if TYPE_CHECKING:
     from torch import nn
@@ -283,7 +282,7 @@ def construct(card: Card, setting: Setting, seed: int | None = None, backend: st
     with torch.random.fork_rng(devices=[], enabled=seed is not None), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Initializing zero-element tensors")  # what fails then is said
         if seed is not None:
-            seed_torch(seed)
+            isolation.seed_torch(seed)
         module = target(*positional, **arguments)
     if not isinstance(module, torch.nn.Module):
         raise UpbenchError(f"upsampler {card.name!r}: {card.origin} is not a class derived from torch.nn.Module")

@@ -49,7 +49,7 @@ def test_a_full_disk_is_one_sentence(arguments: list[object]) -> None:
 @pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full here")
 def test_a_sweep_whose_table_cannot_be_printed_keeps_and_names_its_files(tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(SWEEP)
-    (tmp_path / "out").symlink_to(FULL)
+    (tmp_path / "out").symlink_to(FULL)  # never to be read: it has no end
     with Command(tmp_path, "upbench", "sweep", "tiny.yaml", "-q") as command:
         assert command.process.wait(300) == 2
     said = (tmp_path / "said").read_text()

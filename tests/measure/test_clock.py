@@ -89,3 +89,18 @@ def test_on_a_gpu_the_clock_agrees_with_the_host() -> None:
     other = graph.measure(call, device)
     assert other.graph_s is not None
     assert on_device == pytest.approx(other.graph_s, rel=0.5)
+
+
+@pytest.mark.parametrize(("on", "gone_through"), [(True, [2, 1, 1]), (False, [2, 2, 2])])
+def test_what_is_old_is_gone_through_once_where_the_collector_does_it_otherwise(
+    on: bool, gone_through: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[int] = []
+    monkeypatch.setattr(clock, "_gone_through", False)
+    monkeypatch.setattr(clock.gc, "collect", found.append)
+    monkeypatch.setattr(clock.gc, "isenabled", lambda: on)
+    for _ in gone_through:
+        with clock.without_garbage_collection():
+            pass
+    clock.gc.enable()
+    assert found == gone_through

@@ -200,7 +200,9 @@ def without_garbage_collection() -> Iterator[None]:
     """
     global _gone_through
     enabled = gc.isenabled()
-    gc.collect(1 if _gone_through else 2)
+    gc.collect(
+        1 if _gone_through and enabled else 2
+    )  # where the collector is off, nobody else goes through what is old
     _gone_through = True
     gc.disable()
     try:
