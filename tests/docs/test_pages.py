@@ -102,6 +102,19 @@ def test_a_page_shows_what_its_commands_print(path: Path, tmp_path: Path, monkey
             assert _rows(printed)
 
 
+def test_each_version_of_a_file_has_a_second_of_its_own(tmp_path: Path) -> None:
+    """So that Python does not run the bytecode of the version before, which may be as long."""
+    version = "<!-- file: up.py -->\n```python\nSCALE = {}\n```\n<!-- run -->\n```sh\nupbench list\n```\n"
+    seconds: list[int] = []
+
+    def execute(words: list[str]) -> tuple[str, str]:
+        seconds.append(int((tmp_path / "up.py").stat().st_mtime))
+        return "", ""
+
+    list(pages.run("".join(version.format(scale) for scale in range(5)), tmp_path, execute))
+    assert len(set(seconds)) == 5
+
+
 def test_masked_rows_keep_names_and_columns() -> None:
     table = " Upsampler  FLOPs    Latency\n ────────────\n carafe     1.44G  43.9 ms  7.33x SLOWER\n"
     assert _rows(f"text 5\n\n{table}") == ["Upsampler FLOPs Latency", "carafe # # # ?"]
