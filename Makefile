@@ -10,4 +10,4 @@ test:
 lint:
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
-	$(PYTHON) -m mypy
+	MYPY_NUM_WORKERS=2 $(PYTHON) -m mypy

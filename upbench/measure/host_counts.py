@@ -24,6 +24,8 @@ from upbench.upsamplers._base import Upsampler
 
 SIZES = ((4, 4), (4, 6), (6, 8))
 """Height and width of the small maps. The guide of the smallest is 8x8, which A2U pools to 6x6."""
+SMALLER = ((2, 2), (2, 3), (3, 4))
+"""Those of a scale of 8 or more, whose results are as large."""
 PARAMETERS = ("weights", "position_bias", "biases", "norm_affine")
 """Fields of a breakdown that count parameters."""
 PARTS = tuple(f.name for f in fields(Breakdown) if f.name not in PARAMETERS)
@@ -113,9 +115,10 @@ def _rates(
     card, setting = _judged(upsampler, params, channels, guide_channels, scale)
     module = _built(card, setting)
     least = card.least_size(setting)
-    sizes = [(max(height, least), max(width, least)) for height, width in SIZES]
+    small = SMALLER if scale >= 8 else SIZES
+    sizes = [(max(height, least), max(width, least)) for height, width in small]
     if len(set(sizes)) < len(sizes):
-        sizes = [(height + least, width + least) for height, width in SIZES]
+        sizes = [(height + least, width + least) for height, width in small]
     low = [height * width for height, width in sizes]
     smaller = (replace(setting, batch=1, height=height, width=width) for height, width in sizes)
     found = [asdict(_counted(card, module, one, "cpu")) for one in smaller]

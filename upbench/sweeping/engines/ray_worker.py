@@ -93,7 +93,7 @@ class Station:
         """Return whether Ray knows the node as alive."""
         import ray
 
-        nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call] # Ray gives it no types
+        nodes: list[dict[str, Any]] = ray.nodes()
         return any(node["NodeID"] == self.node_id and node["Alive"] for node in nodes)
 
 
