@@ -97,6 +97,13 @@ def test_a_place_whose_counts_are_no_straight_line_is_counted_at_its_size() -> N
     assert two[1].conv == 2 * two[0].conv
 
 
+@pytest.mark.parametrize("scale", [2, 7.5, 8, 9.5, 16])
+def test_small_maps_of_every_scale_give_what_a_pixel_adds(scale: float) -> None:
+    found = host_counts.per_pixel("bilinear", {}, 32, 0, scale)
+    assert found is not None
+    assert found.sampling == 4 * 32 * scale**2
+
+
 def test_what_cannot_be_built_at_a_stage_is_no_explanation() -> None:
     with pytest.raises(SpecError):
         host_counts.parameters("dysample", (("groups", 3),), 64, 64, 2)

@@ -24,8 +24,8 @@ from upbench.upsamplers._base import Upsampler
 
 SIZES = ((4, 4), (4, 6), (6, 8))
 """Height and width of the small maps. The guide of the smallest is 8x8, which A2U pools to 6x6."""
-SMALLER = ((2, 2), (2, 3), (3, 4))
-"""Those of a scale of 8 or more, whose results are as large."""
+SMALLER = ((2, 2), (2, 4), (4, 4))
+"""Those of a scale of 8 or more, whose results are as large. Even, so that half a scale gives whole pixels."""
 PARAMETERS = ("weights", "position_bias", "biases", "norm_affine")
 """Fields of a breakdown that count parameters."""
 PARTS = tuple(f.name for f in fields(Breakdown) if f.name not in PARAMETERS)
