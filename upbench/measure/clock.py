@@ -200,9 +200,8 @@ def without_garbage_collection() -> Iterator[None]:
     """
     global _gone_through
     enabled = gc.isenabled()
-    gc.collect(
-        1 if _gone_through and enabled else 2
-    )  # where the collector is off, nobody else goes through what is old
+    # Where the collector is off, nobody else goes through what is old.
+    gc.collect(1 if _gone_through and enabled else 2)
     _gone_through = True
     gc.disable()
     try:
